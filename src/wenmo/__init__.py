@@ -1,0 +1,30 @@
+"""wenmo (文墨): train, compare, understand, control and serve text generators on your own text.
+
+    import wenmo
+
+    run = wenmo.fit("poems.txt", model="lstm", minutes=2)
+    print(run.generate("春", n=3))
+    print(run.evaluate("heldout.txt"))
+    run = wenmo.load("runs/poems-lstm")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Run", "WenmoError", "catalogue", "compare", "fit", "load"]
+
+if TYPE_CHECKING:
+    from wenmo.types import WenmoError
+    from wenmo.workbench import Run, catalogue, compare, fit, load
+
+
+def __getattr__(name: str) -> Any:
+    """Load PyTorch only when it is needed: ``import wenmo`` and ``wenmo --help`` stay instant."""
+    if name == "WenmoError":
+        return import_module("wenmo.types").WenmoError
+    if name in __all__:
+        return getattr(import_module("wenmo.workbench"), name)
+    raise AttributeError(f"module 'wenmo' has no attribute {name!r}")

@@ -1,0 +1,200 @@
+"""What the command line prints: a live line while training, tables, texts, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from wenmo.workbench import Event, Output, Run
+
+OUT = Console(highlight=False, soft_wrap=True)
+ERR = Console(highlight=False, stderr=True, soft_wrap=True)
+SILENT_SECONDS = 2.0  # what is over sooner needs no progress
+
+
+class Training:
+    """The live line of a training or a scoring, and what stays on the screen above it."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=ERR, refresh_per_second=4, transient=True)
+        self._begun: dict[str, float] = {}
+        self._rate = 0.0
+        self._before: tuple[float, int] | None = None
+        self._bits = math.nan
+
+    def __enter__(self) -> Training:
+        if ERR.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if self._live.is_started:
+            self._live.update("")
+            self._live.stop()
+
+    def tell(self, what: str, share: float | None) -> None:
+        """A note, or the progress of something that comes before or after training."""
+        if share is None:
+            ERR.print(Text(what))
+            return
+        begun = self._begun.setdefault(what, time.perf_counter())
+        seconds = time.perf_counter() - begun
+        if seconds > SILENT_SECONDS and 0 < share < 1:
+            left = seconds * (1 - share) / share
+            self._live.update(Text(f"{what} {share:.0%}, {_clock(left)} left"))
+
+    def watch(self, event: Event) -> None:
+        """An event of training."""
+        position = event.position
+        if event.kind == "step" and event.learned is not None:
+            self._measure(position.seconds, position.tokens)
+            self._live.update(Text(self._line(event)))
+        elif event.kind == "evaluation":
+            self._bits = event.figures["bits_per_byte"]
+            figures = f"held out {self._bits:.3f} bits per byte"
+            perplexity = event.figures["perplexity"]
+            ERR.print(f"{self._line(event)} · {figures}, perplexity {perplexity:.2f}")
+        elif event.kind == "sample":
+            first = " ⏎ ".join(line for line in event.text.splitlines() if line.strip())
+            ERR.print(Text(f"    {first[:88]}", style="dim"))
+        elif event.kind == "note":
+            ERR.print(Text(event.text, style="yellow"))
+
+    def _line(self, event: Event) -> str:
+        position, learned = event.position, event.learned
+        parts = [f"{event.progress:4.0%}", f"step {position.step:,}"]
+        if learned is not None and math.isfinite(learned.loss):
+            parts.append(f"loss {learned.loss:.3f}")
+        if event.kind == "step" and math.isfinite(self._bits):
+            parts.append(f"{self._bits:.3f} bits per byte")
+        if self._rate:
+            parts.append(f"{self._rate:,.0f} tokens/s")
+        if 0 < event.progress < 1:
+            left = position.seconds * (1 - event.progress) / event.progress
+            parts.append(f"{_clock(left)} left")
+        return " · ".join(parts)
+
+    def _measure(self, seconds: float, tokens: int) -> None:
+        """A running mean of tokens a second."""
+        if self._before is not None and seconds > self._before[0]:
+            rate = (tokens - self._before[1]) / (seconds - self._before[0])
+            self._rate += 0.1 * (rate - self._rate) if self._rate else rate
+        self._before = (seconds, tokens)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on standard output; figures that are not numbers become null."""
+    print(json.dumps(_finite(value), ensure_ascii=False))
+
+
+def output(written: Output) -> dict[str, Any]:
+    """One written text as ``generate --json`` gives it."""
+    return {
+        "text": written.text,
+        "tokens": written.tokens,
+        "logprob": written.logprob,
+        "stopped_by": written.stopped_by,
+        "truncated": written.truncated,
+    }
+
+
+def stream(prompt: str, pieces: Iterable[str]) -> None:
+    """A prompt and what follows it, as it comes."""
+    sys.stdout.write(prompt)
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+def texts(prompts: Sequence[str], outputs: Sequence[Sequence[Output]]) -> None:
+    """Many texts, each under a number."""
+    number = 0
+    for prompt, group in zip(prompts, outputs, strict=True):
+        for written in group:
+            number += 1
+            OUT.print(Text(f"[{number}]", style="dim"))
+            OUT.print(Text(prompt + written.text))
+
+
+def trained(run: Run) -> None:
+    """What a training came to, and what to do next."""
+    results = run.card.results
+    heldout = results["heldout"]
+    table = Table(show_header=False, box=None)
+    table.add_row("held out", _likelihood_line(heldout))
+    table.add_row("training", f"{_clock(results['seconds'])}, {results['steps']:,} steps")
+    table.add_row("parameters", f"{results['parameters']:,}")
+    table.add_row("writing", f"{results['characters_per_second']:,.0f} characters/s")
+    table.add_row("run folder", str(run.folder))
+    OUT.print(table)
+    OUT.print(f'\nNext: wenmo generate {run.folder} --prompt "..."')
+
+
+def likelihood(figures: Mapping[str, Any]) -> None:
+    """The figures of an evaluation."""
+    OUT.print(_likelihood_line(figures))
+    OUT.print(f"{figures['tokens']:,} tokens, {figures['bytes']:,} bytes")
+
+
+def families(entries: Sequence[Mapping[str, Any]]) -> None:
+    """The catalogue, a line each."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("model", "good for", "sizes"):
+        table.add_column(column, overflow="fold")
+    for entry in entries:
+        table.add_row(entry["name"], entry["good_for"], " ".join(entry["sizes"]))
+    Console(highlight=False).print(table)
+    OUT.print("\nSettings of one: wenmo models NAME · a size: --model gpt:tiny")
+
+
+def family(entry: Mapping[str, Any]) -> None:
+    """One family: its settings with their defaults, and its sizes with their settings."""
+    OUT.print(f"{entry['name']}: {entry['good_for']}")
+    table = Table("setting", "default", box=None, pad_edge=False)
+    for name, value in entry["settings"].items():
+        table.add_row(name, json.dumps(value))
+    OUT.print(table)
+    for size, changes in entry["size_settings"].items():
+        shown = " ".join(f"{k}={json.dumps(v)}" for k, v in changes.items())
+        OUT.print(f"{entry['name']}:{size}  {shown}")
+
+
+def _likelihood_line(figures: Mapping[str, Any]) -> str:
+    sign = "≤ " if figures["bound"] else ""
+    return (
+        f"{sign}{figures['bits_per_byte']:.4f} bits per byte, "
+        f"{figures['nats_per_token']:.4f} nats per token, perplexity {figures['perplexity']:.2f}"
+    )
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+    )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,170 @@
+"""Settings: frozen dataclasses to and from plain dicts and TOML, with ``dotted.key=value`` changes.
+
+An unknown key, or a value of the wrong type, is the user's to mend: the error names the key, the
+nearest valid one, and all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from wenmo.types import WenmoError
+
+T = TypeVar("T")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A plain, JSON-ready dict of a (nested) dataclass."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
+    """Build a dataclass from a dict.
+
+    Args:
+        cls: a dataclass type; its field types may be scalars, ``Literal``, ``X | None``, tuples of
+            scalars, or dataclasses.
+        values: the fields to set; the others keep their defaults.
+        where: a dotted prefix for the error message, such as ``"model."``.
+
+    Raises:
+        WenmoError: an unknown key, or a value that the field's type does not admit.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    changes = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise WenmoError(_unknown(where + key, [where + name for name in fields]))
+        changes[key] = _coerce(value, fields[key], where + key)
+    try:
+        return cls(**changes)
+    except ValueError as error:  # a __post_init__ refused the combination
+        raise WenmoError(f"{where.rstrip('.') or cls.__name__}: {error}") from None
+
+
+def override(config: T, settings: Iterable[str], *, where: str = "") -> T:
+    """Apply ``key=value`` strings, where a dot in the key goes into a nested dataclass.
+
+    Values are read as JSON where they are JSON (``3``, ``0.1``, ``true``, ``null``) and as plain
+    strings otherwise.
+
+    Raises:
+        WenmoError: no ``=``, an unknown key, or a value of the wrong type.
+    """
+    values = to_dict(config)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise WenmoError(f"setting {setting!r} has no '=': write key=value")
+        *path, last = key.strip().split(".")
+        table = values
+        for depth, name in enumerate(path):
+            if not isinstance(table.get(name), dict):
+                known = [".".join([*path[:depth], k]) for k in table]
+                raise WenmoError(_unknown(where + key.strip(), known))
+            table = table[name]
+        if last not in table:
+            prefix = where + ".".join([*path, ""])
+            raise WenmoError(_unknown(where + key.strip(), [prefix + name for name in table]))
+        table[last] = _literal(text)
+    return from_dict(type(config), values, where=where)
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; a syntax error is told with its line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WenmoError(f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WenmoError(f"{path}: not valid TOML: {error}") from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"``, or nothing where no known name comes close."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    return f"unknown setting {key!r}{nearest(key, known)} (valid: {', '.join(sorted(known))})"
+
+
+def _literal(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _coerce(value: Any, hint: Any, key: str) -> Any:
+    """Fit a value to a field's type, or say why it does not fit."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if isinstance(value, hint):
+            return value
+        if isinstance(value, Mapping):
+            return from_dict(hint, value, where=f"{key}.")
+    elif origin in (types.UnionType, typing.Union):
+        return _coerce_union(value, arguments, key)
+    elif origin is typing.Literal:
+        if value in arguments:
+            return value
+        names = [str(argument) for argument in arguments]
+        offer = nearest(str(value), names)
+        raise WenmoError(f"{key}={value} is not one of: {', '.join(names)}{offer}")
+    elif origin is tuple:
+        items = value if isinstance(value, list | tuple) else [value]
+        kinds = arguments[:1] * len(items) if arguments[-1] is Ellipsis else arguments
+        if len(kinds) == len(items):
+            pairs = zip(items, kinds, strict=True)
+            return tuple(_coerce(item, kind, key) for item, kind in pairs)
+    elif hint is float and number:
+        return float(value)
+    elif hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    elif hint is str and number:
+        return str(value)
+    elif hint is int and isinstance(value, bool):
+        pass  # to Python a bool is an int, to a user it is not
+    elif isinstance(hint, type) and isinstance(value, hint):
+        return value
+    raise WenmoError(f"{key}={value!r}: expected {_name(hint)}")
+
+
+def _coerce_union(value: Any, members: tuple[Any, ...], key: str) -> Any:
+    if value is None and type(None) in members:
+        return None
+    wanted = [member for member in members if member is not type(None)]
+    error: WenmoError | None = None
+    for member in wanted:
+        try:
+            return _coerce(value, member, key)
+        except WenmoError as reason:
+            error = reason
+    if len(wanted) == 1 and error is not None:
+        raise error
+    raise WenmoError(f"{key}={value!r}: expected {' or '.join(map(_name, members))}")
+
+
+NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    type(None): "null",
+}
+
+
+def _name(hint: Any) -> str:
+    return NAMES.get(hint, str(hint))

@@ -1,0 +1,100 @@
+"""How the next tokens are chosen: each strategy is one function of the same form.
+
+``choose(logp, scores, keys)`` is given, for the rows of one kind of request,
+
+- ``logp``: the warped log-probabilities, float32 (rows, vocabulary),
+- ``scores``: the log-probability of each row so far, float32 (rows,),
+- ``keys``: what each row's noise is drawn from at this place in its text, int64 (rows,),
+
+and returns a `Choice`. Randomness has no hidden state: the noise is a pure function of seed, place,
+and token, so a request gets the same text alone, in any batch, and when it is taken up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+
+class Choice(NamedTuple):
+    """What a strategy decides.
+
+    Attributes:
+        parents: the row that each new row goes on from, int64 (rows,); None if every row goes on
+            from itself, so that nothing need be copied.
+        tokens: the token that each new row writes, int64 (rows,).
+        scores: the log-probability of each new row, float32 (rows,).
+    """
+
+    parents: Tensor | None
+    tokens: Tensor
+    scores: Tensor
+
+
+Choose: TypeAlias = Callable[[Tensor, Tensor, Tensor], Choice]
+
+
+def greedy(logp: Tensor, scores: Tensor, keys: Tensor) -> Choice:
+    """Take the likeliest token; of equal ones, the lowest id."""
+    return _take(logp.argmax(1), logp, scores)  # argmax returns the first of equal values
+
+
+def sample(logp: Tensor, scores: Tensor, keys: Tensor) -> Choice:
+    """Draw from the distribution: the largest of log-probability plus Gumbel noise.
+
+    The Gumbel-max trick: Gumbel (1954); see Maddison et al. (2014), *A\\* Sampling*, section 2.
+    """
+    return _take((logp + gumbel(keys, logp.shape[1])).argmax(1), logp, scores)
+
+
+STRATEGIES: dict[str, Choose] = {"greedy": greedy, "sample": sample}
+
+
+def _take(tokens: Tensor, logp: Tensor, scores: Tensor) -> Choice:
+    return Choice(None, tokens, scores + logp.gather(1, tokens[:, None])[:, 0])
+
+
+# -- noise ---------------------------------------------------------------------------------------
+
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 2⁶⁴ / φ as a signed number: int64 arithmetic wraps around
+
+
+def mix(x: Tensor) -> Tensor:
+    """Scatter int64 values over all of int64, one to one.
+
+    The finaliser of SplitMix64: Steele, Lea & Flood (2014), *Fast Splittable Pseudorandom Number
+    Generators*, with the constants of Stafford's variant 13.
+    """
+    x = (x ^ _shift(x, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
+    x = (x ^ _shift(x, 27)) * (0x94D049BB133111EB - 2**64)
+    return x ^ _shift(x, 31)
+
+
+def derive(seeds: Tensor, numbers: Tensor) -> Tensor:
+    """A key for each (seed, number), int64: a row's at a place, or the seed of its n-th sample."""
+    return mix(mix(seeds + _GOLDEN) + (numbers + 1) * _GOLDEN)
+
+
+def uniform(keys: Tensor, size: int) -> Tensor:
+    """Uniform noise in the open interval (0, 1), float32 (rows, size); a row depends on its key.
+
+    Row by row it is the output of SplitMix64 seeded with the key.
+    """
+    numbers = torch.arange(1, size + 1, device=keys.device)
+    bits = _shift(mix(keys[:, None] + numbers * _GOLDEN), 11)  # the 53 best bits
+    # Near 0 a float32 resolves all of them, but near 1 it would round to 1, which is outside.
+    return ((bits.float() + 0.5) * 2.0**-53).clamp_max(1 - 2.0**-24)
+
+
+def gumbel(keys: Tensor, size: int) -> Tensor:
+    """Standard Gumbel noise, float32 (rows, size); a row depends on its key alone."""
+    # −log(−log(1 − u)): the large values, which win, come from u near 0, where float32 is finest.
+    return -torch.log(-torch.log1p(-uniform(keys, size)))
+
+
+def _shift(x: Tensor, places: int) -> Tensor:
+    """Shift to the right and fill with zeros; ``>>`` on int64 would fill with the sign."""
+    return (x >> places) & ((1 << (64 - places)) - 1)

@@ -1,0 +1,141 @@
+"""How likely a model finds a text: nats per token, perplexity, and bits per byte of the raw text.
+
+Bits per byte compare models with different tokenizers; perplexities do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wenmo.models.base import LanguageModel
+from wenmo.types import IGNORE, Batch, State
+
+LOGITS_AT_ONCE = 1 << 25  # so that scoring takes a few hundred megabytes, whatever the vocabulary
+STREAM_TIME = 256  # tokens read at once by a model that can be streamed
+WARM_UP = 128  # tokens read unscored before a stream's share of the text begins
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """A text's likelihood.
+
+    Attributes:
+        nats: minus the natural log-probability of all the tokens.
+        tokens: how many, the end of each record included.
+        bytes: UTF-8 bytes of the raw text, and one for the end of each record.
+        bound: the figures are upper bounds.
+    """
+
+    nats: float
+    tokens: int
+    bytes: int
+    bound: bool = False
+
+    @property
+    def nats_per_token(self) -> float:
+        return self.nats / self.tokens
+
+    @property
+    def perplexity(self) -> float:
+        return math.exp(min(self.nats_per_token, 700.0))
+
+    @property
+    def bits_per_byte(self) -> float:
+        return self.nats / math.log(2) / self.bytes
+
+    def figures(self) -> dict[str, float]:
+        """All of it by name, as ``--json`` prints it."""
+        return {
+            "bits_per_byte": self.bits_per_byte,
+            "nats_per_token": self.nats_per_token,
+            "perplexity": self.perplexity,
+            "tokens": self.tokens,
+            "bytes": self.bytes,
+            "bound": self.bound,
+        }
+
+
+def likelihood(
+    model: LanguageModel,
+    ids: NDArray[np.unsignedinteger],
+    bytes_: int,
+    *,
+    stride: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Likelihood:
+    """Score every token of a flat stream after its first.
+
+    A model without bounds reads the stream with its state carried along. One with a bounded
+    context reads it in windows.
+
+    Args:
+        model: it is put into evaluation mode.
+        ids: the stream, beginning with the end symbol.
+        bytes_: the UTF-8 bytes of the text that the stream spells.
+        stride: how far windows move. ``None``: by a whole context, so that they do not overlap. A
+            smaller stride gives every token more context, and takes longer.
+        progress: called with the share that is done.
+    """
+    model.eval()
+    batches = _streams(ids, model) if model.context is None else _windows(ids, model, stride)
+    nats, tokens, bound = 0.0, 0, False
+    state: State = {}
+    with torch.inference_mode():
+        for batch in batches:
+            score = model.score(batch.to(model.device), state if batch.carry else None)
+            nats += float(score.nats.sum())
+            tokens += int(score.tokens.sum())
+            bound, state = bound or score.bound, score.state
+            if progress is not None:
+                progress(tokens / (len(ids) - 1))
+    return Likelihood(nats, tokens, bytes_, bound)
+
+
+def _streams(ids: NDArray[np.unsignedinteger], model: LanguageModel) -> Iterator[Batch]:
+    """Equal shares of the stream side by side, each warmed up on the tokens before it."""
+    count = len(ids) - 1
+    room = LOGITS_AT_ONCE // (STREAM_TIME * model.vocab_size)
+    rows = max(1, min(16, count // (8 * WARM_UP), room))
+    share = -(-count // rows)
+    warm_up = WARM_UP if rows > 1 else 0
+    for start in range(-warm_up, share, STREAM_TIME):
+        # The place in the stream of every token that is read, (rows, time).
+        offsets = np.arange(start, min(start + STREAM_TIME, share))
+        places = np.arange(rows)[:, None] * share + offsets
+        tokens, targets = _gather(ids, places)
+        targets[:, offsets < 0] = IGNORE
+        yield Batch(tokens, targets, carry=start > -warm_up)
+
+
+def _windows(
+    ids: NDArray[np.unsignedinteger], model: LanguageModel, stride: int | None
+) -> Iterator[Batch]:
+    """Windows of a whole context; where they overlap, only what is new in each is scored."""
+    count, context = len(ids) - 1, model.context or 1
+    stride = context if stride is None else max(1, min(stride, context))
+    starts = np.arange(0, max(count - context + stride, 1), stride)
+    rows = max(1, LOGITS_AT_ONCE // (context * model.vocab_size))
+    for first in range(0, len(starts), rows):
+        begins = starts[first : first + rows, None]
+        tokens, targets = _gather(ids, begins + np.arange(context))
+        seen = (np.arange(context) < context - stride) & (begins > 0)
+        targets[torch.from_numpy(seen)] = IGNORE
+        yield Batch(tokens, targets)
+
+
+def _gather(
+    ids: NDArray[np.unsignedinteger], places: NDArray[np.int64]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens at ``places``, and their successors; what lies outside the text is not scored."""
+    count = len(ids) - 1
+    inside = (places >= 0) & (places < count)
+    safe = np.where(inside, places, 0)
+    tokens = torch.from_numpy(ids[safe].astype(np.int64))
+    targets = torch.from_numpy(np.where(inside, ids[safe + 1].astype(np.int64), IGNORE))
+    return tokens, targets

@@ -1,0 +1,81 @@
+"""Files that are either there whole or not there: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from wenmo.types import WenmoError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` to write to; it takes the real name if all goes well.
+
+    Raises:
+        WenmoError: the disk is full, or the folder cannot be written to. Nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with told_in_one_line(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def told_in_one_line(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write into errors that a user can act on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise WenmoError(f"{path}: the disk is full: make room and run it again") from None
+        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            raise WenmoError(f"{path}: no permission to write here") from None
+        if isinstance(error, NotADirectoryError | FileExistsError | IsADirectoryError):
+            raise WenmoError(
+                f"{path}: a file stands where a folder is needed, or the other way round"
+            ) from None
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON that a person can read, atomically."""
+    with atomic(path) as temporary:
+        text = json.dumps(value, ensure_ascii=False, indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        WenmoError: no such file, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WenmoError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise WenmoError(f"{path}: damaged, not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise WenmoError(f"{path}: damaged, not a JSON object")
+    return value
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,96 @@
+"""The catalogue: every family by name, its default settings, its named sizes, what it is good for.
+
+Adding a family is adding its file and one entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from wenmo.config import from_dict, nearest
+from wenmo.models import recurrent, transformer
+from wenmo.models.base import LanguageModel
+from wenmo.models.ngram import Ngram
+from wenmo.models.recurrent import Recurrent
+from wenmo.models.transformer import Transformer
+from wenmo.types import WenmoError
+
+__all__ = ["MODELS", "Family", "LanguageModel", "ModelConfig", "configure", "find"]
+
+
+class ModelConfig(Protocol):
+    """What every family's settings can do: build the model for a vocabulary."""
+
+    def build(self, vocab_size: int) -> LanguageModel: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One entry of the catalogue.
+
+    Attributes:
+        config: the default settings.
+        good_for: one line for a person who chooses.
+        sizes: other settings by name, asked for as ``family:size``.
+    """
+
+    config: ModelConfig
+    good_for: str
+    sizes: Mapping[str, ModelConfig] = field(default_factory=dict)
+
+
+MODELS: dict[str, Family] = {
+    "ngram": Family(
+        Ngram.Config(),
+        "counts (modified Kneser–Ney): trained in seconds, hard to beat on little text",
+    ),
+    "rnn": Family(
+        Recurrent.Config("rnn"),
+        "the simple recurrent network: the baseline that LSTM and GRU improve on",
+        recurrent.SIZES["rnn"],
+    ),
+    "lstm": Family(
+        Recurrent.Config("lstm"),
+        "long short-term memory: reads without end in constant memory, strong on little text",
+        recurrent.SIZES["lstm"],
+    ),
+    "gru": Family(
+        Recurrent.Config("gru"),
+        "gated recurrent unit: close to the LSTM with a quarter fewer weights",
+        recurrent.SIZES["gru"],
+    ),
+    "gpt": Family(
+        Transformer.Config(),
+        "decoder-only Transformer: the strongest with enough text and time",
+        transformer.SIZES,
+    ),
+}
+
+
+def find(name: str) -> tuple[str, ModelConfig]:
+    """The family and settings that ``lstm`` or ``gpt:tiny`` stand for.
+
+    Raises:
+        WenmoError: no such family or size; the nearest valid name is offered.
+    """
+    family, colon, size = name.partition(":")
+    if family not in MODELS:
+        raise WenmoError(
+            f"unknown model {family!r}{nearest(family, MODELS)} (valid: {', '.join(MODELS)})"
+        )
+    if not colon:
+        return family, MODELS[family].config
+    sizes = MODELS[family].sizes
+    if size not in sizes:
+        valid = ", ".join(sizes) or "none"
+        offer = nearest(size, sizes)
+        raise WenmoError(f"unknown size {name!r}{offer} (sizes of {family}: {valid})")
+    return family, sizes[size]
+
+
+def configure(family: str, settings: Mapping[str, Any]) -> ModelConfig:
+    """A family's settings from a plain dict, as a run folder keeps them."""
+    _, default = find(family)
+    return from_dict(type(default), settings)

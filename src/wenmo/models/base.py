@@ -1,0 +1,121 @@
+"""The one interface that everything stands on: tokens in, logits out, a state between calls."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
+
+
+class LanguageModel(nn.Module, ABC):
+    """A distribution over the next token, given the tokens before it.
+
+    One method, ``forward``, serves training (a whole batch, no state), prefill (many tokens),
+    decoding (one token) and the verification of a draft (a few). A state is a value: an older one
+    may be continued again. Two states that both go on must first be parted by ``select``, because a
+    key–value cache is written in place behind what an older state can see.
+
+    Attributes:
+        vocab_size: the number of distinct ids.
+        context: the largest number of tokens that a state can hold; ``None`` if unbounded, in which
+            case text may be streamed through the model for as long as one likes.
+        learner: how it is trained.
+    """
+
+    vocab_size: int
+    context: int | None
+    learner: ClassVar[Literal["gradient", "count"]] = "gradient"
+
+    @abstractmethod
+    def begin(
+        self,
+        rows: int,
+        *,
+        source: Tokens | None = None,
+        capacity: int = 0,
+        rng: torch.Generator | None = None,
+    ) -> State:
+        """Make the state of ``rows`` empty texts.
+
+        Args:
+            rows: how many texts are written side by side.
+            source: what to condition on, int64 (rows, source time); for models that can.
+            capacity: how many tokens the state should have room for. It is a hint: a state grows.
+            rng: the source of randomness for models that draw something before they write.
+        """
+
+    @abstractmethod
+    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+        """Read ``tokens`` (rows, time) after what ``state`` holds.
+
+        Returns:
+            The logits of the token after each one read, float32 (rows, time, vocabulary), and the
+            state after the last. The state that was passed in stays valid and unchanged. Without a
+            state the text is taken to begin here, and a bounded model may return an empty state.
+        """
+
+    def loss(self, batch: Batch, state: State | None = None) -> Loss:
+        """Cross-entropy in nats per target token: what training minimises."""
+        logits, after = self(batch.tokens, state)
+        nats = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE)
+        return Loss(total=nats, parts={"nats": nats.detach()}, state=after)
+
+    def score(self, batch: Batch, state: State | None = None) -> Score:
+        """The exact negative log-likelihood of each row's targets."""
+        logits, after = self(batch.tokens, state)
+        nats = F.cross_entropy(
+            logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE, reduction="none"
+        ).view(batch.targets.shape)
+        return Score(
+            nats=nats.sum(1, dtype=torch.float64),
+            tokens=(batch.targets != IGNORE).sum(1),
+            state=after,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live; the CPU for a model without any."""
+        tensor = next(self.parameters(), None)
+        return tensor.device if tensor is not None else torch.device("cpu")
+
+    def parameter_count(self) -> int:
+        """The number of distinct trainable weights; a tied weight is counted once."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def select(state: State, rows: Tensor | Sequence[int]) -> State:
+    """Copy the named rows of a state, in that order; a row may be named twice (beam search)."""
+    if not state:
+        return {}
+    device = next(iter(state.values())).device
+    index = torch.as_tensor(rows, dtype=torch.long, device=device)
+    return {name: tensor.index_select(0, index) for name, tensor in state.items()}
+
+
+def join(states: Sequence[State]) -> State:
+    """Put the rows of several states under one another.
+
+    Where two states differ in room (dim 1 of a cache, preallocated to different capacities), the
+    smaller is filled up with zeros, which no model may look at.
+    """
+    first = states[0]
+    return {name: _stack([state[name] for state in states]) for name in first}
+
+
+def detach(state: State) -> State:
+    """Cut a state from the graph that made it: the truncation in truncated back-propagation."""
+    return {name: tensor.detach() for name, tensor in state.items()}
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    if tensors[0].dim() < 2 or all(t.shape[1] == tensors[0].shape[1] for t in tensors):
+        return torch.cat(list(tensors))
+    room = max(t.shape[1] for t in tensors)
+    padding = [0, 0] * (tensors[0].dim() - 2)
+    return torch.cat([F.pad(t, (*padding, 0, room - t.shape[1])) for t in tensors])

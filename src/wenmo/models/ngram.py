@@ -1,0 +1,351 @@
+"""n-gram models with interpolated modified Kneser–Ney smoothing, of any order.
+
+Counted rather than trained: Chen & Goodman (1999, "An empirical study of smoothing techniques for
+language modeling", Computer Speech & Language 13, section 3 and appendix A), arranged as in KenLM's
+lmplz (Heafield et al. 2013, "Scalable modified Kneser-Ney language model estimation").
+
+What is stored is the back-off form, one probability for each n-gram and one back-off weight for
+each context, so that a model counted here and one read from an ARPA file are the same thing::
+
+    log p(w | h) = prob[h w]                      if the n-gram h w is stored,
+                   backoff[h] + log p(w | h')     otherwise, where h' is h without its first id
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wenmo.models.base import LanguageModel
+from wenmo.models.counts import END, Grams, Ids, Ints, count_grams
+from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens, WenmoError
+
+NOTHING = -1  # in a history: before the first token; as an index: no such n-gram
+DENSE = 1 << 20  # log-probabilities written at once: at most about 50 MB of scratch
+
+
+class Ngram(LanguageModel):
+    """An n-gram model over ids, where ``END`` (0) is <s> as a context and </s> as a word.
+
+    A history reaches back to the last END at most, so texts do not mix.
+
+    Buffers, for each order n (all natural logarithms, float32; an n-gram's index is its place):
+        ``keys_n``: int64, strictly increasing: ``context * vocab_size + word``, where the context
+            is the index of the first n - 1 ids among the n-grams of order n - 1. The n-grams of
+            order 1 are all the ids, so there is no ``keys_1``.
+        ``prob_n``: log-probability of the word after the context, lower orders included.
+        ``backoff_n``: log-weight of the lower orders after this n-gram, for n < order.
+    """
+
+    learner: ClassVar[Literal["gradient", "count"]] = "count"
+
+    @dataclass(frozen=True)
+    class Config:
+        """Settings of an n-gram model.
+
+        Attributes:
+            order: the length of the longest n-grams: one more than the tokens looked back at.
+            prune: n-grams seen at most this many times are dropped, given for each order from 1 up
+                (the last figure holds for the orders above), as KenLM's ``--prune``; () keeps all.
+        """
+
+        order: int = 5
+        prune: tuple[int, ...] = ()
+
+        def __post_init__(self) -> None:
+            if self.order < 1:
+                raise ValueError(f"order must be at least 1, not {self.order}")
+            if list(self.prune) != sorted(self.prune) or min(self.prune, default=0) < 0:
+                raise ValueError("prune must not be negative, nor fall from one order to the next")
+
+        def build(self, vocab_size: int) -> Ngram:
+            return Ngram(self, vocab_size)
+
+    def __init__(self, config: Config, vocab_size: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size, self.context = config, vocab_size, None
+        for n in range(1, config.order + 1):
+            size = vocab_size if n == 1 else 0
+            self._store(n, np.arange(size), np.full(size, -np.log(vocab_size)), np.zeros(size))
+
+    def fit(
+        self,
+        ids: Ids,
+        *,
+        memory: int = 1 << 30,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Count a stream of texts, and estimate the probabilities; what was there is replaced.
+
+        Args:
+            ids: unsigned integers, shape (length,), maybe memory-mapped: END, a text, END, a text,
+                ..., END.
+            memory: about how many bytes counting may use beyond its result; more text than that
+                allows is counted through files in a temporary folder.
+            progress: told the fraction done, between 0 and 1.
+
+        Raises:
+            WenmoError: the stream holds no text, does not begin with END, or has an id that is not
+                in the vocabulary.
+        """
+        order, prune = self.config.order, self.config.prune or (0,)
+        grams = count_grams(ids, order, self.vocab_size, memory=memory, progress=progress)
+        cutoffs = [prune[min(n, len(prune) - 1)] for n in range(order)]
+        for n, arrays in enumerate(_estimate(grams, self.vocab_size, cutoffs), 1):
+            self._store(n, *arrays)
+        if progress:
+            progress(1.0)
+
+    def begin(
+        self,
+        rows: int,
+        *,
+        source: Tokens | None = None,
+        capacity: int = 0,
+        rng: torch.Generator | None = None,
+    ) -> State:
+        """``history``: the last tokens, int64 (rows, order - 1), -1 where there is none yet."""
+        shape = (rows, self.config.order - 1)
+        return {"history": torch.full(shape, NOTHING, dtype=torch.long, device=self.device)}
+
+    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+        contexts, after = self._read(tokens, state)
+        flat = [context.flatten() for context in contexts]
+        logits = self._table("prob", 1).new_empty(tokens.numel(), self.vocab_size)
+        step = max(1, DENSE // self.vocab_size)
+        for at in range(0, len(logits), step):
+            self._fill(logits[at : at + step], [context[at : at + step] for context in flat])
+        return logits.view(*tokens.shape, self.vocab_size), after
+
+    def score(self, batch: Batch, state: State | None = None) -> Score:
+        """Look up the targets only, without the rest of the distribution."""
+        contexts, after = self._read(batch.tokens, state)
+        asked = batch.targets != IGNORE
+        nats = -self._look_up(contexts, batch.tokens, batch.targets.where(asked, END)) * asked
+        return Score(nats=nats.sum(1), tokens=asked.sum(1), state=after)
+
+    def loss(self, batch: Batch, state: State | None = None) -> Loss:
+        """The mean of ``score``; there is no gradient, for there is nothing to descend."""
+        score = self.score(batch, state)
+        nats = (score.nats.sum() / score.tokens.sum()).float()
+        return Loss(total=nats, parts={"nats": nats}, state=score.state)
+
+    def log_prob(self, ids: Ids) -> NDArray[np.float64]:
+        """The natural log-probability of every id of a stream after the first.
+
+        Args:
+            ids: integers, shape (length,), as for ``fit``; maybe memory-mapped.
+
+        Returns:
+            float64 (length - 1,), for each id given all before it.
+        """
+        state, parts = self.begin(1), [np.empty(0)]
+        for at in range(0, len(ids) - 1, 1 << 20):
+            stream = torch.from_numpy(ids[at : at + (1 << 20) + 1].astype(np.int64))
+            stream = stream.to(self.device)[None]
+            tokens, words = stream[:, :-1], stream[:, 1:]
+            contexts, state = self._read(tokens, state)
+            parts.append(self._look_up(contexts, tokens, words)[0].cpu().numpy())
+        return np.concatenate(parts)
+
+    @property
+    def device(self) -> torch.device:
+        return self._table("prob", 1).device
+
+    def parameter_count(self) -> int:
+        """The number of stored n-grams, of all orders."""
+        return sum(len(self._table("prob", n)) for n in range(1, self.config.order + 1))
+
+    def _find(self, n: int, context: Tensor, word: Tensor) -> Tensor:
+        """The index of n-grams of order ``n`` > 1, given their contexts' indices and last ids.
+
+        Indices are int64 of any one shape, and -1 for an n-gram or context that is not stored.
+        """
+        keys, found = self._table("keys", n), torch.full_like(word, NOTHING)
+        if len(keys):
+            known = torch.nonzero(context >= 0, as_tuple=True)
+            wanted = context[known] * self.vocab_size + word[known]
+            place = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
+            found[known] = place.where(keys[place] == wanted, NOTHING)
+        return found
+
+    def _read(self, tokens: Tokens, state: State | None) -> tuple[list[Tensor], State]:
+        """The index of the context of each length from 1 up after each token (rows, time).
+
+        The context of n tokens is that of n - 1 tokens one step before, and the token.
+        """
+        history = (state or self.begin(len(tokens)))["history"]
+        stream = torch.cat([history, tokens], 1)
+        contexts = [stream]
+        for n in range(2, self.config.order):
+            before = torch.full_like(stream, NOTHING)
+            before[:, 1:] = contexts[-1][:, :-1]
+            before[stream == END] = NOTHING  # END is a context, but not the end of one
+            contexts.append(self._find(n, before, stream))
+        new = slice(history.shape[1], None)
+        after = stream[:, tokens.shape[1] :].clone()
+        return [context[:, new] for context in contexts[: self.config.order - 1]], {
+            "history": after
+        }
+
+    def _look_up(self, contexts: list[Tensor], tokens: Tokens, words: Tensor) -> Tensor:
+        """The log-probability of a word after each token, float64 (rows, time)."""
+        # Where the token that follows is the word itself, as it is in running text, the n-gram is
+        # the context found there: half of all searches need not be made.
+        follows = torch.zeros_like(words, dtype=torch.bool)
+        follows[:, :-1] = (tokens[:, 1:] == words[:, :-1]) & (tokens[:, 1:] != END)
+        logp = self._table("prob", 1)[words].double()
+        for n, context in enumerate(contexts, 2):
+            known = torch.nonzero(context >= 0, as_tuple=True)
+            logp[known] += self._table("backoff", n - 1)[context[known]]
+            if n < self.config.order:
+                rest = self._find(n, context.where(~follows, NOTHING), words)
+                gram = contexts[n - 1].roll(-1, 1).where(follows, rest)
+            else:
+                gram = self._find(n, context, words)
+            seen = torch.nonzero(gram >= 0, as_tuple=True)
+            logp[seen] = self._table("prob", n)[gram[seen]].double()
+        return logp
+
+    def _fill(self, logits: Tensor, contexts: list[Tensor]) -> None:
+        """Write the log-probabilities of all words (positions, vocab) after each context.
+
+        First what the lowest order gives, with all the back-off weights, then for each order up the
+        words that were seen after the context, with the weights of the contexts longer than it.
+        """
+        weights = [logits.new_zeros(len(logits))]  # after the longest context nothing is backed off
+        for n, context in reversed(list(enumerate(contexts, 1))):
+            weight = weights[-1].clone()
+            known = context >= 0
+            weight[known] += self._table("backoff", n)[context[known]]
+            weights.append(weight)
+        torch.add(self._table("prob", 1), weights.pop()[:, None], out=logits)
+        for n, context in enumerate(contexts, 2):
+            keys, weight = self._table("keys", n), weights.pop()
+            begin = torch.searchsorted(keys, context * self.vocab_size)
+            sizes = torch.searchsorted(keys, (context + 1) * self.vocab_size) - begin
+            position = torch.repeat_interleave(sizes)
+            skipped = begin - sizes.cumsum(0) + sizes
+            gram = torch.arange(len(position), device=keys.device) + skipped[position]
+            logits[position, keys[gram] % self.vocab_size] = (
+                self._table("prob", n)[gram] + weight[position]
+            )
+
+    def _table(self, name: str, n: int) -> Tensor:
+        return self.get_buffer(f"{name}_{n}")
+
+    def _store(
+        self, n: int, keys: Ints, prob: NDArray[np.float64], backoff: NDArray[np.float64]
+    ) -> None:
+        """Keep the n-grams of one order as buffers on the model's device."""
+        device = self.device if "prob_1" in self._buffers else None
+        tables: dict[str, NDArray[Any]] = {"prob": prob.astype(np.float32)}
+        if n > 1:
+            tables["keys"] = keys
+        if n < self.config.order:
+            tables["backoff"] = backoff.astype(np.float32)
+        for name, table in tables.items():
+            self.register_buffer(f"{name}_{n}", torch.from_numpy(table).to(device))
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *unused: Any, **unused_too: Any
+    ) -> None:
+        """Take the tensors with the sizes they have, if they fit together.
+
+        Raises:
+            WenmoError: a tensor is missing, superfluous, or at odds with the others.
+        """
+        own = dict(self.named_buffers())
+        new = {k.removeprefix(prefix): t for k, t in state_dict.items() if k.startswith(prefix)}
+        if new.keys() != own.keys():
+            odd = ", ".join(sorted(new.keys() ^ own.keys()))
+            raise WenmoError(f"these are not the weights of an n-gram model of this order: {odd}")
+        for name, tensor in new.items():
+            if tensor.dtype != own[name].dtype or tensor.dim() != 1:
+                raise WenmoError(f"n-gram weights: {name} must be a row of {own[name].dtype}")
+        contexts = len(own["prob_1"])
+        for n in range(1, self.config.order + 1):
+            keys = new[f"keys_{n}"] if n > 1 else torch.arange(self.vocab_size)
+            if any(len(new.get(f"{name}_{n}", keys)) != len(keys) for name in ("prob", "backoff")):
+                raise WenmoError(f"n-gram weights: the tensors of order {n} differ in length")
+            limit = contexts * self.vocab_size if n > 1 else self.vocab_size
+            if len(keys) and not (keys[0] >= 0 and keys[-1] < limit and (keys.diff() > 0).all()):
+                raise WenmoError(f"n-gram weights: keys_{n} is not sorted or not within its order")
+            contexts = len(keys)
+        for name, tensor in new.items():
+            self.register_buffer(name, tensor.detach().to(self.device, copy=True))
+
+
+def _estimate(
+    grams: list[Grams], vocab_size: int, cutoffs: list[int]
+) -> list[tuple[Ints, NDArray[np.float64], NDArray[np.float64]]]:
+    """Modified Kneser–Ney: (keys, log prob, log backoff) of each order.
+
+    With a(h w) the adjusted count, D its discount and Σ over the words seen after h (Heafield et
+    al. 2013, section 3)::
+
+        p(w | h) = (a(h w) - D) / Σ a + γ(h) p(w | h'),    γ(h) = Σ D / Σ a
+
+    and order 1 is interpolated with 1 / vocabulary. A pruned n-gram gives all of its count to γ, so
+    that the probabilities still sum to one.
+    """
+    # Order 0 has one entry, the empty context, and gives every id the same probability.
+    lower, stored, place = np.full(1, 1 / vocab_size), np.zeros(1, np.int64), np.zeros(1, np.int64)
+    keys, probs, backoffs = [], [], []
+    for n, (these, cutoff) in enumerate(zip(grams, cutoffs, strict=True), 1):
+        adjusted = _adjusted_counts(n, grams, vocab_size)
+        kept = these.counts > cutoff
+        share = np.where(kept, adjusted - _discounts(adjusted)[np.minimum(adjusted, 3)], 0.0)
+        context, word = np.divmod(these.keys, vocab_size)
+        total = np.bincount(context, adjusted, len(lower))
+        rest = np.bincount(context, adjusted - share, len(lower))
+        gamma = np.divide(rest, total, out=np.ones(len(lower)), where=total > 0)
+        backoffs.append(np.log(gamma[stored]))
+        lower = share / total[context] + gamma[context] * lower[these.suffix]
+        # Every id keeps its entry at order 1; above it, contexts are renumbered as they are stored.
+        stored = np.flatnonzero(kept) if n > 1 else np.arange(vocab_size)
+        keys.append(place[context[stored]] * vocab_size + word[stored])
+        probs.append(np.log(lower[stored]))
+        place = np.zeros(len(these), np.int64)
+        place[stored] = np.arange(len(stored))
+    backoffs.append(np.zeros(len(stored)))
+    return list(zip(keys, probs, backoffs[1:], strict=True))
+
+
+def _adjusted_counts(n: int, grams: list[Grams], vocab_size: int) -> Ints:
+    """How many distinct ids stand before an n-gram; the plain count where none can.
+
+    None can at the highest order, by definition, and where the n-gram begins with <s>. Those are
+    the first of their order, since END is the smallest id. As a word of order 1, END is </s>.
+    """
+    counts = grams[n - 1].counts
+    if n == len(grams):
+        return counts
+    adjusted = np.bincount(grams[n].suffix, minlength=len(counts))
+    if n > 1:
+        initial = 1
+        for order in range(2, n + 1):
+            initial = int(np.searchsorted(grams[order - 1].keys, initial * vocab_size))
+        adjusted[:initial] = counts[:initial]
+    return adjusted
+
+
+def _discounts(adjusted: Ints) -> NDArray[np.float64]:
+    """What is taken off counts of 0, 1, 2, and 3 or more (Chen & Goodman 1999, equation 26).
+
+    Where a small or odd text gives no usable estimate, lmplz's fallback: 0, 0.5, 1, 1.5.
+    """
+    number = np.bincount(np.minimum(adjusted, 5), minlength=6).astype(np.float64)
+    if (number[1:4] > 0).all():
+        y = number[1] / (number[1] + 2 * number[2])
+        k = np.arange(1, 4)
+        discounts = k - (k + 1) * y * number[2:5] / number[1:4]
+        if (discounts > 0).all():
+            return np.array([0, *discounts])
+    return np.array([0, 0.5, 1, 1.5])

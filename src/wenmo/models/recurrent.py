@@ -1,0 +1,195 @@
+"""Recurrent language models: the simple RNN (Elman 1990), the LSTM (Hochreiter & Schmidhuber 1997)
+and the GRU (Cho et al. 2014), of any depth, with the regularisers of AWD-LSTM (Merity et al. 2018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wenmo.models.base import LanguageModel
+from wenmo.types import Logits, State, Tokens
+
+Cell = Literal["rnn", "lstm", "gru"]
+
+# What each kind of cell is made of: its gates, what it carries from step to step, and the
+# framework's kernels for a whole sequence and for one step.
+GATES: dict[Cell, int] = {"rnn": 1, "lstm": 4, "gru": 3}
+CARRIED: dict[Cell, tuple[str, ...]] = {
+    "rnn": ("hidden",),
+    "lstm": ("hidden", "cell"),
+    "gru": ("hidden",),
+}
+SEQUENCE = {"rnn": torch.rnn_tanh, "lstm": torch.lstm, "gru": torch.gru}
+STEP = {"rnn": torch.rnn_tanh_cell, "lstm": torch.lstm_cell, "gru": torch.gru_cell}
+
+
+class Recurrent(LanguageModel):
+    """Embedding, a stack of recurrent layers, and a softmax over the vocabulary."""
+
+    @dataclass(frozen=True)
+    class Config:
+        """Settings of an RNN, LSTM or GRU.
+
+        Attributes:
+            cell: the kind of recurrent cell.
+            embedding: the width of the token embedding.
+            hidden: the width of the recurrent layers. With tied weights the last layer is as wide
+                as the embedding, so that its output can be compared with it.
+            layers: the depth of the stack.
+            tied: the softmax uses the embedding's weights (Press & Wolf 2017).
+            dropout: on what enters each layer and on what leaves the last (Zaremba et al. 2014).
+            embedding_dropout: drops whole tokens' embeddings (Gal & Ghahramani 2016).
+            recurrent_dropout: drops hidden-to-hidden weights (DropConnect; Merity et al. 2018).
+            variational: one dropout mask for all time steps of a batch (Gal & Ghahramani 2016).
+        """
+
+        cell: Cell = "lstm"
+        embedding: int = 256
+        hidden: int = 512
+        layers: int = 2
+        tied: bool = True
+        dropout: float = 0.1
+        embedding_dropout: float = 0.0
+        recurrent_dropout: float = 0.0
+        variational: bool = False
+
+        def __post_init__(self) -> None:
+            if min(self.embedding, self.hidden, self.layers) < 1:
+                raise ValueError("embedding, hidden and layers must be at least 1")
+            for name in ("dropout", "embedding_dropout", "recurrent_dropout"):
+                if not 0 <= getattr(self, name) < 1:
+                    raise ValueError(f"{name} must be at least 0 and below 1")
+
+        def build(self, vocab_size: int) -> Recurrent:
+            return Recurrent(self, vocab_size)
+
+    def __init__(self, config: Config, vocab_size: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size, self.context = config, vocab_size, None
+        last = config.embedding if config.tied else config.hidden
+        widths = [config.embedding, *[config.hidden] * (config.layers - 1), last]
+        self.embedding = nn.Embedding(vocab_size, config.embedding)
+        self.layers = nn.ModuleList(
+            Layer(config.cell, width, out)
+            for width, out in pairwise(widths)
+        )
+        self.head = None if config.tied else nn.Linear(last, vocab_size, bias=False)
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        if self.head is not None:
+            nn.init.uniform_(self.head.weight, -0.1, 0.1)
+
+    def begin(
+        self,
+        rows: int,
+        *,
+        source: Tokens | None = None,
+        capacity: int = 0,
+        rng: torch.Generator | None = None,
+    ) -> State:
+        """Zeros: one tensor (rows, width) for each layer and carried quantity."""
+        return {
+            f"{name}.{depth}": self.bias.new_zeros(rows, layer.width)
+            for depth, layer in enumerate(self._stack())
+            for name in CARRIED[self.config.cell]
+        }
+
+    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+        before = state or self.begin(len(tokens))
+        after: State = {}
+        x = self._drop(self._embed(tokens))
+        for depth, layer in enumerate(self._stack()):
+            names = [f"{name}.{depth}" for name in CARRIED[self.config.cell]]
+            carried = [before[name] for name in names]
+            x, carried = layer(x, carried, self.config.recurrent_dropout)
+            after |= zip(names, carried, strict=True)
+            x = self._drop(x)
+        weight = self.embedding.weight if self.head is None else self.head.weight
+        return F.linear(x, weight, self.bias).float(), after
+
+    def _stack(self) -> list[Layer]:
+        return [cast(Layer, layer) for layer in self.layers]
+
+    def _embed(self, tokens: Tokens) -> Tensor:
+        rate = self.config.embedding_dropout
+        if not self.training or rate == 0:
+            return self.embedding(tokens)
+        kept = torch.rand(self.vocab_size, 1, device=tokens.device) >= rate
+        return F.embedding(tokens, self.embedding.weight * kept / (1 - rate))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        """Dropout on (rows, time, width); variational dropout draws no mask over time."""
+        if not self.config.variational:
+            return F.dropout(x, self.config.dropout, self.training)
+        return x * F.dropout(x.new_ones(len(x), 1, x.shape[2]), self.config.dropout, self.training)
+
+
+class Layer(nn.Module):
+    """One recurrent layer, with the framework's own arrangement of the gates' weights."""
+
+    def __init__(self, cell: Cell, inputs: int, width: int) -> None:
+        super().__init__()
+        self.cell, self.width = cell, width
+        rows = GATES[cell] * width
+        self.input_weight = nn.Parameter(torch.empty(rows, inputs))
+        self.hidden_weight = nn.Parameter(torch.empty(rows, width))
+        self.input_bias = nn.Parameter(torch.zeros(rows))
+        self.hidden_bias = nn.Parameter(torch.zeros(rows))
+        bound = width**-0.5
+        nn.init.uniform_(self.input_weight, -bound, bound)
+        nn.init.uniform_(self.hidden_weight, -bound, bound)
+        if cell == "lstm":  # remember by default (Jozefowicz et al. 2015): gates stand i, f, g, o
+            nn.init.ones_(self.input_bias[width : 2 * width])
+
+    def forward(
+        self, x: Tensor, carried: list[Tensor], weight_dropout: float
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run over (rows, time, inputs) from the carried (rows, width) tensors."""
+        recurrent = F.dropout(self.hidden_weight, weight_dropout, self.training)
+        weights = [self.input_weight, recurrent, self.input_bias, self.hidden_bias]
+        if x.shape[1] == 1 and not self.training:
+            return self._step(x, carried, weights)
+        layered = [tensor[None].contiguous() for tensor in carried]
+        hx = tuple(layered) if len(layered) > 1 else layered[0]
+        options = (True, 1, 0.0, self.training, False, True)  # biases, depth, ..., rows first
+        out, *after = SEQUENCE[self.cell](x, hx, weights, *options)  # type: ignore[operator]
+        return out, [tensor[0] for tensor in after]
+
+    def _step(
+        self, x: Tensor, carried: list[Tensor], weights: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """One token in writing: the single-step kernel is several times quicker than a sequence."""
+        hx = tuple(carried) if len(carried) > 1 else carried[0]
+        after = STEP[self.cell](x[:, 0], hx, *weights)  # type: ignore[operator]
+        tensors = list(after) if isinstance(after, tuple) else [after]
+        return tensors[0][:, None], tensors
+
+
+def _sizes(cell: Cell) -> dict[str, Recurrent.Config]:
+    """Sizes by name; small, medium and large are those of Zaremba et al. (2014)."""
+    make = Recurrent.Config
+    return {
+        "tiny": make(cell, embedding=64, hidden=128, layers=1, dropout=0.0),
+        "small": make(cell, embedding=200, hidden=200, layers=2, dropout=0.0),
+        "medium": make(cell, embedding=650, hidden=650, layers=2, dropout=0.5),
+        "large": make(cell, embedding=1500, hidden=1500, layers=2, dropout=0.65),
+        "awd": make(
+            cell,
+            embedding=400,
+            hidden=1150,
+            layers=3,
+            dropout=0.4,
+            embedding_dropout=0.1,
+            recurrent_dropout=0.5,
+            variational=True,
+        ),
+    }
+
+
+SIZES: dict[Cell, dict[str, Recurrent.Config]] = {cell: _sizes(cell) for cell in GATES}

@@ -1,0 +1,167 @@
+"""A run folder: everything that one training made. Loading it needs nothing else.
+
+``wenmo.json`` is the model card: family, settings, data, versions, results. ``model.safetensors``
+and ``tokenizer.json`` are the best model so far. Where the model has a home in another program, the
+weights lie in that program's layout and its ``config.json`` stands beside them.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wenmo import __version__
+from wenmo.config import from_dict, to_dict
+from wenmo.files import read_json, write_json
+from wenmo.interchange.huggingface import layout_of, tokenizer_config
+from wenmo.models import LanguageModel, ModelConfig, configure
+from wenmo.text.corpus import SplitConfig
+from wenmo.text.readers import ReadConfig
+from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.training.checkpoints import load_tensors, save_tensors
+from wenmo.training.loop import TrainConfig
+from wenmo.types import WenmoError
+
+FORMAT = 1  # of the run folder; raised when an older program could no longer read it
+CARD, WEIGHTS, TOKENIZER = "wenmo.json", "model.safetensors", "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a run, in small tables: ``model.hidden=512``, ``train.rate=0.001``.
+
+    Attributes:
+        family: which entry of the catalogue.
+        model: its settings.
+        tokenizer: how text becomes tokens.
+        read: how text is read.
+        split: what is held out.
+        train: how the model is trained.
+    """
+
+    family: str
+    model: ModelConfig
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    read: ReadConfig = ReadConfig()
+    split: SplitConfig = SplitConfig()
+    train: TrainConfig = TrainConfig()
+
+    def tables(self) -> dict[str, Any]:
+        """The settings as plain dicts."""
+        names = ("model", "tokenizer", "read", "split", "train")
+        return {"family": self.family, **{name: to_dict(getattr(self, name)) for name in names}}
+
+    @classmethod
+    def from_tables(cls, tables: dict[str, Any]) -> Recipe:
+        """Take back what ``tables`` gave."""
+        return cls(
+            tables["family"],
+            configure(tables["family"], tables["model"]),
+            from_dict(TokenizerConfig, tables["tokenizer"], where="tokenizer."),
+            from_dict(ReadConfig, tables["read"], where="read."),
+            from_dict(SplitConfig, tables["split"], where="split."),
+            from_dict(TrainConfig, tables["train"], where="train."),
+        )
+
+
+@dataclass
+class Card:
+    """The model card that a run folder carries.
+
+    Attributes:
+        recipe: all settings.
+        data: where the text came from, its fingerprint, and what was counted in it.
+        finished: training reached the end of its budget.
+        results: figures on held-out text, seconds of training, parameters and so on.
+    """
+
+    recipe: Recipe
+    data: dict[str, Any]
+    finished: bool = False
+    results: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        versions = {"python": platform.python_version(), "torch": torch.__version__}
+        content = {
+            "format": FORMAT,
+            "wenmo": __version__,
+            **self.recipe.tables(),
+            "data": self.data,
+            "finished": self.finished,
+            "results": self.results,
+            "versions": versions,
+        }
+        write_json(folder / CARD, content)
+
+    @classmethod
+    def read(cls, folder: Path) -> Card:
+        """Read the card of a run folder.
+
+        Raises:
+            WenmoError: not a run folder, damaged, or written by a newer version.
+        """
+        if not folder.is_dir():
+            raise WenmoError(f"{folder}: no such run folder")
+        if not (folder / CARD).is_file():
+            raise WenmoError(f"{folder}: not a run folder (it has no {CARD})")
+        content = read_json(folder / CARD)
+        if not isinstance(content.get("format"), int):
+            raise WenmoError(f"{folder / CARD}: damaged, it does not name its format")
+        if content["format"] > FORMAT:
+            raise WenmoError(
+                f"{folder}: written by a newer wenmo ({content.get('wenmo')}); "
+                f"this is {__version__}: upgrade wenmo to read it"
+            )
+        try:
+            recipe = Recipe.from_tables(content)
+            return cls(recipe, content["data"], content["finished"], content["results"])
+        except KeyError as error:
+            raise WenmoError(f"{folder / CARD}: damaged, {error} is missing") from None
+        except WenmoError as error:
+            raise WenmoError(f"{folder / CARD}: damaged, {error}") from None
+
+
+def save_model(folder: Path, config: ModelConfig, model: LanguageModel) -> None:
+    """Write the weights, in the layout of the program where such a model is at home."""
+    tensors: dict[str, Tensor] = dict(model.state_dict())
+    layout = layout_of(config, model.vocab_size)
+    if layout is not None:
+        tensors = layout.outward(tensors)
+        write_json(folder / "config.json", layout.config)
+        write_json(folder / "tokenizer_config.json", tokenizer_config(model.context))
+    save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
+
+
+def load_model(folder: Path, config: ModelConfig, vocab_size: int) -> LanguageModel:
+    """Build the model and read its weights.
+
+    Raises:
+        WenmoError: missing or damaged weights, or weights that do not fit the settings.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise WenmoError(
+            f"{folder}: no weights yet: training has not reached its first evaluation; "
+            "run the same training command again to go on"
+        )
+    model = config.build(vocab_size)
+    tensors = load_tensors(path)
+    layout = layout_of(config, vocab_size)
+    try:
+        model.load_state_dict(tensors if layout is None else layout.inward(tensors))
+    except (RuntimeError, WenmoError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WenmoError(f"{path}: does not fit the settings in {CARD}: {reason}") from None
+    return model.eval()
+
+
+def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
+    """All that writing and scoring need."""
+    card = Card.read(folder)
+    tokenizer = Tokenizer.load(folder / TOKENIZER)
+    return card, load_model(folder, card.recipe.model, tokenizer.vocab_size), tokenizer

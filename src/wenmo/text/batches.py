@@ -1,0 +1,108 @@
+"""Batches from a flat array of ids. Each is a pure function of the seed and its number, so training
+resumes exactly from a step number alone, and no worker processes or shuffling buffers are needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wenmo.types import IGNORE, Batch, WenmoError
+
+
+class Batches(Protocol):
+    """An endless, numbered supply of batches."""
+
+    tokens_per_batch: int
+
+    def __getitem__(self, number: int) -> Batch: ...
+
+
+@dataclass
+class Windows:
+    """Windows of the text in random order, for models with a bounded context.
+
+    Every epoch cuts the text into windows that do not overlap, at an offset of its own, and visits
+    each once. Raises WenmoError where the text is shorter than two windows.
+    """
+
+    ids: NDArray[np.unsignedinteger]
+    rows: int
+    time: int
+    seed: int = 0
+    _epoch: int = field(default=-1, init=False)
+    _starts: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tokens_per_batch = self.rows * self.time
+        self.per_epoch = (len(self.ids) - 1) // self.time - 1
+        if self.per_epoch < 1:
+            raise WenmoError(
+                f"the training text has {len(self.ids):,} tokens, too few for windows of "
+                f"{self.time}: give more text, or a smaller context"
+            )
+
+    def __getitem__(self, number: int) -> Batch:
+        first = number * self.rows
+        starts = [self._start(index) for index in range(first, first + self.rows)]
+        places = np.asarray(starts)[:, None] + np.arange(self.time + 1)
+        return _pairs(self.ids[places])
+
+    def _start(self, index: int) -> int:
+        epoch, place = divmod(index, self.per_epoch)
+        if epoch != self._epoch:
+            rng = np.random.default_rng((self.seed, epoch))
+            offset = int(rng.integers(self.time))
+            self._starts = rng.permutation(self.per_epoch) * self.time + offset
+            self._epoch = epoch
+        return int(self._starts[place])
+
+
+@dataclass
+class Streams:
+    """The text cut into ``rows`` long streams that are read side by side from start to end, for
+    models that carry their state (truncated back-propagation through time; Zaremba et al. 2014).
+    """
+
+    ids: NDArray[np.unsignedinteger]
+    rows: int
+    time: int
+
+    def __post_init__(self) -> None:
+        self.tokens_per_batch = self.rows * self.time
+        self.length = (len(self.ids) - 1) // self.rows
+        if self.length < 1:
+            raise WenmoError(
+                f"the training text has {len(self.ids):,} tokens, too few for {self.rows} rows: "
+                "give more text, or fewer rows"
+            )
+        self.per_epoch = -(-self.length // self.time)
+
+    def __getitem__(self, number: int) -> Batch:
+        place = number % self.per_epoch
+        start = place * self.time
+        time = min(self.time, self.length - start)
+        places = np.arange(self.rows)[:, None] * self.length + start + np.arange(time + 1)
+        return _pairs(self.ids[places], carry=place > 0)
+
+
+def rows_of(texts: list[NDArray[np.unsignedinteger]]) -> Batch:
+    """One padded batch of separate token sequences, each read after the id that it begins with."""
+    time = max(len(text) for text in texts) - 1
+    tokens = torch.zeros(len(texts), time, dtype=torch.long)
+    targets = torch.full((len(texts), time), IGNORE)
+    for row, text in enumerate(texts):
+        ids = torch.from_numpy(text.astype(np.int64))
+        tokens[row, : len(ids) - 1] = ids[:-1]
+        targets[row, : len(ids) - 1] = ids[1:]
+    return Batch(tokens, targets)
+
+
+def _pairs(ids: NDArray[np.unsignedinteger], *, carry: bool = False) -> Batch:
+    """Inputs and next-token targets from (rows, time + 1) ids."""
+    both = torch.from_numpy(ids.astype(np.int64))
+    return Batch(both[:, :-1], both[:, 1:], carry)

@@ -1,0 +1,297 @@
+"""Text becomes two arrays of ids, to train on and to judge by: made once, then mapped from disk.
+
+The records are spooled to a file of raw UTF-8, so that a source of any size is read once and never
+held in memory. They are split, the tokenizer is trained on the training part alone, and both parts
+are encoded. What comes out is kept in a cache under a key of everything that went in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wenmo.text.cache import cached, checksum, digest
+from wenmo.text.readers import ReadConfig, Reader
+from wenmo.text.spool import PIECE, Progress, Spool
+from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.types import WenmoError
+
+__all__ = ["Corpus", "Encoded", "Progress", "SplitConfig", "build", "encode_text"]
+
+FORMAT = 1
+"""The number of the cache's layout: raise it when what is stored, or how it is found, changes."""
+
+FEW_RECORDS = 20
+"""From this many records on, whole records are held out; of fewer, the end of the text."""
+
+HELD_OUT = 0.1, 1_000_000
+"""Unless a share is given: this share of the text, but at most so many bytes."""
+
+FEW_TOKENS = 20
+"""The fewest tokens that one may train on."""
+
+_HAN = re.compile(r"[㐀-\u9fff豈-\ufaff\U00020000-\U0003ffff]")
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """What is held out.
+
+    Attributes:
+        valid: the share of the text, between 0 and 1; ``None``: a tenth, but at most 1 MB.
+        seed: which records are drawn.
+    """
+
+    valid: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.valid is not None and not 0 < self.valid < 1:
+            raise ValueError(f"valid={self.valid}: the share to hold out lies between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A text as ids.
+
+    Attributes:
+        ids: ``END``, record, ``END``, record, ``END``, ...: memory-mapped uint16 or uint32.
+        bytes: the UTF-8 bytes of the records, and one for the end of each: what bits per byte are
+            counted in.
+        records: how many records.
+        characters: the characters of the records.
+    """
+
+    ids: NDArray[np.unsignedinteger]
+    bytes: int
+    records: int
+    characters: int
+
+    @property
+    def tokens(self) -> int:
+        """The ids to be predicted: all but the first."""
+        return len(self.ids) - 1
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text to train on and one to judge by.
+
+    Attributes:
+        train: the ids of the training part, as in ``Encoded``.
+        valid: the ids of the held-out part.
+        tokenizer: what made them.
+        fingerprint: 16 hexadecimal digits of both parts' ids and the tokenizer.
+        summary: for ``train`` and ``valid`` the ``records``, ``characters``, ``bytes`` and
+            ``tokens``; ``missing`` records; ``valid_bytes``; ``held_out``, in words.
+        notes: warnings, a line each.
+    """
+
+    train: NDArray[np.unsignedinteger]
+    valid: NDArray[np.unsignedinteger]
+    tokenizer: Tokenizer
+    fingerprint: str
+    summary: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+def build(
+    path: str | Path,
+    *,
+    read: ReadConfig,
+    tokenizer: TokenizerConfig | Tokenizer,
+    split: SplitConfig,
+    valid_path: str | Path | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Corpus:
+    """Read, split and encode a text, or find it in the cache.
+
+    At least 20 records: whole records are drawn, in an order that the seed decides, until the share
+    is reached. Fewer: the last characters of the text are held out, if need be within a record.
+
+    Args:
+        path: a file, a folder, or ``-``.
+        read: how to read it.
+        tokenizer: one to use, or what to train on the training part.
+        split: what to hold out; without effect where ``valid_path`` is given.
+        valid_path: a text of its own to hold out; then everything of ``path`` is trained on.
+        cache: the folder of the cache; by default ``$WENMO_CACHE``, ``$XDG_CACHE_HOME/wenmo`` or
+            ``~/.cache/wenmo``.
+        progress: is told what is being done.
+
+    Raises:
+        WenmoError: the text cannot be read, is too short, or the disk is full.
+    """
+    report = progress or _ignore
+    readers = [Reader(source, read) for source in (path, valid_path) if source is not None]
+    report("looking into the cache", 0.0)
+    key = _key("corpus", readers, read, tokenizer, split)
+
+    def make(spools: Path, folder: Path) -> dict[str, Any]:
+        train, valid, held_out = _split(spools, readers, split, report)
+        if len(valid.starts) == 0:
+            raise WenmoError(f"{path}: too short to hold anything out: give more text")
+        _require_enough(path, len(train.starts) and train.bytes)
+        if isinstance(tokenizer, Tokenizer):
+            trained = tokenizer
+        else:
+            report("training the tokenizer", 0.0)
+            trained = Tokenizer.train((piece for piece, _ in train.pieces()), tokenizer)
+        trained.save(folder / "tokenizer.json")
+        summary: dict[str, Any] = {
+            "train": _encode(train, trained, folder / "train.bin", report),
+            "valid": _encode(valid, trained, folder / "valid.bin", report),
+            "missing": sum(reader.counts.missing for reader in readers),
+            "held_out": held_out,
+        }
+        summary["valid_bytes"] = summary["valid"]["bytes"]
+        _require_enough(path, summary["train"]["tokens"])
+        report("looking for held-out text in the training text", 0.0)
+        return {"summary": summary, "notes": _leaks(train, valid)}
+
+    entry, meta = cached(cache, key, ("train.bin", "valid.bin", "tokenizer.json"), make)
+    trained = Tokenizer.load(entry / "tokenizer.json")
+    sums = [meta["files"][name]["checksum"] for name in ("train.bin", "valid.bin")]
+    return Corpus(
+        train=_map(entry / "train.bin", trained),
+        valid=_map(entry / "valid.bin", trained),
+        tokenizer=trained,
+        fingerprint=digest(*sums, trained.fingerprint)[:16],
+        summary=meta["summary"],
+        notes=meta["notes"],
+    )
+
+
+def encode_text(
+    path: str | Path, read: ReadConfig, tokenizer: Tokenizer, *, cache: Path | None = None
+) -> Encoded:
+    """Read and encode a text as a whole, or find it in the cache.
+
+    Raises:
+        WenmoError: the text cannot be read, or the disk is full.
+    """
+    reader = Reader(path, read)
+    key = _key("text", [reader], read, tokenizer, None)
+
+    def make(spools: Path, folder: Path) -> dict[str, Any]:
+        spool = Spool.write(spools / "text", reader, _ignore)
+        return {"summary": _encode(spool, tokenizer, folder / "text.bin", _ignore)}
+
+    entry, meta = cached(cache, key, ("text.bin",), make)
+    counts = {name: meta["summary"][name] for name in ("bytes", "records", "characters")}
+    return Encoded(ids=_map(entry / "text.bin", tokenizer), **counts)
+
+
+def _split(
+    folder: Path, readers: list[Reader], split: SplitConfig, report: Progress
+) -> tuple[Spool, Spool, str]:
+    """The part to train on, the part held out, and in words what was held out."""
+    whole = Spool.write(folder / "spool", readers[0], report)
+    if len(readers) > 1:
+        valid = Spool.write(folder / "valid_spool", readers[1], report)
+        return whole, valid, "a text of its own"
+    share = split.valid or min(HELD_OUT[0], HELD_OUT[1] / whole.bytes)
+    if len(whole.starts) < FEW_RECORDS:
+        return *whole.cut(share), f"the last {share:.1%} of the characters"
+    train, valid = whole.draw(share, split.seed)
+    drawn = f"{len(valid.starts):,} of {len(whole.starts):,} records, drawn at random"
+    return train, valid, drawn
+
+
+def _encode(spool: Spool, tokenizer: Tokenizer, path: Path, report: Progress) -> dict[str, int]:
+    """Write the ids, and count."""
+    dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
+    characters = tokens = done = 0
+
+    def counted() -> Iterator[tuple[str, bool]]:
+        nonlocal characters
+        for piece, ends in spool.pieces():
+            characters += len(piece)
+            yield piece, ends
+
+    lengths = np.array([len(spelled) for spelled in tokenizer.table])
+    with path.open("wb") as file:
+        for ids in tokenizer.encode_pieces(counted()):
+            file.write(ids.astype(dtype).tobytes())
+            tokens += len(ids)
+            done += int(lengths[ids].sum())
+            report("encoding", min(1.0, done / max(1, spool.bytes)))
+    return {
+        "records": len(spool.starts),
+        "characters": characters,
+        "bytes": spool.bytes,
+        "tokens": tokens - 1,
+    }
+
+
+def _require_enough(path: str | Path, tokens: int) -> None:
+    if tokens < FEW_TOKENS:
+        raise WenmoError(
+            f"{path}: at most {tokens} tokens to train on, {FEW_TOKENS} are needed: give more text"
+        )
+
+
+def _leaks(train: Spool, valid: Spool) -> list[str]:
+    """A note where held-out text also stands in the training text.
+
+    Records are compared where many are held out, otherwise lines; ones so short that they may well
+    come twice by chance are not asked about.
+    """
+    by_record = len(valid.starts) >= FEW_RECORDS
+    telling = [hash(unit) for unit in _units(valid, by_record) if _is_telling(unit)]
+    found = set(telling).intersection(map(hash, _units(train, by_record)))
+    count = sum(unit in found for unit in telling)
+    if count == 0:
+        return []
+    return [
+        f"{count:,} of {len(telling):,} held-out {'records' if by_record else 'lines'} "
+        f"({count / len(telling):.1%}) also stand in the training text: held-out figures flatter"
+    ]
+
+
+def _units(spool: Spool, by_record: bool) -> Iterator[str]:
+    held = ""
+    for piece, ends in spool.pieces():
+        *units, held = [held + piece] if by_record else (held + piece).split("\n")
+        if ends:
+            units.append(held)
+            held = ""
+        yield from map(str.strip, units)
+        held = held[:PIECE]  # what is longer is known by its beginning, so that memory is bounded
+
+
+def _is_telling(text: str) -> bool:
+    return len(text) >= 20 or len(_HAN.findall(text)) >= 10
+
+
+def _key(
+    what: str, readers: list[Reader], read: ReadConfig, tokenizer: Any, split: SplitConfig | None
+) -> str:
+    """A hash of everything that decides what comes out, the content of the files above all."""
+    files = []
+    for path in (path for reader in readers for path in [*reader.files, None]):
+        try:
+            # Of the name only the suffix counts: it tells the format.
+            files.append(path and [path.suffixes, checksum(path)])
+        except OSError as error:
+            raise WenmoError(f"{path}: cannot be read: {error.strerror}") from None
+    if isinstance(tokenizer, Tokenizer):
+        tokenizer = tokenizer.fingerprint
+    parts = [FORMAT, what, files, read, tokenizer, split]
+    return digest(json.dumps(parts, default=asdict))
+
+
+def _map(path: Path, tokenizer: Tokenizer) -> NDArray[np.unsignedinteger]:
+    return np.memmap(path, np.min_scalar_type(tokenizer.vocab_size - 1), "r")
+
+
+def _ignore(stage: str, share: float) -> None:
+    """Report to nobody."""

@@ -1,0 +1,84 @@
+"""What a run writes down as it goes: ``metrics.jsonl``, ``samples.md`` and TensorBoard's files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from wenmo.files import atomic, told_in_one_line
+from wenmo.training.loop import Event
+
+STEPS_BETWEEN_LINES = 10  # every evaluation is written, and one step in so many
+
+
+class Journal:
+    """Appends to the records of a run folder. What a resumed run will write again is cut off.
+
+    Args:
+        folder: the run folder.
+        step: where training goes on.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from tensorboardX import SummaryWriter  # slow to load, and not needed to write text
+
+        self.metrics, self.samples = folder / "metrics.jsonl", folder / "samples.md"
+        self._cut(step)
+        with told_in_one_line(folder):
+            self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def record(self, event: Event) -> None:
+        """Write an event down, if it is one worth keeping."""
+        position, learned = event.position, event.learned
+        figures: dict[str, Any] = {}
+        if event.kind == "evaluation":
+            figures = {f"heldout_{name}": value for name, value in event.figures.items()}
+        elif event.kind == "step" and position.step % STEPS_BETWEEN_LINES == 0:
+            figures = {}
+        elif event.kind == "sample":
+            self._sample(position.step, event.text)
+            return
+        elif event.kind == "note":
+            self._append(self.metrics, json.dumps({"step": position.step, "note": event.text}))
+            return
+        else:
+            return
+        if learned is not None:
+            figures |= {"loss": learned.loss, "rate": learned.rate, **learned.parts}
+        line = {"step": position.step, "seconds": round(position.seconds, 3), **figures}
+        self._append(self.metrics, json.dumps({k: v for k, v in line.items() if v == v}))
+        for name, value in figures.items():
+            if value == value:  # not a number has no place on a plot
+                self._tensorboard.add_scalar(name, float(value), position.step)
+
+    def close(self) -> None:
+        self._tensorboard.close()
+
+    def _sample(self, step: int, text: str) -> None:
+        quoted = "\n".join(f"    {line}" for line in text.splitlines())
+        self._append(self.samples, f"## Step {step}\n\n{quoted}\n")
+
+    def _append(self, path: Path, text: str) -> None:
+        with told_in_one_line(path), path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    def _cut(self, step: int) -> None:
+        """Drop what was written after ``step``, the checkpoint that is gone on from."""
+        if self.metrics.exists():
+            lines = self.metrics.read_text(encoding="utf-8").splitlines()
+            with atomic(self.metrics) as temporary:
+                kept = [line for line in lines if _step_of(line) <= step]
+                temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        if self.samples.exists():
+            parts = self.samples.read_text(encoding="utf-8").split("## Step ")
+            kept = [p for p in parts[1:] if int(p.split("\n", 1)[0] or 0) <= step]
+            with atomic(self.samples) as temporary:
+                temporary.write_text("".join(f"## Step {p}" for p in kept), encoding="utf-8")
+
+
+def _step_of(line: str) -> float:
+    try:
+        return int(json.loads(line)["step"])
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError):
+        return float("inf")  # half a line, from a kill: drop it

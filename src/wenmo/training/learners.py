@@ -1,0 +1,205 @@
+"""What varies between ways of training: one learner each, with the same few methods."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wenmo.models.base import LanguageModel, detach
+from wenmo.text.batches import Batches
+from wenmo.training.optimizers import Optimizer
+from wenmo.types import State
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What one step of learning reports.
+
+    Attributes:
+        loss: what was minimised, nats per target token.
+        tokens: how many target tokens were learnt from.
+        rate: the learning rate's factor at this step.
+        parts: further figures to watch.
+    """
+
+    loss: float
+    tokens: int
+    rate: float
+    parts: dict[str, float]
+
+
+class Learner(Protocol):
+    """One way of making a model better.
+
+    Attributes:
+        model: what is trained.
+        steps: how many steps the learner takes by its nature; ``None``: as many as the budget.
+    """
+
+    model: LanguageModel
+    steps: int | None
+
+    def learn(self, step: int, rate: float) -> Learned:
+        """Learn from batch number ``step``, at ``rate`` times the peak learning rate."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that it takes to go on exactly from here."""
+        ...
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go back to where ``tensors`` were taken."""
+        ...
+
+
+class Gradient:
+    """Gradient descent on the model's own loss.
+
+    Randomness (dropout) is drawn afresh from the seed and the step's number, so that a resumed
+    run draws what the uninterrupted one would have drawn.
+    """
+
+    steps: int | None = None
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        batches: Batches,
+        optimizer: Optimizer,
+        *,
+        clip: float,
+        accumulate: int,
+        precision: Literal["float32", "bfloat16"],
+        seed: int,
+    ) -> None:
+        self.model, self.batches, self.optimizer = model, batches, optimizer
+        self.clip, self.accumulate, self.precision, self.seed = clip, accumulate, precision, seed
+        self._carried: State = {}
+
+    def learn(self, step: int, rate: float) -> Learned:
+        self.model.train()
+        torch.manual_seed((self.seed << 32) + step)
+        total, tokens = torch.zeros(()), 0
+        parts: dict[str, float] = {}
+        for number in range(step * self.accumulate, (step + 1) * self.accumulate):
+            batch = self.batches[number].to(self.model.device)
+            carried = detach(self._carried) if batch.carry and self._carried else None
+            with autocast(self.model.device, self.precision):
+                loss = self.model.loss(batch, carried)
+            (loss.total / self.accumulate).backward()  # type: ignore[no-untyped-call]
+            self._carried = loss.state
+            total = total + loss.total.detach().cpu() / self.accumulate
+            tokens += batch.targets.numel()
+            parts = {name: float(part) for name, part in loss.parts.items()}
+        parts["gradient_norm"] = self._clip()
+        if np.isfinite(parts["gradient_norm"]):
+            self.optimizer.step(rate)
+        else:
+            self.optimizer.forget_gradients()
+            total = total * float("nan")  # the loop rolls back when it sees this
+        return Learned(float(total), tokens, rate, parts)
+
+    def tensors(self) -> dict[str, Tensor]:
+        model = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        optimizer = {f"optimizer.{name}": t for name, t in self.optimizer.tensors().items()}
+        carried = {f"carried.{name}": t for name, t in self._carried.items()}
+        return {**model, **optimizer, **carried}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        self.optimizer.restore(part("optimizer."))
+        self.optimizer.forget_gradients()
+        device = self.model.device
+        self._carried = {name: t.to(device) for name, t in part("carried.").items()}
+
+    def _clip(self) -> float:
+        """Scale the gradient down to norm ``clip`` (Pascanu et al. 2013); return its own norm."""
+        limit = self.clip if self.clip > 0 else float("inf")
+        return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+
+
+@runtime_checkable
+class Countable(Protocol):
+    """A model that is trained by counting."""
+
+    def fit(
+        self, ids: NDArray[np.unsignedinteger], *, progress: Callable[[float], None] | None = None
+    ) -> None: ...
+
+
+class Count:
+    """Counting: one step over all of the text."""
+
+    steps: int | None = 1
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        ids: NDArray[np.unsignedinteger],
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        if not isinstance(model, Countable):
+            raise TypeError(f"{type(model).__name__} asks for counting but has no fit method")
+        self.model: LanguageModel = model
+        self._fit = model.fit
+        self.ids, self.progress = ids, progress
+
+    def learn(self, step: int, rate: float) -> Learned:
+        self._fit(self.ids, progress=self.progress)
+        return Learned(float("nan"), len(self.ids) - 1, rate, {})
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {}  # a count that was interrupted begins again: it takes seconds
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        pass
+
+
+def autocast(
+    device: torch.device, precision: Literal["float32", "bfloat16"]
+) -> contextlib.AbstractContextManager[object]:
+    """Matrix products in bfloat16 where that is asked for; weights and sums stay in float32."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+BFLOAT16_WIDTH = 384  # narrower matrices gain nothing from it on a CPU: see docs/experiments.md
+BFLOAT16_GAIN = 1.1
+
+
+def faster_precision(model: LanguageModel, batches: Batches) -> Literal["float32", "bfloat16"]:
+    """The precision in which a training step is measured to be faster here.
+
+    Three forward and backward passes in each, in turns; the weights stay as they are. Models
+    whose matrices are too narrow to gain are not measured, so that small runs do not depend on
+    the machine's mood.
+    """
+    widest = max((min(p.shape) for p in model.parameters() if p.dim() == 2), default=0)
+    if widest < BFLOAT16_WIDTH:
+        return "float32"
+    batch = batches[0].to(model.device)
+    model.train()
+    best = {"float32": float("inf"), "bfloat16": float("inf")}
+    for precision in ("float32", "bfloat16") * 3:
+        begun = time.perf_counter()
+        with autocast(model.device, precision):
+            loss = model.loss(batch)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        best[precision] = min(best[precision], time.perf_counter() - begun)
+        model.zero_grad(set_to_none=True)
+    gained = best["float32"] > BFLOAT16_GAIN * best["bfloat16"]
+    return "bfloat16" if gained else "float32"

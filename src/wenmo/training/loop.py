@@ -1,0 +1,321 @@
+"""The one training loop: steps, evaluation, samples, saving, resuming, rolling back.
+
+It owns time. What a step does is the learner's; how to evaluate and to sample is handed in.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from types import FrameType
+from typing import Any, Literal
+
+from wenmo.training.checkpoints import Checkpoint, Checkpoints
+from wenmo.training.learners import Learned, Learner, Precision
+from wenmo.training.optimizers import OptimizerName
+from wenmo.training.schedules import Schedule, factor
+from wenmo.types import WenmoError
+
+MAX_ROLLBACKS = 3
+ROLLBACK_RATE = 0.5  # how much smaller the learning rate is after a rollback
+JUMP_NATS = 1.0  # a smoothed loss this far, and half again, above the best one has diverged
+SMOOTHING = 0.9
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained.
+
+    Attributes:
+        steps: how many steps; null: as many as fit into ``minutes``.
+        minutes: the time for training, evaluation and samples on the way included.
+        rows: sequences in a batch.
+        time: tokens of each; null: the model's context, or 64 for one without bounds.
+        accumulate: batches whose gradients are added up for one step.
+        optimizer: sgd, rmsprop, adam, adamw or muon.
+        rate: the peak learning rate; null: a default for the optimizer.
+        weight_decay: on matrices; null: 0.1 for adamw and muon, else none.
+        momentum: for sgd, rmsprop and muon (null: 0, and 0.95 for muon).
+        beta1, beta2: of adam and adamw.
+        schedule: constant, cosine, linear or stable-decay.
+        warmup: the share of the budget in which the rate rises.
+        decay: for stable-decay, the share in which it falls.
+        floor: where the decay ends, as a share of the peak.
+        clip: the largest norm of the gradient; 0: unbounded.
+        precision: float32, bfloat16, or auto: what is measured to be faster.
+        evaluations: how often held-out text is scored on the way.
+        evaluation_tokens: the most held-out tokens scored on the way (at the end: all).
+        patience: stop after so many evaluations without a better one; null: never.
+        checkpoint_seconds: the longest time whose work a kill can lose.
+        seed: of everything random in training.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    rows: int = 32
+    time: int | None = None
+    accumulate: int = 1
+    optimizer: OptimizerName = "adamw"
+    rate: float | None = None
+    weight_decay: float | None = None
+    momentum: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.98
+    schedule: Schedule = "cosine"
+    warmup: float = 0.02
+    decay: float = 0.5
+    floor: float = 0.0
+    clip: float = 1.0
+    precision: Precision = "auto"
+    evaluations: int = 10
+    evaluation_tokens: int = 20_000
+    patience: int | None = None
+    checkpoint_seconds: float = 30.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.minutes is not None:
+            raise ValueError("give steps or minutes, not both")
+        for name in ("rows", "accumulate", "evaluations", "evaluation_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        for name in ("steps", "time", "patience"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        for name in ("minutes", "rate"):
+            value = getattr(self, name)
+            if value is not None and not (0 < value < math.inf):
+                raise ValueError(f"{name} must be a positive number")
+        for name in ("warmup", "floor", "momentum", "beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1")
+        if not 0 < self.decay <= 1:
+            raise ValueError("decay must be above 0 and at most 1")
+        for name in ("clip", "checkpoint_seconds"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0")
+
+
+@dataclass
+class Position:
+    """Where training stands: all of it goes into a checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    smoothed_loss: float | None = None
+    best_loss: float = math.inf
+    best_nats: float = math.inf
+    best_step: int = 0
+    since_best: int = 0
+    rollbacks: int = 0
+    rate_scale: float = 1.0
+    stopped_early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something a watcher may want to show or keep.
+
+    Attributes:
+        kind: what happened.
+        position: where training stood.
+        progress: how much of the budget is used, 0 to 1.
+        learned: of the last step.
+        figures: of an evaluation: ``nats_per_token``, ``bits_per_byte`` and so on.
+        text: a sample, or a note for the user.
+    """
+
+    kind: Literal["step", "evaluation", "sample", "checkpoint", "note"]
+    position: Position
+    progress: float
+    learned: Learned | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+    text: str = ""
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """The user stopped training; everything is saved. ``step`` is where."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"saved at step {step:,}; the same command goes on from there")
+        self.step = step
+
+
+@dataclass
+class Trainer:
+    """One training run.
+
+    Attributes:
+        learner: what learns.
+        config: how.
+        checkpoints: where to keep checkpoints.
+        evaluate: scores held-out text; must give ``nats_per_token``.
+        sample: writes a short text with the model as it is.
+        keep_best: called whenever an evaluation is the best so far.
+        report: called with every event.
+    """
+
+    learner: Learner
+    config: TrainConfig
+    checkpoints: Checkpoints
+    evaluate: Callable[[], dict[str, float]]
+    sample: Callable[[], str]
+    keep_best: Callable[[], None]
+    report: Callable[[Event], None]
+    position: Position = field(default_factory=Position)
+
+    def resume(self) -> bool:
+        """Go on from the newest whole checkpoint; false where there is none."""
+        checkpoint = self.checkpoints.load()
+        if checkpoint is None:
+            return False
+        self.learner.restore(checkpoint.tensors)
+        self.position = Position(**checkpoint.figures)
+        return True
+
+    def run(self) -> Position:
+        """Train to the end of the budget.
+
+        Raises:
+            Interrupted: the user pressed Ctrl-C; a checkpoint was saved first.
+            WenmoError: the loss went astray more often than rolling back could mend.
+        """
+        if self.position.step == 0:
+            self._save()
+        self._clock = self._saved_at = time.perf_counter()
+        with _stop_on_signal() as stop:
+            while not self._finished():
+                self._step()
+                if stop.is_set() and not self._finished():
+                    self._save()
+                    raise Interrupted(self.position.step)
+        self._save()
+        return self.position
+
+    def progress(self) -> float:
+        """How much of the budget is used, 0 to 1."""
+        steps = self.learner.steps or self.config.steps
+        if steps is not None:
+            return min(1.0, self.position.step / steps)
+        if self.config.minutes is None:
+            raise ValueError("a budget is needed: steps or minutes")
+        return min(1.0, self.position.seconds / (60 * self.config.minutes))
+
+    def _finished(self) -> bool:
+        return self.progress() >= 1 or self.position.stopped_early
+
+    def _step(self) -> None:
+        position, before = self.position, self.progress()
+        learned = self.learner.learn(position.step, self._rate() * position.rate_scale)
+        if self._astray(learned):
+            self._roll_back(learned)
+            return
+        position.step += 1
+        position.tokens += learned.tokens
+        self._tick()
+        after = self.progress()
+        self.report(Event("step", position, after, learned))
+        count = self.config.evaluations
+        if int(after * count + 1e-9) > int(before * count + 1e-9):
+            self._evaluate(learned)
+        if time.perf_counter() - self._saved_at >= self.config.checkpoint_seconds:
+            self._save()
+
+    def _rate(self) -> float:
+        c = self.config
+        return factor(c.schedule, self.progress(), warmup=c.warmup, decay=c.decay, floor=c.floor)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.position.seconds += now - self._clock
+        self._clock = now
+
+    def _evaluate(self, learned: Learned) -> None:
+        position = self.position
+        figures = self.evaluate()
+        nats = figures["nats_per_token"]
+        if nats < position.best_nats:
+            position.best_nats, position.best_step, position.since_best = nats, position.step, 0
+            self.keep_best()
+        else:
+            position.since_best += 1
+        patience = self.config.patience
+        position.stopped_early = patience is not None and position.since_best >= patience
+        self._tick()
+        self.report(Event("evaluation", position, self.progress(), learned, figures))
+        self.report(Event("sample", position, self.progress(), learned, text=self.sample()))
+        if position.stopped_early:
+            self._note(f"stopped early: no better for {patience} evaluations")
+
+    def _astray(self, learned: Learned) -> bool:
+        """Whether the loss is not finite, or its running mean jumped far above its best."""
+        position = self.position
+        if self.learner.steps is not None:  # counting has no loss to watch
+            return False
+        if not math.isfinite(learned.loss):
+            return True
+        if position.smoothed_loss is None:
+            position.smoothed_loss = learned.loss
+        position.smoothed_loss += (1 - SMOOTHING) * (learned.loss - position.smoothed_loss)
+        position.best_loss = min(position.best_loss, position.smoothed_loss)
+        return position.smoothed_loss > 1.5 * position.best_loss + JUMP_NATS
+
+    def _roll_back(self, learned: Learned) -> None:
+        """Return to the last good checkpoint with a smaller rate; give up after three times."""
+        where, rollbacks = self.position.step, self.position.rollbacks + 1
+        scale, seconds = self.position.rate_scale * ROLLBACK_RATE, self.position.seconds
+        what = "jumped" if math.isfinite(learned.loss) else "is not finite"
+        if rollbacks > MAX_ROLLBACKS:
+            raise WenmoError(
+                f"the loss {what} at step {where} again, after {MAX_ROLLBACKS} rollbacks: try a "
+                f"smaller rate= (it began with {self.config.optimizer}'s), a smaller clip= or "
+                "precision=float32"
+            )
+        if not self.resume():
+            raise WenmoError(
+                f"the loss {what} at step {where}, and no checkpoint is left"
+            )
+        self.position.rollbacks, self.position.rate_scale = rollbacks, scale
+        self.position.seconds = seconds  # the time is spent, whatever became of it
+        self._save()
+        self._note(
+            f"the loss {what} at step {where}: back to step {self.position.step} with "
+            f"{scale:g} times the learning rate"
+        )
+
+    def _save(self) -> None:
+        self.checkpoints.save(
+            self.position.step, Checkpoint(self.learner.tensors(), asdict(self.position))
+        )
+        self._saved_at = time.perf_counter()
+        self.report(Event("checkpoint", self.position, self.progress()))
+
+    def _note(self, text: str) -> None:
+        self.report(Event("note", self.position, self.progress(), text=text))
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[threading.Event]:
+    """Ctrl-C and a polite kill ask to stop after the step; a second Ctrl-C stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # only the main thread may handle signals
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before: dict[int, Any] = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,85 @@
+"""The words every room shares. Importing this module is cheap: PyTorch is named, not loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Tokens: TypeAlias = "Tensor"
+"""int64 ids, shape (rows, time)."""
+
+Logits: TypeAlias = "Tensor"
+"""float32 unnormalised log-probabilities of the *next* token, shape (rows, time, vocabulary)."""
+
+State: TypeAlias = "dict[str, Tensor]"
+"""What a model remembers of the tokens read so far. Every tensor has its rows on dim 0."""
+
+IGNORE = -100
+"""A target with this id costs nothing: padding, or text that is only to be read."""
+
+
+class WenmoError(Exception):
+    """The user's input is at fault. The message is one line: what, where, and what to do.
+
+    The command line prints it and leaves with exit code 2. Anything else that escapes is our bug.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a model learns from, or is scored on.
+
+    Attributes:
+        tokens: the ids read, int64 (rows, time).
+        targets: the id that should follow each of them, int64 (rows, time), ``IGNORE`` where
+            nothing is asked.
+        carry: the rows go on where the rows of the batch before stopped, so that a recurrent
+            state may be carried over (truncated back-propagation through time).
+        source: for conditioned models, the ids to condition on, int64 (rows, source time).
+    """
+
+    tokens: Tokens
+    targets: Tokens
+    carry: bool = False
+    source: Tokens | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch where the model is."""
+        source = None if self.source is None else self.source.to(device)
+        return Batch(self.tokens.to(device), self.targets.to(device), self.carry, source)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The loss of one batch.
+
+    Attributes:
+        total: what is minimised, a scalar: nats per target token, plus any regulariser.
+        parts: named figures to watch; ``nats`` is always the plain cross-entropy per target token.
+        state: the state after the batch, to carry into the next one; empty if there is none.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+    state: State = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How likely a model finds each row of a batch.
+
+    Attributes:
+        nats: minus the natural log-probability of each row's targets, float64 (rows,).
+        tokens: the number of targets counted in each row, int64 (rows,).
+        bound: the figure is an upper bound on the nats (variational, diffusion), not exact.
+        state: the state after the batch, to carry into the next one; empty if there is none.
+    """
+
+    nats: Tensor
+    tokens: Tensor
+    bound: bool = False
+    state: State = field(default_factory=dict)

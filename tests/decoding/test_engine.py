@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wenmo.decoding import choose
+from wenmo.decoding.choose import STRATEGIES, Choice, derive
+from wenmo.decoding.engine import Engine, Event, Request, window
+from wenmo.decoding.warp import History, Sampling, chain
+from wenmo.models import ModelConfig
+from wenmo.models.base import LanguageModel
+from wenmo.models.recurrent import Recurrent
+from wenmo.models.transformer import Transformer
+from wenmo.types import WenmoError
+
+Make = Callable[..., LanguageModel]
+
+# From END: 1 or 2; then 1 -> 2 -> 3 -> END, each the likeliest by far but not the only one.
+CHAIN = torch.tensor(
+    [[0.0, 3.0, 2.0, 0.0], [0.0, 0.0, 4.0, 1.0], [1.0, 0.0, 0.0, 4.0], [4.0, 1.0, 0.0, 0.0]]
+)
+
+
+def write(model: LanguageModel, *requests: Request, rows: int = 32) -> list[list[Event]]:
+    engine = Engine(model, rows=rows)
+    events: dict[int, list[Event]] = {engine.add(request): [] for request in requests}
+    for event in engine.run():
+        events[event.request].append(event)
+    return list(events.values())
+
+
+def tokens(events: list[Event]) -> list[int]:
+    return [event.token for event in events]
+
+
+@torch.inference_mode()
+def naive(model: LanguageModel, request: Request) -> list[tuple[int, float]]:
+    """One text without states or batches: everything in the window is read anew for every token."""
+    s = request.sampling
+    ids, written, held = [0, *request.prompt], [], 0
+    while len(written) < s.max_tokens and (not written or ids[-1] != 0):
+        if held == 0:
+            held = window(len(ids), model.context)
+        elif model.context is not None and held == model.context:
+            held = max(1, model.context // 2)
+        else:
+            held += 1
+        source = None if request.source is None else torch.tensor([list(request.source)])
+        state = model.begin(1, source=source, rng=torch.Generator().manual_seed(s.seed))
+        logits = model(torch.tensor([ids[-held:]]), state)[0][:, -1]
+        warped = chain(s)(logits, History.of([ids[1:]], [len(request.prompt)]))
+        key = derive(torch.tensor([s.seed]), torch.tensor([len(written)]))
+        strategy = choose.greedy if s.greedy else choose.sample
+        token = int(strategy(warped.log_softmax(1), torch.zeros(1), key).tokens)
+        ids.append(token)
+        written.append((token, float(logits.log_softmax(1)[0, token])))
+    return written
+
+
+# -- worked by hand ------------------------------------------------------------------------------
+
+
+def test_the_greedy_path_ends_where_the_model_does(table: Make) -> None:
+    [events] = write(table(CHAIN), Request(sampling=Sampling(method="greedy")))
+    assert tokens(events) == [1, 2, 3, 0]
+    assert [event.stopped_by for event in events] == [None, None, None, "end"]
+    assert events[0].logprob == pytest.approx(3 - math.log(2 + math.e**3 + math.e**2))
+    assert events[3].logprob == pytest.approx(4 - math.log(2 + math.e**4 + math.e))
+
+
+def test_a_prompt_is_gone_on_from(table: Make) -> None:
+    greedy = Sampling(temperature=0)
+    assert tokens(write(table(CHAIN), Request([3, 1], greedy))[0]) == [2, 3, 0]
+
+
+def test_length_ends_a_text_and_minimum_length_keeps_it_going(table: Make) -> None:
+    greedy = Sampling(method="greedy", max_tokens=2)
+    [events] = write(table(CHAIN), Request(sampling=greedy))
+    assert tokens(events) == [1, 2]
+    assert events[-1].stopped_by == "length"
+    longer = replace(greedy, max_tokens=9, min_tokens=5)
+    assert tokens(write(table(CHAIN), Request(sampling=longer))[0]) == [1, 2, 3, 1, 2, 3, 0]
+
+
+def test_the_log_probability_is_the_models_own_whatever_the_warps(table: Make) -> None:
+    sampling = Sampling(logit_bias=((1, -math.inf),), temperature=0.1, top_k=1, max_tokens=1)
+    [[event]] = write(table(CHAIN), Request(sampling=sampling))
+    assert event.token == 2
+    assert event.logprob == pytest.approx(CHAIN[0].log_softmax(0)[2].item())
+
+
+def test_sampled_frequencies_are_the_probabilities(table: Make) -> None:
+    requests = [Request(sampling=Sampling(max_tokens=1, seed=seed)) for seed in range(2000)]
+    counts = torch.zeros(4)
+    for [event] in write(table(CHAIN), *requests, rows=500):
+        counts[event.token] += 1
+    expected = CHAIN[0].softmax(0) * 2000
+    statistic = float(((counts - expected) ** 2 / expected).sum())
+    assert statistic < 3 + 5 * math.sqrt(6)
+
+
+@pytest.mark.parametrize(
+    ("length", "context", "read"),
+    [(5, None, 5), (7, 8, 7), (8, 8, 6), (99, 8, 6), (5, 6, 5), (6, 6, 4), (1, 1, 1), (9, 1, 1)],
+)
+def test_a_long_prompt_leaves_a_quarter_of_the_context_free(
+    length: int, context: int | None, read: int
+) -> None:
+    assert window(length, context) == read
+
+
+# -- the same in any company ---------------------------------------------------------------------
+
+ids = st.lists(st.integers(1, 6), max_size=12)
+requests = st.builds(
+    Request,
+    prompt=ids,
+    sampling=st.builds(
+        Sampling,
+        method=st.sampled_from(["sample", "sample", "greedy"]),
+        max_tokens=st.integers(3, 20),
+        min_tokens=st.integers(0, 3),
+        temperature=st.sampled_from([0.0, 0.7, 1.0]),
+        top_k=st.sampled_from([0, 3]),
+        top_p=st.sampled_from([0.8, 1.0]),
+        repetition_penalty=st.sampled_from([1.0, 1.3]),
+        frequency_penalty=st.sampled_from([0.0, 0.5]),
+        no_repeat_ngram=st.sampled_from([0, 2]),
+        seed=st.integers(0, 5),
+    ),
+    source=st.none(),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(requests, min_size=1, max_size=6),
+    st.integers(1, 4),
+    st.sampled_from([None, 1, 2, 3, 8]),
+)
+def test_every_batch_writes_what_each_request_would_alone(
+    cache: Make, asked: list[Request], rows: int, context: int | None
+) -> None:
+    model = cache(7, context)
+    for request, events in zip(asked, write(model, *asked, rows=rows), strict=True):
+        expected = naive(model, request)
+        assert tokens(events) == [token for token, _ in expected]
+        torch.testing.assert_close([e.logprob for e in events], [logp for _, logp in expected])
+        assert [e.stopped_by for e in events[:-1]] == [None] * (len(events) - 1)
+        assert events[-1].stopped_by == ("end" if events[-1].token == 0 else "length")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [Recurrent.Config(embedding=16, hidden=16), Transformer.Config(width=16, heads=2, context=12)],
+)
+def test_real_families_write_what_each_request_would_alone(config: ModelConfig) -> None:
+    torch.manual_seed(0)
+    model = config.build(40)
+    shared = Sampling(max_tokens=30, min_tokens=9, top_p=0.9, repetition_penalty=1.1)
+    prompts = ([], [1, 2, 3], [4, 5, 6], list(range(1, 30)), [9])
+    asked = [Request(ids, replace(shared, seed=seed)) for seed, ids in enumerate(prompts)]
+    for request, events in zip(asked, write(model, *asked, rows=3), strict=True):
+        expected = naive(model, request)
+        assert tokens(events) == [token for token, _ in expected]
+        torch.testing.assert_close([e.logprob for e in events], [logp for _, logp in expected])
+
+
+def test_a_bounded_model_writes_on_beyond_its_context(cache: Make) -> None:
+    never_end = Sampling(max_tokens=50, min_tokens=50, seed=3)
+    model = cache(7, context=8)
+    asked = [Request([1] * length, never_end) for length in (0, 3, 7, 40)]
+    for request, events in zip(asked, write(model, *asked, rows=3), strict=True):
+        assert len(events) == 50
+        assert tokens(events) == [token for token, _ in naive(model, request)]
+
+
+def test_a_source_reaches_the_model(cache: Make) -> None:
+    asked = [Request([1], Sampling(max_tokens=9, seed=1), source=ids) for ids in ([5], [3, 6])]
+    for request, events in zip(asked, write(cache(7), *asked), strict=True):
+        assert tokens(events) == [token for token, _ in naive(cache(7), request)]
+
+
+def test_long_prompts_are_read_in_pieces(cache: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request([1, 2, 3, 4, 5] * 4, Sampling(max_tokens=5))
+    whole = write(cache(7), request)
+    monkeypatch.setattr("wenmo.decoding.engine.PREFILL_LOGITS", 21)
+    assert write(cache(7), request) == whole
+
+
+# -- rows come and go ----------------------------------------------------------------------------
+
+
+def test_requests_are_added_and_cancelled_on_the_way(cache: Make) -> None:
+    sampling = Sampling(max_tokens=6, min_tokens=6, seed=2)
+    engine = Engine(cache(7), rows=2)
+    first, second, third = (engine.add(Request([n], sampling)) for n in (1, 2, 3))
+    assert {event.request for event in engine.step()} == {first, second}
+    engine.cancel(first)
+    engine.cancel(first)  # a second time does nothing
+    assert {event.request for event in engine.step()} == {second, third}
+    engine.cancel(third)
+    late = engine.add(Request([4], sampling))
+    waiting = engine.add(Request([5], sampling))
+    engine.cancel(waiting)
+    rest = list(engine.run())
+    assert tokens([e for e in rest if e.request == late]) == [
+        token for token, _ in naive(cache(7), Request([4], sampling))
+    ]
+    assert {event.request for event in rest} == {second, late}
+    assert engine.step() == []
+
+
+def test_a_strategy_may_go_on_from_another_row(
+    cache: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both rows go on from the first, with the likeliest and the second token: a beam of two."""
+
+    def fork(logp: torch.Tensor, scores: torch.Tensor, keys: torch.Tensor) -> Choice:
+        best = logp[0].topk(len(logp))
+        return Choice(torch.zeros(len(logp), dtype=torch.long), best.indices, best.values)
+
+    monkeypatch.setitem(STRATEGIES, "greedy", fork)
+    sampling = Sampling(method="greedy", max_tokens=6, min_tokens=6)
+    model = cache(7)
+    model.begin = lambda rows, **_: type(model).begin(model, rows)  # nothing drawn at the start
+    events = write(model, Request([1], sampling), Request([2], sampling))
+    # The first row's own story: greedy, with its state and history untouched by the second row.
+    monkeypatch.setitem(STRATEGIES, "greedy", choose.greedy)
+    assert tokens(events[0]) == tokens(write(model, Request([1], sampling))[0])
+    # The second row's last token follows the first row's text.
+    logits, _ = model(torch.tensor([[0, 1, *tokens(events[0])[:-1]]]))
+    assert events[1][-1].logprob == pytest.approx(
+        logits[0, -1].log_softmax(0)[events[1][-1].token].item(), abs=1e-5
+    )
+
+
+# -- what goes wrong -----------------------------------------------------------------------------
+
+
+def test_an_id_outside_the_vocabulary_is_refused(table: Make) -> None:
+    engine = Engine(table(CHAIN))
+    with pytest.raises(WenmoError, match="prompt has token 4, but the model's ids end at 3"):
+        engine.add(Request([1, 4]))
+    with pytest.raises(WenmoError, match="logit_bias has token 9"):
+        engine.add(Request([1], Sampling(logit_bias=((9, 1.0),))))
+
+
+def test_a_broken_model_is_told(table: Make) -> None:
+    with pytest.raises(WenmoError, match="not numbers"):
+        write(table(torch.full((4, 4), math.nan)), Request())

@@ -1,0 +1,428 @@
+"""Readers: every format, every encoding, every cut, and every way a file can be wrong."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wenmo.text import readers
+from wenmo.text.readers import ReadConfig, Reader, Record, spool
+from wenmo.types import WenmoError
+
+POEM = "春眠不觉晓，\n处处闻啼鸟。\n夜来风雨声，\n花落知多少。\n"
+PROSE = "我们在学校里学习，他说这是一个很好的机会。大家都来了，没有人不知道这件事。\n"
+
+quick = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def write(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return path
+
+
+def texts(path: Path | str, **config: object) -> list[str]:
+    """The texts, read both ways: whole records, and pieces put together again."""
+    reader = Reader(path, ReadConfig(**config))  # type: ignore[arg-type]
+    whole = [record.text for record in reader]
+    counts = reader.counts
+    joined, parts = [], []
+    for piece, ends in reader.pieces():
+        parts.append(piece)
+        if ends:
+            joined.append("".join(parts))
+            parts = []
+    assert (joined, parts, reader.counts) == (whole, [], counts)
+    assert counts.records == len(whole)
+    return whole
+
+
+def refusal(path: Path | str, **config: object) -> str:
+    with pytest.raises(WenmoError) as caught:
+        texts(path, **config)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# Formats
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a", "a.unknown", "a.txt.gz", "a.TXT.GZ"])
+def test_plain_text_is_one_document(tmp_path: Path, name: str) -> None:
+    assert texts(write(tmp_path, name, POEM)) == [POEM]
+
+
+def test_gzip_is_known_by_its_bytes(tmp_path: Path) -> None:
+    assert texts(write(tmp_path, "a.txt", gzip.compress(POEM.encode()))) == [POEM]
+    (tmp_path / "b.txt.gz").write_bytes(POEM.encode())  # named gzip, but is not
+    assert texts(tmp_path / "b.txt.gz") == [POEM]
+
+
+def test_units(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt", "\n 一\n  二  \n\n \n三\u2028四\r\n\r\n")
+    assert texts(path, unit="line") == ["一", "二", "三\u2028四"]
+    assert texts(path, unit="paragraph") == [" 一\n  二  ", "三\u2028四"]
+    assert texts(path) == ["\n 一\n  二  \n\n \n三\u2028四\n\n"]
+
+
+def test_jsonl(tmp_path: Path) -> None:
+    rows = [{"text": "一", "n": 1}, "二", {"text": ["三", "四"]}, {"text": "a\r\nb\u0000"}]
+    lines = "\n\n".join(json.dumps(row) for row in rows)
+    for name in ("a.jsonl", "a.ndjson", "a.jsonl.gz", "a.json"):
+        path = write(tmp_path, name, lines)
+        assert texts(path) == ["一", "二", "三\n四", "a\nb"]
+    reader = Reader(path)
+    assert list(reader)[-1] == Record("a\nb")
+    assert reader.counts.nuls == 1
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+def test_json_list_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr(readers, "PIECE", piece)
+    rows = [{"text": f"第{i}行", "n": [i, {"a": None}]} for i in range(5)]
+    for indent in (None, 2):
+        path = write(tmp_path, "a.json", json.dumps([*rows, "好"], indent=indent))
+        assert texts(path) == [*(f"第{i}行" for i in range(5)), "好"]
+    assert texts(write(tmp_path, "b.json", json.dumps(rows[0], indent=2))) == ["第0行"]
+
+
+def test_csv_and_tsv(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", 'id,text\r\n1,"a, ""b""\r\nc"\r\n\r\n2,二\r\n')
+    assert texts(path) == ['a, "b"\nc', "二"]
+    assert texts(path, text_field="id") == ["1", "2"]
+    assert texts(write(tmp_path, "one.csv", "诗\n一\n二\n")) == ["一", "二"]
+    path = write(tmp_path, "a.tsv", 'en\tzh\n"Look," she said.\t看。\nHi.\t 你好。\n')
+    reader = Reader(path, ReadConfig(text_field="zh", source_field="en"))
+    assert list(reader) == [Record("看。", '"Look," she said.'), Record(" 你好。", "Hi.")]
+    assert texts(path, source_field="en") == ["看。", " 你好。"]  # one column is left for the text
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.parquet.gz"])
+def test_parquet(tmp_path: Path, name: str) -> None:
+    columns = {
+        "id": list(range(200)),
+        "lines": [["一", str(i)] for i in range(200)],
+        "meta": [{"title": f"t{i}"} for i in range(200)],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "raw", row_group_size=30)
+    path = write(tmp_path, name, (tmp_path / "raw").read_bytes())
+    assert texts(path) == [f"一\n{i}" for i in range(200)]
+    assert texts(path, text_field="meta.title")[-1] == "t199"
+    assert texts(path, text_field="id")[:2] == ["0", "1"]
+
+
+def test_folder_is_sorted_and_skips_what_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".git").mkdir()
+    for name in ("b.txt", "a.md", "sub/c.jsonl.gz", ".hidden.txt", ".git/x.txt", "z.png", "d.txt"):
+        write(tmp_path, name, '"丙"' if "jsonl" in name else "" if name[0] == "d" else name)
+    reader = Reader(tmp_path)
+    assert [str(path.relative_to(tmp_path)) for path in reader.files] == [
+        "a.md",
+        "b.txt",
+        "d.txt",
+        "sub/c.jsonl.gz",
+    ]
+    assert texts(tmp_path) == ["a.md", "b.txt", "丙"]
+    list(reader)
+    counts = reader.counts
+    assert (counts.files, counts.records, counts.missing, counts.skipped) == (4, 3, 1, 1)
+    assert counts.bytes == sum(path.stat().st_size for path in reader.files)
+    assert "a.md" not in map(str, Reader(tmp_path, ReadConfig(text_field="text")).files)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, pack: type[bytes]) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(pack(PROSE.encode("gbk"))))
+    monkeypatch.setattr("sys.stdin", stdin)
+    reader = Reader("-")
+    assert [[r.text for r in reader] for _ in range(2)] == [[PROSE]] * 2
+    (copy,) = reader.files
+    del reader
+    assert not copy.exists()
+
+
+def test_spool(tmp_path: Path) -> None:
+    path = spool(io.BytesIO(b"abc"))
+    assert path.read_bytes() == b"abc"
+    path.unlink()
+
+
+def test_real_poems(data: Path) -> None:
+    path = data / "zh" / "poems_train.jsonl.gz"
+    message = refusal(path)
+    assert message.endswith("pass --text-field with one of: title, author, form, lines")
+    reader = Reader(path, ReadConfig(text_field="lines", source_field="title"))
+    records = list(reader)
+    assert len(records) == reader.counts.records == 34_276 - reader.counts.missing
+    assert all(len(set(map(len, record.text.split("\n")))) == 1 for record in records)
+
+
+def test_real_tables(data: Path) -> None:
+    pairs = ReadConfig(text_field="ref", source_field="mr")
+    assert sum(1 for _ in Reader(data / "d2t" / "e2e_train.csv.gz", pairs)) == 42_061
+    message = refusal(data / "mt" / "tatoeba_en_zh" / "test.tsv")
+    assert "which field holds the text" in message
+
+
+# Encodings
+
+plausible = st.lists(st.sampled_from(PROSE + POEM + "Chapter 1: "), max_size=60).map("".join)
+
+
+@quick
+@given(
+    plausible,
+    st.sampled_from(
+        ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030", "gbk"]
+    ),
+    st.integers(1, 9),
+)
+def test_encodings_are_detected_and_cut_anywhere(
+    tmp_path: Path, text: str, encoding: str, piece: int
+) -> None:
+    text = PROSE + "\n" + text
+    path = write(tmp_path, "a.txt", text.encode(encoding))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "PIECE", piece)
+        assert texts(path) == [text]
+
+
+@quick
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\ufeff")))
+def test_any_text_in_a_named_encoding(tmp_path: Path, text: str) -> None:
+    text = "字" + text
+    for encoding in ("utf-8", "utf-16", "gb18030"):
+        path = write(tmp_path, "a.txt", text.encode(encoding))
+        assert texts(path, encoding=encoding) == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Le café déjà vu, où l’élève a mangé des crêpes “brûlées”.\n", "cp1252"),
+        ("résumé", "cp1252"),
+        ("café", "cp1252"),
+        ("Fünf große Bären übten „schön“ Über Öl.\n", "cp1252"),
+        ("MAÑANA ESTARÁ AQUÍ JOSÉ GARCÍA NÚÑEZ.\n", "cp1252"),
+        ("我們在學校裡學習，他說這是一個很好的機會。\n", "big5"),
+        ("鵝鵝鵝，曲項向天歌。白毛浮綠水，紅掌撥清波。\n", "gb18030"),
+        ("Привет, как дела? Я учусь в школе и читаю книги.\n", "cp1251"),
+        ("私は学生です。今日は天気がいいですね。\n", "shift_jis"),
+        ("안녕하세요 저는 학생입니다. 오늘 날씨가 좋습니다.\n", "euc_kr"),
+    ],
+)
+def test_older_encodings_are_told_apart(tmp_path: Path, text: str, encoding: str) -> None:
+    assert texts(write(tmp_path, "a.txt", text.encode(encoding))) == [text]
+    assert texts(write(tmp_path, "b.txt", 30 * text.encode(encoding))) == [30 * text]
+
+
+def test_chinese_after_much_ascii(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "SAMPLE", 64)
+    for length in range(60, 70):  # the first character lies across the end of the sample
+        text = "a" * length + PROSE * 5
+        for encoding in ("utf-8", "gb18030"):
+            assert texts(write(tmp_path, "a.txt", text.encode(encoding))) == [text]
+
+
+def test_newlines_and_nuls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "a.txt", b"a\r\nb\rc\n\rd\x00e\r")
+    for piece in (1, 2, 3, 100):
+        monkeypatch.setattr(readers, "PIECE", piece)
+        assert texts(path) == ["a\nb\nc\n\nde\n"]
+    reader = Reader(path)
+    list(reader)
+    assert reader.counts.nuls == 1
+
+
+def test_pieces_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "PIECE", 10)
+    for name, content in [("a.txt", POEM * 20), ("a.jsonl", json.dumps({"text": POEM * 20}))]:
+        pieces = list(Reader(write(tmp_path, name, content)).pieces())
+        assert max(len(piece) for piece, _ in pieces) <= 11
+        assert [ends for _, ends in pieces].count(True) == 1
+        assert pieces[-1][1]
+
+
+# What is missing, and what is wrong
+
+
+def test_missing_values_are_counted(tmp_path: Path) -> None:
+    rows = [None, "", " \n", [], "\u0000", ["", " "], "好"]
+    lines = [json.dumps({"id": 1, "text": row, "from": "x"}) for row in rows]
+    lines += ['{"id": 2}', "{}", '""', '{"text": "无源"}']
+    path = write(tmp_path, "a.jsonl", "\n".join(lines))
+    reader = Reader(path)
+    assert [record.text for record in reader] == ["好", "无源"]
+    assert reader.counts.missing == 9
+    pairs = write(tmp_path, "b.jsonl", '{"text": "好", "from": "x"}\n{"text": "无源"}')
+    assert list(Reader(pairs, ReadConfig(source_field="from"))) == [Record("好", "x")]
+    table = write(tmp_path, "a.csv", "id,text\n1,\n2,好\n3,  \n")
+    reader = Reader(table)
+    assert [record.text for record in reader] == ["好"]
+    assert reader.counts.missing == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('"好"\n{"text": }', "a.jsonl:2: not valid JSON: Expecting value; mend or remove the line"),
+        ('"好"\n\n3', "a.jsonl:3: a number where an object or a string is expected"),
+        ('{"text": 3}', "a.jsonl:1: field 'text' holds a number where text is expected"),
+        ('{"text": ["a", 3]}', "a.jsonl:1: field 'text' holds a list of not only strings"),
+        ('{"text": {"zh": "好"}}', "name one inside it: text.zh"),
+        ('{"title": "a", "lines": []}\n{"title": "a"}', None),
+        ('{"a": "x", "b": "y"}', "a.jsonl: which field holds the text? pass --text-field with"),
+        ('"\\ud800"', "a.jsonl:1: half a surrogate pair"),
+        ('{"text": ""}\n""', "holds no text: in all 2 records"),
+        ("[" * 100_000, "a.jsonl:1: not valid JSON"),
+    ],
+)
+def test_bad_jsonl(tmp_path: Path, content: str, message: str | None) -> None:
+    path = write(tmp_path, "a.jsonl", content)
+    if message is None:
+        assert texts(path) == ["a", "a"]
+    else:
+        assert message in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('["a"\n, {"text": "b"} "c"]', "a.json:2: not valid JSON: a comma or the end of the list"),
+        ('["a",]', "a value is expected after the comma"),
+        ('["a", "b"', "a comma or the end of the list"),
+        ('["a", {"text": ', "a.json:1: not valid JSON"),
+        ('["a"]\nx', "a.json:2: not valid JSON: something follows"),
+        ("[1]", "a.json:1: a number where an object or a string"),
+        ("[", "the list has no end"),
+        ("]", "not valid JSON"),
+        ("[]", "holds no text"),
+    ],
+)
+def test_bad_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
+) -> None:
+    path = write(tmp_path, "a.json", content)
+    for piece in (1, 100):
+        monkeypatch.setattr(readers, "PIECE", piece)
+        assert message in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('id,text\n1,"a\nb"\n2\n', "a.csv:4: a row of 1 columns where the header has 2"),
+        ("id,text\n1,a,b\n", "a.csv:2: a row of 3 columns"),
+        ('text\na\n"b', "a.csv:3: not a valid CSV row"),
+        ('text\n"a"b\n', "a.csv:2: not a valid CSV row"),
+        ("text,text\na,b\n", "two columns are named 'text'"),
+        ("甲,乙\na,b\n", "pass --text-field with one of: 甲, 乙"),
+        ("text\n", "holds no text"),
+        ("text\n" + "a" * 200 + "\n", "field larger than field limit (100)"),
+    ],
+)
+def test_bad_csv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
+) -> None:
+    monkeypatch.setattr(readers, "LONGEST", 100)
+    assert message in refusal(write(tmp_path, "a.csv", content))
+
+
+def test_a_field_that_is_not_there(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "title,text\na,b\n")
+    expected = "a.csv:2: no field 'texts'; did you mean 'text'? (found: title, text)"
+    assert refusal(path, text_field="texts").endswith(expected)
+    path = write(tmp_path, "a.jsonl", '{"id": 1, "meta": {"title": "a"}}\n{"id": 2, "body": "b"}')
+    assert "(found: id, meta.title)" in refusal(path, text_field="meta.titel")
+    assert texts(path, text_field="meta.title") == ["a"]
+    assert texts(path, text_field="body") == ["b"]  # absent in the first row, but not in all
+    assert "plain text has no fields" in refusal(write(tmp_path, "a.txt", POEM), text_field="text")
+
+
+def test_bad_byte_is_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = "春眠\r\n不觉晓\r".encode() + b"ab\xffc" + POEM.encode()
+    offset = content.index(b"\xff")
+    for piece in (*range(1, 9), 100):
+        monkeypatch.setattr(readers, "PIECE", piece)
+        message = refusal(write(tmp_path, "a.txt", content))
+        assert f"a.txt:3: byte {offset} (0xff) is not valid utf-8; mend the file, or" in message
+    monkeypatch.setattr(readers, "PIECE", 5)
+    content = (PROSE * 3).encode("gbk") + b"\xff\xff" + PROSE.encode("gbk")
+    assert f"a.txt:4: byte {content.index(0xFF)} " in refusal(write(tmp_path, "a.txt", content))
+    assert "a.txt:1: byte 6 " in refusal(write(tmp_path, "a.txt", "春眠不".encode()[:-1]))
+    assert "is not valid ascii" in refusal(write(tmp_path, "a.txt", POEM), encoding="ascii")
+    assert "no such text encoding" in refusal(tmp_path / "a.txt", encoding="utf-9")
+    assert "no such text encoding" in refusal(tmp_path / "a.txt", encoding="base64")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+        (b"PK\x03\x04abc", "a ZIP archive"),
+        (b"%PDF-1.7\n", "a PDF"),
+        (b"\x7fELF\x02", "a program"),
+        ((64).to_bytes(8, "little") + b'{"a": ', "a safetensors file"),
+        (bytes(range(256)) * 4, "a binary file, not text"),
+        (bytes(1000), "a binary file, not text"),
+        (b"", "a.txt: is empty"),
+        (" \n\u3000\n".encode(), "a.txt: holds no text"),
+        (gzip.compress(POEM.encode())[:-9], "the gzip file is damaged or cut off"),
+        (b"\x1f\x8babcdefghijkl", "the gzip file is damaged or cut off"),
+    ],
+)
+def test_not_text(tmp_path: Path, content: bytes, message: str) -> None:
+    path = write(tmp_path, "a.txt", content)
+    for unit in ("document", "line", "paragraph"):
+        assert message in refusal(path, unit=unit)
+
+
+def test_bad_parquet(tmp_path: Path) -> None:
+    assert "not a valid Parquet file" in refusal(write(tmp_path, "a.parquet", POEM))
+    pq.write_table(pa.table({"text": ["好"] * 500, "id": range(500)}), tmp_path / "b.parquet")
+    damaged = bytearray((tmp_path / "b.parquet").read_bytes())
+    damaged[4:40] = bytes(36)
+    assert "a.parquet: " in refusal(write(tmp_path, "a.parquet", bytes(damaged)))
+    assert "no field 'txt'; did you mean 'text'?" in refusal(
+        tmp_path / "b.parquet", text_field="txt"
+    )
+
+
+def test_missing_and_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "poems.txt", POEM)
+    assert "no such file or folder; did you mean 'poems.txt'?" in refusal(tmp_path / "poem.txt")
+    (tmp_path / "empty").mkdir()
+    assert "no readable file in this folder" in refusal(tmp_path / "empty")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert refusal(path).endswith("poems.txt: cannot be read: Permission denied")
+
+
+def test_memory_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "PIECE", 10)
+    monkeypatch.setattr(readers, "LONGEST", 50)
+    path = write(tmp_path, "a.txt", "一\n" + "a" * 500)
+    assert "a.txt:2: a line of over 50 characters" in refusal(path, unit="line")
+    assert len(texts(path)) == 1
+    path = write(tmp_path, "a.txt", "好\n" * 60)
+    assert "a paragraph of over 50 characters" in refusal(path, unit="paragraph")
+    path = write(tmp_path, "b.txt", " " * 500 + "好")
+    assert "begins with 50 blanks" in refusal(path)
+    path = write(tmp_path, "a.json", json.dumps(["a" * 500]))
+    assert "a.json:1: not valid JSON: no end within 50 characters" in refusal(path)
