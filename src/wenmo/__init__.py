@@ -1,11 +1,11 @@
 """wenmo (文墨): train, compare, understand, control and serve text generators on your own text.
 
-    import wenmo
+import wenmo
 
-    run = wenmo.fit("poems.txt", model="lstm", minutes=2)
-    print(run.generate("春", n=3))
-    print(run.evaluate("heldout.txt"))
-    run = wenmo.load("runs/poems-lstm")
+run = wenmo.fit("poems.txt", model="lstm", minutes=2)
+print(run.generate("春", n=3))
+print(run.evaluate("heldout.txt"))
+run = wenmo.load("runs/poems-lstm")
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
             return value
         names = [str(argument) for argument in arguments]
         offer = nearest(str(value), names)
-        raise WenmoError(f"{key}={value} is not one of: {', '.join(names)}{offer}")
+        raise WenmoError(f"{key}={value!r} is not one of: {', '.join(names)}{offer}")
     elif origin is tuple:
         items = value if isinstance(value, list | tuple) else [value]
         kinds = arguments[:1] * len(items) if arguments[-1] is Ellipsis else arguments

@@ -15,7 +15,7 @@ from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.likelihood import likelihood
 from wenmo.files import told_in_one_line
-from wenmo.models import MODELS, LanguageModel, find
+from wenmo.models import MODELS, LanguageModel, conditional, find
 from wenmo.runs import CARD, TOKENIZER, Card, Recipe, load_model, load_run, save_model
 from wenmo.text import corpus as corpora
 from wenmo.text.batches import Batches, Streams, Windows
@@ -248,6 +248,8 @@ def fit(
         settings = [f"{key}={_plain(value)}" for key, value in settings.items()]
     recipe = make_recipe(model, [*settings, *(f"{k}={_plain(v)}" for k, v in more.items())])
     folder = Path(out or Path("runs") / f"{_stem(data)}-{model.replace(':', '-')}")
+    if recipe.read.source_field is not None and not conditional(recipe.family):
+        raise WenmoError(f"{recipe.family} cannot condition on a source: leave --source-field out")
     before = _check_folder(folder, recipe)
     corpus = corpora.build(
         data,
@@ -258,7 +260,7 @@ def fit(
         progress=tell and (lambda what, share: tell(what, share)),
     )
     if tell is not None:
-        for note in corpus.notes:
+        for note in _about(corpus):
             tell(note, None)
     session = _Session(folder, recipe, corpus, before, watch, tell)
     return session.run()
@@ -433,6 +435,18 @@ def _check_folder(folder: Path, recipe: Recipe) -> Card | None:
             "choose another --out, or remove the folder"
         )
     return card
+
+
+def _about(corpus: Corpus) -> list[str]:
+    """What the user should know of the text before training."""
+    train, valid = corpus.summary["train"], corpus.summary["valid"]
+    read = (
+        f"{train['tokens']:,} tokens to train on ({train['bytes']:,} bytes), "
+        f"{valid['tokens']:,} held out: {corpus.summary['held_out']}"
+    )
+    missing = corpus.summary["missing"]
+    left_out = f"{missing:,} records left out: their text is missing"
+    return [read, *([left_out] if missing else []), *corpus.notes]
 
 
 def _table_of(setting: str, tables: Mapping[str, list[str]]) -> tuple[str, str]:

@@ -224,9 +224,7 @@ def test_half_a_surrogate_pair(tokenizer: Tokenizer) -> None:
         tokenizer.encode("a\ud800")
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"version": "1.0"}', b"\xff\xfe", Library.__name__.encode()]
-)
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": "1.0"}', b"\xff\xfe", b"text"])
 def test_broken_files(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_bytes(content)
@@ -244,3 +242,5 @@ def test_foreign_and_missing_files(tmp_path: Path) -> None:
         Tokenizer.load(path)
     with pytest.raises(WenmoError, match="cannot be read"):
         Tokenizer.load(tmp_path / "none.json")
+    with pytest.raises(WenmoError, match="cannot be written"):
+        TRAINED["bytes"].save(tmp_path / "no folder" / "tokenizer.json")

@@ -17,7 +17,7 @@ from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer import Transformer
 from wenmo.types import WenmoError
 
-__all__ = ["MODELS", "Family", "LanguageModel", "ModelConfig", "configure", "find"]
+__all__ = ["MODELS", "Family", "LanguageModel", "ModelConfig", "conditional", "configure", "find"]
 
 
 class ModelConfig(Protocol):
@@ -31,11 +31,13 @@ class Family:
     """One entry of the catalogue.
 
     Attributes:
+        kind: the model's class.
         config: the default settings.
         good_for: one line for a person who chooses.
         sizes: other settings by name, asked for as ``family:size``.
     """
 
+    kind: type[LanguageModel]
     config: ModelConfig
     good_for: str
     sizes: Mapping[str, ModelConfig] = field(default_factory=dict)
@@ -43,25 +45,30 @@ class Family:
 
 MODELS: dict[str, Family] = {
     "ngram": Family(
+        Ngram,
         Ngram.Config(),
         "counts (modified Kneser–Ney): trained in seconds, hard to beat on little text",
     ),
     "rnn": Family(
+        Recurrent,
         Recurrent.Config("rnn"),
         "the simple recurrent network: the baseline that LSTM and GRU improve on",
         recurrent.SIZES["rnn"],
     ),
     "lstm": Family(
+        Recurrent,
         Recurrent.Config("lstm"),
         "long short-term memory: reads without end in constant memory, strong on little text",
         recurrent.SIZES["lstm"],
     ),
     "gru": Family(
+        Recurrent,
         Recurrent.Config("gru"),
         "gated recurrent unit: close to the LSTM with a quarter fewer weights",
         recurrent.SIZES["gru"],
     ),
     "gpt": Family(
+        Transformer,
         Transformer.Config(),
         "decoder-only Transformer: the strongest with enough text and time",
         transformer.SIZES,
@@ -88,6 +95,11 @@ def find(name: str) -> tuple[str, ModelConfig]:
         offer = nearest(size, sizes)
         raise WenmoError(f"unknown size {name!r}{offer} (sizes of {family}: {valid})")
     return family, sizes[size]
+
+
+def conditional(family: str) -> bool:
+    """Whether models of this family can read a source before they write."""
+    return MODELS[family].kind.conditional
 
 
 def configure(family: str, settings: Mapping[str, Any]) -> ModelConfig:

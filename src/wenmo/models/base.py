@@ -26,11 +26,13 @@ class LanguageModel(nn.Module, ABC):
         context: the largest number of tokens that a state can hold; ``None`` if unbounded, in which
             case text may be streamed through the model for as long as one likes.
         learner: how it is trained.
+        conditional: it can read a source in ``begin``.
     """
 
     vocab_size: int
     context: int | None
     learner: ClassVar[Literal["gradient", "count"]] = "gradient"
+    conditional: ClassVar[bool] = False
 
     @abstractmethod
     def begin(

@@ -50,10 +50,10 @@ class Recurrent(LanguageModel):
         """
 
         cell: Cell = "lstm"
-        embedding: int = 256
+        embedding: int = 128
         hidden: int = 512
         layers: int = 2
-        tied: bool = True
+        tied: bool = False
         dropout: float = 0.1
         embedding_dropout: float = 0.0
         recurrent_dropout: float = 0.0
@@ -76,8 +76,7 @@ class Recurrent(LanguageModel):
         widths = [config.embedding, *[config.hidden] * (config.layers - 1), last]
         self.embedding = nn.Embedding(vocab_size, config.embedding)
         self.layers = nn.ModuleList(
-            Layer(config.cell, width, out)
-            for width, out in pairwise(widths)
+            Layer(config.cell, width, out) for width, out in pairwise(widths)
         )
         self.head = None if config.tied else nn.Linear(last, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
@@ -172,18 +171,19 @@ class Layer(nn.Module):
 
 
 def _sizes(cell: Cell) -> dict[str, Recurrent.Config]:
-    """Sizes by name; small, medium and large are those of Zaremba et al. (2014)."""
+    """Sizes by name; small, medium and large are Zaremba et al.'s (2014), with weights tied."""
     make = Recurrent.Config
     return {
         "tiny": make(cell, embedding=64, hidden=128, layers=1, dropout=0.0),
-        "small": make(cell, embedding=200, hidden=200, layers=2, dropout=0.0),
-        "medium": make(cell, embedding=650, hidden=650, layers=2, dropout=0.5),
-        "large": make(cell, embedding=1500, hidden=1500, layers=2, dropout=0.65),
+        "small": make(cell, embedding=200, hidden=200, layers=2, tied=True, dropout=0.0),
+        "medium": make(cell, embedding=650, hidden=650, layers=2, tied=True, dropout=0.5),
+        "large": make(cell, embedding=1500, hidden=1500, layers=2, tied=True, dropout=0.65),
         "awd": make(
             cell,
             embedding=400,
             hidden=1150,
             layers=3,
+            tied=True,
             dropout=0.4,
             embedding_dropout=0.1,
             recurrent_dropout=0.5,

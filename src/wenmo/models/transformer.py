@@ -68,6 +68,10 @@ class Transformer(LanguageModel):
             if self.heads % self.query_groups:
                 groups = f"kv_heads {self.kv_heads}"
                 raise ValueError(f"heads {self.heads} is not a multiple of {groups}")
+            if min(self.width_of_head, self.inner_width) < 1:
+                raise ValueError("head_width and feed_forward must be at least 1")
+            if not (self.rotary_base > 0 and self.epsilon > 0):
+                raise ValueError("rotary_base and epsilon must be above 0")
             if self.positions == "rotary" and self.width_of_head % 2:
                 width = self.width_of_head
                 raise ValueError(f"rotary positions need an even head width, not {width}")
@@ -81,7 +85,7 @@ class Transformer(LanguageModel):
 
         @property
         def width_of_head(self) -> int:
-            return self.head_width or self.width // self.heads
+            return self.width // self.heads if self.head_width is None else self.head_width
 
         @property
         def inner_width(self) -> int:

@@ -278,9 +278,7 @@ class Trainer:
                 "precision=float32"
             )
         if not self.resume():
-            raise WenmoError(
-                f"the loss {what} at step {where}, and no checkpoint is left"
-            )
+            raise WenmoError(f"the loss {what} at step {where}, and no checkpoint is left")
         self.position.rollbacks, self.position.rate_scale = rollbacks, scale
         self.position.seconds = seconds  # the time is spent, whatever became of it
         self._save()

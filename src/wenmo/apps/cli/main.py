@@ -24,7 +24,6 @@ app = typer.Typer(
 )
 
 
-
 @app.callback(invoke_without_command=True)
 def overview(context: typer.Context) -> None:
     """wenmo 文墨: train, compare and run text generators on your own text."""

@@ -1,0 +1,168 @@
+"""Whatever is wrong with what a user gives: one line that says so, exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+
+def refused(done):
+    """The one line that a refusal prints."""
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("wenmo: ")
+    assert done.stdout == ""
+    return lines[0]
+
+
+FILES = {
+    "empty.txt": b"",
+    "blank.txt": b" \n\n\t \n",
+    "image.png": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8,
+    "noise.txt": bytes(range(256)) * 40,
+    "broken.jsonl": b'{"text": "good"}\n{"text": \n',
+    "rows.csv": b"text,label\nhello,1\nworld\n",
+    "broken.txt": "语言模型\n".encode() * 50 + b"\xff\xfe\x80" + "语言\n".encode() * 50,
+    "short.txt": b"abc",
+    "half.txt.gz": b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03abc",
+    "bad.parquet": b"PAR1 no parquet PAR1",
+}
+MESSAGES = {
+    "empty.txt": "empty",
+    "blank.txt": "white space",
+    "image.png": "PNG",
+    "noise.txt": "noise.txt",
+    "broken.jsonl": "broken.jsonl:2",
+    "rows.csv": "rows.csv:3",
+    "broken.txt": "broken.txt:51",
+    "short.txt": "more text",
+    "half.txt.gz": "half.txt.gz",
+    "bad.parquet": "bad.parquet",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_are_no_text(wenmo, tmp_path, name):
+    (tmp_path / name).write_bytes(FILES[name])
+    done = wenmo("train", name, "--model", "ngram", "--out", "run", cwd=tmp_path, code=2)
+    assert MESSAGES[name] in refused(done)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "none.txt"], "none.txt: no such file"),
+        (["train", "TEXT", "--model", "lsmt"], "did you mean 'lstm'"),
+        (["train", "TEXT", "--model", "gpt:smal"], "did you mean 'small'"),
+        (["train", "TEXT", "hiden=3"], "did you mean 'hidden'"),
+        (["train", "TEXT", "hidden"], "has no '='"),
+        (["train", "TEXT", "hidden=wide"], "expected a whole number"),
+        (["train", "TEXT", "seed=1"], "split.seed or train.seed"),
+        (["train", "TEXT", "optimizer=adan"], "did you mean 'adam'"),
+        (["train", "TEXT", "--tokenizer", "char"], "did you mean 'chars'"),
+        (["train", "TEXT", "--minutes", "-1"], "minutes must be a positive number"),
+        (["train", "TEXT", "--minutes", "1", "--steps", "3"], "not both"),
+        (["train", "TEXT", "--model", "gpt", "heads=7"], "not a multiple of heads 7"),
+        (["train", "TEXT", "--out", "TEXT"], "a file stands here"),
+        (["train", "TEXT", "--out", "."], "not a run folder"),
+        (["train", "TEXT", "--source-field", "x"], "source"),
+        (["generate", "nowhere"], "no such run folder"),
+        (["generate", "."], "not a run folder"),
+        (["evaluate", "nowhere", "TEXT"], "no such run folder"),
+        (["models", "lstn"], "did you mean 'lstm'"),
+        (["trian"], "'train'"),
+    ],
+)
+def test_arguments_that_make_no_sense(wenmo, text, tmp_path, arguments, message):
+    given = [str(text) if a == "TEXT" else a for a in arguments]
+    (tmp_path / "something").write_text("here")
+    assert message in refused(wenmo(*given, cwd=tmp_path, code=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["something"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--temperature", "-1"], "temperature"),
+        (["--top-p", "2"], "top_p"),
+        (["--method", "bem"], "method"),
+        (["--max-tokens", "0"], "max_tokens"),
+        (["-n", "0"], "n"),
+        (["--logit-bias", "x"], "TEXT=AMOUNT"),
+        (["--logit-bias", "fox=1"], "not one token"),
+        (["--input", "none.txt"], "none.txt"),
+    ],
+)
+def test_sampling_that_makes_no_sense(wenmo, runs, tmp_path, options, message):
+    assert message in refused(wenmo("generate", runs["lstm"], *options, cwd=tmp_path, code=2))
+
+
+@pytest.fixture
+def run(runs, tmp_path):
+    shutil.copytree(runs["lstm"], tmp_path / "run")
+    return tmp_path / "run"
+
+
+def damage_weights(run):
+    path = run / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def damage_card(run):
+    (run / "wenmo.json").write_text("{")
+
+
+def newer_format(run):
+    card = json.loads((run / "wenmo.json").read_text(encoding="utf-8"))
+    (run / "wenmo.json").write_text(json.dumps({**card, "format": 99, "wenmo": "9.0"}))
+
+
+def other_weights(run):
+    card = json.loads((run / "wenmo.json").read_text(encoding="utf-8"))
+    card["model"]["hidden"] = 48
+    (run / "wenmo.json").write_text(json.dumps(card))
+
+
+def no_weights(run):
+    (run / "model.safetensors").unlink()
+
+
+def no_tokenizer(run):
+    (run / "tokenizer.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_weights, "damaged"),
+        (damage_card, "damaged"),
+        (newer_format, "newer wenmo (9.0)"),
+        (other_weights, "does not fit"),
+        (no_weights, "no weights yet"),
+        (no_tokenizer, "tokenizer.json"),
+    ],
+)
+def test_run_folders_that_are_damaged(wenmo, run, damage, message):
+    damage(run)
+    assert message in refused(wenmo("generate", run, cwd=run.parent, code=2))
+
+
+def test_other_settings_for_a_run_that_is_there(wenmo, run, text):
+    done = wenmo("train", text, "--out", run, "--steps", 7, cwd=run.parent, code=2)
+    assert "holds a run with other settings" in refused(done)
+
+
+def test_a_checkpoint_with_a_bad_checksum_is_told_and_the_one_before_taken(wenmo, text, tmp_path):
+    train = ["train", text, "--out", "run", "--model", "lstm", "--steps", 40]
+    train += ["embedding=8", "hidden=8", "layers=1", "rows=4", "checkpoint_seconds=0"]
+    wenmo(*train, cwd=tmp_path)
+    card = json.loads((tmp_path / "run/wenmo.json").read_text(encoding="utf-8"))
+    (tmp_path / "run/wenmo.json").write_text(json.dumps({**card, "finished": False}))
+    newest = max((tmp_path / "run/checkpoints").glob("*.safetensors"))
+    newest.write_bytes(newest.read_bytes()[:-1] + b"?")
+    told = wenmo(*train, cwd=tmp_path).stderr
+    assert "wrong checksum" in told
+    assert "going on from step 39" in told

@@ -1,0 +1,68 @@
+"""Killed at any step and resumed, a run ends with the same weights, bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SETTINGS = {
+    "lstm": ["embedding=16", "hidden=24", "layers=2", "dropout=0.2"],
+    "gpt": ["width=16", "layers=1", "heads=2", "context=16", "dropout=0.1", "optimizer=muon"],
+}
+
+
+def command(text, model, out):
+    train = [sys.executable, "-m", "wenmo", "train", str(text), "--model", model, "--out", str(out)]
+    return [*train, "--steps", "60", "rows=4", "checkpoint_seconds=0", *SETTINGS[model]]
+
+
+def final_weights(run):
+    newest = max((run / "checkpoints").glob("*.safetensors"))
+    assert int(newest.stem) == 60
+    return hashlib.sha256(newest.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("model", SETTINGS)
+def test_sigkill_at_random_moments(text, tmp_path, model):
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command(text, model, tmp_path / "whole"), env=env, check=True, timeout=120)
+    rng = random.Random(model)
+    run = tmp_path / "killed"
+    for _ in range(2):
+        process = subprocess.Popen(command(text, model, run), env=env, stderr=subprocess.DEVNULL)
+        checkpoints = run / "checkpoints"
+        before = len(list(checkpoints.glob("*.json"))) and max(checkpoints.glob("*.json"))
+        while process.poll() is None:
+            found = sorted(checkpoints.glob("*.json"))
+            if found and found[-1] != before and int(found[-1].stem) >= 5:
+                break
+            time.sleep(0.01)
+        time.sleep(rng.random() * 0.3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run(command(text, model, run), env=env, check=True, timeout=120)
+    assert final_weights(run) == final_weights(tmp_path / "whole")
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
+    run = tmp_path / "run"
+    arguments = [*command(text, "lstm", run), "steps=100000"]
+    arguments[arguments.index("60")] = "100000"
+    process = subprocess.Popen(arguments[:-1], stderr=subprocess.PIPE, encoding="utf-8")
+    while not list((run / "checkpoints").glob("*[1-9].json")):
+        time.sleep(0.05)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "saved at step" in told
+    assert "same command" in told
+    assert not json.loads((run / "wenmo.json").read_text(encoding="utf-8"))["finished"]

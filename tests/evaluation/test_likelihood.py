@@ -1,0 +1,161 @@
+"""The likelihood of a text against brute force, one token at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wenmo.evaluation import likelihood as module
+from wenmo.evaluation.likelihood import Likelihood, likelihood
+from wenmo.models import LanguageModel
+from wenmo.models.ngram import Ngram
+from wenmo.models.recurrent import Recurrent
+from wenmo.models.transformer import Transformer
+
+VOCAB, CONTEXT = 9, 8
+BYTES = 1234
+
+
+def text(length: int) -> np.ndarray:
+    drawn = np.random.default_rng(length).integers(0, VOCAB, length).astype(np.int32)
+    drawn[0] = 0
+    return drawn
+
+
+def randomised(model: LanguageModel) -> LanguageModel:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(torch.randn_like(weight) * 0.5)
+    return model
+
+
+@pytest.fixture(scope="module")
+def bounded() -> LanguageModel:
+    config = Transformer.Config(width=16, layers=1, heads=2, context=CONTEXT, dropout=0.5)
+    return randomised(config.build(VOCAB))
+
+
+@pytest.fixture(scope="module")
+def unbounded() -> LanguageModel:
+    return randomised(
+        Recurrent.Config("lstm", embedding=8, hidden=8, tied=True, dropout=0.5).build(VOCAB)
+    )
+
+
+@torch.no_grad()
+def nats_of_last(model: LanguageModel, ids: np.ndarray) -> float:
+    """Minus the log-probability of the last id after the others."""
+    logits, _ = model.eval()(torch.from_numpy(ids[:-1].astype(np.int64))[None])
+    return -float(logits[0, -1].double().log_softmax(0)[ids[-1]])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    length=st.integers(2, 40),
+    stride=st.none() | st.integers(1, CONTEXT + 2),
+    rows=st.integers(1, 4),
+)
+def test_windows_equal_brute_force(length: int, stride: int | None, rows: int) -> None:
+    """A token is scored in the first window that reaches it."""
+    model = randomised(Transformer.Config(width=8, layers=1, heads=2, context=CONTEXT).build(VOCAB))
+    ids, step = text(length), min(stride or CONTEXT, CONTEXT)
+    expected = 0.0
+    for target in range(1, length):
+        begin = max(0, math.ceil((target - CONTEXT) / step) * step)
+        expected += nats_of_last(model, ids[begin : target + 1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "LOGITS_AT_ONCE", rows * CONTEXT * VOCAB)
+        found = likelihood(model, ids, BYTES, stride=stride)
+    assert found.nats == pytest.approx(expected, rel=1e-5)
+    assert found.tokens == length - 1
+    assert found.bytes == BYTES
+    assert not found.bound
+
+
+def test_a_smaller_stride_gives_no_token_less_context(bounded: LanguageModel) -> None:
+    ids = text(30)
+    expected = sum(nats_of_last(bounded, ids[max(0, t - CONTEXT) : t + 1]) for t in range(1, 30))
+    assert likelihood(bounded, ids, BYTES, stride=1).nats == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("length", [2, 5, 256, 257, 258, 700])
+def test_one_stream_is_exact(unbounded: LanguageModel, length: int) -> None:
+    ids = text(length)
+    whole = torch.from_numpy(ids.astype(np.int64))[None]
+    with torch.no_grad():
+        logp = unbounded.eval()(whole[:, :-1])[0].double().log_softmax(-1)
+    expected = -float(logp.gather(2, whole[:, 1:, None]).sum())
+    found = likelihood(unbounded, ids, BYTES)
+    assert found.nats == pytest.approx(expected, rel=1e-6)
+    assert found.tokens == length - 1
+
+
+@pytest.mark.parametrize("length", [2049, 2100, 5001])
+def test_several_streams_are_nearly_exact(
+    unbounded: LanguageModel, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = text(length)
+    assert next(module._streams(ids, unbounded)).tokens.shape[0] > 1
+    found = likelihood(unbounded, ids, BYTES)
+    monkeypatch.setattr(module, "LOGITS_AT_ONCE", 0)  # room for one row
+    exact = likelihood(unbounded, ids, BYTES)
+    assert found.nats == pytest.approx(exact.nats, rel=1e-3)
+    assert found.tokens == exact.tokens == length - 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(length=st.integers(2, 4000), rows=st.integers(1, 16), warm_up=st.integers(1, 40))
+def test_streams_ask_for_every_token_once(length: int, rows: int, warm_up: int) -> None:
+    model = Ngram.Config(order=1).build(5000)
+    ids = np.arange(length, dtype=np.uint16)
+    ids[0] = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "LOGITS_AT_ONCE", rows * module.STREAM_TIME * model.vocab_size)
+        patch.setattr(module, "WARM_UP", warm_up)
+        batches = list(module._streams(ids, model))
+    asked = torch.cat([batch.targets.flatten() for batch in batches])
+    assert sorted(asked[asked >= 0].tolist()) == list(range(1, length))
+    for batch in batches:
+        known = batch.targets >= 0
+        assert torch.equal(batch.targets[known], batch.tokens[known] + 1)
+    assert [batch.carry for batch in batches] == [False] + [True] * (len(batches) - 1)
+
+
+@pytest.mark.parametrize("length", [50, 6000])
+def test_an_ngram_looks_back_no_further_than_the_warm_up(length: int) -> None:
+    model, ids = Ngram.Config(order=3).build(VOCAB), text(length)
+    model.fit(np.append(text(500), 0).astype(np.int32))
+    found = likelihood(model, ids, BYTES)
+    assert found.nats == pytest.approx(-model.log_prob(ids).sum(), rel=1e-9)
+
+
+def test_it_evaluates_and_tells_how_far_it_is(bounded: LanguageModel) -> None:
+    shares: list[float] = []
+    bounded.train()
+    once = likelihood(bounded, text(40), BYTES, progress=shares.append)
+    assert not bounded.training
+    assert once == likelihood(bounded, text(40), BYTES)  # no dropout
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_figures_by_hand() -> None:
+    found = Likelihood(nats=24 * math.log(2), tokens=8, bytes=12)
+    assert found.bits_per_byte == pytest.approx(2)
+    assert found.nats_per_token == pytest.approx(3 * math.log(2))
+    assert found.perplexity == pytest.approx(8)
+    assert found.figures() == {
+        "bits_per_byte": found.bits_per_byte,
+        "nats_per_token": found.nats_per_token,
+        "perplexity": found.perplexity,
+        "tokens": 8,
+        "bytes": 12,
+        "bound": False,
+    }
+    assert math.isfinite(Likelihood(nats=1e6, tokens=1, bytes=1).perplexity)

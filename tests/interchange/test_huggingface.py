@@ -1,0 +1,177 @@
+"""A run folder opens in ``transformers`` as it is, and computes the same there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from wenmo.decoding.engine import Engine, Request
+from wenmo.decoding.warp import Sampling
+from wenmo.files import write_json
+from wenmo.interchange.huggingface import layout_of, tokenizer_config
+from wenmo.models import MODELS
+from wenmo.models.transformer import GPT2, Transformer
+from wenmo.runs import load_model, save_model
+from wenmo.text.tokenizers import END, Tokenizer, TokenizerConfig
+from wenmo.training.checkpoints import load_tensors, save_tensors
+from wenmo.types import WenmoError
+
+VOCAB = 19
+CLASSIC = replace(GPT2, width=24, layers=2, heads=3, context=40)
+MODERN = Transformer.Config(width=24, layers=3, heads=4, kv_heads=2, head_width=10, context=40)
+LAYOUTS = {
+    "gpt2": CLASSIC,
+    "gpt2, other settings": replace(CLASSIC, feed_forward=20, epsilon=1e-2, heads=1, dropout=0.3),
+    "gpt2, untied": replace(CLASSIC, tied=False),
+    "qwen3": MODERN,
+    "qwen3, untied": replace(MODERN, tied=False, kv_heads=1, epsilon=1e-2),
+    "qwen3, other settings": replace(
+        MODERN, kv_heads=None, head_width=None, rotary_base=50.0, feed_forward=20, dropout=0.3
+    ),
+}
+TEXTS = [
+    "春眠不觉晓，处处闻啼鸟。",
+    "The quick brown fox, 12345 times.",
+    "夜来风雨声，花落知多少。 end",
+]
+
+every_layout = pytest.mark.parametrize("config", LAYOUTS.values(), ids=LAYOUTS)
+
+
+def make(config: Transformer.Config) -> Transformer:
+    """Norms and biases are random too, so that none can be left out unnoticed."""
+    torch.manual_seed(0)
+    model = config.build(VOCAB).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.3)
+    return model
+
+
+def opened(folder: Path) -> Any:
+    """The model as ``transformers`` reads it from a local folder; every weight must be found."""
+    from transformers import AutoModelForCausalLM
+
+    theirs, report = AutoModelForCausalLM.from_pretrained(
+        folder, local_files_only=True, output_loading_info=True
+    )
+    assert not any(report.values()), report
+    return theirs.eval()
+
+
+def some_ids(rows: int, time: int) -> torch.Tensor:
+    return torch.randint(VOCAB, (rows, time), generator=torch.Generator().manual_seed(1))
+
+
+@every_layout
+def test_the_logits_are_the_same_there(config: Transformer.Config, tmp_path: Path) -> None:
+    model, ids = make(config), some_ids(3, config.context)
+    save_model(tmp_path, config, model)
+    theirs = opened(tmp_path)
+    assert theirs.dtype == torch.float32
+    assert theirs.num_parameters() == model.parameter_count()
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids).logits, model(ids)[0], rtol=1e-5, atol=1e-5)
+
+
+@every_layout
+def test_what_they_save_loads_here(config: Transformer.Config, tmp_path: Path) -> None:
+    model, ids = make(config), some_ids(3, 20)
+    save_model(tmp_path, config, model)
+    back = load_model(tmp_path, config, VOCAB)
+    assert back.state_dict().keys() == model.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(back.state_dict()[name], tensor), name
+    opened(tmp_path).save_pretrained(tmp_path / "theirs")
+    again = load_model(tmp_path / "theirs", config, VOCAB)
+    with torch.no_grad():
+        torch.testing.assert_close(again(ids)[0], model(ids)[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("config", [CLASSIC, MODERN], ids=["gpt2", "qwen3"])
+def test_greedy_texts_are_the_same_there(config: Transformer.Config, tmp_path: Path) -> None:
+    model, prompt = make(config), [5, 3, 11]
+    save_model(tmp_path, config, model)
+    engine = Engine(model)
+    engine.add(Request(prompt, Sampling(method="greedy", max_tokens=20, min_tokens=20)))
+    ours = [event.token for event in engine.run()]
+    theirs = opened(tmp_path)
+    ids = torch.tensor([[END, *prompt]])
+    written = theirs.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        pad_token_id=END,
+        max_new_tokens=20,
+        min_new_tokens=20,
+        do_sample=False,
+    )
+    assert written[0, ids.shape[1] :].tolist() == ours
+    assert len(set(ours)) > 3
+
+
+@pytest.mark.parametrize("kind", ["chars", "bytes", "words", "bpe", "unigram"])
+def test_the_tokenizer_is_the_same_there(kind: str, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = Tokenizer.train(TEXTS * 3, TokenizerConfig(kind))  # type: ignore[arg-type]
+    tokenizer.save(tmp_path / "tokenizer.json")
+    write_json(tmp_path / "tokenizer_config.json", tokenizer_config(40))
+    theirs = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    assert len(theirs) == tokenizer.vocab_size
+    assert theirs.model_max_length == 40
+    assert theirs.bos_token_id == theirs.eos_token_id == END
+    for text in (*TEXTS, "unseen: ☃ 𠮷 é\n\n  two", "。！？ ,.", ""):
+        ids = tokenizer.encode(text).tolist()
+        assert theirs.encode(text, add_special_tokens=False) == ids
+        assert theirs.decode(ids, skip_special_tokens=True) == tokenizer.decode(ids) == text
+        assert theirs.decode([*ids, END], skip_special_tokens=True) == text
+
+
+def test_a_model_without_a_home_keeps_our_names(tmp_path: Path) -> None:
+    homeless = [
+        replace(MODERN, qk_norm=False),
+        replace(MODERN, bias=True),
+        replace(MODERN, norm="layer"),
+        replace(CLASSIC, kv_heads=1),
+        replace(CLASSIC, head_width=4),
+        replace(CLASSIC, bias=False),
+    ]
+    for config in [*homeless, MODELS["lstm"].config]:
+        assert layout_of(config, VOCAB) is None
+    model = make(homeless[0])
+    save_model(tmp_path, homeless[0], model)
+    assert not (tmp_path / "config.json").exists()
+    assert load_tensors(tmp_path / "model.safetensors").keys() == model.state_dict().keys()
+
+
+def test_the_config_is_plain_json(tmp_path: Path) -> None:
+    save_model(tmp_path, MODERN, make(MODERN))
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == ["Qwen3ForCausalLM"]
+    assert (config["vocab_size"], config["head_dim"], config["num_key_value_heads"]) == (19, 10, 2)
+    assert config["bos_token_id"] == config["eos_token_id"] == END
+
+
+@pytest.mark.parametrize("config", [CLASSIC, MODERN], ids=["gpt2", "qwen3"])
+def test_weights_that_do_not_fit_are_told_in_one_line(
+    config: Transformer.Config, tmp_path: Path
+) -> None:
+    save_model(tmp_path, config, make(config))
+    path = tmp_path / "model.safetensors"
+    whole = load_tensors(path)
+    with pytest.raises(WenmoError, match="does not fit the settings"):
+        load_model(tmp_path, config, VOCAB + 1)
+    for name in whole:
+        kept = {n: t for n, t in whole.items() if n != name}
+        save_tensors(path, kept)
+        with pytest.raises(WenmoError, match=f"the weight '{name}' is missing"):
+            load_model(tmp_path, config, VOCAB)
+        save_tensors(path, {**kept, name: whole[name][..., :2]})
+        with pytest.raises(WenmoError, match="does not fit") as error:
+            load_model(tmp_path, config, VOCAB)
+        assert "\n" not in str(error.value)

@@ -1,0 +1,272 @@
+"""What every entry of the catalogue promises. A new family is tested by being in ``MODELS``."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from wenmo.config import override
+from wenmo.decoding.engine import Engine, Request
+from wenmo.decoding.warp import Sampling
+from wenmo.models import MODELS, LanguageModel, ModelConfig
+from wenmo.models.base import join, select
+from wenmo.runs import load_model, save_model
+from wenmo.types import IGNORE, Batch, State
+
+VOCAB, TIME = 13, 12
+
+# What makes a family's default small; a family that is not named here is tested as it is.
+RECURRENT = ["embedding=16", "hidden=24", "dropout=0.2", "embedding_dropout=0.1"]
+TINY: dict[str, list[str]] = {
+    "ngram": ["order=4"],
+    "rnn": [*RECURRENT, "tied=true"],
+    "lstm": [*RECURRENT, "tied=true", "recurrent_dropout=0.1"],
+    "gru": [*RECURRENT, "tied=false", "variational=true"],
+    "gpt": ["width=32", "layers=2", "heads=4", "kv_heads=2", "context=24", "dropout=0.1"],
+}
+EXACT = {"rtol": 1e-5, "atol": 1e-5}
+
+every_family = pytest.mark.parametrize("family", MODELS)
+
+
+def tiny(family: str) -> ModelConfig:
+    return override(MODELS[family].config, TINY.get(family, []))
+
+
+@cache
+def make(family: str) -> LanguageModel:
+    """A model to be looked at only: counted on a random text, or with clearly random weights."""
+    torch.manual_seed(0)
+    model = tiny(family).build(VOCAB)
+    if model.learner == "count":
+        drawn = np.random.default_rng(0).integers(0, VOCAB, 400)
+        model.fit(np.concatenate([[0], drawn, [0]]))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.2)
+    return model.eval()
+
+
+def some_ids(rows: int, time: int, seed: int = 0) -> Tensor:
+    return torch.randint(VOCAB, (rows, time), generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def read(model: LanguageModel, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    logits, after = model(ids, model.begin(len(ids)) if state is None else state)
+    return logits, after
+
+
+@every_family
+def test_logits_are_the_logarithm_of_a_distribution(family: str) -> None:
+    logits, _ = read(make(family), some_ids(3, TIME))
+    assert logits.dtype == torch.float32
+    assert logits.shape == (3, TIME, VOCAB)
+    logp = logits.log_softmax(-1)
+    assert logp.isfinite().all()
+    torch.testing.assert_close(logp.double().exp().sum(-1), torch.ones(3, TIME).double(), **EXACT)
+
+
+@every_family
+def test_text_without_a_state_begins_here(family: str) -> None:
+    model, ids = make(family), some_ids(2, TIME)
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids)[0], read(model, ids)[0], **EXACT)
+
+
+@every_family
+@settings(max_examples=10, deadline=None)
+@given(cuts=st.sets(st.integers(1, TIME - 1)), capacity=st.integers(0, TIME + 3))
+def test_pieces_of_any_size_are_one_pass(family: str, cuts: set[int], capacity: int) -> None:
+    model, ids = make(family), some_ids(3, TIME)
+    whole, _ = read(model, ids)
+    state, parts = model.begin(3, capacity=capacity), []
+    for piece in ids.tensor_split(sorted(cuts), dim=1):
+        logits, state = read(model, piece, state)
+        parts.append(logits)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, **EXACT)
+
+
+@every_family
+@settings(max_examples=5, deadline=None)
+@given(place=st.integers(1, TIME - 1), shift=st.integers(1, VOCAB - 1))
+def test_later_tokens_change_nothing_before_them(family: str, place: int, shift: int) -> None:
+    model, ids = make(family), some_ids(2, TIME)
+    changed = ids.clone()
+    changed[:, place] = (changed[:, place] + shift) % VOCAB
+    before, after = read(model, ids)[0], read(model, changed)[0]
+    torch.testing.assert_close(after[:, :place], before[:, :place], **EXACT)
+    assert not torch.allclose(after[:, place], before[:, place], **EXACT)
+
+
+@every_family
+def test_rows_know_nothing_of_each_other(family: str) -> None:
+    model, ids = make(family), some_ids(4, TIME)
+    together, _ = read(model, ids)
+    for row in range(4):
+        alone, _ = read(model, ids[row : row + 1])
+        torch.testing.assert_close(together[row : row + 1], alone, **EXACT)
+
+
+@every_family
+@pytest.mark.parametrize("capacity", [0, TIME])
+def test_an_older_state_can_be_continued_again(family: str, capacity: int) -> None:
+    model = make(family)
+    _, old = read(model, some_ids(2, 4), model.begin(2, capacity=capacity))
+    once, later = read(model, some_ids(2, 5, seed=1), old)
+    read(model, some_ids(2, 3, seed=2), later)
+    read(model, some_ids(2, 6, seed=3), old)
+    again, _ = read(model, some_ids(2, 5, seed=1), old)
+    torch.testing.assert_close(again, once, rtol=0, atol=0)
+
+
+@every_family
+@pytest.mark.parametrize("capacity", [0, TIME])
+def test_selected_states_go_on_independently(family: str, capacity: int) -> None:
+    model, start, ways = make(family), some_ids(3, 5), some_ids(4, 6, seed=1)
+    _, state = read(model, start, model.begin(3, capacity=capacity))
+    rows = [2, 0, 0, 1]
+    left, right = select(state, rows), select(state, torch.tensor(rows))
+    assert all(tensor.shape[0] == 4 for tensor in left.values())
+    results, states = [[], []], [left, right]
+    for column in range(6):  # by turns, the right one reading the same rows upside down
+        for side, ids in enumerate((ways, ways.flip(0))):
+            logits, states[side] = read(model, ids[:, column : column + 1], states[side])
+            results[side].append(logits)
+    for ids, parts in zip((ways, ways.flip(0)), results, strict=True):
+        alone, _ = read(model, torch.cat([start[rows], ids], 1))
+        torch.testing.assert_close(torch.cat(parts, 1), alone[:, 5:], **EXACT)
+
+
+@every_family
+@settings(max_examples=8, deadline=None)
+@given(
+    texts=st.lists(st.tuples(st.integers(1, 8), st.integers(0, 12)), min_size=1, max_size=4),
+    steps=st.integers(1, 5),
+)
+def test_joined_states_go_on_as_if_alone(
+    family: str, texts: list[tuple[int, int]], steps: int
+) -> None:
+    """Texts of different lengths, in states of different capacities, under one another."""
+    model, states, alone = make(family), [], []
+    following = some_ids(len(texts), steps, seed=9)
+    for row, (length, capacity) in enumerate(texts):
+        ids = some_ids(1, length, seed=row)
+        states.append(read(model, ids, model.begin(1, capacity=capacity))[1])
+        alone.append(read(model, torch.cat([ids, following[row : row + 1]], 1))[0][:, length:])
+    together, _ = read(model, following, join(states))
+    torch.testing.assert_close(together, torch.cat(alone), **EXACT)
+
+
+@every_family
+def test_score_is_the_sum_of_log_probabilities(family: str) -> None:
+    model, ids = make(family), some_ids(3, TIME + 1)
+    targets = ids[:, 1:].clone()
+    targets[0, :4] = IGNORE
+    targets[2] = IGNORE
+    batch = Batch(ids[:, :-1], targets)
+    expected, counted = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.long)
+    logp = read(model, batch.tokens)[0].double().log_softmax(-1)
+    for row in range(3):
+        for place in range(TIME):
+            if (target := int(targets[row, place])) != IGNORE:
+                expected[row] -= logp[row, place, target]
+                counted[row] += 1
+    with torch.no_grad():
+        score, loss = model.score(batch), model.loss(batch)
+    assert score.nats.dtype == torch.float64
+    assert not score.bound
+    assert torch.equal(score.tokens, counted)
+    torch.testing.assert_close(score.nats, expected, **EXACT)
+    mean = (expected.sum() / counted.sum()).float()
+    torch.testing.assert_close(loss.parts["nats"], mean, **EXACT)
+    torch.testing.assert_close(loss.total, mean, **EXACT)
+
+
+@every_family
+def test_score_goes_on_from_a_state(family: str) -> None:
+    model, ids = make(family), some_ids(2, TIME + 1)
+    batch = Batch(ids[:, :-1], ids[:, 1:])
+    with torch.no_grad():
+        whole = model.score(batch)
+        first = model.score(Batch(batch.tokens[:, :5], batch.targets[:, :5]), model.begin(2))
+        last = model.score(Batch(batch.tokens[:, 5:], batch.targets[:, 5:]), first.state)
+    torch.testing.assert_close(first.nats + last.nats, whole.nats, **EXACT)
+
+
+@every_family
+def test_saved_and_loaded_it_is_the_same(family: str, tmp_path: Path) -> None:
+    model, ids = make(family), some_ids(2, TIME)
+    save_model(tmp_path, tiny(family), model)
+    loaded = load_model(tmp_path, tiny(family), VOCAB)
+    assert not loaded.training
+    assert loaded.parameter_count() == model.parameter_count()
+    torch.testing.assert_close(read(loaded, ids)[0], read(model, ids)[0], rtol=0, atol=0)
+
+
+@every_family
+def test_learns_a_short_text_by_heart(family: str) -> None:
+    """What follows a 3 or a 5 depends on what stood before it."""
+    ids = torch.tensor([[0, *[3, 5, 7, 3, 9, 5, 1, 3, 5, 4, 11, 0] * 2]])
+    batch = Batch(ids[:, :-1], ids[:, 1:])
+    torch.manual_seed(0)
+    model = override(tiny(family), no_dropout(family)).build(VOCAB)
+    if model.learner == "count":
+        model.fit(np.concatenate([[0], *[ids[0, 1:].numpy()] * 100]))
+    else:
+        adam = torch.optim.Adam(model.parameters(), lr=0.03)
+        for _ in range(180):
+            adam.zero_grad()
+            model.loss(batch).total.backward()
+            adam.step()
+    with torch.no_grad():
+        assert float(model.eval().loss(batch).total) < 0.1
+
+
+def no_dropout(family: str) -> list[str]:
+    """Settings that switch off every dropout which the family has."""
+    names = vars(tiny(family))
+    return [f"{name}=0" for name in names if name.endswith("dropout")]
+
+
+@cache
+def written_alone(family: str) -> list[list[int]]:
+    return [write(family, [request], rows=1)[0] for request in REQUESTS]
+
+
+def write(family: str, requests: list[Request], rows: int) -> list[list[int]]:
+    engine = Engine(make(family), rows=rows)
+    numbers = [engine.add(request) for request in requests]
+    texts: dict[int, list[int]] = {number: [] for number in numbers}
+    for event in engine.run():
+        texts[event.request].append(event.token)
+    return [texts[number] for number in numbers]
+
+
+# Some outgrow the smallest context; two prompts are alike and two are too long to be read whole.
+REQUESTS = [
+    Request([], Sampling(max_tokens=6, seed=1)),
+    Request([3, 4, 5], Sampling(max_tokens=40, min_tokens=40, seed=2)),
+    Request([3, 4, 5], Sampling(max_tokens=8, seed=3, temperature=0.7, top_k=5)),
+    Request(list(range(1, 12)), Sampling(max_tokens=5, seed=4, top_p=0.9)),
+    Request([1, 2] * 20, Sampling(max_tokens=12, min_tokens=10, seed=5)),
+    Request([2, 1] * 15, Sampling(method="greedy", max_tokens=7)),
+]
+
+
+@every_family
+@settings(max_examples=6, deadline=None)
+@given(order=st.permutations(range(len(REQUESTS))), rows=st.integers(1, len(REQUESTS)))
+def test_a_request_gives_the_same_text_in_any_company(
+    family: str, order: list[int], rows: int
+) -> None:
+    alone = written_alone(family)
+    together = write(family, [REQUESTS[number] for number in order], rows)
+    assert together == [alone[number] for number in order]

@@ -1,0 +1,172 @@
+"""Settings: what they take, what they refuse, and in what words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wenmo.config import from_dict, load_toml, nearest, override, to_dict
+from wenmo.models import MODELS, configure, find
+from wenmo.types import WenmoError
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.5
+    steps: int | None = None
+    kind: Literal["slow", "fast"] = "slow"
+
+
+@dataclass(frozen=True)
+class Outer:
+    hidden: int = 8
+    tied: bool = True
+    name: str = "诗"
+    prune: tuple[int, ...] = ()
+    words: tuple[str, ...] = ()
+    inner: Inner = field(default_factory=Inner)
+
+    def __post_init__(self) -> None:
+        if self.hidden < 1:
+            raise ValueError("hidden must be at least 1")
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("hidden=512", Outer(hidden=512)),
+        ("hidden=512.0", Outer(hidden=512)),
+        (" hidden =512", Outer(hidden=512)),
+        ("tied=false", Outer(tied=False)),
+        ("name=李白", Outer(name="李白")),
+        ("name=a=b", Outer(name="a=b")),
+        ("name=", Outer(name="")),
+        ("name=7", Outer(name="7")),
+        ('name="7"', Outer(name="7")),
+        ("prune=[0, 1]", Outer(prune=(0, 1))),
+        ("prune=1", Outer(prune=(1,))),
+        ('words=["一", "two"]', Outer(words=("一", "two"))),
+        ("words=一", Outer(words=("一",))),
+        ("inner.rate=1e-3", Outer(inner=Inner(rate=0.001))),
+        ("inner.rate=1", Outer(inner=Inner(rate=1.0))),
+        ("inner.steps=3", Outer(inner=Inner(steps=3))),
+        ("inner.steps=null", Outer()),
+        ("inner.kind=fast", Outer(inner=Inner(kind="fast"))),
+    ],
+)
+def test_a_setting_is_taken(setting: str, expected: Outer) -> None:
+    changed = override(Outer(), [setting])
+    assert changed == expected
+    assert [type(v) for v in to_dict(changed).values()] == [
+        type(v) for v in to_dict(expected).values()
+    ]
+
+
+def test_later_settings_win_and_the_given_one_stays() -> None:
+    before = Outer(hidden=3)
+    after = override(before, ["inner.rate=1", "hidden=4", "hidden=5", "inner.steps=2"])
+    assert after == Outer(hidden=5, inner=Inner(rate=1.0, steps=2))
+    assert before == Outer(hidden=3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("hidden", "setting 'hidden' has no '=': write key=value"),
+        ("hiden=3", "unknown setting 'hiden'; did you mean 'hidden'? (valid: hidden, "),
+        ("inner.rat=3", "unknown setting 'inner.rat'; did you mean 'inner.rate'? (valid: inner."),
+        ("iner.rate=3", "unknown setting 'iner.rate'"),
+        ("hidden.rate=3", "unknown setting 'hidden.rate'"),
+        ("hidden=big", "hidden='big': expected a whole number"),
+        ("hidden=1.5", "hidden=1.5: expected a whole number"),
+        ("hidden=true", "hidden=True: expected a whole number"),
+        ("hidden=null", "hidden=None: expected a whole number"),
+        ("tied=1", "tied=1: expected true or false"),
+        ("tied=yes", "tied='yes': expected true or false"),
+        ("name=true", "name=True: expected text"),
+        ("prune=[0.5]", "prune=0.5: expected a whole number"),
+        ("inner.rate=true", "inner.rate=True: expected a number"),
+        ("inner.steps=many", "inner.steps='many': expected a whole number"),
+        ("inner.kind=fest", "inner.kind='fest' is not one of: slow, fast; did you mean 'fast'?"),
+        ("inner=3", "inner=3: expected"),
+        ("hidden=0", "Outer: hidden must be at least 1"),
+    ],
+)
+def test_a_setting_is_refused(setting: str, told: str) -> None:
+    with pytest.raises(WenmoError) as error:
+        override(Outer(), [setting])
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_prefix_stands_before_every_key() -> None:
+    for values in ({"hiden": 1}, {"hidden": "x"}, {"inner": {"rate": "x"}}):
+        with pytest.raises(WenmoError, match=r"model\."):
+            from_dict(Outer, values, where="model.")
+    with pytest.raises(WenmoError, match=r"^model: hidden must be"):
+        from_dict(Outer, {"hidden": 0}, where="model.")
+    with pytest.raises(WenmoError, match=r"'model\.hiden'; did you mean 'model\.hidden'"):
+        override(Outer(), ["hiden=1"], where="model.")
+
+
+def test_dicts_there_and_back() -> None:
+    config = Outer(7, False, "x", (1, 2), ("a",), Inner(0.1, 3, "fast"))
+    assert from_dict(Outer, to_dict(config)) == config
+    assert from_dict(Outer, {"prune": [1, 2]}) == Outer(prune=(1, 2))
+    assert from_dict(Outer, {"inner": Inner(0.1)}) == Outer(inner=Inner(0.1))
+    assert from_dict(Outer, {}) == Outer()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    key=st.sampled_from(["hidden", "tied", "name", "prune", "inner", "inner.kind", "inner.steps"])
+    | st.text(max_size=6),
+    value=st.text(max_size=8) | st.sampled_from(["{}", "[[]]", "NaN", "1e999", '"\\n"', "fa\nst"]),
+)
+def test_any_setting_is_taken_or_refused_in_one_line(key: str, value: str) -> None:
+    told = "one line"
+    try:
+        override(Outer(), [f"{key}={value}"])
+    except WenmoError as error:
+        told = str(error)
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_every_familys_settings_go_there_and_back(family: str) -> None:
+    configs: list[Any] = [MODELS[family].config, *MODELS[family].sizes.values()]
+    for config in configs:
+        assert configure(family, to_dict(config)) == config
+
+
+def test_unknown_models_and_sizes_offer_the_nearest() -> None:
+    with pytest.raises(WenmoError, match="unknown model 'lstn'; did you mean 'lstm'"):
+        find("lstn")
+    with pytest.raises(WenmoError, match="unknown size 'gpt:gpt2-midium'; did you mean"):
+        find("gpt:gpt2-midium")
+    with pytest.raises(WenmoError, match="sizes of ngram: none"):
+        find("ngram:tiny")
+
+
+def test_toml_is_read_and_its_faults_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "设置.toml"
+    with pytest.raises(WenmoError, match="no such file"):
+        load_toml(path)
+    path.write_text('name = "诗"\n[inner]\nrate = 1\n', encoding="utf-8")
+    assert from_dict(Outer, load_toml(path)) == Outer(inner=Inner(rate=1.0))
+    path.write_text("hidden = 1\ntied =\n", encoding="utf-8")
+    with pytest.raises(WenmoError, match=r"not valid TOML: .*line 2"):
+        load_toml(path)
+    path.write_bytes("name = '床前明月光'".encode("gbk"))
+    with pytest.raises(WenmoError, match="not valid TOML"):
+        load_toml(path)
+
+
+def test_nearest_is_silent_where_nothing_comes_close() -> None:
+    assert nearest("zzz", ["hidden"]) == ""
+    assert nearest("hidde", ["hidden"]) == "; did you mean 'hidden'?"

@@ -1,0 +1,120 @@
+"""Batches: what is read, in which order, and how often."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wenmo.text.batches import Streams, Windows, rows_of
+from wenmo.types import IGNORE, Batch, WenmoError
+
+SIZES = {"length": st.integers(30, 200), "rows": st.integers(1, 5), "time": st.integers(1, 9)}
+
+
+def counting(length: int) -> np.ndarray:
+    """A text whose n-th token is n: a token says where it stood."""
+    return np.arange(length, dtype=np.uint16)
+
+
+def same(left: Batch, right: Batch) -> bool:
+    return torch.equal(left.tokens, right.tokens) and torch.equal(left.targets, right.targets)
+
+
+def check_pairs(batch: Batch) -> None:
+    assert batch.tokens.dtype == batch.targets.dtype == torch.int64
+    assert torch.equal(batch.targets, batch.tokens + 1)  # the token that follows, in this text
+
+
+@settings(max_examples=25, deadline=None)
+@given(**SIZES, seed=st.integers(0, 3))
+def test_an_epoch_of_windows_visits_each_once(length: int, rows: int, time: int, seed: int) -> None:
+    batches = Windows(counting(length), rows, time, seed)
+    epochs, wanted = 3, 3 * batches.per_epoch
+    starts: list[int] = []
+    for number in range(-(-wanted // rows)):
+        batch = batches[number]
+        check_pairs(batch)
+        assert batch.tokens.shape == (rows, time)
+        assert not batch.carry
+        assert (batch.tokens.diff(dim=1) == 1).all()
+        starts += batch.tokens[:, 0].tolist()
+    for epoch in range(epochs):
+        visited = sorted(starts[epoch * batches.per_epoch :][: batches.per_epoch])
+        assert set(np.diff(visited)) <= {time}  # side by side: no overlap, and no gap
+        assert visited[0] < time  # the offset
+        assert length - 1 - (visited[-1] + time) < 2 * time  # little is left out at the end
+
+
+@settings(max_examples=25, deadline=None)
+@given(**SIZES, numbers=st.lists(st.integers(0, 200), min_size=1, max_size=6))
+def test_a_window_batch_depends_on_its_number_alone(
+    length: int, rows: int, time: int, numbers: list[int]
+) -> None:
+    used = Windows(counting(length), rows, time, seed=1)
+    for number in numbers:
+        assert same(used[number], Windows(counting(length), rows, time, seed=1)[number])
+
+
+def test_seeds_and_epochs_differ() -> None:
+    text = counting(1000)
+    first, other = Windows(text, 4, 10, seed=0), Windows(text, 4, 10, seed=1)
+    assert first.tokens_per_batch == 40
+    assert not same(first[0], other[0])
+    epochs = [[first._start(e * first.per_epoch + i) for i in range(5)] for e in range(3)]
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+@settings(max_examples=25, deadline=None)
+@given(**SIZES)
+def test_streams_go_on_where_they_stopped(length: int, rows: int, time: int) -> None:
+    streams = Streams(counting(length), rows, time)
+    targets: list[int] = []
+    after = None
+    for number in range(streams.per_epoch):
+        batch = streams[number]
+        check_pairs(batch)
+        assert batch.tokens.shape[0] == rows
+        assert 1 <= batch.tokens.shape[1] <= time
+        assert batch.carry == (number > 0)
+        if after is not None:
+            assert torch.equal(batch.tokens[:, 0], after)
+        after = batch.targets[:, -1]
+        targets += batch.targets.flatten().tolist()
+    # Every token but the first is asked for once; fewer than a token a row is left out at the end.
+    assert sorted(targets) == list(range(1, len(targets) + 1))
+    assert length - 1 - len(targets) < rows
+
+
+@settings(max_examples=10, deadline=None)
+@given(**SIZES, number=st.integers(0, 500))
+def test_streams_begin_again_after_an_epoch(length: int, rows: int, time: int, number: int) -> None:
+    streams = Streams(counting(length), rows, time)
+    assert same(streams[number], streams[number % streams.per_epoch])
+    assert streams[number].carry == (number % streams.per_epoch > 0)
+
+
+def test_streams_by_hand() -> None:
+    streams = Streams(counting(10), rows=2, time=3)  # 0..8 predict 1..9; rows of 4
+    assert streams[0].tokens.tolist() == [[0, 1, 2], [4, 5, 6]]
+    assert streams[1].tokens.tolist() == [[3], [7]]
+    assert streams[1].targets.tolist() == [[4], [8]]
+    assert not streams[2].carry
+
+
+def test_a_text_that_is_too_short_is_refused() -> None:
+    assert Windows(counting(21), 1, 10).per_epoch == 1
+    with pytest.raises(WenmoError, match="20 tokens, too few for windows of 10: give more text"):
+        Windows(counting(20), 1, 10)
+    assert Streams(counting(9), 8, 10)[0].tokens.shape == (8, 1)
+    with pytest.raises(WenmoError, match="8 tokens, too few for 8 rows: give more text"):
+        Streams(counting(8), 8, 10)
+
+
+def test_rows_of_separate_texts_are_padded() -> None:
+    batch = rows_of([np.array([0, 5, 6, 7], np.uint16), np.array([0, 8], np.uint16)])
+    assert batch.tokens.tolist() == [[0, 5, 6], [0, 0, 0]]
+    assert batch.targets.tolist() == [[5, 6, 7], [8, IGNORE, IGNORE]]
+    assert not batch.carry

@@ -1,0 +1,131 @@
+"""Encodings: each is told from the others, cut anywhere, and a bad byte is named with its place."""
+
+from __future__ import annotations
+
+import codecs
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wenmo.text import encodings
+from wenmo.text.encodings import check_encoding, decoded, detect
+from wenmo.types import WenmoError
+
+POEM = "春眠不觉晓，\n处处闻啼鸟。\n夜来风雨声，\n花落知多少。\n"
+PROSE = "我们在学校里学习，他说这是一个很好的机会。大家都来了，没有人不知道这件事。\n"
+
+quick = settings(max_examples=25, deadline=None)
+
+
+def read(content: bytes, encoding: str | None = None) -> str:
+    encoding = encoding or detect(io.BytesIO(content), "a.txt")
+    return "".join(decoded(io.BytesIO(content), encoding, "a.txt"))
+
+
+def refusal(content: bytes, encoding: str | None = None) -> str:
+    with pytest.raises(WenmoError) as caught:
+        read(content, encoding)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+plausible = st.lists(st.sampled_from(PROSE + POEM + "Chapter 1: "), max_size=60).map("".join)
+
+
+@quick
+@given(
+    plausible,
+    st.sampled_from(
+        ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030", "gbk"]
+    ),
+    st.integers(1, 9),
+)
+def test_encodings_are_detected_and_cut_anywhere(text: str, encoding: str, piece: int) -> None:
+    text = PROSE + "\n" + text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encodings, "PIECE", piece)
+        assert read(text.encode(encoding)) == text
+
+
+@quick
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\ufeff")))
+def test_any_text_in_a_named_encoding(text: str) -> None:
+    for encoding in ("utf-8", "utf-16", "gb18030"):
+        assert read(text.encode(encoding), encoding) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Le café déjà vu, où l’élève a mangé des crêpes “brûlées”.\n", "cp1252"),
+        ("résumé", "cp1252"),
+        ("café", "cp1252"),
+        ("Fünf große Bären übten „schön“ Über Öl.\n", "cp1252"),
+        ("MAÑANA ESTARÁ AQUÍ JOSÉ GARCÍA NÚÑEZ.\n", "cp1252"),
+        ("我們在學校裡學習，他說這是一個很好的機會。\n", "big5"),
+        ("鵝鵝鵝，曲項向天歌。白毛浮綠水，紅掌撥清波。\n", "gb18030"),
+        ("Привет, как дела? Я учусь в школе и читаю книги.\n", "cp1251"),
+        ("私は学生です。今日は天気がいいですね。\n", "shift_jis"),
+        ("안녕하세요 저는 학생입니다. 오늘 날씨가 좋습니다.\n", "euc_kr"),
+    ],
+)
+def test_older_encodings_are_told_apart(text: str, encoding: str) -> None:
+    assert read(text.encode(encoding)) == text
+    assert read(30 * text.encode(encoding)) == 30 * text
+
+
+def test_chinese_after_much_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encodings, "SAMPLE", 64)
+    for length in range(60, 70):  # the first character lies across the end of the sample
+        text = "a" * length + PROSE * 5
+        for encoding in ("utf-8", "gb18030"):
+            assert read(text.encode(encoding)) == text
+
+
+def test_newlines_across_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    for piece in (1, 2, 3, 100):
+        monkeypatch.setattr(encodings, "PIECE", piece)
+        assert read(b"a\r\nb\rc\n\rd\r") == "a\nb\nc\n\nd\n"
+        assert read(codecs.BOM_UTF8 + b"a\xef\xbb\xbfb") == "a\ufeffb"  # one mark, at the beginning
+
+
+def test_bad_byte_is_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = "春眠\r\n不觉晓\r".encode() + b"ab\xffc" + POEM.encode()
+    offset = content.index(b"\xff")
+    for piece in (*range(1, 9), 100):
+        monkeypatch.setattr(encodings, "PIECE", piece)
+        expected = f"a.txt:3: byte {offset} (0xff) is not valid utf-8; mend the file, or pass encod"
+        assert refusal(content).startswith(expected)
+    monkeypatch.setattr(encodings, "PIECE", 5)
+    content = (PROSE * 3).encode("gbk") + b"\xff\xff" + PROSE.encode("gbk")
+    assert refusal(content).startswith(f"a.txt:4: byte {content.index(0xFF)} ")
+    assert refusal("春眠不".encode()[:-1]).startswith("a.txt:1: byte 6 ")
+    assert "is not valid ascii" in refusal(POEM.encode(), "ascii")
+    assert refusal(POEM.encode("utf-16-be"), "utf-16").endswith("; leave out encoding=NAME")
+
+
+@pytest.mark.parametrize("name", ["utf-9", "base64", "a\0b", "字"])
+def test_no_such_encoding(name: str) -> None:
+    with pytest.raises(WenmoError, match="no such text encoding"):
+        check_encoding(name)
+    check_encoding(None)
+    check_encoding("GBK")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+        (b"PK\x03\x04abc", "a ZIP archive"),
+        (b"%PDF-1.7\n", "a PDF"),
+        (b"\x7fELF\x02", "a program"),
+        ((64).to_bytes(8, "little") + b'{"a": ', "a safetensors file"),
+        (bytes(range(256)) * 4, "a binary file, not text"),
+        (bytes(1000), "a binary file, not text"),
+    ],
+)
+def test_not_text(content: bytes, message: str) -> None:
+    assert message in refusal(content)

@@ -1,0 +1,155 @@
+"""The loop on a learner made by hand, so that every turn it takes can be foretold."""
+
+import math
+import os
+import signal
+
+import pytest
+import torch
+
+from wenmo.training.checkpoints import Checkpoints
+from wenmo.training.learners import Learned
+from wenmo.training.loop import Interrupted, TrainConfig, Trainer
+from wenmo.types import WenmoError
+
+
+class Script:
+    """Adds its learning rate to one weight; its losses are read from a function."""
+
+    steps = None
+
+    def __init__(self, loss=lambda step, weight: 1.0, on_step=lambda step: None):
+        self.weight, self.loss, self.on_step = torch.zeros(1), loss, on_step
+        self.model = None
+        self.rates = []
+
+    def learn(self, step, rate):
+        self.on_step(step)
+        self.rates.append(rate)
+        self.weight = self.weight + rate
+        return Learned(self.loss(step, float(self.weight)), 10, rate, {})
+
+    def tensors(self):
+        return {"weight": self.weight}
+
+    def restore(self, tensors):
+        self.weight = tensors["weight"]
+
+
+def trainer(folder, learner, scores=(), **settings):
+    settings = {"schedule": "constant", "warmup": 0.0, "checkpoint_seconds": 1e9, **settings}
+    events, figures = [], iter(scores)
+    made = Trainer(
+        learner,
+        TrainConfig(**settings),
+        Checkpoints(folder, events.append),
+        evaluate=lambda: {"nats_per_token": next(figures, 1.0), "bits_per_byte": 1.0},
+        sample=lambda: "a sample",
+        keep_best=lambda: events.append("best"),
+        report=lambda event: events.append(event.kind),
+    )
+    return made, events
+
+
+def test_runs_to_the_end_of_its_steps(tmp_path):
+    learner = Script()
+    made, events = trainer(tmp_path, learner, steps=7)
+    position = made.run()
+    assert (position.step, position.tokens) == (7, 70)
+    assert events.count("step") == 7
+
+
+def test_runs_to_the_end_of_its_minutes(tmp_path):
+    made, _ = trainer(tmp_path, Script(), minutes=0.005)
+    assert made.run().seconds == pytest.approx(0.3, abs=0.25)
+
+
+def test_evaluates_as_often_as_asked_and_keeps_the_best(tmp_path):
+    made, events = trainer(tmp_path, Script(), [3, 2, 2.5, 1, 1], steps=10, evaluations=5)
+    position = made.run()
+    assert events.count("evaluation") == events.count("sample") == 5
+    assert events.count("best") == 3
+    assert (position.best_nats, position.best_step) == (1, 8)
+
+
+def test_stops_early_when_patience_ends(tmp_path):
+    made, _ = trainer(tmp_path, Script(), [2, 1, 3, 3, 3, 3], steps=60, evaluations=6, patience=2)
+    assert made.run().step == 40
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
+    def stop(step):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    made, _ = trainer(tmp_path, Script(on_step=stop), steps=9)
+    with pytest.raises(Interrupted, match="saved at step 5"):
+        made.run()
+    learner = Script()
+    again, _ = trainer(tmp_path, learner, steps=9)
+    assert again.resume()
+    assert again.run().step == 9
+    assert float(learner.weight) == 9
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_loss_that_is_not_finite_rolls_back_with_a_smaller_rate(tmp_path):
+    trouble = [math.nan]
+
+    def loss(step, weight):
+        return trouble.pop() if step == 3 and trouble else 1.0
+
+    learner = Script(loss)
+    made, events = trainer(tmp_path, learner, steps=5)
+    position = made.run()
+    assert (position.step, position.rollbacks, position.rate_scale) == (5, 1, 0.5)
+    assert learner.rates == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5]
+    assert float(learner.weight) == 2.5
+    assert events.count("note") == 1
+
+
+def test_a_loss_that_jumps_rolls_back_too(tmp_path):
+    learner = Script(lambda step, weight: 2.0 if weight < 30 else 9.0)
+    made, _ = trainer(tmp_path, learner, steps=40)
+    position = made.run()
+    assert position.rollbacks == 1
+    assert position.step == 40
+
+
+def test_gives_up_after_three_rollbacks(tmp_path):
+    made, _ = trainer(tmp_path, Script(lambda step, weight: math.inf if step == 2 else 1), steps=5)
+    with pytest.raises(WenmoError, match="not finite at step 2 again, after 3 rollbacks"):
+        made.run()
+
+
+def test_a_rollback_is_kept_through_a_kill(tmp_path):
+    losses = {3: math.nan}
+
+    def die(step):
+        if step == 2 and 3 not in losses:
+            raise RuntimeError("killed")
+
+    learner = Script(lambda step, weight: losses.pop(step, 1.0), die)
+    made, _ = trainer(tmp_path, learner, steps=5)
+    with pytest.raises(RuntimeError, match="killed"):
+        made.run()
+    again, _ = trainer(tmp_path, Script(), steps=5)
+    again.resume()
+    assert (again.position.rollbacks, again.position.rate_scale) == (1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 5, "minutes": 1}, "not both"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"minutes": math.nan}, "minutes must be a positive"),
+        ({"rows": 0}, "rows must be at least 1"),
+        ({"warmup": 1}, "warmup"),
+        ({"decay": 0}, "decay"),
+        ({"clip": -1}, "clip"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**settings)

@@ -1,0 +1,99 @@
+import pytest
+import torch
+
+from wenmo.models.recurrent import Recurrent
+from wenmo.models.transformer import Transformer
+from wenmo.training.optimizers import DEFAULT_RATE, Muon, make_optimizer, orthogonalise
+
+SETTINGS = {"weight_decay": 0.1, "momentum": 0.0, "betas": (0.9, 0.98)}
+
+
+def tiny(seed=0):
+    torch.manual_seed(seed)
+    return Recurrent.Config(embedding=8, hidden=8, layers=1).build(11)
+
+
+def move(model, optimizer, steps, first=0):
+    for step in range(first, first + steps):
+        torch.manual_seed(step)
+        tokens = torch.randint(0, 11, (2, 5))
+        logits, _ = model(tokens[:, :-1])
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        loss.backward()
+        optimizer.step(0.5)
+
+
+@pytest.mark.parametrize("name", DEFAULT_RATE)
+def test_state_is_kept_and_restored_exactly(name):
+    whole, first, second = tiny(), tiny(), tiny()
+    make = [make_optimizer(name, model, rate=0.01, **SETTINGS) for model in (whole, first, second)]
+    move(whole, make[0], 6)
+    move(first, make[1], 3)
+    second.load_state_dict(first.state_dict())
+    make[2].restore({key: tensor.clone() for key, tensor in make[1].tensors().items()})
+    move(second, make[2], 3, first=3)
+    for a, b in zip(whole.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", DEFAULT_RATE)
+def test_a_step_lowers_the_loss_of_a_quadratic(name):
+    model = tiny()
+    optimizer = make_optimizer(name, model, rate=1e-3, **{**SETTINGS, "weight_decay": 0.0})
+
+    def loss():
+        return sum(((p - 1) ** 2).sum() for p in model.parameters())
+
+    before = loss()
+    before.backward()
+    optimizer.step(1.0)
+    assert loss() < before
+
+
+def test_every_weight_moves_once_and_only_matrices_decay():
+    model = Transformer.Config(width=16, layers=1, heads=2, context=8).build(11)
+    optimizer = make_optimizer("muon", model, rate=0.01, **SETTINGS)
+    groups = [group for part in optimizer.parts for group in part.param_groups]
+    moved = [id(p) for group in groups for p in group["params"]]
+    assert sorted(moved) == sorted(id(p) for p in model.parameters())
+    for group in groups:
+        decayed = {p.dim() >= 2 for p in group["params"]}
+        assert decayed == {group["weight_decay"] > 0}
+
+
+def test_muon_takes_hidden_matrices_and_leaves_embeddings_to_adamw():
+    model = Transformer.Config(width=16, layers=1, heads=2, context=8, tied=False).build(11)
+    muon = make_optimizer("muon", model, rate=0.01, **SETTINGS).parts[0]
+    assert isinstance(muon, Muon)
+    names = {id(p): name for name, p in model.named_parameters()}
+    taken = {names[id(p)] for group in muon.param_groups for p in group["params"]}
+    assert len(taken) == 7
+    assert not any("embedding" in name or "head" in name or "norm" in name for name in taken)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 24, 8), (2, 8, 24)])
+def test_orthogonalise_brings_singular_values_near_one(shape):
+    torch.manual_seed(0)
+    matrices = torch.randn(shape)
+    values = torch.linalg.svdvals(orthogonalise(matrices).float())
+    assert values.min() > 0.5
+    assert values.max() < 1.35
+    # and the singular vectors stay: U Vᵀ of the matrix, up to the rounding of bfloat16
+    u, _, v = torch.linalg.svd(matrices, full_matrices=False)
+    cosine = torch.nn.functional.cosine_similarity(
+        orthogonalise(matrices).float().flatten(1), (u @ v).flatten(1)
+    )
+    assert cosine.min() > 0.95
+
+
+def test_adam_is_the_frameworks_own():
+    ours, theirs = tiny(), tiny()
+    optimizer = make_optimizer("adamw", ours, rate=0.02, **{**SETTINGS, "weight_decay": 0.0})
+    reference = torch.optim.AdamW(theirs.parameters(), lr=0.01, betas=(0.9, 0.98), weight_decay=0)
+    for model, step in ((ours, lambda: optimizer.step(0.5)), (theirs, reference.step)):
+        logits, _ = model(torch.arange(10).view(2, 5))
+        weights = torch.linspace(1, 2, logits.numel()).view(logits.shape)
+        (logits * weights).sum().backward()  # no gradient is zero, where rounding has the say
+        step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
