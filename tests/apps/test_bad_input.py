@@ -1,4 +1,4 @@
-"""Whatever is wrong with what a user gives: one line that says so, exit code 2, nothing half-written."""
+"""Whatever is wrong with what a user gives: one line, exit code 2, nothing half-written."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FILES = {
 }
 MESSAGES = {
     "empty.txt": "empty",
-    "blank.txt": "white space",
+    "blank.txt": "holds no text",
     "image.png": "PNG",
     "noise.txt": "noise.txt",
     "broken.jsonl": "broken.jsonl:2",

@@ -36,8 +36,10 @@ def test_generate_writes_the_same_text_in_every_form(wenmo, runs, model):
     assert outputs[0].keys() >= {"text", "tokens", "logprob", "stopped_by"}
     assert outputs[0]["logprob"] < 0
     several = wenmo(*command, "-n", 3, "--json", cwd=folder).stdout
-    assert json.loads(several)["outputs"][0] == outputs[0]
-    assert len(json.loads(several)["outputs"]) == 3
+    together = json.loads(several)["outputs"]
+    assert len(together) == 3
+    assert together[0]["text"] == outputs[0]["text"]
+    assert together[0]["logprob"] == pytest.approx(outputs[0]["logprob"], rel=1e-4)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -79,10 +81,10 @@ def test_standard_input_and_gzip_train_like_the_file(wenmo, text, tmp_path):
     packed.write_bytes(gzip.compress(text.read_bytes()))
     rest = ("--model", "ngram", "--json")
     results = [
-        json.loads(wenmo("train", source, "--out", name, *rest, cwd=tmp_path, input=given).stdout)
+        json.loads(wenmo("train", source, "--out", name, *rest, cwd=tmp_path, given=given).stdout)
         for name, source, given in (
-            ("a", text, None),
-            ("b", packed, None),
+            ("a", text, ""),
+            ("b", packed, ""),
             ("c", "-", text.read_text(encoding="utf-8")),
         )
     ]
@@ -91,7 +93,7 @@ def test_standard_input_and_gzip_train_like_the_file(wenmo, text, tmp_path):
 
 
 def test_fields_are_chosen_by_name_and_missing_values_counted(wenmo, tmp_path):
-    rows = [{"title": "春晓", "lines": ["春眠不觉晓", "处处闻啼鸟"]}] * 40 + [{"title": "无"}]
+    rows = [{"title": "春晓", "lines": ["春眠不觉晓处处闻啼鸟", "夜来风雨声花落知多少"]}] * 40 + [{"title": "无"}]
     text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     (tmp_path / "poems.jsonl").write_text(text, encoding="utf-8")
     train = ("train", "poems.jsonl", "--model", "ngram", "--out", "run")

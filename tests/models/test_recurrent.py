@@ -149,6 +149,21 @@ def test_no_dropout_outside_training(cell: Cell) -> None:
             assert not torch.allclose(model.train()(ids)[0], expected)
 
 
+def test_dropout_is_on_what_enters_each_layer_and_leaves_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, widths = make("gru", embedding=4, hidden=9, layers=3), []
+
+    def drop_everything(x: Tensor) -> Tensor:
+        widths.append(x.shape[2])
+        return x * 0
+
+    monkeypatch.setattr(model, "_drop", drop_everything)
+    logits, _ = model(some_ids(2, 3))
+    assert widths == [4, 9, 9, 4]
+    torch.testing.assert_close(logits, model.bias.expand_as(logits))
+
+
 def test_variational_dropout_is_constant_over_time() -> None:
     x = torch.ones(3, 20, 50)
     constant = make("lstm", dropout=0.4, variational=True).train()._drop(x)

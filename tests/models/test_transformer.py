@@ -335,6 +335,24 @@ def test_dropout_only_in_training() -> None:
         assert not torch.allclose(model.train()(ids)[0], expected)
 
 
+def test_dropout_is_on_embeddings_attention_and_branches(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    attend = F.scaled_dot_product_attention
+
+    def dropped(x: Tensor, rate: float, training: bool) -> Tensor:
+        rates.append(rate * training)
+        return x
+
+    def attended(*tensors: Tensor, dropout_p: float, **options: object) -> Tensor:
+        rates.append(dropout_p)
+        return attend(*tensors, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(F, "dropout", dropped)
+    monkeypatch.setattr(F, "scaled_dot_product_attention", attended)
+    make(replace(MODERN, layers=2, dropout=0.3)).train()(some_ids(2, 6))
+    assert rates == [0.3] * (1 + 2 * 3)
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [

@@ -78,7 +78,7 @@ class Layout:
         for ours, tensor in tensors.items():
             theirs.setdefault(self.names[ours], []).append(tensor)
         joined = {name: torch.cat(parts) for name, parts in theirs.items()}
-        return {n: t.T if n.endswith(TRANSPOSED) else t for n, t in joined.items()}
+        return {n: t.mT if n.endswith(TRANSPOSED) else t for n, t in joined.items()}
 
     def inward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Their weights under our names, in our shapes.
@@ -91,8 +91,8 @@ class Layout:
             if name not in tensors:
                 raise WenmoError(f"the weight {name!r} is missing")
             targets = [our for our, their in self.names.items() if their == name]
-            tensor = tensors[name].T if name.endswith(TRANSPOSED) else tensors[name]
-            for our, part in zip(targets, tensor.chunk(len(targets)), strict=True):
+            tensor = tensors[name].mT if name.endswith(TRANSPOSED) else tensors[name]
+            for our, part in zip(targets, tensor.tensor_split(len(targets)), strict=True):
                 ours[our] = part.contiguous()
         return ours
 

@@ -80,8 +80,12 @@ class Recurrent(LanguageModel):
         )
         self.head = None if config.tied else nn.Linear(last, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
-        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
-        if self.head is not None:
+        # An embedding that only feeds the first layer learns several times sooner when its entries
+        # are near one; one that is the softmax's weights, too, must begin small.
+        if self.head is None:
+            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        else:
+            nn.init.normal_(self.embedding.weight)
             nn.init.uniform_(self.head.weight, -0.1, 0.1)
 
     def begin(

@@ -240,10 +240,11 @@ def demo(
 
 def main() -> None:
     """Run the command line; every failure becomes one line and its exit code."""
-    sys.exit(_run())
+    sys.exit(run())
 
 
-def _run() -> int:
+def run() -> int:
+    """Run the command in ``sys.argv``; return its exit code."""
     try:
         code = app(standalone_mode=False)
     except WenmoError as error:
