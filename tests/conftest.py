@@ -16,7 +16,9 @@ DATA = Path(
 
 
 @pytest.fixture(autouse=True)
-def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _private_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WENMO_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 

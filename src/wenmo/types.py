@@ -18,6 +18,9 @@ Logits: TypeAlias = "Tensor"
 State: TypeAlias = "dict[str, Tensor]"
 """What a model remembers of the tokens read so far. Every tensor has its rows on dim 0."""
 
+END = 0
+"""The one special id: it stands before a text and after every record, as beginning and end."""
+
 IGNORE = -100
 """A target with this id costs nothing: padding, or text that is only to be read."""
 

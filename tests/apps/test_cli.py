@@ -93,7 +93,9 @@ def test_standard_input_and_gzip_train_like_the_file(wenmo, text, tmp_path):
 
 
 def test_fields_are_chosen_by_name_and_missing_values_counted(wenmo, tmp_path):
-    rows = [{"title": "春晓", "lines": ["春眠不觉晓处处闻啼鸟", "夜来风雨声花落知多少"]}] * 40 + [{"title": "无"}]
+    rows = [{"title": "春晓", "lines": ["春眠不觉晓处处闻啼鸟", "夜来风雨声花落知多少"]}] * 40 + [
+        {"title": "无"}
+    ]
     text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     (tmp_path / "poems.jsonl").write_text(text, encoding="utf-8")
     train = ("train", "poems.jsonl", "--model", "ngram", "--out", "run")

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.text.batches import Streams, Windows, rows_of
+from wenmo.text.batches import BEGINNINGS, Streams, Windows, rows_of
 from wenmo.types import IGNORE, Batch, WenmoError
 
 SIZES = {"length": st.integers(30, 200), "rows": st.integers(1, 5), "time": st.integers(1, 9)}
@@ -25,7 +25,10 @@ def same(left: Batch, right: Batch) -> bool:
 
 def check_pairs(batch: Batch) -> None:
     assert batch.tokens.dtype == batch.targets.dtype == torch.int64
-    assert torch.equal(batch.targets, batch.tokens + 1)  # the token that follows, in this text
+    # In this text the token that follows is the next number, unless the text "begins" here.
+    begins = batch.tokens == 0
+    assert not begins[:, 1:].any()
+    assert torch.equal(batch.targets[~begins], batch.tokens[~begins] + 1)
 
 
 @settings(max_examples=25, deadline=None)
@@ -39,8 +42,10 @@ def test_an_epoch_of_windows_visits_each_once(length: int, rows: int, time: int,
         check_pairs(batch)
         assert batch.tokens.shape == (rows, time)
         assert not batch.carry
-        assert (batch.tokens.diff(dim=1) == 1).all()
-        starts += batch.tokens[:, 0].tolist()
+        assert (batch.targets.diff(dim=1) == 1).all()
+        starts += (batch.targets[:, 0] - 1).tolist()
+        numbers = torch.arange(number * rows, (number + 1) * rows)
+        assert (batch.tokens[numbers % BEGINNINGS == 0, 0] == 0).all()
     for epoch in range(epochs):
         visited = sorted(starts[epoch * batches.per_epoch :][: batches.per_epoch])
         assert set(np.diff(visited)) <= {time}  # side by side: no overlap, and no gap
@@ -98,7 +103,8 @@ def test_streams_begin_again_after_an_epoch(length: int, rows: int, time: int, n
 
 def test_streams_by_hand() -> None:
     streams = Streams(counting(10), rows=2, time=3)  # 0..8 predict 1..9; rows of 4
-    assert streams[0].tokens.tolist() == [[0, 1, 2], [4, 5, 6]]
+    assert streams[0].tokens.tolist() == [[0, 1, 2], [0, 5, 6]]
+    assert streams[0].targets.tolist() == [[1, 2, 3], [5, 6, 7]]
     assert streams[1].tokens.tolist() == [[3], [7]]
     assert streams[1].targets.tolist() == [[4], [8]]
     assert not streams[2].carry

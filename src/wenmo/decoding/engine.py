@@ -27,8 +27,7 @@ from torch import Tensor
 from wenmo.decoding.choose import STRATEGIES, derive
 from wenmo.decoding.warp import Chain, History, Sampling, chain
 from wenmo.models.base import LanguageModel, join, select
-from wenmo.text.tokenizers import END
-from wenmo.types import State, WenmoError
+from wenmo.types import END, State, WenmoError
 
 StoppedBy: TypeAlias = Literal["end", "length", "stop"]
 

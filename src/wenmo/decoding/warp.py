@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wenmo.text.tokenizers import END
+from wenmo.types import END
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wenmo.models.base import LanguageModel
-from wenmo.types import IGNORE, Batch, State
+from wenmo.models.base import LanguageModel, join
+from wenmo.types import IGNORE, Batch, Score
 
 LOGITS_AT_ONCE = 1 << 25  # so that scoring takes a few hundred megabytes, whatever the vocabulary
 STREAM_TIME = 256  # tokens read at once by a model that can be streamed
@@ -83,39 +83,43 @@ def likelihood(
         progress: called with the share that is done.
     """
     model.eval()
-    batches = _streams(ids, model) if model.context is None else _windows(ids, model, stride)
+    scores = _streams(ids, model) if model.context is None else _windows(ids, model, stride)
     nats, tokens, bound = 0.0, 0, False
-    state: State = {}
     with torch.inference_mode():
-        for batch in batches:
-            score = model.score(batch.to(model.device), state if batch.carry else None)
+        for score in scores:
             nats += float(score.nats.sum())
             tokens += int(score.tokens.sum())
-            bound, state = bound or score.bound, score.state
+            bound = bound or score.bound
             if progress is not None:
                 progress(tokens / (len(ids) - 1))
     return Likelihood(nats, tokens, bytes_, bound)
 
 
-def _streams(ids: NDArray[np.unsignedinteger], model: LanguageModel) -> Iterator[Batch]:
-    """Equal shares of the stream side by side, each warmed up on the tokens before it."""
+def _streams(ids: NDArray[np.unsignedinteger], model: LanguageModel) -> Iterator[Score]:
+    """Equal shares of the stream side by side; all but the first are warmed up on what is before.
+
+    With one row this is exact; with more, a share's first tokens know less of the text before them
+    than the state could hold.
+    """
     count = len(ids) - 1
     room = LOGITS_AT_ONCE // (STREAM_TIME * model.vocab_size)
     rows = max(1, min(16, count // (8 * WARM_UP), room))
     share = -(-count // rows)
-    warm_up = WARM_UP if rows > 1 else 0
-    for start in range(-warm_up, share, STREAM_TIME):
-        # The place in the stream of every token that is read, (rows, time).
+    begins = np.arange(rows)[:, None] * share
+    state = model.begin(1)
+    if rows > 1:
+        before = _gather(ids, begins[1:] + np.arange(-WARM_UP, 0)).to(model.device)
+        state = join([state, model.score(before, model.begin(rows - 1)).state])
+    for start in range(0, share, STREAM_TIME):
         offsets = np.arange(start, min(start + STREAM_TIME, share))
-        places = np.arange(rows)[:, None] * share + offsets
-        tokens, targets = _gather(ids, places)
-        targets[:, offsets < 0] = IGNORE
-        yield Batch(tokens, targets, carry=start > -warm_up)
+        score = model.score(_gather(ids, begins + offsets).to(model.device), state)
+        state = score.state
+        yield score
 
 
 def _windows(
     ids: NDArray[np.unsignedinteger], model: LanguageModel, stride: int | None
-) -> Iterator[Batch]:
+) -> Iterator[Score]:
     """Windows of a whole context; where they overlap, only what is new in each is scored."""
     count, context = len(ids) - 1, model.context or 1
     stride = context if stride is None else max(1, min(stride, context))
@@ -123,19 +127,16 @@ def _windows(
     rows = max(1, LOGITS_AT_ONCE // (context * model.vocab_size))
     for first in range(0, len(starts), rows):
         begins = starts[first : first + rows, None]
-        tokens, targets = _gather(ids, begins + np.arange(context))
+        batch = _gather(ids, begins + np.arange(context))
         seen = (np.arange(context) < context - stride) & (begins > 0)
-        targets[torch.from_numpy(seen)] = IGNORE
-        yield Batch(tokens, targets)
+        batch.targets[torch.from_numpy(seen)] = IGNORE
+        yield model.score(batch.to(model.device))
 
 
-def _gather(
-    ids: NDArray[np.unsignedinteger], places: NDArray[np.int64]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _gather(ids: NDArray[np.unsignedinteger], places: NDArray[np.int64]) -> Batch:
     """Tokens at ``places``, and their successors; what lies outside the text is not scored."""
-    count = len(ids) - 1
-    inside = (places >= 0) & (places < count)
+    inside = (places >= 0) & (places < len(ids) - 1)
     safe = np.where(inside, places, 0)
     tokens = torch.from_numpy(ids[safe].astype(np.int64))
     targets = torch.from_numpy(np.where(inside, ids[safe + 1].astype(np.int64), IGNORE))
-    return tokens, targets
+    return Batch(tokens, targets)

@@ -26,9 +26,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wenmo.models.counts import END
 from wenmo.models.ngram import Ngram
-from wenmo.types import WenmoError
+from wenmo.types import END, WenmoError
 
 BEGIN_WORD, END_WORD, UNKNOWN_WORD = "<s>", "</s>", "<unk>"
 IMPOSSIBLE = -99.0  # the log10 probability that the format gives to what is never predicted

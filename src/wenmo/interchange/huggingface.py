@@ -12,8 +12,7 @@ from torch import Tensor
 
 from wenmo.models import ModelConfig
 from wenmo.models.transformer import Transformer
-from wenmo.text.tokenizers import END
-from wenmo.types import WenmoError
+from wenmo.types import END, WenmoError
 
 # Our name, their name. "{}" is a block's number.
 QWEN3 = {

@@ -22,10 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.types import WenmoError
-
-END = 0
-"""The id that stands before, between and after the texts: both <s> and </s>."""
+from wenmo.types import END, WenmoError
 
 BYTES_PER_ID = 96  # what _count_piece needs for each id of a piece at its widest moment, measured
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wenmo.models.base import LanguageModel
-from wenmo.models.counts import END, Grams, Ids, Ints, count_grams
-from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens, WenmoError
+from wenmo.models.counts import Grams, Ids, Ints, count_grams
+from wenmo.types import END, IGNORE, Batch, Logits, Loss, Score, State, Tokens, WenmoError
 
 NOTHING = -1  # in a history: before the first token; as an index: no such n-gram
 DENSE = 1 << 20  # log-probabilities written at once: at most about 50 MB of scratch

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wenmo.models.base import LanguageModel
-from wenmo.types import Logits, State, Tokens
+from wenmo.types import END, Logits, State, Tokens
 
 Cell = Literal["rnn", "lstm", "gru"]
 
@@ -86,6 +86,7 @@ class Recurrent(LanguageModel):
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         else:
             nn.init.normal_(self.embedding.weight)
+            nn.init.zeros_(self.embedding.weight[END])  # rarely read: it must not upset the state
             nn.init.uniform_(self.head.weight, -0.1, 0.1)
 
     def begin(

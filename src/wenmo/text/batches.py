@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wenmo.types import IGNORE, Batch, WenmoError
+from wenmo.types import END, IGNORE, Batch, WenmoError
+
+BEGINNINGS = 16  # one window in so many learns how a text begins
 
 
 class Batches(Protocol):
@@ -27,7 +29,11 @@ class Windows:
     """Windows of the text in random order, for models with a bounded context.
 
     Every epoch cuts the text into windows that do not overlap, at an offset of its own, and visits
-    each once. Raises WenmoError where the text is shorter than two windows.
+    each once. One in ``BEGINNINGS`` begins with the end symbol in place of its first token, as if a
+    text began there: a text of one piece has no other beginning to learn from.
+
+    Raises:
+        WenmoError: the text is shorter than two windows.
     """
 
     ids: NDArray[np.unsignedinteger]
@@ -50,7 +56,10 @@ class Windows:
         first = number * self.rows
         starts = [self._start(index) for index in range(first, first + self.rows)]
         places = np.asarray(starts)[:, None] + np.arange(self.time + 1)
-        return _pairs(self.ids[places])
+        batch = _pairs(self.ids[places])
+        beginnings = torch.arange(first, first + self.rows) % BEGINNINGS == 0
+        batch.tokens[beginnings, 0] = END
+        return batch
 
     def _start(self, index: int) -> int:
         epoch, place = divmod(index, self.per_epoch)
@@ -66,6 +75,11 @@ class Windows:
 class Streams:
     """The text cut into ``rows`` long streams that are read side by side from start to end, for
     models that carry their state (truncated back-propagation through time; Zaremba et al. 2014).
+
+    An epoch begins every stream with the end symbol, as if a text began there.
+
+    Raises:
+        WenmoError: the text is too short to be cut into ``rows``.
     """
 
     ids: NDArray[np.unsignedinteger]
@@ -87,7 +101,10 @@ class Streams:
         start = place * self.time
         time = min(self.time, self.length - start)
         places = np.arange(self.rows)[:, None] * self.length + start + np.arange(time + 1)
-        return _pairs(self.ids[places], carry=place > 0)
+        batch = _pairs(self.ids[places], carry=place > 0)
+        if place == 0:
+            batch.tokens[:, 0] = END
+        return batch
 
 
 def rows_of(texts: list[NDArray[np.unsignedinteger]]) -> Batch:
@@ -105,4 +122,4 @@ def rows_of(texts: list[NDArray[np.unsignedinteger]]) -> Batch:
 def _pairs(ids: NDArray[np.unsignedinteger], *, carry: bool = False) -> Batch:
     """Inputs and next-token targets from (rows, time + 1) ids."""
     both = torch.from_numpy(ids.astype(np.int64))
-    return Batch(both[:, :-1], both[:, 1:], carry)
+    return Batch(both[:, :-1].clone(), both[:, 1:], carry)

@@ -27,7 +27,6 @@ from wenmo.text.vocabularies import (
     BASE,
     BLOCK,
     CODE_POINTS,
-    END,
     END_TOKEN,
     FIRST_BYTE,
     LOOKAHEAD,
@@ -38,7 +37,7 @@ from wenmo.text.vocabularies import (
     empty_model,
     make_model,
 )
-from wenmo.types import WenmoError
+from wenmo.types import END, WenmoError
 
 __all__ = ["END", "Ids", "Tokenizer", "TokenizerConfig"]
 

@@ -16,10 +16,7 @@ import rjieba
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Library
 
-from wenmo.types import WenmoError
-
-END = 0
-"""The only special id: it stands before the first record and after every record."""
+from wenmo.types import END, WenmoError
 
 END_TOKEN = "<|end|>"
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
