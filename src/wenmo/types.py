@@ -40,20 +40,21 @@ class Batch:
         tokens: the ids read, int64 (rows, time).
         targets: the id that should follow each of them, int64 (rows, time), ``IGNORE`` where
             nothing is asked.
-        carry: the rows go on where the rows of the batch before stopped, so that a recurrent
-            state may be carried over (truncated back-propagation through time).
+        carry: bool (rows,), the rows that go on where the same rows of the batch before stopped, so
+            that their state may be carried over (truncated back-propagation through time); ``None``
+            if none does.
         source: for conditioned models, the ids to condition on, int64 (rows, source time).
     """
 
     tokens: Tokens
     targets: Tokens
-    carry: bool = False
+    carry: Tensor | None = None
     source: Tokens | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch where the model is."""
-        source = None if self.source is None else self.source.to(device)
-        return Batch(self.tokens.to(device), self.targets.to(device), self.carry, source)
+        optional = (None if t is None else t.to(device) for t in (self.carry, self.source))
+        return Batch(self.tokens.to(device), self.targets.to(device), *optional)
 
 
 @dataclass(frozen=True, slots=True)

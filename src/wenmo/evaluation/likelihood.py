@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from wenmo.models.base import LanguageModel, join
-from wenmo.types import IGNORE, Batch, Score
+from wenmo.types import END, IGNORE, Batch, Score
 
 LOGITS_AT_ONCE = 1 << 25  # so that scoring takes a few hundred megabytes, whatever the vocabulary
 STREAM_TIME = 256  # tokens read at once by a model that can be streamed
@@ -108,8 +108,9 @@ def _streams(ids: NDArray[np.unsignedinteger], model: LanguageModel) -> Iterator
     begins = np.arange(rows)[:, None] * share
     state = model.begin(1)
     if rows > 1:
-        before = _gather(ids, begins[1:] + np.arange(-WARM_UP, 0)).to(model.device)
-        state = join([state, model.score(before, model.begin(rows - 1)).state])
+        before = _gather(ids, begins[1:] + np.arange(-WARM_UP, 0))
+        before.tokens[:, 0] = END  # as every text begins
+        state = join([state, model.score(before.to(model.device), model.begin(rows - 1)).state])
     for start in range(0, share, STREAM_TIME):
         offsets = np.arange(start, min(start + STREAM_TIME, share))
         score = model.score(_gather(ids, begins + offsets).to(model.device), state)

@@ -110,6 +110,14 @@ def join(states: Sequence[State]) -> State:
     return {name: _stack([state[name] for state in states]) for name in first}
 
 
+def where(rows: Tensor, state: State, other: State) -> State:
+    """The rows of ``state`` where the mask ``rows``, bool (rows,), says so, else of ``other``."""
+    return {
+        name: torch.where(rows.view(-1, *[1] * (tensor.dim() - 1)), tensor, other[name])
+        for name, tensor in state.items()
+    }
+
+
 def detach(state: State) -> State:
     """Cut a state from the graph that made it: the truncation in truncated back-propagation."""
     return {name: tensor.detach() for name, tensor in state.items()}

@@ -4,7 +4,7 @@ resumes exactly from a step number alone, and no worker processes or shuffling b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wenmo.types import END, IGNORE, Batch, WenmoError
 
-BEGINNINGS = 16  # one window in so many learns how a text begins
+BEGINNINGS = 16  # one window, or batch of a stream, in so many learns how a text begins
 
 
 class Batches(Protocol):
@@ -76,7 +76,9 @@ class Streams:
     """The text cut into ``rows`` long streams that are read side by side from start to end, for
     models that carry their state (truncated back-propagation through time; Zaremba et al. 2014).
 
-    An epoch begins every stream with the end symbol, as if a text began there.
+    At the start of an epoch, and after every ``BEGINNINGS`` batches, a row begins afresh: its first
+    token is the end symbol, and no state is carried to it. Without that a network that has always
+    been carried along may never recover from the empty state in which all writing begins.
 
     Raises:
         WenmoError: the text is too short to be cut into ``rows``.
@@ -101,10 +103,11 @@ class Streams:
         start = place * self.time
         time = min(self.time, self.length - start)
         places = np.arange(self.rows)[:, None] * self.length + start + np.arange(time + 1)
-        batch = _pairs(self.ids[places], carry=place > 0)
-        if place == 0:
-            batch.tokens[:, 0] = END
-        return batch
+        batch = _pairs(self.ids[places])
+        begins = (torch.arange(self.rows) + place) % BEGINNINGS == 0
+        begins |= place == 0
+        batch.tokens[begins, 0] = END
+        return replace(batch, carry=~begins)
 
 
 def rows_of(texts: list[NDArray[np.unsignedinteger]]) -> Batch:
@@ -119,7 +122,7 @@ def rows_of(texts: list[NDArray[np.unsignedinteger]]) -> Batch:
     return Batch(tokens, targets)
 
 
-def _pairs(ids: NDArray[np.unsignedinteger], *, carry: bool = False) -> Batch:
+def _pairs(ids: NDArray[np.unsignedinteger]) -> Batch:
     """Inputs and next-token targets from (rows, time + 1) ids."""
     both = torch.from_numpy(ids.astype(np.int64))
-    return Batch(both[:, :-1].clone(), both[:, 1:], carry)
+    return Batch(both[:, :-1].clone(), both[:, 1:])

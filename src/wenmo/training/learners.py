@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wenmo.models.base import LanguageModel, detach
+from wenmo.models.base import LanguageModel, detach, where
 from wenmo.text.batches import Batches
 from wenmo.training.optimizers import Optimizer
-from wenmo.types import State
+from wenmo.types import Batch, State
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -93,9 +93,8 @@ class Gradient:
         parts: dict[str, float] = {}
         for number in range(step * self.accumulate, (step + 1) * self.accumulate):
             batch = self.batches[number].to(self.model.device)
-            carried = detach(self._carried) if batch.carry and self._carried else None
             with autocast(self.model.device, self.precision):
-                loss = self.model.loss(batch, carried)
+                loss = self.model.loss(batch, self._state_before(batch))
             (loss.total / self.accumulate).backward()  # type: ignore[no-untyped-call]
             self._carried = loss.state
             total = total + loss.total.detach().cpu() / self.accumulate
@@ -124,6 +123,12 @@ class Gradient:
         self.optimizer.forget_gradients()
         device = self.model.device
         self._carried = {name: t.to(device) for name, t in part("carried.").items()}
+
+    def _state_before(self, batch: Batch) -> State | None:
+        """The state that each row of a batch begins with."""
+        if batch.carry is None or not self._carried:
+            return None
+        return where(batch.carry, detach(self._carried), self.model.begin(len(batch.tokens)))
 
     def _clip(self) -> float:
         """Scale the gradient down to norm ``clip`` (Pascanu et al. 2013); return its own norm."""
