@@ -182,19 +182,17 @@ def autocast(
     return torch.autocast(device.type, torch.bfloat16)
 
 
-BFLOAT16_WIDTH = 384  # narrower matrices gain nothing from it on a CPU: see docs/experiments.md
+BFLOAT16_WEIGHTS = 1 << 20  # smaller models gain nothing on a CPU: see docs/experiments.md
 BFLOAT16_GAIN = 1.1
 
 
 def faster_precision(model: LanguageModel, batches: Batches) -> Literal["float32", "bfloat16"]:
     """The precision in which a training step is measured to be faster here.
 
-    Three forward and backward passes in each, in turns; the weights stay as they are. Models
-    whose matrices are too narrow to gain are not measured, so that small runs do not depend on
-    the machine's mood.
+    Three forward and backward passes in each, in turns; the weights stay as they are. Models too
+    small to gain are not measured, so that small runs do not depend on the machine's mood.
     """
-    widest = max((min(p.shape) for p in model.parameters() if p.dim() == 2), default=0)
-    if widest < BFLOAT16_WIDTH:
+    if sum(p.numel() for p in model.parameters() if p.dim() == 2) < BFLOAT16_WEIGHTS:
         return "float32"
     batch = batches[0].to(model.device)
     model.train()
