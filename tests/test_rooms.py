@@ -23,7 +23,9 @@ ROOMS = [  # a room imports from itself and from those before it
     {"evaluation"},
     {"interchange"},
     {"safety"},
+    {"recipe"},
     {"runs"},
+    {"session"},
     {"workbench"},
     {"apps", "__main__"},
 ]

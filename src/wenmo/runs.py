@@ -16,57 +16,16 @@ import torch
 from torch import Tensor
 
 from wenmo import __version__
-from wenmo.config import from_dict, to_dict
 from wenmo.files import read_json, write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
-from wenmo.models import LanguageModel, ModelConfig, configure
-from wenmo.text.corpus import SplitConfig
-from wenmo.text.readers import ReadConfig
-from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.models import LanguageModel, ModelConfig
+from wenmo.recipe import Recipe
+from wenmo.text.tokenizers import Tokenizer
 from wenmo.training.checkpoints import load_tensors, save_tensors
-from wenmo.training.loop import TrainConfig
 from wenmo.types import WenmoError
 
 FORMAT = 1  # of the run folder; raised when an older program could no longer read it
 CARD, WEIGHTS, TOKENIZER = "wenmo.json", "model.safetensors", "tokenizer.json"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All settings of a run, in small tables: ``model.hidden=512``, ``train.rate=0.001``.
-
-    Attributes:
-        family: which entry of the catalogue.
-        model: its settings.
-        tokenizer: how text becomes tokens.
-        read: how text is read.
-        split: what is held out.
-        train: how the model is trained.
-    """
-
-    family: str
-    model: ModelConfig
-    tokenizer: TokenizerConfig = TokenizerConfig()
-    read: ReadConfig = ReadConfig()
-    split: SplitConfig = SplitConfig()
-    train: TrainConfig = TrainConfig()
-
-    def tables(self) -> dict[str, Any]:
-        """The settings as plain dicts."""
-        names = ("model", "tokenizer", "read", "split", "train")
-        return {"family": self.family, **{name: to_dict(getattr(self, name)) for name in names}}
-
-    @classmethod
-    def from_tables(cls, tables: dict[str, Any]) -> Recipe:
-        """Take back what ``tables`` gave."""
-        return cls(
-            tables["family"],
-            configure(tables["family"], tables["model"]),
-            from_dict(TokenizerConfig, tables["tokenizer"], where="tokenizer."),
-            from_dict(ReadConfig, tables["read"], where="read."),
-            from_dict(SplitConfig, tables["split"], where="split."),
-            from_dict(TrainConfig, tables["train"], where="train."),
-        )
 
 
 @dataclass

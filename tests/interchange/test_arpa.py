@@ -150,8 +150,9 @@ def test_words_that_are_not_utf8_are_told(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
     with pytest.raises(WenmoError, match="No such file"):
         read_arpa(tmp_path / "absent.arpa")
-    with pytest.raises(WenmoError, match="cannot be written"):
-        write_arpa(fitted(2), tmp_path / "absent" / "a.arpa", WORDS)
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(WenmoError, match="a file stands where a folder is needed"):
+        write_arpa(fitted(2), tmp_path / "file" / "a.arpa", WORDS)
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,18 @@ with another program, spell its words with ``escape``.
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wenmo.files import atomic
 from wenmo.models.ngram import Ngram
 from wenmo.types import END, WenmoError
 
@@ -70,7 +69,7 @@ def write_arpa(model: Ngram, path: Path, words: Sequence[str]) -> None:
         raise WenmoError(f"{path}: {problem}, but an ARPA file tells ids apart by their words")
     tables = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     orders = range(1, model.config.order + 1)
-    with _replacing(Path(path)) as file:
+    with atomic(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write("\\data\\\n")
         for n in orders:  # at order 1 END is two words, and there is <unk>
             file.write(f"ngram {n}={len(tables[f'prob_{n}']) + 2 * (n == 1)}\n")
@@ -146,20 +145,6 @@ def _lines(
         return
     for p, text, b in zip((prob * scale).tolist(), texts, (backoff * scale).tolist(), strict=True):
         yield f"{p:.7g}\t{text}\t{b:.7g}\n"
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """A file to write that takes the place of ``path`` when all has gone well."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(unfinished, "w", encoding="utf-8", newline="\n") as file:
-            yield file
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise WenmoError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from wenmo.files import checksum
 from wenmo.types import WenmoError
 
 
@@ -72,12 +73,6 @@ def _sound(entry: Path, names: tuple[str, ...]) -> dict[str, Any] | None:
 
 def _facts(path: Path) -> dict[str, Any]:
     return {"size": path.stat().st_size, "checksum": checksum(path)}
-
-
-def checksum(path: Path) -> str:
-    """32 hexadecimal digits of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _cache_folder() -> Path:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.text.cache import cached, checksum, digest
+from wenmo.files import checksum
+from wenmo.text.cache import cached, digest
 from wenmo.text.readers import ReadConfig, Reader
 from wenmo.text.spool import PIECE, Progress, Spool
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tokenizers import Regex, pre_tokenizers
 from tokenizers import Tokenizer as Library
 
+from wenmo.files import atomic
 from wenmo.text.vocabularies import (
     BASE,
     BLOCK,
@@ -146,13 +147,8 @@ class Tokenizer:
         Raises:
             WenmoError: the file cannot be written.
         """
-        unfinished = Path(f"{path}.unfinished")
-        try:
-            unfinished.write_text(self.to_json(), encoding="utf-8")
-            unfinished.replace(path)
-        except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            raise WenmoError(f"{path}: cannot be written: {error.strerror}") from None
+        with atomic(Path(path)) as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
 
     def to_json(self) -> str:
         """The whole tokenizer in the Hugging Face format."""

@@ -1,0 +1,132 @@
+"""A recipe: all settings of a run, in small tables, and how a user changes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wenmo.config import from_dict, nearest, override, to_dict
+from wenmo.models import ModelConfig, configure, find
+from wenmo.text.corpus import SplitConfig
+from wenmo.text.readers import ReadConfig
+from wenmo.text.tokenizers import TokenizerConfig
+from wenmo.training.loop import TrainConfig
+from wenmo.types import WenmoError
+
+DEFAULT_MINUTES = 3.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a run, in small tables: ``model.hidden=512``, ``train.rate=0.001``.
+
+    Attributes:
+        family: which entry of the catalogue.
+        model: its settings.
+        tokenizer: how text becomes tokens.
+        read: how text is read.
+        split: what is held out.
+        train: how the model is trained.
+    """
+
+    family: str
+    model: ModelConfig
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    read: ReadConfig = ReadConfig()
+    split: SplitConfig = SplitConfig()
+    train: TrainConfig = TrainConfig()
+
+    def tables(self) -> dict[str, Any]:
+        """The settings as plain dicts."""
+        names = ("model", "tokenizer", "read", "split", "train")
+        return {"family": self.family, **{name: to_dict(getattr(self, name)) for name in names}}
+
+    @classmethod
+    def from_tables(cls, tables: dict[str, Any]) -> Recipe:
+        """Take back what ``tables`` gave."""
+        return cls(
+            tables["family"],
+            configure(tables["family"], tables["model"]),
+            from_dict(TokenizerConfig, tables["tokenizer"], where="tokenizer."),
+            from_dict(ReadConfig, tables["read"], where="read."),
+            from_dict(SplitConfig, tables["split"], where="split."),
+            from_dict(TrainConfig, tables["train"], where="train."),
+        )
+
+    def differences(self, other: Recipe) -> list[str]:
+        """The settings that are not the same in the other, each with both values."""
+        ours, theirs = _flat(self.tables()), _flat(other.tables())
+        return [
+            f"{key} ({ours.get(key)} here, {theirs.get(key)} there)"
+            for key in {**ours, **theirs}
+            if ours.get(key) != theirs.get(key)
+        ]
+
+
+def make_recipe(model: str, settings: Sequence[str] = ()) -> Recipe:
+    """All settings of a run, from a model's name and what should differ from the defaults.
+
+    Args:
+        model: a family, or a family and a size: ``lstm``, ``gpt:tiny``.
+        settings: ``table.key=value``, or ``key=value`` where only one table has that key.
+
+    Raises:
+        WenmoError: an unknown model or key (the nearest is offered), or a value that does not fit.
+    """
+    recipe = Recipe(*find(model))
+    tables = {
+        field.name: [f.name for f in dataclasses.fields(getattr(recipe, field.name))]
+        for field in dataclasses.fields(Recipe)
+        if field.name != "family"
+    }
+    changes: dict[str, list[str]] = {name: [] for name in tables}
+    for setting in settings:
+        table, rest = _table_of(setting, tables)
+        changes[table].append(rest)
+    for table, changed in changes.items():
+        config = override(getattr(recipe, table), changed, where=f"{table}.")
+        recipe = dataclasses.replace(recipe, **{table: config})
+    if recipe.train.steps is None and recipe.train.minutes is None:
+        timed = dataclasses.replace(recipe.train, minutes=DEFAULT_MINUTES)
+        recipe = dataclasses.replace(recipe, train=timed)
+    return recipe
+
+
+def as_settings(values: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    """Settings given in Python as the ``key=value`` strings of the command line."""
+    if not isinstance(values, Mapping):
+        return list(values)
+    return [
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in values.items()
+    ]
+
+
+def _table_of(setting: str, tables: Mapping[str, list[str]]) -> tuple[str, str]:
+    """Which table a setting belongs to, and the setting without the table's name."""
+    key = setting.partition("=")[0].strip()
+    head, dot, _ = key.partition(".")
+    if dot and head in tables:
+        return head, setting.partition(".")[2]
+    owners = [table for table, names in tables.items() if key in names]
+    if len(owners) == 1:
+        return owners[0], setting
+    if owners:
+        choices = " or ".join(f"{owner}.{key}" for owner in owners)
+        raise WenmoError(f"setting {key!r} is not clear: say {choices}")
+    known = [name for names in tables.values() for name in names]
+    valid = "; ".join(f"{table}: {', '.join(names)}" for table, names in tables.items())
+    raise WenmoError(f"unknown setting {key!r}{nearest(key, known)} (valid: {valid})")
+
+
+def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat

@@ -1,0 +1,222 @@
+"""One training from a corpus to a finished run folder: the loop is given all that it asks for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wenmo.decoding.warp import Sampling
+from wenmo.decoding.writer import Writer
+from wenmo.evaluation.likelihood import likelihood
+from wenmo.files import told_in_one_line
+from wenmo.recipe import Recipe
+from wenmo.runs import CARD, TOKENIZER, Card, load_model, save_model
+from wenmo.text.batches import Batches, Streams, Windows
+from wenmo.text.corpus import Corpus
+from wenmo.training.checkpoints import Checkpoints
+from wenmo.training.journal import Journal
+from wenmo.training.learners import Count, Gradient, Learner, faster_precision
+from wenmo.training.loop import Event, Trainer
+from wenmo.training.optimizers import DEFAULT_RATE, make_optimizer
+from wenmo.types import WenmoError
+
+STREAM_TIME = 64  # tokens of truncated back-propagation, where no time is asked for
+SAMPLE = Sampling(max_tokens=160, temperature=0.8)
+
+Tell = Callable[[str, float | None], None]
+"""Told what is going on, and the share that is done (``None``: a note for the user)."""
+
+
+def check_folder(folder: Path, recipe: Recipe) -> Card | None:
+    """The card of the run to go on with, if there is one.
+
+    Raises:
+        WenmoError: the folder holds something else, or a run with other settings.
+    """
+    if not folder.exists():
+        return None
+    if not folder.is_dir():
+        raise WenmoError(f"{folder}: a file stands here: choose another --out")
+    if not (folder / CARD).exists():
+        if any(folder.iterdir()):
+            raise WenmoError(f"{folder}: not empty and not a run folder: choose another --out")
+        return None
+    card = Card.read(folder)
+    differ = recipe.differences(card.recipe)
+    if differ:
+        shown = ", ".join(differ[:4])
+        more = f" and {len(differ) - 4} more" if len(differ) > 4 else ""
+        raise WenmoError(
+            f"{folder}: holds a run with other settings: {shown}{more}: "
+            "choose another --out, or remove the folder"
+        )
+    return card
+
+
+class Session:
+    """One training: from a corpus to a finished run folder.
+
+    Args:
+        folder: where the run folder is, or will be.
+        recipe: all settings.
+        corpus: the text.
+        before: the card of the run to go on with.
+        watch: is called with every event of training.
+        tell: is told of what comes before and after training.
+
+    Raises:
+        WenmoError: the run to go on with was trained on other text.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        corpus: Corpus,
+        before: Card | None,
+        watch: Callable[[Event], None] | None,
+        tell: Tell | None,
+    ) -> None:
+        self.folder, self.recipe, self.corpus = folder, recipe, corpus
+        self.watch, self.tell = watch, tell
+        self.tokenizer = corpus.tokenizer
+        data = {"fingerprint": corpus.fingerprint, **corpus.summary}
+        if before is not None and before.data["fingerprint"] != corpus.fingerprint:
+            raise WenmoError(
+                f"{folder}: was trained on other text (its fingerprint differs): "
+                "choose another --out, or remove the folder"
+            )
+        self.card = before or Card(recipe, data)
+        torch.manual_seed(recipe.train.seed)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = recipe.model.build(self.tokenizer.vocab_size).to(device)
+
+    def run(self) -> None:
+        """Train to the end of the budget, or find that it was reached before."""
+        if self.card.finished:
+            self._say(f"{self.folder} is trained already; nothing is left to do")
+            return
+        with told_in_one_line(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save(self.folder / TOKENIZER)
+        self.card.write(self.folder)
+        self._train()
+
+    def _train(self) -> None:
+        checkpoints = Checkpoints(self.folder / "checkpoints", self._say)
+        trainer = Trainer(
+            learner=self._learner(),
+            config=self.recipe.train,
+            checkpoints=checkpoints,
+            evaluate=self._evaluate_some,
+            sample=self._sample,
+            keep_best=lambda: save_model(self.folder, self.recipe.model, self.model),
+            report=self._report,
+        )
+        if trainer.resume() and trainer.position.step:
+            self._say(f"going on from step {trainer.position.step:,}")
+        self.journal = Journal(self.folder, trainer.position.step)
+        try:
+            position = trainer.run()
+        finally:
+            self.journal.close()
+        self._finish(
+            {
+                "steps": position.step,
+                "seconds": position.seconds,
+                "tokens_seen": position.tokens,
+                "best_step": position.best_step,
+                "rollbacks": position.rollbacks,
+            }
+        )
+
+    def _finish(self, results: dict[str, Any]) -> None:
+        """Score the best weights on all held-out text, and time the writing of one text."""
+        vocab_size = self.tokenizer.vocab_size
+        best = load_model(self.folder, self.recipe.model, vocab_size).to(self.model.device)
+        score = likelihood(
+            best,
+            self.corpus.valid,
+            self.tokenizer.count_bytes(self.corpus.valid),
+            progress=share_of(self.tell, "scoring all held-out text"),
+        )
+        begun = time.perf_counter()
+        [[output]] = Writer(best, self.tokenizer).generate([""], SAMPLE)
+        seconds = time.perf_counter() - begun
+        self.card.results |= {
+            "heldout": score.figures(),
+            **results,
+            "parameters": best.parameter_count(),
+            "characters_per_second": len(output.text) / seconds,
+            "sample": output.text,
+        }
+        self.card.finished = True
+        self.card.write(self.folder)
+
+    def _learner(self) -> Learner:
+        kinds: dict[str, Callable[[], Learner]] = {"gradient": self._gradient, "count": self._count}
+        return kinds[self.model.learner]()
+
+    def _count(self) -> Learner:
+        return Count(self.model, self.corpus.train, share_of(self.tell, "counting"))
+
+    def _gradient(self) -> Learner:
+        train = self.recipe.train
+        ids, rows = self.corpus.train, train.rows
+        batches: Batches
+        if self.model.context is None:
+            batches = Streams(ids, rows, train.time or STREAM_TIME)
+        else:
+            time = min(train.time or self.model.context, self.model.context)
+            batches = Windows(ids, rows, time, train.seed)
+        if "precision" not in self.card.results:
+            chosen = train.precision
+            if chosen == "auto":
+                chosen = faster_precision(self.model, batches)
+            self.card.results["precision"] = chosen
+            self.card.write(self.folder)
+        decays = train.optimizer in ("adamw", "muon")
+        optimizer = make_optimizer(
+            train.optimizer,
+            self.model,
+            rate=train.rate or DEFAULT_RATE[train.optimizer],
+            weight_decay=(0.1 if decays else 0.0)
+            if train.weight_decay is None
+            else train.weight_decay,
+            momentum=train.momentum,
+            betas=(train.beta1, train.beta2),
+        )
+        return Gradient(
+            self.model,
+            batches,
+            optimizer,
+            clip=train.clip,
+            accumulate=train.accumulate,
+            precision=self.card.results["precision"],
+            seed=train.seed,
+        )
+
+    def _evaluate_some(self) -> dict[str, float]:
+        some = self.corpus.valid[: self.recipe.train.evaluation_tokens + 1]
+        return likelihood(self.model, some, self.tokenizer.count_bytes(some)).figures()
+
+    def _sample(self) -> str:
+        return Writer(self.model, self.tokenizer).generate([""], SAMPLE)[0][0].text
+
+    def _report(self, event: Event) -> None:
+        self.journal.record(event)
+        if self.watch is not None:
+            self.watch(event)
+
+    def _say(self, note: str) -> None:
+        if self.tell is not None:
+            self.tell(note, None)
+
+
+def share_of(tell: Tell | None, what: str) -> Callable[[float], None] | None:
+    """A progress callback that names what is going on."""
+    return None if tell is None else lambda share: tell(what, share)
