@@ -1,12 +1,20 @@
-"""What every test shares: one thread for PyTorch, a private cache, and where the real data lies."""
+"""What every test shares: one thread for PyTorch, a private cache, the real data, commands."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
+
+from wenmo.apps.cli import main
 
 torch.set_num_threads(1)
 
@@ -28,3 +36,38 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("the real data is not here: set WENMO_TEST_DATA to its folder")
     return DATA
+
+
+@dataclass
+class Done:
+    """What a command printed, and its exit code."""
+
+    stdout: str
+    stderr: str
+    returncode: int
+
+
+def run_wenmo(*arguments: object, cwd: Path, given: str = "", code: int = 0) -> Done:
+    """Run a command as ``wenmo`` would in the folder ``cwd``, and check its exit code.
+
+    Within this process: a new one would load PyTorch every time.
+    """
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+        mock.patch.object(sys, "argv", ["wenmo", *map(str, arguments)]),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode()))),
+    ):
+        returncode = main.run()
+    done = Done(stdout.getvalue(), stderr.getvalue(), returncode)
+    assert done.returncode == code, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def wenmo() -> Callable[..., Done]:
+    """Runs ``wenmo`` with the given arguments in ``cwd``, and checks its exit code."""
+    return run_wenmo

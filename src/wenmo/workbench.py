@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from wenmo.runs import Card, load_run
 from wenmo.session import Session, Tell, check_folder, share_of
 from wenmo.text import corpus as corpora
 from wenmo.text.corpus import Corpus
-from wenmo.text.readers import ReadConfig, Reader
+from wenmo.text.readers import ReadConfig, Reader, has_fields
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.training.loop import Event
 from wenmo.types import WenmoError
@@ -105,7 +106,10 @@ class Run:
             settings: how to read it, as ``key=value``, where it differs from the training text.
             tell: is told the share that is done.
         """
-        read = override(self.card.recipe.read, settings, where="read.")
+        read = self.card.recipe.read
+        if not has_fields(data):  # the fields of the training text do not matter to a plain one
+            read = replace(read, text_field=None, source_field=None)
+        read = override(read, settings, where="read.")
         encoded = corpora.encode_text(data, read, self.tokenizer)
         score = likelihood(
             self.model,

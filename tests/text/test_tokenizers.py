@@ -242,5 +242,6 @@ def test_foreign_and_missing_files(tmp_path: Path) -> None:
         Tokenizer.load(path)
     with pytest.raises(WenmoError, match="cannot be read"):
         Tokenizer.load(tmp_path / "none.json")
-    with pytest.raises(WenmoError, match="cannot be written"):
-        TRAINED["bytes"].save(tmp_path / "no folder" / "tokenizer.json")
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(WenmoError, match="a file stands where a folder is needed"):
+        TRAINED["bytes"].save(tmp_path / "file" / "tokenizer.json")

@@ -47,7 +47,7 @@ from wenmo.text.formats import (
 )
 from wenmo.types import WenmoError
 
-__all__ = ["ReadConfig", "ReadCounts", "Reader", "Record", "spool"]
+__all__ = ["ReadConfig", "ReadCounts", "Reader", "Record", "has_fields", "spool"]
 
 PLAIN = (".txt", ".md")
 FIELDED = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -233,6 +233,11 @@ def spool(stream: IO[bytes]) -> Path:
         Path(name).unlink()
         raise
     return Path(name)
+
+
+def has_fields(path: str | Path) -> bool:
+    """Whether fields can be chosen by name in what lies there: not in a plain text."""
+    return Path(path).is_dir() or _kind(Path(path)) in FIELDED
 
 
 def _kind(path: Path) -> str:

@@ -35,7 +35,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder made by train.")]
 TextField = Annotated[
     str | None,
-    typer.Option(help="The column or key that holds the text (CSV, TSV, Parquet, JSON)."),
+    typer.Option(
+        help="The column (by name, or number where there is no header) or key of the text."
+    ),
 ]
 Unit = Annotated[
     str | None,
@@ -184,6 +186,10 @@ def evaluate(
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="A file or folder of text; - is stdin.")
     ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="How to read it: encoding=gb18030."),
+    ] = None,
     stride: Annotated[
         int | None,
         typer.Option(min=1, help="How far a bounded context moves [default: by all of itself]."),
@@ -197,9 +203,10 @@ def evaluate(
     from wenmo.workbench import load
 
     options = {"text_field": text_field, "unit": unit}
-    settings = [f"{key}={value}" for key, value in options.items() if value is not None]
+    given = [f"{key}={value}" for key, value in options.items() if value is not None]
+    reading = [*given, *(settings or [])]
     with show.Training() as watcher:
-        figures = load(run).evaluate(data, stride=stride, settings=settings, tell=watcher.tell)
+        figures = load(run).evaluate(data, stride=stride, settings=reading, tell=watcher.tell)
     if json:
         show.print_json(figures)
     else:

@@ -1,0 +1,252 @@
+"""The pages tell the truth: their commands run, their code runs, their links and tables hold."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import re
+import shlex
+import sys
+import tomllib
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import typer
+
+from wenmo.apps.cli.main import app
+from wenmo.config import to_dict
+from wenmo.decoding.warp import Sampling
+from wenmo.models import MODELS
+from wenmo.text.corpus import SplitConfig
+from wenmo.text.readers import ReadConfig
+from wenmo.text.tokenizers import TokenizerConfig
+from wenmo.training.loop import TrainConfig
+from wenmo.training.optimizers import DEFAULT_RATE
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
+
+BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+NAMED_PATH = re.compile(r"`((?:src|tests|docs|benchmarks|recipes|\.ci)/[\w./-]+)`")
+BY_CI = "wenmo demo"  # and what goes on from its folders: .ci/run runs the demo
+
+POEM = "春眠不觉晓，处处闻啼鸟。\n夜来风雨声，花落知多少。\n"
+PROSE = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all.\n"
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
+
+
+# -- what is run -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The files that the pages speak of."""
+    lines = POEM.splitlines()
+    poems = [{"title": f"春晓 {i}", "author": "孟浩然", "lines": lines} for i in range(60)]
+    pairs = [f"The dog is lazy, {i} times.\t狗很懒，{i} 次。" for i in range(60)]
+    contents = {
+        "my.txt": (POEM + PROSE) * 60,
+        "other.txt": (PROSE + POEM) * 12,
+        "prompts.txt": "春眠\nThe quick\n",
+        "poems.jsonl": "".join(f"{json.dumps(poem, ensure_ascii=False)}\n" for poem in poems),
+        "pairs.tsv": "source\ttarget\n" + "".join(f"{pair}\n" for pair in pairs),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _small_and_undone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No time is spent on measuring precisions; a family that a page adds goes with its test."""
+    monkeypatch.setattr("wenmo.training.learners.BFLOAT16_WEIGHTS", 1 << 62)
+    with mock.patch.dict(MODELS):
+        yield
+
+
+@every_page
+def test_every_command_and_all_code_runs(
+    page: Path, folder: Path, wenmo: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is read like an article: what comes later rests on what came before."""
+    module = types.ModuleType("page")  # dataclasses look their module up
+    monkeypatch.setitem(sys.modules, "page", module)
+    text = page.read_text(encoding="utf-8")
+    for match in BLOCK.finditer(text):
+        language, content = match.groups()
+        line = text.count("\n", 0, match.start()) + 2
+        if language == "sh":
+            run_commands(content, folder, wenmo)
+        elif language == "python":
+            run_code(content, folder, module, place=f"{page.name}:{line}")
+
+
+def run_commands(block: str, folder: Path, wenmo: Callable[..., Any]) -> None:
+    code = 2 if "# refused\n" in block else 0
+    for line in block.replace("\\\n", " ").splitlines():
+        if not line.startswith("wenmo ") or line.startswith(BY_CI) or "runs/demo" in line:
+            continue
+        arguments = shlex.split(shortened(line), comments=True)[1:]
+        given = ""
+        if "<" in arguments:
+            *arguments, _, name = arguments
+            given = (folder / name).read_text(encoding="utf-8")
+        with naming(line):
+            wenmo(*arguments, cwd=folder, given=given, code=code)
+
+
+def run_code(block: str, folder: Path, module: types.ModuleType, place: str) -> None:
+    code = compile(shortened(block), place, "exec", dont_inherit=True)
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+        exec(code, module.__dict__)
+
+
+def shortened(text: str) -> str:
+    """Three small steps in place of minutes."""
+    text = re.sub(r"--minutes [\d.]+", "--steps 3 rows=4", text)
+    return re.sub(r"minutes=[\d.]+", "steps=3, rows=4", text)
+
+
+@contextlib.contextmanager
+def naming(line: str) -> Iterator[None]:
+    try:
+        yield
+    except AssertionError as error:
+        raise AssertionError(f"{line}\n{error}") from None
+
+
+def test_the_reader_of_pages_sees_what_is_there(folder: Path) -> None:
+    seen = []
+    block = "# refused\nmake test\nwenmo demo\nwenmo train - \\\n  --minutes 2 < my.txt  # why\n"
+
+    def wenmo(*arguments: str, given: str, code: int, **_: Any) -> None:
+        seen.append((arguments, given[:2], code))
+
+    run_commands(block, folder, wenmo)
+    assert seen == [(("train", "-", "--steps", "3", "rows=4"), "春眠", 2)]
+    assert shortened('wenmo.fit("a", minutes=2.5)') == 'wenmo.fit("a", steps=3, rows=4)'
+
+
+# -- what is named ---------------------------------------------------------------------------------
+
+
+@every_page
+def test_links_and_paths_lead_somewhere(page: Path) -> None:
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    broken = [path for path in NAMED_PATH.findall(text) if not (ROOT / path).exists()]
+    for link in LINK.findall(text):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken, f"{page.name}: {', '.join(broken)}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The names under which a page's headings can be linked to."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@dataclass
+class Table:
+    """A table of a page: ``setting: `gpt` | default`` names its kind and what it is about."""
+
+    page: str
+    kind: str
+    subjects: list[str]
+    rows: list[list[str]]
+
+
+def tables() -> Iterator[Table]:
+    for name, page in zip(NAMES, PAGES, strict=True):
+        for text in re.findall(r"(?:^\|.*\n)+", page.read_text(encoding="utf-8"), re.MULTILINE):
+            header, _, *rows = (
+                [cell.strip() for cell in line.strip("|\n").split("|")]
+                for line in text.splitlines()
+            )
+            kind, _, subject = header[0].partition(":")
+            yield Table(name, kind, re.findall(r"`(\w+)`", subject) or [subject.strip()], rows)
+
+
+def tables_of(kind: str) -> dict[str, list[list[str]]]:
+    """The rows of every table of a kind, by what it is about."""
+    return {s: table.rows for table in tables() if table.kind == kind for s in table.subjects}
+
+
+CONFIGS: dict[str, Any] = {
+    "read": ReadConfig(),
+    "split": SplitConfig(),
+    "tokenizer": TokenizerConfig(),
+    "train": TrainConfig(),
+    "sampling": Sampling(),
+    **{name: family.config for name, family in MODELS.items()},
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_tables_of_settings_are_those_of_the_program(name: str) -> None:
+    config = CONFIGS[name]
+    said = {row[0]: row[1] for row in tables_of("setting")[name]}
+    are = {f"`{key}`": f"`{json.dumps(value)}`" for key, value in to_dict(config).items()}
+    if said.get("`cell`") == "the family":
+        said["`cell`"] = f'`"{name}"`'
+    assert said == are
+    assert list(said) == [f"`{field.name}`" for field in dataclasses.fields(config)]
+
+
+@pytest.mark.parametrize("name", [name for name, family in MODELS.items() if family.sizes])
+def test_tables_of_sizes_are_those_of_the_program(name: str) -> None:
+    default = to_dict(MODELS[name].config)
+    are = {}
+    for size, config in MODELS[name].sizes.items():
+        changes = {k: v for k, v in to_dict(config).items() if v != default[k]}
+        are[f"`{size}`"] = f"`{' '.join(f'{k}={json.dumps(v)}' for k, v in changes.items())}`"
+    assert {row[0]: row[1] for row in tables_of("size")[name]} == are
+
+
+def test_the_table_of_rates_is_that_of_the_program() -> None:
+    said = {
+        row[0].strip("`"): float(row[1].strip("`")) for row in tables_of("peak rate")["optimizer"]
+    }
+    assert said == DEFAULT_RATE
+
+
+PROGRAM: Any = typer.main.get_command(app)
+COMMANDS = {
+    name: {p.opts[0]: p for p in command.params if p.opts[0].startswith("-")}
+    for name, command in PROGRAM.commands.items()
+}
+
+
+@pytest.mark.parametrize("command", ["train", "generate", "evaluate"])
+def test_tables_of_options_are_those_of_the_program(command: str) -> None:
+    assert [row[0].strip("`") for row in tables_of("option")[command]] == list(COMMANDS[command])
+
+
+def test_generate_offers_every_setting_of_sampling() -> None:
+    """With the same defaults, but for the one that the page names."""
+    defaults = {p.name: p.default for p in COMMANDS["generate"].values()}
+    for field in dataclasses.fields(Sampling):
+        expected = 0.8 if field.name == "temperature" else field.default or None
+        assert (defaults[field.name] or None) == expected, field.name
+
+
+def test_every_dependency_has_its_line() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = {tuple(d.split(">=")) for group in (project["dependencies"], *extras) for d in group}
+    rows = [table.rows for table in tables() if table.page == "docs/dependencies.md"]
+    assert {(row[0], row[1]) for group in rows for row in group} == wanted
