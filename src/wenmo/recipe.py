@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wenmo.config import from_dict, nearest, override, to_dict
-from wenmo.models import ModelConfig, configure, find
+from wenmo.models import MODELS, ModelConfig, configure, find
 from wenmo.text.corpus import SplitConfig
 from wenmo.text.readers import ReadConfig
 from wenmo.text.tokenizers import TokenizerConfig
@@ -76,7 +76,9 @@ def make_recipe(model: str, settings: Sequence[str] = ()) -> Recipe:
     Raises:
         WenmoError: an unknown model or key (the nearest is offered), or a value that does not fit.
     """
-    recipe = Recipe(*find(model))
+    family, config = find(model)
+    train = from_dict(TrainConfig, MODELS[family].training)
+    recipe = Recipe(family, config, train=train)
     tables = {
         field.name: [f.name for f in dataclasses.fields(getattr(recipe, field.name))]
         for field in dataclasses.fields(Recipe)

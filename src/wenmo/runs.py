@@ -119,8 +119,14 @@ def load_model(folder: Path, config: ModelConfig, vocab_size: int) -> LanguageMo
     return model.eval()
 
 
+def device() -> torch.device:
+    """Where models are trained and run: the GPU that PyTorch finds, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
     """All that writing and scoring need."""
     card = Card.read(folder)
     tokenizer = Tokenizer.load(folder / TOKENIZER)
-    return card, load_model(folder, card.recipe.model, tokenizer.vocab_size), tokenizer
+    model = load_model(folder, card.recipe.model, tokenizer.vocab_size)
+    return card, model.to(device()), tokenizer

@@ -14,7 +14,7 @@ from wenmo.decoding.writer import Writer
 from wenmo.evaluation.likelihood import likelihood
 from wenmo.files import told_in_one_line
 from wenmo.recipe import Recipe
-from wenmo.runs import CARD, TOKENIZER, Card, load_model, save_model
+from wenmo.runs import CARD, TOKENIZER, Card, device, load_model, save_model
 from wenmo.text.batches import Batches, Streams, Windows
 from wenmo.text.corpus import Corpus
 from wenmo.training.checkpoints import Checkpoints
@@ -92,8 +92,7 @@ class Session:
             )
         self.card = before or Card(recipe, data)
         torch.manual_seed(recipe.train.seed)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = recipe.model.build(self.tokenizer.vocab_size).to(device)
+        self.model = recipe.model.build(self.tokenizer.vocab_size).to(device())
 
     def run(self) -> None:
         """Train to the end of the budget, or find that it was reached before."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wenmo.config import from_dict, override, to_dict
+from wenmo.decoding.engine import window
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.likelihood import likelihood
@@ -67,6 +68,11 @@ class Run:
     def stream(self, prompt: str = "", **sampling: Any) -> Iterator[str]:
         """Write one text in pieces, as they come; never half a character."""
         yield from Writer(self.model, self.tokenizer).stream(prompt, from_dict(Sampling, sampling))
+
+    def truncates(self, prompt: str) -> bool:
+        """Whether a prompt is too long for the model's context, so that only its end is read."""
+        length = 1 + len(self.tokenizer.encode(prompt))
+        return window(length, self.model.context) < length
 
     def logit_bias(self, amounts: Sequence[str]) -> tuple[tuple[int, float], ...]:
         """``TEXT=AMOUNT`` strings as the ids and amounts that sampling takes.

@@ -35,12 +35,14 @@ class Family:
         config: the default settings.
         good_for: one line for a person who chooses.
         sizes: other settings by name, asked for as ``family:size``.
+        training: where its training does well to differ from the defaults.
     """
 
     kind: type[LanguageModel]
     config: ModelConfig
     good_for: str
     sizes: Mapping[str, ModelConfig] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 MODELS: dict[str, Family] = {
@@ -54,24 +56,28 @@ MODELS: dict[str, Family] = {
         Recurrent.Config("rnn"),
         "the simple recurrent network: the baseline that LSTM and GRU improve on",
         recurrent.SIZES["rnn"],
+        {"rate": 0.001},
     ),
     "lstm": Family(
         Recurrent,
         Recurrent.Config("lstm"),
         "long short-term memory: reads without end in constant memory, strong on little text",
         recurrent.SIZES["lstm"],
+        {"rate": 0.005},
     ),
     "gru": Family(
         Recurrent,
         Recurrent.Config("gru"),
         "gated recurrent unit: close to the LSTM with a quarter fewer weights",
         recurrent.SIZES["gru"],
+        {"rate": 0.005},
     ),
     "gpt": Family(
         Transformer,
         Transformer.Config(),
         "decoder-only Transformer: the strongest with enough text and time",
         transformer.SIZES,
+        {"optimizer": "muon"},
     ),
 }
 

@@ -52,7 +52,7 @@ class Recurrent(LanguageModel):
         cell: Cell = "lstm"
         embedding: int = 128
         hidden: int = 512
-        layers: int = 2
+        layers: int = 1
         tied: bool = False
         dropout: float = 0.1
         embedding_dropout: float = 0.0

@@ -57,7 +57,7 @@ class TrainConfig:
 
     steps: int | None = None
     minutes: float | None = None
-    rows: int = 32
+    rows: int = 16
     time: int | None = None
     accumulate: int = 1
     optimizer: OptimizerName = "adamw"

@@ -16,8 +16,8 @@ from wenmo.workbench import Run, fit
 
 MODELS: dict[str, dict[str, Any]] = {
     "ngram": {"order": 7},
-    "lstm": {"embedding": 128, "hidden": 512, "layers": 1, "rows": 32, "rate": 4e-3},
-    "gpt": {"width": 192, "layers": 4, "heads": 4, "context": 128, "rows": 16, "optimizer": "muon"},
+    "lstm": {"embedding": 64, "hidden": 512, "dropout": 0.0},
+    "gpt": {"width": 128, "layers": 4, "heads": 4, "context": 128, "rows": 8},
 }
 
 

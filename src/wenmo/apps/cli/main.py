@@ -171,6 +171,8 @@ def generate(
         "seed": seed,
     }
     prompts = [*(prompt or []), *(read_prompts(input) if input is not None else [])] or [""]
+    if any(map(opened.truncates, prompts)):
+        show.note("a prompt is longer than the model's context: only its end is read")
     if json:
         outputs = opened.write(prompts, n, **sampling)
         show.print_json({"outputs": [show.output(o) for group in outputs for o in group]})

@@ -95,6 +95,11 @@ class Training:
         self._before = (seconds, tokens)
 
 
+def note(text: str) -> None:
+    """Something the user should know, apart from the result."""
+    ERR.print(Text(text, style="yellow"))
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on standard output; figures that are not numbers become null."""
     print(json.dumps(_finite(value), ensure_ascii=False))
