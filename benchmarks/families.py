@@ -21,8 +21,8 @@ TEXTS: dict[str, dict[str, Any]] = {
 }
 MODELS: dict[str, dict[str, Any]] = {
     "ngram": {"order": 6},
-    "lstm": {"embedding": 256, "hidden": 512, "layers": 1, "rate": 4e-3, "rows": 16},
-    "gpt": {"context": 128, "rows": 16, "optimizer": "muon"},
+    "lstm": {"embedding": 256, "hidden": 512},
+    "gpt": {"width": 192, "context": 128, "rows": 8},
 }
 
 

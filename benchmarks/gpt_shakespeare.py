@@ -21,16 +21,7 @@ from wenmo.text.batches import Windows
 from wenmo.training.learners import Gradient
 from wenmo.training.optimizers import make_optimizer
 
-SETTINGS = {
-    "rows": 12,
-    "steps": 2000,
-    "rate": 1e-3,
-    "floor": 0.1,
-    "warmup": 0.05,
-    "beta2": 0.99,
-    "precision": "float32",
-    "evaluations": 8,
-}
+RECIPE = Path(__file__).parents[1] / "recipes" / "nanogpt-cpu.toml"
 TURNS, STEPS_A_TURN = 6, 60
 
 
@@ -44,9 +35,9 @@ def main() -> None:
         return
     run = wenmo.fit(
         text,
-        model="gpt:nanogpt-cpu",
+        recipe=RECIPE,
         out=options.out / f"gpt-shakespeare-{options.seed}",
-        settings={**SETTINGS, "train.seed": options.seed},
+        settings={"train.seed": options.seed},
     )
     results = run.card.results
     row = {

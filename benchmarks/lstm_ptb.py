@@ -5,23 +5,12 @@ python benchmarks/lstm_ptb.py --data DIR
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import wenmo
 from common import arguments, report, timed
 
-SETTINGS = {
-    "tokenizer.kind": "words",
-    "tokenizer.split": "spaces",
-    "tokenizer.min_count": 1,
-    "read.unit": "line",
-    "dropout": 0.2,
-    "optimizer": "sgd",
-    "rate": 20,
-    "clip": 0.25,
-    "rows": 20,
-    "time": 35,
-    "evaluations": 18,
-    "evaluation_tokens": 100_000,
-}
+RECIPE = Path(__file__).parents[1] / "recipes" / "ptb-lstm.toml"
 STEPS_PER_EPOCH = 1328
 
 
@@ -34,12 +23,12 @@ def main() -> None:
         lambda: wenmo.fit(
             ptb / "train.txt.gz",
             valid=ptb / "valid.txt",
-            model="lstm:small",
+            recipe=RECIPE,
             out=options.out / f"lstm-ptb-{options.seed}",
             settings={
-                **SETTINGS,
                 "steps": options.epochs * STEPS_PER_EPOCH,
                 "train.seed": options.seed,
+                "split.seed": options.seed,
             },
             tell=lambda what, share: print(what) if share is None else None,
         )

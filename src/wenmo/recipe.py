@@ -6,9 +6,10 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from wenmo.config import from_dict, nearest, override, to_dict
+from wenmo.config import from_dict, load_toml, nearest, override, to_dict
 from wenmo.models import MODELS, ModelConfig, configure, find
 from wenmo.text.corpus import SplitConfig
 from wenmo.text.readers import ReadConfig
@@ -95,6 +96,17 @@ def make_recipe(model: str, settings: Sequence[str] = ()) -> Recipe:
         timed = dataclasses.replace(recipe.train, minutes=DEFAULT_MINUTES)
         recipe = dataclasses.replace(recipe, train=timed)
     return recipe
+
+
+def read_recipe(path: Path) -> tuple[str | None, list[str]]:
+    """A recipe file: the model it names, and its settings as ``table.key=value``.
+
+    Raises:
+        WenmoError: no such file, or not TOML. What the settings say is checked when they are used.
+    """
+    content = load_toml(path)
+    family = content.pop("family", None)
+    return family and str(family), as_settings(_flat(content))
 
 
 def as_settings(values: Sequence[str] | Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ from wenmo.training.checkpoints import load_tensors, save_tensors
 from wenmo.types import WenmoError
 
 FORMAT = 1  # of the run folder; raised when an older program could no longer read it
+LONG_DOCUMENT = 10_000  # characters
 CARD, WEIGHTS, TOKENIZER = "wenmo.json", "model.safetensors", "tokenizer.json"
 
 
@@ -43,6 +44,15 @@ class Card:
     data: dict[str, Any]
     finished: bool = False
     results: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def opening(self) -> str:
+        """What an empty prompt stands for.
+
+        A model of long documents has hardly seen how a text begins, but often how a line does.
+        """
+        train = self.data["train"]
+        return "\n" if train["characters"] > LONG_DOCUMENT * train["records"] else ""
 
     def write(self, folder: Path) -> None:
         versions = {"python": platform.python_version(), "torch": torch.__version__}

@@ -144,7 +144,7 @@ class Session:
             progress=share_of(self.tell, "scoring all held-out text"),
         )
         begun = time.perf_counter()
-        [[output]] = Writer(best, self.tokenizer).generate([""], SAMPLE)
+        [[output]] = Writer(best, self.tokenizer).generate([self.card.opening], SAMPLE)
         seconds = time.perf_counter() - begun
         self.card.results |= {
             "heldout": score.figures(),
@@ -204,7 +204,7 @@ class Session:
         return likelihood(self.model, some, self.tokenizer.count_bytes(some)).figures()
 
     def _sample(self) -> str:
-        return Writer(self.model, self.tokenizer).generate([""], SAMPLE)[0][0].text
+        return Writer(self.model, self.tokenizer).generate([self.card.opening], SAMPLE)[0][0].text
 
     def _report(self, event: Event) -> None:
         self.journal.record(event)

@@ -13,7 +13,7 @@ from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.likelihood import likelihood
 from wenmo.models import MODELS, LanguageModel, conditional, find
-from wenmo.recipe import as_settings, make_recipe
+from wenmo.recipe import as_settings, make_recipe, read_recipe
 from wenmo.runs import Card, load_run
 from wenmo.session import Session, Tell, check_folder, share_of
 from wenmo.text import corpus as corpora
@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 
+DEFAULT_MODEL = "lstm"
+
+
 class Run:
     """A trained generator: the content of a run folder, ready to write and to score.
 
@@ -54,7 +57,8 @@ class Run:
         """Write ``n`` texts that go on from the prompt; the prompt itself is not repeated.
 
         Args:
-            prompt: what to go on from; empty for a text from its beginning.
+            prompt: what to go on from; empty for a text from its beginning, or, where the training
+                text is a few long documents, from the beginning of a line.
             n: how many.
             **sampling: any setting of ``Sampling``: temperature, top_p, max_tokens, seed and so on.
         """
@@ -63,11 +67,13 @@ class Run:
     def write(self, prompts: Sequence[str], n: int = 1, **sampling: Any) -> list[list[Output]]:
         """As ``generate``, for many prompts in one batch, with token counts and probabilities."""
         settings = from_dict(Sampling, sampling)
-        return Writer(self.model, self.tokenizer).generate(prompts, settings, n)
+        begun = [prompt or self.card.opening for prompt in prompts]
+        return Writer(self.model, self.tokenizer).generate(begun, settings, n)
 
     def stream(self, prompt: str = "", **sampling: Any) -> Iterator[str]:
         """Write one text in pieces, as they come; never half a character."""
-        yield from Writer(self.model, self.tokenizer).stream(prompt, from_dict(Sampling, sampling))
+        begun = prompt or self.card.opening
+        yield from Writer(self.model, self.tokenizer).stream(begun, from_dict(Sampling, sampling))
 
     def truncates(self, prompt: str) -> bool:
         """Whether a prompt is too long for the model's context, so that only its end is read."""
@@ -182,9 +188,10 @@ def read_prompts(path: str | Path) -> list[str]:
 def fit(
     data: str | Path,
     *,
-    model: str = "lstm",
+    model: str | None = None,
     out: str | Path | None = None,
     valid: str | Path | None = None,
+    recipe: str | Path | None = None,
     settings: Sequence[str] | Mapping[str, Any] = (),
     watch: Callable[[Event], None] | None = None,
     tell: Tell | None = None,
@@ -195,9 +202,10 @@ def fit(
     Args:
         data: a file or folder of txt, JSONL, CSV, TSV or Parquet, packed or not; ``-`` is standard
             input.
-        model: a family, or a family and a size: ``lstm``, ``gpt:tiny``.
+        model: a family, or a family and a size: ``lstm`` (the default), ``gpt:tiny``.
         out: the run folder; by default ``runs/NAME-MODEL``.
         valid: held-out text; by default a part of ``data`` is held out.
+        recipe: a TOML file with settings; what else is given here goes before it.
         settings: what should differ from the defaults, as ``key=value`` or as a dict.
         watch: is called with every event of training.
         tell: is told of what comes before and after training.
@@ -207,23 +215,25 @@ def fit(
         WenmoError: the user's input is at fault.
         Interrupted: the user pressed Ctrl-C; all is saved.
     """
-    recipe = make_recipe(model, [*as_settings(settings), *as_settings(more)])
+    named, recipes = (None, []) if recipe is None else read_recipe(Path(recipe))
+    model = model or named or DEFAULT_MODEL
+    made = make_recipe(model, [*recipes, *as_settings(settings), *as_settings(more)])
     folder = Path(out or Path("runs") / f"{_stem(data)}-{model.replace(':', '-')}")
-    if recipe.read.source_field is not None and not conditional(recipe.family):
-        raise WenmoError(f"{recipe.family} cannot condition on a source: leave --source-field out")
-    before = check_folder(folder, recipe)
+    if made.read.source_field is not None and not conditional(made.family):
+        raise WenmoError(f"{made.family} cannot condition on a source: leave --source-field out")
+    before = check_folder(folder, made)
     corpus = corpora.build(
         data,
-        read=recipe.read,
-        tokenizer=recipe.tokenizer,
-        split=recipe.split,
+        read=made.read,
+        tokenizer=made.tokenizer,
+        split=made.split,
         valid_path=valid,
         progress=tell and (lambda what, share: tell(what, share)),
     )
     if tell is not None:
         for note in _about(corpus):
             tell(note, None)
-    Session(folder, recipe, corpus, before, watch, tell).run()
+    Session(folder, made, corpus, before, watch, tell).run()
     return load(folder)
 
 

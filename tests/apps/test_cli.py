@@ -51,6 +51,21 @@ def test_a_trained_model_has_learnt(wenmo, runs, text, model):
     assert "fox jumps" in wenmo("generate", runs[model], *greedy, cwd=text.parent).stdout
 
 
+def test_a_prompt_that_is_too_long_is_told(wenmo, runs, tmp_path):
+    command = ("generate", runs["gpt"], "--prompt", "The quick brown fox " * 9, "--max-tokens", 4)
+    assert "only its end is read" in wenmo(*command, cwd=tmp_path).stderr
+    assert json.loads(wenmo(*command, "--json", cwd=tmp_path).stdout)["outputs"][0]["truncated"]
+    assert wenmo("generate", runs["lstm"], *command[2:], cwd=tmp_path).stderr == ""
+
+
+def test_an_empty_prompt_begins_a_line_where_documents_are_long(wenmo, text, tmp_path):
+    (tmp_path / "long.txt").write_text(text.read_text(encoding="utf-8") * 3, encoding="utf-8")
+    wenmo("train", "long.txt", "--model", "ngram", "--out", "run", "order=6", cwd=tmp_path)
+    for seed in range(3):
+        written = wenmo("generate", "run", "--max-tokens", 2, "--seed", seed, cwd=tmp_path).stdout
+        assert written in ("春眠\n", "Th\n")
+
+
 def test_generate_answers_every_line_of_a_file(wenmo, runs, tmp_path):
     (tmp_path / "prompts.txt").write_text("春眠\nThe quick\n", encoding="utf-16")
     command = ("generate", runs["lstm"], "--input", "prompts.txt", "-n", 2, "--max-tokens", 5)

@@ -80,7 +80,8 @@ def _samples(runs: list[Run]) -> None:
 
 def _table(runs: list[Run]) -> Table:
     table = Table(title="\nHeld-out plays: fewer bits per byte are better", title_justify="left")
-    columns = ("model", "bits per byte", "perplexity", "training", "characters/s", "run folder")
+    table.box, table.pad_edge = None, False
+    columns = ("model", "bits/byte", "perplexity", "training", "writing", "run folder")
     for name in columns:
         right = name not in ("model", "run folder")
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
@@ -92,7 +93,7 @@ def _table(runs: list[Run]) -> Table:
             f"{heldout['bits_per_byte']:.3f}",
             f"{heldout['perplexity']:.2f}",
             f"{results['seconds']:.1f} s",
-            f"{results['characters_per_second']:,.0f}",
+            f"{results['characters_per_second']:,.0f} chars/s",
             str(run.folder),
         )
     return table

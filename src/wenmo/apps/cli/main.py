@@ -54,8 +54,8 @@ def train(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting: hidden=512.")
     ] = None,
     model: Annotated[
-        str, typer.Option(help="A family, or family:size. See: wenmo models")
-    ] = "lstm",
+        str | None, typer.Option(help="A family, or family:size; see wenmo models [default: lstm].")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder [default: runs/NAME-MODEL].")
     ] = None,
@@ -72,7 +72,10 @@ def train(
         str | None, typer.Option(help="The column or key of the source, for pairs.")
     ] = None,
     unit: Unit = None,
-    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    recipe: Annotated[
+        Path | None, typer.Option(help="A TOML file with settings; the command's go before it.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all that is random [default: 0].")] = None,
     json: Json = False,
 ) -> None:
     """Train a generator on your text. The same command goes on where it was interrupted."""
@@ -96,6 +99,7 @@ def train(
             model=model,
             out=out,
             valid=valid,
+            recipe=recipe,
             settings=[*given, *(settings or [])],
             watch=watcher.watch,
             tell=watcher.tell,
