@@ -39,8 +39,8 @@ class Attention(nn.Module):
         self.key = nn.Linear(width, kv_heads * head_width, bias=bias)
         self.value = nn.Linear(width, kv_heads * head_width, bias=bias)
         self.output = nn.Linear(heads * head_width, width, bias=bias)
-        self.query_norm = nn.RMSNorm(head_width, epsilon) if qk_norm else nn.Identity()
-        self.key_norm = nn.RMSNorm(head_width, epsilon) if qk_norm else nn.Identity()
+        self.query_norm = RMSNorm(head_width, epsilon) if qk_norm else nn.Identity()
+        self.key_norm = RMSNorm(head_width, epsilon) if qk_norm else nn.Identity()
 
     def forward(self, x: Tensor, rotation: Rotation | None, cache: Cache | None) -> Tensor:
         """Attend over (rows, time, width), after what the cache holds.
@@ -74,6 +74,16 @@ class Attention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=mask is None,
         )
+
+
+class RMSNorm(nn.RMSNorm):
+    """Root mean square normalisation (Zhang & Sennrich 2019).
+
+    The weight takes the input's type: under autocast the framework's own has no fused kernel.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 class Rotation(NamedTuple):

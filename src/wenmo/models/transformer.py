@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.attention import Attention, Cache, Rotation, begin_caches, extend_caches
+from wenmo.models.attention import Attention, Cache, RMSNorm, Rotation, begin_caches, extend_caches
 from wenmo.models.base import LanguageModel
 from wenmo.types import Logits, State, Tokens
 
@@ -216,7 +216,7 @@ class GELU(nn.Module):
 
 def make_norm(config: Transformer.Config) -> nn.Module:
     if config.norm == "rms":
-        return nn.RMSNorm(config.width, config.epsilon)
+        return RMSNorm(config.width, config.epsilon)
     return nn.LayerNorm(config.width, config.epsilon)
 
 
