@@ -61,9 +61,8 @@ def test_a_prompt_that_is_too_long_is_told(wenmo, runs, tmp_path):
 def test_an_empty_prompt_begins_a_line_where_documents_are_long(wenmo, text, tmp_path):
     (tmp_path / "long.txt").write_text(text.read_text(encoding="utf-8") * 3, encoding="utf-8")
     wenmo("train", "long.txt", "--model", "ngram", "--out", "run", "order=6", cwd=tmp_path)
-    for seed in range(3):
-        written = wenmo("generate", "run", "--max-tokens", 2, "--seed", seed, cwd=tmp_path).stdout
-        assert written in ("春眠\n", "Th\n")
+    greedy = ("generate", "run", "--method", "greedy", "--max-tokens", 2)
+    assert wenmo(*greedy, cwd=tmp_path).stdout in ("春眠\n", "Th\n")
 
 
 def test_generate_answers_every_line_of_a_file(wenmo, runs, tmp_path):

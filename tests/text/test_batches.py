@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.text.batches import BEGINNINGS, Streams, Windows, rows_of
-from wenmo.types import IGNORE, Batch, WenmoError
+from wenmo.text.batches import BEGINNINGS, Streams, Windows
+from wenmo.types import Batch, WenmoError
 
 SIZES = {"length": st.integers(30, 200), "rows": st.integers(1, 5), "time": st.integers(1, 9)}
 
@@ -66,7 +66,6 @@ def test_a_window_batch_depends_on_its_number_alone(
 def test_seeds_and_epochs_differ() -> None:
     text = counting(1000)
     first, other = Windows(text, 4, 10, seed=0), Windows(text, 4, 10, seed=1)
-    assert first.tokens_per_batch == 40
     assert not same(first[0], other[0])
     epochs = [[first._start(e * first.per_epoch + i) for i in range(5)] for e in range(3)]
     assert len({tuple(epoch) for epoch in epochs}) == 3
@@ -119,10 +118,3 @@ def test_a_text_that_is_too_short_is_refused() -> None:
     assert Streams(counting(9), 8, 10)[0].tokens.shape == (8, 1)
     with pytest.raises(WenmoError, match="8 tokens, too few for 8 rows: give more text"):
         Streams(counting(8), 8, 10)
-
-
-def test_rows_of_separate_texts_are_padded() -> None:
-    batch = rows_of([np.array([0, 5, 6, 7], np.uint16), np.array([0, 8], np.uint16)])
-    assert batch.tokens.tolist() == [[0, 5, 6], [0, 0, 0]]
-    assert batch.targets.tolist() == [[5, 6, 7], [8, IGNORE, IGNORE]]
-    assert not batch.carry

@@ -11,15 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wenmo.types import END, IGNORE, Batch, WenmoError
+from wenmo.types import END, Batch, WenmoError
 
 BEGINNINGS = 16  # one window, or batch of a stream, in so many learns how a text begins
 
 
 class Batches(Protocol):
     """An endless, numbered supply of batches."""
-
-    tokens_per_batch: int
 
     def __getitem__(self, number: int) -> Batch: ...
 
@@ -44,7 +42,6 @@ class Windows:
     _starts: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tokens_per_batch = self.rows * self.time
         self.per_epoch = (len(self.ids) - 1) // self.time - 1
         if self.per_epoch < 1:
             raise WenmoError(
@@ -89,7 +86,6 @@ class Streams:
     time: int
 
     def __post_init__(self) -> None:
-        self.tokens_per_batch = self.rows * self.time
         self.length = (len(self.ids) - 1) // self.rows
         if self.length < 1:
             raise WenmoError(
@@ -108,18 +104,6 @@ class Streams:
         begins |= place == 0
         batch.tokens[begins, 0] = END
         return replace(batch, carry=~begins)
-
-
-def rows_of(texts: list[NDArray[np.unsignedinteger]]) -> Batch:
-    """One padded batch of separate token sequences, each read after the id that it begins with."""
-    time = max(len(text) for text in texts) - 1
-    tokens = torch.zeros(len(texts), time, dtype=torch.long)
-    targets = torch.full((len(texts), time), IGNORE)
-    for row, text in enumerate(texts):
-        ids = torch.from_numpy(text.astype(np.int64))
-        tokens[row, : len(ids) - 1] = ids[:-1]
-        targets[row, : len(ids) - 1] = ids[1:]
-    return Batch(tokens, targets)
 
 
 def _pairs(ids: NDArray[np.unsignedinteger]) -> Batch:

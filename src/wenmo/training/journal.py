@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Any
 
 from wenmo.files import atomic, told_in_one_line
 from wenmo.training.loop import Event
@@ -30,34 +30,30 @@ class Journal:
 
     def record(self, event: Event) -> None:
         """Write an event down, if it is one worth keeping."""
-        position, learned = event.position, event.learned
-        figures: dict[str, Any] = {}
+        step = event.position.step
         if event.kind == "evaluation":
-            figures = {f"heldout_{name}": value for name, value in event.figures.items()}
-        elif event.kind == "step" and position.step % STEPS_BETWEEN_LINES == 0:
-            figures = {}
+            self._figures(event, {f"heldout_{name}": v for name, v in event.figures.items()})
+        elif event.kind == "step" and step % STEPS_BETWEEN_LINES == 0:
+            self._figures(event, {})
         elif event.kind == "sample":
-            self._sample(position.step, event.text)
-            return
+            quoted = "\n".join(f"    {line}" for line in event.text.splitlines())
+            self._append(self.samples, f"## Step {step}\n\n{quoted}\n")
         elif event.kind == "note":
-            self._append(self.metrics, json.dumps({"step": position.step, "note": event.text}))
-            return
-        else:
-            return
-        if learned is not None:
-            figures |= {"loss": learned.loss, "rate": learned.rate, **learned.parts}
-        line = {"step": position.step, "seconds": round(position.seconds, 3), **figures}
-        self._append(self.metrics, json.dumps({k: v for k, v in line.items() if v == v}))
-        for name, value in figures.items():
-            if value == value:  # not a number has no place on a plot
-                self._tensorboard.add_scalar(name, float(value), position.step)
+            self._append(self.metrics, json.dumps({"step": step, "note": event.text}))
 
     def close(self) -> None:
         self._tensorboard.close()
 
-    def _sample(self, step: int, text: str) -> None:
-        quoted = "\n".join(f"    {line}" for line in text.splitlines())
-        self._append(self.samples, f"## Step {step}\n\n{quoted}\n")
+    def _figures(self, event: Event, figures: dict[str, float]) -> None:
+        """A line of figures; those that are not numbers have no place on a plot."""
+        position, learned = event.position, event.learned
+        if learned is not None:
+            figures = {**figures, "loss": learned.loss, "rate": learned.rate, **learned.parts}
+        finite = {name: value for name, value in figures.items() if math.isfinite(value)}
+        line = {"step": position.step, "seconds": round(position.seconds, 3), **finite}
+        self._append(self.metrics, json.dumps(line))
+        for name, value in finite.items():
+            self._tensorboard.add_scalar(name, float(value), position.step)
 
     def _append(self, path: Path, text: str) -> None:
         with told_in_one_line(path), path.open("a", encoding="utf-8") as file:
