@@ -13,6 +13,7 @@ sorted, because the final names stand in the same order as the piece's own.
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from wenmo.types import END, WenmoError
 
+MEMORY = 1 << 29  # bytes that counting may use beyond its result, where nothing is said
 BYTES_PER_ID = 96  # what _count_piece needs for each id of a piece at its widest moment, measured
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -54,7 +56,7 @@ def count_grams(
     order: int,
     vocab_size: int,
     *,
-    memory: int = 1 << 30,
+    memory: int = MEMORY,
     progress: Callable[[float], None] | None = None,
 ) -> list[Grams]:
     """Count the n-grams of every order from 1 to ``order`` in a stream of texts.
@@ -88,6 +90,7 @@ def count_grams(
             part = ids[begin - overlap : begin + size]
             for n, grams in enumerate(_count_piece(part, overlap, order, vocab_size), 1):
                 _save(folder / f"{piece}-{n}", grams)
+            _let_go(ids)
             if progress:
                 progress((piece + 1) / steps)
         merged = []
@@ -143,6 +146,8 @@ def _merge(folder: Path, n: int, pieces: int, vocab_size: int, size: int) -> Gra
         suffix = _gather([run.suffix for run in runs], parts)[where[first]]
         counts = np.add.reduceat(counts, first) if len(first) else counts
         blocks.append(Grams(keys[first], counts, suffix))
+        for run in runs:
+            _let_go(run.keys, run.counts, run.suffix)
     merged = Grams(
         np.concatenate([block.keys for block in blocks]),
         np.concatenate([block.counts for block in blocks]),
@@ -150,6 +155,7 @@ def _merge(folder: Path, n: int, pieces: int, vocab_size: int, size: int) -> Gra
     )
     for piece, run in enumerate(runs):
         np.save(folder / f"{piece}-{n}-names.npy", np.searchsorted(merged.keys, run.keys))
+        _let_go(run.keys)
     return merged
 
 
@@ -183,6 +189,13 @@ def _first(keys: Ints) -> Ints:
 
 def _gather(arrays: list[Ints], parts: list[slice]) -> Ints:
     return np.concatenate([array[part] for array, part in zip(arrays, parts, strict=True)])
+
+
+def _let_go(*arrays: NDArray[Any]) -> None:
+    """Give back the memory of mapped files' pages; they are read again when they are needed."""
+    for array in arrays:
+        if isinstance(array.base, mmap.mmap) and hasattr(array.base, "madvise"):  # not on Windows
+            array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _save(path: Path, grams: Grams) -> None:

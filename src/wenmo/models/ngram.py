@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wenmo.models.base import LanguageModel
-from wenmo.models.counts import Grams, Ids, Ints, count_grams
+from wenmo.models.counts import MEMORY, Grams, Ids, Ints, count_grams
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, Score, State, Tokens, WenmoError
 
 NOTHING = -1  # in a history: before the first token; as an index: no such n-gram
@@ -78,7 +78,7 @@ class Ngram(LanguageModel):
         self,
         ids: Ids,
         *,
-        memory: int = 1 << 30,
+        memory: int = MEMORY,
         progress: Callable[[float], None] | None = None,
     ) -> None:
         """Count a stream of texts, and estimate the probabilities; what was there is replaced.
