@@ -301,16 +301,23 @@ def _estimate(
     for n, (these, cutoff) in enumerate(zip(grams, cutoffs, strict=True), 1):
         adjusted = _adjusted_counts(n, grams, vocab_size)
         kept = these.counts > cutoff
-        share = np.where(kept, adjusted - _discounts(adjusted)[np.minimum(adjusted, 3)], 0.0)
-        context, word = np.divmod(these.keys, vocab_size)
-        total = np.bincount(context, adjusted, len(lower))
-        rest = np.bincount(context, adjusted - share, len(lower))
+        context = these.keys // vocab_size
+        # There may be many millions of n-grams: what can be is computed in place.
+        share = adjusted.astype(np.float64)
+        total = np.bincount(context, share, len(lower))
+        share -= _discounts(adjusted)[np.minimum(adjusted, 3)]
+        share[~kept] = 0
+        rest = total - np.bincount(context, share, len(lower))
         gamma = np.divide(rest, total, out=np.ones(len(lower)), where=total > 0)
         backoffs.append(np.log(gamma[stored]))
-        lower = share / total[context] + gamma[context] * lower[these.suffix]
+        share /= total[context]
+        backed_off = gamma[context]
+        backed_off *= lower[these.suffix]
+        share += backed_off
+        lower = share
         # Every id keeps its entry at order 1; above it, contexts are renumbered as they are stored.
         stored = np.flatnonzero(kept) if n > 1 else np.arange(vocab_size)
-        keys.append(place[context[stored]] * vocab_size + word[stored])
+        keys.append(place[context[stored]] * vocab_size + these.keys[stored] % vocab_size)
         probs.append(np.log(lower[stored]))
         place = np.zeros(len(these), np.int64)
         place[stored] = np.arange(len(stored))
