@@ -28,6 +28,7 @@ def atomic(path: Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())  # some libraries write for the owner alone
             temporary.replace(path)
     finally:
         with suppress(OSError):
@@ -49,6 +50,13 @@ def told_in_one_line(path: Path) -> Iterator[None]:
                 f"{path}: a file stands where a folder is needed, or the other way round"
             ) from None
         raise
+
+
+def _umask() -> int:
+    """The permissions that new files are not given; they can only be asked by setting them."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def write_json(path: Path, value: Any) -> None:

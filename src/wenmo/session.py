@@ -14,13 +14,13 @@ from wenmo.decoding.writer import Writer
 from wenmo.evaluation.likelihood import likelihood
 from wenmo.files import told_in_one_line
 from wenmo.recipe import Recipe
-from wenmo.runs import CARD, TOKENIZER, Card, device, load_model, save_model
+from wenmo.runs import CARD, TOKENIZER, WEIGHTS, Card, device, load_model, save_model
 from wenmo.text.batches import Batches, Streams, Windows
 from wenmo.text.corpus import Corpus
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.journal import Journal
 from wenmo.training.learners import Count, Gradient, Learner, faster_precision
-from wenmo.training.loop import Event, Trainer
+from wenmo.training.loop import Event, Interrupted, Trainer
 from wenmo.training.optimizers import DEFAULT_RATE, make_optimizer
 from wenmo.types import WenmoError
 
@@ -121,6 +121,10 @@ class Session:
         self.journal = Journal(self.folder, trainer.position.step)
         try:
             position = trainer.run()
+        except Interrupted:
+            if not (self.folder / WEIGHTS).exists():  # what there is can write already
+                save_model(self.folder, self.recipe.model, self.model)
+            raise
         finally:
             self.journal.close()
         self._finish(

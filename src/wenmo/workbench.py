@@ -53,6 +53,9 @@ class Run:
     ) -> None:
         self.folder, self.card, self.model, self.tokenizer = folder, card, model, tokenizer
 
+    def __repr__(self) -> str:
+        return f"<wenmo run {str(self.folder)!r}: {self.card.recipe.family}>"
+
     def generate(self, prompt: str = "", n: int = 1, **sampling: Any) -> list[str]:
         """Write ``n`` texts that go on from the prompt; the prompt itself is not repeated.
 
@@ -66,6 +69,8 @@ class Run:
 
     def write(self, prompts: Sequence[str], n: int = 1, **sampling: Any) -> list[list[Output]]:
         """As ``generate``, for many prompts in one batch, with token counts and probabilities."""
+        if n < 1:
+            raise WenmoError(f"n must be at least 1, not {n}")
         settings = from_dict(Sampling, sampling)
         begun = [prompt or self.card.opening for prompt in prompts]
         return Writer(self.model, self.tokenizer).generate(begun, settings, n)
@@ -221,6 +226,8 @@ def fit(
     folder = Path(out or Path("runs") / f"{_stem(data)}-{model.replace(':', '-')}")
     if made.read.source_field is not None and not conditional(made.family):
         raise WenmoError(f"{made.family} cannot condition on a source: leave --source-field out")
+    if str(data) != "-":
+        Reader(data, made.read)  # a missing file is told before anything else
     before = check_folder(folder, made)
     corpus = corpora.build(
         data,

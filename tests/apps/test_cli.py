@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -144,3 +148,26 @@ def test_python_interface(runs, text, tmp_path):
     assert fitted.evaluate(text)["bits_per_byte"] < 1
     ranked = wenmo.compare(list(runs.values()), text)
     assert [row["bits_per_byte"] for row in ranked] == sorted(r["bits_per_byte"] for r in ranked)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [("models | head -1", b"model "), ("generate RUN --prompt \xe6\x98\xa5", "春".encode())],
+)
+def test_any_locale_and_a_closed_pipe(runs, command, expected):
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = command.replace("RUN", shlex.quote(str(runs["ngram"])))
+    program = f"{shlex.quote(sys.executable)} -m wenmo "
+    line = (program + command).encode("latin-1")
+    done = subprocess.run(line, shell=True, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == b""
+    assert done.stdout.startswith(expected)
+
+
+def test_output_that_cannot_be_written_is_one_line(runs):
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "wenmo", "generate", str(runs["ngram"])]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+    assert done.stderr == b"wenmo: output: No space left on device\n"

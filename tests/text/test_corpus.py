@@ -222,7 +222,8 @@ def test_leaks_are_told(tmp_path: Path, cache: Path) -> None:
     held = [NUMBERED[3], "  " + NUMBERED[5], "short", "a line that only stands here, nowhere else"]
     built = make(path, cache, valid_path=write(tmp_path, held, "valid.txt"))
     assert built.notes == [
-        "2 of 3 held-out lines (66.7%) also stand in the training text: held-out figures flatter"
+        "2 of the 3 held-out lines long enough to compare (66.7%) also stand in the training text: "
+        "held-out figures flatter"
     ]
     assert make(path, cache).notes == []
 
@@ -237,7 +238,7 @@ def test_leaks_of_whole_records(tmp_path: Path, cache: Path) -> None:
         encoding="utf-8",
     )
     (note,) = make(path, cache, ReadConfig(), valid_path=held).notes
-    assert note.startswith("10 of 10 held-out records (100.0%)")
+    assert note.startswith("10 of the 10 held-out records long")
 
 
 @pytest.mark.parametrize("text", ["a", "short", "0123456789"])

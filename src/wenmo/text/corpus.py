@@ -253,8 +253,9 @@ def _leaks(train: Spool, valid: Spool) -> list[str]:
     if count == 0:
         return []
     return [
-        f"{count:,} of {len(telling):,} held-out {'records' if by_record else 'lines'} "
-        f"({count / len(telling):.1%}) also stand in the training text: held-out figures flatter"
+        f"{count:,} of the {len(telling):,} held-out {'records' if by_record else 'lines'} long "
+        f"enough to compare ({count / len(telling):.1%}) also stand in the training text: held-out "
+        "figures flatter"
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -47,11 +49,12 @@ def run_demo(out: Path, seconds: float, json: bool) -> None:
     _samples(runs)
     show.OUT.print(_table(runs))
     best = min(runs, key=lambda run: run.card.results["heldout"]["bits_per_byte"])
+    program = "wenmo" if shutil.which("wenmo") else os.path.relpath(sys.argv[0])
     show.OUT.print(f"""
 Try next:
-  wenmo generate {best.folder} --prompt "ROMEO." -n 3
-  wenmo train my.txt --model lstm --out runs/my --minutes 2
-  wenmo models""")
+  {program} generate {best.folder} --prompt "ROMEO." -n 3
+  {program} train my.txt --model lstm --out runs/my --minutes 2
+  {program} models""")
 
 
 def collect_plays(folder: Path) -> Path:

@@ -7,6 +7,8 @@ user's input, 1 our fault, 130 interrupted. PyTorch is loaded only inside the co
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wenmo import __version__
 from wenmo.types import WenmoError
 
 app = typer.Typer(
@@ -24,10 +27,18 @@ app = typer.Typer(
 )
 
 
+PIPE_CLOSED = 141  # what a shell makes of a program that SIGPIPE ended
+
+
 @app.callback(invoke_without_command=True)
-def overview(context: typer.Context) -> None:
+def overview(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
     """wenmo 文墨: train, compare and run text generators on your own text."""
-    if context.invoked_subcommand is None:
+    if version:
+        print(f"wenmo {__version__}")
+    elif context.invoked_subcommand is None:
         print(context.get_help())
 
 
@@ -252,20 +263,35 @@ def demo(
 
 
 def main() -> None:
-    """Run the command line; every failure becomes one line and its exit code."""
-    sys.exit(run())
+    """Run the command line; every failure becomes one line and its exit code.
+
+    Arguments and output are UTF-8, whatever the terminal's locale says.
+    """
+    sys.argv = [os.fsencode(argument).decode("utf-8", "replace") for argument in sys.argv]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    code = run()
+    if code == PIPE_CLOSED:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def run() -> int:
     """Run the command in ``sys.argv``; return its exit code."""
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except WenmoError as error:
         return _fail(str(error), 2)
     except typer.TyperException as error:  # a wrong option or argument
         return _fail(" ".join(error.format_message().split()), 2)
+    except (SystemExit, BrokenPipeError):  # the reader of our output went away, as `head` does
+        return PIPE_CLOSED
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
+    except OSError as error:  # the machine refused something: a full disk, a folder without access
+        return _fail(f"{error.filename or 'output'}: {error.strerror}", 2)
     except Exception as error:
         if type(error).__name__ == "Interrupted":  # importing its class would load PyTorch
             return _fail(str(error), 130)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wenmo.workbench import Event, Output, Run
 
 OUT = Console(highlight=False, soft_wrap=True)
-ERR = Console(highlight=False, stderr=True, soft_wrap=True)
+ERR = Console(highlight=False, stderr=True, soft_wrap=not sys.stderr.isatty())
 SILENT_SECONDS = 2.0  # what is over sooner needs no progress
 
 
@@ -69,7 +69,8 @@ class Training:
             ERR.print(f"{self._line(event)} · {figures}, perplexity {perplexity:.2f}")
         elif event.kind == "sample":
             first = " ⏎ ".join(line for line in event.text.splitlines() if line.strip())
-            ERR.print(Text(f"    {first[:88]}", style="dim"))
+            line = Text(f"    {first[:88]}", style="dim", no_wrap=True, overflow="ellipsis")
+            ERR.print(line)
         elif event.kind == "note":
             ERR.print(Text(event.text, style="yellow"))
 
