@@ -11,7 +11,7 @@ import shlex
 import sys
 import tomllib
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ import typer
 from wenmo.apps.cli.main import app
 from wenmo.config import to_dict
 from wenmo.decoding.warp import Sampling
+from wenmo.evaluation.answers import TASK_METRICS
 from wenmo.models import MODELS
 from wenmo.text.corpus import SplitConfig
 from wenmo.text.readers import ReadConfig
+from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import TokenizerConfig
 from wenmo.training.loop import TrainConfig
 from wenmo.training.optimizers import DEFAULT_RATE
@@ -51,19 +53,34 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The files that the pages speak of."""
-    lines = POEM.splitlines()
-    poems = [{"title": f"春晓 {i}", "author": "孟浩然", "lines": lines} for i in range(60)]
-    pairs = [f"The dog is lazy, {i} times.\t狗很懒，{i} 次。" for i in range(60)]
+    verses = {"author": "孟浩然", "form": "五言绝句"}
+    poems = [
+        {"title": f"春晓 {i}", **verses, "lines": [*POEM.splitlines(), f"其{i}。"]}
+        for i in range(60)
+    ]
+    pairs = [(f"The dog is lazy, {i} times.", f"狗很懒，{i} 次。") for i in range(60)]
+    turns = [("今天有 {} 只狗？", "是的。", "懒吗？", "{} 只都很懒。")] * 60
+    talks = [{"turns": [turn.format(i) for turn in talk]} for i, talk in enumerate(turns)]
     contents = {
         "my.txt": (POEM + PROSE) * 60,
         "other.txt": (PROSE + POEM) * 12,
         "prompts.txt": "春眠\nThe quick\n",
-        "poems.jsonl": "".join(f"{json.dumps(poem, ensure_ascii=False)}\n" for poem in poems),
-        "pairs.tsv": "source\ttarget\n" + "".join(f"{pair}\n" for pair in pairs),
+        "poems.jsonl": as_lines(json.dumps(poem, ensure_ascii=False) for poem in poems),
+        "pairs.tsv": "source\ttarget\n" + as_lines(map("\t".join, pairs)),
+        "test.tsv": "source\ttarget\n" + as_lines(map("\t".join, pairs[:4])),
+        "en.txt": as_lines(source for source, _ in pairs),
+        "zh.txt": as_lines(target for _, target in pairs),
+        "new.txt": "The dog is lazy.\n\nThe dog is lazy, 5 times.\n",
+        "couplets.tsv": as_lines(f"{i} 只黄犬卧\t{i} 只白狐奔" for i in range(60)),
+        "talks.jsonl": as_lines(json.dumps(talk, ensure_ascii=False) for talk in talks),
     }
     for name, content in contents.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     return tmp_path
+
+
+def as_lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 @pytest.fixture(autouse=True)
@@ -189,6 +206,7 @@ def tables_of(kind: str) -> dict[str, list[list[str]]]:
 CONFIGS: dict[str, Any] = {
     "read": ReadConfig(),
     "split": SplitConfig(),
+    "task": TaskConfig(),
     "tokenizer": TokenizerConfig(),
     "train": TrainConfig(),
     "sampling": Sampling(),
@@ -224,6 +242,12 @@ def test_the_table_of_rates_is_that_of_the_program() -> None:
     assert said == DEFAULT_RATE
 
 
+def test_the_table_of_metrics_is_that_of_the_program() -> None:
+    rows = tables_of("metrics")["task"]
+    said = {row[0].strip("`"): tuple(re.findall(r"`(\w+)`", row[1])) for row in rows}
+    assert said == TASK_METRICS
+
+
 PROGRAM: Any = typer.main.get_command(app)
 COMMANDS = {
     name: {p.opts[0]: p for p in command.params if p.opts[0].startswith("-")}
@@ -231,17 +255,18 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "evaluate"])
+@pytest.mark.parametrize("command", ["train", "generate", "chat", "evaluate"])
 def test_tables_of_options_are_those_of_the_program(command: str) -> None:
     assert [row[0].strip("`") for row in tables_of("option")[command]] == list(COMMANDS[command])
 
 
 def test_generate_offers_every_setting_of_sampling() -> None:
-    """With the same defaults, but for the one that the page names."""
+    """With the same defaults, but for those that the page names."""
     defaults = {p.name: p.default for p in COMMANDS["generate"].values()}
+    others = {"temperature": 0.8, "method": None, "max_tokens": None, "top_p": None}
     for field in dataclasses.fields(Sampling):
-        expected = 0.8 if field.name == "temperature" else field.default or None
-        assert (defaults[field.name] or None) == expected, field.name
+        expected = others.get(field.name, field.default)
+        assert (defaults[field.name] or None) == (expected or None), field.name
 
 
 def test_every_dependency_has_its_line() -> None:

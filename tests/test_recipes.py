@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import wenmo
+from wenmo.recipe import make_recipe, read_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 
@@ -14,9 +15,12 @@ RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_short_and_trains(path, tmp_path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 20
+    data = tmp_path / ("pairs.tsv" if make_recipe(*read_recipe(path)).task.paired else "my.txt")
     (tmp_path / "my.txt").write_text("The quick brown fox jumps over the lazy dog.\n" * 200)
-    out = tmp_path / "run"
-    run = wenmo.fit(tmp_path / "my.txt", recipe=path, out=out, steps=2, evaluations=1)
+    pairs = (f"The {n} dogs are lazy.\tDie {n} Hunde sind faul.\n" for n in range(200))
+    (tmp_path / "pairs.tsv").write_text("".join(pairs))
+    small = {"steps": 2, "evaluations": 1}
+    run = wenmo.fit(data, recipe=path, out=tmp_path / "run", **small)
     assert run.card.results["steps"] == 2
     assert run.card.recipe.train.optimizer in path.read_text(encoding="utf-8")
 

@@ -25,6 +25,7 @@ ROOMS = [  # a room imports from itself and from those before it
     {"safety"},
     {"recipe"},
     {"runs"},
+    {"material"},
     {"session"},
     {"workbench"},
     {"apps", "__main__"},

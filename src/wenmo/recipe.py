@@ -13,6 +13,7 @@ from wenmo.config import from_dict, load_toml, nearest, override, to_dict
 from wenmo.models import MODELS, ModelConfig, configure, find
 from wenmo.text.corpus import SplitConfig
 from wenmo.text.readers import ReadConfig
+from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import TokenizerConfig
 from wenmo.training.loop import TrainConfig
 from wenmo.types import WenmoError
@@ -27,6 +28,7 @@ class Recipe:
     Attributes:
         family: which entry of the catalogue.
         model: its settings.
+        task: what is learnt from each record.
         tokenizer: how text becomes tokens.
         read: how text is read.
         split: what is held out.
@@ -35,6 +37,7 @@ class Recipe:
 
     family: str
     model: ModelConfig
+    task: TaskConfig = TaskConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     read: ReadConfig = ReadConfig()
     split: SplitConfig = SplitConfig()
@@ -42,7 +45,7 @@ class Recipe:
 
     def tables(self) -> dict[str, Any]:
         """The settings as plain dicts."""
-        names = ("model", "tokenizer", "read", "split", "train")
+        names = ("model", "task", "tokenizer", "read", "split", "train")
         return {"family": self.family, **{name: to_dict(getattr(self, name)) for name in names}}
 
     @classmethod
@@ -51,6 +54,7 @@ class Recipe:
         return cls(
             tables["family"],
             configure(tables["family"], tables["model"]),
+            from_dict(TaskConfig, tables.get("task", {}), where="task."),  # none before version 0.2
             from_dict(TokenizerConfig, tables["tokenizer"], where="tokenizer."),
             from_dict(ReadConfig, tables["read"], where="read."),
             from_dict(SplitConfig, tables["split"], where="split."),
@@ -107,6 +111,16 @@ def read_recipe(path: Path) -> tuple[str | None, list[str]]:
     content = load_toml(path)
     family = content.pop("family", None)
     return family and str(family), as_settings(_flat(content))
+
+
+def over(recipe: Sequence[str], given: Sequence[str]) -> list[str]:
+    """A recipe's settings and those that go before it; a budget replaces one of either kind."""
+
+    def budget(setting: str) -> bool:
+        return setting.partition("=")[0].strip().removeprefix("train.") in ("steps", "minutes")
+
+    kept = [setting for setting in recipe if not (any(map(budget, given)) and budget(setting))]
+    return [*kept, *given]
 
 
 def as_settings(values: Sequence[str] | Mapping[str, Any]) -> list[str]:

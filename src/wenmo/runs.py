@@ -54,6 +54,11 @@ class Card:
         train = self.data["train"]
         return "\n" if train["characters"] > LONG_DOCUMENT * train["records"] else ""
 
+    @property
+    def longest_target(self) -> int:
+        """The most tokens of a target that was trained on, END counted."""
+        return int(self.data["train"]["longest_target"])
+
     def write(self, folder: Path) -> None:
         versions = {"python": platform.python_version(), "torch": torch.__version__}
         content = {

@@ -9,13 +9,10 @@ from typing import Any
 
 import torch
 
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Writer
-from wenmo.evaluation.likelihood import likelihood
 from wenmo.files import told_in_one_line
+from wenmo.material import Material, Paired, Running
 from wenmo.recipe import Recipe
 from wenmo.runs import CARD, TOKENIZER, WEIGHTS, Card, device, load_model, save_model
-from wenmo.text.batches import Batches, Streams, Windows
 from wenmo.text.corpus import Corpus
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.journal import Journal
@@ -23,9 +20,6 @@ from wenmo.training.learners import Count, Gradient, Learner, faster_precision
 from wenmo.training.loop import Event, Interrupted, Trainer
 from wenmo.training.optimizers import DEFAULT_RATE, make_optimizer
 from wenmo.types import WenmoError
-
-STREAM_TIME = 64  # tokens of truncated back-propagation, where no time is asked for
-SAMPLE = Sampling(max_tokens=160, temperature=0.8)
 
 Tell = Callable[[str, float | None], None]
 """Told what is going on, and the share that is done (``None``: a note for the user)."""
@@ -93,6 +87,11 @@ class Session:
         self.card = before or Card(recipe, data)
         torch.manual_seed(recipe.train.seed)
         self.model = recipe.model.build(self.tokenizer.vocab_size).to(device())
+        self.material: Material = (
+            Paired(recipe, corpus, self.card.longest_target)
+            if recipe.task.paired
+            else Running(recipe, corpus, self.card.opening)
+        )
 
     def run(self) -> None:
         """Train to the end of the budget, or find that it was reached before."""
@@ -111,13 +110,15 @@ class Session:
             learner=self._learner(),
             config=self.recipe.train,
             checkpoints=checkpoints,
-            evaluate=self._evaluate_some,
-            sample=self._sample,
+            evaluate=lambda: self.material.judge_on_the_way(self.model),
+            sample=lambda: self.material.sample(self.model)[0],
             keep_best=lambda: save_model(self.folder, self.recipe.model, self.model),
             report=self._report,
         )
         if trainer.resume() and trainer.position.step:
             self._say(f"going on from step {trainer.position.step:,}")
+        for note in self.material.notes(self.model):
+            self._say(note)
         self.journal = Journal(self.folder, trainer.position.step)
         try:
             position = trainer.run()
@@ -141,21 +142,16 @@ class Session:
         """Score the best weights on all held-out text, and time the writing of one text."""
         vocab_size = self.tokenizer.vocab_size
         best = load_model(self.folder, self.recipe.model, vocab_size).to(self.model.device)
-        score = likelihood(
-            best,
-            self.corpus.valid,
-            self.tokenizer.count_bytes(self.corpus.valid),
-            progress=share_of(self.tell, "scoring all held-out text"),
-        )
+        heldout = self.material.judge(best, share_of(self.tell, "scoring all held-out text"))
         begun = time.perf_counter()
-        [[output]] = Writer(best, self.tokenizer).generate([self.card.opening], SAMPLE)
+        sample, output = self.material.sample(best)
         seconds = time.perf_counter() - begun
         self.card.results |= {
-            "heldout": score.figures(),
+            "heldout": heldout,
             **results,
             "parameters": best.parameter_count(),
             "characters_per_second": len(output.text) / seconds,
-            "sample": output.text,
+            "sample": sample,
         }
         self.card.finished = True
         self.card.write(self.folder)
@@ -169,13 +165,7 @@ class Session:
 
     def _gradient(self) -> Learner:
         train = self.recipe.train
-        ids, rows = self.corpus.train, train.rows
-        batches: Batches
-        if self.model.context is None:
-            batches = Streams(ids, rows, train.time or STREAM_TIME)
-        else:
-            time = min(train.time or self.model.context, self.model.context)
-            batches = Windows(ids, rows, time, train.seed)
+        batches = self.material.batches(self.model)
         if "precision" not in self.card.results:
             chosen = train.precision
             if chosen == "auto":
@@ -201,14 +191,8 @@ class Session:
             accumulate=train.accumulate,
             precision=self.card.results["precision"],
             seed=train.seed,
+            label_smoothing=train.label_smoothing,
         )
-
-    def _evaluate_some(self) -> dict[str, float]:
-        some = self.corpus.valid[: self.recipe.train.evaluation_tokens + 1]
-        return likelihood(self.model, some, self.tokenizer.count_bytes(some)).figures()
-
-    def _sample(self) -> str:
-        return Writer(self.model, self.tokenizer).generate([self.card.opening], SAMPLE)[0][0].text
 
     def _report(self, event: Event) -> None:
         self.journal.record(event)

@@ -43,7 +43,8 @@ class Batch:
         carry: bool (rows,), the rows that go on where the same rows of the batch before stopped, so
             that their state may be carried over (truncated back-propagation through time); ``None``
             if none does.
-        source: for conditioned models, the ids to condition on, int64 (rows, source time).
+        source: for models with an encoder, the ids to condition on, int64 (rows, source time): each
+            row's ids, their END, and ``IGNORE`` behind it where other rows are longer.
     """
 
     tokens: Tokens

@@ -11,14 +11,18 @@ from wenmo.config import from_dict, override, to_dict
 from wenmo.decoding.engine import window
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
-from wenmo.evaluation.likelihood import likelihood
+from wenmo.evaluation.alignment import alignment, alignment_svg
+from wenmo.files import atomic
+from wenmo.material import judge_pairs, judge_text, kept, readable, sampling_for
 from wenmo.models import MODELS, LanguageModel, conditional, find
-from wenmo.recipe import as_settings, make_recipe, read_recipe
+from wenmo.recipe import as_settings, make_recipe, over, read_recipe
 from wenmo.runs import Card, load_run
 from wenmo.session import Session, Tell, check_folder, share_of
 from wenmo.text import corpus as corpora
 from wenmo.text.corpus import Corpus
+from wenmo.text.pairs import Keep, source_room
 from wenmo.text.readers import ReadConfig, Reader, has_fields
+from wenmo.text.tasks import GAP, TaskConfig, choose_fields, open_records, source_of, turns_source
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.training.loop import Event
 from wenmo.types import WenmoError
@@ -27,15 +31,19 @@ __all__ = [
     "Event",
     "Output",
     "Run",
+    "alignment_svg",
     "catalogue",
     "compare",
     "fit",
     "load",
     "read_prompts",
+    "write_file",
 ]
 
 
 DEFAULT_MODEL = "lstm"
+UNASKED = Output("", 0, 0.0, "end", False, 0.0, (), ())
+"""What answers a blank line among sources."""
 
 
 class Run:
@@ -56,34 +64,171 @@ class Run:
     def __repr__(self) -> str:
         return f"<wenmo run {str(self.folder)!r}: {self.card.recipe.family}>"
 
-    def generate(self, prompt: str = "", n: int = 1, **sampling: Any) -> list[str]:
-        """Write ``n`` texts that go on from the prompt; the prompt itself is not repeated.
+    @property
+    def task(self) -> TaskConfig:
+        """What the run was trained to do."""
+        return self.card.recipe.task
+
+    def generate(self, prompt: str = "", n: int = 1, **options: Any) -> list[str]:
+        """Write ``n`` texts for a prompt: what goes on from it, or, where the run was trained on
+        pairs, what answers it. The prompt itself is not repeated.
 
         Args:
             prompt: what to go on from; empty for a text from its beginning, or, where the training
-                text is a few long documents, from the beginning of a line.
+                text is a few long documents, from the beginning of a line. For pairs: the source.
             n: how many.
+            **options: as of ``write``.
+        """
+        return [output.text for output in self.write([prompt], n, **options)[0]]
+
+    def write(
+        self,
+        prompts: Sequence[str],
+        n: int = 1,
+        *,
+        control: Mapping[str, str] | None = None,
+        prefix: str = "",
+        **sampling: Any,
+    ) -> list[list[Output]]:
+        """As ``generate``, for many prompts in one batch, with token counts and probabilities.
+
+        Among sources to answer, a blank one is answered by nothing.
+
+        Args:
+            control: values of the fields that were trained on as control codes.
+            prefix: how every answer must begin; for runs that were trained on pairs.
             **sampling: any setting of ``Sampling``: temperature, top_p, max_tokens, seed and so on.
         """
-        return [output.text for output in self.write([prompt], n, **sampling)[0]]
-
-    def write(self, prompts: Sequence[str], n: int = 1, **sampling: Any) -> list[list[Output]]:
-        """As ``generate``, for many prompts in one batch, with token counts and probabilities."""
         if n < 1:
             raise WenmoError(f"n must be at least 1, not {n}")
-        settings = from_dict(Sampling, sampling)
-        begun = [prompt or self.card.opening for prompt in prompts]
-        return Writer(self.model, self.tokenizer).generate(begun, settings, n)
+        answers = self.task.paired and self.task.name != "completion"
+        asked = [p for p in prompts if p.strip()] if answers else list(prompts)
+        begun, sources = self._requests(asked or prompts, control or {}, prefix)
+        written = self._writer().generate(begun, self._sampling(sampling), n, sources=sources)
+        if len(asked) == len(prompts):
+            return written
+        following = iter(written)
+        return [next(following) if prompt.strip() else [UNASKED] * n for prompt in prompts]
 
-    def stream(self, prompt: str = "", **sampling: Any) -> Iterator[str]:
+    def stream(
+        self,
+        prompt: str = "",
+        *,
+        control: Mapping[str, str] | None = None,
+        prefix: str = "",
+        **sampling: Any,
+    ) -> Iterator[str]:
         """Write one text in pieces, as they come; never half a character."""
-        begun = prompt or self.card.opening
-        yield from Writer(self.model, self.tokenizer).stream(begun, from_dict(Sampling, sampling))
+        [begun], sources = self._requests([prompt], control or {}, prefix)
+        source = None if sources is None else sources[0]
+        yield from self._writer().stream(begun, self._sampling(sampling), source=source)
 
-    def truncates(self, prompt: str) -> bool:
-        """Whether a prompt is too long for the model's context, so that only its end is read."""
-        length = 1 + len(self.tokenizer.encode(prompt))
-        return window(length, self.model.context) < length
+    def reply(
+        self, turns: Sequence[str], *, control: Mapping[str, str] | None = None, **sampling: Any
+    ) -> Iterator[str]:
+        """The next turn of a conversation, in pieces, as they come.
+
+        Args:
+            turns: what was said so far, by turns; the last is what is replied to.
+
+        Raises:
+            WenmoError: the run was not trained on dialogue.
+        """
+        self.require("dialogue")
+        source = turns_source(turns, self.task, control or {})
+        return self._writer().stream("", self._sampling(sampling), source=source)
+
+    def require(self, task: str) -> None:
+        """Make sure that the run was trained for a task.
+
+        Raises:
+            WenmoError: it was trained for another.
+        """
+        if self.task.name != task:
+            raise WenmoError(
+                f"{self.folder}: was trained for {self.task.name}: train a run with --task {task}"
+            )
+
+    def around(self, prompt: str, prefix: str = "") -> tuple[str, str]:
+        """What of prompt and prefix belongs before and after a text that a person is shown."""
+        if self.task.name == "infilling":
+            before, _, after = prompt.partition(GAP)
+            return before + prefix, after
+        return prefix + prompt if self.task.name == "completion" else prefix, ""
+
+    def align(
+        self,
+        prompt: str,
+        output: Output,
+        *,
+        control: Mapping[str, str] | None = None,
+        prefix: str = "",
+    ) -> dict[str, Any]:
+        """How much each token of a text attended to each of its source.
+
+        Args:
+            prompt, control, prefix: what the text was written for.
+            output: the text.
+
+        Returns:
+            ``source`` and ``target``, the tokens as text, and ``weights``, a row for each of the
+            target's.
+
+        Raises:
+            WenmoError: the run's family has no encoder to attend to.
+        """
+        [begun], sources = self._requests([prompt], control or {}, prefix)
+        source = self._writer().encode_source("" if sources is None else sources[0])
+        before = self.tokenizer.encode(begun).tolist() if begun else []
+        weights = alignment(self.model, source, [*before, *output.ids])[len(before) :]
+        return {
+            "source": [*map(self._spelled, source), "<end>"],
+            "target": [self._spelled(token) for token in output.ids],
+            "weights": weights.tolist(),
+        }
+
+    def _spelled(self, token: int) -> str:
+        """A token as text, or as bytes where it is no whole character."""
+        spelled = self.tokenizer.table[token]
+        try:
+            return spelled.decode() if token else "<end>"
+        except UnicodeDecodeError:
+            return f"<{spelled.hex(' ').upper()}>"
+
+    def _requests(
+        self, prompts: Sequence[str], control: Mapping[str, str], prefix: str
+    ) -> tuple[list[str], list[str] | None]:
+        """How each text begins, and the source it is to answer."""
+        if not self.task.paired:
+            if control or prefix:
+                wrong = "--control" if control else "--prefix"
+                raise WenmoError(
+                    f"{self.folder}: {wrong} is for runs trained on pairs; leave it out"
+                )
+            return [prompt or self.card.opening for prompt in prompts], None
+        sources = [source_of(self.task, prompt, control) for prompt in prompts]
+        if self.task.name == "completion":
+            return [prefix + prompt for prompt in prompts], sources
+        return [prefix] * len(prompts), sources
+
+    def _sampling(self, options: Mapping[str, Any]) -> Sampling:
+        defaults = to_dict(sampling_for(self.task))
+        if self.task.paired:
+            defaults["max_tokens"] = self.card.longest_target
+        return from_dict(Sampling, {**defaults, **options})
+
+    def _writer(self) -> Writer:
+        return Writer(self.model, self.tokenizer, keep=kept(self.task))
+
+    def truncates(self, prompt: str) -> Keep | None:
+        """Which end alone is read of a prompt that is too long for the model; None if all of it."""
+        length = len(self.tokenizer.encode(prompt))
+        if self.task.paired and self.task.name != "completion":
+            room = source_room(self.model.conditioning, self.model.context)
+            too_long = room is not None and length > room
+        else:
+            too_long = window(1 + length, self.model.context) < 1 + length
+        return kept(self.task) if too_long else None
 
     def logit_bias(self, amounts: Sequence[str]) -> tuple[tuple[int, float], ...]:
         """``TEXT=AMOUNT`` strings as the ids and amounts that sampling takes.
@@ -110,32 +255,36 @@ class Run:
         self,
         data: str | Path,
         *,
+        target: str | Path | None = None,
         stride: int | None = None,
         settings: Sequence[str] = (),
         tell: Tell | None = None,
-    ) -> dict[str, float]:
-        """Score a text: bits per byte, nats per token, perplexity, tokens, bytes.
+        **sampling: Any,
+    ) -> dict[str, Any]:
+        """Score a text: bits per byte, nats per token, perplexity, tokens, bytes. Of pairs, the
+        targets are scored, and ``metrics`` measure what the run answers beside them.
 
         Args:
             data: a file or folder of any kind that ``fit`` reads.
+            target: the texts that answer the lines of ``data``, a line each.
             stride: how far the window of a model with a bounded context moves; ``None``: by a whole
                 context.
             settings: how to read it, as ``key=value``, where it differs from the training text.
             tell: is told the share that is done.
+            **sampling: how answers are written, where it differs from the task's own way.
         """
         read = self.card.recipe.read
         if not has_fields(data):  # the fields of the training text do not matter to a plain one
             read = replace(read, text_field=None, source_field=None)
-        read = override(read, settings, where="read.")
-        encoded = corpora.encode_text(data, read, self.tokenizer)
-        score = likelihood(
-            self.model,
-            encoded.ids,
-            self.tokenizer.count_bytes(encoded.ids),
-            stride=stride,
-            progress=share_of(tell, "scoring"),
-        )
-        return score.figures()
+        read, _ = choose_fields(data, override(read, settings, where="read."), self.task, target)
+        encoded = corpora.encode_text(data, read, self.tokenizer, task=self.task, target=target)
+        progress = share_of(tell, "scoring")
+        if not self.task.paired:
+            return judge_text(
+                self.model, self.tokenizer, encoded.ids, stride=stride, progress=progress
+            )
+        pairs = readable(encoded.ids, self.model, self.task)
+        return judge_pairs(self._writer(), pairs, self.task, self._sampling(sampling), progress)
 
 
 def load(folder: str | Path) -> Run:
@@ -185,17 +334,34 @@ def catalogue(family: str | None = None) -> list[dict[str, Any]]:
     ]
 
 
-def read_prompts(path: str | Path) -> list[str]:
-    """One prompt a line, from a plain text in any encoding, or records of another format."""
-    return [record.text for record in Reader(path, ReadConfig(unit="line"))]
+def read_prompts(path: str | Path, run: Run) -> list[str]:
+    """What to write for: a line each of a plain text in any encoding, or records of another format.
+
+    For a run that was trained on pairs these are the sources, and an empty line stays in its place.
+    """
+    paired = run.task.paired and run.task.name != "completion"
+    if paired and not has_fields(path):
+        text = "".join(record.text for record in Reader(path))
+        return text.removesuffix("\n").split("\n")
+    field = run.card.recipe.read.source_field if paired else None
+    return [record.text for record in Reader(path, ReadConfig(unit="line", text_field=field))]
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def fit(
     data: str | Path,
     *,
     model: str | None = None,
+    task: str | None = None,
     out: str | Path | None = None,
+    target: str | Path | None = None,
     valid: str | Path | None = None,
+    valid_target: str | Path | None = None,
     recipe: str | Path | None = None,
     settings: Sequence[str] | Mapping[str, Any] = (),
     watch: Callable[[Event], None] | None = None,
@@ -208,8 +374,11 @@ def fit(
         data: a file or folder of txt, JSONL, CSV, TSV or Parquet, packed or not; ``-`` is standard
             input.
         model: a family, or a family and a size: ``lstm`` (the default), ``gpt:tiny``.
+        task: what to learn: ``completion`` (the default), ``translation``, ``dialogue`` and so on.
         out: the run folder; by default ``runs/NAME-MODEL``.
+        target: the texts that answer the lines of ``data``, a line each.
         valid: held-out text; by default a part of ``data`` is held out.
+        valid_target: the same as ``target``, for ``valid``.
         recipe: a TOML file with settings; what else is given here goes before it.
         settings: what should differ from the defaults, as ``key=value`` or as a dict.
         watch: is called with every event of training.
@@ -222,24 +391,33 @@ def fit(
     """
     named, recipes = (None, []) if recipe is None else read_recipe(Path(recipe))
     model = model or named or DEFAULT_MODEL
-    made = make_recipe(model, [*recipes, *as_settings(settings), *as_settings(more)])
+    given = [*as_settings(settings), *as_settings(more), *([f"task.name={task}"] if task else [])]
+    made = make_recipe(model, over(recipes, given))
     folder = Path(out or Path("runs") / f"{_stem(data)}-{model.replace(':', '-')}")
-    if made.read.source_field is not None and not conditional(made.family):
-        raise WenmoError(f"{made.family} cannot condition on a source: leave --source-field out")
+    if made.task.paired and not conditional(made.family):
+        raise WenmoError(
+            f"{made.family} cannot answer to a source: leave --task and --control out, or choose "
+            "another --model"
+        )
+    read, note = choose_fields(data, made.read, made.task, target)
+    made = replace(made, read=read)
     if str(data) != "-":
-        Reader(data, made.read)  # a missing file is told before anything else
+        open_records(data, read, made.task, target)  # what is amiss is told before anything else
     before = check_folder(folder, made)
     corpus = corpora.build(
         data,
         read=made.read,
         tokenizer=made.tokenizer,
         split=made.split,
+        task=made.task,
+        target=target,
         valid_path=valid,
+        valid_target=valid_target,
         progress=tell and (lambda what, share: tell(what, share)),
     )
     if tell is not None:
-        for note in _about(corpus):
-            tell(note, None)
+        for line in [*([note] if note else []), *_about(corpus)]:
+            tell(line, None)
     Session(folder, made, corpus, before, watch, tell).run()
     return load(folder)
 
@@ -252,7 +430,7 @@ def _about(corpus: Corpus) -> list[str]:
         f"{valid['tokens']:,} held out: {corpus.summary['held_out']}"
     )
     missing = corpus.summary["missing"]
-    left_out = f"{missing:,} records left out: their text is missing"
+    left_out = f"{missing:,} records left out: their text is missing, or gives no example"
     return [read, *([left_out] if missing else []), *corpus.notes]
 
 

@@ -28,18 +28,22 @@ class Cache(LanguageModel):
     """Logits are a hash of all that the state holds: any mix-up of rows or places changes them.
 
     The cache is preallocated and grows, as a Transformer's does; what is behind a row's length is
-    filled with rubbish, and what it computes from the text never sees that.
+    filled with rubbish, and what it computes from the text never sees that. With an encoder, it
+    hashes the source, whose padding it never sees, and draws nothing.
     """
 
-    def __init__(self, vocab_size: int, context: int | None = None) -> None:
+    def __init__(
+        self, vocab_size: int, context: int | None = None, conditioning: str = "prefix"
+    ) -> None:
         super().__init__()
-        self.vocab_size, self.context = vocab_size, context
+        self.vocab_size, self.context, self.conditioning = vocab_size, context, conditioning
 
     def begin(self, rows, *, source=None, capacity=0, rng=None):
         start = torch.zeros(rows, dtype=torch.long)
         if source is not None:
-            start = start + source.sum(1) * 1000
-        if rng is not None:
+            for column in source.T:
+                start = torch.where(column >= 0, mix(start + column + 1), start)
+        elif rng is not None:
             start = start + torch.randint(1 << 40, (rows,), generator=rng)
         rubbish = torch.full((rows, capacity), 999)
         return {"start": start, "cache": rubbish, "length": torch.zeros(rows, dtype=torch.long)}

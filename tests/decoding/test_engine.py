@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wenmo.decoding import choose
-from wenmo.decoding.choose import STRATEGIES, Choice, derive
-from wenmo.decoding.engine import Engine, Event, Request, window
+from wenmo.decoding.choose import derive
+from wenmo.decoding.engine import Engine, Event, window
+from wenmo.decoding.requests import Request
 from wenmo.decoding.warp import History, Sampling, chain
 from wenmo.models import ModelConfig
 from wenmo.models.base import LanguageModel
@@ -51,13 +52,13 @@ def naive(model: LanguageModel, request: Request) -> list[tuple[int, float]]:
             held = max(1, model.context // 2)
         else:
             held += 1
-        source = None if request.source is None else torch.tensor([list(request.source)])
+        source = None if request.source is None else torch.tensor([[*request.source, 0]])
         state = model.begin(1, source=source, rng=torch.Generator().manual_seed(s.seed))
         logits = model(torch.tensor([ids[-held:]]), state)[0][:, -1]
         warped = chain(s)(logits, History.of([ids[1:]], [len(request.prompt)]))
         key = derive(torch.tensor([s.seed]), torch.tensor([len(written)]))
         strategy = choose.greedy if s.greedy else choose.sample
-        token = int(strategy(warped.log_softmax(1), torch.zeros(1), key).tokens)
+        token = int(strategy(warped.log_softmax(1), key))
         ids.append(token)
         written.append((token, float(logits.log_softmax(1)[0, token])))
     return written
@@ -183,8 +184,9 @@ def test_a_bounded_model_writes_on_beyond_its_context(cache: Make) -> None:
 
 def test_a_source_reaches_the_model(cache: Make) -> None:
     asked = [Request([1], Sampling(max_tokens=9, seed=1), source=ids) for ids in ([5], [3, 6])]
-    for request, events in zip(asked, write(cache(7), *asked), strict=True):
-        assert tokens(events) == [token for token, _ in naive(cache(7), request)]
+    model = cache(7, conditioning="encoder")
+    for request, events in zip(asked, write(model, *asked), strict=True):
+        assert tokens(events) == [token for token, _ in naive(model, request)]
 
 
 def test_long_prompts_are_read_in_pieces(cache: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,30 +217,6 @@ def test_requests_are_added_and_cancelled_on_the_way(cache: Make) -> None:
     ]
     assert {event.request for event in rest} == {second, late}
     assert engine.step() == []
-
-
-def test_a_strategy_may_go_on_from_another_row(
-    cache: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both rows go on from the first, with the likeliest and the second token: a beam of two."""
-
-    def fork(logp: torch.Tensor, scores: torch.Tensor, keys: torch.Tensor) -> Choice:
-        best = logp[0].topk(len(logp))
-        return Choice(torch.zeros(len(logp), dtype=torch.long), best.indices, best.values)
-
-    monkeypatch.setitem(STRATEGIES, "greedy", fork)
-    sampling = Sampling(method="greedy", max_tokens=6, min_tokens=6)
-    model = cache(7)
-    model.begin = lambda rows, **_: type(model).begin(model, rows)  # nothing drawn at the start
-    events = write(model, Request([1], sampling), Request([2], sampling))
-    # The first row's own story: greedy, with its state and history untouched by the second row.
-    monkeypatch.setitem(STRATEGIES, "greedy", choose.greedy)
-    assert tokens(events[0]) == tokens(write(model, Request([1], sampling))[0])
-    # The second row's last token follows the first row's text.
-    logits, _ = model(torch.tensor([[0, 1, *tokens(events[0])[:-1]]]))
-    assert events[1][-1].logprob == pytest.approx(
-        logits[0, -1].log_softmax(0)[events[1][-1].token].item(), abs=1e-5
-    )
 
 
 # -- what goes wrong -----------------------------------------------------------------------------

@@ -238,12 +238,15 @@ def test_a_chain_says_what_it_does() -> None:
     greedy = dataclasses.replace(everything, method="greedy", logit_bias=())
     assert [step.name for step in chain(greedy).steps][-1] == "minimum length"
     assert not chain(sampling.__class__(top_k=5)).looks_back
+    beam = dataclasses.replace(everything, method="beam", temperature=0)
+    assert str(chain(beam)).endswith("minimum length 1")
+    assert not beam.greedy
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("method", "beam"),
+        ("method", "best"),
         ("max_tokens", 0),
         ("min_tokens", 257),
         ("temperature", -0.1),
@@ -262,6 +265,14 @@ def test_a_chain_says_what_it_does() -> None:
         ("logit_bias", ((-1, 0.0),)),
         ("stop", ("。", "")),
         ("seed", -1),
+        ("beam_width", 0),
+        ("length_penalty", -0.1),
+        ("length_penalty", math.nan),
+        ("length_form", "log"),
+        ("coverage_penalty", -1.0),
+        ("beam_groups", 2),  # of a width of 5
+        ("beam_groups", 0),
+        ("diversity", INF),
     ],
 )
 def test_a_value_out_of_range_names_its_field(field: str, value: object) -> None:

@@ -18,7 +18,8 @@ from wenmo.decoding.warp import Sampling
 from wenmo.models import MODELS, LanguageModel, ModelConfig
 from wenmo.models.base import join, select
 from wenmo.runs import load_model, save_model
-from wenmo.types import IGNORE, Batch, State
+from wenmo.text.batches import pad
+from wenmo.types import END, IGNORE, Batch, State
 
 VOCAB, TIME = 13, 12
 
@@ -29,7 +30,12 @@ TINY: dict[str, list[str]] = {
     "rnn": [*RECURRENT, "tied=true"],
     "lstm": [*RECURRENT, "tied=true", "recurrent_dropout=0.1"],
     "gru": [*RECURRENT, "tied=false", "variational=true"],
+    "seq2seq": [*RECURRENT[:3], "copy=true"],
     "gpt": ["width=32", "layers=2", "heads=4", "kv_heads=2", "context=24", "dropout=0.1"],
+    "transformer": [
+        *("width=32", "layers=2", "encoder_layers=2", "heads=4", "kv_heads=2"),
+        *("context=24", "dropout=0.1"),
+    ],
 }
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -270,3 +276,108 @@ def test_a_request_gives_the_same_text_in_any_company(
     alone = written_alone(family)
     together = write(family, [REQUESTS[number] for number in order], rows)
     assert together == [alone[number] for number in order]
+
+
+# -- with a source -------------------------------------------------------------------------------
+
+WITH_ENCODER = [name for name in MODELS if tiny(name).build(VOCAB).conditioning == "encoder"]
+every_encoder = pytest.mark.parametrize("family", WITH_ENCODER)
+
+SOURCES = [[3, 4, 5, 6, 7, 4, END], [END], [8, END], [1, 9, 1, 12, END]]
+RAGGED = pad(SOURCES, IGNORE)
+
+
+@torch.no_grad()
+def begin(model: LanguageModel, source: Tensor, capacity: int = 0) -> State:
+    return model.begin(len(source), source=source, capacity=capacity)
+
+
+@every_encoder
+@settings(max_examples=10, deadline=None)
+@given(cuts=st.sets(st.integers(1, TIME - 1)), capacity=st.integers(0, TIME + 3))
+def test_pieces_after_a_source_are_one_pass(family: str, cuts: set[int], capacity: int) -> None:
+    model, ids = make(family), some_ids(4, TIME)
+    with torch.no_grad():
+        whole, _ = model(ids, model.encode(RAGGED))
+    state, parts = begin(model, RAGGED, capacity), []
+    for piece in ids.tensor_split(sorted(cuts), dim=1):
+        logits, state = read(model, piece, state)
+        parts.append(logits)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, **EXACT)
+
+
+@every_encoder
+def test_every_token_of_a_source_counts(family: str) -> None:
+    model, ids = make(family), some_ids(1, TIME)
+    source = RAGGED[:1]
+    before, _ = read(model, ids, begin(model, source))
+    for place in range(source.shape[1] - 1):
+        changed = source.clone()
+        changed[0, place] += 1
+        assert not torch.allclose(read(model, ids, begin(model, changed))[0], before, **EXACT)
+
+
+@every_encoder
+def test_rows_know_nothing_of_each_others_sources(family: str) -> None:
+    model, ids = make(family), some_ids(4, TIME)
+    together, after = read(model, ids, begin(model, RAGGED))
+    for row, source in enumerate(SOURCES):
+        alone, last = read(model, ids[row : row + 1], begin(model, torch.tensor([source])))
+        torch.testing.assert_close(together[row : row + 1], alone, **EXACT)
+        if "coverage" in last:
+            covered = after["coverage"][row]
+            torch.testing.assert_close(covered[: len(source)], last["coverage"][0], **EXACT)
+            assert not covered[len(source) :].any()
+
+
+@every_encoder
+def test_without_a_source_it_is_empty(family: str) -> None:
+    model, ids = make(family), some_ids(2, TIME)
+    empty, _ = read(model, ids, begin(model, torch.full((2, 1), END)))
+    torch.testing.assert_close(read(model, ids)[0], empty, **EXACT)
+
+
+@every_encoder
+@settings(max_examples=8, deadline=None)
+@given(
+    texts=st.lists(
+        st.tuples(st.sampled_from(SOURCES), st.integers(1, 8), st.integers(0, 12)),
+        min_size=1,
+        max_size=4,
+    ),
+    steps=st.integers(1, 5),
+)
+def test_joined_states_go_on_with_their_own_sources(
+    family: str, texts: list[tuple[list[int], int, int]], steps: int
+) -> None:
+    """One that has been joined is the same as alone after another selection, too."""
+    model, states, alone = make(family), [], []
+    following = some_ids(len(texts), 2 * steps, seed=9)
+    for row, (source, length, capacity) in enumerate(texts):
+        ids, ahead = some_ids(1, length, seed=row), torch.tensor([source])
+        states.append(read(model, ids, begin(model, ahead, capacity))[1])
+        whole = torch.cat([ids, following[row : row + 1]], 1)
+        alone.append(read(model, whole, begin(model, ahead))[0][:, length:])
+    expected = torch.cat(alone)
+    together, state = read(model, following[:, :steps], join(states))
+    torch.testing.assert_close(together, expected[:, :steps], **EXACT)
+    rows = list(reversed(range(len(texts))))
+    turned, _ = read(model, following[rows, steps:], select(state, rows))
+    torch.testing.assert_close(turned, expected[rows, steps:], **EXACT)
+
+
+@every_encoder
+def test_a_batch_with_a_source_is_scored_as_begin_and_forward(family: str) -> None:
+    model, ids = make(family), some_ids(4, TIME + 1)
+    targets = ids[:, 1:].clone()
+    targets[1, 6:] = IGNORE
+    targets[3] = IGNORE
+    batch = Batch(ids[:, :-1], targets, source=RAGGED)
+    logp = read(model, batch.tokens, begin(model, RAGGED))[0].double().log_softmax(-1)
+    asked = targets != IGNORE
+    nats = -logp.gather(2, targets.clamp_min(0)[..., None])[..., 0] * asked
+    with torch.no_grad():
+        score, loss = model.score(batch), model.loss(batch)
+    torch.testing.assert_close(score.nats, nats.sum(1), **EXACT)
+    assert torch.equal(score.tokens, asked.sum(1))
+    torch.testing.assert_close(loss.parts["nats"], (nats.sum() / asked.sum()).float(), **EXACT)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from wenmo.decoding.engine import Engine, Request
 from wenmo.decoding.warp import Sampling
 from wenmo.models import find
-from wenmo.models.attention import CACHE_GROWTH, Attention, Rotation
+from wenmo.models.attention import CACHE_GROWTH, Rotation, SelfAttention
 from wenmo.models.base import join
 from wenmo.models.transformer import GPT2, Transformer, make_norm
 from wenmo.types import State
@@ -71,7 +71,7 @@ def test_attention_is_an_explicit_softmax(
 ) -> None:
     """One query at a time over the keys not after it; neighbouring query heads share keys."""
     time, width, d = 5, 10, 6
-    attention = Attention(
+    attention = SelfAttention(
         width,
         heads=heads[0],
         kv_heads=heads[1],
@@ -167,7 +167,7 @@ def test_a_block_adds_two_branches(config: Transformer.Config) -> None:
             u = inner.up(h)
             cubic = math.sqrt(2 / math.pi) * (u + 0.044715 * u**3)
             changed = inner.down(u * (1 + torch.tanh(cubic)) / 2)
-        torch.testing.assert_close(block(x, rotation, None), middle + changed, **NEAR)
+        torch.testing.assert_close(block(x, rotation, None)[0], middle + changed, **NEAR)
 
 
 @every_arrangement

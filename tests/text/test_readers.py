@@ -112,7 +112,9 @@ def test_a_table_without_a_header(tmp_path: Path, name: str, tab: str) -> None:
     assert list(Reader(path, ReadConfig(source_field="2"))) == pairs  # one is left for the text
     assert refusal(path, text_field="3").endswith(f"{name}: no field '3' (found: 1, 2)")
     assert refusal(path, text_field="0").endswith("no field '0' (found: 1, 2)")
-    assert "give two numbers or two names" in refusal(path, text_field="1", source_field="en")
+    assert "choose all columns by number, or all by name" in refusal(
+        path, text_field="1", source_field="en"
+    )
     write(tmp_path, name, f"a{tab}b\nc\n")
     assert ":2: a row of 1 columns where the first row has 2" in refusal(path, text_field="1")
 

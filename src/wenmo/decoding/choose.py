@@ -1,60 +1,32 @@
 """How the next tokens are chosen: each strategy is one function of the same form.
 
-``choose(logp, scores, keys)`` is given, for the rows of one kind of request,
+``choose(logp, keys)`` is given, for the rows of one kind of request,
 
 - ``logp``: the warped log-probabilities, float32 (rows, vocabulary),
-- ``scores``: the log-probability of each row so far, float32 (rows,),
 - ``keys``: what each row's noise is drawn from at this place in its text, int64 (rows,),
 
-and returns a `Choice`. Randomness has no hidden state: the noise is a pure function of seed, place,
-and token, so a request gets the same text alone, in any batch, and when it is taken up again.
+and returns the token that each row writes, int64 (rows,). Randomness has no hidden state: the noise
+is a pure function of seed, place, and token, so a request gets the same text alone, in any batch,
+and when it is taken up again. A beam, which looks at several rows at once, is in `beam`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 
-class Choice(NamedTuple):
-    """What a strategy decides.
-
-    Attributes:
-        parents: the row that each new row goes on from, int64 (rows,); None if every row goes on
-            from itself, so that nothing need be copied.
-        tokens: the token that each new row writes, int64 (rows,).
-        scores: the log-probability of each new row, float32 (rows,).
-    """
-
-    parents: Tensor | None
-    tokens: Tensor
-    scores: Tensor
-
-
-Choose: TypeAlias = Callable[[Tensor, Tensor, Tensor], Choice]
-
-
-def greedy(logp: Tensor, scores: Tensor, keys: Tensor) -> Choice:
+def greedy(logp: Tensor, keys: Tensor) -> Tensor:
     """Take the likeliest token; of equal ones, the lowest id."""
-    return _take(logp.argmax(1), logp, scores)  # argmax returns the first of equal values
+    return logp.argmax(1)  # argmax returns the first of equal values
 
 
-def sample(logp: Tensor, scores: Tensor, keys: Tensor) -> Choice:
+def sample(logp: Tensor, keys: Tensor) -> Tensor:
     """Draw from the distribution: the largest of log-probability plus Gumbel noise.
 
     The Gumbel-max trick: Gumbel (1954); see Maddison et al. (2014), *A\\* Sampling*, section 2.
     """
-    return _take((logp + gumbel(keys, logp.shape[1])).argmax(1), logp, scores)
-
-
-STRATEGIES: dict[str, Choose] = {"greedy": greedy, "sample": sample}
-
-
-def _take(tokens: Tensor, logp: Tensor, scores: Tensor) -> Choice:
-    return Choice(None, tokens, scores + logp.gather(1, tokens[:, None])[:, 0])
+    return (logp + gumbel(keys, logp.shape[1])).argmax(1)
 
 
 # -- noise ---------------------------------------------------------------------------------------

@@ -1,14 +1,16 @@
 """The one loop: requests in, one token for each row a step, for every family of models.
 
-Rows are independent slots. A finished row is dropped with `select` and a waiting request is put in
-with `join`, so prompts need neither padding nor masks. What a row writes depends on its own request
-alone (up to the rounding of the model's arithmetic, which a larger batch may order differently).
+Rows are independent slots. A request that samples has one row; a beam has one for each of its live
+texts. Rows that ended are dropped with `select` and those of waiting requests are put in with
+`join`, so prompts need neither padding nor masks. What a request writes depends on it alone (up to
+the rounding of the model's arithmetic, which a larger batch may order differently).
 
 Where a model's context is bounded, what it reads is a window on the text:
 
 - a prompt longer than context − 1 keeps its last tokens, three quarters of the context, so that at
   least a quarter is free to write in (see `window`);
-- when text fills the context, the row starts afresh from the last half of it, and goes on.
+- when text fills the context, the row starts afresh from the last half of it, and goes on. A text
+  that answers to a source ends there instead, since the source must stay in view.
 """
 
 from __future__ import annotations
@@ -16,18 +18,21 @@ from __future__ import annotations
 import math
 from array import array
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from wenmo.decoding.choose import STRATEGIES, derive
+from wenmo.decoding.beam import Offer, Search, candidates, covered
+from wenmo.decoding.choose import derive, greedy, sample
+from wenmo.decoding.requests import Request, Task
 from wenmo.decoding.warp import Chain, History, Sampling, chain
 from wenmo.models.base import LanguageModel, join, select
-from wenmo.types import END, State, WenmoError
+from wenmo.text.batches import pad
+from wenmo.types import END, IGNORE, State, WenmoError
 
 StoppedBy: TypeAlias = Literal["end", "length", "stop"]
 
@@ -36,35 +41,24 @@ PREFILL_LOGITS = 1 << 25
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A text to be written.
-
-    Attributes:
-        prompt: the ids to go on from, without END, which the engine puts before every text.
-        sampling: how the tokens are chosen; the engine leaves stop strings to its caller.
-        source: the ids to condition on, for models that can.
-    """
-
-    prompt: Sequence[int] = ()
-    sampling: Sampling = field(default_factory=Sampling)
-    source: Sequence[int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Event:
-    """One token was written.
+    """One token was written. The texts of a beam come when its search is over, one by one.
 
     Attributes:
         request: which request, by the number that `Engine.add` gave.
         token: its id; END where the model ended the text.
         logprob: its natural log-probability under the model itself, before any warp.
-        stopped_by: ``end`` or ``length`` if it is the request's last, else None.
+        stopped_by: ``end`` or ``length`` if it is the text's last, else None.
+        rank: which of a beam's texts it belongs to; 0 is the best.
+        score: of that whole text, as the beam ranks it; None where there is no beam.
     """
 
     request: int
     token: int
     logprob: float
     stopped_by: StoppedBy | None
+    rank: int = 0
+    score: float | None = None
 
 
 def window(length: int, context: int | None) -> int:
@@ -78,44 +72,37 @@ class Engine:
     """Writes many texts at once with one model, which is put in evaluation mode.
 
     Attributes:
-        rows: how many texts are written side by side; further requests wait.
+        rows: how many texts are written side by side; further requests wait. A beam counts as its
+            width and one more; one that is wider than this is written when nothing else is.
     """
 
     def __init__(self, model: LanguageModel, *, rows: int = 32) -> None:
         self.model = model.eval()
         self.rows = rows
         self._added = 0
-        self._open: dict[int, _Row] = {}
-        self._waiting: deque[_Row] = deque()
-        self._active: list[_Row] = []  # the rows of the state, in its order
+        self._open: dict[int, Task] = {}
+        self._waiting: deque[Task] = deque()
+        self._rows: list[_Row] = []  # the texts that go on, each with its place in the state
+        self._height = 0  # the rows of the state
         self._state: State = {}
 
     def add(self, request: Request) -> int:
-        """Take a request, to be written as soon as a row is free; return its number.
+        """Take a request, to be written as soon as there is room; return its number.
 
         Raises:
-            WenmoError: an id that the model's vocabulary does not have.
+            WenmoError: the model cannot do what is asked; see `Task`.
         """
-        biased = [token for token, _ in request.sampling.logit_bias]
-        for what, ids in (("prompt", request.prompt), ("logit_bias", biased)):
-            for token in ids:
-                if not 0 <= token < self.model.vocab_size:
-                    raise WenmoError(
-                        f"{what} has token {token}, but the model's ids end at "
-                        f"{self.model.vocab_size - 1}: use the tokenizer it was trained with"
-                    )
-        row = _Row(self._added, request, _kind(request.sampling), array("q", [END]))
-        row.ids.extend(map(int, request.prompt))
+        task = Task(self._added, request, self.model)
         self._added += 1
-        self._open[row.number] = row
-        self._waiting.append(row)
-        return row.number
+        self._open[task.number] = task
+        self._waiting.append(task)
+        return task.number
 
     def cancel(self, request: int) -> None:
         """End a request early; nothing happens if it has ended already."""
-        row = self._open.pop(request, None)
-        if row is not None:
-            row.done = True
+        task = self._open.pop(request, None)
+        if task is not None:
+            task.done = True
 
     def run(self) -> Iterator[Event]:
         """Write until no request is left. Requests may be added and cancelled on the way."""
@@ -127,40 +114,51 @@ class Engine:
         """Write one token in every row.
 
         Raises:
-            WenmoError: the model computes something that is not a number.
+            WenmoError: the model computes something that is not a number, or a request asks for a
+                coverage that the model does not keep.
         """
         going, full = [], []
-        for place, row in enumerate(self._active):
-            if row.done:
+        for row in self._rows:
+            if row.task.done:
                 continue
             if self.model.context is None or row.held < self.model.context:
-                going.append(place)
+                going.append(row)
             else:
                 full.append(row)
-        fresh = full + self._admit(self.rows - len(going) - len(full))
+        fresh = full + [_Row(task, task.begun[:]) for task in self._admit(going + full)]
         parts = [self._advance(going)] if going else []
         parts += self._prefill(fresh)
-        self._active = [row for rows, _, _ in parts for row in rows]
+        rows = [row for part, _, _ in parts for row in part]
+        for place, row in enumerate(rows):
+            row.place = place
+        self._height = len(rows)
         if not parts:
-            self._state = {}
+            self._rows, self._state = [], {}
             return []
         self._state = join([state for _, _, state in parts]) if len(parts) > 1 else parts[0][2]
-        return self._write(torch.cat([logits for _, logits, _ in parts]))
+        return self._write(rows, torch.cat([logits for _, logits, _ in parts]))
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def _admit(self, free: int) -> list[_Row]:
-        admitted: list[_Row] = []
-        while self._waiting and len(admitted) < free:
-            row = self._waiting.popleft()
-            if not row.done:
-                admitted.append(row)
+    def _admit(self, rows: list[_Row]) -> list[Task]:
+        """The waiting tasks that there is room for beside these rows, in the order they came in."""
+        taken = sum(task.width for task in {row.task for row in rows})
+        admitted: list[Task] = []
+        while self._waiting:
+            task = self._waiting[0]
+            if not task.done:
+                if taken and taken + task.width > self.rows:
+                    break
+                taken += task.width
+                admitted.append(task)
+            self._waiting.popleft()
         return admitted
 
-    def _advance(self, places: list[int]) -> _Part:
-        """Read the newest token of the rows at these places; the other rows are dropped."""
-        rows = [self._active[place] for place in places]
-        state = self._state if len(rows) == len(self._active) else select(self._state, places)
+    def _advance(self, rows: list[_Row]) -> _Part:
+        """Read the newest token of these rows; what else the state holds is dropped."""
+        places = [row.place for row in rows]
+        inplace = places == list(range(self._height))
+        state = self._state if inplace else select(self._state, places)
         tokens = torch.tensor([[row.ids[-1]] for row in rows], device=self.model.device)
         logits, state = self.model(tokens, state)
         for row in rows:
@@ -170,119 +168,177 @@ class Engine:
     def _prefill(self, fresh: list[_Row]) -> list[_Part]:
         """Read the windows of rows without a state, those of one length together."""
         context = self.model.context
-        by_length: dict[int, list[_Row]] = defaultdict(list)
+        alike: dict[tuple[int, bool], list[_Row]] = defaultdict(list)
         for row in fresh:
             if row.held and context is not None:
                 row.held = max(1, context // 2)
+            elif row.task.request.source is not None:
+                row.held = len(row.ids)
             else:
                 row.held = window(len(row.ids), context)
-            by_length[row.held].append(row)
-        return [self._read(rows, length) for length, rows in by_length.items()]
+            alike[row.held, self._encodes(row)].append(row)
+        return [self._read(rows, length) for (length, _), rows in alike.items()]
+
+    def _encodes(self, row: _Row) -> bool:
+        return self.model.conditioning == "encoder" and row.task.request.source is not None
 
     def _read(self, rows: list[_Row], length: int) -> _Part:
         device = self.model.device
-        state = join([self._begin(row) for row in rows])
+        state = self._begin(rows)
         tokens = torch.tensor([row.ids[-length:].tolist() for row in rows], device=device)
         piece = max(1, PREFILL_LOGITS // (len(rows) * self.model.vocab_size))
         for part in torch.split(tokens, piece, dim=1):
             logits, state = self.model(part, state)
         return rows, logits[:, -1], state
 
-    def _begin(self, row: _Row) -> State:
-        """An empty state for one row: what a model draws comes from the row's own seed."""
-        room = row.held + row.request.sampling.max_tokens - row.written
-        source, device = row.request.source, self.model.device
-        return self.model.begin(
-            1,
-            source=None if source is None else torch.tensor([list(source)], device=device),
-            capacity=room if self.model.context is None else min(room, self.model.context),
-            rng=torch.Generator(device).manual_seed(row.request.sampling.seed),
-        )
+    def _begin(self, rows: list[_Row]) -> State:
+        """Empty states: sources are encoded together, and what is drawn comes from a row's seed."""
+        device, context = self.model.device, self.model.context
+        room = [row.held + row.task.limit - row.written for row in rows]
+        if context is not None:
+            room = [min(tokens, context) for tokens in room]
+        if self._encodes(rows[0]):
+            sources = [[*(row.task.request.source or ()), END] for row in rows]
+            source = pad(sources, IGNORE).to(device)
+            return self.model.begin(len(rows), source=source, capacity=max(room))
+        seeds = [row.task.request.sampling.seed for row in rows]
+        generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        states = zip(room, generators, strict=True)
+        return join([self.model.begin(1, capacity=tokens, rng=rng) for tokens, rng in states])
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def _write(self, logits: Tensor) -> list[Event]:
-        """Choose a token for every row; rows that ask for the same are warped together."""
-        device, count = logits.device, len(self._active)
-        seeds = torch.tensor([row.request.sampling.seed for row in self._active], device=device)
-        written = torch.tensor([row.written for row in self._active], device=device)
-        scores = torch.tensor([row.score for row in self._active], device=device)
-        keys, tokens = derive(seeds, written), torch.empty_like(seeds)
-        order = list(range(count))
-        for kind, places in self._kinds().items():
-            index = torch.tensor(places, device=device)
-            warps = _chain(kind)
-            history = self._history(places if warps.looks_back else [])
-            logp = warps(logits[index], history).log_softmax(1)
-            strategy = STRATEGIES["greedy" if kind.greedy else kind.method]
-            parents, tokens[index], scores[index] = strategy(logp, scores[index], keys[index])
-            if parents is not None:
-                for place, parent in zip(places, parents.tolist(), strict=True):
-                    order[place] = places[parent]
-        if order != list(range(count)):
-            self._reorder(order)
-            logits = logits[order]
-        logprobs = logits.log_softmax(1).gather(1, tokens[:, None])[:, 0]
-        # One transfer from the device: float64 holds every id exactly.
-        table = torch.stack([tokens.double(), logprobs.double(), scores.double()], dim=1).tolist()
-        return [self._event(row, *line) for row, line in zip(self._active, table, strict=True)]
+    def _write(self, rows: list[_Row], logits: Tensor) -> list[Event]:
+        """Choose what every row writes; rows that ask for the same are warped together."""
+        kinds: dict[int, list[_Row]] = defaultdict(list)
+        tasks: dict[int, list[_Row]] = defaultdict(list)
+        for row in rows:
+            kinds[id(row.task.kind)].append(row)
+            tasks[row.task.number].append(row)
+        tables = [self._table(alike, logits) for alike in kinds.values()]
+        numbers = torch.cat([table.flatten() for table in tables]).tolist()  # the one transfer
+        lines: list[list[float]] = [[]] * len(rows)
+        start = 0
+        for alike, table in zip(kinds.values(), tables, strict=True):
+            for row in alike:
+                lines[row.place] = numbers[start : start + table.shape[1]]
+                start += table.shape[1]
+        self._rows = []
+        events: list[Event] = []
+        for own in tasks.values():
+            read = [lines[row.place] for row in own]
+            if own[0].task.search is None:
+                events.append(self._append(own[0], *read[0]))
+            else:
+                events += self._grow(own, own[0].task.search, [_offer(line) for line in read])
+        return events
 
-    def _kinds(self) -> dict[Sampling, list[int]]:
-        kinds: dict[Sampling, list[int]] = defaultdict(list)
-        for place, row in enumerate(self._active):
-            kinds[row.kind].append(place)
-        return kinds
+    def _table(self, rows: list[_Row], logits: Tensor) -> Tensor:
+        """What is to be known of the rows of one kind, float64 (rows, numbers).
 
-    def _history(self, places: list[int]) -> History:
-        rows = [self._active[place] for place in places]
-        starts = [len(row.request.prompt) for row in rows]
-        return History.of([row.ids[1:] for row in rows], starts, self.model.device)
+        They are the token and its log-probability, or what `_offer` reads. Float64 holds every id
+        exactly.
+        """
+        kind = rows[0].task.kind
+        index = torch.tensor([row.place for row in rows], device=logits.device)
+        if len(rows) < len(logits):
+            logits = logits[index]
+        logp = logits.log_softmax(1)
+        warps = _chain(kind)
+        history = self._history(rows if warps.looks_back else [])
+        if kind.method == "beam":
+            gains = warps(logp, history)
+            tokens, best = candidates(gains, kind.beam_width)
+            ends = [gains[:, END, None], logp[:, END, None], self._covered(kind, rows, index)]
+            columns = [tokens, best, logp.gather(1, tokens), *ends]
+        else:
+            warped = warps(logits, history).log_softmax(1) if warps.steps else logp
+            seeds = [row.task.request.sampling.seed for row in rows]
+            places = [row.written for row in rows]
+            keys = derive(*torch.tensor([seeds, places], device=logits.device))
+            tokens = (greedy if kind.greedy else sample)(warped, keys)[:, None]
+            columns = [tokens, logp.gather(1, tokens)]
+        return torch.cat([column.double() for column in columns], 1)
 
-    def _reorder(self, order: list[int]) -> None:
-        """Let each row go on from the text and the state of the row at its place in ``order``."""
-        self._state = select(self._state, order)
-        parents = [(self._active[parent].ids[:], self._active[parent].held) for parent in order]
-        for row, (ids, held) in zip(self._active, parents, strict=True):
-            row.ids, row.held = ids, held
+    def _covered(self, kind: Sampling, rows: list[_Row], index: Tensor) -> Tensor:
+        if not kind.coverage_penalty:
+            return torch.zeros(len(rows), 1, device=index.device)
+        if "coverage" not in self._state:
+            raise WenmoError(
+                f"coverage_penalty={kind.coverage_penalty:g}: {type(self.model).__name__} does not "
+                "tell how much it looked at its source; leave the penalty out"
+            )
+        lengths = [len(row.task.request.source or ()) + 1 for row in rows]
+        coverage = self._state["coverage"][index]
+        return covered(coverage, torch.tensor(lengths, device=index.device))[:, None]
 
-    def _event(self, row: _Row, token: float, logprob: float, score: float) -> Event:
-        if math.isnan(logprob):
-            raise WenmoError("the model's logits are not numbers: go back to an earlier checkpoint")
+    def _history(self, rows: list[_Row]) -> History:
+        starts = [len(row.task.request.prompt) for row in rows]
+        heads = [len(row.task.begun) - start for row, start in zip(rows, starts, strict=True)]
+        texts = [row.ids[head:] for row, head in zip(rows, heads, strict=True)]
+        return History.of(texts, starts, self.model.device)
+
+    def _append(self, row: _Row, token: float, logprob: float) -> Event:
+        _check(logprob)
         row.ids.append(int(token))
-        row.score = score
+        self._rows.append(row)
         stopped_by: StoppedBy | None = None
         if token == END:
             stopped_by = "end"
-        elif row.written == row.request.sampling.max_tokens:
+        elif row.written == row.task.limit:
             stopped_by = "length"
         if stopped_by:
-            self.cancel(row.number)
-        return Event(row.number, int(token), logprob, stopped_by)
+            self.cancel(row.task.number)
+        return Event(row.task.number, int(token), logprob, stopped_by)
+
+    def _grow(self, rows: list[_Row], search: Search, offers: list[Offer]) -> list[Event]:
+        """Let a beam go on; where it is at its end, all that it found."""
+        task = rows[0].task
+        grown = search.step(offers)
+        for parent, token in grown:
+            row = rows[parent]
+            self._rows.append(_Row(task, row.ids + array("q", [token]), row.place, row.held))
+        if grown:
+            return []
+        self.cancel(task.number)
+        events = []
+        for rank, (text, score) in enumerate(search.best(task.request.n)):
+            ends: list[StoppedBy | None] = [None] * len(text.tokens)
+            ends[-1] = "end" if text.tokens[-1] == END else "length"
+            for token, logprob, end in zip(text.tokens, text.logprobs, ends, strict=True):
+                events.append(Event(task.number, token, logprob, end, rank, score))
+        return events
 
 
 @dataclass(slots=True, eq=False)
 class _Row:
-    """A request under way."""
+    """A text under way, in one row of the state."""
 
-    number: int
-    request: Request
-    kind: Sampling
-    ids: array[int]  # END, the prompt, the output
+    task: Task
+    ids: array[int]  # what was read first, and the output
+    place: int = 0  # in the state
     held: int = 0  # how many tokens the state has read; 0 before the prompt is
-    score: float = 0.0
-    done: bool = False
 
     @property
     def written(self) -> int:
-        return len(self.ids) - 1 - len(self.request.prompt)
+        return len(self.ids) - len(self.task.begun)
 
 
 _Part: TypeAlias = tuple[list[_Row], Tensor, State]  # rows, their next logits, and their state
 
 
-def _kind(sampling: Sampling) -> Sampling:
-    """The part of a request that decides how logits are warped; rows that share it are together."""
-    return replace(sampling, seed=0, stop=(), max_tokens=max(1, sampling.min_tokens))
+def _check(number: float) -> None:
+    if math.isnan(number):
+        raise WenmoError("the model's logits are not numbers: go back to an earlier checkpoint")
+
+
+def _offer(line: list[float]) -> Offer:
+    """From a row of the table: candidates, gains, log-probabilities, END's two, coverage."""
+    count = len(line) // 3 - 1
+    _check(line[count])
+    tokens = [int(token) for token in line[:count]]
+    gains, logprobs = line[count : 2 * count], line[2 * count : 3 * count]
+    return Offer(tokens, gains, logprobs, (line[-3], line[-2]), line[-1])
 
 
 @lru_cache(maxsize=64)

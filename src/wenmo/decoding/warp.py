@@ -24,27 +24,41 @@ class Sampling:
     """What a request may ask of the way its text is chosen. The defaults leave the model as it is.
 
     Attributes:
-        method: ``sample`` draws each token, ``greedy`` takes the likeliest.
+        method: ``sample`` draws each token, ``greedy`` takes the likeliest, ``beam`` searches for
+            the text of the best score (see `wenmo.decoding.beam`). Only ``sample`` heeds the
+            settings from temperature to typical_p and the seed.
         max_tokens: the most tokens to write.
         min_tokens: the text may not end before it has so many.
-        temperature: below 1 the likely becomes likelier; 0 is greedy.
+        temperature: below 1 the likely becomes likelier; to sample at 0 is greedy.
         top_k: keep the k likeliest tokens; 0 keeps all.
         top_p: keep the likeliest tokens that together have probability p; 1 keeps all.
         min_p: keep the tokens at least so likely as this share of the likeliest; 0 keeps all.
         typical_p: keep the tokens of most typical information that together have probability p.
-        repetition_penalty: divides the logits of what the prompt or the output holds; 1 is none.
+        repetition_penalty: divides the logits of what the prompt or the output holds; 1 is none. A
+            beam applies it, as the other penalties and the bias, to log-probabilities.
         presence_penalty: lowers, once, the logits of what was written.
         frequency_penalty: lowers the logits of what was written, each time it was.
         no_repeat_ngram: no n tokens of prompt and output occur twice; 0 allows it.
         logit_bias: (id, amount) pairs, added to the logits; −inf forbids the token.
         stop: the text ends before the first of these strings.
         seed: the same seed and request give the same text, alone or among others.
+        beam_width: how many texts a beam follows at once; a beam of one writes the greedy text.
+        length_penalty: how strongly a beam makes up for the cost of length; 0 does not, 1 compares
+            the log-probability of a token.
+        length_form: what a beam divides a log-probability by: with ``power``, the length to the
+            power of length_penalty; with ``gnmt``, equation 14 of Wu et al. (2016).
+        coverage_penalty: how much a beam minds places of the source that got little attention
+            (Wu et al. 2016, equation 14); for models whose state holds ``coverage``.
+        beam_groups: into how many groups a beam is parted, which keep away from each other
+            (Vijayakumar et al. 2018); 1 is the plain search.
+        diversity: what a token costs a group for each time that a group before it chose it at the
+            same step.
 
     Raises:
         ValueError: a value out of range; the message names the field.
     """
 
-    method: Literal["sample", "greedy"] = "sample"
+    method: Literal["sample", "greedy", "beam"] = "sample"
     max_tokens: int = 256
     min_tokens: int = 0
     temperature: float = 1.0
@@ -59,10 +73,16 @@ class Sampling:
     logit_bias: tuple[tuple[int, float], ...] = ()
     stop: tuple[str, ...] = ()
     seed: int = 0
+    beam_width: int = 5
+    length_penalty: float = 0.6
+    length_form: Literal["power", "gnmt"] = "power"
+    coverage_penalty: float = 0.0
+    beam_groups: int = 1
+    diversity: float = 0.5
 
     def __post_init__(self) -> None:
         valid = {  # every test is false for NaN
-            "method": (self.method in ("sample", "greedy"), "sample or greedy"),
+            "method": (self.method in ("sample", "greedy", "beam"), "sample, greedy or beam"),
             "max_tokens": (self.max_tokens >= 1, "at least 1"),
             "min_tokens": (0 <= self.min_tokens <= self.max_tokens, "from 0 to max_tokens"),
             "temperature": (0 <= self.temperature < math.inf, "0 or more"),
@@ -80,6 +100,15 @@ class Sampling:
             ),
             "stop": (all(self.stop), "strings that are not empty"),
             "seed": (0 <= self.seed < 2**63, "from 0 to 2**63 - 1"),
+            "beam_width": (1 <= self.beam_width <= 1000, "from 1 to 1000"),
+            "length_penalty": (0 <= self.length_penalty <= 10, "from 0 to 10"),
+            "length_form": (self.length_form in ("power", "gnmt"), "power or gnmt"),
+            "coverage_penalty": (0 <= self.coverage_penalty <= 100, "from 0 to 100"),
+            "beam_groups": (
+                self.beam_groups >= 1 and self.beam_width % self.beam_groups == 0,
+                f"at least 1, and divide the beam_width of {self.beam_width}",
+            ),
+            "diversity": (0 <= self.diversity <= 100, "from 0 to 100"),
         }
         for name, (holds, wanted) in valid.items():
             if not holds:
@@ -88,7 +117,7 @@ class Sampling:
     @property
     def greedy(self) -> bool:
         """Whether the likeliest token is always taken."""
-        return self.method == "greedy" or self.temperature == 0
+        return self.method == "greedy" or (self.method == "sample" and self.temperature == 0)
 
 
 @dataclass(frozen=True)
@@ -283,7 +312,7 @@ _CUTTING = (
 def chain(sampling: Sampling) -> Chain:
     """The steps that a request asks for: what reads the text comes before what cuts the tail.
 
-    A greedy choice needs no cutting: the likeliest token is what it takes.
+    A greedy choice and a beam need no cutting: the likeliest tokens are what they take.
     """
     default = Sampling()
     steps = []
@@ -296,7 +325,8 @@ def chain(sampling: Sampling) -> Chain:
         amount = getattr(sampling, field)
         if amount != getattr(default, field):
             steps.append(Step(name, amount, warp, looks_back=True))
-    for name, field, cut in () if sampling.greedy else _CUTTING:
+    draws = sampling.method == "sample" and not sampling.greedy
+    for name, field, cut in _CUTTING if draws else ():
         amount = getattr(sampling, field)
         if amount != getattr(default, field):
             steps.append(Step(name, amount, cut))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from wenmo.decoding.choose import derive
-from wenmo.decoding.engine import Engine, Request, StoppedBy, window
+from wenmo.decoding.engine import Engine, StoppedBy, window
+from wenmo.decoding.requests import Request
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
+from wenmo.text.pairs import Keep, source_room
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
 
@@ -25,7 +27,11 @@ class Output:
         tokens: how many tokens were drawn, the closing END and a stop string's included.
         logprob: the sum of their natural log-probabilities under the model itself.
         stopped_by: what ended it: the model's END, ``max_tokens`` (length), or a stop string.
-        truncated: the prompt was too long for the model's context, and only its end was read.
+        truncated: the prompt was too long for the model's context, and only its end was read; or
+            the source was, and a part of it was left out.
+        score: what a beam ranked the whole text by; of other methods, the log-probability.
+        ids: the tokens.
+        logprobs: the log-probability of each.
     """
 
     text: str
@@ -33,6 +39,9 @@ class Output:
     logprob: float
     stopped_by: StoppedBy
     truncated: bool
+    score: float
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
 
 
 class Writer:
@@ -40,12 +49,20 @@ class Writer:
 
     Args:
         rows: how many texts are written side by side at most.
+        keep: which end of a source that is too long for the model is read.
 
     Raises:
         WenmoError: model and tokenizer do not belong together.
     """
 
-    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, *, rows: int = 32) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        *,
+        rows: int = 32,
+        keep: Keep = "beginning",
+    ) -> None:
         if len(tokenizer.table) != model.vocab_size:
             raise WenmoError(
                 f"the tokenizer has {len(tokenizer.table)} tokens and the model {model.vocab_size}:"
@@ -54,63 +71,104 @@ class Writer:
         self.model = model
         self.tokenizer = tokenizer
         self.rows = rows
+        self.keep = keep
 
     def generate(
-        self, prompts: Sequence[str], sampling: Sampling | None = None, n: int = 1
+        self,
+        prompts: Sequence[str],
+        sampling: Sampling | None = None,
+        n: int = 1,
+        *,
+        sources: Sequence[str | None] | None = None,
     ) -> list[list[Output]]:
         """Write n texts for each prompt, all in one batch; an empty prompt asks for any text.
 
-        The k-th text of a prompt is the same for every n and in every company.
-        """
-        texts = [
-            (ids, sampled)
-            for ids in map(self._encode, prompts)
-            for sampled in _seeded(sampling or Sampling(), n)
-        ]
-        outputs: dict[int, Output] = {}
-        for number, _, output in self._write(texts):
-            if output is not None:
-                outputs[number] = output
-        return [[outputs[i * n + k] for k in range(n)] for i in range(len(prompts))]
+        The k-th text of a prompt is the same for every n and in every company. Those of a beam come
+        with the best first; there are fewer than n where a model can write no more.
 
-    def stream(self, prompt: str, sampling: Sampling | None = None) -> Iterator[str]:
-        """Write the first text that `generate` would, in pieces of whole characters."""
-        [sampled] = _seeded(sampling or Sampling(), 1)
-        for _, piece, _ in self._write([(self._encode(prompt), sampled)]):
+        Args:
+            sources: for each prompt, what the text answers to; the prompt is then how it begins.
+        """
+        sampling = sampling or Sampling()
+        beam = sampling.method == "beam"
+        samplings = [sampling] * (n > 0) if beam else _seeded(sampling, n)
+        asked = []
+        for prompt, source in zip(prompts, sources or [None] * len(prompts), strict=True):
+            request = self._request(prompt, source, sampling, n if beam else 1)
+            truncated = self._truncates(request, source)
+            asked += [(replace(request, sampling=each), truncated) for each in samplings]
+        outputs: list[list[Output]] = [[] for _ in asked]
+        for number, _, output in self._write(asked):
+            if output is not None:
+                outputs[number].append(output)
+        each = len(samplings)
+        parts = [outputs[i * each : (i + 1) * each] for i in range(len(prompts))]
+        return [[output for own in part for output in own] for part in parts]
+
+    def stream(
+        self, prompt: str, sampling: Sampling | None = None, *, source: str | None = None
+    ) -> Iterator[str]:
+        """Write the first text that `generate` would, in pieces of whole characters.
+
+        A beam's comes when it is found.
+        """
+        sampling = sampling or Sampling()
+        [sampled] = [sampling] if sampling.method == "beam" else _seeded(sampling, 1)
+        request = self._request(prompt, source, sampled, 1)
+        for _, piece, _ in self._write([(request, self._truncates(request, source))]):
             if piece:
                 yield piece
 
-    def _encode(self, prompt: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(prompt).tolist() if prompt else []
+    def encode_source(self, text: str) -> list[int]:
+        """A source's ids, without END, as far as the model can read them."""
+        ids = self._encode(text)
+        room = source_room(self.model.conditioning, self.model.context)
+        if room is None or len(ids) <= room:
+            return ids
+        return ids[:room] if self.keep == "beginning" else ids[-room:]
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text).tolist() if text else []
         return ids
 
+    def _request(self, prompt: str, source: str | None, sampling: Sampling, n: int) -> Request:
+        read = None if source is None else self.encode_source(source)
+        return Request(self._encode(prompt), sampling, read, n)
+
+    def _truncates(self, request: Request, source: str | None) -> bool:
+        if source is None or request.source is None:
+            length = 1 + len(request.prompt)
+            return window(length, self.model.context) < length
+        return len(request.source) < len(self._encode(source))
+
     def _write(
-        self, texts: Sequence[tuple[list[int], Sampling]]
+        self, asked: Sequence[tuple[Request, bool]]
     ) -> Iterator[tuple[int, str, Output | None]]:
         """Pieces of the numbered texts as they come, each text's last with its output."""
         engine = Engine(self.model, rows=self.rows)
-        drafts = {}
-        for ids, sampling in texts:
-            strip = self.tokenizer.prefix_space and not ids
-            draft = _Draft(Pieces(sampling.stop, strip_space=strip), 1 + len(ids))
-            drafts[engine.add(Request(ids, sampling))] = draft
+        requests = {engine.add(request): (request, truncated) for request, truncated in asked}
+        drafts: dict[tuple[int, int], _Draft] = {}
         for event in engine.run():
-            draft = drafts[event.request]
+            request, truncated = requests[event.request]
+            draft = drafts.get((event.request, event.rank))
+            if draft is None:
+                strip = self.tokenizer.prefix_space and not request.prompt
+                pieces = Pieces(request.sampling.stop, strip_space=strip)
+                draft = drafts[event.request, event.rank] = _Draft(pieces)
+            if draft.pieces.stopped:
+                continue  # the rest of a beam's text, which was searched for as a whole
             piece = draft.pieces.feed(self.tokenizer.table[event.token])
-            draft.tokens += 1
-            draft.logprob += event.logprob
+            draft.ids.append(event.token)
+            draft.logprobs.append(event.logprob)
             stopped_by: StoppedBy | None = "stop" if draft.pieces.stopped else event.stopped_by
+            draft.text += piece
             if stopped_by is None:
-                draft.text += piece
                 yield event.request, piece, None
                 continue
             engine.cancel(event.request)
-            piece += draft.pieces.rest()
-            truncated = window(draft.prompt, self.model.context) < draft.prompt
-            text = draft.text + piece
-            output = Output(text, draft.tokens, draft.logprob, stopped_by, truncated)
-            yield event.request, piece, output
-            del drafts[event.request]
+            rest = draft.pieces.rest()
+            draft.text += rest
+            yield event.request, piece + rest, draft.output(stopped_by, truncated, event.score)
 
 
 class Pieces:
@@ -158,13 +216,26 @@ class Pieces:
 
 @dataclass(slots=True)
 class _Draft:
-    """A text under way; ``prompt`` is the length of its prompt in tokens, END counted."""
+    """A text under way."""
 
     pieces: Pieces
-    prompt: int
     text: str = ""
-    tokens: int = 0
-    logprob: float = 0.0
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+
+    def output(self, stopped_by: StoppedBy, truncated: bool, score: float | None) -> Output:
+        """The text as it is handed out."""
+        logprob = sum(self.logprobs)
+        return Output(
+            self.text,
+            len(self.ids),
+            logprob,
+            stopped_by,
+            truncated,
+            logprob if score is None else score,
+            tuple(self.ids),
+            tuple(self.logprobs),
+        )
 
 
 def _seeded(sampling: Sampling, n: int) -> list[Sampling]:

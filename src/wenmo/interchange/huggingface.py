@@ -98,7 +98,9 @@ class Layout:
 
 def layout_of(config: ModelConfig, vocab_size: int) -> Layout | None:
     """The layout under which other programs know a model of these settings, if there is one."""
-    if not isinstance(config, Transformer.Config):
+    if not isinstance(config, Transformer.Config) or config.encoder_layers:
+        return None
+    if not config.prenorm or config.scaled:
         return None
     modern = (config.norm, config.positions, config.activation) == ("rms", "rotary", "swiglu")
     if modern and config.qk_norm and not config.bias:
@@ -170,7 +172,7 @@ def _gpt2_config(config: Transformer.Config, vocab_size: int) -> dict[str, Any]:
         "layer_norm_epsilon": config.epsilon,
         "embd_pdrop": config.dropout,
         "resid_pdrop": config.dropout,
-        "attn_pdrop": config.dropout,
+        "attn_pdrop": config.dropout_of_attention,
         "tie_word_embeddings": config.tied,
         "bos_token_id": END,
         "eos_token_id": END,

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from wenmo.config import from_dict, nearest
-from wenmo.models import recurrent, transformer
+from wenmo.models import recurrent, seq2seq, transformer
 from wenmo.models.base import LanguageModel
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
+from wenmo.models.seq2seq import Seq2seq
 from wenmo.models.transformer import Transformer
 from wenmo.types import WenmoError
 
@@ -72,11 +73,24 @@ MODELS: dict[str, Family] = {
         recurrent.SIZES["gru"],
         {"rate": 0.005},
     ),
+    "seq2seq": Family(
+        Seq2seq,
+        Seq2seq.Config(),
+        "recurrent encoder and decoder with attention: turns one text into another, from few pairs",
+        seq2seq.SIZES,
+    ),
     "gpt": Family(
         Transformer,
         Transformer.Config(),
         "decoder-only Transformer: the strongest with enough text and time",
         transformer.SIZES,
+        {"optimizer": "muon"},
+    ),
+    "transformer": Family(
+        Transformer,
+        transformer.MODERN,
+        "Transformer with an encoder: turns one text into another, the strongest with many pairs",
+        transformer.ENCODER_SIZES,
         {"optimizer": "muon"},
     ),
 }
@@ -104,8 +118,8 @@ def find(name: str) -> tuple[str, ModelConfig]:
 
 
 def conditional(family: str) -> bool:
-    """Whether models of this family can read a source before they write."""
-    return MODELS[family].kind.conditional
+    """Whether models of this family can answer to a source."""
+    return MODELS[family].kind.conditioning != "none"
 
 
 def configure(family: str, settings: Mapping[str, Any]) -> ModelConfig:

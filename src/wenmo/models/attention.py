@@ -1,7 +1,8 @@
-"""Attention: scaled dot products over many heads, rotary positions, and the key–value cache."""
+"""Attention: scaled dot products over many heads, positions, and the key–value cache."""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ CACHE_GROWTH = 64  # a full cache grows by at least this many tokens
 
 
 class Attention(nn.Module):
-    """Causal multi-head attention (Vaswani et al. 2017, section 3.2.2).
+    """What both kinds of multi-head attention (Vaswani et al. 2017, section 3.2.2) are made of.
 
     Several query heads may share one key–value head (grouped queries, Ainslie et al. 2023), and
     queries and keys may be normalised before they meet (Henry et al. 2020), as Qwen3 does.
@@ -42,31 +43,26 @@ class Attention(nn.Module):
         self.query_norm = RMSNorm(head_width, epsilon) if qk_norm else nn.Identity()
         self.key_norm = RMSNorm(head_width, epsilon) if qk_norm else nn.Identity()
 
-    def forward(self, x: Tensor, rotation: Rotation | None, cache: Cache | None) -> Tensor:
-        """Attend over (rows, time, width), after what the cache holds.
+    def queries(self, x: Tensor) -> Tensor:
+        """(rows, time, heads, head width)."""
+        return self.query_norm(self.query(x).unflatten(2, (self.heads, -1)))
 
-        The new keys and values are written into the cache, behind what it held before.
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both (rows, time, key–value heads, head width)."""
+        key, value = (
+            layer(x).unflatten(2, (self.kv_heads, -1)) for layer in (self.key, self.value)
+        )
+        return self.key_norm(key), value
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """Softmax(QKᵀ/√d)V: (rows, time, heads, d).
+
+        Args:
+            mask: broadcast to (rows, heads, time, keys); bool, true where a query may look, or
+                float, what is added to the scores. None: causal.
         """
-        rows, time, _ = x.shape
-        query = self.query_norm(self.query(x).view(rows, time, self.heads, -1))
-        key = self.key_norm(self.key(x).view(rows, time, self.kv_heads, -1))
-        value = self.value(x).view(rows, time, self.kv_heads, -1)
-        if rotation is not None:
-            query, key = rotation.apply(query), rotation.apply(key)
-        mask = None
-        if cache is not None:
-            key, value = cache.append(key, value)
-            mask = cache.mask
-        mixed = self._mix(query, key, value, mask)
-        return self.output(mixed.transpose(1, 2).reshape(rows, time, -1))
-
-    def _mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Softmax(QKᵀ/√d)V, from (rows, time, heads, d) to (rows, heads, time, d)."""
-        query, key, value = (t.transpose(1, 2) for t in (query, key, value))
-        if self.kv_heads != self.heads:
-            group = self.heads // self.kv_heads
-            key, value = (t.repeat_interleave(group, dim=1) for t in (key, value))
-        return F.scaled_dot_product_attention(
+        query, key, value = (t.transpose(1, 2) for t in (query, *self._for_all_heads(key, value)))
+        mixed = F.scaled_dot_product_attention(
             query,
             key,
             value,
@@ -74,6 +70,117 @@ class Attention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=mask is None,
         )
+        return mixed.transpose(1, 2)
+
+    def _for_all_heads(self, *tensors: Tensor) -> list[Tensor]:
+        """Keys and values repeated for every query head that shares them."""
+        group = self.heads // self.kv_heads
+        return [t if group == 1 else t.repeat_interleave(group, dim=2) for t in tensors]
+
+
+class SelfAttention(Attention):
+    """Attention of a text over itself."""
+
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Rotation | None = None,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Attend over (rows, time, width), after what the cache holds.
+
+        The new keys and values are written into the cache, behind what it held before.
+
+        Args:
+            mask: as ``mix`` takes it; None: each token looks at itself and what is before it.
+        """
+        query, key, value = self.queries(x), *self.keys_values(x)
+        if rotation is not None:
+            query, key = rotation.apply(query), rotation.apply(key)
+        if cache is not None:
+            key, value = cache.append(key, value)
+        return self.output(self.mix(query, key, value, mask).flatten(2))
+
+
+class CrossAttention(Attention):
+    """Attention of the text being written over an encoded source."""
+
+    def forward(self, x: Tensor, source: Source) -> tuple[Tensor, Tensor | None]:
+        """Attend from (rows, time, width).
+
+        Returns:
+            The mixture (rows, time, width) and, where it is asked for, the weights, averaged over
+            the heads: (rows, time, source time).
+        """
+        query, weights = self.queries(x), None
+        if source.watched:
+            [key] = self._for_all_heads(source.keys)
+            scores = torch.einsum("rthd,rshd->rhts", query, key) / self.head_width**0.5
+            weights = scores.masked_fill(~source.mask, -math.inf).softmax(-1).mean(1)
+        mixed = self.mix(query, source.keys, source.values, source.mask)
+        return self.output(mixed.flatten(2)), weights
+
+
+class Source(NamedTuple):
+    """What a layer sees of an encoded source.
+
+    Attributes:
+        keys, values: (rows, source time, key–value heads, head width).
+        mask: bool (rows, 1, 1, source time), true where there is a token.
+        watched: the attention weights are asked for.
+    """
+
+    keys: Tensor
+    values: Tensor
+    mask: Tensor
+    watched: bool
+
+
+class RelativeBias(nn.Module):
+    """A learned score for each distance and head (Raffel et al. 2020, section 2.1): exact for short
+    distances, then in buckets that grow logarithmically, and one for all that is farther.
+
+    Args:
+        both_ways: a query may look to either side, so that half of the buckets are for each.
+    """
+
+    def __init__(self, heads: int, *, both_ways: bool, buckets: int = 32, far: int = 128) -> None:
+        super().__init__()
+        self.both_ways, self.buckets, self.far = both_ways, buckets, far
+        self.scores = nn.Embedding(buckets, heads)
+
+    def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """What to add to the scores, float (rows, heads, time, keys): −inf where ``mask`` forbids.
+
+        Args:
+            queries: their positions (rows or 1, time).
+            keys: their positions (keys,).
+            mask: bool, broadcast to (rows, 1, time, keys).
+        """
+        bias = self.scores(self.bucket(keys - queries[..., None])).permute(0, 3, 1, 2)
+        return bias.masked_fill(~mask, -math.inf)
+
+    def bucket(self, distance: Tensor) -> Tensor:
+        """The bucket of each distance, key's position minus query's."""
+        count, first = self.buckets, torch.zeros_like(distance)
+        if self.both_ways:
+            count //= 2
+            first = (distance > 0) * count
+            distance = distance.abs()
+        else:
+            distance = (-distance).clamp_min(0)
+        exact = count // 2
+        scale = (count - exact) / math.log(self.far / exact)
+        farther = exact + (distance.clamp_min(1) / exact).log().mul(scale).long()
+        return first + torch.where(distance < exact, distance, farther.clamp_max(count - 1))
+
+
+def sinusoid(positions: Tensor, width: int) -> Tensor:
+    """Sines and cosines by turns (Vaswani et al. 2017, section 3.5): (rows or 1, time, width)."""
+    exponent = torch.arange(0, width, 2, device=positions.device) / width
+    angles = positions[..., None].float() * 10_000.0**-exponent
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)[..., :width]
 
 
 class RMSNorm(nn.RMSNorm):
@@ -148,11 +255,11 @@ def extend_caches(state: State, time: int) -> tuple[State, list[Cache]]:
 
     Returns:
         The state after those tokens, and one ``Cache`` a layer to write them through. What the
-        given state can see is left as it is.
+        given state can see is left as it is, and what else it holds is kept.
     """
     length = state["length"]
     longest = int(length.max()) + time if len(length) else time
-    after = {"length": length + time}
+    after = {**state, "length": length + time}
     capacity = state["keys.0"].shape[1]
     grown = max(longest, capacity + CACHE_GROWTH) if longest > capacity else capacity
     positions = length[:, None] + torch.arange(time, device=length.device)

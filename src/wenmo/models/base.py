@@ -26,13 +26,16 @@ class LanguageModel(nn.Module, ABC):
         context: the largest number of tokens that a state can hold; ``None`` if unbounded, in which
             case text may be streamed through the model for as long as one likes.
         learner: how it is trained.
-        conditional: it can read a source in ``begin``.
+        conditioning: how it is given a text to answer to. ``prefix``: before its own text, as in
+            END source END text END. ``encoder``: in ``begin``, or as ``source`` of a batch; then
+            its state may hold ``coverage``, the attention that each place of the source has been
+            given so far, float32 (rows, source time). ``none``: not at all.
     """
 
     vocab_size: int
     context: int | None
     learner: ClassVar[Literal["gradient", "count"]] = "gradient"
-    conditional: ClassVar[bool] = False
+    conditioning: Literal["none", "prefix", "encoder"] = "prefix"
 
     @abstractmethod
     def begin(
@@ -47,7 +50,8 @@ class LanguageModel(nn.Module, ABC):
 
         Args:
             rows: how many texts are written side by side.
-            source: what to condition on, int64 (rows, source time); for models that can.
+            source: for models with an encoder, what to condition on, as in ``Batch.source``; where
+                there is none, the source is empty.
             capacity: how many tokens the state should have room for. It is a hint: a state grows.
             rng: the source of randomness for models that draw something before they write.
         """
@@ -62,15 +66,31 @@ class LanguageModel(nn.Module, ABC):
             state the text is taken to begin here, and a bounded model may return an empty state.
         """
 
-    def loss(self, batch: Batch, state: State | None = None) -> Loss:
-        """Cross-entropy in nats per target token: what training minimises."""
-        logits, after = self(batch.tokens, state)
-        nats = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE)
-        return Loss(total=nats, parts={"nats": nats.detach()}, state=after)
+    def encode(self, source: Tokens) -> State:
+        """For models with an encoder: what the rows' texts begin with, and later tokens look at.
+
+        Args:
+            source: as in ``Batch.source``.
+        """
+        raise TypeError(f"{type(self).__name__} has no encoder")
+
+    def loss(
+        self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
+    ) -> Loss:
+        """Cross-entropy in nats per target token: what training minimises.
+
+        Args:
+            state: what the rows go on from; a batch with a source begins with that.
+            label_smoothing: the share of the target's probability that is spread evenly over the
+                vocabulary (Szegedy et al. 2016, section 7).
+        """
+        logits, after = self(batch.tokens, self._first(batch, state))
+        total, nats = cross_entropy(logits, batch.targets, label_smoothing)
+        return Loss(total=total, parts={"nats": nats.detach()}, state=after)
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
         """The exact negative log-likelihood of each row's targets."""
-        logits, after = self(batch.tokens, state)
+        logits, after = self(batch.tokens, self._first(batch, state))
         nats = F.cross_entropy(
             logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE, reduction="none"
         ).view(batch.targets.shape)
@@ -79,6 +99,9 @@ class LanguageModel(nn.Module, ABC):
             tokens=(batch.targets != IGNORE).sum(1),
             state=after,
         )
+
+    def _first(self, batch: Batch, state: State | None) -> State | None:
+        return state if batch.source is None else self.encode(batch.source)
 
     @property
     def device(self) -> torch.device:
@@ -89,6 +112,18 @@ class LanguageModel(nn.Module, ABC):
     def parameter_count(self) -> int:
         """The number of distinct trainable weights; a tied weight is counted once."""
         return sum(p.numel() for p in self.parameters())
+
+
+def cross_entropy(
+    logits: Logits, targets: Tokens, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Nats per target token, with the targets smoothed as in `LanguageModel.loss`, and without."""
+    logp = logits.log_softmax(-1)
+    nats = F.nll_loss(logp.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+    if not label_smoothing:
+        return nats, nats
+    evenly = -logp.mean(-1)[targets != IGNORE].mean()
+    return (1 - label_smoothing) * nats + label_smoothing * evenly, nats
 
 
 def select(state: State, rows: Tensor | Sequence[int]) -> State:

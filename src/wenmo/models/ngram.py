@@ -44,6 +44,7 @@ class Ngram(LanguageModel):
     """
 
     learner: ClassVar[Literal["gradient", "count"]] = "count"
+    conditioning = "none"
 
     @dataclass(frozen=True)
     class Config:
@@ -130,7 +131,9 @@ class Ngram(LanguageModel):
         nats = -self._look_up(contexts, batch.tokens, batch.targets.where(asked, END)) * asked
         return Score(nats=nats.sum(1), tokens=asked.sum(1), state=after)
 
-    def loss(self, batch: Batch, state: State | None = None) -> Loss:
+    def loss(
+        self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
+    ) -> Loss:
         """The mean of ``score``; there is no gradient, for there is nothing to descend."""
         score = self.score(batch, state)
         nats = (score.nats.sum() / score.tokens.sum()).float()

@@ -1,19 +1,31 @@
-"""The decoder-only Transformer. One set of settings spans GPT-2 exactly (Radford et al. 2019) and
-the modern arrangement of Llama and Qwen3 (Yang et al. 2025), which is the default.
+"""The Transformer, with an encoder (Vaswani et al. 2017) or without. One set of settings spans that
+paper's arrangement, GPT-2 exactly (Radford et al. 2019), and the modern one of Llama and Qwen3
+(Yang et al. 2025), which is the default.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.attention import Attention, Cache, RMSNorm, Rotation, begin_caches, extend_caches
+from wenmo.models.attention import (
+    Cache,
+    CrossAttention,
+    RelativeBias,
+    RMSNorm,
+    Rotation,
+    SelfAttention,
+    Source,
+    begin_caches,
+    extend_caches,
+    sinusoid,
+)
 from wenmo.models.base import LanguageModel
-from wenmo.types import Logits, State, Tokens
+from wenmo.types import END, IGNORE, Logits, State, Tokens
 
 
 class Transformer(LanguageModel):
@@ -21,44 +33,60 @@ class Transformer(LanguageModel):
 
     @dataclass(frozen=True)
     class Config:
-        """Settings of a decoder-only Transformer.
+        """Settings of a Transformer.
 
         Attributes:
             width: of the residual stream.
-            layers: how many blocks.
+            layers: how many blocks write the text.
+            encoder_layers: how many blocks read a source, on which every block of the others then
+                attends; 0: there is no encoder.
             heads: of attention, for queries.
             kv_heads: for keys and values; null: as many as for queries.
             head_width: of each head; null: width / heads.
             feed_forward: inner width of the feed-forward layer; null: 4 × width, or 8/3 × width
                 rounded up to a multiple of 32 for SwiGLU, which has three matrices instead of two.
-            context: the most tokens it can look at.
-            positions: rotary (Su et al. 2021) or learned.
+            context: the most tokens it can look at, of a text and of a source.
+            positions: rotary (Su et al. 2021), learned, sinusoidal (Vaswani et al. 2017, section
+                3.5) or relative (Raffel et al. 2020, section 2.1).
             rotary_base: the base of the rotary angles.
             norm: RMS (Zhang & Sennrich 2019) or layer normalisation (Ba et al. 2016).
+            prenorm: normalise what enters each layer (Xiong et al. 2020), and not, as Vaswani et
+                al. (2017), the sum that leaves it.
             epsilon: added to the variance in every norm.
             qk_norm: normalise queries and keys, head by head.
-            activation: swiglu (Shazeer 2020), or gelu in its tanh form as in GPT-2.
+            activation: swiglu (Shazeer 2020), gelu in its tanh form as in GPT-2, or relu.
             bias: biases in linear layers.
             tied: the softmax uses the embedding's weights (Press & Wolf 2017).
-            dropout: on embeddings, attention weights and residual branches.
+            shared: the encoder uses the embedding's weights, too.
+            scaled: embeddings are multiplied by √width (Vaswani et al. 2017, section 3.4).
+            spread: standard deviation of the linear layers' first weights; null: √(2 / (inputs +
+                outputs)) (Glorot & Bengio 2010).
+            dropout: on embeddings and residual branches.
+            attention_dropout: on attention weights, which it makes slower; null: as ``dropout``.
         """
 
         width: int = 256
         layers: int = 4
+        encoder_layers: int = 0
         heads: int = 4
         kv_heads: int | None = None
         head_width: int | None = None
         feed_forward: int | None = None
         context: int = 256
-        positions: Literal["rotary", "learned"] = "rotary"
+        positions: Literal["rotary", "learned", "sinusoidal", "relative"] = "rotary"
         rotary_base: float = 10_000.0
         norm: Literal["rms", "layer"] = "rms"
+        prenorm: bool = True
         epsilon: float = 1e-6
         qk_norm: bool = True
-        activation: Literal["swiglu", "gelu"] = "swiglu"
+        activation: Literal["swiglu", "gelu", "relu"] = "swiglu"
         bias: bool = False
         tied: bool = True
+        shared: bool = True
+        scaled: bool = False
+        spread: float | None = 0.02
         dropout: float = 0.0
+        attention_dropout: float | None = None
 
         def __post_init__(self) -> None:
             if min(self.width, self.layers, self.heads, self.query_groups) < 1 or self.context < 2:
@@ -70,13 +98,15 @@ class Transformer(LanguageModel):
                 raise ValueError(f"heads {self.heads} is not a multiple of {groups}")
             if min(self.width_of_head, self.inner_width) < 1:
                 raise ValueError("head_width and feed_forward must be at least 1")
-            if not (self.rotary_base > 0 and self.epsilon > 0):
-                raise ValueError("rotary_base and epsilon must be above 0")
+            if self.encoder_layers < 0:
+                raise ValueError("encoder_layers must be at least 0")
+            if not (self.rotary_base > 0 and self.epsilon > 0 and (self.spread or 1) > 0):
+                raise ValueError("rotary_base, epsilon and spread must be above 0")
             if self.positions == "rotary" and self.width_of_head % 2:
                 width = self.width_of_head
                 raise ValueError(f"rotary positions need an even head width, not {width}")
-            if not 0 <= self.dropout < 1:
-                raise ValueError("dropout must be at least 0 and below 1")
+            if not (0 <= self.dropout < 1 and 0 <= self.dropout_of_attention < 1):
+                raise ValueError("dropout and attention_dropout must be at least 0 and below 1")
 
         @property
         def query_groups(self) -> int:
@@ -86,6 +116,10 @@ class Transformer(LanguageModel):
         @property
         def width_of_head(self) -> int:
             return self.width // self.heads if self.head_width is None else self.head_width
+
+        @property
+        def dropout_of_attention(self) -> float:
+            return self.dropout if self.attention_dropout is None else self.attention_dropout
 
         @property
         def inner_width(self) -> int:
@@ -102,11 +136,16 @@ class Transformer(LanguageModel):
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, config.context
+        if config.encoder_layers:
+            self.conditioning = "encoder"
         self.embedding = nn.Embedding(vocab_size, config.width)
-        learned = config.positions == "learned"
-        self.position = nn.Embedding(config.context, config.width) if learned else None
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = make_norm(config)
+        self.position = make_positions(config)
+        self.relative = make_relative(config, both_ways=False)
+        self.blocks = nn.ModuleList(
+            Block(config, cross=config.encoder_layers > 0) for _ in range(config.layers)
+        )
+        self.norm = make_norm(config) if config.prenorm else nn.Identity()
+        self.encoder = Encoder(config, vocab_size) if config.encoder_layers else None
         self.head = None if config.tied else nn.Linear(config.width, vocab_size, bias=False)
         self._initialise()
 
@@ -118,75 +157,177 @@ class Transformer(LanguageModel):
         capacity: int = 0,
         rng: torch.Generator | None = None,
     ) -> State:
-        """An empty key–value cache with room for ``capacity`` tokens a row."""
+        """A key–value cache with room for ``capacity`` tokens a row; with an encoder, the keys and
+        values of the source, too, and ``coverage`` by the last block's attention.
+        """
         shape = (self.config.query_groups, self.config.width_of_head)
         like = self.embedding.weight.detach()
-        return begin_caches(rows, capacity, [shape] * self.config.layers, like)
+        caches = begin_caches(rows, capacity, [shape] * self.config.layers, like)
+        if self.encoder is None:
+            return caches
+        if source is None:
+            source = torch.full((rows, 1), END, device=self.device)
+        encoded = self.encode(source)
+        return caches | encoded | {"coverage": encoded["source_mask"].float() * 0}
+
+    def encode(self, source: Tokens) -> State:
+        """Read (rows, source time): for each block ``source_keys`` and ``source_values`` (rows,
+        source time, heads, head width), and ``source_mask``, bool (rows, source time).
+        """
+        if self.encoder is None:
+            return super().encode(source)
+        mask = source != IGNORE
+        memory = self.encoder(source.clamp_min(0), mask, self.embedding)
+        state: State = {"source_mask": mask}
+        for depth, block in enumerate(self._stack()):
+            keys, values = cast(CrossAttention, block.cross).keys_values(memory)
+            state[f"source_keys.{depth}"], state[f"source_values.{depth}"] = keys, values
+        return state
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+        state = state or {}
+        if self.encoder is not None and "source_mask" not in state:
+            state = self.begin(len(tokens))
         after: State = {}
         caches: list[Cache] | list[None] = [None] * self.config.layers
         positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
-        if state:
+        mask = None
+        if "length" in state:
             after, caches = extend_caches(state, tokens.shape[1])
-            positions = caches[0].positions
-        x = self.embedding(tokens)
-        rotation = None
-        if self.position is not None:
-            x = x + self.position(positions)
-        else:
-            config = self.config
-            rotation = Rotation.at(positions, config.width_of_head, config.rotary_base)
+            positions, mask = caches[0].positions, caches[0].mask
+        if self.relative is not None:
+            places = positions[0] if mask is None else mask.new_ones(mask.shape[-1]).cumsum(0) - 1
+            allowed = places <= positions[..., None] if mask is None else mask[:, 0]
+            mask = self.relative(positions, places, allowed[:, None])
+        x = embed(self.config, tokens, positions, self.embedding, self.position)
         x = F.dropout(x, self.config.dropout, self.training)
-        for block, cache in zip(self.blocks, caches, strict=True):
-            x = block(x, rotation, cache)
+        rotation = make_rotation(self.config, positions)
+        sources = self._sources(state)
+        for block, cache, source in zip(self._stack(), caches, sources, strict=True):
+            x, weights = block(x, rotation, mask, cache, source)
+            if weights is not None:
+                after["coverage"] = state["coverage"] + weights.sum(1)
         weight = self.embedding.weight if self.head is None else self.head.weight
         return F.linear(self.norm(x), weight).float(), after
 
+    def _stack(self) -> list[Block]:
+        return [cast(Block, block) for block in self.blocks]
+
+    def _sources(self, state: State) -> list[Source | None]:
+        """What each block sees of the source; the last one's attention is watched if asked for."""
+        if self.encoder is None:
+            return [None] * self.config.layers
+        mask = state["source_mask"][:, None, None]
+        last = self.config.layers - 1
+        return [
+            Source(
+                state[f"source_keys.{depth}"],
+                state[f"source_values.{depth}"],
+                mask,
+                watched=depth == last and "coverage" in state,
+            )
+            for depth in range(self.config.layers)
+        ]
+
     def _initialise(self) -> None:
-        """Normal(0, 0.02); what is added to the residual stream is scaled down with its depth."""
+        """Normal weights; what is added to the residual stream is scaled down with its depth."""
+        spread = self.config.spread
         for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
-        std = 0.02 / (2 * self.config.layers) ** 0.5
+            if isinstance(module, nn.Embedding):
+                std = self.config.width**-0.5 if spread is None or self.config.scaled else spread
+                nn.init.normal_(module.weight, std=std)
+            elif isinstance(module, nn.Linear):
+                if spread is None:
+                    nn.init.xavier_normal_(module.weight)
+                else:
+                    nn.init.normal_(module.weight, std=spread)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        if spread is None:
+            return
+        for stack in (self, self.encoder) if self.encoder is not None else (self,):
+            writers = [layer for block in stack.blocks for layer in cast(Block, block).outputs()]
+            for layer in writers:
+                nn.init.normal_(layer.weight, std=spread / len(writers) ** 0.5)
+
+
+class Encoder(nn.Module):
+    """Blocks that read a whole source, every token of it looking at all others."""
+
+    def __init__(self, config: Transformer.Config, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = None if config.shared else nn.Embedding(vocab_size, config.width)
+        self.position = make_positions(config)
+        self.relative = make_relative(config, both_ways=True)
+        self.blocks = nn.ModuleList(
+            Block(config, cross=False) for _ in range(config.encoder_layers)
+        )
+        self.norm = make_norm(config) if config.prenorm else nn.Identity()
+
+    def forward(self, source: Tokens, mask: Tensor, shared: nn.Embedding) -> Tensor:
+        """Encode (rows, source time), where ``mask`` is true, to (rows, source time, width).
+
+        Args:
+            shared: the embedding of the text to be written, used unless there is one of its own.
+        """
+        positions = torch.arange(source.shape[1], device=source.device)[None]
+        x = embed(self.config, source, positions, self.embedding or shared, self.position)
+        x = F.dropout(x, self.config.dropout, self.training)
+        rotation, allowed = make_rotation(self.config, positions), mask[:, None, None]
+        if self.relative is not None:
+            allowed = self.relative(positions, positions[0], allowed)
         for block in self.blocks:
-            for output in cast(Block, block).outputs():
-                nn.init.normal_(output.weight, std=std)
+            x, _ = block(x, rotation, allowed)
+        return self.norm(x)
 
 
 class Block(nn.Module):
-    """Attention, then a feed-forward layer, each on a normalised copy of the residual stream."""
+    """Self-attention, attention on a source if there is one, then a feed-forward layer: each with a
+    norm before it, or after what it is added to.
+    """
 
-    def __init__(self, config: Transformer.Config) -> None:
+    def __init__(self, config: Transformer.Config, *, cross: bool) -> None:
         super().__init__()
-        self.dropout = config.dropout
+        self.dropout, self.prenorm = config.dropout, config.prenorm
         self.attention_norm = make_norm(config)
-        self.attention = Attention(
-            config.width,
-            heads=config.heads,
-            kv_heads=config.query_groups,
-            head_width=config.width_of_head,
-            bias=config.bias,
-            qk_norm=config.qk_norm,
-            epsilon=config.epsilon,
-            dropout=config.dropout,
-        )
+        self.attention = SelfAttention(**attention_settings(config))
+        self.cross_norm = make_norm(config) if cross else nn.Identity()
+        self.cross = CrossAttention(**attention_settings(config)) if cross else None
         self.feed_forward_norm = make_norm(config)
         gated = config.activation == "swiglu"
-        self.feed_forward: SwiGLU | GELU = SwiGLU(config) if gated else GELU(config)
+        self.feed_forward: SwiGLU | FeedForward = SwiGLU(config) if gated else FeedForward(config)
 
-    def forward(self, x: Tensor, rotation: Rotation | None, cache: Cache | None) -> Tensor:
-        """Both residual branches over (rows, time, width)."""
-        mixed = self.attention(self.attention_norm(x), rotation, cache)
-        x = x + F.dropout(mixed, self.dropout, self.training)
-        changed = self.feed_forward(self.feed_forward_norm(x))
-        return x + F.dropout(changed, self.dropout, self.training)
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Rotation | None,
+        mask: Tensor | None,
+        cache: Cache | None = None,
+        source: Source | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """All residual branches over (rows, time, width), and how the source was attended to, where
+        that is asked for.
+        """
+        mixed = self.attention(self._into(self.attention_norm, x), rotation, mask, cache)
+        x, weights = self._onto(self.attention_norm, x, mixed), None
+        if self.cross is not None and source is not None:
+            mixed, weights = self.cross(self._into(self.cross_norm, x), source)
+            x = self._onto(self.cross_norm, x, mixed)
+        changed = self.feed_forward(self._into(self.feed_forward_norm, x))
+        return self._onto(self.feed_forward_norm, x, changed), weights
 
-    def outputs(self) -> tuple[nn.Linear, nn.Linear]:
-        """The two layers that write into the residual stream."""
-        return self.attention.output, self.feed_forward.down
+    def outputs(self) -> list[nn.Linear]:
+        """The layers that write into the residual stream."""
+        crossing = [] if self.cross is None else [self.cross.output]
+        return [self.attention.output, *crossing, self.feed_forward.down]
+
+    def _into(self, norm: nn.Module, x: Tensor) -> Tensor:
+        return norm(x) if self.prenorm else x
+
+    def _onto(self, norm: nn.Module, x: Tensor, change: Tensor) -> Tensor:
+        x = x + F.dropout(change, self.dropout, self.training)
+        return x if self.prenorm else norm(x)
 
 
 class SwiGLU(nn.Module):
@@ -202,22 +343,75 @@ class SwiGLU(nn.Module):
         return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
-class GELU(nn.Module):
-    """down(gelu(up(x))), with the tanh form of the GELU (Hendrycks & Gimpel 2016)."""
+class FeedForward(nn.Module):
+    """down(activation(up(x))): the ReLU (Vaswani et al. 2017, section 3.3), or the tanh form of the
+    GELU (Hendrycks & Gimpel 2016).
+    """
 
     def __init__(self, config: Transformer.Config) -> None:
         super().__init__()
+        self.activation = config.activation
         self.up = nn.Linear(config.width, config.inner_width, bias=config.bias)
         self.down = nn.Linear(config.inner_width, config.width, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x), approximate="tanh"))
+        inner = self.up(x)
+        if self.activation == "relu":
+            return self.down(inner.relu())
+        return self.down(F.gelu(inner, approximate="tanh"))
+
+
+def attention_settings(config: Transformer.Config) -> dict[str, Any]:
+    return {
+        "width": config.width,
+        "heads": config.heads,
+        "kv_heads": config.query_groups,
+        "head_width": config.width_of_head,
+        "bias": config.bias,
+        "qk_norm": config.qk_norm,
+        "epsilon": config.epsilon,
+        "dropout": config.dropout_of_attention,
+    }
 
 
 def make_norm(config: Transformer.Config) -> nn.Module:
     if config.norm == "rms":
         return RMSNorm(config.width, config.epsilon)
     return nn.LayerNorm(config.width, config.epsilon)
+
+
+def make_positions(config: Transformer.Config) -> nn.Embedding | None:
+    """The table of learned positions, where they are learned."""
+    return nn.Embedding(config.context, config.width) if config.positions == "learned" else None
+
+
+def make_relative(config: Transformer.Config, *, both_ways: bool) -> RelativeBias | None:
+    """The scores of relative positions, where those are chosen: one table for all blocks."""
+    relative = config.positions == "relative"
+    return RelativeBias(config.heads, both_ways=both_ways) if relative else None
+
+
+def make_rotation(config: Transformer.Config, positions: Tensor) -> Rotation | None:
+    rotary = config.positions == "rotary"
+    return Rotation.at(positions, config.width_of_head, config.rotary_base) if rotary else None
+
+
+def embed(
+    config: Transformer.Config,
+    tokens: Tokens,
+    positions: Tensor,
+    embedding: nn.Embedding,
+    learned: nn.Embedding | None,
+) -> Tensor:
+    """Embeddings (rows, time, width) with what is added to them for their ``positions``."""
+    x = embedding(tokens)
+    if config.scaled:
+        x = x * config.width**0.5
+    if learned is not None:
+        x = x + learned(positions)
+    elif config.positions == "sinusoidal":
+        x = x + sinusoid(positions, config.width)
+    return x
 
 
 GPT2 = Transformer.Config(
@@ -232,6 +426,23 @@ GPT2 = Transformer.Config(
     activation="gelu",
     bias=True,
     dropout=0.1,
+)
+VASWANI = Transformer.Config(
+    width=512,
+    layers=6,
+    encoder_layers=6,
+    heads=8,
+    positions="sinusoidal",
+    norm="layer",
+    prenorm=False,
+    epsilon=1e-6,
+    qk_norm=False,
+    activation="relu",
+    bias=True,
+    scaled=True,
+    spread=None,
+    dropout=0.1,
+    attention_dropout=0.0,
 )
 GPT3 = replace(GPT2, context=2048, dropout=0.0)
 
@@ -255,4 +466,14 @@ SIZES: dict[str, Transformer.Config] = {
     "gpt3-6.7b": replace(GPT3, width=4096, layers=32, heads=32),
     "gpt3-13b": replace(GPT3, width=5120, layers=40, heads=40),
     "gpt3-175b": replace(GPT3, width=12288, layers=96, heads=96),
+}
+
+MODERN = Transformer.Config(layers=3, encoder_layers=3, dropout=0.1, attention_dropout=0.0)
+
+# With an encoder; the first two are those of Vaswani et al. (2017), table 3.
+ENCODER_SIZES: dict[str, Transformer.Config] = {
+    "base": VASWANI,
+    "big": replace(VASWANI, width=1024, heads=16, dropout=0.3),
+    "tiny": replace(MODERN, width=128, layers=4, encoder_layers=4, feed_forward=256),
+    "small": replace(MODERN, width=256, layers=4, encoder_layers=4, feed_forward=512),
 }

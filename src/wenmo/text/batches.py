@@ -4,6 +4,7 @@ resumes exactly from a step number alone, and no worker processes or shuffling b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -110,3 +111,12 @@ def _pairs(ids: NDArray[np.unsignedinteger]) -> Batch:
     """Inputs and next-token targets from (rows, time + 1) ids."""
     both = torch.from_numpy(ids.astype(np.int64))
     return Batch(both[:, :-1].clone(), both[:, 1:])
+
+
+def pad(rows: Sequence[Sequence[int] | NDArray[np.integer]], fill: int) -> torch.Tensor:
+    """Ids of different lengths under one another, int64 (rows, longest), ``fill`` behind them."""
+    longest = max(map(len, rows), default=0)
+    padded = np.full((len(rows), longest), fill, np.int64)
+    for place, row in zip(padded, rows, strict=True):
+        place[: len(row)] = row
+    return torch.from_numpy(padded)

@@ -1,5 +1,8 @@
 """Text becomes two arrays of ids, to train on and to judge by: made once, then mapped from disk.
 
+A task with sources makes pairs of the records: then the texts are source, target, source, target,
+and so on, with ``END`` before, between and behind them.
+
 The records are spooled to a file of raw UTF-8, so that a source of any size is read once and never
 held in memory. They are split, the tokenizer is trained on the training part alone, and both parts
 are encoded. What comes out is kept in a cache under a key of everything that went in.
@@ -21,16 +24,18 @@ from wenmo.files import checksum
 from wenmo.text.cache import cached, digest
 from wenmo.text.readers import ReadConfig, Reader
 from wenmo.text.spool import PIECE, Progress, Spool
+from wenmo.text.tasks import COMPLETION, TaskConfig, open_records
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
-from wenmo.types import WenmoError
+from wenmo.types import END, WenmoError
 
 __all__ = ["Corpus", "Encoded", "Progress", "SplitConfig", "build", "encode_text"]
 
-FORMAT = 1
+FORMAT = 2
 """The number of the cache's layout: raise it when what is stored, or how it is found, changes."""
 
 FEW_RECORDS = 20
-"""From this many records on, whole records are held out; of fewer, the end of the text."""
+"""From this many records on, whole records are held out; of fewer, the end of the text. (Of pairs,
+whole ones always.)"""
 
 HELD_OUT = 0.1, 1_000_000
 """Unless a share is given: this share of the text, but at most so many bytes."""
@@ -60,25 +65,30 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A text as ids.
+    """A text, or pairs of texts, as ids.
 
     Attributes:
-        ids: ``END``, record, ``END``, record, ``END``, ...: memory-mapped uint16 or uint32.
-        bytes: the UTF-8 bytes of the records, and one for the end of each: what bits per byte are
-            counted in.
-        records: how many records.
-        characters: the characters of the records.
+        ids: ``END``, record, ``END``, record, ``END``, ... or ``END``, source, ``END``, target,
+            ``END``, ...: memory-mapped uint16 or uint32.
+        bytes: the UTF-8 bytes of the records, or of the targets, and one for the end of each: what
+            bits per byte are counted in.
+        records: how many records, or pairs.
+        characters: the characters of the records, or of the targets.
+        source_tokens: the ids of the sources, the ``END`` behind each counted.
+        longest_target: the most ids of one target, its ``END`` counted; 0 where there are no pairs.
     """
 
     ids: NDArray[np.unsignedinteger]
     bytes: int
     records: int
     characters: int
+    source_tokens: int = 0
+    longest_target: int = 0
 
     @property
     def tokens(self) -> int:
-        """The ids to be predicted: all but the first."""
-        return len(self.ids) - 1
+        """The ids to be predicted: all but the first and those of the sources."""
+        return len(self.ids) - 1 - self.source_tokens
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,8 @@ class Corpus:
         tokenizer: what made them.
         fingerprint: 16 hexadecimal digits of both parts' ids and the tokenizer.
         summary: for ``train`` and ``valid`` the ``records``, ``characters``, ``bytes`` and
-            ``tokens``; ``missing`` records; ``valid_bytes``; ``held_out``, in words.
+            ``tokens``, and for pairs ``source_tokens`` and ``longest_target``, as in ``Encoded``;
+            ``missing`` records; ``valid_bytes``; ``held_out``, in words.
         notes: warnings, a line each.
     """
 
@@ -109,7 +120,10 @@ def build(
     read: ReadConfig,
     tokenizer: TokenizerConfig | Tokenizer,
     split: SplitConfig,
+    task: TaskConfig = COMPLETION,
     valid_path: str | Path | None = None,
+    target: str | Path | None = None,
+    valid_target: str | Path | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Corpus:
@@ -117,6 +131,7 @@ def build(
 
     At least 20 records: whole records are drawn, in an order that the seed decides, until the share
     is reached. Fewer: the last characters of the text are held out, if need be within a record.
+    Pairs: whole ones are drawn, and all of one record, or with the same source, stay together.
 
     Args:
         path: a file, a folder, or ``-``.
@@ -132,15 +147,19 @@ def build(
         WenmoError: the text cannot be read, is too short, or the disk is full.
     """
     report = progress or _ignore
-    readers = [Reader(source, read) for source in (path, valid_path) if source is not None]
+    readers = [open_records(path, read, task, target)]
+    if valid_path is not None:
+        readers.append(open_records(valid_path, read, task, valid_target))
+    elif valid_target is not None:
+        raise WenmoError(f"{valid_target}: held-out targets need their sources: give both, or none")
     report("looking into the cache", 0.0)
-    key = _key("corpus", readers, read, tokenizer, split)
+    key = _key("corpus", readers, read, task, tokenizer, split)
 
     def make(spools: Path, folder: Path) -> dict[str, Any]:
-        train, valid, held_out = _split(spools, readers, split, report)
-        if len(valid.starts) == 0:
-            raise WenmoError(f"{path}: too short to hold anything out: give more text")
-        _require_enough(path, len(train.starts) and train.bytes)
+        train, valid, held_out = _split(spools, readers, task, split, report)
+        if valid.records == 0:
+            raise WenmoError(f"{path}: {_nothing_held_out(train)}")
+        _require_enough(path, train.records and train.bytes)
         if isinstance(tokenizer, Tokenizer):
             trained = tokenizer
         else:
@@ -172,65 +191,87 @@ def build(
 
 
 def encode_text(
-    path: str | Path, read: ReadConfig, tokenizer: Tokenizer, *, cache: Path | None = None
+    path: str | Path,
+    read: ReadConfig,
+    tokenizer: Tokenizer,
+    *,
+    task: TaskConfig = COMPLETION,
+    target: str | Path | None = None,
+    cache: Path | None = None,
 ) -> Encoded:
-    """Read and encode a text as a whole, or find it in the cache.
+    """Read and encode a text, or pairs of texts, as a whole, or find it in the cache.
 
     Raises:
         WenmoError: the text cannot be read, or the disk is full.
     """
-    reader = Reader(path, read)
-    key = _key("text", [reader], read, tokenizer, None)
+    reader = open_records(path, read, task, target)
+    key = _key("text", [reader], read, task, tokenizer, None)
 
     def make(spools: Path, folder: Path) -> dict[str, Any]:
-        spool = Spool.write(spools / "text", reader, _ignore)
+        spool = Spool.write(spools / "text", reader, task, _ignore)
         return {"summary": _encode(spool, tokenizer, folder / "text.bin", _ignore)}
 
     entry, meta = cached(cache, key, ("text.bin",), make)
-    counts = {name: meta["summary"][name] for name in ("bytes", "records", "characters")}
+    counts = {name: count for name, count in meta["summary"].items() if name != "tokens"}
     return Encoded(ids=_map(entry / "text.bin", tokenizer), **counts)
 
 
 def _split(
-    folder: Path, readers: list[Reader], split: SplitConfig, report: Progress
+    folder: Path, readers: list[Reader], task: TaskConfig, split: SplitConfig, report: Progress
 ) -> tuple[Spool, Spool, str]:
     """The part to train on, the part held out, and in words what was held out."""
-    whole = Spool.write(folder / "spool", readers[0], report)
+    whole = Spool.write(folder / "spool", readers[0], task, report)
     if len(readers) > 1:
-        valid = Spool.write(folder / "valid_spool", readers[1], report)
+        valid = Spool.write(folder / "valid_spool", readers[1], task, report)
         return whole, valid, "a text of its own"
     share = split.valid or min(HELD_OUT[0], HELD_OUT[1] / whole.bytes)
-    if len(whole.starts) < FEW_RECORDS:
+    if not task.paired and whole.records < FEW_RECORDS:
         return *whole.cut(share), f"the last {share:.1%} of the characters"
     train, valid = whole.draw(share, split.seed)
-    drawn = f"{len(valid.starts):,} of {len(whole.starts):,} records, drawn at random"
-    return train, valid, drawn
+    kind = "pairs" if task.paired else "records"
+    return train, valid, f"{valid.records:,} of {whole.records:,} {kind}, drawn at random"
+
+
+def _nothing_held_out(whole: Spool) -> str:
+    if whole.groups is None:
+        return "too short to hold anything out: give more text"
+    return (
+        "all its pairs come from one record, or have one source, so that none can be held out: "
+        "give more, have each line read as a record (unit=line), or give --valid FILE"
+    )
 
 
 def _encode(spool: Spool, tokenizer: Tokenizer, path: Path, report: Progress) -> dict[str, int]:
     """Write the ids, and count."""
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
     characters = tokens = done = 0
+    ends = [np.zeros(0, np.int64)]
+    size = int((spool.stops - spool.starts).sum())
 
     def counted() -> Iterator[tuple[str, bool]]:
         nonlocal characters
-        for piece, ends in spool.pieces():
-            characters += len(piece)
-            yield piece, ends
+        in_source = spool.groups is not None
+        for piece, last in spool.pieces():
+            characters += 0 if in_source else len(piece)
+            in_source ^= last and spool.groups is not None
+            yield piece, last
 
     lengths = np.array([len(spelled) for spelled in tokenizer.table])
     with path.open("wb") as file:
         for ids in tokenizer.encode_pieces(counted()):
             file.write(ids.astype(dtype).tobytes())
+            if spool.groups is not None:
+                ends.append(np.flatnonzero(ids == END) + tokens)
             tokens += len(ids)
             done += int(lengths[ids].sum())
-            report("encoding", min(1.0, done / max(1, spool.bytes)))
-    return {
-        "records": len(spool.starts),
-        "characters": characters,
-        "bytes": spool.bytes,
-        "tokens": tokens - 1,
-    }
+            report("encoding", min(1.0, done / max(1, size)))
+    counts = {"records": spool.records, "characters": characters, "bytes": spool.bytes}
+    if spool.groups is None:
+        return {**counts, "tokens": tokens - 1}
+    sides = np.diff(np.concatenate(ends)).reshape(-1, 2)  # tokens of source and target, with END
+    sources, targets = map(int, sides.sum(0))
+    longest = int(sides[:, 1].max(initial=0))
+    return {**counts, "tokens": targets, "source_tokens": sources, "longest_target": longest}
 
 
 def _require_enough(path: str | Path, tokens: int) -> None:
@@ -243,29 +284,32 @@ def _require_enough(path: str | Path, tokens: int) -> None:
 def _leaks(train: Spool, valid: Spool) -> list[str]:
     """A note where held-out text also stands in the training text.
 
-    Records are compared where many are held out, otherwise lines; ones so short that they may well
-    come twice by chance are not asked about.
+    Pairs are compared as wholes; records where many are held out, otherwise lines. Ones so short
+    that they may well come twice by chance are not asked about.
     """
-    by_record = len(valid.starts) >= FEW_RECORDS
+    by_record = valid.records >= FEW_RECORDS or valid.groups is not None
+    kind = "lines" if not by_record else "records" if valid.groups is None else "pairs"
     telling = [hash(unit) for unit in _units(valid, by_record) if _is_telling(unit)]
     found = set(telling).intersection(map(hash, _units(train, by_record)))
     count = sum(unit in found for unit in telling)
     if count == 0:
         return []
     return [
-        f"{count:,} of the {len(telling):,} held-out {'records' if by_record else 'lines'} long "
-        f"enough to compare ({count / len(telling):.1%}) also stand in the training text: held-out "
-        "figures flatter"
+        f"{count:,} of the {len(telling):,} held-out {kind} long enough to compare "
+        f"({count / len(telling):.1%}) also stand in the training text: held-out figures flatter"
     ]
 
 
 def _units(spool: Spool, by_record: bool) -> Iterator[str]:
-    held = ""
+    held, in_source = "", spool.groups is not None
     for piece, ends in spool.pieces():
         *units, held = [held + piece] if by_record else (held + piece).split("\n")
-        if ends:
+        if ends and in_source:
+            held += "\n"
+        elif ends:
             units.append(held)
             held = ""
+        in_source ^= ends and spool.groups is not None
         yield from map(str.strip, units)
         held = held[:PIECE]  # what is longer is known by its beginning, so that memory is bounded
 
@@ -275,7 +319,12 @@ def _is_telling(text: str) -> bool:
 
 
 def _key(
-    what: str, readers: list[Reader], read: ReadConfig, tokenizer: Any, split: SplitConfig | None
+    what: str,
+    readers: list[Reader],
+    read: ReadConfig,
+    task: TaskConfig,
+    tokenizer: Any,
+    split: SplitConfig | None,
 ) -> str:
     """A hash of everything that decides what comes out, the content of the files above all."""
     files = []
@@ -287,7 +336,8 @@ def _key(
             raise WenmoError(f"{path}: cannot be read: {error.strerror}") from None
     if isinstance(tokenizer, Tokenizer):
         tokenizer = tokenizer.fingerprint
-    parts = [FORMAT, what, files, read, tokenizer, split]
+    parallel = [reader.parallel for reader in readers]
+    parts = [FORMAT, what, files, parallel, read, task, tokenizer, split]
     return digest(json.dumps(parts, default=asdict))
 
 

@@ -1,4 +1,4 @@
-"""Texts in, rows out; rows in, records out. The rules are told in ``wenmo.text.readers``."""
+"""Texts in, rows out. The rules are told in ``wenmo.text.readers``."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import csv
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
-from wenmo.config import nearest
 from wenmo.text.encodings import PIECE, opened, seekable
 from wenmo.types import WenmoError
 
 LONGEST = 1 << 24
 """The most characters of one line, field or JSON value, so that memory stays bounded."""
-
-TEXT_NAMES = ("text", "content", "sentence", "body", "文本", "内容", "正文")
 
 HINT = "without a header line, choose columns by number: --text-field 1"
 
@@ -46,18 +43,29 @@ class ReadConfig:
         """The fields chosen by the user."""
         return [field for field in (self.text_field, self.source_field) if field]
 
-    @property
-    def by_number(self) -> bool:
-        """Whether columns are chosen by number: then CSV and TSV have no header line."""
-        return any(map(_is_number, self.fields))
+
+class Part(NamedTuple):
+    """One item of a list: a line, a reference, or a turn and who says it, where that is told."""
+
+    text: str
+    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One text, and for pairs what it answers to."""
+    """One text, and what belongs to it.
+
+    Attributes:
+        text: the text; of a list, its items joined by newlines.
+        source: for pairs, what the text answers to.
+        parts: the items, where the text is a list.
+        attributes: the names and values of the control fields; those without a value are left out.
+    """
 
     text: str
     source: str | None = None
+    parts: tuple[Part, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -68,7 +76,8 @@ class ReadCounts:
         files: files read.
         bytes: their size as stored.
         records: records given.
-        missing: records left out, because their text or source was missing.
+        missing: records left out, because their text or source was missing, or because they gave no
+            example of the task.
         nuls: NUL characters removed.
         skipped: files of a folder that are of no readable kind.
     """
@@ -207,24 +216,47 @@ class Json:
         return _not_json(f"{self.place}:{self.line}", ValueError(reason), "list")
 
 
+def parallel(
+    sources: Iterator[str], source_place: str, targets: Iterator[str], target_place: str
+) -> Iterator[tuple[str, object]]:
+    """The lines of two files side by side, ``source`` and ``target``; a blank one keeps its place.
+
+    Raises:
+        WenmoError: one has more lines than the other, which is known only at the end.
+    """
+    lines = itertools.zip_longest(
+        _lines(sources, source_place), _lines(targets, target_place), fillvalue=(0, None)
+    )
+    for number, ((_, source), (_, target)) in enumerate(lines, 1):
+        if source is None or target is None:
+            longer = number + sum(1 for _ in lines)
+            counts = (number - 1, longer) if source is None else (longer, number - 1)
+            raise WenmoError(
+                f"{source_place} has {counts[0]:,} lines and {target_place} has {counts[1]:,}: "
+                "parallel files have the same number; mend one of them"
+            )
+        yield f"{source_place}:{number}", {"source": source.strip(), "target": target.strip()}
+
+
 def table(
-    texts: Iterator[str], place: str, kind: str, config: ReadConfig
+    texts: Iterator[str], place: str, kind: str, fields: list[str]
 ) -> Iterator[tuple[str, object]]:
     """The rows of CSV or TSV by the names of their columns: the header's, or numbers from 1."""
-    if config.by_number and not all(map(_is_number, config.fields)):
-        given = f"--text-field {config.text_field} and --source-field {config.source_field}"
-        raise WenmoError(f"{place}: {given}: a number and a name; give two numbers or two names")
+    numbered = by_number(fields)
+    if numbered and not all(map(_is_number, fields)):
+        advice = "numbers and names; choose all columns by number, or all by name"
+        raise WenmoError(f"{place}: fields {listed(fields)}: {advice}")
     names: list[str] = []
     for where, row in _cells(texts, place, kind):
         if not names:
-            names = [str(i) for i in range(1, len(row) + 1)] if config.by_number else row
+            names = [str(i) for i in range(1, len(row) + 1)] if numbered else row
             if twice := [name for name in names if names.count(name) > 1]:
-                name = _listed(twice[:1])
+                name = listed(twice[:1])
                 raise WenmoError(f"{where}: two columns are named {name!r}; rename one; {HINT}")
-            if not config.by_number:
+            if not numbered:
                 continue
         if len(row) != len(names):
-            model = "first row" if config.by_number else "header"
+            model = "first row" if numbered else "header"
             advice = f"{len(row)} columns where the {model} has {len(names)}; mend or remove it"
             raise WenmoError(f"{where}: a row of {advice}")
         yield where, dict(zip(names, row, strict=True))
@@ -251,8 +283,8 @@ def _cells(texts: Iterator[str], place: str, kind: str) -> Iterator[tuple[str, l
             yield where, row
 
 
-def parquet(path: Path, place: str, config: ReadConfig) -> Iterator[tuple[str, object]]:
-    """The rows of Parquet; only the columns that are chosen are read."""
+def parquet(path: Path, place: str, fields: list[str] | None) -> Iterator[tuple[str, object]]:
+    """The rows of Parquet; only the columns of the fields are read, or all where none are given."""
     import pyarrow
     import pyarrow.parquet
 
@@ -261,8 +293,8 @@ def parquet(path: Path, place: str, config: ReadConfig) -> Iterator[tuple[str, o
         with opened(path, place) as stream, seekable(stream) as file:
             stored = pyarrow.parquet.ParquetFile(file, buffer_size=PIECE)
             names = stored.schema_arrow.names
-            columns = [field if field in names else _top(field) for field in config.fields]
-            if not config.text_field or not set(columns) <= set(names):
+            columns = [field if field in names else top(field) for field in fields or names]
+            if not set(columns) <= set(names):
                 columns = names
             for batch in stored.iter_batches(batch_size=64, columns=columns):
                 for row in batch.to_pylist():
@@ -273,126 +305,25 @@ def parquet(path: Path, place: str, config: ReadConfig) -> Iterator[tuple[str, o
         raise WenmoError(f"{place}: not a valid Parquet file: {reason}") from None
 
 
-# Fields: rows in, records out.
+# Fields, by what the user calls them.
 
 
-class Fields:
-    """Finds the text, and the source, in the rows of one file."""
-
-    def __init__(self, config: ReadConfig, place: str, counts: ReadCounts, kind: str) -> None:
-        self.config, self.place, self.counts = config, place, counts
-        self.columns = kind in (".csv", ".tsv", ".parquet")  # every row has the same fields
-        self.hint = f"; {HINT}" if kind in (".csv", ".tsv") and not config.by_number else ""
-        self.text = config.text_field
-        self.first: tuple[str, Mapping[str, object]] | None = None  # to name its fields in errors
-        self.met: set[str] = set()
-
-    def pick(self, row: object, place: str) -> Record | None:
-        """The record of a row; ``None`` where something is missing."""
-        source = self.config.source_field
-        if isinstance(row, str) and source is None:
-            text = self.clean(row, place)
-            return Record(text) if text.strip() else None
-        if not isinstance(row, Mapping):
-            expected = "an object" if source else "an object or a string"
-            raise WenmoError(f"{place}: {_is(row)} where {expected} is expected; mend or remove it")
-        if not row:
-            return None
-        if self.first is None:
-            self.first = (self.place if self.columns else place), row
-            if self.columns:
-                fields = self.config.fields
-                self.check({name for name in fields if name in row or _top(name) in row})
-        self.text = self.text or self.guess(row)
-        text = self.read(row, self.text, place, chosen=bool(self.config.text_field))
-        if source is None:
-            return Record(text) if text.strip() else None
-        said = self.read(row, source, place, chosen=True)
-        return Record(text, said) if text.strip() and said.strip() else None
-
-    def guess(self, row: Mapping[str, object]) -> str:
-        """The field that holds the text, told by there being only one, its name, or its type."""
-        names = [name for name in row if name != self.config.source_field]
-        known = [name for name in names if name in TEXT_NAMES]
-        texts = [name for name in names if _is_text(row[name])]
-        for candidates in (names, known, texts):
-            if len(candidates) == 1:
-                return candidates[0]
-        choice = f"one of: {_listed(names)}" if names else "another than the source"
-        advice = f"pass --text-field NAME, {choice}{self.hint}"
-        raise WenmoError(f"{self.place}: which field holds the text? {advice}")
-
-    def read(self, row: Mapping[str, object], field: str, place: str, chosen: bool) -> str:
-        """The text of a field, empty where it is missing."""
-        value: Any = row
-        for key in [field] if field in row else field.split("."):
-            if value is None or not isinstance(value, Mapping) or key not in value:
-                return ""
-            value = value[key]
-        self.met.add(field)
-        if chosen and isinstance(value, int | float) and not isinstance(value, bool):
-            value = str(value)
-        if value is None:
-            return ""
-        if not _is_text(value) and value != []:
-            option = "--source-field" if field == self.config.source_field else "--text-field"
-            advice = f"pass {option} NAME with another, or mend the row"
-            if isinstance(value, Mapping) and value:
-                inside = _listed(f"{field}.{key}" for key in value)
-                advice = f"pass {option} NAME, one of: {inside}"
-            raise WenmoError(
-                f"{place}: field {field!r} holds {_is(value)} where text is expected; {advice}"
-            )
-        return self.clean(value if isinstance(value, str) else "\n".join(value), place)
-
-    def clean(self, text: str, place: str) -> str:
-        """What a decoder does to a file, done to a value: escapes hide the same characters."""
-        self.counts.nuls += text.count("\0")
-        if re.search("[\ud800-\udfff]", text):
-            raise WenmoError(f"{place}: half a surrogate pair (\\ud800 to \\udfff); mend the row")
-        return text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
-
-    def check(self, met: set[str]) -> None:
-        """A field that no row has is a slip of the user's, not a missing value."""
-        for field in self.config.fields:
-            if self.first and field not in met:
-                place, row = self.first
-                names = list(_names(row))
-                found = f"{nearest(field, names)} (found: {_listed(names)}){self.hint}"
-                raise WenmoError(f"{place}: no field {field!r}{found}")
+def by_number(fields: Iterable[str]) -> bool:
+    """Whether columns are chosen by number: then CSV and TSV have no header line."""
+    return any(map(_is_number, fields))
 
 
 def _is_number(field: str) -> bool:
     return field.isascii() and field.isdecimal()
 
 
-def _top(field: str) -> str:
+def top(field: str) -> str:
+    """The column of a field that may go into a nested object."""
     return field.partition(".")[0]
 
 
-def _names(row: Mapping[str, object], prefix: str = "") -> Iterator[str]:
-    for name, value in row.items():
-        if isinstance(value, Mapping) and value:
-            yield from _names(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
     """Names on one line: they are the user's, any of them may be a whole sentence, or a page."""
     short = [" ".join(name[:40].split()) + "…" * (len(name) > 40) for name in names]
     more = f" and {len(short) - 20} more" if len(short) > 20 else ""
     return ", ".join(short[:20]) + more
-
-
-def _is_text(value: object) -> bool:
-    if isinstance(value, list):
-        return bool(value) and all(isinstance(item, str) for item in value)
-    return isinstance(value, str)
-
-
-def _is(value: object) -> str:
-    kinds: dict[type, str] = {dict: "an object", list: "a list", bool: "true or false", str: "text"}
-    kinds |= {int: "a number", float: "a number", bytes: "bytes", type(None): "null"}
-    kind = kinds.get(type(value), f"a {type(value).__name__}")
-    return "a list of not only strings" if kind == "a list" and value else kind

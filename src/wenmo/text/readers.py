@@ -13,10 +13,15 @@ The rules:
   leave the record out, and ``ReadCounts.missing`` counts it; of a pair, both sides must be there.
 - Malformed rows. Broken JSON, a row with too few or too many columns, a number where text is
   expected: an error that names file and line.
-- Lists of strings are joined by newlines. Numbers count as text only in a field chosen by name.
+- Lists of strings are joined by newlines; a record keeps their items, too. Numbers count as text
+  only in a field chosen by name.
 - CSV and TSV have a header: the first row names the columns, even where there is only one column.
   Where a field is chosen by a whole number, there is none: columns are numbered from 1, and the
   first row is a record. TSV knows no quoting: a quotation mark is a character like any other.
+- Parallel files are two plain texts: each line of one, without the white space around it, is the
+  source of the same line of the other. A blank line keeps its place, and its pair is missing.
+- Conversations are lists of turns: strings, or objects that say who speaks (``role``, ``speaker``
+  or ``from``) and what (``content``, ``text``, ``value`` or ``utterance``).
 """
 
 from __future__ import annotations
@@ -26,28 +31,40 @@ import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from wenmo.config import nearest
 from wenmo.text.encodings import PIECE, check_encoding, decoded, detect, opened
+from wenmo.text.fields import Fields
 from wenmo.text.formats import (
     LONGEST,
-    Fields,
     Json,
+    Part,
     ReadConfig,
     ReadCounts,
     Record,
     blocks,
     jsonl,
     lines_of_text,
+    parallel,
     parquet,
     table,
 )
 from wenmo.types import WenmoError
 
-__all__ = ["ReadConfig", "ReadCounts", "Reader", "Record", "has_fields", "spool"]
+__all__ = [
+    "Part",
+    "ReadConfig",
+    "ReadCounts",
+    "Reader",
+    "Record",
+    "check_path",
+    "has_fields",
+    "spool",
+]
 
 PLAIN = (".txt", ".md")
 FIELDED = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -57,37 +74,58 @@ class Reader:
     """The records of a file, a folder or the standard input; may be iterated more than once.
 
     Attributes:
+        name: what the user calls it.
         files: what is read, in order; the standard input (or a pipe) is a temporary copy, which
             lives as long as the reader does.
+        parallel: whether they are two plain texts that are read side by side.
         counts: what the latest pass met; complete once the pass is over.
     """
 
-    def __init__(self, path: str | Path, config: ReadConfig | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        config: ReadConfig | None = None,
+        *,
+        control: tuple[str, ...] = (),
+        turns: bool = False,
+        target: str | Path | None = None,
+    ) -> None:
         """Find the files.
 
+        Args:
+            path: what is read.
+            config: how.
+            control: the fields whose values become the attributes of a record.
+            turns: the text field holds a conversation, a list of turns.
+            target: parallel files: ``path`` holds the sources, this file the texts, line by line;
+                no fields are chosen then.
+
         Raises:
-            WenmoError: the path is missing or holds nothing readable; an unknown encoding.
+            WenmoError: the path is missing or holds nothing readable; an unknown encoding; fields
+                are asked of plain text.
         """
         self.config = config or ReadConfig()
+        self.control, self.turns = control, turns
         self.counts = ReadCounts()
-        self._name = "standard input" if str(path) == "-" else str(path)
+        self._names: dict[Path, str] = {}
         self._encodings: dict[Path, str] = {}
         self._skipped = 0
         check_encoding(self.config.encoding)
-        path = Path(path)
-        if str(path) == "-":
-            path = self._spooled(sys.stdin.buffer)
-        elif not os.path.exists(path):
-            siblings = [other.name for other in path.parent.glob("*")]
-            raise WenmoError(f"{path}: no such file or folder{nearest(path.name, siblings)}")
-        elif not path.is_file() and not path.is_dir():  # a pipe
-            with path.open("rb") as stream:
-                path = self._spooled(stream)
-        self._folder = path.is_dir()
-        self.files = self._in_folder(path) if self._folder else [path]
-        if self.config.fields and _kind(self.files[0]) not in FIELDED:
-            advice = f"leave out --text-field and --source-field, or give {_list(FIELDED)}"
-            raise WenmoError(f"{self._name}: plain text has no fields; {advice}")
+        path = self._found(path)
+        self.name = self._place(path)
+        self.files = self._in_folder(path) if path.is_dir() else [path]
+        self._target = None if target is None else self._found(target)
+        self.parallel = self._target is not None
+        if self._target is not None:
+            self.files.append(self._target)
+            self._check_parallel(path)
+            self.config = replace(self.config, text_field="target", source_field="source")
+        elif self._fielded and _kind(self.files[0]) not in FIELDED:
+            options = "--text-field, --source-field and --control"
+            raise WenmoError(
+                f"{self.name}: plain text has no fields; leave out {options}, or give "
+                f"{_list(FIELDED)}"
+            )
 
     def __iter__(self) -> Iterator[Record]:
         """Every record whole. A plain-text document is one string: see ``pieces`` for large ones.
@@ -125,6 +163,60 @@ class Reader:
                         end = start + PIECE
                         yield record.text[start:end], end >= len(record.text)
 
+    def first_row(self) -> tuple[str, str, Mapping[str, object]] | None:
+        """The name, the suffix and the first row of the first file that has fields.
+
+        The columns of CSV and TSV are numbered: their first row may be a header, or a record.
+
+        Returns:
+            ``None`` where no file has fields, or the first row has none.
+
+        Raises:
+            WenmoError: the row is malformed.
+        """
+        for path in self.files:
+            kind = _kind(path)
+            if kind in FIELDED:
+                numbered = ["1"] if kind in (".csv", ".tsv") else None
+                _, row = next(self._rows(path, numbered), ("", None))
+                return (self._place(path), kind, row) if isinstance(row, Mapping) else None
+        return None
+
+    @property
+    def _fielded(self) -> bool:
+        """Whether only what has fields will do."""
+        return bool(self.config.fields or self.control or self.turns)
+
+    def _found(self, path: str | Path) -> Path:
+        """A path that can be read more than once."""
+        if str(path) == "-":
+            copy = self._spooled(sys.stdin.buffer)
+            self._names[copy] = "standard input"
+            return copy
+        check_path(path)
+        path = Path(path)
+        if path.is_file() or path.is_dir():
+            self._names[path] = str(path)
+            return path
+        with path.open("rb") as stream:  # a pipe
+            copy = self._spooled(stream)
+        self._names[copy] = str(path)
+        return copy
+
+    def _check_parallel(self, path: Path) -> None:
+        for side in (path, self._target):
+            if side is not None and (side.is_dir() or _kind(side) in FIELDED):
+                raise WenmoError(
+                    f"{self._place(side)}: parallel files are two plain texts with a line for each "
+                    "line; where one file holds both sides, choose its fields and leave out the "
+                    "target file"
+                )
+        if self.control or self.turns:
+            raise WenmoError(
+                f"{self.name}: parallel files have neither control fields nor turns; leave out "
+                f"--control and --task dialogue, or give {_list(FIELDED)}"
+            )
+
     def _spooled(self, stream: IO[bytes]) -> Path:
         path = spool(stream)
         weakref.finalize(self, path.unlink, missing_ok=True)
@@ -132,7 +224,7 @@ class Reader:
 
     def _in_folder(self, folder: Path) -> list[Path]:
         """The readable files below a folder, sorted; with fields named, only those with fields."""
-        kinds = FIELDED if self.config.fields else PLAIN + FIELDED
+        kinds = FIELDED if self._fielded else PLAIN + FIELDED
         files = []
         for root, folders, names in os.walk(folder, onerror=_unreadable):
             folders[:] = [name for name in folders if not name.startswith(".")]
@@ -148,24 +240,26 @@ class Reader:
         return sorted(files)
 
     def _is_document(self, path: Path) -> bool:
-        return _kind(path) not in FIELDED and self.config.unit == "document"
+        plain = self._target is None and _kind(path) not in FIELDED
+        return plain and self.config.unit == "document"
 
     def _place(self, path: Path) -> str:
         """What the user calls the file."""
-        return str(path) if self._folder else self._name
+        return self._names.get(path, str(path))
 
     def _pass(self) -> Iterator[Path]:
         """Go through the files once, with fresh counts; some record must come of it."""
         counts = self.counts = ReadCounts(skipped=self._skipped)
-        for path in self.files:
-            yield path
+        for number, path in enumerate(self.files):
+            if number == 0 or not self.parallel:  # otherwise it is read beside the first
+                yield path
             counts.files += 1
             counts.bytes += path.stat().st_size
         if not counts.records:
             reason = "holds no text" if counts.bytes else "is empty"
             if counts.missing > 1:
                 reason += f": in all {counts.missing} records the text or the source is missing"
-            raise WenmoError(f"{self._name}: {reason}; give a file with text in it")
+            raise WenmoError(f"{self.name}: {reason}; give a file with text in it")
 
     def _texts(self, path: Path) -> Iterator[str]:
         """The characters of a file, normalised by the rules of the module, piece by piece."""
@@ -198,8 +292,11 @@ class Reader:
 
     def _records(self, path: Path) -> Iterator[Record]:
         """The records of a file that has several; those with something missing are only counted."""
-        fields = Fields(self.config, self._place(path), self.counts, _kind(path))
-        for place, row in self._rows(path):
+        fields = Fields(
+            self.config, self._place(path), self.counts, _kind(path), self.control, self.turns
+        )
+        wanted = fields.chosen if self.config.text_field or _kind(path) != ".parquet" else None
+        for place, row in self._rows(path, wanted):
             record = fields.pick(row, place)
             if record is None:
                 self.counts.missing += 1
@@ -208,18 +305,25 @@ class Reader:
                 yield record
         fields.check(fields.met)
 
-    def _rows(self, path: Path) -> Iterator[tuple[str, object]]:
-        """Where each row stands, for messages, and the row: a string or a mapping."""
+    def _rows(self, path: Path, fields: list[str] | None) -> Iterator[tuple[str, object]]:
+        """Where each row stands, for messages, and the row: a string or a mapping.
+
+        Args:
+            path: the file.
+            fields: the columns that are wanted of a table; ``None``: all.
+        """
         place, kind = self._place(path), _kind(path)
         if kind == ".parquet":
-            return parquet(path, place, self.config)
+            return parquet(path, place, fields)
         texts = self._texts(path)
+        if self._target is not None:
+            return parallel(texts, place, self._texts(self._target), self._place(self._target))
         if kind in (".jsonl", ".ndjson"):
             return jsonl(texts, place)
         if kind == ".json":
             return Json(texts, place).values()
         if kind in (".csv", ".tsv"):
-            return table(texts, place, kind, self.config)
+            return table(texts, place, kind, fields or [])
         return lines_of_text(texts, place) if self.config.unit == "line" else blocks(texts, place)
 
 
@@ -233,6 +337,17 @@ def spool(stream: IO[bytes]) -> Path:
         Path(name).unlink()
         raise
     return Path(name)
+
+
+def check_path(path: str | Path) -> None:
+    """Check that something lies there.
+
+    Raises:
+        WenmoError: nothing does; what has a similar name is offered.
+    """
+    if str(path) != "-" and not os.path.exists(path):
+        siblings = [other.name for other in Path(path).parent.glob("*")]
+        raise WenmoError(f"{path}: no such file or folder{nearest(Path(path).name, siblings)}")
 
 
 def has_fields(path: str | Path) -> bool:

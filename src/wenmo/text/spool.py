@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wenmo.text.readers import Reader
+from wenmo.text.tasks import TaskConfig, companions, examples
 from wenmo.types import WenmoError
 
 PIECE = 1 << 20
@@ -24,63 +26,97 @@ Progress: TypeAlias = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Spool:
-    """Records in a file of raw UTF-8, one after the other.
+    """Texts in a file of raw UTF-8, one after the other: records, or both sides of examples.
 
     Attributes:
-        starts: where each record begins, in bytes, int64 (records,).
+        starts: where each text begins, in bytes, int64 (texts,).
         stops: where each ends.
+        groups: where sources and targets take turns, a number for each pair; those with the same
+            number stay together. uint64 (pairs,); ``None``: every text is a record.
     """
 
     path: Path
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
+    groups: NDArray[np.uint64] | None = None
 
     @classmethod
-    def write(cls, path: Path, reader: Reader, report: Progress) -> Spool:
+    def write(cls, path: Path, reader: Reader, task: TaskConfig, report: Progress) -> Spool:
+        """Read everything once.
+
+        Raises:
+            WenmoError: what is read is wrong, or gives no example of the task.
+        """
         report("reading", 0.0)
+        groups = array("Q")
         ends_at = array("q", [0])
         size = 0
         with path.open("wb") as file:
-            for piece, ends in reader.pieces():
+            for piece, ends in _pairs(reader, task, groups) if task.paired else reader.pieces():
                 try:
                     size += file.write(piece.encode())
                 except UnicodeEncodeError:
                     raise WenmoError(
-                        f"{reader.files[0]}: record {len(ends_at)} holds half a surrogate pair, "
-                        "which is no character; mend or remove it"
+                        f"{reader.name}: {'example' if groups else 'record'} "
+                        f"{len(groups) or len(ends_at)} holds half a surrogate pair, which is no "
+                        "character; mend or remove it"
                     ) from None
                 if ends:
                     ends_at.append(size)
         marks = np.array(ends_at, np.int64)
-        return cls(path, marks[:-1], marks[1:])
+        paired = np.array(groups, np.uint64) if task.paired else None
+        return cls(path, marks[:-1], marks[1:], paired)
+
+    @property
+    def records(self) -> int:
+        """How many records, or pairs."""
+        return len(self.starts) if self.groups is None else len(self.groups)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """The bytes of each record, or of each pair's target, int64 (records,)."""
+        sizes: NDArray[np.int64] = self.stops - self.starts
+        return sizes if self.groups is None else sizes[1::2]
 
     @property
     def bytes(self) -> int:
-        """The records' bytes, and one for the end of each."""
-        return int((self.stops - self.starts).sum()) + len(self.starts)
+        """The records' bytes, or those of the pairs' targets, and one for the end of each."""
+        return int(self.sizes.sum()) + self.records
 
     def pieces(self) -> Iterator[tuple[str, bool]]:
-        """The records in pieces of at most ``PIECE`` bytes, each with whether its record ends."""
+        """The texts in pieces of at most ``PIECE`` bytes, each with whether its text ends."""
         decoder = codecs.getincrementaldecoder("utf-8")()
         with self.path.open("rb") as file:
             for start, stop in zip(self.starts.tolist(), self.stops.tolist(), strict=True):
                 file.seek(start)
+                if start == stop:  # a source without any code
+                    yield "", True
                 while start < stop:
                     raw = file.read(min(PIECE, stop - start))
                     start += len(raw)
                     yield decoder.decode(raw), start == stop
 
     def draw(self, share: float, seed: int) -> tuple[Spool, Spool]:
-        """Part whole records, in an order that does not change when others are added at the end."""
-        order = np.argsort(_hashes(len(self.starts), seed), kind="stable")
-        sizes = np.cumsum((self.stops - self.starts)[order])
+        """Part whole records, in an order that does not change when others are added at the end.
+
+        Of pairs, all of one group go together; where there is but one group, none is held out.
+        """
+        group, first = np.arange(self.records), np.arange(self.records)
+        if self.groups is not None:
+            _, first, group = np.unique(self.groups, return_index=True, return_inverse=True)
+        order = np.argsort(_hashes(self.records, seed)[first], kind="stable")
+        sizes = np.cumsum(np.bincount(group, self.sizes).astype(np.int64)[order])
         count = int(np.abs(sizes - share * sizes[-1]).argmin()) + 1
-        held = np.zeros(len(order), np.bool_)
-        held[order[: min(count, len(order) - 1)]] = True
-        return (
-            Spool(self.path, self.starts[~held], self.stops[~held]),
-            Spool(self.path, self.starts[held], self.stops[held]),
-        )
+        chosen = np.zeros(len(order), np.bool_)
+        chosen[order[: min(count, len(order) - 1)]] = True
+        held = chosen[group]
+        return self._only(~held), self._only(held)
+
+    def _only(self, records: NDArray[np.bool_]) -> Spool:
+        if self.groups is None:
+            return Spool(self.path, self.starts[records], self.stops[records])
+        texts = np.repeat(records, 2)
+        return Spool(self.path, self.starts[texts], self.stops[texts], self.groups[records])
 
     def cut(self, share: float) -> tuple[Spool, Spool]:
         """Part the last characters from the others."""
@@ -105,6 +141,28 @@ class Spool:
             while raw := file.read(PIECE):
                 # Every byte begins a character but those of the form 10xxxxxx.
                 yield np.flatnonzero((np.frombuffer(raw, np.uint8) & 0xC0) != 0x80)
+
+
+def _pairs(reader: Reader, task: TaskConfig, groups: array[int]) -> Iterator[tuple[str, bool]]:
+    """Source and target of every example in turn; the number of its group is put on ``groups``."""
+    for number, record in enumerate(reader):
+        key = companions(record, task)
+        group = number if key is None else _number(key)
+        before = len(groups)
+        for source, target in examples(record, task):
+            groups.append(group)
+            yield source, True
+            yield target, True
+        reader.counts.missing += len(groups) == before
+    if not groups:
+        reason = f"none of its {reader.counts.records:,} records gives an example of {task.name}"
+        raise WenmoError(f"{reader.name}: {reason}; give other data, or another --task")
+
+
+def _number(text: str) -> int:
+    """A number that stands for a text: that two texts share one is next to impossible."""
+    seed = hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest()
+    return int.from_bytes(seed, "little")
 
 
 def _hashes(count: int, seed: int) -> NDArray[np.uint64]:

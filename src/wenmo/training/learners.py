@@ -16,7 +16,7 @@ from torch import Tensor
 from wenmo.models.base import LanguageModel, detach, where
 from wenmo.text.batches import Batches
 from wenmo.training.optimizers import Optimizer
-from wenmo.types import Batch, State
+from wenmo.types import IGNORE, Batch, State
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -81,7 +81,9 @@ class Gradient:
         accumulate: int,
         precision: Literal["float32", "bfloat16"],
         seed: int,
+        label_smoothing: float = 0.0,
     ) -> None:
+        self.label_smoothing = label_smoothing
         self.model, self.batches, self.optimizer = model, batches, optimizer
         self.clip, self.accumulate, self.precision, self.seed = clip, accumulate, precision, seed
         self._carried: State = {}
@@ -94,11 +96,13 @@ class Gradient:
         for number in range(step * self.accumulate, (step + 1) * self.accumulate):
             batch = self.batches[number].to(self.model.device)
             with autocast(self.model.device, self.precision):
-                loss = self.model.loss(batch, self._state_before(batch))
+                loss = self.model.loss(
+                    batch, self._state_before(batch), label_smoothing=self.label_smoothing
+                )
             (loss.total / self.accumulate).backward()  # type: ignore[no-untyped-call]
-            self._carried = loss.state
+            self._carried = {} if batch.carry is None else loss.state
             total = total + loss.total.detach().cpu() / self.accumulate
-            tokens += batch.targets.numel()
+            tokens += int((batch.targets != IGNORE).sum())
             parts = {name: float(part) for name, part in loss.parts.items()}
         parts["gradient_norm"] = self._clip()
         if np.isfinite(parts["gradient_norm"]):

@@ -36,6 +36,8 @@ class TrainConfig:
         minutes: the time for training, evaluation and samples on the way included.
         rows: sequences in a batch.
         time: tokens of each; null: the model's context, or 64 for one without bounds.
+        batch_tokens: for pairs, in place of rows and time: the most tokens in a batch, sources,
+            targets and padding counted.
         accumulate: batches whose gradients are added up for one step.
         optimizer: sgd, rmsprop, adam, adamw or muon.
         rate: the peak learning rate; null: a default for the optimizer.
@@ -46,6 +48,7 @@ class TrainConfig:
         warmup: the share of the budget in which the rate rises.
         decay: for stable-decay, the share in which it falls.
         floor: where the decay ends, as a share of the peak.
+        label_smoothing: the share of a target's probability that is spread over the vocabulary.
         clip: the largest norm of the gradient; 0: unbounded.
         precision: float32, bfloat16, or auto: what is measured to be faster.
         evaluations: how often held-out text is scored on the way.
@@ -59,6 +62,7 @@ class TrainConfig:
     minutes: float | None = None
     rows: int = 16
     time: int | None = None
+    batch_tokens: int = 2048
     accumulate: int = 1
     optimizer: OptimizerName = "adamw"
     rate: float | None = None
@@ -70,6 +74,7 @@ class TrainConfig:
     warmup: float = 0.02
     decay: float = 0.5
     floor: float = 0.0
+    label_smoothing: float = 0.0
     clip: float = 1.0
     precision: Precision = "auto"
     evaluations: int = 10
@@ -81,7 +86,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
             raise ValueError("give steps or minutes, not both")
-        for name in ("rows", "accumulate", "evaluations", "evaluation_tokens"):
+        for name in ("rows", "batch_tokens", "accumulate", "evaluations", "evaluation_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
         for name in ("steps", "time", "patience"):
@@ -91,7 +96,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not (0 < value < math.inf):
                 raise ValueError(f"{name} must be a positive number")
-        for name in ("warmup", "floor", "momentum", "beta1", "beta2"):
+        for name in ("warmup", "floor", "label_smoothing", "momentum", "beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1")
         if not 0 < self.decay <= 1:

@@ -1,4 +1,4 @@
-"""The command line: ``wenmo train``, ``generate``, ``evaluate``, ``models``, ``demo``.
+"""The command line: ``wenmo train``, ``generate``, ``chat``, ``evaluate``, ``models``, ``demo``.
 
 A shell without ideas of its own: each command parses, calls the facade, and prints. With ``--json``
 one JSON object goes to standard output; all else goes to standard error. Exit codes: 0 done, 2 the
@@ -11,6 +11,7 @@ import io
 import os
 import sys
 import traceback
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +43,15 @@ def overview(
         print(context.get_help())
 
 
+Method = Annotated[
+    str | None,
+    typer.Option(
+        help="sample, greedy or beam [default: beam; sample where the task is completion or "
+        "dialogue]."
+    ),
+]
+BeamWidth = Annotated[int, typer.Option(help="How many texts a beam follows.")]
+LengthPenalty = Annotated[float, typer.Option(help="Above 0, longer texts of a beam are favoured.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder made by train.")]
 TextField = Annotated[
@@ -49,6 +59,16 @@ TextField = Annotated[
     typer.Option(
         help="The column (by name, or number where there is no header) or key of the text."
     ),
+]
+SourceField = Annotated[
+    str | None, typer.Option(help="The column or key of the source, for pairs.")
+]
+Target = Annotated[
+    str | None, typer.Option(help="The text for each line of DATA, for pairs in two files.")
+]
+Control = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FIELD=VALUE", help="What the text should be like; repeatable."),
 ]
 Unit = Annotated[
     str | None,
@@ -67,6 +87,13 @@ def train(
     model: Annotated[
         str | None, typer.Option(help="A family, or family:size; see wenmo models [default: lstm].")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="completion, translation, summarization, paraphrase, data-to-text, dialogue or "
+            "infilling [default: completion]."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder [default: runs/NAME-MODEL].")
     ] = None,
@@ -75,12 +102,18 @@ def train(
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="How long to train [default: 3].")] = None,
     steps: Annotated[int | None, typer.Option(help="How many steps to train instead.")] = None,
+    target: Target = None,
     valid: Annotated[
         str | None, typer.Option(help="Held-out text [default: a part of DATA].")
     ] = None,
+    valid_target: Annotated[
+        str | None, typer.Option(help="The same as --target, for --valid.")
+    ] = None,
     text_field: TextField = None,
-    source_field: Annotated[
-        str | None, typer.Option(help="The column or key of the source, for pairs.")
+    source_field: SourceField = None,
+    control: Annotated[
+        str | None,
+        typer.Option(metavar="FIELDS", help="Columns that become control codes: form,author."),
     ] = None,
     unit: Unit = None,
     recipe: Annotated[
@@ -104,12 +137,17 @@ def train(
         "read.unit": unit,
     }
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
+    if control is not None:
+        given.append(f"task.control={dumps(control.split(','))}")
     with show.Training() as watcher:
         run = fit(
             data,
             model=model,
+            task=task,
             out=out,
+            target=target,
             valid=valid,
+            valid_target=valid_target,
             recipe=recipe,
             settings=[*given, *(settings or [])],
             watch=watcher.watch,
@@ -126,18 +164,30 @@ def generate(
     run: RunFolder,
     prompt: Annotated[
         list[str] | None,
-        typer.Option("--prompt", "-p", help="What to go on from; may be repeated."),
+        typer.Option("--prompt", "-p", help="What to go on from, or to answer; repeatable."),
     ] = None,
     input: Annotated[  # noqa: A002 - the option's name
         Path | None, typer.Option(help="A file with one prompt a line.")
     ] = None,
+    control: Control = None,
+    prefix: Annotated[str, typer.Option(help="How every answer must begin, for pairs.")] = "",
+    alignments: Annotated[
+        Path | None,
+        typer.Option(help="A folder for what each token attended to: 1.json, 1.svg and so on."),
+    ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many texts for each prompt.")] = 1,
-    method: Annotated[str, typer.Option(help="sample or greedy.")] = "sample",
-    max_tokens: Annotated[int, typer.Option(help="The most tokens to write.")] = 256,
+    method: Method = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(help="The most tokens to write [default: 256; pairs: the longest target's]."),
+    ] = None,
     min_tokens: Annotated[int, typer.Option(help="The fewest tokens to write.")] = 0,
     temperature: Annotated[float, typer.Option(help="Below 1 is safer, above 1 bolder.")] = 0.8,
     top_k: Annotated[int, typer.Option(help="Keep the k likeliest tokens; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(help="Keep the likeliest tokens of this mass.")] = 1.0,
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="Keep the likeliest tokens of this mass [default: 1; dialogue: 0.9]."),
+    ] = None,
     min_p: Annotated[
         float, typer.Option(help="Keep tokens this likely beside the likeliest.")
     ] = 0.0,
@@ -161,6 +211,16 @@ def generate(
         list[str] | None, typer.Option(help="End before this text; repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
+    beam_width: BeamWidth = 5,
+    length_penalty: LengthPenalty = 0.6,
+    length_form: Annotated[
+        str, typer.Option(help="Of the length penalty: power or gnmt.")
+    ] = "power",
+    coverage_penalty: Annotated[
+        float, typer.Option(help="Above 0 favours texts that leave nothing of the source out.")
+    ] = 0.0,
+    beam_groups: Annotated[int, typer.Option(help="Groups of a beam that differ.")] = 1,
+    diversity: Annotated[float, typer.Option(help="How much groups of a beam differ.")] = 0.5,
     json: Json = False,
 ) -> None:
     """Write text with a trained run."""
@@ -169,12 +229,11 @@ def generate(
 
     opened = load(run)
     sampling: dict[str, Any] = {
-        "method": method,
-        "max_tokens": max_tokens,
+        "control": _pairs(control),
+        "prefix": prefix,
         "min_tokens": min_tokens,
         "temperature": temperature,
         "top_k": top_k,
-        "top_p": top_p,
         "min_p": min_p,
         "typical_p": typical_p,
         "repetition_penalty": repetition_penalty,
@@ -184,17 +243,54 @@ def generate(
         "logit_bias": opened.logit_bias(logit_bias or []),
         "stop": tuple(stop or ()),
         "seed": seed,
+        "beam_width": beam_width,
+        "length_penalty": length_penalty,
+        "length_form": length_form,
+        "coverage_penalty": coverage_penalty,
+        "beam_groups": beam_groups,
+        "diversity": diversity,
+        **_given(method=method, max_tokens=max_tokens, top_p=top_p),
     }
-    prompts = [*(prompt or []), *(read_prompts(input) if input is not None else [])] or [""]
-    if any(map(opened.truncates, prompts)):
-        show.note("a prompt is longer than the model's context: only its end is read")
+    prompts = [*(prompt or []), *(read_prompts(input, opened) if input else [])] or [""]
+    if cut := next(filter(None, map(opened.truncates, prompts)), None):
+        show.note(f"a prompt is longer than the model can read: only its {cut} is read")
+    if len(prompts) == n == 1 and not (json or alignments):
+        show.stream(opened, prompts[0], prefix, opened.stream(prompts[0], **sampling))
+        return
+    outputs = opened.write(prompts, n, **sampling)
+    if alignments is not None:
+        aligned = [
+            opened.align(prompt, output, control=sampling["control"], prefix=prefix)
+            for prompt, group in zip(prompts, outputs, strict=True)
+            for output in group
+            if output.ids  # a blank line among sources has no text
+        ]
+        show.alignments(alignments, aligned)
     if json:
-        outputs = opened.write(prompts, n, **sampling)
         show.print_json({"outputs": [show.output(o) for group in outputs for o in group]})
-    elif len(prompts) == n == 1:
-        show.stream(prompts[0], opened.stream(prompts[0], **sampling))
     else:
-        show.texts(prompts, opened.write(prompts, n, **sampling))
+        show.texts(opened, prompts, prefix, outputs)
+
+
+@app.command()
+def chat(
+    run: RunFolder,
+    control: Control = None,
+    method: Method = None,
+    temperature: Annotated[float, typer.Option(help="Below 1 is safer, above 1 bolder.")] = 0.8,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same replies.")] = 0,
+) -> None:
+    """Talk with a run that was trained on dialogue; an empty line ends it."""
+    from wenmo.apps.cli import show
+    from wenmo.workbench import load
+
+    opened = load(run)
+    opened.require("dialogue")
+    turns: list[str] = []
+    while turn := show.ask():
+        turns.append(turn)
+        options = _given(method=method, temperature=temperature, seed=seed + len(turns))
+        turns.append(show.reply(opened.reply(turns, control=_pairs(control), **options)))
 
 
 @app.command()
@@ -207,27 +303,43 @@ def evaluate(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="How to read it: encoding=gb18030."),
     ] = None,
+    target: Target = None,
     stride: Annotated[
         int | None,
         typer.Option(min=1, help="How far a bounded context moves [default: by all of itself]."),
     ] = None,
     text_field: TextField = None,
+    source_field: SourceField = None,
     unit: Unit = None,
+    method: Method = None,
+    beam_width: BeamWidth = 5,
+    length_penalty: LengthPenalty = 0.6,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same answers.")] = 0,
     json: Json = False,
 ) -> None:
-    """Score a text: bits per byte, nats per token, perplexity."""
+    """Score a text: bits per byte, nats per token, perplexity; and for pairs, the answers."""
     from wenmo.apps.cli import show
     from wenmo.workbench import load
 
-    options = {"text_field": text_field, "unit": unit}
+    options = {"text_field": text_field, "source_field": source_field, "unit": unit}
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     reading = [*given, *(settings or [])]
     with show.Training() as watcher:
-        figures = load(run).evaluate(data, stride=stride, settings=reading, tell=watcher.tell)
+        figures = load(run).evaluate(
+            data,
+            target=target,
+            stride=stride,
+            settings=reading,
+            tell=watcher.tell,
+            beam_width=beam_width,
+            length_penalty=length_penalty,
+            seed=seed,
+            **_given(method=method),
+        )
     if json:
         show.print_json(figures)
     else:
-        show.likelihood(figures)
+        show.figures(figures)
 
 
 @app.command()
@@ -260,6 +372,23 @@ def demo(
     from wenmo.apps.cli.demo import run_demo
 
     run_demo(out, seconds, json)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _pairs(settings: list[str] | None) -> dict[str, str]:
+    """``FIELD=VALUE`` strings as a dict.
+
+    Raises:
+        WenmoError: one has no ``=``.
+    """
+    wrong = [setting for setting in settings or [] if "=" not in setting]
+    if wrong:
+        raise WenmoError(f"--control {wrong[0]!r} has no '=': write FIELD=VALUE")
+    return {field: value for field, _, value in (s.partition("=") for s in settings or [])}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
 
 OUT = Console(highlight=False, soft_wrap=True)
 ERR = Console(highlight=False, stderr=True, soft_wrap=not sys.stderr.isatty())
+METRIC_NAMES = {
+    "bleu": "BLEU",
+    "bleu_lowercase": "BLEU lower-cased",
+    "chrf": "chrF",
+    "ter": "TER",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "exact": "exact",
+    "distinct1": "distinct-1",
+    "distinct2": "distinct-2",
+}
 SILENT_SECONDS = 2.0  # what is over sooner needs no progress
 
 
@@ -65,8 +78,11 @@ class Training:
         elif event.kind == "evaluation":
             self._bits = event.figures["bits_per_byte"]
             figures = f"held out {self._bits:.3f} bits per byte"
-            perplexity = event.figures["perplexity"]
-            ERR.print(f"{self._line(event)} · {figures}, perplexity {perplexity:.2f}")
+            figures += f", perplexity {event.figures['perplexity']:.2f}"
+            for name, value in event.figures.items():
+                if name in METRIC_NAMES:
+                    figures += f", {METRIC_NAMES[name]} {value:.1f}"
+            ERR.print(f"{self._line(event)} · {figures}")
         elif event.kind == "sample":
             first = " ⏎ ".join(line for line in event.text.splitlines() if line.strip())
             line = Text(f"    {first[:88]}", style="dim", no_wrap=True, overflow="ellipsis")
@@ -112,28 +128,68 @@ def output(written: Output) -> dict[str, Any]:
         "text": written.text,
         "tokens": written.tokens,
         "logprob": written.logprob,
+        "score": written.score,
+        "logprobs": list(written.logprobs),
         "stopped_by": written.stopped_by,
         "truncated": written.truncated,
     }
 
 
-def stream(prompt: str, pieces: Iterable[str]) -> None:
-    """A prompt and what follows it, as it comes."""
-    sys.stdout.write(prompt)
+def stream(run: Run, prompt: str, prefix: str, pieces: Iterable[str]) -> None:
+    """A text as it comes, with what a person needs to see of its prompt."""
+    before, after = run.around(prompt, prefix)
+    sys.stdout.write(before)
     for piece in pieces:
         sys.stdout.write(piece)
         sys.stdout.flush()
+    sys.stdout.write(after + "\n")
+
+
+def texts(
+    run: Run, prompts: Sequence[str], prefix: str, outputs: Sequence[Sequence[Output]]
+) -> None:
+    """Many texts: a line for each prompt where each has one answer, else each under a number."""
+    shown = [
+        written.text.join(run.around(prompt, prefix))
+        for prompt, group in zip(prompts, outputs, strict=True)
+        for written in group
+    ]
+    if run.task.paired and len(shown) == len(prompts):
+        for text in shown:
+            print(" ".join(text.splitlines()))
+        return
+    for number, text in enumerate(shown, 1):
+        OUT.print(Text(f"[{number}]", style="dim"))
+        OUT.print(Text(text))
+
+
+def alignments(folder: Path, aligned: Sequence[Mapping[str, Any]]) -> None:
+    """Write what attended to what, ``1.json``, ``1.svg`` and so on, and say where."""
+    from wenmo.workbench import alignment_svg, write_file
+
+    for number, each in enumerate(aligned, 1):
+        write_file(folder / f"{number}.json", json.dumps(each, ensure_ascii=False))
+        write_file(folder / f"{number}.svg", alignment_svg(**each))
+    ERR.print(Text(f"alignments: {folder}/1.json, {folder}/1.svg and so on"))
+
+
+def ask() -> str:
+    """What the user says; empty where nothing more is to come."""
+    try:
+        return OUT.input(Text("> ", style="bold")).strip()
+    except EOFError:
+        return ""
+
+
+def reply(pieces: Iterable[str]) -> str:
+    """Show a reply as it comes, and give it back."""
+    said = ""
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+        said += piece
     sys.stdout.write("\n")
-
-
-def texts(prompts: Sequence[str], outputs: Sequence[Sequence[Output]]) -> None:
-    """Many texts, each under a number."""
-    number = 0
-    for prompt, group in zip(prompts, outputs, strict=True):
-        for written in group:
-            number += 1
-            OUT.print(Text(f"[{number}]", style="dim"))
-            OUT.print(Text(prompt + written.text))
+    return said
 
 
 def trained(run: Run) -> None:
@@ -142,6 +198,8 @@ def trained(run: Run) -> None:
     heldout = results["heldout"]
     table = Table(show_header=False, box=None)
     table.add_row("held out", _likelihood_line(heldout))
+    for name, metric in heldout.get("metrics", {}).items():
+        table.add_row(METRIC_NAMES[name], _metric_line(metric))
     table.add_row("training", f"{_clock(results['seconds'])}, {results['steps']:,} steps")
     table.add_row("parameters", f"{results['parameters']:,}")
     table.add_row("writing", f"{results['characters_per_second']:,.0f} characters/s")
@@ -150,10 +208,21 @@ def trained(run: Run) -> None:
     OUT.print(f'\nNext: wenmo generate {run.folder} --prompt "..."')
 
 
-def likelihood(figures: Mapping[str, Any]) -> None:
+def figures(figures: Mapping[str, Any]) -> None:
     """The figures of an evaluation."""
     OUT.print(_likelihood_line(figures))
     OUT.print(f"{figures['tokens']:,} tokens, {figures['bytes']:,} bytes")
+    if "metrics" not in figures:
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("metric", "value", "signature"):
+        table.add_column(column, overflow="fold")
+    for name, metric in figures["metrics"].items():
+        table.add_row(METRIC_NAMES[name], _metric_line(metric), metric["signature"])
+    OUT.print(table)
+    if figures["pairs_left_out"] or figures["sources_cut"]:
+        left_out, cut = figures["pairs_left_out"], figures["sources_cut"]
+        note(f"too long for the model: {left_out:,} targets left out, {cut:,} sources cut")
 
 
 def families(entries: Sequence[Mapping[str, Any]]) -> None:
@@ -185,6 +254,10 @@ def _likelihood_line(figures: Mapping[str, Any]) -> str:
         f"{sign}{figures['bits_per_byte']:.4f} bits per byte, "
         f"{figures['nats_per_token']:.4f} nats per token, perplexity {figures['perplexity']:.2f}"
     )
+
+
+def _metric_line(metric: Mapping[str, Any]) -> str:
+    return f"{metric['value']:.2f} ({metric['low']:.2f} to {metric['high']:.2f})"
 
 
 def _clock(seconds: float) -> str:

@@ -1,0 +1,119 @@
+"""What is asked for: a request, and what a model must read before it writes the text."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from wenmo.decoding.beam import Search
+from wenmo.decoding.warp import Sampling
+from wenmo.models.base import LanguageModel
+from wenmo.text.pairs import source_room
+from wenmo.types import END, WenmoError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A text to be written.
+
+    Attributes:
+        prompt: the ids to go on from, without END, which the engine puts before every text.
+        sampling: how the tokens are chosen; the engine leaves stop strings to its caller.
+        source: the ids to answer to, without END; None if the text answers to nothing.
+        n: how many texts of a beam are wanted, the best first; other methods write one.
+    """
+
+    prompt: Sequence[int] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    source: Sequence[int] | None = None
+    n: int = 1
+
+
+class Task:
+    """A request under way.
+
+    Attributes:
+        number: the engine's for it.
+        begun: what its rows read first: END, the source and another END where the model takes it
+            so, and the prompt.
+        limit: the most tokens to write.
+        width: how many rows it needs at most.
+        kind: the part of its sampling that decides how logits are warped.
+        search: what chooses for it if it is a beam.
+        done: it has ended or was cancelled.
+
+    Raises:
+        WenmoError: an id that the model's vocabulary does not have, a source or a beginning that it
+            cannot read, or more texts asked of a beam than it is wide.
+    """
+
+    def __init__(self, number: int, request: Request, model: LanguageModel) -> None:
+        _check(request, model)
+        sampling = request.sampling
+        self.number, self.request = number, request
+        self.begun, self.limit = _lay_out(request, model)
+        self.kind = _shared(_kind(sampling))
+        self.search = Search(sampling, self.limit) if sampling.method == "beam" else None
+        # A beam may follow the greedy text in one row more.
+        self.width = sampling.beam_width + (sampling.beam_width > 1) if self.search else 1
+        self.done = False
+
+
+def _check(request: Request, model: LanguageModel) -> None:
+    biased = [token for token, _ in request.sampling.logit_bias]
+    named = (("source", request.source or ()), ("prompt", request.prompt), ("logit_bias", biased))
+    for what, ids in named:
+        for token in ids:
+            if not 0 <= token < model.vocab_size:
+                raise WenmoError(
+                    f"{what} has token {token}, but the model's ids end at "
+                    f"{model.vocab_size - 1}: use the tokenizer it was trained with"
+                )
+    beam = request.sampling.method == "beam"
+    if beam and request.n > request.sampling.beam_width:
+        raise WenmoError(
+            f"a beam of {request.sampling.beam_width} has no {request.n} best texts: "
+            f"raise beam_width to {request.n}"
+        )
+    if request.source is None:
+        return
+    if model.conditioning == "none":
+        raise WenmoError(
+            f"{type(model).__name__} cannot answer to a source: use a model that can read one"
+        )
+    room = source_room(model.conditioning, model.context)
+    if room is not None and len(request.source) > room:
+        raise WenmoError(
+            f"the source has {len(request.source)} tokens, but the model reads at most {room}: "
+            "shorten it"
+        )
+
+
+def _lay_out(request: Request, model: LanguageModel) -> tuple[array[int], int]:
+    """What a request's rows read first, and the most tokens that it can write."""
+    begun, limit = array("q", [END]), request.sampling.max_tokens
+    if request.source is not None and model.conditioning == "prefix":
+        begun.extend([*map(int, request.source), END])
+    begun.extend(map(int, request.prompt))
+    if request.source is not None and model.context is not None:
+        free = model.context - len(begun)
+        if free < 0:
+            raise WenmoError(
+                f"the text begins with {len(begun)} tokens, its source included, but the model "
+                f"reads at most {model.context}: shorten the prompt"
+            )
+        limit = min(limit, free + 1)  # the last token need not be read
+    return begun, limit
+
+
+def _kind(sampling: Sampling) -> Sampling:
+    """The part of a request that decides how logits are warped; rows that share it are together."""
+    return replace(sampling, seed=0, stop=(), max_tokens=max(1, sampling.min_tokens))
+
+
+@lru_cache(maxsize=64)
+def _shared(kind: Sampling) -> Sampling:
+    """The first of equal ones: the engine tells kinds apart by identity, which is quick."""
+    return kind

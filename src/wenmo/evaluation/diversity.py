@@ -1,0 +1,75 @@
+"""What texts are counted in, how they are resampled, and how varied they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+KANA = "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"
+_UNIT = re.compile(rf"[{HAN}{KANA}]|[^\W_{HAN}{KANA}]+")
+
+
+def units(text: str) -> list[str]:
+    """Lower-cased runs of letters and digits; Han and kana, written without spaces, one by one.
+
+    Punctuation and white space only divide. For English these are the words of ROUGE.
+    """
+    return _UNIT.findall(text.lower())
+
+
+def ngrams(sequence: Sequence[str], order: int) -> list[tuple[str, ...]]:
+    """All runs of ``order`` units, as often as they occur."""
+    return list(zip(*(sequence[start:] for start in range(order)), strict=False))
+
+
+def draws(count: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """As many texts as there are, drawn with replacement, ``resamples`` times (Efron 1979).
+
+    Each is int64 (count,): which texts. The same for every metric, so that metrics and models can
+    be compared draw by draw.
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield rng.integers(count, size=count)
+
+
+def distinct(
+    outputs: Sequence[str], order: int, *, resamples: int = 0, seed: int = 0
+) -> tuple[float, list[float]]:
+    """The share of n-grams that are distinct, in percent (Li et al. 2016, section 5).
+
+    As is common since, n-grams are set against n-grams and not against words, so that the highest
+    share is 100 for every order. The share falls with the amount of text: compare equal amounts.
+
+    Args:
+        outputs: the texts; n-grams do not reach from one into the next.
+        order: n.
+        resamples: how often as many texts are drawn with replacement.
+        seed: of the draws.
+
+    Returns:
+        The share over all texts, 0 where they hold no n-gram; and the shares of the resamples, at
+        most 100. A text drawn twice brings nothing new, so these are all too small: they are moved
+        to lie about the share, and tell of its spread alone.
+    """
+    numbers: dict[tuple[str, ...], int] = {}
+    texts = [
+        np.array([numbers.setdefault(g, len(numbers)) for g in ngrams(units(text), order)], int)
+        for text in outputs
+    ]
+    if not numbers:
+        return 0.0, [0.0] * resamples
+    flat, sizes = np.concatenate(texts), np.array([len(text) for text in texts])
+    share = 100 * len(numbers) / len(flat)
+    shares = []
+    for drawn in draws(len(texts), resamples, seed):
+        times = np.bincount(drawn, minlength=len(texts))
+        seen = np.zeros(len(numbers), bool)
+        seen[flat[np.repeat(times > 0, sizes)]] = True
+        shares.append(100 * int(seen.sum()) / max(int(times @ sizes), 1))
+    centre = sum(shares) / max(resamples, 1)
+    return share, [min(max(s - centre + share, 0.0), 100.0) for s in shares]

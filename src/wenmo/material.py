@@ -1,0 +1,211 @@
+"""What a run learns from and is judged by: a text to go on with, or pairs of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wenmo.decoding.warp import Sampling
+from wenmo.decoding.writer import Output, Writer
+from wenmo.evaluation.answers import TASK_METRICS, Question, answer, questions
+from wenmo.evaluation.likelihood import likelihood, likelihood_of_pairs
+from wenmo.evaluation.overlap import measure
+from wenmo.models import LanguageModel
+from wenmo.recipe import Recipe
+from wenmo.text.batches import Batches, Streams, Windows
+from wenmo.text.corpus import Corpus
+from wenmo.text.pairs import Buckets, Keep, Pairs
+from wenmo.text.tasks import TaskConfig
+from wenmo.text.tokenizers import Tokenizer
+
+STREAM_TIME = 64  # tokens of truncated back-propagation, where no time is asked for
+SAMPLE = Sampling(max_tokens=160, temperature=0.8)
+SAMPLED_ANSWERS = 100  # questions answered at each evaluation on the way
+GREEDY = Sampling(method="greedy")
+
+Share = Callable[[float], None] | None
+"""Told the share that is done."""
+
+
+class Material(Protocol):
+    """One of the two kinds of text that a model can be trained on."""
+
+    def batches(self, model: LanguageModel) -> Batches:
+        """What the model learns from."""
+        ...
+
+    def notes(self, model: LanguageModel) -> list[str]:
+        """What the user should know of how the model is given it."""
+        ...
+
+    def judge_on_the_way(self, model: LanguageModel) -> dict[str, float]:
+        """Figures on some of the held-out text; ``nats_per_token`` is one."""
+        ...
+
+    def judge(self, model: LanguageModel, progress: Share) -> dict[str, Any]:
+        """Figures on all of the held-out text."""
+        ...
+
+    def sample(self, model: LanguageModel) -> tuple[str, Output]:
+        """What the model writes, shown to a person, and as it was written."""
+        ...
+
+
+@dataclass(frozen=True)
+class Running:
+    """A text to go on with.
+
+    Attributes:
+        opening: what writing begins from.
+    """
+
+    recipe: Recipe
+    corpus: Corpus
+    opening: str
+
+    def batches(self, model: LanguageModel) -> Batches:
+        train, ids = self.recipe.train, self.corpus.train
+        if model.context is None:
+            return Streams(ids, train.rows, train.time or STREAM_TIME)
+        return Windows(ids, train.rows, min(train.time or model.context, model.context), train.seed)
+
+    def notes(self, model: LanguageModel) -> list[str]:
+        return []
+
+    def judge_on_the_way(self, model: LanguageModel) -> dict[str, float]:
+        some = self.corpus.valid[: self.recipe.train.evaluation_tokens + 1]
+        return judge_text(model, self.corpus.tokenizer, some)
+
+    def judge(self, model: LanguageModel, progress: Share) -> dict[str, Any]:
+        return judge_text(model, self.corpus.tokenizer, self.corpus.valid, progress=progress)
+
+    def sample(self, model: LanguageModel) -> tuple[str, Output]:
+        writer = Writer(model, self.corpus.tokenizer)
+        [[output]] = writer.generate([self.opening], SAMPLE)
+        return output.text, output
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Pairs of texts.
+
+    Attributes:
+        longest: the most tokens of an answer, END counted: as many as the longest target has that
+            is trained on.
+    """
+
+    recipe: Recipe
+    corpus: Corpus
+    longest: int
+
+    def batches(self, model: LanguageModel) -> Buckets:
+        train = self.recipe.train
+        pairs = readable(self.corpus.train, model, self.recipe.task)
+        return Buckets(pairs, train.batch_tokens, train.seed)
+
+    def notes(self, model: LanguageModel) -> list[str]:
+        buckets = self.batches(model)
+        pairs = buckets.pairs
+        notes = [
+            f"{len(pairs):,} pairs in {buckets.per_epoch:,} batches, {buckets.padding:.1%} padding"
+        ]
+        if pairs.cut or pairs.left_out:
+            notes.append(
+                f"too long for the model: {pairs.left_out:,} pairs left out for their target, "
+                f"{pairs.cut:,} sources cut"
+            )
+        return notes
+
+    def judge_on_the_way(self, model: LanguageModel) -> dict[str, float]:
+        tokenizer, pairs = self.corpus.tokenizer, self._held_out(model)
+        some = pairs.first(self.recipe.train.evaluation_tokens)
+        figures = likelihood_of_pairs(model, some, tokenizer.count_bytes(some.stream())).figures()
+        asked = questions(some, tokenizer)[:SAMPLED_ANSWERS]
+        lead = TASK_METRICS[self.recipe.task.name][:1]
+        sampling = replace(GREEDY, max_tokens=self.longest)
+        metrics = judge_answers(self._writer(model), asked, lead, sampling, resamples=0)
+        return {**figures, **{name: float(m["value"]) for name, m in metrics.items()}}
+
+    def judge(self, model: LanguageModel, progress: Share) -> dict[str, Any]:
+        sampling = replace(sampling_for(self.recipe.task), max_tokens=self.longest)
+        return judge_pairs(
+            self._writer(model), self._held_out(model), self.recipe.task, sampling, progress
+        )
+
+    def sample(self, model: LanguageModel) -> tuple[str, Output]:
+        [question] = questions(self._held_out(model).first(1), self.corpus.tokenizer)
+        sampling = replace(GREEDY, max_tokens=self.longest)
+        [[output]] = self._writer(model).generate([""], sampling, sources=[question.source])
+        return f"{question.source}\n→ {output.text}", output
+
+    def _held_out(self, model: LanguageModel) -> Pairs:
+        return readable(self.corpus.valid, model, self.recipe.task)
+
+    def _writer(self, model: LanguageModel) -> Writer:
+        return Writer(model, self.corpus.tokenizer, keep=kept(self.recipe.task))
+
+
+def kept(task: TaskConfig) -> Keep:
+    """Which end is kept of what is too long: the latest of what is to be gone on from."""
+    return "end" if task.name in ("completion", "dialogue") else "beginning"
+
+
+def readable(ids: NDArray[np.unsignedinteger], model: LanguageModel, task: TaskConfig) -> Pairs:
+    """The pairs of a flat array as the model can read them."""
+    return Pairs(ids, model.conditioning, model.context, kept(task))
+
+
+def sampling_for(task: TaskConfig) -> Sampling:
+    """How texts of a task are written where nothing is asked for: what has a right answer is
+    searched for, what may differ each time is drawn.
+    """
+    if task.name == "completion":
+        return Sampling()
+    return Sampling(top_p=0.9) if task.name == "dialogue" else Sampling(method="beam")
+
+
+def judge_text(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    ids: NDArray[np.unsignedinteger],
+    *,
+    stride: int | None = None,
+    progress: Share = None,
+) -> dict[str, Any]:
+    """How likely a model finds a text."""
+    bytes_ = tokenizer.count_bytes(ids)
+    return likelihood(model, ids, bytes_, stride=stride, progress=progress).figures()
+
+
+def judge_pairs(
+    writer: Writer, pairs: Pairs, task: TaskConfig, sampling: Sampling, progress: Share = None
+) -> dict[str, Any]:
+    """How likely a model finds the targets, and ``metrics`` of its answers beside them."""
+    bytes_ = writer.tokenizer.count_bytes(pairs.stream())
+    figures = likelihood_of_pairs(writer.model, pairs, bytes_, progress=progress).figures()
+    asked = questions(pairs, writer.tokenizer)
+    metrics = judge_answers(writer, asked, TASK_METRICS[task.name], sampling)
+    counts = {"pairs": len(pairs), "pairs_left_out": pairs.left_out, "sources_cut": pairs.cut}
+    return {**figures, **counts, "metrics": metrics}
+
+
+def judge_answers(
+    writer: Writer,
+    asked: Sequence[Question],
+    names: Sequence[str],
+    sampling: Sampling,
+    *,
+    resamples: int = 1000,
+) -> dict[str, dict[str, Any]]:
+    """Metrics of what the writer answers: ``value``, ``low``, ``high`` and ``signature`` each."""
+    outputs = answer(writer, asked, sampling)
+    references = [question.references for question in asked]
+    measured = measure(names, outputs, references, resamples=resamples)
+    return {
+        name: {"value": m.value, "low": m.low, "high": m.high, "signature": m.signature}
+        for name, m in measured.items()
+    }

@@ -1,0 +1,395 @@
+"""A recurrent encoder and decoder: one network reads a source, another writes the text (Sutskever
+et al. 2014; Cho et al. 2014), which may look back at the source by attention (Bahdanau et al. 2015;
+Luong et al. 2015) and copy from it (See et al. 2017).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wenmo.models.base import LanguageModel, cross_entropy
+from wenmo.models.recurrent import CARRIED, Cell, Layer
+from wenmo.types import END, IGNORE, Batch, Logits, Loss, State, Tokens
+
+Attending = Literal["none", "additive", "dot", "general", "concat"]
+
+
+class Seq2seq(LanguageModel):
+    """An encoder over the source, a decoder over the text, attention of the one on the other.
+
+    A state holds what the decoder carries, ``hidden.0`` and so on (and ``cell.0`` of an LSTM), each
+    (rows, hidden). With attention it has the source's time on dim 1 of ``memory``, the encoded
+    source; ``keys``, its projection that is compared, if there is one; ``mask``, bool, where the
+    source is; and ``coverage``, float32, the attention given so far. ``readout`` (rows, hidden) is
+    what the next step is fed; ``source`` are the ids to copy, ``first`` where each stands first.
+    """
+
+    conditioning = "encoder"
+
+    @dataclass(frozen=True)
+    class Config:
+        """Settings of a recurrent encoder–decoder.
+
+        Attributes:
+            cell: the kind of recurrent cell.
+            embedding: the width of the token embeddings.
+            hidden: the width of the recurrent layers, in each direction.
+            layers: the depth of the encoder and of the decoder.
+            bidirectional: the encoder also reads from the end (Schuster & Paliwal 1997).
+            attention: additive looks before each step (Bahdanau et al. 2015); dot, general and
+                concat look after it (Luong et al. 2015, section 3.1); none: the decoder only begins
+                with what the encoder ends with.
+            input_feeding: dot, general and concat are told what they found in the step before
+                (Luong et al. 2015, section 3.3); additive always is.
+            copy: a learned switch between writing a word and copying one (See et al. 2017).
+            coverage: the weight of the penalty on looking where it has looked before; above 0, the
+                attention also sees where that is (See et al. 2017, section 2.3).
+            scheduled_sampling: how often training replaces a token by the model's own guess (Bengio
+                et al. 2015).
+            tied: source, text and softmax share one embedding (Press & Wolf 2017).
+            dropout: on what enters each layer and on what enters the softmax (Zaremba et al. 2014).
+        """
+
+        cell: Cell = "gru"
+        embedding: int = 256
+        hidden: int = 256
+        layers: int = 1
+        bidirectional: bool = True
+        attention: Attending = "additive"
+        input_feeding: bool = True
+        copy: bool = False
+        coverage: float = 0.0
+        scheduled_sampling: float = 0.0
+        tied: bool = True
+        dropout: float = 0.2
+
+        def __post_init__(self) -> None:
+            if min(self.embedding, self.hidden, self.layers) < 1:
+                raise ValueError("embedding, hidden and layers must be at least 1")
+            if not 0 <= self.dropout < 1:
+                raise ValueError("dropout must be at least 0 and below 1")
+            if not 0 <= self.scheduled_sampling <= 1:
+                raise ValueError("scheduled_sampling must be from 0 to 1")
+            if not 0 <= self.coverage < float("inf"):
+                raise ValueError("coverage must be at least 0")
+            if self.copy and self.attention == "none":
+                raise ValueError("copy=true needs attention to copy by: choose attention=additive")
+            if self.coverage and self.attention not in ("additive", "concat"):
+                raise ValueError(
+                    f"attention={self.attention} cannot see coverage: choose additive or concat"
+                )
+
+        @property
+        def feeds(self) -> bool:
+            """Whether the readout of a step enters the next one."""
+            return self.input_feeding and self.attention in ("dot", "general", "concat")
+
+        @property
+        def memory(self) -> int:
+            """The width of the encoded source."""
+            return self.hidden * (1 + (self.bidirectional and self.attention != "dot"))
+
+        def build(self, vocab_size: int) -> Seq2seq:
+            return Seq2seq(self, vocab_size)
+
+    def __init__(self, config: Config, vocab_size: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size, self.context = config, vocab_size, None
+        embedding, hidden, tied = config.embedding, config.hidden, config.tied
+        attends, additive = config.attention != "none", config.attention == "additive"
+        self.embedding = nn.Embedding(vocab_size, embedding)
+        self.source_embedding = None if tied else nn.Embedding(vocab_size, embedding)
+        self.encoder = Encoder(config)
+        self.attention = Attention(config) if attends else None
+        fed = config.memory if additive else hidden * config.feeds
+        widths = [embedding + fed, *[hidden] * config.layers]
+        self.layers = nn.ModuleList(Layer(config.cell, *both) for both in pairwise(widths))
+        found = config.memory + hidden
+        self.readout = nn.Linear(found + embedding * additive, hidden) if attends else None
+        self.gate = nn.Linear(found + embedding, 1) if config.copy else None
+        self.project = nn.Linear(hidden, embedding, bias=False) if tied else None
+        self.head = None if tied else nn.Linear(hidden, vocab_size, bias=False)
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+        if tied:  # begins small, as in `Recurrent`
+            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+
+    def begin(
+        self,
+        rows: int,
+        *,
+        source: Tokens | None = None,
+        capacity: int = 0,
+        rng: torch.Generator | None = None,
+    ) -> State:
+        """What ``encode`` makes of the source."""
+        if source is None:
+            source = torch.full((rows, 1), END, device=self.device)
+        return self.encode(source)
+
+    def encode(self, source: Tokens) -> State:
+        """Read (rows, source time) into the state in which the decoder begins.
+
+        All that it carries, an LSTM's cells too, is made from the encoder's last hidden states.
+        """
+        mask = source != IGNORE
+        ids = source.clamp_min(0)
+        embedding = self.source_embedding or self.embedding
+        memory, first = self.encoder(self._drop(embedding(ids)), mask)
+        state: State = {}
+        for depth, tensors in enumerate(first):
+            for name, tensor in zip(CARRIED[self.config.cell], tensors, strict=True):
+                state[f"{name}.{depth}"] = tensor
+        if self.attention is None:
+            return state
+        state |= {"memory": memory, "mask": mask}
+        state["coverage"] = torch.zeros(mask.shape, device=mask.device)
+        if self.attention.key is not None:
+            state["keys"] = self.attention.key(memory)
+        if self.config.feeds:
+            state["readout"] = memory.new_zeros(len(ids), self.config.hidden)
+        if self.config.copy:
+            same = ids[:, :, None] == ids[:, None]
+            state |= {"source": ids, "first": same.byte().argmax(2)}  # of equals, the first
+        return state
+
+    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+        """As any model; with ``copy`` the logits are log-probabilities."""
+        read, after = self._read(tokens, state or self.begin(len(tokens)))
+        return self._logits(read, after), after
+
+    def loss(
+        self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
+    ) -> Loss:
+        """Cross-entropy, and ``coverage`` times the mean over the targets of Σᵢ min(aᵢ, cᵢ), where
+        a is the attention and c the sum of it before (See et al. 2017, equations 10, 12 and 13).
+        """
+        if not self.config.coverage:
+            return super().loss(batch, state, label_smoothing=label_smoothing)
+        before = self._first(batch, state) or self.begin(len(batch.tokens))
+        read, after = self._read(batch.tokens, before)
+        logits = self._logits(read, after)
+        total, nats = cross_entropy(logits, batch.targets, label_smoothing)
+        covered = before["coverage"][:, None] + read.weights.cumsum(1) - read.weights
+        overlap = torch.minimum(read.weights, covered).sum(2)[batch.targets != IGNORE].mean()
+        parts = {"nats": nats.detach(), "coverage": overlap.detach()}
+        return Loss(total + self.config.coverage * overlap, parts, after)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def _read(self, tokens: Tokens, state: State) -> tuple[Read, State]:
+        """Read all at once if no step waits for what another one finds, else one by one."""
+        config, x = self.config, self._drop(self.embedding(tokens))
+        guessing = config.scheduled_sampling if self.training else 0.0
+        if not (config.attention == "additive" or config.feeds or config.coverage or guessing):
+            return self._read_piece(x, state)
+        reads: list[Read] = []
+        for column in torch.split(x, 1, dim=1):
+            if reads and guessing:
+                column = self._guess(column, reads[-1], state, guessing)
+            read, state = self._read_piece(column, state)
+            reads.append(read)
+        return Read(*(torch.cat(parts, 1) for parts in zip(*reads, strict=True))), state
+
+    def _guess(self, x: Tensor, last: Read, state: State, rate: float) -> Tensor:
+        """The embedded tokens, some replaced by what the model itself would have written."""
+        with torch.no_grad():
+            guessed = self._logits(last, state).argmax(2)
+        replaced = torch.rand(guessed.shape, device=x.device) < rate
+        return torch.where(replaced[..., None], self._drop(self.embedding(guessed)), x)
+
+    def _read_piece(self, x: Tensor, state: State) -> tuple[Read, State]:
+        """Read (rows, time, embedding): additive attention looks with the hidden state before, and
+        feeds what it finds into the step (Bahdanau et al. 2015, section 3.1); the others look with
+        the new hidden state (Luong et al. 2015, section 3).
+
+        In Bahdanau et al.'s readout, tanh stands for their maxout.
+        """
+        after = dict(state)
+        if self.config.attention == "additive":
+            before = state[f"hidden.{self.config.layers - 1}"][:, None]
+            context, weights = self._attend(before, state)
+            hidden = self._recur(torch.cat([x, context], 2), after)
+            seen = [context, hidden, x]
+        else:
+            fed = [x, state["readout"][:, None]] if self.config.feeds else [x]
+            hidden = self._recur(torch.cat(fed, 2), after)
+            context, weights = self._attend(hidden, state)
+            seen = [context, hidden]
+        readout = hidden
+        if self.readout is not None:
+            readout = torch.tanh(self.readout(torch.cat(seen, 2)))
+            after["coverage"] = state["coverage"] + weights.sum(1)
+        if self.config.feeds:
+            after["readout"] = readout[:, -1]
+        return Read(x, context, hidden, weights, readout), after
+
+    def _recur(self, x: Tensor, state: State) -> Tensor:
+        """Run the stack over (rows, time, inputs), and put what it carries into the state."""
+        for depth, layer in enumerate(self.layers):
+            names = [f"{name}.{depth}" for name in CARRIED[self.config.cell]]
+            x = self._drop(x) if depth else x
+            x, carried = layer(x, [state[name] for name in names], 0.0)
+            state |= zip(names, carried, strict=True)
+        return x
+
+    def _attend(self, query: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        if self.attention is None:
+            return query[..., :0], query[..., :0]
+        keys = state.get("keys", state["memory"])
+        return self.attention(query, keys, state["memory"], state["mask"], state["coverage"])
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def _logits(self, read: Read, state: State) -> Logits:
+        x = self._drop(read.readout)
+        if self.project is not None:
+            x = self.project(x)
+        weight = self.embedding.weight if self.head is None else self.head.weight
+        logits = F.linear(x, weight, self.bias).float()
+        if self.gate is None:
+            return logits
+        gate = self.gate(torch.cat([read.context, read.hidden, read.x], 2)).float()
+        return mix(logits, gate, read.weights, state["source"], state["first"])
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.config.dropout, self.training)
+
+
+class Read(NamedTuple):
+    """What a decoder makes of the tokens it reads, each (rows, time, width).
+
+    Attributes:
+        x: the embedded tokens.
+        context: the average of the memory by attention; without attention its width is 0.
+        hidden: the top layer's hidden states.
+        weights: the attention on each place of the source, float32; as wide as the source is long.
+        readout: what the softmax is given.
+    """
+
+    x: Tensor
+    context: Tensor
+    hidden: Tensor
+    weights: Tensor
+    readout: Tensor
+
+
+class Encoder(nn.Module):
+    """Recurrent layers over the source, and a bridge from where they end to the decoder."""
+
+    def __init__(self, config: Seq2seq.Config) -> None:
+        super().__init__()
+        self.config = config
+        directions = 1 + config.bidirectional
+        out, carried = directions * config.hidden, len(CARRIED[config.cell])
+        widths = [config.embedding, *[out] * (config.layers - 1)]
+        self.directions = nn.ModuleList(
+            nn.ModuleList(Layer(config.cell, width, config.hidden) for width in widths)
+            for _ in range(directions)
+        )
+        self.bridge = nn.ModuleList(
+            nn.Linear(out, carried * config.hidden) for _ in range(config.layers)
+        )
+        # The dot product asks for a memory that is as wide as the decoder.
+        narrow = config.attention == "dot" and config.bidirectional
+        self.narrow = nn.Linear(out, config.hidden, bias=False) if narrow else nn.Identity()
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+        """Encode (rows, source time, embedding), where ``mask`` is true at the left of each row.
+
+        Returns:
+            The memory (rows, source time, memory), and for each layer what the decoder begins with,
+            (rows, hidden) each: tanh of a linear layer on the last hidden state of each direction.
+        """
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        places = torch.arange(x.shape[1], device=x.device)
+        last = mask.sum(1, keepdim=True) - 1
+        backward = torch.where(mask, last - places, places)  # turns each row within its own length
+        first: list[tuple[Tensor, ...]] = []
+        for depth, bridge in enumerate(self.bridge):
+            x = F.dropout(x, self.config.dropout, self.training) if depth else x
+            outs = [self._run(0, depth, x)]
+            ends = [outs[0][rows, last]]
+            if self.config.bidirectional:
+                outs.append(self._run(1, depth, x[rows, backward])[rows, backward])
+                ends.append(outs[1][:, :1])
+            x = torch.cat(outs, 2)
+            begun = torch.tanh(bridge(torch.cat(ends, 2)[:, 0]))
+            first.append(begun.chunk(len(CARRIED[self.config.cell]), 1))
+        return self.narrow(x), first
+
+    def _run(self, direction: int, depth: int, x: Tensor) -> Tensor:
+        layer = cast(Layer, cast(nn.ModuleList, self.directions[direction])[depth])
+        zeros = x.new_zeros(len(x), layer.width)
+        out, _ = layer(x, [zeros] * len(CARRIED[layer.cell]), 0.0)
+        return out
+
+
+class Attention(nn.Module):
+    """Scores each place h of the memory by a query q, and averages the memory by the softmax.
+
+    - ``dot``: q·h;
+    - ``general``: q·W h (both Luong et al. 2015, equation 8);
+    - ``additive`` and ``concat``: v·tanh(W h + U q + w c + b), with c the coverage if there is any
+      (Bahdanau et al. 2015, section A.1.2; Luong's concat is W and U side by side; See et al. 2017,
+      equation 11).
+    """
+
+    def __init__(self, config: Seq2seq.Config) -> None:
+        super().__init__()
+        hidden, kind = config.hidden, config.attention
+        added = kind in ("additive", "concat")
+        self.key = None if kind == "dot" else nn.Linear(config.memory, hidden, bias=added)
+        self.query = nn.Linear(hidden, hidden, bias=False) if added else None
+        self.coverage = nn.Linear(1, hidden, bias=False) if config.coverage else None
+        self.score = nn.Linear(hidden, 1, bias=False) if added else None
+
+    def forward(
+        self, query: Tensor, keys: Tensor, memory: Tensor, mask: Tensor, coverage: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Look with (rows, time, hidden) at (rows, source time, ·) where ``mask`` is true.
+
+        Returns:
+            The contexts (rows, time, memory) and the weights, float32 (rows, time, source time).
+        """
+        if self.query is None or self.score is None:
+            scores = query @ keys.transpose(1, 2)
+        else:
+            if self.coverage is not None:
+                keys = keys + self.coverage(coverage[..., None].to(keys.dtype))
+            scores = self.score(torch.tanh(keys[:, None] + self.query(query)[:, :, None]))[..., 0]
+        weights = scores.float().masked_fill(~mask[:, None], float("-inf")).softmax(2)
+        return weights.to(memory.dtype) @ memory, weights
+
+
+def mix(logits: Tensor, gate: Tensor, weights: Tensor, source: Tensor, first: Tensor) -> Tensor:
+    """The logarithm of p · P(w) + (1 − p) · Σ a over the places where w stands in the source (See
+    et al. 2017, equation 9): finite, for P is nowhere 0.
+
+    Args:
+        logits: of P, float32 (rows, time, vocabulary).
+        gate: log p / (1 − p), float32 (rows, time, 1).
+        weights: the attention a, float32 (rows, time, source time).
+        source: the ids that may be copied, int64 (rows, source time).
+        first: the place where each of these ids stands first in its row, int64.
+    """
+    written = logits.log_softmax(2) + F.logsigmoid(gate)
+    ids, index = (tensor[:, None].expand_as(weights) for tensor in (source, first))
+    # An id that stands there twice is copied once, from its first place, with the sum of both.
+    summed = torch.zeros_like(weights).scatter_add(2, index, weights)
+    copied = F.logsigmoid(-gate) + summed.clamp_min(torch.finfo(torch.float32).tiny).log()
+    before = written.gather(2, ids)
+    change = torch.logaddexp(before, copied) - before
+    return written.scatter_add(2, ids, torch.where(summed > 0, change, 0))
+
+
+SIZES: dict[str, Seq2seq.Config] = {
+    "tiny": Seq2seq.Config(embedding=64, hidden=128, dropout=0.0),
+    "small": Seq2seq.Config(embedding=256, hidden=512),
+    "medium": Seq2seq.Config(embedding=512, hidden=512, layers=2, dropout=0.3),
+}

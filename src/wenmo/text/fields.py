@@ -1,0 +1,191 @@
+"""Rows in, records out. The rules are told in ``wenmo.text.readers``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from wenmo.config import nearest
+from wenmo.text.formats import HINT, Part, ReadConfig, ReadCounts, Record, by_number, listed, top
+from wenmo.types import WenmoError
+
+TEXT_NAMES = ("text", "content", "sentence", "body", "文本", "内容", "正文")
+
+SPEAKERS = ("role", "speaker", "from")
+"""The keys under which an object that is a turn may say who speaks."""
+
+SPOKEN = ("content", "text", "value", "utterance")
+"""The keys under which it may say what is spoken."""
+
+
+class Fields:
+    """Finds the text, and what belongs to it, in the rows of one file.
+
+    Attributes:
+        control: the fields whose values are control codes.
+        turns: the text is a conversation: a list of turns.
+    """
+
+    def __init__(
+        self,
+        config: ReadConfig,
+        place: str,
+        counts: ReadCounts,
+        kind: str,
+        control: tuple[str, ...] = (),
+        turns: bool = False,
+    ) -> None:
+        self.config, self.place, self.counts = config, place, counts
+        self.control, self.turns = control, turns
+        self.chosen = [*config.fields, *control]
+        self.columns = kind in (".csv", ".tsv", ".parquet")  # every row has the same fields
+        by_name = kind in (".csv", ".tsv") and not by_number(self.chosen)
+        self.hint = f"; {HINT}" if by_name else ""
+        self.text = config.text_field
+        self.first: tuple[str, Mapping[str, object]] | None = None  # to name its fields in errors
+        self.met: set[str] = set()
+
+    def pick(self, row: object, place: str) -> Record | None:
+        """The record of a row; ``None`` where something is missing."""
+        source = self.config.source_field
+        only_object = bool(source or self.control or self.turns)
+        if isinstance(row, str) and not only_object:
+            text = self.clean(row, place)
+            return Record(text) if text.strip() else None
+        if not isinstance(row, Mapping):
+            expected = "an object" if only_object else "an object or a string"
+            raise WenmoError(f"{place}: {_is(row)} where {expected} is expected; mend or remove it")
+        if not row:
+            return None
+        if self.first is None:
+            self.first = (self.place if self.columns else place), row
+            if self.columns:
+                self.check({name for name in self.chosen if name in row or top(name) in row})
+        self.text = self.text or self.guess(row)
+        parts = self.parts(row, self.text, place)
+        if self.turns:
+            text = "\n".join(part.text for part in parts)
+        else:
+            text = self.read(row, self.text, place, chosen=bool(self.config.text_field))
+        said = source and self.read(row, source, place, chosen=True)
+        values = [(name, self.read(row, name, place, chosen=True)) for name in self.control]
+        attributes = tuple((name, value) for name, value in values if value.strip())
+        if not text.strip() or (said is not None and not said.strip()):
+            return None
+        return Record(text, said, parts, attributes)
+
+    def guess(self, row: Mapping[str, object]) -> str:
+        """The field that holds the text, told by there being only one, its name, or its type."""
+        others = {self.config.source_field, *map(top, self.control)}
+        names = [name for name in row if name not in others]
+        known = [name for name in names if name in TEXT_NAMES]
+        texts = [name for name in names if _is_text(row[name])]
+        for candidates in (names, known, texts):
+            if len(candidates) == 1:
+                return candidates[0]
+        choice = f"one of: {listed(names)}" if names else "another than the source"
+        advice = f"pass --text-field NAME, {choice}{self.hint}"
+        raise WenmoError(f"{self.place}: which field holds the text? {advice}")
+
+    def read(self, row: Mapping[str, object], field: str, place: str, chosen: bool) -> str:
+        """The text of a field, empty where it is missing."""
+        value = self.value(row, field)
+        if chosen and isinstance(value, int | float) and not isinstance(value, bool):
+            value = str(value)
+        if value is None:
+            return ""
+        if not _is_text(value) and value != []:
+            advice = f"pass {self.option(field)} NAME with another, or mend the row"
+            if isinstance(value, Mapping) and value:
+                inside = listed(f"{field}.{key}" for key in value)
+                advice = f"pass {self.option(field)} NAME, one of: {inside}"
+            raise WenmoError(
+                f"{place}: field {field!r} holds {_is(value)} where text is expected; {advice}"
+            )
+        return self.clean(value if isinstance(value, str) else "\n".join(value), place)
+
+    def value(self, row: Mapping[str, object], field: str) -> Any:
+        """What a field holds, ``None`` where it is missing."""
+        value: Any = row
+        for key in [field] if field in row else field.split("."):
+            if not isinstance(value, Mapping) or key not in value:
+                return None
+            value = value[key]
+        self.met.add(field)
+        return value
+
+    def option(self, field: str) -> str:
+        """The option by which the user chose a field, or may choose another."""
+        if field == self.config.source_field:
+            return "--source-field"
+        return "--control" if field in self.control else "--text-field"
+
+    def parts(self, row: Mapping[str, object], field: str, place: str) -> tuple[Part, ...]:
+        """The turns of a conversation, or the items of any other text that is a list."""
+        value = self.value(row, field)
+        if self.turns and not isinstance(value, list | None):
+            raise WenmoError(
+                f"{place}: field {field!r} holds {_is(value)} where a list of turns is expected; "
+                "pass --text-field NAME with another, or mend the row"
+            )
+        if self.turns:
+            return tuple(self.turn(item, place) for item in value or ())
+        items = value if isinstance(value, list) and _is_text(value) else ()
+        return tuple(Part(_normal(item)) for item in items)
+
+    def turn(self, item: object, place: str) -> Part:
+        """A turn, from a string or an object; what is null is a turn without words."""
+        said, role = item, None
+        if isinstance(item, Mapping):
+            known = [key for key in SPOKEN if key in item]
+            said = item[known[0]] if known else item
+            role = next((str(item[key]) for key in SPEAKERS if item.get(key) is not None), None)
+        if not isinstance(said, str | None):
+            raise WenmoError(
+                f"{place}: {_is(said)} where a turn is expected: text, or an object with the keys "
+                f"{SPEAKERS[0]!r} and {SPOKEN[0]!r}; mend the row"
+            )
+        return Part(self.clean(said or "", place), role)
+
+    def clean(self, text: str, place: str) -> str:
+        """What a decoder does to a file, done to a value: escapes hide the same characters."""
+        self.counts.nuls += text.count("\0")
+        if re.search("[\ud800-\udfff]", text):
+            raise WenmoError(f"{place}: half a surrogate pair (\\ud800 to \\udfff); mend the row")
+        return _normal(text)
+
+    def check(self, met: set[str]) -> None:
+        """A field that no row has is a slip of the user's, not a missing value."""
+        for field in self.chosen:
+            if self.first and field not in met:
+                place, row = self.first
+                names = list(names_of(row))
+                found = f"{nearest(field, names)} (found: {listed(names)}){self.hint}"
+                raise WenmoError(f"{place}: no field {field!r}{found}")
+
+
+def names_of(row: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    """The fields of a row, those of nested objects with dots."""
+    for name, value in row.items():
+        if isinstance(value, Mapping) and value:
+            yield from names_of(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _normal(text: str) -> str:
+    return text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _is_text(value: object) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(item, str) for item in value)
+    return isinstance(value, str)
+
+
+def _is(value: object) -> str:
+    kinds: dict[type, str] = {dict: "an object", list: "a list", bool: "true or false", str: "text"}
+    kinds |= {int: "a number", float: "a number", bytes: "bytes", type(None): "null"}
+    kind = kinds.get(type(value), f"a {type(value).__name__}")
+    return "a list of not only strings" if kind == "a list" and value else kind

@@ -1,0 +1,204 @@
+"""Pairs of texts out of a flat array of ids, and batches of them bucketed by length.
+
+The ids are ``END source END target END source END target END ...``. A source that is longer than
+the model can read is cut; a target that is longer than it can write leaves its pair out, since a
+text that breaks off would teach to break off. Both are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wenmo.text.batches import pad
+from wenmo.types import END, IGNORE, Batch, WenmoError
+
+Conditioning = Literal["none", "prefix", "encoder"]
+Keep = Literal["beginning", "end"]
+
+
+def source_room(conditioning: Conditioning, context: int | None) -> int | None:
+    """The most ids of a source that a model can read; ``None`` if there is no bound.
+
+    Where the source stands before the text itself, a quarter of the context is left to write in.
+    """
+    if context is None:
+        return None
+    return context - 1 if conditioning == "encoder" else max(1, 3 * context // 4 - 2)
+
+
+@dataclass
+class Pairs:
+    """Pairs of texts as a model can read them.
+
+    Attributes:
+        ids: the flat array.
+        conditioning: how the model is given the source.
+        context: the model's.
+        keep: which end of a source that is too long is kept.
+        sources, targets: int64 (pairs, 2), where each begins and stops in ``ids``, without END.
+        cut: how many sources were cut.
+        left_out: how many pairs were left out, their target being too long.
+    """
+
+    ids: NDArray[np.unsignedinteger]
+    conditioning: Conditioning
+    context: int | None = None
+    keep: Keep = "beginning"
+    sources: NDArray[np.int64] = field(init=False)
+    targets: NDArray[np.int64] = field(init=False)
+    cut: int = field(init=False)
+    left_out: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        ends = np.flatnonzero(self.ids == END)
+        spans = np.stack([ends[:-1] + 1, ends[1:]], axis=1)
+        self.sources, self.targets = spans[0::2].copy(), spans[1::2].copy()
+        self.cut = self._cut()
+        fits = np.ones(len(self.targets), bool)
+        if self.context is not None:
+            before = 1 if self.conditioning == "encoder" else 2 + _lengths(self.sources)
+            fits = before + _lengths(self.targets) <= self.context
+        self.left_out = int((~fits).sum())
+        self.sources, self.targets = self.sources[fits], self.targets[fits]
+
+    def _cut(self) -> int:
+        """Cut the sources that are too long; how many they are."""
+        room = source_room(self.conditioning, self.context)
+        if room is None:
+            return 0
+        long = _lengths(self.sources) > room
+        if self.keep == "beginning":
+            self.sources[long, 1] = self.sources[long, 0] + room
+        else:
+            self.sources[long, 0] = self.sources[long, 1] - room
+        return int(long.sum())
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def source(self, number: int) -> NDArray[np.unsignedinteger]:
+        """The ids of a source, without END."""
+        return self.ids[slice(*self.sources[number])]
+
+    def target(self, number: int) -> NDArray[np.unsignedinteger]:
+        """The ids of a target, without END."""
+        return self.ids[slice(*self.targets[number])]
+
+    def first(self, tokens: int) -> Pairs:
+        """The first pairs, whose targets have so many tokens together; at least one."""
+        count = int(np.searchsorted(np.cumsum(1 + _lengths(self.targets)), tokens, "right"))
+        some = replace(self)
+        some.sources, some.targets = self.sources[: max(1, count)], self.targets[: max(1, count)]
+        return some
+
+    def stream(self) -> NDArray[np.unsignedinteger]:
+        """The targets alone as a flat array: END target END target END ..."""
+        ended = [self.ids[start - 1 : stop] for start, stop in self.targets.tolist()]
+        return np.concatenate([*ended, np.array([END], self.ids.dtype)])
+
+    def widths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What each pair takes in a batch: tokens of the source and of the target. Of a source that
+        stands before the text nothing has a place of its own, so that its width is 0.
+        """
+        sources, targets = 1 + _lengths(self.sources), 1 + _lengths(self.targets)
+        if self.conditioning == "encoder":
+            return sources, targets
+        return np.zeros_like(sources), sources + targets
+
+    def batch(self, numbers: Sequence[int] | NDArray[np.int64]) -> Batch:
+        """The named pairs under one another; only what belongs to a target is to be predicted."""
+        sources = [[*self.source(n), END] for n in numbers]
+        tokens = [[END, *self.target(n)] for n in numbers]
+        targets = [[*self.target(n), END] for n in numbers]
+        if self.conditioning == "encoder":
+            source = pad(sources, IGNORE)
+            return Batch(pad(tokens, END), pad(targets, IGNORE), source=source)
+        tokens = [[END, *s[:-1], *t] for s, t in zip(sources, tokens, strict=True)]
+        targets = [[IGNORE] * len(s) + t for s, t in zip(sources, targets, strict=True)]
+        return Batch(pad(tokens, END), pad(targets, IGNORE))
+
+
+@dataclass
+class Buckets:
+    """Endless batches of pairs of like length, in random order, each within a budget of tokens.
+
+    Pairs are sorted by the lengths of target and source, those of equal lengths at random, cut into
+    batches, and the batches are shuffled: every epoch anew. A batch is a pure function of the seed
+    and its number.
+
+    Attributes:
+        pairs: the pairs.
+        tokens: the most tokens of a batch, sources and targets, their ENDs and padding counted.
+        seed: of the order.
+
+    Raises:
+        WenmoError: there is no pair.
+    """
+
+    pairs: Pairs
+    tokens: int
+    seed: int = 0
+    _epoch: int = field(default=-1, init=False)
+    _order: NDArray[np.int64] = field(init=False)
+    _turns: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not len(self.pairs):
+            raise WenmoError("no pair is left: every target is too long for the model")
+        self._widths = np.stack(self.pairs.widths())
+        # Their lengths alone decide where batches are cut, so that it is the same in every epoch.
+        ordered = self._widths[:, np.lexsort(self._widths)]
+        self.cuts = _cuts(ordered, self.tokens)
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return len(self.cuts) - 1
+
+    @property
+    def padding(self) -> float:
+        """The share of all places in the batches that hold no token."""
+        ordered = self._widths[:, np.lexsort(self._widths)]
+        spans = zip(self.cuts[:-1], self.cuts[1:], strict=True)
+        places = sum((b - a) * int(ordered[:, a:b].max(1).sum()) for a, b in spans)
+        return 1 - int(ordered.sum()) / places
+
+    def __getitem__(self, number: int) -> Batch:
+        epoch, turn = divmod(number, self.per_epoch)
+        if epoch != self._epoch:
+            rng = np.random.default_rng((self.seed, epoch))
+            shuffled = rng.permutation(len(self.pairs))
+            self._order = shuffled[np.lexsort(self._widths[:, shuffled])]
+            self._turns = rng.permutation(self.per_epoch)
+            self._epoch = epoch
+        return self.pairs.batch(self._numbers(int(self._turns[turn])))
+
+    def once(self) -> Iterator[Batch]:
+        """Every pair once, shortest first."""
+        self._order, self._epoch = np.lexsort(self._widths), -1
+        for place in range(self.per_epoch):
+            yield self.pairs.batch(self._numbers(place))
+
+    def _numbers(self, place: int) -> NDArray[np.int64]:
+        return self._order[self.cuts[place] : self.cuts[place + 1]]
+
+
+def _lengths(spans: NDArray[np.int64]) -> NDArray[np.int64]:
+    return spans[:, 1] - spans[:, 0]
+
+
+def _cuts(widths: NDArray[np.int64], tokens: int) -> list[int]:
+    """Where sorted pairs, (2, pairs) wide, are cut so that no batch takes more than ``tokens``."""
+    cuts, widest = [0], (0, 0)
+    for place, pair in enumerate(widths.T.tolist()):
+        grown = max(widest[0], pair[0]), max(widest[1], pair[1])
+        if place > cuts[-1] and (place + 1 - cuts[-1]) * sum(grown) > tokens:
+            cuts.append(place)
+            grown = (pair[0], pair[1])
+        widest = grown
+    return [*cuts, widths.shape[1]]

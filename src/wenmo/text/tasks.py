@@ -1,0 +1,361 @@
+"""What a model is to learn: here, and nowhere else, a record becomes a source and a target.
+
+A source is the text itself, a conversation so far, a text with a gap, control codes, or codes and
+one of these. At writing time ``source_of`` gives a user's request the form it had in training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from wenmo.config import nearest
+from wenmo.text.fields import TEXT_NAMES, names_of
+from wenmo.text.formats import HINT, by_number, listed
+from wenmo.text.readers import Part, ReadConfig, Reader, Record, check_path, has_fields
+from wenmo.types import WenmoError
+
+PAIRS = ("translation", "summarization", "paraphrase", "data-to-text")
+"""The tasks whose records hold a source of their own."""
+
+GAP = "____"
+"""Stands in a source for the piece that is missing."""
+
+GAPS = 3
+"""The most examples of one record with a gap."""
+
+SYSTEM = "system"
+ASSISTANTS = {"assistant", "gpt"}
+"""Roles as files of conversations know them: an instruction, and those who alone are learnt from
+where they take part."""
+
+SOURCE_NAMES = (
+    *("source", "src", "input", "question", "document", "article", "abstract", "mr", "upper"),
+    *("源", "原文", "问题", "上联"),
+)
+TARGET_NAMES = (
+    *("target", "targets", "tgt", "output", "answer", "reply", "reference", "ref", "summary"),
+    *("title", "translation", "lower", "目标", "译文", "摘要", "标题", "回答", "下联"),
+)
+TURN_NAMES = ("turns", "messages", "conversation", "conversations", "dialogue", "dialog", "对话")
+LANGUAGES = ("en", "zh", "cn", "de", "fr", "es", "it", "pt", "ru", "ja", "ko", "ar")
+
+# Units of a text that a gap is made of: a Han character, or what stands between spaces.
+_HAN = "々〇㐀-\u9fff豈-\ufaff\U00020000-\U0003ffff"
+_UNIT = re.compile(rf"[{_HAN}]|[^\s{_HAN}]+")
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What is learnt from each record.
+
+    Attributes:
+        name: to go on with a text; to answer a source with a target; to reply in a conversation;
+            to fill a gap.
+        control: the fields whose values stand as control codes before each source (Keskar et al.
+            2019, CTRL).
+        history: for dialogue, the most turns before a reply that are read.
+    """
+
+    name: Literal[
+        "completion",
+        "translation",
+        "summarization",
+        "paraphrase",
+        "data-to-text",
+        "dialogue",
+        "infilling",
+    ] = "completion"
+    control: tuple[str, ...] = ()
+    history: int = 6
+
+    def __post_init__(self) -> None:
+        if self.history < 1:
+            raise ValueError(f"history={self.history}: at least 1 turn comes before a reply")
+
+    @property
+    def paired(self) -> bool:
+        """Whether there is a source: everywhere but in completion without control codes."""
+        return self.name != "completion" or bool(self.control)
+
+
+COMPLETION = TaskConfig()
+
+
+class Example(NamedTuple):
+    """What is read, and what is to be written."""
+
+    source: str
+    target: str
+
+
+def open_records(
+    path: str | Path, read: ReadConfig, task: TaskConfig, target: str | Path | None = None
+) -> Reader:
+    """The records of a file, read as the task needs them: see ``Reader``."""
+    turns = task.name == "dialogue"
+    return Reader(path, read, control=task.control, turns=turns, target=target)
+
+
+def examples(record: Record, task: TaskConfig) -> Iterator[Example]:
+    """The examples that a record gives: the same ones every time.
+
+    Without a source (completion without control codes) it is empty. Where a side is empty, or a
+    conversation or text is too short for the task, there is none.
+    """
+    codes = _codes(dict(record.attributes), task)
+    for source, target in _sides(record, task):
+        if target.strip() and (source.strip() or task.name == "completion"):
+            yield Example(codes + source, target)
+
+
+def companions(record: Record, task: TaskConfig) -> str | None:
+    """What tells records that must not be parted by a split: their texts without any codes.
+
+    ``None`` for conversations and completion, which have their beginnings in common by chance.
+    """
+    if task.name in PAIRS:
+        return record.source
+    return record.text if task.name == "infilling" else None
+
+
+def source_of(task: TaskConfig, prompt: str, attributes: Mapping[str, str]) -> str:
+    """The source that a user's request makes.
+
+    Args:
+        task: what the model has learnt.
+        prompt: what is to be answered; for infilling with ``GAP`` in it; of no account for
+            completion, where it is the beginning of the text itself.
+        attributes: the values of control fields, of as many as one likes.
+
+    Raises:
+        WenmoError: a field that is none of the task's, no prompt, or not one gap in it.
+    """
+    if task.name == "dialogue":
+        return turns_source([prompt], task, attributes)
+    codes = _codes(attributes, task)
+    if task.name == "completion":
+        return codes
+    if task.name == "infilling" and prompt.count(GAP) != 1:
+        raise WenmoError(
+            f"a prompt for infilling has one gap, written {GAP}: this one has {prompt.count(GAP)}"
+        )
+    if not prompt.strip():
+        raise WenmoError(f"{task.name} needs a text to answer to: give a prompt")
+    return codes + prompt
+
+
+def turns_source(
+    turns: Sequence[str], task: TaskConfig, attributes: Mapping[str, str] | None = None
+) -> str:
+    """The source that a conversation makes, in which two speak by turns.
+
+    Args:
+        turns: what was said so far; the last is what is to be replied to.
+        task: what the model has learnt.
+        attributes: as in ``source_of``.
+
+    Raises:
+        WenmoError: a field that is none of the task's, or nothing was said.
+    """
+    if not turns or not turns[-1].strip():
+        raise WenmoError("dialogue needs something to reply to: give a prompt")
+    spoken = [Part(turn) for turn in turns[-task.history :]]
+    return _codes(attributes or {}, task) + _conversation([], spoken, None)
+
+
+def _codes(attributes: Mapping[str, str], task: TaskConfig) -> str:
+    """One code a line, in the order of the task's fields."""
+    for name in attributes:
+        if name not in task.control:
+            known = ", ".join(task.control) or "none"
+            raise WenmoError(
+                f"no control field {name!r}{nearest(name, task.control)} (known: {known})"
+            )
+    values = {name: " ".join(attributes.get(name, "").split()) for name in task.control}
+    return "".join(f"{name}={value}\n" for name, value in values.items() if value)
+
+
+def _sides(record: Record, task: TaskConfig) -> Iterator[tuple[str, str]]:
+    if task.name == "completion":
+        yield "", record.text
+    elif task.name == "dialogue":
+        yield from _replies(record.parts, task.history)
+    elif task.name == "infilling":
+        yield from _gaps(record.text)
+    else:
+        for reference in record.parts or [Part(record.text)]:
+            yield record.source or "", reference.text
+
+
+def _replies(turns: Sequence[Part], history: int) -> Iterator[tuple[str, str]]:
+    """Every turn but the first, after those before it; of an assistant, where there is one."""
+    roles = [turn.role.strip().lower() if turn.role else None for turn in turns]
+    if None in roles:
+        roles = [None] * len(turns)
+    learnt = ASSISTANTS.intersection(role for role in roles if role)
+    instructions: list[str] = []
+    spoken: list[Part] = []
+    for (text, _), role in zip(turns, roles, strict=True):
+        if role == SYSTEM:
+            instructions.append(text)
+            continue
+        if spoken and (not learnt or role in learnt):
+            yield _conversation(instructions, spoken[-history:], role), text
+        spoken.append(Part(text, role))
+
+
+def _conversation(instructions: Sequence[str], spoken: Sequence[Part], role: str | None) -> str:
+    """A turn a line, marked by whether the one who replies said it; by turns without a role."""
+    lines = [(SYSTEM, text) for text in instructions]
+    for back, turn in zip(range(len(spoken), 0, -1), spoken, strict=True):
+        own = back % 2 == 0 if role is None else turn.role == role
+        lines.append(("assistant" if own else "user", turn.text))
+    said = [(mark, text.strip().replace("\n", " ")) for mark, text in lines]
+    return "\n".join(f"{mark}: {text}" for mark, text in said if text)
+
+
+def _gaps(text: str) -> Iterator[tuple[str, str]]:
+    """The text with a gap, and what is missing: a tenth to a half of its units, drawn by a hash.
+
+    The spaces around a piece are not part of it, so that a gap may be written between words.
+    """
+    units = [match.span() for match in _UNIT.finditer(text)]
+    if GAP in text or len(units) < 2:
+        return
+    shortest, longest = -(-len(units) // 10), len(units) // 2
+    drawn = set()
+    for number in range(GAPS):
+        key = bytes([number])
+        seed = hashlib.blake2b(text.encode(errors="replace"), digest_size=16, key=key).digest()
+        size = shortest + int.from_bytes(seed[:8], "big") % (longest - shortest + 1)
+        first = int.from_bytes(seed[8:], "big") % (len(units) - size + 1)
+        start, end = units[first][0], units[first + size - 1][1]
+        touched = "_" in text[start - 1 : start] + text[end : end + 1]  # would lengthen the gap
+        if (start, end) not in drawn and not touched:
+            drawn.add((start, end))
+            yield text[:start] + GAP + text[end:], text[start:end]
+
+
+# Which fields hold what, where the user does not say.
+
+
+def choose_fields(
+    path: str | Path, read: ReadConfig, task: TaskConfig, target: str | Path | None
+) -> tuple[ReadConfig, str | None]:
+    """Name the fields that a task needs, by those the file has, as far as the user did not.
+
+    Args:
+        path: the data.
+        read: how it is read; what is chosen there stays.
+        task: what is to be learnt from it.
+        target: parallel files: the other one, which leaves nothing to choose.
+
+    Returns:
+        How the data is read, and a line for the user where something was assumed.
+
+    Raises:
+        WenmoError: the file holds nothing of the kind, or it is not clear which field does.
+    """
+    check_path(path)
+    if target is not None:
+        _check_parallel(read, task)
+        return read, None
+    needed = {"dialogue": ("text_field",), **dict.fromkeys(PAIRS, ("source_field", "text_field"))}
+    if all(getattr(read, field) for field in needed.get(task.name, ())):
+        return read, None
+    row = None
+    if has_fields(path):
+        row = Reader(path, replace(read, source_field=None, text_field=None)).first_row()
+    if row is None and task.name == "dialogue":
+        raise WenmoError(
+            f"{path}: no conversations: give JSONL, JSON or Parquet in which a field holds a list "
+            "of turns"
+        )
+    if row is None:
+        raise WenmoError(
+            f"{path}: no pairs, only texts: give the lines that answer it (--target FILE), or a "
+            "file with both sides (.jsonl, .csv, .tsv, .parquet)"
+        )
+    place, kind, fields = row
+    if task.name == "dialogue":
+        return _choose_turns(read, place, fields)
+    return _choose_pair(read, place, kind, fields, task.control)
+
+
+def _check_parallel(read: ReadConfig, task: TaskConfig) -> None:
+    if task.name not in PAIRS:
+        raise WenmoError(
+            f"a target file belongs to pairs, not to {task.name}: say --task {' or '.join(PAIRS)}"
+        )
+    if read.fields:
+        raise WenmoError(
+            "parallel files have no fields: leave out --source-field and --text-field, or the "
+            "target file"
+        )
+
+
+def _choose_turns(
+    read: ReadConfig, place: str, row: Mapping[str, object]
+) -> tuple[ReadConfig, str | None]:
+    found = _known([*row], TURN_NAMES)
+    if found is None:
+        raise WenmoError(
+            f"{place}: which field holds the turns? pass --text-field NAME, one of: "
+            f"{listed(names_of(row))}"
+        )
+    note = f"{place}: {found} holds the turns (--text-field chooses another field)"
+    return replace(read, text_field=found), note
+
+
+def _choose_pair(
+    read: ReadConfig, place: str, kind: str, row: Mapping[str, object], control: tuple[str, ...]
+) -> tuple[ReadConfig, str | None]:
+    names = list(names_of(row))
+    tabular = kind in (".csv", ".tsv")
+    if tabular and not by_number(read.fields):
+        names = [str(cell) for cell in row.values()]  # what may be a header
+    sides = [name for name in names if name not in control]
+    found = _pair(sides, read.source_field, read.text_field)
+    if found is not None:
+        source, text = found
+        note = (
+            f"{place}: {source} is the source, {text} the target (--source-field and --text-field "
+            "choose other fields)"
+        )
+        return replace(read, source_field=source, text_field=text), note
+    if tabular and len(row) == 2 and not read.fields:
+        note = (
+            f"{place}: no header line with known names: column 1 is the source, column 2 the target"
+        )
+        return replace(read, source_field="1", text_field="2"), note
+    hint = f"; {HINT}" if tabular else ""
+    raise WenmoError(
+        f"{place}: which fields hold source and target? pass --source-field NAME and --text-field "
+        f"NAME, two of: {listed(names)}{hint}"
+    )
+
+
+def _pair(names: list[str], source: str | None, text: str | None) -> tuple[str, str] | None:
+    """The fields of source and target by their names, or by what the other one leaves."""
+    source = source or _known([name for name in names if name != text], SOURCE_NAMES)
+    text = text or _known([name for name in names if name != source], TARGET_NAMES)
+    rest = [name for name in names if name not in (source, text)]
+    languages = [name for name in rest if name.rpartition(".")[2].lower() in LANGUAGES]
+    if source is None and text is None:
+        return (languages[0], languages[1]) if len(languages) == 2 else None
+    if source is None or text is None:
+        usual = [name for name in rest if name in TEXT_NAMES]
+        other = next((found[0] for found in (rest, usual, languages) if len(found) == 1), None)
+        source, text = source or other, text or other
+    return (source, text) if source is not None and text is not None else None
+
+
+def _known(names: list[str], known: tuple[str, ...]) -> str | None:
+    """The field with the first of the known names, in any case of letters."""
+    by_name = {name.strip().lower(): name for name in reversed(names)}
+    return next((by_name[name] for name in known if name in by_name), None)
