@@ -1,3 +1,5 @@
+"""Beam search by hand, against brute force, and by its properties in the engine."""
+
 from __future__ import annotations
 
 import math

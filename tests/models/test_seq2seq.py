@@ -397,7 +397,7 @@ def test_attention_learns_to_reverse_what_it_reads() -> None:
     generator = torch.Generator().manual_seed(0)
     model = Seq2seq.Config(embedding=32, hidden=48, dropout=0.0).build(11)
     adam = torch.optim.Adam(model.parameters(), lr=0.01)
-    for _ in range(150):
+    for _ in range(250):
         adam.zero_grad()
         model.loss(reversals(64, generator)).total.backward()
         adam.step()

@@ -116,8 +116,11 @@ class Seq2seq(LanguageModel):
         self.project = nn.Linear(hidden, embedding, bias=False) if tied else None
         self.head = None if tied else nn.Linear(hidden, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
-        if tied:  # begins small, as in `Recurrent`
-            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        # Embeddings that begin near one are learnt several times sooner than small ones; what is
+        # compared with them at the softmax begins small instead, so that all tokens begin alike.
+        nn.init.normal_(self.embedding.weight, std=0.5)
+        if self.project is not None:
+            nn.init.normal_(self.project.weight, std=0.03)
 
     def begin(
         self,

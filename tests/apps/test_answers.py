@@ -1,0 +1,196 @@
+"""Pairs from the command line: train, answer, score, talk, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MODELS = {
+    "seq2seq": ["embedding=16", "hidden=48", "dropout=0", "copy=true", "rate=0.01"],
+    "transformer": ["width=32", "layers=1", "encoder_layers=1", "heads=2", "dropout=0"],
+    "gpt": ["width=32", "layers=1", "heads=2", "context=48", "rate=0.02"],
+    "gru": ["embedding=32", "hidden=128", "dropout=0", "rate=0.01"],
+}
+LETTERS = "abcdefgh"
+Wenmo = Callable[..., Any]
+
+
+def lines(count: int) -> list[str]:
+    """Short strings, each of its own; what answers one is its letters in capitals."""
+    return [
+        "".join(LETTERS[number // 8**place % 8] for place in range(2 + number % 3))
+        for number in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pairs")
+    pairs = [f"{line}\t{line.upper()}\n" for line in lines(400)]
+    (folder / "pairs.tsv").write_text("".join(pairs), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(wenmo: Wenmo, folder: Path) -> dict[str, Path]:
+    """One small run of each way in which a model is given its source."""
+    for model, settings in MODELS.items():
+        command = ["train", "pairs.tsv", "--task", "translation", "--model", model, "--out", model]
+        budget = ["--steps", 400, "evaluations=1", "batch_tokens=256", "valid=0.05"]
+        told = wenmo(*command, *budget, *settings, cwd=folder).stderr
+        assert "column 1 is the source" in told
+        assert "% padding" in told
+        assert "BLEU" in told
+    return {model: folder / model for model in MODELS}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_way_of_reading_a_source_learns_to_answer(
+    wenmo: Wenmo, runs: dict[str, Path], folder: Path, model: str
+) -> None:
+    figures = json.loads(wenmo("evaluate", runs[model], "pairs.tsv", "--json", cwd=folder).stdout)
+    assert figures["metrics"]["exact"]["value"] > 90
+    assert figures["metrics"]["exact"]["low"] > 80
+    assert "tok:13a" in figures["metrics"]["bleu"]["signature"]
+    assert figures["bits_per_byte"] < 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_log_probabilities_are_those_that_evaluate_finds(
+    wenmo: Wenmo, runs: dict[str, Path], folder: Path, model: str
+) -> None:
+    beam = ("--beam-width", 4, "-n", 3, "--max-tokens", 12)
+    generate = ("generate", runs[model], "-p", "abcd", *beam, "--json")
+    outputs = json.loads(wenmo(*generate, cwd=folder).stdout)["outputs"]
+    assert len(outputs) == 3
+    assert [o["score"] for o in outputs] == sorted((o["score"] for o in outputs), reverse=True)
+    for output in outputs:
+        assert output["stopped_by"] == "end"
+        assert output["logprob"] == pytest.approx(sum(output["logprobs"]), abs=1e-6)
+        assert output["score"] == pytest.approx(output["logprob"] / output["tokens"] ** 0.6)
+        (folder / "one.tsv").write_text(f"abcd\t{output['text']}\n", encoding="utf-8")
+        evaluate = ("evaluate", runs[model], "one.tsv", "--json")
+        figures = json.loads(wenmo(*evaluate, cwd=folder).stdout)
+        nats = figures["nats_per_token"] * figures["tokens"]
+        assert nats == pytest.approx(-output["logprob"], abs=1e-3)
+        assert math.isfinite(figures["perplexity"])
+
+
+def test_every_line_has_its_answer_in_its_place(
+    wenmo: Wenmo, runs: dict[str, Path], folder: Path
+) -> None:
+    (folder / "new.txt").write_text("ab\n\ncde\n", encoding="utf-8")
+    generate = ("generate", runs["transformer"], "--input", "new.txt", "--method", "beam")
+    assert wenmo(*generate, cwd=folder).stdout == "AB\n\nCDE\n"
+    outputs = json.loads(wenmo(*generate, "--json", cwd=folder).stdout)["outputs"]
+    assert [output["text"] for output in outputs] == ["AB", "", "CDE"]
+
+
+def test_a_prefix_is_kept_and_alignments_are_those_of_the_text(
+    wenmo: Wenmo, runs: dict[str, Path], folder: Path
+) -> None:
+    generate = ("generate", runs["transformer"], "-p", "abc")
+    assert wenmo(*generate, "--prefix", "H", cwd=folder).stdout.startswith("H")
+    plain, begun = folder / "plain", folder / "begun"
+    wenmo(*generate, "--alignments", plain, cwd=folder)
+    wenmo(*generate, "--prefix", "A", "--alignments", begun, cwd=folder)
+    whole = json.loads((plain / "1.json").read_text(encoding="utf-8"))
+    rest = json.loads((begun / "1.json").read_text(encoding="utf-8"))
+    assert whole["source"] == ["a", "b", "c", "<end>"]
+    assert whole["target"] == ["A", "B", "C", "<end>"]
+    assert rest["target"] == whole["target"][1:]
+    for one, other in zip(rest["weights"], whole["weights"][1:], strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    assert (plain / "1.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_control_codes_decide_what_is_written(wenmo: Wenmo, tmp_path: Path) -> None:
+    verses = {"五言": "春眠不觉晓", "七言": "朝辞白帝彩云间"}
+    rows = [
+        {"form": form, "text": f"{text}{number}"}
+        for number in range(40)
+        for form, text in verses.items()
+    ]
+    content = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    (tmp_path / "verses.jsonl").write_text(content, encoding="utf-8")
+    command = ["train", "verses.jsonl", "--text-field", "text", "--control", "form", "--out", "run"]
+    small = ["--model", "gru", "embedding=16", "hidden=48", "rate=0.01", "--steps", 150]
+    wenmo(*command, *small, "evaluations=1", "batch_tokens=512", cwd=tmp_path)
+    for form, text in verses.items():
+        generate = ("generate", "run", "--control", f"form={form}", "--method", "greedy")
+        assert wenmo(*generate, cwd=tmp_path).stdout.startswith(text)
+
+
+def test_a_conversation(wenmo: Wenmo, runs: dict[str, Path], tmp_path: Path) -> None:
+    talks = [{"turns": ["你好吗？", "我很好。", "再见！", "再见。"]} for _ in range(40)]
+    content = "".join(f"{json.dumps(talk, ensure_ascii=False)}\n" for talk in talks)
+    (tmp_path / "talks.jsonl").write_text(content, encoding="utf-8")
+    command = ["train", "talks.jsonl", "--task", "dialogue", "--model", "seq2seq", "--out", "talk"]
+    small = ["embedding=16", "hidden=48", "rate=0.01", "--steps", 120, "evaluations=1"]
+    wenmo(*command, *small, "batch_tokens=1024", cwd=tmp_path)
+    said = wenmo(
+        "chat", "talk", "--method", "greedy", given="你好吗？\n再见！\n", cwd=tmp_path
+    ).stdout
+    assert "我很好。" in said
+    assert said.rstrip("> \n").endswith("再见。")
+    refused = wenmo("chat", runs["gru"], given="", cwd=tmp_path, code=2)
+    assert "--task dialogue" in refused.stderr
+
+
+def test_a_source_longer_than_the_model_can_read_is_cut_and_told(
+    wenmo: Wenmo, runs: dict[str, Path], folder: Path
+) -> None:
+    generate = ("generate", runs["gpt"], "-p", "abc " * 40)
+    assert "only its beginning is read" in wenmo(*generate, cwd=folder).stderr
+    assert json.loads(wenmo(*generate, "--json", cwd=folder).stdout)["outputs"][0]["truncated"]
+    assert wenmo("generate", runs["seq2seq"], *generate[2:], cwd=folder).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["train", "pairs.tsv", "--task", "translation", "--model", "ngram"], "cannot answer"),
+        (["train", "three.csv", "--task", "translation"], "two of: id, one, two"),
+        (["train", "two.csv", "--task", "translation", "--source-field", "de"], "two of: en, fr"),
+        (["train", "a.txt", "--target", "b.txt", "--task", "translation"], "3"),
+        (["train", "a.txt", "--task", "translation"], "--target FILE"),
+        (["train", "empty.tsv", "--task", "translation"], "empty.tsv"),
+        (["train", "pairs.tsv", "--task", "translate"], "did you mean 'translation'"),
+        (["train", "pairs.tsv", "--control", "form"], "form"),
+        (["generate", "transformer", "-p", ""], "give a prompt"),
+        (["generate", "transformer", "-p", "a", "-n", 9], "9"),
+        (["generate", "gru", "-p", "a", "--alignments", "seen"], "keeps no alignment"),
+        (["generate", "gru", "-p", "a", "--coverage-penalty", 1], "coverage_penalty"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else " ".join(map(str, value[1:])),
+)
+def test_what_is_amiss_is_told_in_one_line(
+    wenmo: Wenmo, runs: dict[str, Path], folder: Path, command: list[Any], told: str
+) -> None:
+    contents = {
+        "three.csv": "id,one,two\n1,a,b\n",
+        "two.csv": "en,fr\na,b\n",
+        "a.txt": "a\nb\nc\n",
+        "b.txt": "A\nB\n",
+        "empty.tsv": "a\t\n\tB\n" * 9,
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    done = wenmo(*command, cwd=folder, code=2)
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_languages_mixed_in_a_column_are_only_text(wenmo: Wenmo, tmp_path: Path) -> None:
+    pairs = [("Hello 世界", "你好 world"), ("🙂 مرحبا", "привет 龘")] * 30
+    content = "".join(f"{source} {n}\t{target}\n" for n, (source, target) in enumerate(pairs))
+    (tmp_path / "mixed.tsv").write_text(content, encoding="utf-8")
+    command = ["train", "mixed.tsv", "--task", "paraphrase", "--model", "seq2seq:tiny"]
+    wenmo(*command, "--out", "run", "--steps", 3, "evaluations=1", cwd=tmp_path)
+    assert wenmo("generate", "run", "-p", "世界 🙂", "--max-tokens", 5, cwd=tmp_path).stdout
