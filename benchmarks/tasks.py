@@ -44,7 +44,7 @@ WORKS = {
         "summarization/zh_csl_train.jsonl",
         "summarization/zh_csl_test.jsonl",
         "summarization",
-        "seq2seq:small",
+        "seq2seq",
         valid="summarization/zh_csl_valid.jsonl",
         settings={"copy": True, "batch_tokens": 4096, "dropout": 0.3},
     ),
@@ -52,7 +52,7 @@ WORKS = {
         "summarization/en_scitldr_train.jsonl.gz",
         "summarization/en_scitldr_dev.jsonl",
         "summarization",
-        "seq2seq:small",
+        "seq2seq",
         settings={
             "copy": True,
             "batch_tokens": 4096,

@@ -17,7 +17,8 @@ from wenmo.decoding.warp import Sampling
 from wenmo.models import find
 from wenmo.models.attention import CACHE_GROWTH, Rotation, SelfAttention
 from wenmo.models.base import join
-from wenmo.models.transformer import GPT2, Transformer, make_norm
+from wenmo.models.blocks import make_norm
+from wenmo.models.transformer import GPT2, Transformer
 from wenmo.types import State
 
 VOCAB = 11

@@ -78,6 +78,7 @@ MODELS: dict[str, Family] = {
         Seq2seq.Config(),
         "recurrent encoder and decoder with attention: turns one text into another, from few pairs",
         seq2seq.SIZES,
+        {"rate": 0.003},
     ),
     "gpt": Family(
         Transformer,
