@@ -18,7 +18,7 @@ MODELS = {
     "seq2seq": {"cell": "gru", "embedding": 64, "hidden": 256, "dropout": 0.0, "rate": 0.003},
     "transformer": {"width": 128, "layers": 2, "encoder_layers": 2, "heads": 4, "dropout": 0.0},
 }
-STEPS = {"seq2seq": 3000, "transformer": 3000}
+STEPS = {"seq2seq": 1200, "transformer": 1500}
 TRAINED, TESTED = 30_000, 1000
 
 

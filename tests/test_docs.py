@@ -25,6 +25,7 @@ from wenmo.config import to_dict
 from wenmo.decoding.warp import Sampling
 from wenmo.evaluation.answers import TASK_METRICS
 from wenmo.models import MODELS
+from wenmo.recipe import PriorConfig
 from wenmo.text.corpus import SplitConfig
 from wenmo.text.readers import ReadConfig
 from wenmo.text.tasks import TaskConfig
@@ -204,6 +205,7 @@ def tables_of(kind: str) -> dict[str, list[list[str]]]:
 
 
 CONFIGS: dict[str, Any] = {
+    "prior": PriorConfig(),
     "read": ReadConfig(),
     "split": SplitConfig(),
     "task": TaskConfig(),

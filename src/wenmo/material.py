@@ -38,6 +38,10 @@ class Material(Protocol):
         """What the model learns from."""
         ...
 
+    def stream(self, model: LanguageModel) -> NDArray[np.unsignedinteger]:
+        """The text that the model learns to write: END, a text, END, a text, ..., END."""
+        ...
+
     def notes(self, model: LanguageModel) -> list[str]:
         """What the user should know of how the model is given it."""
         ...
@@ -73,6 +77,9 @@ class Running:
             return Streams(ids, train.rows, train.time or STREAM_TIME)
         return Windows(ids, train.rows, min(train.time or model.context, model.context), train.seed)
 
+    def stream(self, model: LanguageModel) -> NDArray[np.unsignedinteger]:
+        return self.corpus.train
+
     def notes(self, model: LanguageModel) -> list[str]:
         return []
 
@@ -104,8 +111,10 @@ class Paired:
 
     def batches(self, model: LanguageModel) -> Buckets:
         train = self.recipe.train
-        pairs = readable(self.corpus.train, model, self.recipe.task)
-        return Buckets(pairs, train.batch_tokens, train.seed)
+        return Buckets(self._pairs(model), train.batch_tokens, train.seed)
+
+    def stream(self, model: LanguageModel) -> NDArray[np.unsignedinteger]:
+        return self._pairs(model).stream()
 
     def notes(self, model: LanguageModel) -> list[str]:
         buckets = self.batches(model)
@@ -141,6 +150,9 @@ class Paired:
         sampling = replace(GREEDY, max_tokens=self.longest)
         [[output]] = self._writer(model).generate([""], sampling, sources=[question.source])
         return f"{question.source}\n→ {output.text}", output
+
+    def _pairs(self, model: LanguageModel) -> Pairs:
+        return readable(self.corpus.train, model, self.recipe.task)
 
     def _held_out(self, model: LanguageModel) -> Pairs:
         return readable(self.corpus.valid, model, self.recipe.task)

@@ -7,10 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wenmo.config import from_dict, load_toml, nearest, override, to_dict
 from wenmo.models import MODELS, ModelConfig, configure, find
+from wenmo.models.hybrid import Hybrid
+from wenmo.models.ngram import Ngram
 from wenmo.text.corpus import SplitConfig
 from wenmo.text.readers import ReadConfig
 from wenmo.text.tasks import TaskConfig
@@ -19,6 +21,28 @@ from wenmo.training.loop import TrainConfig
 from wenmo.types import WenmoError
 
 DEFAULT_MINUTES = 3.0
+DEFAULT_ORDERS = 5
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """What a network stands on.
+
+    Attributes:
+        counts: ngram, counts of the training text; none; or auto: what suits the text and the time.
+        orders: the length of the longest n-grams; null: what suits the tokens.
+        folds: into how many parts the text is cut, each to be scored by the counts of the others.
+    """
+
+    counts: Literal["auto", "none", "ngram"] = "auto"
+    orders: int | None = None
+    folds: int = 5
+
+    def __post_init__(self) -> None:
+        if self.orders is not None and self.orders < 2:
+            raise ValueError("orders must be at least 2")
+        if self.folds < 2:
+            raise ValueError("folds must be at least 2")
 
 
 @dataclass(frozen=True)
@@ -28,6 +52,7 @@ class Recipe:
     Attributes:
         family: which entry of the catalogue.
         model: its settings.
+        prior: what it stands on.
         task: what is learnt from each record.
         tokenizer: how text becomes tokens.
         read: how text is read.
@@ -37,6 +62,7 @@ class Recipe:
 
     family: str
     model: ModelConfig
+    prior: PriorConfig = PriorConfig()
     task: TaskConfig = TaskConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     read: ReadConfig = ReadConfig()
@@ -45,7 +71,7 @@ class Recipe:
 
     def tables(self) -> dict[str, Any]:
         """The settings as plain dicts."""
-        names = ("model", "task", "tokenizer", "read", "split", "train")
+        names = ("model", "prior", "task", "tokenizer", "read", "split", "train")
         return {"family": self.family, **{name: to_dict(getattr(self, name)) for name in names}}
 
     @classmethod
@@ -54,12 +80,22 @@ class Recipe:
         return cls(
             tables["family"],
             configure(tables["family"], tables["model"]),
-            from_dict(TaskConfig, tables.get("task", {}), where="task."),  # none before version 0.2
+            # Runs of versions before 0.3 may lack these two tables.
+            from_dict(PriorConfig, tables.get("prior", {"counts": "none"}), where="prior."),
+            from_dict(TaskConfig, tables.get("task", {}), where="task."),
             from_dict(TokenizerConfig, tables["tokenizer"], where="tokenizer."),
             from_dict(ReadConfig, tables["read"], where="read."),
             from_dict(SplitConfig, tables["split"], where="split."),
             from_dict(TrainConfig, tables["train"], where="train."),
         )
+
+    @property
+    def generator(self) -> ModelConfig:
+        """What builds the whole model: the family's settings, maybe on those of counts."""
+        if self.prior.counts != "ngram":
+            return self.model
+        counts = Ngram.Config(self.prior.orders or DEFAULT_ORDERS, totals=True)
+        return Hybrid.Config(self.model, counts, self.prior.folds)
 
     def differences(self, other: Recipe) -> list[str]:
         """The settings that are not the same in the other, each with both values."""

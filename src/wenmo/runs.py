@@ -35,6 +35,7 @@ class Card:
 
     Attributes:
         recipe: all settings.
+        asked: the settings before what was left open was derived; the same call makes these.
         data: where the text came from, its fingerprint, and what was counted in it.
         finished: training reached the end of its budget.
         results: figures on held-out text, seconds of training, parameters and so on.
@@ -44,6 +45,7 @@ class Card:
     data: dict[str, Any]
     finished: bool = False
     results: dict[str, Any] = field(default_factory=dict)
+    asked: Recipe | None = None
 
     @property
     def opening(self) -> str:
@@ -70,6 +72,8 @@ class Card:
             "results": self.results,
             "versions": versions,
         }
+        if self.asked is not None:
+            content["asked"] = self.asked.tables()
         write_json(folder / CARD, content)
 
     @classmethod
@@ -93,7 +97,8 @@ class Card:
             )
         try:
             recipe = Recipe.from_tables(content)
-            return cls(recipe, content["data"], content["finished"], content["results"])
+            asked = Recipe.from_tables(content["asked"]) if "asked" in content else None
+            return cls(recipe, content["data"], content["finished"], content["results"], asked)
         except KeyError as error:
             raise WenmoError(f"{folder / CARD}: damaged, {error} is missing") from None
         except WenmoError as error:
@@ -143,5 +148,5 @@ def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
     """All that writing and scoring need."""
     card = Card.read(folder)
     tokenizer = Tokenizer.load(folder / TOKENIZER)
-    model = load_model(folder, card.recipe.model, tokenizer.vocab_size)
+    model = load_model(folder, card.recipe.generator, tokenizer.vocab_size)
     return card, model.to(device()), tokenizer

@@ -13,6 +13,7 @@ from wenmo.files import told_in_one_line
 from wenmo.material import Material, Paired, Running
 from wenmo.recipe import Recipe
 from wenmo.runs import CARD, TOKENIZER, WEIGHTS, Card, device, load_model, save_model
+from wenmo.text.batches import Batches, Counted
 from wenmo.text.corpus import Corpus
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.journal import Journal
@@ -40,7 +41,7 @@ def check_folder(folder: Path, recipe: Recipe) -> Card | None:
             raise WenmoError(f"{folder}: not empty and not a run folder: choose another --out")
         return None
     card = Card.read(folder)
-    differ = recipe.differences(card.recipe)
+    differ = recipe.differences(card.asked or card.recipe)
     if differ:
         shown = ", ".join(differ[:4])
         more = f" and {len(differ) - 4} more" if len(differ) > 4 else ""
@@ -57,6 +58,7 @@ class Session:
     Args:
         folder: where the run folder is, or will be.
         recipe: all settings.
+        asked: the settings before what was left open was derived.
         corpus: the text.
         before: the card of the run to go on with.
         watch: is called with every event of training.
@@ -70,6 +72,7 @@ class Session:
         self,
         folder: Path,
         recipe: Recipe,
+        asked: Recipe,
         corpus: Corpus,
         before: Card | None,
         watch: Callable[[Event], None] | None,
@@ -84,9 +87,9 @@ class Session:
                 f"{folder}: was trained on other text (its fingerprint differs): "
                 "choose another --out, or remove the folder"
             )
-        self.card = before or Card(recipe, data)
+        self.card = before or Card(recipe, data, asked=asked)
         torch.manual_seed(recipe.train.seed)
-        self.model = recipe.model.build(self.tokenizer.vocab_size).to(device())
+        self.model = recipe.generator.build(self.tokenizer.vocab_size).to(device())
         self.material: Material = (
             Paired(recipe, corpus, self.card.longest_target)
             if recipe.task.paired
@@ -106,15 +109,19 @@ class Session:
 
     def _train(self) -> None:
         checkpoints = Checkpoints(self.folder / "checkpoints", self._say)
+        begun = time.perf_counter()
+        learner = self._learner()
         trainer = Trainer(
-            learner=self._learner(),
+            learner=learner,
             config=self.recipe.train,
             checkpoints=checkpoints,
             evaluate=lambda: self.material.judge_on_the_way(self.model),
             sample=lambda: self.material.sample(self.model)[0],
-            keep_best=lambda: save_model(self.folder, self.recipe.model, self.model),
+            keep_best=lambda: save_model(self.folder, self.recipe.generator, self.model),
             report=self._report,
         )
+        # The time that a user gives is for everything between the text and the result.
+        trainer.position.seconds = time.perf_counter() - begun
         if trainer.resume() and trainer.position.step:
             self._say(f"going on from step {trainer.position.step:,}")
         for note in self.material.notes(self.model):
@@ -124,7 +131,7 @@ class Session:
             position = trainer.run()
         except Interrupted:
             if not (self.folder / WEIGHTS).exists():  # what there is can write already
-                save_model(self.folder, self.recipe.model, self.model)
+                save_model(self.folder, self.recipe.generator, self.model)
             raise
         finally:
             self.journal.close()
@@ -141,7 +148,7 @@ class Session:
     def _finish(self, results: dict[str, Any]) -> None:
         """Score the best weights on all held-out text, and time the writing of one text."""
         vocab_size = self.tokenizer.vocab_size
-        best = load_model(self.folder, self.recipe.model, vocab_size).to(self.model.device)
+        best = load_model(self.folder, self.recipe.generator, vocab_size).to(self.model.device)
         heldout = self.material.judge(best, share_of(self.tell, "scoring all held-out text"))
         begun = time.perf_counter()
         sample, output = self.material.sample(best)
@@ -165,7 +172,11 @@ class Session:
 
     def _gradient(self) -> Learner:
         train = self.recipe.train
-        batches = self.material.batches(self.model)
+        batches: Batches = self.material.batches(self.model)
+        stream = self.material.stream(self.model)
+        counted = self.model.prepare(stream, share_of(self.tell, "counting"))
+        if counted is not None:
+            batches = Counted(batches, counted)
         if "precision" not in self.card.results:
             chosen = train.precision
             if chosen == "auto":

@@ -45,16 +45,23 @@ class Batch:
             if none does.
         source: for models with an encoder, the ids to condition on, int64 (rows, source time): each
             row's ids, their END, and ``IGNORE`` behind it where other rows are longer.
+        places: where each token stands in the text that is trained on, int64 (rows, time); where
+            no target is asked for, anywhere.
+        counted: for models that stand on counts, what the counts of *other* text say of each
+            target, float32 (rows, time, columns); see `wenmo.models.hybrid.cross_fit`.
     """
 
     tokens: Tokens
     targets: Tokens
     carry: Tensor | None = None
     source: Tokens | None = None
+    places: Tensor | None = None
+    counted: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch where the model is."""
-        optional = (None if t is None else t.to(device) for t in (self.carry, self.source))
+        others = (self.carry, self.source, self.places, self.counted)
+        optional = (None if t is None else t.to(device) for t in others)
         return Batch(self.tokens.to(device), self.targets.to(device), *optional)
 
 

@@ -11,6 +11,7 @@ from wenmo.config import from_dict, override, to_dict
 from wenmo.decoding.engine import window
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
+from wenmo.derive import derive
 from wenmo.evaluation.alignment import alignment, alignment_svg
 from wenmo.files import atomic
 from wenmo.material import judge_pairs, judge_text, kept, readable, sampling_for
@@ -415,10 +416,11 @@ def fit(
         valid_target=valid_target,
         progress=tell and (lambda what, share: tell(what, share)),
     )
+    derived, chosen = derive(made, corpus) if before is None else (before.recipe, [])
     if tell is not None:
-        for line in [*([note] if note else []), *_about(corpus)]:
+        for line in [*([note] if note else []), *_about(corpus), *chosen]:
             tell(line, None)
-    Session(folder, made, corpus, before, watch, tell).run()
+    Session(folder, derived, made, corpus, before, watch, tell).run()
     return load(folder)
 
 

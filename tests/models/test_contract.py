@@ -17,6 +17,8 @@ from wenmo.decoding.engine import Engine, Request
 from wenmo.decoding.warp import Sampling
 from wenmo.models import MODELS, LanguageModel, ModelConfig
 from wenmo.models.base import join, select
+from wenmo.models.hybrid import Hybrid
+from wenmo.models.ngram import Ngram
 from wenmo.runs import load_model, save_model
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch, State
@@ -39,11 +41,17 @@ TINY: dict[str, list[str]] = {
 }
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
 
-every_family = pytest.mark.parametrize("family", MODELS)
+# Every network on counts is a family of its own: it is named after the network, with a plus.
+COUNTS = Ngram.Config(order=4, totals=True)
+NETWORKS = [name for name, family in MODELS.items() if family.kind.learner == "gradient"]
+FAMILIES = [*MODELS, *(f"{name}+" for name in NETWORKS)]
+every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
-def tiny(family: str) -> ModelConfig:
-    return override(MODELS[family].config, TINY.get(family, []))
+def tiny(family: str, *more: str) -> ModelConfig:
+    name = family.removesuffix("+")
+    config = override(MODELS[name].config, [*TINY.get(name, []), *more])
+    return config if name == family else Hybrid.Config(config, COUNTS)
 
 
 @cache
@@ -51,13 +59,20 @@ def make(family: str) -> LanguageModel:
     """A model to be looked at only: counted on a random text, or with clearly random weights."""
     torch.manual_seed(0)
     model = tiny(family).build(VOCAB)
-    if model.learner == "count":
-        drawn = np.random.default_rng(0).integers(0, VOCAB, 400)
-        model.fit(np.concatenate([[0], drawn, [0]]))
+    drawn = np.random.default_rng(0).integers(0, VOCAB, 400)
+    study(model, np.concatenate([[0], drawn, [0]]))
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.2)
     return model.eval()
+
+
+def study(model: LanguageModel, ids: np.ndarray) -> None:
+    """Let it count the ids, if that is how it learns, or what it stands on."""
+    if model.learner == "count":
+        model.fit(ids)
+    else:
+        model.prepare(ids)
 
 
 def some_ids(rows: int, time: int, seed: int = 0) -> Tensor:
@@ -223,10 +238,9 @@ def test_learns_a_short_text_by_heart(family: str) -> None:
     ids = torch.tensor([[0, *[3, 5, 7, 3, 9, 5, 1, 3, 5, 4, 11, 0] * 2]])
     batch = Batch(ids[:, :-1], ids[:, 1:])
     torch.manual_seed(0)
-    model = override(tiny(family), no_dropout(family)).build(VOCAB)
-    if model.learner == "count":
-        model.fit(np.concatenate([[0], *[ids[0, 1:].numpy()] * 100]))
-    else:
+    model = tiny(family, *no_dropout(family)).build(VOCAB)
+    study(model, np.concatenate([[0], *[ids[0, 1:].numpy()] * 100]))
+    if model.learner != "count":
         adam = torch.optim.Adam(model.parameters(), lr=0.03)
         for _ in range(180):
             adam.zero_grad()
@@ -238,7 +252,7 @@ def test_learns_a_short_text_by_heart(family: str) -> None:
 
 def no_dropout(family: str) -> list[str]:
     """Settings that switch off every dropout which the family has."""
-    names = vars(tiny(family))
+    names = vars(tiny(family.removesuffix("+")))
     return [f"{name}=0" for name in names if name.endswith("dropout")]
 
 
@@ -280,7 +294,7 @@ def test_a_request_gives_the_same_text_in_any_company(
 
 # -- with a source -------------------------------------------------------------------------------
 
-WITH_ENCODER = [name for name in MODELS if tiny(name).build(VOCAB).conditioning == "encoder"]
+WITH_ENCODER = [name for name in FAMILIES if tiny(name).build(VOCAB).conditioning == "encoder"]
 every_encoder = pytest.mark.parametrize("family", WITH_ENCODER)
 
 SOURCES = [[3, 4, 5, 6, 7, 4, END], [END], [8, END], [1, 9, 1, 12, END]]

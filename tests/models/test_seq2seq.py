@@ -236,9 +236,9 @@ def test_the_decoder_begins_with_the_bridge_at_every_depth(
 def test_a_mixture_by_hand() -> None:
     """Half is written; of the other half 3 gets 0.1 and 0.6, 1 gets 0.3."""
     written = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()[None, None]
-    source = torch.tensor([[3, 1, 3, 0]])
+    source = torch.tensor([[[3, 1, 3, 0]]])
     weights = torch.tensor([[[0.1, 0.3, 0.6, 0.0]]])
-    first = torch.tensor([[0, 1, 0, 3]])
+    first = torch.tensor([[[0, 1, 0, 3]]])
     mixed = mix(written, torch.zeros(1, 1, 1), weights, source, first).exp()
     torch.testing.assert_close(mixed[0, 0], torch.tensor([0.05, 0.25, 0.15, 0.55]), **NEAR)
 
@@ -247,8 +247,8 @@ def test_a_mixture_by_hand() -> None:
 def test_a_mixture_sums_to_one_and_is_finite_whatever_the_gate(gate: float) -> None:
     generator = torch.Generator().manual_seed(1)
     logits = (torch.randn(2, 3, VOCAB, generator=generator) * 30).requires_grad_()
-    source = torch.tensor([[3, 3, 5, 0], [1, 0, 0, 0]])
-    first = torch.tensor([[0, 0, 2, 3], [0, 1, 1, 1]])
+    source = torch.tensor([[3, 3, 5, 0], [1, 0, 0, 0]])[:, None].repeat(1, 3, 1)
+    first = torch.tensor([[0, 0, 2, 3], [0, 1, 1, 1]])[:, None].repeat(1, 3, 1)
     weights = torch.tensor([[0.2, 0.5, 0.3, 0.0], [1.0, 0.0, 0.0, 0.0]])
     weights = weights[:, None].repeat(1, 3, 1).requires_grad_()
     g = torch.full((2, 3, 1), gate, requires_grad=True)

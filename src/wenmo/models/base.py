@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal, TypeAlias
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
+
+Reading: TypeAlias = "tuple[Tensor, ...]"
+"""What a network makes of the tokens it reads, before the softmax: tensors (rows, time, width). The
+first is the hidden state."""
+
+LOGITS_AT_ONCE = 1 << 26  # more in a loss are made and forgotten in pieces: 256 MB in float32
 
 
 class LanguageModel(nn.Module, ABC):
@@ -30,12 +39,14 @@ class LanguageModel(nn.Module, ABC):
             END source END text END. ``encoder``: in ``begin``, or as ``source`` of a batch; then
             its state may hold ``coverage``, the attention that each place of the source has been
             given so far, float32 (rows, source time). ``none``: not at all.
+        fixed: how the names begin of what gradients do not change, and ``prepare`` makes again.
     """
 
     vocab_size: int
     context: int | None
     learner: ClassVar[Literal["gradient", "count"]] = "gradient"
     conditioning: Literal["none", "prefix", "encoder"] = "prefix"
+    fixed: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def begin(
@@ -74,6 +85,20 @@ class LanguageModel(nn.Module, ABC):
         """
         raise TypeError(f"{type(self).__name__} has no encoder")
 
+    def prepare(
+        self, ids: NDArray[np.unsignedinteger], progress: Callable[[float], None] | None = None
+    ) -> NDArray[np.floating] | None:
+        """Look at the text before gradients are followed, for models that want to.
+
+        Args:
+            ids: the text, or of pairs the targets: END, a text, END, a text, ..., END.
+            progress: told the fraction done, between 0 and 1.
+
+        Returns:
+            What ``Batch.counted`` should hold of each token, (length - 1, columns), if anything.
+        """
+        return None
+
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
     ) -> Loss:
@@ -82,11 +107,11 @@ class LanguageModel(nn.Module, ABC):
         Args:
             state: what the rows go on from; a batch with a source begins with that.
             label_smoothing: the share of the target's probability that is spread evenly over the
-                vocabulary (Szegedy et al. 2016, section 7).
+                vocabulary (Szegedy et al. 2016, section 7), by models that gradients train.
         """
-        logits, after = self(batch.tokens, self._first(batch, state))
-        total, nats = cross_entropy(logits, batch.targets, label_smoothing)
-        return Loss(total=total, parts={"nats": nats.detach()}, state=after)
+        score = self.score(batch, state)
+        nats = (score.nats.sum() / score.tokens.sum()).float()
+        return Loss(total=nats, parts={"nats": nats.detach()}, state=score.state)
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
         """The exact negative log-likelihood of each row's targets."""
@@ -114,16 +139,68 @@ class LanguageModel(nn.Module, ABC):
         return sum(p.numel() for p in self.parameters())
 
 
-def cross_entropy(
-    logits: Logits, targets: Tokens, label_smoothing: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Nats per target token, with the targets smoothed as in `LanguageModel.loss`, and without."""
-    logp = logits.log_softmax(-1)
-    nats = F.nll_loss(logp.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
-    if not label_smoothing:
-        return nats, nats
-    evenly = -logp.mean(-1)[targets != IGNORE].mean()
-    return (1 - label_smoothing) * nats + label_smoothing * evenly, nats
+class Network(LanguageModel):
+    """A model that is trained by gradients: it reads into hidden states, and predicts from those.
+
+    Attributes:
+        hidden_width: the width of the hidden state.
+    """
+
+    hidden_width: int
+
+    @abstractmethod
+    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
+        """Read tokens as ``forward`` does, up to what the softmax is given."""
+
+    @abstractmethod
+    def predict(self, reading: Reading) -> Logits:
+        """The logits, float32 (..., vocabulary), of any part of a reading, (..., width) each."""
+
+    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+        reading, after = self.read(tokens, state)
+        return self.predict(reading), after
+
+    def loss(
+        self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
+    ) -> Loss:
+        reading, after = self.read(batch.tokens, self._first(batch, state))
+        nats, evenly = self.costs(*asked(reading, batch.targets), smoothed=label_smoothing > 0)
+        total = (1 - label_smoothing) * nats.mean() + label_smoothing * evenly.mean()
+        return Loss(total=total, parts={"nats": nats.detach().mean()}, state=after)
+
+    def costs(
+        self, reading: Reading, targets: Tokens, *, smoothed: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """What each target costs, (targets,): the nats of it and, where ``smoothed``, the mean nats
+        of all the vocabulary in its place.
+
+        Logits that would not fit in memory at once are made in pieces, and a second time for the
+        gradient.
+
+        Args:
+            reading: of each target, (targets, width).
+            targets: int64 (targets,).
+        """
+        pieces = -(-len(targets) * self.vocab_size // LOGITS_AT_ONCE)
+        if pieces < 2:
+            return self._costs(smoothed, targets, *reading)
+        parts = zip(*(tensor.chunk(pieces) for tensor in (targets, *reading)), strict=True)
+        costs = [checkpoint(self._costs, smoothed, *part, use_reentrant=False) for part in parts]
+        nats, evenly = (torch.cat(both) for both in zip(*costs, strict=True))
+        return nats, evenly
+
+    def _costs(self, smoothed: bool, targets: Tokens, *reading: Tensor) -> tuple[Tensor, Tensor]:
+        logp = self.predict(reading).log_softmax(-1)
+        nats = F.nll_loss(logp, targets, reduction="none")
+        return nats, -logp.mean(-1) if smoothed else nats
+
+
+def asked(reading: Reading, targets: Tokens) -> tuple[Reading, Tokens]:
+    """The places that a target is asked of, one under another."""
+    mask = targets != IGNORE
+    if mask.all():
+        return tuple(tensor.flatten(0, 1) for tensor in reading), targets.flatten()
+    return tuple(tensor[mask] for tensor in reading), targets[mask]
 
 
 def select(state: State, rows: Tensor | Sequence[int]) -> State:

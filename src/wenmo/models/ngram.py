@@ -24,7 +24,7 @@ from torch import Tensor
 
 from wenmo.models.base import LanguageModel
 from wenmo.models.counts import MEMORY, Grams, Ids, Ints, count_grams
-from wenmo.types import END, IGNORE, Batch, Logits, Loss, Score, State, Tokens, WenmoError
+from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
 
 NOTHING = -1  # in a history: before the first token; as an index: no such n-gram
 DENSE = 1 << 20  # log-probabilities written at once: at most about 50 MB of scratch
@@ -41,6 +41,8 @@ class Ngram(LanguageModel):
             order 1 are all the ids, so there is no ``keys_1``.
         ``prob_n``: log-probability of the word after the context, lower orders included.
         ``backoff_n``: log-weight of the lower orders after this n-gram, for n < order.
+        ``total_n``: where they are asked for, log(1 + how often it was seen as a context), for
+            n < order.
     """
 
     learner: ClassVar[Literal["gradient", "count"]] = "count"
@@ -54,10 +56,12 @@ class Ngram(LanguageModel):
             order: the length of the longest n-grams: one more than the tokens looked back at.
             prune: n-grams seen at most this many times are dropped, given for each order from 1 up
                 (the last figure holds for the orders above), as KenLM's ``--prune``; () keeps all.
+        totals: keep how often each context was seen, too; probabilities do not need it.
         """
 
         order: int = 5
         prune: tuple[int, ...] = ()
+        totals: bool = False
 
         def __post_init__(self) -> None:
             if self.order < 1:
@@ -73,7 +77,8 @@ class Ngram(LanguageModel):
         self.config, self.vocab_size, self.context = config, vocab_size, None
         for n in range(1, config.order + 1):
             size = vocab_size if n == 1 else 0
-            self._store(n, np.arange(size), np.full(size, -np.log(vocab_size)), np.zeros(size))
+            uniform = np.full(size, -np.log(vocab_size))
+            self._store(n, np.arange(size), uniform, np.zeros(size), np.zeros(size))
 
     def fit(
         self,
@@ -116,7 +121,7 @@ class Ngram(LanguageModel):
         return {"history": torch.full(shape, NOTHING, dtype=torch.long, device=self.device)}
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
-        contexts, after = self._read(tokens, state)
+        contexts, after = self.contexts(tokens, state)
         flat = [context.flatten() for context in contexts]
         logits = self._table("prob", 1).new_empty(tokens.numel(), self.vocab_size)
         step = max(1, DENSE // self.vocab_size)
@@ -126,18 +131,71 @@ class Ngram(LanguageModel):
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
         """Look up the targets only, without the rest of the distribution."""
-        contexts, after = self._read(batch.tokens, state)
+        contexts, after = self.contexts(batch.tokens, state)
         asked = batch.targets != IGNORE
-        nats = -self._look_up(contexts, batch.tokens, batch.targets.where(asked, END)) * asked
+        nats = -self._look_up(contexts, batch.tokens, batch.targets.where(asked, END))[-1] * asked
         return Score(nats=nats.sum(1), tokens=asked.sum(1), state=after)
 
-    def loss(
-        self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
-    ) -> Loss:
-        """The mean of ``score``; there is no gradient, for there is nothing to descend."""
-        score = self.score(batch, state)
-        nats = (score.nats.sum() / score.tokens.sum()).float()
-        return Loss(total=nats, parts={"nats": nats}, state=score.state)
+    def experts(
+        self, tokens: Tokens, words: Tokens, state: State | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """What each order says alone of the word after each token.
+
+        Args:
+            tokens, words: int64 (rows, time).
+
+        Returns:
+            The log-probability of the word by the model of each order from 1 up, float32 (rows,
+            time, order), the `signs` of its context, and the state after the last token.
+        """
+        contexts, after = self.contexts(tokens, state)
+        orders = self._look_up(contexts, tokens, words)
+        return torch.stack(orders, 2).float(), self.signs(contexts), after
+
+    def signs(self, contexts: list[Tensor]) -> Tensor:
+        """What is known of a context, whatever follows it: float32 (..., signs).
+
+        For each length of context, whether it was seen, the log-weight of what is shorter, and, if
+        totals are kept, how often it was seen. The model's order must be above 1.
+
+        Args:
+            contexts: from `contexts`.
+        """
+        names = ["backoff", *(["total"] if self.config.totals else [])]
+        signs = []
+        for n, context in enumerate(contexts, 1):
+            known = context >= 0
+            signs.append(known.float())
+            for name in names:
+                values = torch.zeros_like(signs[-1])
+                values[known] = self._table(name, n)[context[known]]
+                signs.append(values)
+        return torch.stack(signs, -1)
+
+    @property
+    def sign_count(self) -> int:
+        """The width of `signs`."""
+        return (self.config.order - 1) * (2 + self.config.totals)
+
+    def mixture(self, contexts: list[Tensor], weights: Tensor) -> Tensor:
+        """The sum over the orders of weight times probability, of every word.
+
+        Args:
+            contexts: from `contexts`, (positions,) each.
+            weights: float32 (positions, order).
+
+        Returns:
+            float32 (positions, vocabulary).
+        """
+        p = self._table("prob", 1).exp().repeat(len(weights), 1)
+        mixed = weights[:, :1] * p
+        for n, context in enumerate(contexts, 2):
+            known = context >= 0
+            p[known] *= self._table("backoff", n - 1)[context[known]].exp()[:, None]
+            position, word, gram = self._followers(n, context)
+            p[position, word] = self._table("prob", n)[gram].exp()
+            mixed.addcmul_(weights[:, n - 1 : n], p)
+        return mixed
 
     def log_prob(self, ids: Ids) -> NDArray[np.float64]:
         """The natural log-probability of every id of a stream after the first.
@@ -153,8 +211,8 @@ class Ngram(LanguageModel):
             stream = torch.from_numpy(ids[at : at + (1 << 20) + 1].astype(np.int64))
             stream = stream.to(self.device)[None]
             tokens, words = stream[:, :-1], stream[:, 1:]
-            contexts, state = self._read(tokens, state)
-            parts.append(self._look_up(contexts, tokens, words)[0].cpu().numpy())
+            contexts, state = self.contexts(tokens, state)
+            parts.append(self._look_up(contexts, tokens, words)[-1][0].cpu().numpy())
         return np.concatenate(parts)
 
     @property
@@ -178,7 +236,7 @@ class Ngram(LanguageModel):
             found[known] = place.where(keys[place] == wanted, NOTHING)
         return found
 
-    def _read(self, tokens: Tokens, state: State | None) -> tuple[list[Tensor], State]:
+    def contexts(self, tokens: Tokens, state: State | None) -> tuple[list[Tensor], State]:
         """The index of the context of each length from 1 up after each token (rows, time).
 
         The context of n tokens is that of n - 1 tokens one step before, and the token.
@@ -197,15 +255,16 @@ class Ngram(LanguageModel):
             "history": after
         }
 
-    def _look_up(self, contexts: list[Tensor], tokens: Tokens, words: Tensor) -> Tensor:
-        """The log-probability of a word after each token, float64 (rows, time)."""
+    def _look_up(self, contexts: list[Tensor], tokens: Tokens, words: Tensor) -> list[Tensor]:
+        """The log-probability of a word after each token by each order, float64 (rows, time)."""
         # Where the token that follows is the word itself, as it is in running text, the n-gram is
         # the context found there: half of all searches need not be made.
         follows = torch.zeros_like(words, dtype=torch.bool)
         follows[:, :-1] = (tokens[:, 1:] == words[:, :-1]) & (tokens[:, 1:] != END)
         logp = self._table("prob", 1)[words].double()
+        orders = [logp]
         for n, context in enumerate(contexts, 2):
-            known = torch.nonzero(context >= 0, as_tuple=True)
+            known, logp = torch.nonzero(context >= 0, as_tuple=True), logp.clone()
             logp[known] += self._table("backoff", n - 1)[context[known]]
             if n < self.config.order:
                 rest = self._find(n, context.where(~follows, NOTHING), words)
@@ -214,7 +273,8 @@ class Ngram(LanguageModel):
                 gram = self._find(n, context, words)
             seen = torch.nonzero(gram >= 0, as_tuple=True)
             logp[seen] = self._table("prob", n)[gram[seen]].double()
-        return logp
+            orders.append(logp)
+        return orders
 
     def _fill(self, logits: Tensor, contexts: list[Tensor]) -> None:
         """Write the log-probabilities of all words (positions, vocab) after each context.
@@ -230,21 +290,33 @@ class Ngram(LanguageModel):
             weights.append(weight)
         torch.add(self._table("prob", 1), weights.pop()[:, None], out=logits)
         for n, context in enumerate(contexts, 2):
-            keys, weight = self._table("keys", n), weights.pop()
-            begin = torch.searchsorted(keys, context * self.vocab_size)
-            sizes = torch.searchsorted(keys, (context + 1) * self.vocab_size) - begin
-            position = torch.repeat_interleave(sizes)
-            skipped = begin - sizes.cumsum(0) + sizes
-            gram = torch.arange(len(position), device=keys.device) + skipped[position]
-            logits[position, keys[gram] % self.vocab_size] = (
-                self._table("prob", n)[gram] + weight[position]
-            )
+            weight, (position, word, gram) = weights.pop(), self._followers(n, context)
+            logits[position, word] = self._table("prob", n)[gram] + weight[position]
+
+    def _followers(self, n: int, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All n-grams of order ``n`` > 1 with one of the contexts (positions,), -1 for none.
+
+        Returns:
+            For each, the position of its context, its last id, and its own index.
+        """
+        keys = self._table("keys", n)
+        begin = torch.searchsorted(keys, context * self.vocab_size)
+        sizes = torch.searchsorted(keys, (context + 1) * self.vocab_size) - begin
+        position = torch.repeat_interleave(sizes)
+        skipped = begin - sizes.cumsum(0) + sizes
+        gram = torch.arange(len(position), device=keys.device) + skipped[position]
+        return position, keys[gram] % self.vocab_size, gram
 
     def _table(self, name: str, n: int) -> Tensor:
         return self.get_buffer(f"{name}_{n}")
 
     def _store(
-        self, n: int, keys: Ints, prob: NDArray[np.float64], backoff: NDArray[np.float64]
+        self,
+        n: int,
+        keys: Ints,
+        prob: NDArray[np.float64],
+        backoff: NDArray[np.float64],
+        total: NDArray[np.float64],
     ) -> None:
         """Keep the n-grams of one order as buffers on the model's device."""
         device = self.device if "prob_1" in self._buffers else None
@@ -253,6 +325,8 @@ class Ngram(LanguageModel):
             tables["keys"] = keys
         if n < self.config.order:
             tables["backoff"] = backoff.astype(np.float32)
+            if self.config.totals:
+                tables["total"] = np.log1p(total).astype(np.float32)
         for name, table in tables.items():
             self.register_buffer(f"{name}_{n}", torch.from_numpy(table).to(device))
 
@@ -275,7 +349,8 @@ class Ngram(LanguageModel):
         contexts = len(own["prob_1"])
         for n in range(1, self.config.order + 1):
             keys = new[f"keys_{n}"] if n > 1 else torch.arange(self.vocab_size)
-            if any(len(new.get(f"{name}_{n}", keys)) != len(keys) for name in ("prob", "backoff")):
+            others = [new.get(f"{name}_{n}", keys) for name in ("prob", "backoff", "total")]
+            if any(len(table) != len(keys) for table in others):
                 raise WenmoError(f"n-gram weights: the tensors of order {n} differ in length")
             limit = contexts * self.vocab_size if n > 1 else self.vocab_size
             if len(keys) and not (keys[0] >= 0 and keys[-1] < limit and (keys.diff() > 0).all()):
@@ -287,8 +362,8 @@ class Ngram(LanguageModel):
 
 def _estimate(
     grams: list[Grams], vocab_size: int, cutoffs: list[int]
-) -> list[tuple[Ints, NDArray[np.float64], NDArray[np.float64]]]:
-    """Modified Kneser–Ney: (keys, log prob, log backoff) of each order.
+) -> list[tuple[Ints, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
+    """Modified Kneser–Ney: (keys, log prob, log backoff, total) of each order.
 
     With a(h w) the adjusted count, D its discount and Σ over the words seen after h (Heafield et
     al. 2013, section 3)::
@@ -300,7 +375,9 @@ def _estimate(
     """
     # Order 0 has one entry, the empty context, and gives every id the same probability.
     lower, stored, place = np.full(1, 1 / vocab_size), np.zeros(1, np.int64), np.zeros(1, np.int64)
-    keys, probs, backoffs = [], [], []
+    keys, probs = [], []
+    backoffs: list[NDArray[np.float64]] = []
+    totals: list[NDArray[Any]] = []
     for n, (these, cutoff) in enumerate(zip(grams, cutoffs, strict=True), 1):
         adjusted = _adjusted_counts(n, grams, vocab_size)
         kept = these.counts > cutoff
@@ -313,6 +390,7 @@ def _estimate(
         rest = total - np.bincount(context, share, len(lower))
         gamma = np.divide(rest, total, out=np.ones(len(lower)), where=total > 0)
         backoffs.append(np.log(gamma[stored]))
+        totals.append(total[stored])
         share /= total[context]
         backed_off = gamma[context]
         backed_off *= lower[these.suffix]
@@ -324,8 +402,10 @@ def _estimate(
         probs.append(np.log(lower[stored]))
         place = np.zeros(len(these), np.int64)
         place[stored] = np.arange(len(stored))
-    backoffs.append(np.zeros(len(stored)))
-    return list(zip(keys, probs, backoffs[1:], strict=True))
+    nothing = np.zeros(len(stored), np.float64)  # follows the longest n-grams
+    backoffs.append(nothing)
+    totals.append(nothing)
+    return list(zip(keys, probs, backoffs[1:], totals[1:], strict=True))
 
 
 def _adjusted_counts(n: int, grams: list[Grams], vocab_size: int) -> Ints:

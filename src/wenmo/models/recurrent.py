@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import LanguageModel
+from wenmo.models.base import Network, Reading
 from wenmo.types import END, Logits, State, Tokens
 
 Cell = Literal["rnn", "lstm", "gru"]
@@ -29,7 +29,7 @@ SEQUENCE = {"rnn": torch.rnn_tanh, "lstm": torch.lstm, "gru": torch.gru}
 STEP = {"rnn": torch.rnn_tanh_cell, "lstm": torch.lstm_cell, "gru": torch.gru_cell}
 
 
-class Recurrent(LanguageModel):
+class Recurrent(Network):
     """Embedding, a stack of recurrent layers, and a softmax over the vocabulary."""
 
     @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Recurrent(LanguageModel):
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
         last = config.embedding if config.tied else config.hidden
+        self.hidden_width = last
         widths = [config.embedding, *[config.hidden] * (config.layers - 1), last]
         self.embedding = nn.Embedding(vocab_size, config.embedding)
         self.layers = nn.ModuleList(
@@ -104,7 +105,7 @@ class Recurrent(LanguageModel):
             for name in CARRIED[self.config.cell]
         }
 
-    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
         before = state or self.begin(len(tokens))
         after: State = {}
         x = self._drop(self._embed(tokens))
@@ -114,8 +115,11 @@ class Recurrent(LanguageModel):
             x, carried = layer(x, carried, self.config.recurrent_dropout)
             after |= zip(names, carried, strict=True)
             x = self._drop(x)
+        return (x,), after
+
+    def predict(self, reading: Reading) -> Logits:
         weight = self.embedding.weight if self.head is None else self.head.weight
-        return F.linear(x, weight, self.bias).float(), after
+        return F.linear(reading[0], weight, self.bias).float()
 
     def _stack(self) -> list[Layer]:
         return [cast(Layer, layer) for layer in self.layers]

@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import LanguageModel, cross_entropy
+from wenmo.models.base import Network, Reading, asked
 from wenmo.models.recurrent import CARRIED, Cell, Layer
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, State, Tokens
 
 Attending = Literal["none", "additive", "dot", "general", "concat"]
 
 
-class Seq2seq(LanguageModel):
+class Seq2seq(Network):
     """An encoder over the source, a decoder over the text, attention of the one on the other.
 
     A state holds what the decoder carries, ``hidden.0`` and so on (and ``cell.0`` of an LSTM), each
@@ -102,6 +102,7 @@ class Seq2seq(LanguageModel):
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
         embedding, hidden, tied = config.embedding, config.hidden, config.tied
+        self.hidden_width = hidden
         attends, additive = config.attention != "none", config.attention == "additive"
         self.embedding = nn.Embedding(vocab_size, embedding)
         self.source_embedding = None if tied else nn.Embedding(vocab_size, embedding)
@@ -161,10 +162,22 @@ class Seq2seq(LanguageModel):
             state |= {"source": ids, "first": same.byte().argmax(2)}  # of equals, the first
         return state
 
-    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
-        """As any model; with ``copy`` the logits are log-probabilities."""
-        read, after = self._read(tokens, state or self.begin(len(tokens)))
-        return self._logits(read, after), after
+    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
+        """As any network; what is read is a ``Read``."""
+        return self._read(tokens, state or self.begin(len(tokens)))
+
+    def predict(self, reading: Reading) -> Logits:
+        """As any network; with ``copy`` the logits are log-probabilities."""
+        read = Read(*reading)
+        x = self._drop(read.readout)
+        if self.project is not None:
+            x = self.project(x)
+        weight = self.embedding.weight if self.head is None else self.head.weight
+        logits = F.linear(x, weight, self.bias).float()
+        if self.gate is None:
+            return logits
+        gate = self.gate(torch.cat([read.context, read.hidden, read.x], -1)).float()
+        return mix(logits, gate, read.weights, read.source, read.first)
 
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
@@ -176,11 +189,11 @@ class Seq2seq(LanguageModel):
             return super().loss(batch, state, label_smoothing=label_smoothing)
         before = self._first(batch, state) or self.begin(len(batch.tokens))
         read, after = self._read(batch.tokens, before)
-        logits = self._logits(read, after)
-        total, nats = cross_entropy(logits, batch.targets, label_smoothing)
+        nats, evenly = self.costs(*asked(read, batch.targets), smoothed=label_smoothing > 0)
+        total = (1 - label_smoothing) * nats.mean() + label_smoothing * evenly.mean()
         covered = before["coverage"][:, None] + read.weights.cumsum(1) - read.weights
         overlap = torch.minimum(read.weights, covered).sum(2)[batch.targets != IGNORE].mean()
-        parts = {"nats": nats.detach(), "coverage": overlap.detach()}
+        parts = {"nats": nats.detach().mean(), "coverage": overlap.detach()}
         return Loss(total + self.config.coverage * overlap, parts, after)
 
     # -- reading ---------------------------------------------------------------------------------
@@ -194,15 +207,15 @@ class Seq2seq(LanguageModel):
         reads: list[Read] = []
         for column in torch.split(x, 1, dim=1):
             if reads and guessing:
-                column = self._guess(column, reads[-1], state, guessing)
+                column = self._guess(column, reads[-1], guessing)
             read, state = self._read_piece(column, state)
             reads.append(read)
         return Read(*(torch.cat(parts, 1) for parts in zip(*reads, strict=True))), state
 
-    def _guess(self, x: Tensor, last: Read, state: State, rate: float) -> Tensor:
+    def _guess(self, x: Tensor, last: Read, rate: float) -> Tensor:
         """The embedded tokens, some replaced by what the model itself would have written."""
         with torch.no_grad():
-            guessed = self._logits(last, state).argmax(2)
+            guessed = self.predict(last).argmax(2)
         replaced = torch.rand(guessed.shape, device=x.device) < rate
         return torch.where(replaced[..., None], self._drop(self.embedding(guessed)), x)
 
@@ -230,7 +243,12 @@ class Seq2seq(LanguageModel):
             after["coverage"] = state["coverage"] + weights.sum(1)
         if self.config.feeds:
             after["readout"] = readout[:, -1]
-        return Read(x, context, hidden, weights, readout), after
+        time, nothing = x.shape[1], weights[..., :0].long()
+        source, first = (
+            state[name][:, None].expand(-1, time, -1) if self.config.copy else nothing
+            for name in ("source", "first")
+        )
+        return Read(readout, x, context, hidden, weights, source, first), after
 
     def _recur(self, x: Tensor, state: State) -> Tensor:
         """Run the stack over (rows, time, inputs), and put what it carries into the state."""
@@ -247,19 +265,6 @@ class Seq2seq(LanguageModel):
         keys = state.get("keys", state["memory"])
         return self.attention(query, keys, state["memory"], state["mask"], state["coverage"])
 
-    # -- writing ---------------------------------------------------------------------------------
-
-    def _logits(self, read: Read, state: State) -> Logits:
-        x = self._drop(read.readout)
-        if self.project is not None:
-            x = self.project(x)
-        weight = self.embedding.weight if self.head is None else self.head.weight
-        logits = F.linear(x, weight, self.bias).float()
-        if self.gate is None:
-            return logits
-        gate = self.gate(torch.cat([read.context, read.hidden, read.x], 2)).float()
-        return mix(logits, gate, read.weights, state["source"], state["first"])
-
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.config.dropout, self.training)
 
@@ -268,18 +273,22 @@ class Read(NamedTuple):
     """What a decoder makes of the tokens it reads, each (rows, time, width).
 
     Attributes:
+        readout: what the softmax is given.
         x: the embedded tokens.
         context: the average of the memory by attention; without attention its width is 0.
         hidden: the top layer's hidden states.
         weights: the attention on each place of the source, float32; as wide as the source is long.
-        readout: what the softmax is given.
+        source, first: what may be copied from each of these places, as `mix` takes it; without
+            ``copy`` their width is 0.
     """
 
+    readout: Tensor
     x: Tensor
     context: Tensor
     hidden: Tensor
     weights: Tensor
-    readout: Tensor
+    source: Tensor
+    first: Tensor
 
 
 class Encoder(nn.Module):
@@ -375,20 +384,19 @@ def mix(logits: Tensor, gate: Tensor, weights: Tensor, source: Tensor, first: Te
     et al. 2017, equation 9): finite, for P is nowhere 0.
 
     Args:
-        logits: of P, float32 (rows, time, vocabulary).
-        gate: log p / (1 − p), float32 (rows, time, 1).
-        weights: the attention a, float32 (rows, time, source time).
-        source: the ids that may be copied, int64 (rows, source time).
-        first: the place where each of these ids stands first in its row, int64.
+        logits: of P, float32 (..., vocabulary).
+        gate: log p / (1 − p), float32 (..., 1).
+        weights: the attention a, float32 (..., source time).
+        source: the ids that may be copied, int64 (..., source time).
+        first: the place where each of these ids stands first in its source, int64.
     """
-    written = logits.log_softmax(2) + F.logsigmoid(gate)
-    ids, index = (tensor[:, None].expand_as(weights) for tensor in (source, first))
+    written = logits.log_softmax(-1) + F.logsigmoid(gate)
     # An id that stands there twice is copied once, from its first place, with the sum of both.
-    summed = torch.zeros_like(weights).scatter_add(2, index, weights)
+    summed = torch.zeros_like(weights).scatter_add(-1, first, weights)
     copied = F.logsigmoid(-gate) + summed.clamp_min(torch.finfo(torch.float32).tiny).log()
-    before = written.gather(2, ids)
+    before = written.gather(-1, source)
     change = torch.logaddexp(before, copied) - before
-    return written.scatter_add(2, ids, torch.where(summed > 0, change, 0))
+    return written.scatter_add(-1, source, torch.where(summed > 0, change, 0))
 
 
 SIZES: dict[str, Seq2seq.Config] = {

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wenmo.models.attention import Cache, CrossAttention, Source, begin_caches, extend_caches
-from wenmo.models.base import LanguageModel
+from wenmo.models.base import Network, Reading
 from wenmo.models.blocks import (
     Block,
     embed,
@@ -25,7 +25,7 @@ from wenmo.models.blocks import (
 from wenmo.types import END, IGNORE, Logits, State, Tokens
 
 
-class Transformer(LanguageModel):
+class Transformer(Network):
     """Token embeddings, a stack of attention and feed-forward blocks, and a softmax."""
 
     @dataclass(frozen=True)
@@ -133,6 +133,7 @@ class Transformer(LanguageModel):
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, config.context
+        self.hidden_width = config.width
         if config.encoder_layers:
             self.conditioning = "encoder"
         self.embedding = nn.Embedding(vocab_size, config.width)
@@ -181,7 +182,7 @@ class Transformer(LanguageModel):
             state[f"source_keys.{depth}"], state[f"source_values.{depth}"] = keys, values
         return state
 
-    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
         state = state or {}
         if self.encoder is not None and "source_mask" not in state:
             state = self.begin(len(tokens))
@@ -204,8 +205,11 @@ class Transformer(LanguageModel):
             x, weights = block(x, rotation, mask, cache, source)
             if weights is not None:
                 after["coverage"] = state["coverage"] + weights.sum(1)
+        return (self.norm(x),), after
+
+    def predict(self, reading: Reading) -> Logits:
         weight = self.embedding.weight if self.head is None else self.head.weight
-        return F.linear(self.norm(x), weight).float(), after
+        return F.linear(reading[0], weight).float()
 
     def _stack(self) -> list[Block]:
         return [cast(Block, block) for block in self.blocks]

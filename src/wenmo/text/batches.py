@@ -54,7 +54,7 @@ class Windows:
         first = number * self.rows
         starts = [self._start(index) for index in range(first, first + self.rows)]
         places = np.asarray(starts)[:, None] + np.arange(self.time + 1)
-        batch = _pairs(self.ids[places])
+        batch = _pairs(self.ids, places)
         beginnings = torch.arange(first, first + self.rows) % BEGINNINGS == 0
         batch.tokens[beginnings, 0] = END
         return batch
@@ -100,17 +100,31 @@ class Streams:
         start = place * self.time
         time = min(self.time, self.length - start)
         places = np.arange(self.rows)[:, None] * self.length + start + np.arange(time + 1)
-        batch = _pairs(self.ids[places])
+        batch = _pairs(self.ids, places)
         begins = (torch.arange(self.rows) + place) % BEGINNINGS == 0
         begins |= place == 0
         batch.tokens[begins, 0] = END
         return replace(batch, carry=~begins)
 
 
-def _pairs(ids: NDArray[np.unsignedinteger]) -> Batch:
-    """Inputs and next-token targets from (rows, time + 1) ids."""
-    both = torch.from_numpy(ids.astype(np.int64))
-    return Batch(both[:, :-1].clone(), both[:, 1:])
+@dataclass
+class Counted:
+    """Batches, each with its tokens' rows of a table; see ``Batch.counted``."""
+
+    batches: Batches
+    table: NDArray[np.floating]
+
+    def __getitem__(self, number: int) -> Batch:
+        batch = self.batches[number]
+        if batch.places is None:
+            raise ValueError("these batches do not tell the places of their tokens")
+        return replace(batch, counted=torch.from_numpy(self.table[batch.places.numpy()]).float())
+
+
+def _pairs(ids: NDArray[np.unsignedinteger], places: NDArray[np.int64]) -> Batch:
+    """Inputs and next-token targets from the ids at (rows, time + 1) places."""
+    both = torch.from_numpy(ids[places].astype(np.int64))
+    return Batch(both[:, :-1].clone(), both[:, 1:], places=torch.from_numpy(places[:, :-1]))
 
 
 def pad(rows: Sequence[Sequence[int] | NDArray[np.integer]], fill: int) -> torch.Tensor:

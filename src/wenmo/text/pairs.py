@@ -41,6 +41,7 @@ class Pairs:
         context: the model's.
         keep: which end of a source that is too long is kept.
         sources, targets: int64 (pairs, 2), where each begins and stops in ``ids``, without END.
+        places: int64 (pairs,), where the END before each target stands in `stream`.
         cut: how many sources were cut.
         left_out: how many pairs were left out, their target being too long.
     """
@@ -51,6 +52,7 @@ class Pairs:
     keep: Keep = "beginning"
     sources: NDArray[np.int64] = field(init=False)
     targets: NDArray[np.int64] = field(init=False)
+    places: NDArray[np.int64] = field(init=False)
     cut: int = field(init=False)
     left_out: int = field(init=False)
 
@@ -65,6 +67,8 @@ class Pairs:
             fits = before + _lengths(self.targets) <= self.context
         self.left_out = int((~fits).sum())
         self.sources, self.targets = self.sources[fits], self.targets[fits]
+        lengths = 1 + _lengths(self.targets)
+        self.places = np.cumsum(lengths) - lengths
 
     def _cut(self) -> int:
         """Cut the sources that are too long; how many they are."""
@@ -115,12 +119,16 @@ class Pairs:
         sources = [[*self.source(n), END] for n in numbers]
         tokens = [[END, *self.target(n)] for n in numbers]
         targets = [[*self.target(n), END] for n in numbers]
+        places = [
+            range(at, at + len(t)) for at, t in zip(self.places[numbers], tokens, strict=True)
+        ]
         if self.conditioning == "encoder":
-            source = pad(sources, IGNORE)
-            return Batch(pad(tokens, END), pad(targets, IGNORE), source=source)
+            source, where = pad(sources, IGNORE), pad(places, 0)
+            return Batch(pad(tokens, END), pad(targets, IGNORE), source=source, places=where)
         tokens = [[END, *s[:-1], *t] for s, t in zip(sources, tokens, strict=True)]
         targets = [[IGNORE] * len(s) + t for s, t in zip(sources, targets, strict=True)]
-        return Batch(pad(tokens, END), pad(targets, IGNORE))
+        where = pad([[0] * len(s) + [*p] for s, p in zip(sources, places, strict=True)], 0)
+        return Batch(pad(tokens, END), pad(targets, IGNORE), places=where)
 
 
 @dataclass

@@ -113,7 +113,8 @@ class Gradient:
         return Learned(float(total), tokens, rate, parts)
 
     def tensors(self) -> dict[str, Tensor]:
-        model = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        weights = self.model.state_dict().items()
+        model = {f"model.{n}": t for n, t in weights if not n.startswith(self.model.fixed)}
         optimizer = {f"optimizer.{name}": t for name, t in self.optimizer.tensors().items()}
         carried = {f"carried.{name}": t for name, t in self._carried.items()}
         return {**model, **optimizer, **carried}
@@ -122,7 +123,7 @@ class Gradient:
         def part(prefix: str) -> dict[str, Tensor]:
             return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
-        self.model.load_state_dict(part("model."))
+        self.model.load_state_dict(self.model.state_dict() | part("model."))
         self.optimizer.restore(part("optimizer."))
         self.optimizer.forget_gradients()
         device = self.model.device

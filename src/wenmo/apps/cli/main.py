@@ -97,6 +97,13 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run folder [default: runs/NAME-MODEL].")
     ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="What the network stands on: ngram (counts), none, or auto, counts where they "
+            "suit the text and the time [default: auto]."
+        ),
+    ] = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="chars, bytes, words, bpe or unigram [default: chars].")
     ] = None,
@@ -127,6 +134,7 @@ def train(
     from wenmo.workbench import fit
 
     options = {
+        "prior.counts": prior,
         "tokenizer.kind": tokenizer,
         "train.minutes": minutes,
         "train.steps": steps,

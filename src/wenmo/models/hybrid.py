@@ -1,0 +1,235 @@
+"""A network that stands on counts: the mixture of an n-gram model's orders and a neural network.
+
+Of the next token y after a context h, the model says
+
+    p(y | h) = Σₖ gₖ(h) pₖ(y | h) + g(h) p_network(y | h),
+
+where pₖ is interpolated Kneser–Ney of order k, and the weights g are a softmax of a linear layer on
+the network's hidden state and on what is known of the context alone (Neubig & Dyer 2016,
+"Generalizing and hybridizing count-based and neural language models", section 3). What the counts
+know the network need not learn: it is given gradients where they fail.
+
+The counts have seen the training text, so that they must not be asked of it: the weights would
+learn to trust them too much. `cross_fit` scores each part of the text by the counts of all others.
+To leave out each token alone is not enough, for text repeats itself nearby.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wenmo.models.base import LanguageModel, Network, asked
+from wenmo.models.counts import Ids
+from wenmo.models.ngram import Ngram
+from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
+
+HISTORY = "counted"  # the part of a state that belongs to the counts
+# The share of the network's own cross-entropy in the loss. Without it the gates learn at once that
+# the network knows nothing yet, and what has no weight is given no gradients: it never learns.
+ALONE = 0.5
+PIECE = 1 << 17  # ids cross-fitted at once
+ROWS = 1 << 24  # probabilities of whole vocabularies mixed at once: about 200 MB of scratch
+
+
+class NetworkConfig(Protocol):
+    """Settings that make a network."""
+
+    def build(self, vocab_size: int) -> LanguageModel: ...
+
+
+class Hybrid(LanguageModel):
+    """A network and an n-gram model, mixed by weights that depend on the context."""
+
+    fixed = ("counts.",)
+
+    @dataclass(frozen=True)
+    class Config:
+        """Settings of a hybrid.
+
+        Attributes:
+            network: of the network.
+            counts: of the n-gram model; its order must be above 1.
+            folds: into how many parts a text is cut to be cross-fitted.
+        """
+
+        network: NetworkConfig
+        counts: Ngram.Config
+        folds: int = 5
+
+        def build(self, vocab_size: int) -> Hybrid:
+            network = self.network.build(vocab_size)
+            if not isinstance(network, Network):
+                raise TypeError(f"{type(network).__name__} has no hidden state to weigh counts by")
+            return Hybrid(network, self.counts.build(vocab_size), self.folds)
+
+    def __init__(self, network: Network, counts: Ngram, folds: int = 5) -> None:
+        super().__init__()
+        self.network, self.counts, self.folds = network, counts, folds
+        self.vocab_size, self.context = network.vocab_size, network.context
+        self.conditioning = network.conditioning
+        order = counts.config.order
+        self.gate = nn.Linear(network.hidden_width + counts.sign_count, order + 1)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)
+
+    def prepare(
+        self, ids: Ids, progress: Callable[[float], None] | None = None
+    ) -> NDArray[np.float16]:
+        """Count the text that will be trained on, and cross-fit it."""
+        share = 1 / (1 + self.folds)
+        self.counts.fit(ids, progress=progress and (lambda done: progress(share * done)))
+        return cross_fit(
+            ids,
+            self.counts.config,
+            self.vocab_size,
+            folds=self.folds,
+            progress=progress and (lambda done: progress(share + (1 - share) * done)),
+        )
+
+    def begin(
+        self,
+        rows: int,
+        *,
+        source: Tokens | None = None,
+        capacity: int = 0,
+        rng: torch.Generator | None = None,
+    ) -> State:
+        """The network's state, and ``counted``, the last tokens, int64 (rows, order - 1)."""
+        state = self.network.begin(rows, source=source, capacity=capacity, rng=rng)
+        return state | {HISTORY: self.counts.begin(rows)["history"]}
+
+    def encode(self, source: Tokens) -> State:
+        history = self.counts.begin(len(source))["history"]
+        return self.network.encode(source) | {HISTORY: history}
+
+    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+        """As any model; the logits are log-probabilities."""
+        own, history = _parts(state)
+        reading, after = self.network.read(tokens, own)
+        contexts, read = self.counts.contexts(tokens, history)
+        weights = self._weights(reading[0], self.counts.signs(contexts)).flatten(0, 1)
+        logp = self.network.predict(reading).log_softmax(-1).flatten(0, 1)
+        flat = [context.flatten() for context in contexts]
+        step = max(1, ROWS // self.vocab_size)
+        for at in range(0, len(logp), step):
+            piece = slice(at, at + step)
+            shares = weights[piece, :-1].exp()
+            counted = self.counts.mixture([context[piece] for context in flat], shares)
+            logp[piece] = torch.logaddexp(logp[piece] + weights[piece, -1:], counted.log())
+        return logp.view(*tokens.shape, -1), after | {HISTORY: read["history"]}
+
+    def loss(
+        self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
+    ) -> Loss:
+        """The mixture's cross-entropy and, in part, the network's own; smoothing moves the network.
+
+        Of a batch with ``counted`` the counts are not asked, and what they remember stays as it is.
+        """
+        before = self._first(batch, state) or {}
+        own, history = _parts(before)
+        reading, after = self.network.read(batch.tokens, own)
+        if batch.counted is None:
+            said, signs, history = self._ask(batch, history)
+        else:
+            order = self.counts.config.order
+            said, signs = batch.counted[..., :order], batch.counted[..., order:]
+            history = history or self.counts.begin(len(batch.tokens))
+        (*flat, said, signs), targets = asked((*reading, said, signs), batch.targets)
+        nats, evenly = self.network.costs(tuple(flat), targets, smoothed=label_smoothing > 0)
+        weights = self._weights(flat[0], signs)
+        mixed = -(weights + torch.cat([said, -nats[:, None]], 1)).logsumexp(1)
+        total = (1 - label_smoothing) * mixed.mean() + label_smoothing * evenly.mean()
+        import os
+
+        total = total + float(os.environ.get("ALPHA", "0")) * nats.mean()
+        parts = {
+            "nats": mixed.detach().mean(),
+            "network_share": weights[:, -1].detach().exp().mean(),
+        }
+        return Loss(total, parts, after | {HISTORY: history["history"]})
+
+    def score(self, batch: Batch, state: State | None = None) -> Score:
+        """Look up the targets only, without the rest of the counts' distribution."""
+        own, history = _parts(self._first(batch, state))
+        reading, after = self.network.read(batch.tokens, own)
+        said, signs, read = self._ask(batch, history)
+        mask = batch.targets != IGNORE
+        (*flat, said, signs), targets = asked((*reading, said, signs), batch.targets)
+        nats, _ = self.network.costs(tuple(flat), targets)
+        mixed = -(self._weights(flat[0], signs) + torch.cat([said, -nats[:, None]], 1)).logsumexp(1)
+        each = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
+        each[mask] = mixed.double()
+        return Score(each.sum(1), mask.sum(1), state=after | {HISTORY: read["history"]})
+
+    def parameter_count(self) -> int:
+        """The network's weights and the gates'; what is counted is not among them."""
+        return self.network.parameter_count() + sum(p.numel() for p in self.gate.parameters())
+
+    def _ask(self, batch: Batch, history: State | None) -> tuple[Tensor, Tensor, State]:
+        words = batch.targets.where(batch.targets != IGNORE, 0)
+        return self.counts.experts(batch.tokens, words, history)
+
+    def _weights(self, hidden: Tensor, signs: Tensor) -> Tensor:
+        """The log-weights (..., order + 1), the network's last."""
+        return self.gate(torch.cat([hidden.float(), signs], -1)).float().log_softmax(-1)
+
+
+def _parts(state: State | None) -> tuple[State | None, State | None]:
+    """The network's part of a state, and the counts'."""
+    if not state:
+        return None, None
+    own = {name: tensor for name, tensor in state.items() if name != HISTORY}
+    return own or None, {"history": state[HISTORY]}
+
+
+def cross_fit(
+    ids: Ids,
+    config: Ngram.Config,
+    vocab_size: int,
+    *,
+    folds: int,
+    progress: Callable[[float], None] | None = None,
+) -> NDArray[np.float16]:
+    """What the counts of other parts of a text say of each of its ids after the first.
+
+    The text is cut into ``folds`` pieces, and each is scored by the counts of all the others.
+
+    Args:
+        ids: as for `Ngram.fit`.
+        config: of the n-gram model; its order must be above 1.
+        folds: at least 2.
+        progress: told the fraction done, between 0 and 1.
+
+    Returns:
+        float16 (length - 1, columns): for each id after the first its log-probability by each
+        order, and the signs of its context, as `Ngram.experts` gives them.
+    """
+    table: NDArray[np.float16] | None = None
+    edges = np.linspace(0, len(ids) - 1, folds + 1).astype(int)
+    for fold, (begin, stop) in enumerate(pairwise(edges.tolist())):
+        model = config.build(vocab_size)
+        model.fit(np.concatenate([ids[: begin + 1], ids[stop + 1 :]]))
+        before = max(0, begin - config.order + 2)
+        state = model.begin(1)
+        if before < begin:
+            history = torch.from_numpy(ids[before:begin].astype(np.int64))[None]
+            _, state = model.contexts(history, state)
+        for at in range(begin, stop, PIECE):
+            piece = torch.from_numpy(ids[at : min(at + PIECE, stop) + 1].astype(np.int64))[None]
+            said, signs, state = model.experts(piece[:, :-1], piece[:, 1:], state)
+            rows = torch.cat([said, signs], 2)[0].half().numpy()
+            if table is None:
+                table = np.empty((len(ids) - 1, rows.shape[1]), np.float16)
+            table[at : at + len(rows)] = rows
+        if progress is not None:
+            progress((fold + 1) / folds)
+    assert table is not None
+    return table
