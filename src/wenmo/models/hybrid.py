@@ -131,7 +131,7 @@ class Hybrid(LanguageModel):
     ) -> Loss:
         """The mixture's cross-entropy and, in part, the network's own; smoothing moves the network.
 
-        Of a batch with ``counted`` the counts are not asked, and what they remember stays as it is.
+        Smoothing is the network's alone. Of a batch with ``counted`` the counts are not asked, and what they remember stays as it is.
         """
         before = self._first(batch, state) or {}
         own, history = _parts(before)
@@ -147,13 +147,10 @@ class Hybrid(LanguageModel):
         weights = self._weights(flat[0], signs)
         mixed = -(weights + torch.cat([said, -nats[:, None]], 1)).logsumexp(1)
         total = (1 - label_smoothing) * mixed.mean() + label_smoothing * evenly.mean()
-        import os
-
-        total = total + float(os.environ.get("ALPHA", "0")) * nats.mean()
-        parts = {
-            "nats": mixed.detach().mean(),
-            "network_share": weights[:, -1].detach().exp().mean(),
-        }
+        if self.training:
+            total = total + ALONE * nats.mean()
+        share = weights[:, -1].detach().exp().mean()
+        parts = {"nats": mixed.detach().mean(), "network_share": share}
         return Loss(total, parts, after | {HISTORY: history["history"]})
 
     def score(self, batch: Batch, state: State | None = None) -> Score:

@@ -58,6 +58,7 @@ class Transformer(Network):
             scaled: embeddings are multiplied by √width (Vaswani et al. 2017, section 3.4).
             spread: standard deviation of the linear layers' first weights; null: √(2 / (inputs +
                 outputs)) (Glorot & Bengio 2010).
+            zero_outputs: what is added to the residual stream begins as nothing, and not small.
             dropout: on embeddings and residual branches.
             attention_dropout: on attention weights, which it makes slower; null: as ``dropout``.
         """
@@ -82,6 +83,7 @@ class Transformer(Network):
         shared: bool = True
         scaled: bool = False
         spread: float | None = 0.02
+        zero_outputs: bool = True
         dropout: float = 0.0
         attention_dropout: float | None = None
 
@@ -249,7 +251,8 @@ class Transformer(Network):
         for stack in (self, self.encoder) if self.encoder is not None else (self,):
             writers = [layer for block in stack.blocks for layer in cast(Block, block).outputs()]
             for layer in writers:
-                nn.init.normal_(layer.weight, std=spread / len(writers) ** 0.5)
+                std = 0.0 if self.config.zero_outputs else spread / len(writers) ** 0.5
+                nn.init.normal_(layer.weight, std=std)
 
 
 class Encoder(nn.Module):
@@ -294,6 +297,7 @@ GPT2 = Transformer.Config(
     qk_norm=False,
     activation="gelu",
     bias=True,
+    zero_outputs=False,
     dropout=0.1,
 )
 VASWANI = Transformer.Config(
@@ -310,6 +314,7 @@ VASWANI = Transformer.Config(
     bias=True,
     scaled=True,
     spread=None,
+    zero_outputs=False,
     dropout=0.1,
     attention_dropout=0.0,
 )
