@@ -129,9 +129,10 @@ class Hybrid(LanguageModel):
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
     ) -> Loss:
-        """The mixture's cross-entropy and, in part, the network's own; smoothing moves the network.
+        """The mixture's cross-entropy and, in training, a share of the network's own.
 
-        Smoothing is the network's alone. Of a batch with ``counted`` the counts are not asked, and what they remember stays as it is.
+        Smoothing moves the network alone. Of a batch with ``counted`` the counts are not asked, and
+        what they remember stays as it is.
         """
         before = self._first(batch, state) or {}
         own, history = _parts(before)
