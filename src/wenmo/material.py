@@ -185,12 +185,14 @@ def judge_text(
     tokenizer: Tokenizer,
     ids: NDArray[np.unsignedinteger],
     *,
+    window: int | None = None,
     stride: int | None = None,
     progress: Share = None,
 ) -> dict[str, Any]:
     """How likely a model finds a text."""
     bytes_ = tokenizer.count_bytes(ids)
-    return likelihood(model, ids, bytes_, stride=stride, progress=progress).figures()
+    found = likelihood(model, ids, bytes_, window=window, stride=stride, progress=progress)
+    return found.figures()
 
 
 def judge_pairs(

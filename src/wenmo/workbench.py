@@ -257,6 +257,7 @@ class Run:
         data: str | Path,
         *,
         target: str | Path | None = None,
+        window: int | None = None,
         stride: int | None = None,
         settings: Sequence[str] = (),
         tell: Tell | None = None,
@@ -268,8 +269,9 @@ class Run:
         Args:
             data: a file or folder of any kind that ``fit`` reads.
             target: the texts that answer the lines of ``data``, a line each.
-            stride: how far the window of a model with a bounded context moves; ``None``: by a whole
-                context.
+            window: read the text in windows of so many tokens, each with nothing before it;
+                ``None``: in windows of the model's context, or, where that is unbounded, as one.
+            stride: how far windows move; ``None``: by a whole one.
             settings: how to read it, as ``key=value``, where it differs from the training text.
             tell: is told the share that is done.
             **sampling: how answers are written, where it differs from the task's own way.
@@ -281,9 +283,8 @@ class Run:
         encoded = corpora.encode_text(data, read, self.tokenizer, task=self.task, target=target)
         progress = share_of(tell, "scoring")
         if not self.task.paired:
-            return judge_text(
-                self.model, self.tokenizer, encoded.ids, stride=stride, progress=progress
-            )
+            windows = {"window": window, "stride": stride}
+            return judge_text(self.model, self.tokenizer, encoded.ids, **windows, progress=progress)
         pairs = readable(encoded.ids, self.model, self.task)
         return judge_pairs(self._writer(), pairs, self.task, self._sampling(sampling), progress)
 

@@ -85,6 +85,19 @@ def test_a_smaller_stride_gives_no_token_less_context(bounded: LanguageModel) ->
     assert likelihood(bounded, ids, BYTES, stride=1).nats == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("stride", [None, 3])
+def test_windows_of_a_model_without_bounds_begin_empty(
+    unbounded: LanguageModel, stride: int | None
+) -> None:
+    ids, step, expected = text(30), stride or 7, 0.0
+    for target in range(1, 30):
+        begin = max(0, math.ceil((target - 7) / step) * step)
+        expected += nats_of_last(unbounded, ids[begin : target + 1])
+    found = likelihood(unbounded, ids, BYTES, window=7, stride=stride)
+    assert found.nats == pytest.approx(expected, rel=1e-5)
+    assert found.tokens == 29
+
+
 @pytest.mark.parametrize("length", [2, 5, 256, 257, 258, 700])
 def test_one_stream_is_exact(unbounded: LanguageModel, length: int) -> None:
     ids = text(length)

@@ -68,6 +68,7 @@ def likelihood(
     ids: NDArray[np.unsignedinteger],
     bytes_: int,
     *,
+    window: int | None = None,
     stride: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Likelihood:
@@ -80,12 +81,16 @@ def likelihood(
         model: it is put into evaluation mode.
         ids: the stream, beginning with the end symbol.
         bytes_: the UTF-8 bytes of the text that the stream spells.
-        stride: how far windows move. ``None``: by a whole context, so that they do not overlap. A
+        window: the tokens of a window, in which text begins with an empty state; at most the
+            model's context, and ``None``: as many. A model without bounds reads in windows only if
+            they are asked for.
+        stride: how far windows move. ``None``: by a whole one, so that they do not overlap. A
             smaller stride gives every token more context, and takes longer.
         progress: called with the share that is done.
     """
     model.eval()
-    scores = _streams(ids, model) if model.context is None else _windows(ids, model, stride)
+    sizes = [size for size in (window, model.context) if size is not None]
+    scores = _windows(ids, model, min(sizes), stride) if sizes else _streams(ids, model)
     nats, tokens, bound = 0.0, 0, False
     with torch.inference_mode():
         for score in scores:
@@ -150,17 +155,17 @@ def _streams(ids: NDArray[np.unsignedinteger], model: LanguageModel) -> Iterator
 
 
 def _windows(
-    ids: NDArray[np.unsignedinteger], model: LanguageModel, stride: int | None
+    ids: NDArray[np.unsignedinteger], model: LanguageModel, window: int, stride: int | None
 ) -> Iterator[Score]:
-    """Windows of a whole context; where they overlap, only what is new in each is scored."""
-    count, context = len(ids) - 1, model.context or 1
-    stride = context if stride is None else max(1, min(stride, context))
-    starts = np.arange(0, max(count - context + stride, 1), stride)
-    rows = max(1, LOGITS_AT_ONCE // (context * model.vocab_size))
+    """Windows of the text; where they overlap, only what is new in each is scored."""
+    count = len(ids) - 1
+    stride = window if stride is None else max(1, min(stride, window))
+    starts = np.arange(0, max(count - window + stride, 1), stride)
+    rows = max(1, LOGITS_AT_ONCE // (window * model.vocab_size))
     for first in range(0, len(starts), rows):
         begins = starts[first : first + rows, None]
-        batch = _gather(ids, begins + np.arange(context))
-        seen = (np.arange(context) < context - stride) & (begins > 0)
+        batch = _gather(ids, begins + np.arange(window))
+        seen = (np.arange(window) < window - stride) & (begins > 0)
         batch.targets[torch.from_numpy(seen)] = IGNORE
         yield model.score(batch.to(model.device))
 

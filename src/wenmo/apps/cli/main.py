@@ -312,9 +312,12 @@ def evaluate(
         typer.Argument(metavar="[KEY=VALUE]...", help="How to read it: encoding=gb18030."),
     ] = None,
     target: Target = None,
-    stride: Annotated[
+    window: Annotated[
         int | None,
-        typer.Option(min=1, help="How far a bounded context moves [default: by all of itself]."),
+        typer.Option(min=1, help="Read so many tokens at once [default: the model's context]."),
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="How far a window moves [default: by all of itself].")
     ] = None,
     text_field: TextField = None,
     source_field: SourceField = None,
@@ -336,6 +339,7 @@ def evaluate(
         figures = load(run).evaluate(
             data,
             target=target,
+            window=window,
             stride=stride,
             settings=reading,
             tell=watcher.tell,

@@ -94,7 +94,7 @@ class Training:
         position, learned = event.position, event.learned
         parts = [f"{event.progress:4.0%}", f"step {position.step:,}"]
         if learned is not None and math.isfinite(learned.loss):
-            parts.append(f"loss {learned.loss:.3f}")
+            parts.append(f"loss {learned.parts.get('nats', learned.loss):.3f}")
         if event.kind == "step" and math.isfinite(self._bits):
             parts.append(f"{self._bits:.3f} bits per byte")
         if self._rate:
