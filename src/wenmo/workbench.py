@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wenmo.config import from_dict, override, to_dict
 from wenmo.decoding.engine import window
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.derive import derive
 from wenmo.evaluation.alignment import alignment, alignment_svg
+from wenmo.evaluation.dynamic import dynamic_likelihood
 from wenmo.files import atomic
 from wenmo.material import judge_pairs, judge_text, kept, readable, sampling_for
 from wenmo.models import MODELS, LanguageModel, conditional, find
@@ -259,6 +263,7 @@ class Run:
         target: str | Path | None = None,
         window: int | None = None,
         stride: int | None = None,
+        dynamic: float | None = None,
         settings: Sequence[str] = (),
         tell: Tell | None = None,
         **sampling: Any,
@@ -272,6 +277,8 @@ class Run:
             window: read the text in windows of so many tokens, each with nothing before it;
                 ``None``: in windows of the model's context, or, where that is unbounded, as one.
             stride: how far windows move; ``None``: by a whole one.
+            dynamic: go on learning from the text while it is scored, at this rate of gradient
+                descent; for networks without bounds.
             settings: how to read it, as ``key=value``, where it differs from the training text.
             tell: is told the share that is done.
             **sampling: how answers are written, where it differs from the task's own way.
@@ -283,10 +290,25 @@ class Run:
         encoded = corpora.encode_text(data, read, self.tokenizer, task=self.task, target=target)
         progress = share_of(tell, "scoring")
         if not self.task.paired:
+            if dynamic is not None:
+                return self._judge_dynamically(encoded.ids, dynamic, progress)
             windows = {"window": window, "stride": stride}
             return judge_text(self.model, self.tokenizer, encoded.ids, **windows, progress=progress)
         pairs = readable(encoded.ids, self.model, self.task)
         return judge_pairs(self._writer(), pairs, self.task, self._sampling(sampling), progress)
+
+    def _judge_dynamically(
+        self,
+        ids: NDArray[np.unsignedinteger],
+        rate: float,
+        progress: Callable[[float], None] | None,
+    ) -> dict[str, Any]:
+        if self.model.learner != "gradient" or self.model.context is not None:
+            raise WenmoError(
+                f"{self.folder}: dynamic evaluation is for networks without bounds (rnn, lstm, gru)"
+            )
+        bytes_ = self.tokenizer.count_bytes(ids)
+        return dynamic_likelihood(self.model, ids, bytes_, rate, progress=progress).figures()
 
 
 def load(folder: str | Path) -> Run:

@@ -319,6 +319,10 @@ def evaluate(
     stride: Annotated[
         int | None, typer.Option(min=1, help="How far a window moves [default: by all of itself].")
     ] = None,
+    dynamic: Annotated[
+        float | None,
+        typer.Option(min=0, help="Go on learning from the text, at this rate; rnn, lstm and gru."),
+    ] = None,
     text_field: TextField = None,
     source_field: SourceField = None,
     unit: Unit = None,
@@ -341,6 +345,7 @@ def evaluate(
             target=target,
             window=window,
             stride=stride,
+            dynamic=dynamic,
             settings=reading,
             tell=watcher.tell,
             beam_width=beam_width,
