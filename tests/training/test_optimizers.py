@@ -10,7 +10,7 @@ SETTINGS = {"weight_decay": 0.1, "momentum": 0.0, "betas": (0.9, 0.98)}
 
 def tiny(seed=0):
     torch.manual_seed(seed)
-    return Recurrent.Config(embedding=8, hidden=8, layers=1).build(11)
+    return Recurrent.Config(embedding=16, hidden=16, layers=1).build(11)
 
 
 def move(model, optimizer, steps, first=0):

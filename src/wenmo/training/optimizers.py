@@ -23,6 +23,7 @@ DEFAULT_RATE: dict[OptimizerName, float] = {
 # Muon moves matrices; what is left (embeddings, the softmax, norms, biases) moves by AdamW, at this
 # share of Muon's rate.
 ADAMW_SHARE = 0.15
+FEW_ROWS = 16  # matrices with fewer rows or columns are left to AdamW, too
 
 
 class Optimizer:
@@ -81,10 +82,12 @@ def make_optimizer(
     if name == "muon":
         matrices = _matrices(model)
         rest = [p for _, p in named if all(p is not m for m in matrices)]
-        muon = Muon(matrices, lr=rate, momentum=momentum or 0.95, weight_decay=weight_decay)
         adamw = torch.optim.AdamW(
             _groups(rest, weight_decay), lr=rate * ADAMW_SHARE, betas=betas, fused=True
         )
+        if not matrices:
+            return Optimizer([adamw])
+        muon = Muon(matrices, lr=rate, momentum=momentum or 0.95, weight_decay=weight_decay)
         return Optimizer([muon, adamw])
     groups = _groups([p for _, p in named], weight_decay)
     if name == "sgd":
@@ -150,7 +153,9 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 def _matrices(model: LanguageModel) -> list[nn.Parameter]:
-    """The weights between hidden layers: matrices that neither embed tokens nor predict them."""
+    """The weights between hidden layers: matrices that neither embed tokens nor predict them, nor
+    make a few gates or scores.
+    """
     embeddings = {
         id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()
     }
@@ -159,6 +164,7 @@ def _matrices(model: LanguageModel) -> list[nn.Parameter]:
         for p in model.parameters()
         if p.requires_grad
         and p.dim() == 2
+        and min(p.shape) >= FEW_ROWS
         and id(p) not in embeddings
         and model.vocab_size not in p.shape
     ]
