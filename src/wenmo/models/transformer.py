@@ -342,7 +342,9 @@ SIZES: dict[str, Transformer.Config] = {
     "gpt3-175b": replace(GPT3, width=12288, layers=96, heads=96),
 }
 
-MODERN = Transformer.Config(layers=3, encoder_layers=3, dropout=0.1, attention_dropout=0.0)
+MODERN = Transformer.Config(
+    layers=3, encoder_layers=3, zero_outputs=False, dropout=0.1, attention_dropout=0.0
+)
 
 # With an encoder; the first two are those of Vaswani et al. (2017), table 3.
 ENCODER_SIZES: dict[str, Transformer.Config] = {
