@@ -49,6 +49,7 @@ NETWORKS = [
 
 def main() -> None:
     parser = arguments(__doc__)
+    parser.add_argument("--only", nargs="*", default=[s.name for s in NETWORKS], help="by name")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, nargs="+", default=[0.25, 73 / 60, 3])
     parser.add_argument("--plot", type=Path, help="an SVG of the curves")
@@ -57,7 +58,7 @@ def main() -> None:
     rows = []
     for setting in COUNTS:
         rows.append(row(setting, [measure(setting, train, held_out, options.out, {})]))
-    for setting in NETWORKS:
+    for setting in [setting for setting in NETWORKS if setting.name in options.only]:
         for minutes in options.minutes:
             runs = [
                 measure(setting, train, held_out, options.out, {"minutes": minutes, "seed": seed})
