@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from wenmo.models import MODELS
-from wenmo.models.base import Network
+from wenmo.models import can_stand_on_counts
 from wenmo.recipe import DEFAULT_ORDERS, PriorConfig, Recipe
 from wenmo.text.corpus import Corpus
-from wenmo.types import WenmoError
 
 # Counting and cross-fitting take about so long for each token, order and fold (measured: see
 # docs/experiments.md); they may take a fifth of the time that is given.
@@ -20,21 +18,14 @@ ORDERS_OF_LETTERS = 7
 
 
 def derive(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
-    """A recipe with what was left open filled in, and lines that tell the user of it.
-
-    Raises:
-        WenmoError: what is asked for does not go together.
-    """
+    """A recipe with what was left open filled in, and lines that tell the user of it."""
     prior, notes = _prior(recipe, corpus)
     return replace(recipe, prior=prior), notes
 
 
 def _prior(recipe: Recipe, corpus: Corpus) -> tuple[PriorConfig, list[str]]:
     prior = recipe.prior
-    stands = issubclass(MODELS[recipe.family].kind, Network)
-    if not stands and prior.counts == "ngram":
-        raise WenmoError(f"{recipe.family} cannot stand on counts: leave --prior out")
-    if not stands or prior.counts == "none":
+    if not can_stand_on_counts(recipe.family) or prior.counts == "none":
         return replace(prior, counts="none"), []
     train = corpus.summary["train"]
     tokens = int(train["tokens"])

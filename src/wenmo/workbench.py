@@ -19,7 +19,7 @@ from wenmo.evaluation.alignment import alignment, alignment_svg
 from wenmo.evaluation.dynamic import dynamic_likelihood
 from wenmo.files import atomic
 from wenmo.material import judge_pairs, judge_text, kept, readable, sampling_for
-from wenmo.models import MODELS, LanguageModel, conditional, find
+from wenmo.models import MODELS, LanguageModel, can_stand_on_counts, conditional, find
 from wenmo.recipe import as_settings, make_recipe, over, read_recipe
 from wenmo.runs import Card, load_run
 from wenmo.session import Session, Tell, check_folder, share_of
@@ -423,6 +423,8 @@ def fit(
             f"{made.family} cannot answer to a source: leave --task and --control out, or choose "
             "another --model"
         )
+    if made.prior.counts == "ngram" and not can_stand_on_counts(made.family):
+        raise WenmoError(f"{made.family} cannot stand on counts: leave --prior out")
     read, note = choose_fields(data, made.read, made.task, target)
     made = replace(made, read=read)
     if str(data) != "-":

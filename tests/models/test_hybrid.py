@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from wenmo.models import hybrid
 from wenmo.models.hybrid import Hybrid, cross_fit
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
@@ -90,6 +91,15 @@ def test_a_part_is_scored_by_the_counts_of_the_others(folds: int) -> None:
         others.fit(np.concatenate([ids[: begin + 1], ids[stop + 1 :]]))
         expected = others.log_prob(ids)[begin:stop]
         np.testing.assert_allclose(table[begin:stop, ORDER - 1], expected, rtol=2e-3, atol=2e-3)
+
+
+def test_a_large_table_lies_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = text(300)
+    expected = cross_fit(ids, COUNTS, VOCAB, folds=3)
+    monkeypatch.setattr(hybrid, "IN_MEMORY", 100)
+    table = cross_fit(ids, COUNTS, VOCAB, folds=3)
+    assert isinstance(table, np.memmap)
+    np.testing.assert_array_equal(table, expected)
 
 
 def test_a_text_that_was_counted_seems_likelier_than_it_is() -> None:

@@ -11,14 +11,23 @@ from typing import Any, Protocol
 
 from wenmo.config import from_dict, nearest
 from wenmo.models import recurrent, seq2seq, transformer
-from wenmo.models.base import LanguageModel
+from wenmo.models.base import LanguageModel, Network
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
 from wenmo.models.transformer import Transformer
 from wenmo.types import WenmoError
 
-__all__ = ["MODELS", "Family", "LanguageModel", "ModelConfig", "conditional", "configure", "find"]
+__all__ = [
+    "MODELS",
+    "Family",
+    "LanguageModel",
+    "ModelConfig",
+    "can_stand_on_counts",
+    "conditional",
+    "configure",
+    "find",
+]
 
 
 class ModelConfig(Protocol):
@@ -121,6 +130,11 @@ def find(name: str) -> tuple[str, ModelConfig]:
 def conditional(family: str) -> bool:
     """Whether models of this family can answer to a source."""
     return MODELS[family].kind.conditioning != "none"
+
+
+def can_stand_on_counts(family: str) -> bool:
+    """Whether models of this family have hidden states, by which counts can be weighed."""
+    return issubclass(MODELS[family].kind, Network)
 
 
 def configure(family: str, settings: Mapping[str, Any]) -> ModelConfig:

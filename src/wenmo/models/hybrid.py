@@ -16,10 +16,12 @@ To leave out each token alone is not enough, for text repeats itself nearby.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -36,7 +38,8 @@ HISTORY = "counted"  # the part of a state that belongs to the counts
 # the network knows nothing yet, and what has no weight is given no gradients: it never learns.
 ALONE = 0.5
 PIECE = 1 << 17  # ids cross-fitted at once
-ROWS = 1 << 24  # probabilities of whole vocabularies mixed at once: about 200 MB of scratch
+IN_MEMORY = 1 << 29  # bytes of a table; larger ones lie in a file
+PROBABILITIES_AT_ONCE = 1 << 24  # of whole vocabularies: about 200 MB of scratch
 
 
 class NetworkConfig(Protocol):
@@ -118,13 +121,14 @@ class Hybrid(LanguageModel):
         weights = self._weights(reading[0], self.counts.signs(contexts)).flatten(0, 1)
         logp = self.network.predict(reading).log_softmax(-1).flatten(0, 1)
         flat = [context.flatten() for context in contexts]
-        step = max(1, ROWS // self.vocab_size)
+        step, mixed = max(1, PROBABILITIES_AT_ONCE // self.vocab_size), []
         for at in range(0, len(logp), step):
             piece = slice(at, at + step)
             shares = weights[piece, :-1].exp()
             counted = self.counts.mixture([context[piece] for context in flat], shares)
-            logp[piece] = torch.logaddexp(logp[piece] + weights[piece, -1:], counted.log())
-        return logp.view(*tokens.shape, -1), after | {HISTORY: read["history"]}
+            mixed.append(torch.logaddexp(logp[piece] + weights[piece, -1:], counted.log()))
+        logits = torch.cat(mixed).view(*tokens.shape, self.vocab_size)
+        return logits, after | {HISTORY: read["history"]}
 
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
@@ -210,24 +214,43 @@ def cross_fit(
         float16 (length - 1, columns): for each id after the first its log-probability by each
         order, and the signs of its context, as `Ngram.experts` gives them.
     """
-    table: NDArray[np.float16] | None = None
-    edges = np.linspace(0, len(ids) - 1, folds + 1).astype(int)
-    for fold, (begin, stop) in enumerate(pairwise(edges.tolist())):
-        model = config.build(vocab_size)
-        model.fit(np.concatenate([ids[: begin + 1], ids[stop + 1 :]]))
-        before = max(0, begin - config.order + 2)
-        state = model.begin(1)
-        if before < begin:
-            history = torch.from_numpy(ids[before:begin].astype(np.int64))[None]
-            _, state = model.contexts(history, state)
-        for at in range(begin, stop, PIECE):
-            piece = torch.from_numpy(ids[at : min(at + PIECE, stop) + 1].astype(np.int64))[None]
-            said, signs, state = model.experts(piece[:, :-1], piece[:, 1:], state)
-            rows = torch.cat([said, signs], 2)[0].half().numpy()
-            if table is None:
-                table = np.empty((len(ids) - 1, rows.shape[1]), np.float16)
-            table[at : at + len(rows)] = rows
-        if progress is not None:
-            progress((fold + 1) / folds)
-    assert table is not None
+    table = _room(len(ids) - 1, config.order + config.build(vocab_size).sign_count)
+    edges = np.linspace(0, len(ids) - 1, folds + 1).astype(int).tolist()
+    threads = torch.get_num_threads()
+
+    def part(edge: tuple[int, int]) -> None:
+        torch.set_num_threads(1)  # in this thread: the parts are side by side already
+        _score(ids, config, vocab_size, *edge, table)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for done, _ in enumerate(pool.map(part, pairwise(edges)), 1):
+            if progress is not None:
+                progress(done / folds)
     return table
+
+
+def _score(
+    ids: Ids, config: Ngram.Config, vocab_size: int, begin: int, stop: int, table: NDArray[Any]
+) -> None:
+    """Fill the rows of one part by the counts of all that is outside it."""
+    model = config.build(vocab_size)
+    model.fit(np.concatenate([ids[: begin + 1], ids[stop + 1 :]]))
+    before, state = max(0, begin - config.order + 2), model.begin(1)
+    if before < begin:
+        _, state = model.contexts(_tensor(ids[before:begin]), state)
+    for at in range(begin, stop, PIECE):
+        piece = _tensor(ids[at : min(at + PIECE, stop) + 1])
+        said, signs, state = model.experts(piece[:, :-1], piece[:, 1:], state)
+        table[at : at + said.shape[1]] = torch.cat([said, signs], 2)[0].half().numpy()
+
+
+def _tensor(ids: Ids) -> Tensor:
+    return torch.from_numpy(ids.astype(np.int64))[None]
+
+
+def _room(rows: int, columns: int) -> NDArray[np.float16]:
+    """An empty table; a large one lies in a file without a name, which goes when it is let go."""
+    if 2 * rows * columns <= IN_MEMORY:
+        return np.empty((rows, columns), np.float16)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.float16, "w+", shape=(rows, columns))

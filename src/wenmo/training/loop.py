@@ -33,7 +33,7 @@ class TrainConfig:
 
     Attributes:
         steps: how many steps; null: as many as fit into ``minutes``.
-        minutes: the time for training, evaluation and samples on the way included.
+        minutes: the time for training, counting, evaluation and samples on the way included.
         rows: sequences in a batch.
         time: tokens of each; null: the model's context, or 64 for one without bounds.
         batch_tokens: for pairs, in place of rows and time: the most tokens in a batch, sources,

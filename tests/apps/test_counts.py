@@ -1,0 +1,75 @@
+"""Networks on counts, from end to end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+STEPS = ["--steps", 12]
+SMALL = ["embedding=16", "hidden=32", "dropout=0", "rows=4", "time=16"]
+
+
+@pytest.fixture(scope="module")
+def on_counts(wenmo, text, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("counts")
+    done = wenmo(
+        "train", text, "--model", "lstm", "--out", "run", "--steps", 12, *SMALL, cwd=folder
+    )
+    assert "standing on counts of up to 7 tokens" in done.stderr
+    return folder / "run"
+
+
+def test_what_was_derived_is_kept_beside_what_was_asked(on_counts):
+    card = json.loads((on_counts / "wenmo.json").read_text(encoding="utf-8"))
+    assert card["prior"] == {"counts": "ngram", "orders": 7, "folds": 5}
+    assert card["asked"]["prior"] == {"counts": "auto", "orders": None, "folds": 5}
+
+
+def test_the_same_command_finds_nothing_left_to_do(wenmo, on_counts, text):
+    command = ("train", text, "--model", "lstm", "--out", "run", *STEPS, *SMALL)
+    assert "nothing is left to do" in wenmo(*command, cwd=on_counts.parent).stderr
+    refused = wenmo(*command, "--prior", "none", cwd=on_counts.parent, code=2)
+    assert "prior.counts" in refused.stderr
+
+
+def test_it_writes_scores_and_follows_a_text(wenmo, on_counts, text):
+    asked = ("--prompt", "The quick brown ", "--max-tokens", 9, "--method")
+    for method in ("greedy", "beam"):
+        assert "fox jumps" in wenmo("generate", on_counts, *asked, method, cwd=text.parent).stdout
+    command = ("evaluate", on_counts, text, "--json")
+    figures = json.loads(wenmo(*command, cwd=text.parent).stdout)
+    assert figures["bits_per_byte"] < 1  # twelve steps alone would not do it
+    followed = json.loads(wenmo(*command, "--dynamic", 0, cwd=text.parent).stdout)
+    assert followed["bits_per_byte"] == pytest.approx(figures["bits_per_byte"], rel=0.05)
+
+
+def test_a_window_without_end_is_needed_to_follow_a_text(wenmo, runs, text):
+    refused = wenmo("evaluate", runs["gpt"], text, "--dynamic", 0.1, cwd=text.parent, code=2)
+    assert "networks without bounds" in refused.stderr
+
+
+def test_too_little_text_is_told(wenmo, tmp_path):
+    (tmp_path / "short.txt").write_text("春眠不觉晓，处处闻啼鸟。\n" * 40, encoding="utf-8")
+    command = ("train", "short.txt", "--out", "run", "--steps", 2, *SMALL)
+    assert "too few to divide" in wenmo(*command, cwd=tmp_path).stderr
+
+
+def test_pairs_stand_on_counts_of_their_targets_if_asked(wenmo, tmp_path):
+    lines = [f"{n} and {n + 1}\t{n} und {n + 1}\n" for n in range(200)]
+    (tmp_path / "pairs.tsv").write_text("".join(lines), encoding="utf-8")
+    command = (
+        "train",
+        "pairs.tsv",
+        "--task",
+        "translation",
+        "--model",
+        "seq2seq:tiny",
+        "--steps",
+        5,
+    )
+    wenmo(*command, "--out", "run", "--prior", "ngram", "batch_tokens=200", cwd=tmp_path)
+    done = wenmo("generate", "run", "--prompt", "7 and 8", "-n", 2, "--json", cwd=tmp_path)
+    outputs = json.loads(done.stdout)["outputs"]
+    assert len(outputs) == 2
+    assert outputs[0]["logprob"] < 0
