@@ -28,6 +28,7 @@ ROOMS = [  # a room imports from itself and from those before it
     {"runs"},
     {"material"},
     {"session"},
+    {"trained"},
     {"workbench"},
     {"apps", "__main__"},
 ]

@@ -8,9 +8,9 @@ from wenmo.models import can_stand_on_counts
 from wenmo.recipe import DEFAULT_ORDERS, PriorConfig, Recipe
 from wenmo.text.corpus import Corpus
 
-# Counting and cross-fitting take about so long for each token, order and fold (measured: see
+# Counting and cross-fitting take about so long for each token, order and fold, on one core (see
 # docs/experiments.md); they may take a fifth of the time that is given.
-SECONDS_PER_COUNT = 1.5e-7
+SECONDS_PER_COUNT = 1e-7
 SHARE_FOR_COUNTS = 0.2
 FEW_TOKENS = 5_000  # fewer, and each fold's counts know next to nothing of the others
 LETTERS = 1.5  # bytes a token, up to which tokens are letters, and long contexts are worth counting

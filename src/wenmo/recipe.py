@@ -80,7 +80,7 @@ class Recipe:
         return cls(
             tables["family"],
             configure(tables["family"], tables["model"]),
-            # Runs of versions before 0.3 may lack these two tables.
+            # Older runs lack these two tables.
             from_dict(PriorConfig, tables.get("prior", {"counts": "none"}), where="prior."),
             from_dict(TaskConfig, tables.get("task", {}), where="task."),
             from_dict(TokenizerConfig, tables["tokenizer"], where="tokenizer."),

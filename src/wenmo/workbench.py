@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from wenmo.config import from_dict, override, to_dict
-from wenmo.decoding.engine import window
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Output, Writer
+from wenmo.config import to_dict
+from wenmo.decoding.writer import Output
 from wenmo.derive import derive
-from wenmo.evaluation.alignment import alignment, alignment_svg
-from wenmo.evaluation.dynamic import dynamic_likelihood
+from wenmo.evaluation.alignment import alignment_svg
 from wenmo.files import atomic
-from wenmo.material import judge_pairs, judge_text, kept, readable, sampling_for
-from wenmo.models import MODELS, LanguageModel, can_stand_on_counts, conditional, find
+from wenmo.models import MODELS, can_stand_on_counts, conditional, find
 from wenmo.recipe import as_settings, make_recipe, over, read_recipe
-from wenmo.runs import Card, load_run
-from wenmo.session import Session, Tell, check_folder, share_of
+from wenmo.runs import load_run
+from wenmo.session import Session, Tell, check_folder
 from wenmo.text import corpus as corpora
 from wenmo.text.corpus import Corpus
-from wenmo.text.pairs import Keep, source_room
 from wenmo.text.readers import ReadConfig, Reader, has_fields
-from wenmo.text.tasks import GAP, TaskConfig, choose_fields, open_records, source_of, turns_source
-from wenmo.text.tokenizers import Tokenizer
+from wenmo.text.tasks import choose_fields, open_records
+from wenmo.trained import Run
 from wenmo.training.loop import Event
 from wenmo.types import WenmoError
 
@@ -47,268 +39,6 @@ __all__ = [
 
 
 DEFAULT_MODEL = "lstm"
-UNASKED = Output("", 0, 0.0, "end", False, 0.0, (), ())
-"""What answers a blank line among sources."""
-
-
-class Run:
-    """A trained generator: the content of a run folder, ready to write and to score.
-
-    Attributes:
-        folder: where it lies.
-        card: settings, data and results.
-        model: the best weights that training found.
-        tokenizer: between text and ids.
-    """
-
-    def __init__(
-        self, folder: Path, card: Card, model: LanguageModel, tokenizer: Tokenizer
-    ) -> None:
-        self.folder, self.card, self.model, self.tokenizer = folder, card, model, tokenizer
-
-    def __repr__(self) -> str:
-        return f"<wenmo run {str(self.folder)!r}: {self.card.recipe.family}>"
-
-    @property
-    def task(self) -> TaskConfig:
-        """What the run was trained to do."""
-        return self.card.recipe.task
-
-    def generate(self, prompt: str = "", n: int = 1, **options: Any) -> list[str]:
-        """Write ``n`` texts for a prompt: what goes on from it, or, where the run was trained on
-        pairs, what answers it. The prompt itself is not repeated.
-
-        Args:
-            prompt: what to go on from; empty for a text from its beginning, or, where the training
-                text is a few long documents, from the beginning of a line. For pairs: the source.
-            n: how many.
-            **options: as of ``write``.
-        """
-        return [output.text for output in self.write([prompt], n, **options)[0]]
-
-    def write(
-        self,
-        prompts: Sequence[str],
-        n: int = 1,
-        *,
-        control: Mapping[str, str] | None = None,
-        prefix: str = "",
-        **sampling: Any,
-    ) -> list[list[Output]]:
-        """As ``generate``, for many prompts in one batch, with token counts and probabilities.
-
-        Among sources to answer, a blank one is answered by nothing.
-
-        Args:
-            control: values of the fields that were trained on as control codes.
-            prefix: how every answer must begin; for runs that were trained on pairs.
-            **sampling: any setting of ``Sampling``: temperature, top_p, max_tokens, seed and so on.
-        """
-        if n < 1:
-            raise WenmoError(f"n must be at least 1, not {n}")
-        answers = self.task.paired and self.task.name != "completion"
-        asked = [p for p in prompts if p.strip()] if answers else list(prompts)
-        begun, sources = self._requests(asked or prompts, control or {}, prefix)
-        written = self._writer().generate(begun, self._sampling(sampling), n, sources=sources)
-        if len(asked) == len(prompts):
-            return written
-        following = iter(written)
-        return [next(following) if prompt.strip() else [UNASKED] * n for prompt in prompts]
-
-    def stream(
-        self,
-        prompt: str = "",
-        *,
-        control: Mapping[str, str] | None = None,
-        prefix: str = "",
-        **sampling: Any,
-    ) -> Iterator[str]:
-        """Write one text in pieces, as they come; never half a character."""
-        [begun], sources = self._requests([prompt], control or {}, prefix)
-        source = None if sources is None else sources[0]
-        yield from self._writer().stream(begun, self._sampling(sampling), source=source)
-
-    def reply(
-        self, turns: Sequence[str], *, control: Mapping[str, str] | None = None, **sampling: Any
-    ) -> Iterator[str]:
-        """The next turn of a conversation, in pieces, as they come.
-
-        Args:
-            turns: what was said so far, by turns; the last is what is replied to.
-
-        Raises:
-            WenmoError: the run was not trained on dialogue.
-        """
-        self.require("dialogue")
-        source = turns_source(turns, self.task, control or {})
-        return self._writer().stream("", self._sampling(sampling), source=source)
-
-    def require(self, task: str) -> None:
-        """Make sure that the run was trained for a task.
-
-        Raises:
-            WenmoError: it was trained for another.
-        """
-        if self.task.name != task:
-            raise WenmoError(
-                f"{self.folder}: was trained for {self.task.name}: train a run with --task {task}"
-            )
-
-    def around(self, prompt: str, prefix: str = "") -> tuple[str, str]:
-        """What of prompt and prefix belongs before and after a text that a person is shown."""
-        if self.task.name == "infilling":
-            before, _, after = prompt.partition(GAP)
-            return before + prefix, after
-        return prefix + prompt if self.task.name == "completion" else prefix, ""
-
-    def align(
-        self,
-        prompt: str,
-        output: Output,
-        *,
-        control: Mapping[str, str] | None = None,
-        prefix: str = "",
-    ) -> dict[str, Any]:
-        """How much each token of a text attended to each of its source.
-
-        Args:
-            prompt, control, prefix: what the text was written for.
-            output: the text.
-
-        Returns:
-            ``source`` and ``target``, the tokens as text, and ``weights``, a row for each of the
-            target's.
-
-        Raises:
-            WenmoError: the run's family has no encoder to attend to.
-        """
-        [begun], sources = self._requests([prompt], control or {}, prefix)
-        source = self._writer().encode_source("" if sources is None else sources[0])
-        before = self.tokenizer.encode(begun).tolist() if begun else []
-        weights = alignment(self.model, source, [*before, *output.ids])[len(before) :]
-        return {
-            "source": [*map(self._spelled, source), "<end>"],
-            "target": [self._spelled(token) for token in output.ids],
-            "weights": weights.tolist(),
-        }
-
-    def _spelled(self, token: int) -> str:
-        """A token as text, or as bytes where it is no whole character."""
-        spelled = self.tokenizer.table[token]
-        try:
-            return spelled.decode() if token else "<end>"
-        except UnicodeDecodeError:
-            return f"<{spelled.hex(' ').upper()}>"
-
-    def _requests(
-        self, prompts: Sequence[str], control: Mapping[str, str], prefix: str
-    ) -> tuple[list[str], list[str] | None]:
-        """How each text begins, and the source it is to answer."""
-        if not self.task.paired:
-            if control or prefix:
-                wrong = "--control" if control else "--prefix"
-                raise WenmoError(
-                    f"{self.folder}: {wrong} is for runs trained on pairs; leave it out"
-                )
-            return [prompt or self.card.opening for prompt in prompts], None
-        sources = [source_of(self.task, prompt, control) for prompt in prompts]
-        if self.task.name == "completion":
-            return [prefix + prompt for prompt in prompts], sources
-        return [prefix] * len(prompts), sources
-
-    def _sampling(self, options: Mapping[str, Any]) -> Sampling:
-        defaults = to_dict(sampling_for(self.task))
-        if self.task.paired:
-            defaults["max_tokens"] = self.card.longest_target
-        return from_dict(Sampling, {**defaults, **options})
-
-    def _writer(self) -> Writer:
-        return Writer(self.model, self.tokenizer, keep=kept(self.task))
-
-    def truncates(self, prompt: str) -> Keep | None:
-        """Which end alone is read of a prompt that is too long for the model; None if all of it."""
-        length = len(self.tokenizer.encode(prompt))
-        if self.task.paired and self.task.name != "completion":
-            room = source_room(self.model.conditioning, self.model.context)
-            too_long = room is not None and length > room
-        else:
-            too_long = window(1 + length, self.model.context) < 1 + length
-        return kept(self.task) if too_long else None
-
-    def logit_bias(self, amounts: Sequence[str]) -> tuple[tuple[int, float], ...]:
-        """``TEXT=AMOUNT`` strings as the ids and amounts that sampling takes.
-
-        Raises:
-            WenmoError: not of that form, or a text that is not one token of this run's.
-        """
-        biases = []
-        for entry in amounts:
-            text, equals, amount = entry.rpartition("=")
-            try:
-                value = float(amount)
-            except ValueError:
-                equals = ""
-            if not equals or not text:
-                raise WenmoError(f"logit bias {entry!r}: write TEXT=AMOUNT, as in 春=2.5")
-            ids = [i for i, spelled in enumerate(self.tokenizer.table) if spelled == text.encode()]
-            if not ids:
-                raise WenmoError(f"logit bias {text!r}: not one token of {self.folder}'s tokenizer")
-            biases += [(token, value) for token in ids]
-        return tuple(biases)
-
-    def evaluate(
-        self,
-        data: str | Path,
-        *,
-        target: str | Path | None = None,
-        window: int | None = None,
-        stride: int | None = None,
-        dynamic: float | None = None,
-        settings: Sequence[str] = (),
-        tell: Tell | None = None,
-        **sampling: Any,
-    ) -> dict[str, Any]:
-        """Score a text: bits per byte, nats per token, perplexity, tokens, bytes. Of pairs, the
-        targets are scored, and ``metrics`` measure what the run answers beside them.
-
-        Args:
-            data: a file or folder of any kind that ``fit`` reads.
-            target: the texts that answer the lines of ``data``, a line each.
-            window: read the text in windows of so many tokens, each with nothing before it;
-                ``None``: in windows of the model's context, or, where that is unbounded, as one.
-            stride: how far windows move; ``None``: by a whole one.
-            dynamic: go on learning from the text while it is scored, at this rate of gradient
-                descent; for networks without bounds.
-            settings: how to read it, as ``key=value``, where it differs from the training text.
-            tell: is told the share that is done.
-            **sampling: how answers are written, where it differs from the task's own way.
-        """
-        read = self.card.recipe.read
-        if not has_fields(data):  # the fields of the training text do not matter to a plain one
-            read = replace(read, text_field=None, source_field=None)
-        read, _ = choose_fields(data, override(read, settings, where="read."), self.task, target)
-        encoded = corpora.encode_text(data, read, self.tokenizer, task=self.task, target=target)
-        progress = share_of(tell, "scoring")
-        if not self.task.paired:
-            if dynamic is not None:
-                return self._judge_dynamically(encoded.ids, dynamic, progress)
-            windows = {"window": window, "stride": stride}
-            return judge_text(self.model, self.tokenizer, encoded.ids, **windows, progress=progress)
-        pairs = readable(encoded.ids, self.model, self.task)
-        return judge_pairs(self._writer(), pairs, self.task, self._sampling(sampling), progress)
-
-    def _judge_dynamically(
-        self,
-        ids: NDArray[np.unsignedinteger],
-        rate: float,
-        progress: Callable[[float], None] | None,
-    ) -> dict[str, Any]:
-        if self.model.learner != "gradient" or self.model.context is not None:
-            raise WenmoError(
-                f"{self.folder}: dynamic evaluation is for networks without bounds (rnn, lstm, gru)"
-            )
-        bytes_ = self.tokenizer.count_bytes(ids)
-        return dynamic_likelihood(self.model, ids, bytes_, rate, progress=progress).figures()
 
 
 def load(folder: str | Path) -> Run:

@@ -44,7 +44,7 @@ def test_it_writes_scores_and_follows_a_text(wenmo, on_counts, text):
     assert followed["bits_per_byte"] == pytest.approx(figures["bits_per_byte"], rel=0.05)
 
 
-def test_a_window_without_end_is_needed_to_follow_a_text(wenmo, runs, text):
+def test_a_state_without_bounds_is_needed_to_follow_a_text(wenmo, runs, text):
     refused = wenmo("evaluate", runs["gpt"], text, "--dynamic", 0.1, cwd=text.parent, code=2)
     assert "networks without bounds" in refused.stderr
 
@@ -70,6 +70,8 @@ def test_pairs_stand_on_counts_of_their_targets_if_asked(wenmo, tmp_path):
     )
     wenmo(*command, "--out", "run", "--prior", "ngram", "batch_tokens=200", cwd=tmp_path)
     done = wenmo("generate", "run", "--prompt", "7 and 8", "-n", 2, "--json", cwd=tmp_path)
+    refused = wenmo("evaluate", "run", "pairs.tsv", "--dynamic", 0.1, cwd=tmp_path, code=2)
+    assert "trained on plain text" in refused.stderr
     outputs = json.loads(done.stdout)["outputs"]
     assert len(outputs) == 2
     assert outputs[0]["logprob"] < 0

@@ -15,7 +15,7 @@ from torch import Tensor
 from wenmo.config import override
 from wenmo.decoding.engine import Engine, Request
 from wenmo.decoding.warp import Sampling
-from wenmo.models import MODELS, LanguageModel, ModelConfig
+from wenmo.models import MODELS, LanguageModel, ModelConfig, base
 from wenmo.models.base import join, select
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
@@ -220,6 +220,27 @@ def test_score_goes_on_from_a_state(family: str) -> None:
         first = model.score(Batch(batch.tokens[:, :5], batch.targets[:, :5]), model.begin(2))
         last = model.score(Batch(batch.tokens[:, 5:], batch.targets[:, 5:]), first.state)
     torch.testing.assert_close(first.nats + last.nats, whole.nats, **EXACT)
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "ngram"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_logits_in_pieces_give_the_same_loss_and_gradients(
+    family: str, smoothing: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large softmax is made and forgotten in pieces, for the targets that are asked for."""
+    model, ids = make(family), some_ids(3, TIME + 1)
+    targets = ids[:, 1:].clone()
+    targets[1, 4:] = IGNORE
+    batch = Batch(ids[:, :-1], targets)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+
+    def both() -> tuple[Tensor, ...]:
+        total = model.loss(batch, label_smoothing=smoothing).total
+        return total, *torch.autograd.grad(total, weights, materialize_grads=True)
+
+    whole = both()
+    monkeypatch.setattr(base, "LOGITS_AT_ONCE", 7 * VOCAB)
+    torch.testing.assert_close(both(), whole, **EXACT)
 
 
 @every_family

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from wenmo.models.hybrid import Hybrid
+from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer import Transformer
 from wenmo.training.optimizers import DEFAULT_RATE, Muon, make_optimizer, orthogonalise
@@ -69,6 +71,16 @@ def test_muon_takes_hidden_matrices_and_leaves_embeddings_to_adamw():
     taken = {names[id(p)] for group in muon.param_groups for p in group["params"]}
     assert len(taken) == 7
     assert not any("embedding" in name or "head" in name or "norm" in name for name in taken)
+
+
+def test_muon_leaves_a_few_gates_to_adamw():
+    network = Transformer.Config(width=16, layers=1, heads=2, context=8)
+    model = Hybrid.Config(network, Ngram.Config(3, totals=True)).build(11)
+    muon, adamw = make_optimizer("muon", model, rate=0.01, **SETTINGS).parts
+    taken = {id(p) for group in muon.param_groups for p in group["params"]}
+    left = {id(p) for group in adamw.param_groups for p in group["params"]}
+    assert id(model.gate.weight) in left
+    assert len(taken) == 7
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 24, 8), (2, 8, 24)])

@@ -165,7 +165,7 @@ class Network(LanguageModel):
     ) -> Loss:
         reading, after = self.read(batch.tokens, self._first(batch, state))
         nats, evenly = self.costs(*asked(reading, batch.targets), smoothed=label_smoothing > 0)
-        total = (1 - label_smoothing) * nats.mean() + label_smoothing * evenly.mean()
+        total = smooth(nats, evenly, label_smoothing)
         return Loss(total=total, parts={"nats": nats.detach().mean()}, state=after)
 
     def costs(
@@ -193,6 +193,11 @@ class Network(LanguageModel):
         logp = self.predict(reading).log_softmax(-1)
         nats = F.nll_loss(logp, targets, reduction="none")
         return nats, -logp.mean(-1) if smoothed else nats
+
+
+def smooth(nats: Tensor, evenly: Tensor, label_smoothing: float) -> Tensor:
+    """The mean cost of targets, of which a share is spread evenly; see `LanguageModel.loss`."""
+    return (1 - label_smoothing) * nats.mean() + label_smoothing * evenly.mean()
 
 
 def asked(reading: Reading, targets: Tokens) -> tuple[Reading, Tokens]:

@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wenmo.models.base import LanguageModel, Network, asked
+from wenmo.models.base import LanguageModel, Network, asked, smooth
 from wenmo.models.counts import Ids
 from wenmo.models.ngram import Ngram
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
@@ -151,7 +151,7 @@ class Hybrid(LanguageModel):
         nats, evenly = self.network.costs(tuple(flat), targets, smoothed=label_smoothing > 0)
         weights = self._weights(flat[0], signs)
         mixed = -(weights + torch.cat([said, -nats[:, None]], 1)).logsumexp(1)
-        total = (1 - label_smoothing) * mixed.mean() + label_smoothing * evenly.mean()
+        total = smooth(mixed, evenly, label_smoothing)
         if self.training:
             total = total + ALONE * nats.mean()
         share = weights[:, -1].detach().exp().mean()

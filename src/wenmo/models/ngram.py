@@ -56,7 +56,7 @@ class Ngram(LanguageModel):
             order: the length of the longest n-grams: one more than the tokens looked back at.
             prune: n-grams seen at most this many times are dropped, given for each order from 1 up
                 (the last figure holds for the orders above), as KenLM's ``--prune``; () keeps all.
-        totals: keep how often each context was seen, too; probabilities do not need it.
+            totals: keep how often each context was seen, too; probabilities do not need it.
         """
 
         order: int = 5

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import Network, Reading, asked
+from wenmo.models.base import Network, Reading, asked, smooth
 from wenmo.models.recurrent import CARRIED, Cell, Layer
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, State, Tokens
 
@@ -190,7 +190,7 @@ class Seq2seq(Network):
         before = self._first(batch, state) or self.begin(len(batch.tokens))
         read, after = self._read(batch.tokens, before)
         nats, evenly = self.costs(*asked(read, batch.targets), smoothed=label_smoothing > 0)
-        total = (1 - label_smoothing) * nats.mean() + label_smoothing * evenly.mean()
+        total = smooth(nats, evenly, label_smoothing)
         covered = before["coverage"][:, None] + read.weights.cumsum(1) - read.weights
         overlap = torch.minimum(read.weights, covered).sum(2)[batch.targets != IGNORE].mean()
         parts = {"nats": nats.detach().mean(), "coverage": overlap.detach()}

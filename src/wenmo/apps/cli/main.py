@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from wenmo import __version__
+from wenmo.apps.cli import option
 from wenmo.types import WenmoError
 
 app = typer.Typer(
@@ -43,91 +44,27 @@ def overview(
         print(context.get_help())
 
 
-Method = Annotated[
-    str | None,
-    typer.Option(
-        help="sample, greedy or beam [default: beam; sample where the task is completion or "
-        "dialogue]."
-    ),
-]
-BeamWidth = Annotated[int, typer.Option(help="How many texts a beam follows.")]
-LengthPenalty = Annotated[float, typer.Option(help="Above 0, longer texts of a beam are favoured.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder made by train.")]
-TextField = Annotated[
-    str | None,
-    typer.Option(
-        help="The column (by name, or number where there is no header) or key of the text."
-    ),
-]
-SourceField = Annotated[
-    str | None, typer.Option(help="The column or key of the source, for pairs.")
-]
-Target = Annotated[
-    str | None, typer.Option(help="The text for each line of DATA, for pairs in two files.")
-]
-Control = Annotated[
-    list[str] | None,
-    typer.Option(metavar="FIELD=VALUE", help="What the text should be like; repeatable."),
-]
-Unit = Annotated[
-    str | None,
-    typer.Option(help="What one record of a plain text is: document, paragraph or line."),
-]
-
-
 @app.command()
 def train(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A file or folder of text; - is stdin.")
-    ],
-    settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting: hidden=512.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="A family, or family:size; see wenmo models [default: lstm].")
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="completion, translation, summarization, paraphrase, data-to-text, dialogue or "
-            "infilling [default: completion]."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run folder [default: runs/NAME-MODEL].")
-    ] = None,
-    prior: Annotated[
-        str | None,
-        typer.Option(
-            help="What the network stands on: ngram (counts), none, or auto, counts where they "
-            "suit the text and the time [default: auto]."
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option(help="chars, bytes, words, bpe or unigram [default: chars].")
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(help="How long to train [default: 3].")] = None,
-    steps: Annotated[int | None, typer.Option(help="How many steps to train instead.")] = None,
-    target: Target = None,
-    valid: Annotated[
-        str | None, typer.Option(help="Held-out text [default: a part of DATA].")
-    ] = None,
-    valid_target: Annotated[
-        str | None, typer.Option(help="The same as --target, for --valid.")
-    ] = None,
-    text_field: TextField = None,
-    source_field: SourceField = None,
-    control: Annotated[
-        str | None,
-        typer.Option(metavar="FIELDS", help="Columns that become control codes: form,author."),
-    ] = None,
-    unit: Unit = None,
-    recipe: Annotated[
-        Path | None, typer.Option(help="A TOML file with settings; the command's go before it.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of all that is random [default: 0].")] = None,
-    json: Json = False,
+    data: option.Data,
+    settings: option.Settings = None,
+    model: option.Model = None,
+    task: option.Task = None,
+    out: option.Out = None,
+    prior: option.Prior = None,
+    tokenizer: option.Tokenizer = None,
+    minutes: option.Minutes = None,
+    steps: option.Steps = None,
+    target: option.Target = None,
+    valid: option.Valid = None,
+    valid_target: option.ValidTarget = None,
+    text_field: option.TextField = None,
+    source_field: option.SourceField = None,
+    control: option.ControlFields = None,
+    unit: option.Unit = None,
+    recipe: option.Recipe = None,
+    seed: option.TrainingSeed = None,
+    json: option.Json = False,
 ) -> None:
     """Train a generator on your text. The same command goes on where it was interrupted."""
     from wenmo.apps.cli import show
@@ -169,67 +106,35 @@ def train(
 
 @app.command()
 def generate(
-    run: RunFolder,
-    prompt: Annotated[
-        list[str] | None,
-        typer.Option("--prompt", "-p", help="What to go on from, or to answer; repeatable."),
-    ] = None,
-    input: Annotated[  # noqa: A002 - the option's name
-        Path | None, typer.Option(help="A file with one prompt a line.")
-    ] = None,
-    control: Control = None,
-    prefix: Annotated[str, typer.Option(help="How every answer must begin, for pairs.")] = "",
-    alignments: Annotated[
-        Path | None,
-        typer.Option(help="A folder for what each token attended to: 1.json, 1.svg and so on."),
-    ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many texts for each prompt.")] = 1,
-    method: Method = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(help="The most tokens to write [default: 256; pairs: the longest target's]."),
-    ] = None,
-    min_tokens: Annotated[int, typer.Option(help="The fewest tokens to write.")] = 0,
-    temperature: Annotated[float, typer.Option(help="Below 1 is safer, above 1 bolder.")] = 0.8,
-    top_k: Annotated[int, typer.Option(help="Keep the k likeliest tokens; 0: all.")] = 0,
-    top_p: Annotated[
-        float | None,
-        typer.Option(help="Keep the likeliest tokens of this mass [default: 1; dialogue: 0.9]."),
-    ] = None,
-    min_p: Annotated[
-        float, typer.Option(help="Keep tokens this likely beside the likeliest.")
-    ] = 0.0,
-    typical_p: Annotated[
-        float, typer.Option(help="Keep the most typical tokens of this mass.")
-    ] = 1.0,
-    repetition_penalty: Annotated[
-        float, typer.Option(help="Above 1 discourages repetition.")
-    ] = 1.0,
-    presence_penalty: Annotated[
-        float, typer.Option(help="Taken off tokens already written.")
-    ] = 0.0,
-    frequency_penalty: Annotated[
-        float, typer.Option(help="Taken off for each time written.")
-    ] = 0.0,
-    no_repeat_ngram: Annotated[int, typer.Option(help="Repeat no n-gram of this length.")] = 0,
-    logit_bias: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT=AMOUNT", help="Favour or avoid a token.")
-    ] = None,
-    stop: Annotated[
-        list[str] | None, typer.Option(help="End before this text; repeatable.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
-    beam_width: BeamWidth = 5,
-    length_penalty: LengthPenalty = 0.6,
-    length_form: Annotated[
-        str, typer.Option(help="Of the length penalty: power or gnmt.")
-    ] = "power",
-    coverage_penalty: Annotated[
-        float, typer.Option(help="Above 0 favours texts that leave nothing of the source out.")
-    ] = 0.0,
-    beam_groups: Annotated[int, typer.Option(help="Groups of a beam that differ.")] = 1,
-    diversity: Annotated[float, typer.Option(help="How much groups of a beam differ.")] = 0.5,
-    json: Json = False,
+    run: option.RunFolder,
+    prompt: option.Prompt = None,
+    input: option.Input = None,  # noqa: A002 - the option's name
+    control: option.Control = None,
+    prefix: option.Prefix = "",
+    alignments: option.Alignments = None,
+    n: option.Count = 1,
+    method: option.Method = None,
+    max_tokens: option.MaxTokens = None,
+    min_tokens: option.MinTokens = 0,
+    temperature: option.Temperature = 0.8,
+    top_k: option.TopK = 0,
+    top_p: option.TopP = None,
+    min_p: option.MinP = 0.0,
+    typical_p: option.TypicalP = 1.0,
+    repetition_penalty: option.RepetitionPenalty = 1.0,
+    presence_penalty: option.PresencePenalty = 0.0,
+    frequency_penalty: option.FrequencyPenalty = 0.0,
+    no_repeat_ngram: option.NoRepeatNgram = 0,
+    logit_bias: option.LogitBias = None,
+    stop: option.Stop = None,
+    seed: option.WritingSeed = 0,
+    beam_width: option.BeamWidth = 5,
+    length_penalty: option.LengthPenalty = 0.6,
+    length_form: option.LengthForm = "power",
+    coverage_penalty: option.CoveragePenalty = 0.0,
+    beam_groups: option.BeamGroups = 1,
+    diversity: option.Diversity = 0.5,
+    json: option.Json = False,
 ) -> None:
     """Write text with a trained run."""
     from wenmo.apps.cli import show
@@ -282,11 +187,11 @@ def generate(
 
 @app.command()
 def chat(
-    run: RunFolder,
-    control: Control = None,
-    method: Method = None,
-    temperature: Annotated[float, typer.Option(help="Below 1 is safer, above 1 bolder.")] = 0.8,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same replies.")] = 0,
+    run: option.RunFolder,
+    control: option.Control = None,
+    method: option.Method = None,
+    temperature: option.Temperature = 0.8,
+    seed: option.ReplySeed = 0,
 ) -> None:
     """Talk with a run that was trained on dialogue; an empty line ends it."""
     from wenmo.apps.cli import show
@@ -303,34 +208,21 @@ def chat(
 
 @app.command()
 def evaluate(
-    run: RunFolder,
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A file or folder of text; - is stdin.")
-    ],
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="How to read it: encoding=gb18030."),
-    ] = None,
-    target: Target = None,
-    window: Annotated[
-        int | None,
-        typer.Option(min=1, help="Read so many tokens at once [default: the model's context]."),
-    ] = None,
-    stride: Annotated[
-        int | None, typer.Option(min=1, help="How far a window moves [default: by all of itself].")
-    ] = None,
-    dynamic: Annotated[
-        float | None,
-        typer.Option(min=0, help="Go on learning from the text, at this rate; rnn, lstm and gru."),
-    ] = None,
-    text_field: TextField = None,
-    source_field: SourceField = None,
-    unit: Unit = None,
-    method: Method = None,
-    beam_width: BeamWidth = 5,
-    length_penalty: LengthPenalty = 0.6,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same answers.")] = 0,
-    json: Json = False,
+    run: option.RunFolder,
+    data: option.Data,
+    settings: option.ReadingSettings = None,
+    target: option.Target = None,
+    window: option.Window = None,
+    stride: option.Stride = None,
+    dynamic: option.Dynamic = None,
+    text_field: option.TextField = None,
+    source_field: option.SourceField = None,
+    unit: option.Unit = None,
+    method: option.Method = None,
+    beam_width: option.BeamWidth = 5,
+    length_penalty: option.LengthPenalty = 0.6,
+    seed: option.AnswerSeed = 0,
+    json: option.Json = False,
 ) -> None:
     """Score a text: bits per byte, nats per token, perplexity; and for pairs, the answers."""
     from wenmo.apps.cli import show
@@ -362,7 +254,7 @@ def evaluate(
 @app.command()
 def models(
     family: Annotated[str | None, typer.Argument(help="Show all settings of this family.")] = None,
-    json: Json = False,
+    json: option.Json = False,
 ) -> None:
     """Every family of generators, what it is good for, its sizes and settings."""
     from wenmo.apps.cli import show
@@ -383,7 +275,7 @@ def demo(
     seconds: Annotated[
         float, typer.Option(envvar="WENMO_DEMO_SECONDS", min=1, help="For each neural model.")
     ] = 60.0,
-    json: Json = False,
+    json: option.Json = False,
 ) -> None:
     """Train an n-gram, an LSTM and a GPT on Shakespeare's plays, and compare them."""
     from wenmo.apps.cli.demo import run_demo

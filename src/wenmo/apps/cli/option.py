@@ -1,0 +1,133 @@
+"""What the commands can be given: each option's type and its line of help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Method = Annotated[
+    str | None,
+    typer.Option(
+        help="sample, greedy or beam [default: beam; sample where the task is completion or "
+        "dialogue]."
+    ),
+]
+BeamWidth = Annotated[int, typer.Option(help="How many texts a beam follows.")]
+LengthPenalty = Annotated[float, typer.Option(help="Above 0, longer texts of a beam are favoured.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder made by train.")]
+TextField = Annotated[
+    str | None,
+    typer.Option(
+        help="The column (by name, or number where there is no header) or key of the text."
+    ),
+]
+SourceField = Annotated[
+    str | None, typer.Option(help="The column or key of the source, for pairs.")
+]
+Target = Annotated[
+    str | None, typer.Option(help="The text for each line of DATA, for pairs in two files.")
+]
+Control = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FIELD=VALUE", help="What the text should be like; repeatable."),
+]
+Unit = Annotated[
+    str | None,
+    typer.Option(help="What one record of a plain text is: document, paragraph or line."),
+]
+Data = Annotated[str, typer.Argument(metavar="DATA", help="A file or folder of text; - is stdin.")]
+Settings = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting: hidden=512.")
+]
+Model = Annotated[
+    str | None, typer.Option(help="A family, or family:size; see wenmo models [default: lstm].")
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        help="completion, translation, summarization, paraphrase, data-to-text, dialogue or "
+        "infilling [default: completion]."
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="The run folder [default: runs/NAME-MODEL].")]
+Prior = Annotated[
+    str | None,
+    typer.Option(
+        help="What the network stands on: ngram (counts), none, or auto, counts where they "
+        "suit the text and the time [default: auto]."
+    ),
+]
+Tokenizer = Annotated[
+    str | None, typer.Option(help="chars, bytes, words, bpe or unigram [default: chars].")
+]
+Minutes = Annotated[float | None, typer.Option(help="How long to train [default: 3].")]
+Steps = Annotated[int | None, typer.Option(help="How many steps to train instead.")]
+Valid = Annotated[str | None, typer.Option(help="Held-out text [default: a part of DATA].")]
+ValidTarget = Annotated[str | None, typer.Option(help="The same as --target, for --valid.")]
+ControlFields = Annotated[
+    str | None,
+    typer.Option(metavar="FIELDS", help="Columns that become control codes: form,author."),
+]
+Recipe = Annotated[
+    Path | None, typer.Option(help="A TOML file with settings; the command's go before it.")
+]
+TrainingSeed = Annotated[int | None, typer.Option(help="Of all that is random [default: 0].")]
+Prompt = Annotated[
+    list[str] | None,
+    typer.Option("--prompt", "-p", help="What to go on from, or to answer; repeatable."),
+]
+Input = Annotated[Path | None, typer.Option(help="A file with one prompt a line.")]
+Prefix = Annotated[str, typer.Option(help="How every answer must begin, for pairs.")]
+Alignments = Annotated[
+    Path | None,
+    typer.Option(help="A folder for what each token attended to: 1.json, 1.svg and so on."),
+]
+Count = Annotated[int, typer.Option("-n", min=1, help="How many texts for each prompt.")]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(help="The most tokens to write [default: 256; pairs: the longest target's]."),
+]
+MinTokens = Annotated[int, typer.Option(help="The fewest tokens to write.")]
+Temperature = Annotated[float, typer.Option(help="Below 1 is safer, above 1 bolder.")]
+TopK = Annotated[int, typer.Option(help="Keep the k likeliest tokens; 0: all.")]
+TopP = Annotated[
+    float | None,
+    typer.Option(help="Keep the likeliest tokens of this mass [default: 1; dialogue: 0.9]."),
+]
+MinP = Annotated[float, typer.Option(help="Keep tokens this likely beside the likeliest.")]
+TypicalP = Annotated[float, typer.Option(help="Keep the most typical tokens of this mass.")]
+RepetitionPenalty = Annotated[float, typer.Option(help="Above 1 discourages repetition.")]
+PresencePenalty = Annotated[float, typer.Option(help="Taken off tokens already written.")]
+FrequencyPenalty = Annotated[float, typer.Option(help="Taken off for each time written.")]
+NoRepeatNgram = Annotated[int, typer.Option(help="Repeat no n-gram of this length.")]
+LogitBias = Annotated[
+    list[str] | None, typer.Option(metavar="TEXT=AMOUNT", help="Favour or avoid a token.")
+]
+Stop = Annotated[list[str] | None, typer.Option(help="End before this text; repeatable.")]
+WritingSeed = Annotated[int, typer.Option(help="The same seed writes the same text.")]
+LengthForm = Annotated[str, typer.Option(help="Of the length penalty: power or gnmt.")]
+CoveragePenalty = Annotated[
+    float, typer.Option(help="Above 0 favours texts that leave nothing of the source out.")
+]
+BeamGroups = Annotated[int, typer.Option(help="Groups of a beam that differ.")]
+Diversity = Annotated[float, typer.Option(help="How much groups of a beam differ.")]
+ReplySeed = Annotated[int, typer.Option(help="The same seed gives the same replies.")]
+ReadingSettings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="How to read it: encoding=gb18030."),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(min=1, help="Read so many tokens at once [default: the model's context]."),
+]
+Stride = Annotated[
+    int | None, typer.Option(min=1, help="How far a window moves [default: by all of itself].")
+]
+Dynamic = Annotated[
+    float | None,
+    typer.Option(min=0, help="Go on learning from the text, at this rate; rnn, lstm and gru."),
+]
+AnswerSeed = Annotated[int, typer.Option(help="The same seed gives the same answers.")]
