@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.answers import TASK_METRICS, Question, answer, questions
+from wenmo.evaluation.cache import cached_likelihood
 from wenmo.evaluation.dynamic import dynamic_likelihood
 from wenmo.evaluation.likelihood import likelihood, likelihood_of_pairs
 from wenmo.evaluation.overlap import measure
@@ -189,10 +190,17 @@ def judge_text(
     window: int | None = None,
     stride: int | None = None,
     dynamic: float | None = None,
+    cache: int | None = None,
     progress: Share = None,
 ) -> dict[str, Any]:
-    """How likely a model finds a text; ``dynamic`` is the rate at which it learns on the way."""
+    """How likely a model finds a text; ``dynamic`` is the rate at which it learns on the way, and
+    ``cache`` the tokens that a continuous cache holds.
+    """
     bytes_ = tokenizer.count_bytes(ids)
+    if cache is not None:
+        return cached_likelihood(
+            model, ids, bytes_, cache, window=window, stride=stride, progress=progress
+        ).figures()
     if dynamic is not None:
         return dynamic_likelihood(model, ids, bytes_, dynamic, progress=progress).figures()
     found = likelihood(model, ids, bytes_, window=window, stride=stride, progress=progress)

@@ -13,7 +13,7 @@ from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.alignment import alignment
 from wenmo.material import judge_pairs, judge_text, kept, readable, sampling_for
-from wenmo.models import LanguageModel
+from wenmo.models import LanguageModel, can_stand_on_counts
 from wenmo.runs import Card
 from wenmo.session import Tell, share_of
 from wenmo.text import corpus as corpora
@@ -240,6 +240,7 @@ class Run:
         window: int | None = None,
         stride: int | None = None,
         dynamic: float | None = None,
+        cache: int | None = None,
         settings: Sequence[str] = (),
         tell: Tell | None = None,
         **sampling: Any,
@@ -255,12 +256,15 @@ class Run:
             stride: how far windows move; ``None``: by a whole one.
             dynamic: go on learning from the text while it is scored, at this rate of gradient
                 descent; for networks without bounds.
+            cache: how many tokens a continuous cache holds; for networks, and not with ``dynamic``.
             settings: how to read it, as ``key=value``, where it differs from the training text.
             tell: is told the share that is done.
             **sampling: how answers are written, where it differs from the task's own way.
         """
         if dynamic is not None:
             self._require_learning()
+        if cache is not None:
+            self._require_hidden_states(dynamic)
         read = self.card.recipe.read
         if not has_fields(data):  # the fields of the training text do not matter to a plain one
             read = replace(read, text_field=None, source_field=None)
@@ -275,6 +279,7 @@ class Run:
                 window=window,
                 stride=stride,
                 dynamic=dynamic,
+                cache=cache,
                 progress=progress,
             )
         pairs = readable(encoded.ids, self.model, self.task)
@@ -287,4 +292,14 @@ class Run:
             raise WenmoError(
                 f"{self.folder}: dynamic evaluation is for networks without bounds (rnn, lstm, "
                 "gru) that were trained on plain text: leave --dynamic out"
+            )
+
+    def _require_hidden_states(self, dynamic: float | None) -> None:
+        """Make sure that the run has hidden states to keep in a cache."""
+        if dynamic is not None:
+            raise WenmoError("--cache and --dynamic cannot be had at once: leave one out")
+        if self.task.paired or not can_stand_on_counts(self.card.recipe.family):
+            raise WenmoError(
+                f"{self.folder}: a cache is for networks that were trained on plain text: leave "
+                "--cache out"
             )

@@ -49,6 +49,18 @@ def test_a_state_without_bounds_is_needed_to_follow_a_text(wenmo, runs, text):
     assert "networks without bounds" in refused.stderr
 
 
+def test_a_cache_is_for_networks(wenmo, runs, on_counts, text):
+    command = ("evaluate", runs["gpt"], text, "--json")
+    figures = json.loads(wenmo(*command, cwd=text.parent).stdout)
+    kept = json.loads(wenmo(*command, "--cache", 100, cwd=text.parent).stdout)
+    assert kept["nats_per_token"] != figures["nats_per_token"]
+    assert kept["nats_per_token"] < figures["nats_per_token"] + 3.3 / figures["tokens"]
+    refused = wenmo("evaluate", runs["ngram"], text, "--cache", 9, cwd=text.parent, code=2)
+    assert "a cache is for networks" in refused.stderr
+    both = ("--cache", 9, "--dynamic", 0.1)
+    assert "at once" in wenmo("evaluate", on_counts, text, *both, cwd=text.parent, code=2).stderr
+
+
 def test_too_little_text_is_told(wenmo, tmp_path):
     (tmp_path / "short.txt").write_text("春眠不觉晓，处处闻啼鸟。\n" * 40, encoding="utf-8")
     command = ("train", "short.txt", "--out", "run", "--steps", 2, *SMALL)

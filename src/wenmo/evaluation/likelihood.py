@@ -90,7 +90,7 @@ def likelihood(
     """
     model.eval()
     sizes = [size for size in (window, model.context) if size is not None]
-    scores = _windows(ids, model, min(sizes), stride) if sizes else _streams(ids, model)
+    scores = _in_windows(ids, model, min(sizes), stride) if sizes else _streams(ids, model)
     nats, tokens, bound = 0.0, 0, False
     with torch.inference_mode():
         for score in scores:
@@ -144,33 +144,40 @@ def _streams(ids: NDArray[np.unsignedinteger], model: LanguageModel) -> Iterator
     begins = np.arange(rows)[:, None] * share
     state = model.begin(1)
     if rows > 1:
-        before = _gather(ids, begins[1:] + np.arange(-WARM_UP, 0))
+        before = gather(ids, begins[1:] + np.arange(-WARM_UP, 0))
         before.tokens[:, 0] = END  # as every text begins
         state = join([state, model.score(before.to(model.device), model.begin(rows - 1)).state])
     for start in range(0, share, STREAM_TIME):
         offsets = np.arange(start, min(start + STREAM_TIME, share))
-        score = model.score(_gather(ids, begins + offsets).to(model.device), state)
+        score = model.score(gather(ids, begins + offsets).to(model.device), state)
         state = score.state
         yield score
 
 
-def _windows(
+def _in_windows(
     ids: NDArray[np.unsignedinteger], model: LanguageModel, window: int, stride: int | None
 ) -> Iterator[Score]:
+    for batch in windows(ids, model.vocab_size, window, stride):
+        yield model.score(batch.to(model.device))
+
+
+def windows(
+    ids: NDArray[np.unsignedinteger], vocab_size: int, window: int, stride: int | None
+) -> Iterator[Batch]:
     """Windows of the text; where they overlap, only what is new in each is scored."""
     count = len(ids) - 1
     stride = window if stride is None else max(1, min(stride, window))
     starts = np.arange(0, max(count - window + stride, 1), stride)
-    rows = max(1, LOGITS_AT_ONCE // (window * model.vocab_size))
+    rows = max(1, LOGITS_AT_ONCE // (window * vocab_size))
     for first in range(0, len(starts), rows):
         begins = starts[first : first + rows, None]
-        batch = _gather(ids, begins + np.arange(window))
+        batch = gather(ids, begins + np.arange(window))
         seen = (np.arange(window) < window - stride) & (begins > 0)
         batch.targets[torch.from_numpy(seen)] = IGNORE
-        yield model.score(batch.to(model.device))
+        yield batch
 
 
-def _gather(ids: NDArray[np.unsignedinteger], places: NDArray[np.int64]) -> Batch:
+def gather(ids: NDArray[np.unsignedinteger], places: NDArray[np.int64]) -> Batch:
     """Tokens at ``places``, and their successors; what lies outside the text is not scored."""
     inside = (places >= 0) & (places < len(ids) - 1)
     safe = np.where(inside, places, 0)

@@ -113,6 +113,12 @@ class LanguageModel(nn.Module, ABC):
         nats = (score.nats.sum() / score.tokens.sum()).float()
         return Loss(total=nats, parts={"nats": nats.detach()}, state=score.state)
 
+    def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
+        """For models with hidden states: the one that each target is predicted from, float32
+        (targets, width), the nats of each target (targets,), and the state after the last token.
+        """
+        raise TypeError(f"{type(self).__name__} has no hidden state")
+
     def score(self, batch: Batch, state: State | None = None) -> Score:
         """The exact negative log-likelihood of each row's targets."""
         logits, after = self(batch.tokens, self._first(batch, state))
@@ -167,6 +173,11 @@ class Network(LanguageModel):
         nats, evenly = self.costs(*asked(reading, batch.targets), smoothed=label_smoothing > 0)
         total = smooth(nats, evenly, label_smoothing)
         return Loss(total=total, parts={"nats": nats.detach().mean()}, state=after)
+
+    def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
+        reading, after = self.read(batch.tokens, self._first(batch, state))
+        flat, targets = asked(reading, batch.targets)
+        return flat[0].float(), self.costs(flat, targets)[0], after
 
     def costs(
         self, reading: Reading, targets: Tokens, *, smoothed: bool = False

@@ -158,18 +158,22 @@ class Hybrid(LanguageModel):
         parts = {"nats": mixed.detach().mean(), "network_share": share}
         return Loss(total, parts, after | {HISTORY: history["history"]})
 
-    def score(self, batch: Batch, state: State | None = None) -> Score:
+    def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
         """Look up the targets only, without the rest of the counts' distribution."""
         own, history = _parts(self._first(batch, state))
         reading, after = self.network.read(batch.tokens, own)
         said, signs, read = self._ask(batch, history)
-        mask = batch.targets != IGNORE
         (*flat, said, signs), targets = asked((*reading, said, signs), batch.targets)
         nats, _ = self.network.costs(tuple(flat), targets)
         mixed = -(self._weights(flat[0], signs) + torch.cat([said, -nats[:, None]], 1)).logsumexp(1)
+        return flat[0].float(), mixed, after | {HISTORY: read["history"]}
+
+    def score(self, batch: Batch, state: State | None = None) -> Score:
+        _, nats, after = self.notice(batch, state)
+        mask = batch.targets != IGNORE
         each = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
-        each[mask] = mixed.double()
-        return Score(each.sum(1), mask.sum(1), state=after | {HISTORY: read["history"]})
+        each[mask] = nats.double()
+        return Score(each.sum(1), mask.sum(1), state=after)
 
     def parameter_count(self) -> int:
         """The network's weights and the gates'; what is counted is not among them."""

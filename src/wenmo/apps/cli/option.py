@@ -130,4 +130,8 @@ Dynamic = Annotated[
     float | None,
     typer.Option(min=0, help="Go on learning from the text, at this rate; rnn, lstm and gru."),
 ]
+Cache = Annotated[
+    int | None,
+    typer.Option(min=1, help="Expect again what the last so many tokens said; for networks."),
+]
 AnswerSeed = Annotated[int, typer.Option(help="The same seed gives the same answers.")]

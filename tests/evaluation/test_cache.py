@@ -1,0 +1,80 @@
+"""The continuous cache: what was said lately is expected again, and nothing of what comes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from wenmo.evaluation import cache
+from wenmo.evaluation.cache import cached_likelihood
+from wenmo.evaluation.likelihood import likelihood
+from wenmo.models.base import LanguageModel
+from wenmo.models.hybrid import Hybrid
+from wenmo.models.ngram import Ngram
+from wenmo.models.recurrent import Recurrent
+from wenmo.models.transformer import Transformer
+from wenmo.types import END, Batch
+
+VOCAB = 9
+NETWORKS = {
+    "lstm": Recurrent.Config("lstm", embedding=8, hidden=8),
+    "gpt": Transformer.Config(width=16, layers=1, heads=2, context=16),
+}
+
+
+def text(length: int, seed: int = 0) -> np.ndarray:
+    drawn = np.random.default_rng(seed).integers(1, VOCAB, length)
+    return np.array([END, *drawn, END], np.uint16)
+
+
+@pytest.fixture(params=["lstm", "gpt", "lstm on counts", "gpt on counts"])
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    torch.manual_seed(0)
+    config = NETWORKS[request.param.split()[0]]
+    if "counts" not in request.param:
+        return config.build(VOCAB)
+    hybrid = Hybrid.Config(config, Ngram.Config(3, totals=True)).build(VOCAB)
+    hybrid.counts.fit(text(200, seed=1))
+    return hybrid
+
+
+def test_a_text_that_repeats_itself_is_expected(model: LanguageModel) -> None:
+    ids = np.array([END, *text(40)[1:-1].tolist() * 12, END], np.uint16)
+    assert cached_likelihood(model, ids, 1, 100).nats < 0.9 * likelihood(model, ids, 1).nats
+
+
+@pytest.mark.parametrize("stride", [None, 5])
+def test_noise_costs_no_more_than_the_choice(model: LanguageModel, stride: int | None) -> None:
+    ids = text(700)
+    members = 1 + len(cache.SHARES) * len(cache.FLATNESS)
+    found = cached_likelihood(model, ids, 1, 50, stride=stride)
+    alone = likelihood(model, ids, 1, stride=stride, window=model.context or 800)
+    assert found.nats <= alone.nats + math.log(members) + 1e-3
+    assert found.tokens == alone.tokens == 701
+
+
+def test_it_is_the_mixture_token_by_token(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand, with one share and one flatness: all that the paper's equations say."""
+    monkeypatch.setattr(cache, "SHARES", (0.3,))
+    monkeypatch.setattr(cache, "FLATNESS", (2.0,))
+    monkeypatch.setattr(cache, "AT_ONCE", 4)
+    ids, size = text(14), 6
+    stream = torch.from_numpy(ids.astype(np.int64))[None]
+    with torch.inference_mode():
+        hidden, nats, _ = model.eval().notice(Batch(stream[:, :-1], stream[:, 1:]))
+    alone = mixed = 0.0
+    for t in range(len(ids) - 1):
+        votes = np.zeros(VOCAB)
+        for i in range(max(0, t - size), t):
+            near = torch.cosine_similarity(hidden[t], hidden[i], 0)
+            votes[ids[i + 1]] += math.exp(2.0 * float(near))
+        own = math.exp(-float(nats[t]))
+        voted = 0.7 * own + 0.3 * votes[ids[t + 1]] / votes.sum() if t else own
+        alone, mixed = alone - math.log(own), mixed - math.log(voted)
+    expected = -math.log((math.exp(-alone) + math.exp(-mixed)) / 2)
+    assert cached_likelihood(model, ids, 1, size).nats == pytest.approx(expected, rel=1e-5)
