@@ -56,6 +56,12 @@ class Material(Protocol):
         """Figures on all of the held-out text."""
         ...
 
+    def judge_parts(self, model: LanguageModel) -> dict[str, float]:
+        """Bits per byte, on some of the held-out text, of what the model is a mixture of, and of
+        the ``mixture``; empty where it is none.
+        """
+        ...
+
     def sample(self, model: LanguageModel) -> tuple[str, Output]:
         """What the model writes, shown to a person, and as it was written."""
         ...
@@ -91,6 +97,14 @@ class Running:
 
     def judge(self, model: LanguageModel, progress: Share) -> dict[str, Any]:
         return judge_text(model, self.corpus.tokenizer, self.corpus.valid, progress=progress)
+
+    def judge_parts(self, model: LanguageModel) -> dict[str, float]:
+        if not (parts := model.parts()):
+            return {}
+        return {
+            name: self.judge_on_the_way(part)["bits_per_byte"]
+            for name, part in {**parts, "mixture": model}.items()
+        }
 
     def sample(self, model: LanguageModel) -> tuple[str, Output]:
         writer = Writer(model, self.corpus.tokenizer)
@@ -146,6 +160,9 @@ class Paired:
         return judge_pairs(
             self._writer(model), self._held_out(model), self.recipe.task, sampling, progress
         )
+
+    def judge_parts(self, model: LanguageModel) -> dict[str, float]:
+        return {}  # a sum of counts and a network that knows the source: not to be parted
 
     def sample(self, model: LanguageModel) -> tuple[str, Output]:
         [question] = questions(self._held_out(model).first(1), self.corpus.tokenizer)

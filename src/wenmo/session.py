@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +150,15 @@ class Session:
         vocab_size = self.tokenizer.vocab_size
         best = load_model(self.folder, self.recipe.generator, vocab_size).to(self.model.device)
         heldout = self.material.judge(best, share_of(self.tell, "scoring all held-out text"))
+        parts = self.material.judge_parts(best)
+        if parts:
+            self._say(about_parts(parts))
         begun = time.perf_counter()
         sample, output = self.material.sample(best)
         seconds = time.perf_counter() - begun
         self.card.results |= {
             "heldout": heldout,
+            **({"parts": parts} if parts else {}),
             **results,
             "parameters": best.parameter_count(),
             "characters_per_second": len(output.text) / seconds,
@@ -218,3 +222,16 @@ class Session:
 def share_of(tell: Tell | None, what: str) -> Callable[[float], None] | None:
     """A progress callback that names what is going on."""
     return None if tell is None else lambda share: tell(what, share)
+
+
+def about_parts(parts: Mapping[str, float]) -> str:
+    """Whether the parts of a mixture are worth having, in a line for the user."""
+    *others, mixture = parts.items()
+    alone = ", ".join(f"{name} in it alone {bits:.3f}" for name, bits in others)
+    best, bits = min(others, key=lambda part: part[1])
+    told = f"held out, bits per byte: mixture {mixture[1]:.3f}, {alone}"
+    if mixture[1] < bits:
+        return told
+    if best == "network":
+        return f"{told}: standing on counts did not help here: try --prior none"
+    return f"{told}: the network adds nothing to its counts yet: give it more minutes"

@@ -12,6 +12,7 @@ from wenmo.decoding.engine import window
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.alignment import alignment
+from wenmo.evaluation.explain import explain
 from wenmo.material import judge_pairs, judge_text, kept, readable, sampling_for
 from wenmo.models import LanguageModel, can_stand_on_counts
 from wenmo.runs import Card
@@ -167,6 +168,21 @@ class Run:
             "target": [self._spelled(token) for token in output.ids],
             "weights": weights.tolist(),
         }
+
+    def explain(self, text: str) -> list[dict[str, Any]]:
+        """Token by token, how likely a text is, what was expected, and, where the run stands on
+        counts, which of the counts or the network said so; see `evaluation.explain.explain`.
+
+        Raises:
+            WenmoError: the run answers to sources, or the text is empty or too long.
+        """
+        if self.task.paired:
+            raise WenmoError(f"{self.folder}: explain is for runs that were trained on plain text")
+        if not text:
+            raise WenmoError("no text to explain: give some")
+        rows = explain(self.model, self.tokenizer.encode(text).tolist())
+        spelled = ("token", "likeliest")
+        return [row | {name: self._spelled(row[name]) for name in spelled} for row in rows]
 
     def _spelled(self, token: int) -> str:
         """A token as text, or as bytes where it is no whole character."""

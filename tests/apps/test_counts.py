@@ -61,6 +61,23 @@ def test_a_cache_is_for_networks(wenmo, runs, on_counts, text):
     assert "at once" in wenmo("evaluate", on_counts, text, *both, cwd=text.parent, code=2).stderr
 
 
+def test_it_explains_a_text(wenmo, on_counts, text):
+    asked = wenmo("explain", on_counts, "The quick brown fox", "--json", cwd=text.parent)
+    rows = json.loads(asked.stdout)["tokens"]
+    assert "".join(row["token"] for row in rows) == "The quick brown fox"
+    assert rows[-1]["voices"][-1]["name"] == "network"
+    shown = wenmo("explain", on_counts, "The 狐", cwd=text.parent).stdout
+    assert "counts of" in shown
+    assert "␣" in shown
+    assert "no text" in wenmo("explain", on_counts, "", cwd=text.parent, code=2).stderr
+
+
+def test_whether_counts_helped_is_told(wenmo, on_counts):
+    parts = json.loads((on_counts / "wenmo.json").read_text())["results"]["parts"]
+    assert set(parts) == {"network", "counts", "mixture"}
+    assert parts["mixture"] < parts["network"]
+
+
 def test_too_little_text_is_told(wenmo, tmp_path):
     (tmp_path / "short.txt").write_text("春眠不觉晓，处处闻啼鸟。\n" * 40, encoding="utf-8")
     command = ("train", "short.txt", "--out", "run", "--steps", 2, *SMALL)

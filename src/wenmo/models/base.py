@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -112,6 +112,22 @@ class LanguageModel(nn.Module, ABC):
         score = self.score(batch, state)
         nats = (score.nats.sum() / score.tokens.sum()).float()
         return Loss(total=nats, parts={"nats": nats.detach()}, state=score.state)
+
+    def parts(self) -> Mapping[str, LanguageModel]:
+        """The models that this one is a mixture of, by name, if it is one."""
+        return {}
+
+    def voices(self, tokens: Tokens) -> tuple[list[str], Tensor, Tensor]:
+        """Who says what of a text, for models that are mixtures: names, weights, and what they say.
+
+        Args:
+            tokens: int64 (1, time), the text from its beginning.
+
+        Returns:
+            The name of each voice; the weight it has after each token but the last, and the
+            probability it gives to the token that follows, float32 (time - 1, voices) both.
+        """
+        return [], torch.zeros(tokens.shape[1] - 1, 0), torch.zeros(tokens.shape[1] - 1, 0)
 
     def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
         """For models with hidden states: the one that each target is predicted from, float32

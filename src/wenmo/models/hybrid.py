@@ -17,7 +17,7 @@ To leave out each token alone is not enough, for text repeats itself nearby.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -158,15 +158,32 @@ class Hybrid(LanguageModel):
         parts = {"nats": mixed.detach().mean(), "network_share": share}
         return Loss(total, parts, after | {HISTORY: history["history"]})
 
+    def parts(self) -> Mapping[str, LanguageModel]:
+        return {"network": self.network, "counts": self.counts}
+
+    def voices(self, tokens: Tokens) -> tuple[list[str], Tensor, Tensor]:
+        """The counts of each order, from 1 up, and the network."""
+        batch = Batch(tokens[:, :-1], tokens[:, 1:])
+        _, weights, said, _ = self._voices(batch, None)
+        names = [f"counts of {n}" for n in range(1, self.counts.config.order + 1)]
+        return [*names, "network"], weights.exp(), said.exp()
+
     def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
-        """Look up the targets only, without the rest of the counts' distribution."""
-        own, history = _parts(self._first(batch, state))
+        hidden, weights, said, after = self._voices(batch, self._first(batch, state))
+        return hidden.float(), -(weights + said).logsumexp(1), after
+
+    def _voices(self, batch: Batch, state: State | None) -> tuple[Tensor, Tensor, Tensor, State]:
+        """For each target the hidden state, and the log-weight and the log-probability of each
+        order and of the network, (targets, order + 1). Only the targets are looked up.
+        """
+        own, history = _parts(state)
         reading, after = self.network.read(batch.tokens, own)
         said, signs, read = self._ask(batch, history)
         (*flat, said, signs), targets = asked((*reading, said, signs), batch.targets)
         nats, _ = self.network.costs(tuple(flat), targets)
-        mixed = -(self._weights(flat[0], signs) + torch.cat([said, -nats[:, None]], 1)).logsumexp(1)
-        return flat[0].float(), mixed, after | {HISTORY: read["history"]}
+        weights = self._weights(flat[0], signs)
+        after = after | {HISTORY: read["history"]}
+        return flat[0], weights, torch.cat([said, -nats[:, None]], 1), after
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
         _, nats, after = self.notice(batch, state)

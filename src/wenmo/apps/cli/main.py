@@ -254,6 +254,19 @@ def evaluate(
 
 
 @app.command()
+def explain(run: option.RunFolder, text: option.Text, json: option.Json = False) -> None:
+    """Token by token: how likely a text is, what was expected, and who in a mixture said so."""
+    from wenmo.apps.cli import show
+    from wenmo.workbench import load
+
+    rows = load(run).explain(text)
+    if json:
+        show.print_json({"tokens": rows})
+    else:
+        show.explained(rows)
+
+
+@app.command()
 def models(
     family: Annotated[str | None, typer.Argument(help="Show all settings of this family.")] = None,
     json: option.Json = False,

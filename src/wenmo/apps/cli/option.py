@@ -134,4 +134,5 @@ Cache = Annotated[
     int | None,
     typer.Option(min=1, help="Expect again what the last so many tokens said; for networks."),
 ]
+Text = Annotated[str, typer.Argument(help="The text, read from its beginning.")]
 AnswerSeed = Annotated[int, typer.Option(help="The same seed gives the same answers.")]

@@ -225,6 +225,36 @@ def figures(figures: Mapping[str, Any]) -> None:
         note(f"too long for the model: {left_out:,} targets left out, {cut:,} sources cut")
 
 
+def explained(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A text token by token, each with what was expected and who said it."""
+    mixed = any("voices" in row for row in rows)
+    table = Table(box=None, pad_edge=False)
+    for column in ("token", "probability", "rank", "expected", *(["said by"] if mixed else [])):
+        right = column in ("probability", "rank")
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        expected = f"{_visible(row['likeliest'])} {row['likeliest_probability']:.0%}"
+        figures = (
+            f"{row['probability']:.2%}",
+            str(row["rank"]),
+            "" if row["rank"] == 1 else expected,
+        )
+        table.add_row(Text(_visible(row["token"])), *map(Text, figures), *_loudest(row))
+    OUT.print(table)
+
+
+def _loudest(row: Mapping[str, Any]) -> list[str]:
+    """The two voices that gave most of a token's probability."""
+    voices = sorted(row.get("voices", []), key=lambda voice: -voice["share"])[:2]
+    told = [f"{voice['name']} {voice['share']:.0%}" for voice in voices if voice["share"] >= 0.01]
+    return [", ".join(told)] if voices else []
+
+
+def _visible(token: str) -> str:
+    """A token with its blanks to be seen."""
+    return token.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
+
+
 def families(entries: Sequence[Mapping[str, Any]]) -> None:
     """The catalogue, a line each."""
     table = Table(box=None, pad_edge=False)

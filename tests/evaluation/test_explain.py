@@ -1,0 +1,65 @@
+"""What is told of a text's tokens agrees with the likelihood, and with the mixture's parts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from wenmo.evaluation.explain import explain
+from wenmo.evaluation.likelihood import likelihood
+from wenmo.models.hybrid import Hybrid
+from wenmo.models.ngram import Ngram
+from wenmo.models.transformer import Transformer
+from wenmo.types import END, WenmoError
+
+VOCAB = 9
+NETWORK = Transformer.Config(width=16, layers=1, heads=2, context=16)
+TEXT = [3, 1, 4, 1, 5, 8, 2, 6, 5, 3, 5]
+
+
+@pytest.fixture
+def hybrid() -> Hybrid:
+    torch.manual_seed(0)
+    model = Hybrid.Config(NETWORK, Ngram.Config(3, totals=True)).build(VOCAB)
+    drawn = np.random.default_rng(0).integers(1, VOCAB, 300)
+    model.counts.fit(np.array([END, *drawn, *TEXT, END], np.uint16))
+    for weights in model.parameters():  # those that begin as nothing would leave all tokens alike
+        torch.nn.init.normal_(weights, std=0.3)
+    return model
+
+
+def test_every_token_is_told_as_it_is_scored(hybrid: Hybrid) -> None:
+    for model in (hybrid, hybrid.network, hybrid.counts):
+        rows = explain(model, TEXT)
+        nats = -sum(math.log(row["probability"]) for row in rows)
+        scored = likelihood(model, np.array([END, *TEXT], np.uint16), 1).nats
+        assert nats == pytest.approx(scored, rel=1e-4)
+        for row in rows:
+            assert (row["rank"] == 1) == (row["probability"] == row["likeliest_probability"])
+
+
+def test_the_voices_add_up(hybrid: Hybrid) -> None:
+    rows = explain(hybrid, TEXT)
+    for row in rows:
+        voices = row["voices"]
+        assert [v["name"] for v in voices] == [
+            "counts of 1",
+            "counts of 2",
+            "counts of 3",
+            "network",
+        ]
+        assert sum(v["weight"] for v in voices) == pytest.approx(1, abs=1e-5)
+        assert sum(v["share"] for v in voices) == pytest.approx(1, abs=1e-5)
+        said = sum(v["weight"] * v["probability"] for v in voices)
+        assert said == pytest.approx(row["probability"], rel=1e-4)
+    alone = [row["probability"] for row in explain(hybrid.network, TEXT)]
+    assert [row["voices"][-1]["probability"] for row in rows] == pytest.approx(alone, rel=1e-4)
+    assert "voices" not in explain(hybrid.network, TEXT)[0]
+
+
+def test_what_is_too_long_is_refused(hybrid: Hybrid) -> None:
+    with pytest.raises(WenmoError, match="17 tokens, but the model reads 16"):
+        explain(hybrid, [1] * 17)
