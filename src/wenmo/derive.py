@@ -1,11 +1,18 @@
-"""What a user leaves open is derived from the text and the time: what a network stands on."""
+"""What a user leaves open is derived from the text, the time and the machine's speed: the model's
+size and dropout, and what a network stands on.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from dataclasses import asdict, replace
 
-from wenmo.models import can_stand_on_counts
+import torch
+
+from wenmo.models import MODELS, ModelConfig, can_stand_on_counts
+from wenmo.models.base import Budget
 from wenmo.recipe import DEFAULT_ORDERS, PriorConfig, Recipe
+from wenmo.runs import device
 from wenmo.text.corpus import Corpus
 
 # Counting and cross-fitting take about so long for each token, order and fold, on one core (see
@@ -15,12 +22,48 @@ SHARE_FOR_COUNTS = 0.2
 FEW_TOKENS = 5_000  # fewer, and each fold's counts know next to nothing of the others
 LETTERS = 1.5  # bytes a token, up to which tokens are letters, and long contexts are worth counting
 ORDERS_OF_LETTERS = 7
+PROBE = (1024, 512)  # a batch of hidden states, and the side of a matrix
+PROBES = 8
 
 
 def derive(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
     """A recipe with what was left open filled in, and lines that tell the user of it."""
-    prior, notes = _prior(recipe, corpus)
-    return replace(recipe, prior=prior), notes
+    model, sized = _model(recipe, corpus)
+    prior, standing = _prior(recipe, corpus)
+    return replace(recipe, model=model, prior=prior), [*sized, *standing]
+
+
+def _model(recipe: Recipe, corpus: Corpus) -> tuple[ModelConfig, list[str]]:
+    """With a number of steps nothing is derived: they stand for the same model on any machine."""
+    suit = MODELS[recipe.family].suit
+    if suit is None or recipe.task.paired or recipe.train.minutes is None:
+        return recipe.model, []
+    tokens = int(corpus.summary["train"]["tokens"])
+    budget = Budget(tokens, 60 * recipe.train.minutes, speed())
+    asked = asdict(recipe.model)  # type: ignore[call-overload]
+    open_ = {
+        name: value
+        for name, value in suit(recipe.model, budget).items()
+        if name not in recipe.given and asked[name] != value
+    }
+    try:
+        chosen = replace(recipe.model, **open_)  # type: ignore[type-var]
+    except ValueError:  # what was given does not go with what suits
+        return recipe.model, []
+    told = ", ".join(f"{name}={value}" for name, value in open_.items())
+    return chosen, [f"for this text and {recipe.train.minutes:g} minutes: {told}"] if told else []
+
+
+def speed() -> float:
+    """How many multiplications and additions a second the machine does in float32 products."""
+    rows, side = PROBE
+    x, weights = torch.ones(rows, side, device=device()), torch.ones(side, side, device=device())
+    taken = []
+    for _ in range(PROBES):
+        begun = time.perf_counter()
+        float((x @ weights)[0, 0])  # asks for the result, so that a GPU has to be done
+        taken.append(time.perf_counter() - begun)
+    return rows * side * side / min(taken)
 
 
 def _prior(recipe: Recipe, corpus: Corpus) -> tuple[PriorConfig, list[str]]:

@@ -58,6 +58,7 @@ class Recipe:
         read: how text is read.
         split: what is held out.
         train: how the model is trained.
+        given: the names of the model's settings that the user chose; the others are open.
     """
 
     family: str
@@ -68,6 +69,7 @@ class Recipe:
     read: ReadConfig = ReadConfig()
     split: SplitConfig = SplitConfig()
     train: TrainConfig = TrainConfig()
+    given: frozenset[str] = frozenset()
 
     def tables(self) -> dict[str, Any]:
         """The settings as plain dicts."""
@@ -123,7 +125,7 @@ def make_recipe(model: str, settings: Sequence[str] = ()) -> Recipe:
     tables = {
         field.name: [f.name for f in dataclasses.fields(getattr(recipe, field.name))]
         for field in dataclasses.fields(Recipe)
-        if field.name != "family"
+        if field.name not in ("family", "given")
     }
     changes: dict[str, list[str]] = {name: [] for name in tables}
     for setting in settings:
@@ -132,6 +134,8 @@ def make_recipe(model: str, settings: Sequence[str] = ()) -> Recipe:
     for table, changed in changes.items():
         config = override(getattr(recipe, table), changed, where=f"{table}.")
         recipe = dataclasses.replace(recipe, **{table: config})
+    given = tables["model"] if ":" in model else [_name(change) for change in changes["model"]]
+    recipe = dataclasses.replace(recipe, given=frozenset(given))
     if recipe.train.steps is None and recipe.train.minutes is None:
         timed = dataclasses.replace(recipe.train, minutes=DEFAULT_MINUTES)
         recipe = dataclasses.replace(recipe, train=timed)
@@ -153,7 +157,7 @@ def over(recipe: Sequence[str], given: Sequence[str]) -> list[str]:
     """A recipe's settings and those that go before it; a budget replaces one of either kind."""
 
     def budget(setting: str) -> bool:
-        return setting.partition("=")[0].strip().removeprefix("train.") in ("steps", "minutes")
+        return _name(setting).removeprefix("train.") in ("steps", "minutes")
 
     kept = [setting for setting in recipe if not (any(map(budget, given)) and budget(setting))]
     return [*kept, *given]
@@ -171,7 +175,7 @@ def as_settings(values: Sequence[str] | Mapping[str, Any]) -> list[str]:
 
 def _table_of(setting: str, tables: Mapping[str, list[str]]) -> tuple[str, str]:
     """Which table a setting belongs to, and the setting without the table's name."""
-    key = setting.partition("=")[0].strip()
+    key = _name(setting)
     head, dot, _ = key.partition(".")
     if dot and head in tables:
         return head, setting.partition(".")[2]
@@ -184,6 +188,10 @@ def _table_of(setting: str, tables: Mapping[str, list[str]]) -> tuple[str, str]:
     known = [name for names in tables.values() for name in names]
     valid = "; ".join(f"{table}: {', '.join(names)}" for table, names in tables.items())
     raise WenmoError(f"unknown setting {key!r}{nearest(key, known)} (valid: {valid})")
+
+
+def _name(setting: str) -> str:
+    return setting.partition("=")[0].strip()
 
 
 def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

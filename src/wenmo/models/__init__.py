@@ -5,13 +5,13 @@ Adding a family is adding its file and one entry here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from wenmo.config import from_dict, nearest
 from wenmo.models import recurrent, seq2seq, transformer
-from wenmo.models.base import LanguageModel, Network
+from wenmo.models.base import Budget, LanguageModel, Network
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
@@ -46,6 +46,8 @@ class Family:
         good_for: one line for a person who chooses.
         sizes: other settings by name, asked for as ``family:size``.
         training: where its training does well to differ from the defaults.
+        suit: the settings that suit a text and the time for it, those that are not as in the
+            settings given.
     """
 
     kind: type[LanguageModel]
@@ -53,6 +55,7 @@ class Family:
     good_for: str
     sizes: Mapping[str, ModelConfig] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    suit: Callable[[Any, Budget], dict[str, Any]] | None = None
 
 
 MODELS: dict[str, Family] = {
@@ -67,6 +70,7 @@ MODELS: dict[str, Family] = {
         "the simple recurrent network: the baseline that LSTM and GRU improve on",
         recurrent.SIZES["rnn"],
         {"rate": 0.001},
+        recurrent.suit,
     ),
     "lstm": Family(
         Recurrent,
@@ -74,6 +78,7 @@ MODELS: dict[str, Family] = {
         "long short-term memory: reads without end in constant memory, strong on little text",
         recurrent.SIZES["lstm"],
         {"rate": 0.005},
+        recurrent.suit,
     ),
     "gru": Family(
         Recurrent,
@@ -81,6 +86,7 @@ MODELS: dict[str, Family] = {
         "gated recurrent unit: close to the LSTM with a quarter fewer weights",
         recurrent.SIZES["gru"],
         {"rate": 0.005},
+        recurrent.suit,
     ),
     "seq2seq": Family(
         Seq2seq,
@@ -95,6 +101,7 @@ MODELS: dict[str, Family] = {
         "decoder-only Transformer: the strongest with enough text and time",
         transformer.SIZES,
         {"optimizer": "muon"},
+        transformer.suit,
     ),
     "transformer": Family(
         Transformer,

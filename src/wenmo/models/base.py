@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -19,7 +20,29 @@ Reading: TypeAlias = "tuple[Tensor, ...]"
 """What a network makes of the tokens it reads, before the softmax: tensors (rows, time, width). The
 first is the hidden state."""
 
+SHARE_OF_SPEED = 0.5  # about what training reaches of the speed of matrix products alone
 LOGITS_AT_ONCE = 1 << 26  # more in a loss are made and forgotten in pieces: 256 MB in float32
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What there is to train a model with.
+
+    Attributes:
+        tokens: of the text.
+        seconds: of the machine's time.
+        speed: multiplications and additions a second, in products of float32 matrices.
+    """
+
+    tokens: int
+    seconds: float
+    speed: float
+
+    def reads(self, weights: int) -> float:
+        """About how many tokens a model with so many weights in matrices is trained on: each takes
+        one product forward and two backward.
+        """
+        return SHARE_OF_SPEED * self.seconds * self.speed / (3 * weights)
 
 
 class LanguageModel(nn.Module, ABC):

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import Network, Reading
+from wenmo.models.base import Budget, Network, Reading
 from wenmo.types import END, Logits, State, Tokens
 
 Cell = Literal["rnn", "lstm", "gru"]
@@ -202,3 +202,25 @@ def _sizes(cell: Cell) -> dict[str, Recurrent.Config]:
 
 
 SIZES: dict[Cell, dict[str, Recurrent.Config]] = {cell: _sizes(cell) for cell in GATES}
+
+
+# Measured with the estimate of `Budget.reads` (docs/experiments.md).
+NARROW, WIDER = 256, (512,)
+READS_PER_WEIGHT = 0.1  # less, and a narrower one is better by then
+WEIGHTS_PER_TOKEN = 5  # more, and the text is learnt by heart
+MANY_PASSES, STRONG_DROPOUT = 5, 0.4
+
+
+def suit(config: Recurrent.Config, budget: Budget) -> dict[str, Any]:
+    """The width and dropout for a text and a time: as wide as pays, in bits, at equal minutes (see
+    docs/experiments.md). What is narrow learns sooner; what is wide learns little texts by heart.
+    """
+    gates = GATES[config.cell]
+    hidden = NARROW
+    for wider in WIDER:
+        weights = gates * wider * (config.embedding + wider)
+        enough_time = budget.reads(weights) >= READS_PER_WEIGHT * weights
+        if enough_time and weights <= WEIGHTS_PER_TOKEN * budget.tokens:
+            hidden = wider
+    passes = budget.reads(gates * hidden * (config.embedding + hidden)) / budget.tokens
+    return {"hidden": hidden, "dropout": STRONG_DROPOUT if passes >= MANY_PASSES else 0.1}

@@ -5,15 +5,15 @@ paper's arrangement, GPT-2 exactly (Radford et al. 2019), and the modern one of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal, cast
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wenmo.models.attention import Cache, CrossAttention, Source, begin_caches, extend_caches
-from wenmo.models.base import Network, Reading
+from wenmo.models.base import Budget, Network, Reading
 from wenmo.models.blocks import (
     Block,
     embed,
@@ -353,3 +353,30 @@ ENCODER_SIZES: dict[str, Transformer.Config] = {
     "tiny": replace(MODERN, width=128, layers=4, encoder_layers=4, feed_forward=256),
     "small": replace(MODERN, width=256, layers=4, encoder_layers=4, feed_forward=512),
 }
+
+
+# Measured with the estimate of `Budget.reads` (docs/experiments.md).
+READS_PER_WEIGHT = 5  # less, and a smaller one is better by then
+WEIGHTS_PER_TOKEN = 10  # more, and the text is learnt by heart
+MANY_PASSES = 6  # over the text: from here on dropout pays
+
+
+def suit(config: Transformer.Config, budget: Budget) -> dict[str, Any]:
+    """The size for a text and a time: the largest that is read enough for, and that does not learn
+    the text by heart; smaller ones learn sooner (Hoffmann et al. 2022; here, docs/experiments.md).
+    """
+    chosen = SIZES["tiny"]
+    for size in map(SIZES.__getitem__, ("small", "medium", "large")):
+        weights = _matrices(size)
+        enough_time = budget.reads(weights) >= READS_PER_WEIGHT * weights
+        if enough_time and weights <= WEIGHTS_PER_TOKEN * budget.tokens:
+            chosen = size
+    passes = budget.reads(_matrices(chosen)) / budget.tokens
+    dropout = 0.2 if passes >= MANY_PASSES else 0.0
+    return asdict(replace(chosen, dropout=dropout))
+
+
+def _matrices(config: Transformer.Config) -> int:
+    """The weights of the blocks: of attention's four products and the three of the feed-forward."""
+    heads = config.width_of_head * (2 * config.heads + 2 * config.query_groups)
+    return config.layers * config.width * (heads + 3 * config.inner_width)

@@ -1,0 +1,92 @@
+"""What a user leaves open follows from the text, the time and the machine; what is given, stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wenmo import derive
+from wenmo.models import recurrent, transformer
+from wenmo.models.base import Budget
+from wenmo.recipe import make_recipe
+from wenmo.text import corpus
+
+LAPTOP = 5e10  # multiplications and additions a second, of one core
+CHIP = 5e13
+
+
+@pytest.fixture
+def on_a_laptop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derive, "speed", lambda: LAPTOP)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> corpus.Corpus:
+    path: Path = tmp_path_factory.mktemp("derive") / "text.txt"
+    path.write_text("To be, or not to be: that is the question.\n" * 500)
+    recipe = make_recipe("lstm")
+    return corpus.build(path, read=recipe.read, tokenizer=recipe.tokenizer, split=recipe.split)
+
+
+def test_more_time_and_text_make_wider_networks() -> None:
+    def hidden(tokens: int, seconds: float) -> int:
+        return recurrent.suit(recurrent.Recurrent.Config(), Budget(tokens, seconds, LAPTOP))[
+            "hidden"
+        ]
+
+    assert hidden(1_000_000, 10) == 256
+    assert hidden(1_000_000, 180) == 512
+    assert hidden(50_000, 180) == 256  # would be learnt by heart
+
+    def width(tokens: int, seconds: float, speed: float = LAPTOP) -> int:
+        return transformer.suit(transformer.Transformer.Config(), Budget(tokens, seconds, speed))[
+            "width"
+        ]
+
+    assert width(1_000_000, 180) == 128
+    assert width(1_000_000, 600, CHIP) == 256
+    assert width(100_000_000, 3600, CHIP) >= 384
+
+
+def test_many_passes_ask_for_dropout() -> None:
+    few, many = Budget(10_000_000, 60, LAPTOP), Budget(20_000, 600, LAPTOP)
+    for suit, config in (
+        (recurrent.suit, recurrent.Recurrent.Config()),
+        (transformer.suit, transformer.Transformer.Config()),
+    ):
+        assert suit(config, few)["dropout"] < suit(config, many)["dropout"]
+
+
+@pytest.mark.usefixtures("on_a_laptop")
+def test_what_is_given_stays(plain: corpus.Corpus) -> None:
+    chosen, told = derive.derive(make_recipe("lstm", ["minutes=3", "dropout=0.3"]), plain)
+    assert chosen.model.hidden == 256
+    assert chosen.model.dropout == 0.3
+    assert "hidden=256" in told[0]
+    assert "dropout" not in told[0]
+    for name, settings in (
+        ("lstm", ["minutes=3", "hidden=512", "model.dropout=0.1"]),
+        ("lstm:tiny", ["minutes=3"]),
+        ("lstm", ["steps=3"]),  # the same model on any machine
+        ("ngram", []),
+        ("gpt", ["minutes=3", "head_width=7", "positions=learned", "heads=3", "kv_heads=1"]),
+    ):
+        asked = make_recipe(name, settings)
+        chosen, _ = derive.derive(asked, plain)
+        for setting in asked.given:
+            assert getattr(chosen.model, setting) == getattr(asked.model, setting)
+        if name != "gpt":
+            assert chosen.model == asked.model
+
+
+@pytest.mark.usefixtures("on_a_laptop")
+def test_what_does_not_go_together_is_left_alone(plain: corpus.Corpus) -> None:
+    asked = make_recipe("gpt", ["minutes=3", "heads=128"])  # a narrower one would have odd heads
+    chosen, told = derive.derive(asked, plain)
+    assert chosen.model == asked.model
+    assert not any("for this text" in line for line in told)
+
+
+def test_the_machine_is_measured() -> None:
+    assert derive.speed() > 1e8
