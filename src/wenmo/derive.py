@@ -10,9 +10,8 @@ from dataclasses import asdict, replace
 import torch
 
 from wenmo.models import MODELS, ModelConfig, can_stand_on_counts
-from wenmo.models.base import Budget
+from wenmo.models.base import Budget, device
 from wenmo.recipe import DEFAULT_ORDERS, PriorConfig, Recipe
-from wenmo.runs import device
 from wenmo.text.corpus import Corpus
 
 # Counting and cross-fitting take about so long for each token, order and fold, on one core (see

@@ -19,6 +19,7 @@ from wenmo import __version__
 from wenmo.files import read_json, write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.models import LanguageModel, ModelConfig
+from wenmo.models.base import device
 from wenmo.recipe import Recipe
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.training.checkpoints import load_tensors, save_tensors
@@ -137,11 +138,6 @@ def load_model(folder: Path, config: ModelConfig, vocab_size: int) -> LanguageMo
         reason = " ".join(str(error).split())[:300]
         raise WenmoError(f"{path}: does not fit the settings in {CARD}: {reason}") from None
     return model.eval()
-
-
-def device() -> torch.device:
-    """Where models are trained and run: the GPU that PyTorch finds, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:

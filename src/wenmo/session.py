@@ -11,8 +11,9 @@ import torch
 
 from wenmo.files import told_in_one_line
 from wenmo.material import Material, Paired, Running
+from wenmo.models.base import device
 from wenmo.recipe import Recipe
-from wenmo.runs import CARD, TOKENIZER, WEIGHTS, Card, device, load_model, save_model
+from wenmo.runs import CARD, TOKENIZER, WEIGHTS, Card, load_model, save_model
 from wenmo.text.batches import Batches, Counted
 from wenmo.text.corpus import Corpus
 from wenmo.training.checkpoints import Checkpoints

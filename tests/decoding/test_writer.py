@@ -63,9 +63,17 @@ def test_half_a_character_at_the_end_is_dropped(script: Make) -> None:
         assert "".join(writer.stream("", sampling)) == text
 
 
-def test_bytes_that_are_no_utf8_are_replaced(script: Make) -> None:
-    [[output]] = spelling(script, b"a\xffb").generate([""], GREEDY)
-    assert output.text == "a\ufffdb"
+def test_bytes_that_are_no_utf8_are_never_written(script: Make) -> None:
+    for text in (b"a\xffb", b"\xe6b", "床".encode()[:2], b"\x80", b"\xed\xa0\x80"):
+        for method in ("greedy", "sample", "beam"):
+            sampling = Sampling(method=method, max_tokens=6)
+            for [output] in spelling(script, text).generate(["", "春"], sampling):
+                assert "\ufffd" not in output.text
+
+
+def test_bytes_that_are_no_utf8_are_replaced() -> None:
+    pieces = Pieces()
+    assert "".join(map(pieces.feed, (b"a", b"\xff", b"b"))) == "a\ufffdb"
 
 
 @pytest.mark.parametrize(

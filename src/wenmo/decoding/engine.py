@@ -29,6 +29,7 @@ from torch import Tensor
 from wenmo.decoding.beam import Offer, Search, candidates, covered
 from wenmo.decoding.choose import derive, greedy, sample
 from wenmo.decoding.requests import Request, Task
+from wenmo.decoding.spelling import Spelling
 from wenmo.decoding.warp import Chain, History, Sampling, chain
 from wenmo.models.base import LanguageModel, join, select
 from wenmo.text.batches import pad
@@ -74,11 +75,15 @@ class Engine:
     Attributes:
         rows: how many texts are written side by side; further requests wait. A beam counts as its
             width and one more; one that is wider than this is written when nothing else is.
+        spelling: keeps what is written UTF-8; None: any token may follow any other.
     """
 
-    def __init__(self, model: LanguageModel, *, rows: int = 32) -> None:
+    def __init__(
+        self, model: LanguageModel, *, rows: int = 32, spelling: Spelling | None = None
+    ) -> None:
         self.model = model.eval()
         self.rows = rows
+        self.spelling = spelling
         self._added = 0
         self._open: dict[int, Task] = {}
         self._waiting: deque[Task] = deque()
@@ -246,13 +251,16 @@ class Engine:
         logp = logits.log_softmax(1)
         warps = _chain(kind)
         history = self._history(rows if warps.looks_back else [])
+        offered = logits if warps.steps and kind.method != "beam" else logp
+        if self.spelling is not None:
+            offered = self.spelling.keep(offered, [row.ids for row in rows])
         if kind.method == "beam":
-            gains = warps(logp, history)
+            gains = warps(offered, history)
             tokens, best = candidates(gains, kind.beam_width)
             ends = [gains[:, END, None], logp[:, END, None], self._covered(kind, rows, index)]
             columns = [tokens, best, logp.gather(1, tokens), *ends]
         else:
-            warped = warps(logits, history).log_softmax(1) if warps.steps else logp
+            warped = warps(offered, history).log_softmax(1) if warps.steps else offered
             seeds = [row.task.request.sampling.seed for row in rows]
             places = [row.written for row in rows]
             keys = derive(*torch.tensor([seeds, places], device=logits.device))

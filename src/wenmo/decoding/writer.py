@@ -11,6 +11,7 @@ import torch
 from wenmo.decoding.choose import derive
 from wenmo.decoding.engine import Engine, StoppedBy, window
 from wenmo.decoding.requests import Request
+from wenmo.decoding.spelling import Spelling
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.text.pairs import Keep, source_room
@@ -45,7 +46,7 @@ class Output:
 
 
 class Writer:
-    """Writes text with a model and the tokenizer it was trained with.
+    """Writes text with a model and the tokenizer it was trained with; what it writes is UTF-8.
 
     Args:
         rows: how many texts are written side by side at most.
@@ -72,6 +73,7 @@ class Writer:
         self.tokenizer = tokenizer
         self.rows = rows
         self.keep = keep
+        self.spelling = Spelling(tokenizer.table)
 
     def generate(
         self,
@@ -145,7 +147,7 @@ class Writer:
         self, asked: Sequence[tuple[Request, bool]]
     ) -> Iterator[tuple[int, str, Output | None]]:
         """Pieces of the numbered texts as they come, each text's last with its output."""
-        engine = Engine(self.model, rows=self.rows)
+        engine = Engine(self.model, rows=self.rows, spelling=self.spelling)
         requests = {engine.add(request): (request, truncated) for request, truncated in asked}
         drafts: dict[tuple[int, int], _Draft] = {}
         for event in engine.run():

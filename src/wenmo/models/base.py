@@ -296,3 +296,8 @@ def _stack(tensors: Sequence[Tensor]) -> Tensor:
     room = max(t.shape[1] for t in tensors)
     padding = [0, 0] * (tensors[0].dim() - 2)
     return torch.cat([F.pad(t, (*padding, 0, room - t.shape[1])) for t in tensors])
+
+
+def device() -> torch.device:
+    """Where models are trained and run: the GPU that PyTorch finds, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
