@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 
-from wenmo.text import tokenizers, vocabularies
+from wenmo.text import chunks, tokenizers, vocabularies
 from wenmo.text.tokenizers import END, Tokenizer, TokenizerConfig
 from wenmo.types import WenmoError
 
@@ -112,6 +112,21 @@ def test_long_runs_without_a_line_end_are_streamed(
         else []
     )
     assert all(len(segment) < 400 for segment, _ in segments)
+
+
+def test_what_was_met_is_encoded_the_same_again_and_forgotten_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = "To be, or not to be: that\tis  the question. 床前明月光 \n" * 3
+    for kind in KINDS:
+        tokenizer = Tokenizer.from_json(TRAINED[kind].to_json())
+        first = tokenizer.encode(text).tolist()
+        assert tokenizer.encode(text).tolist() == first
+        monkeypatch.setattr(chunks, "MOST_CHUNKS", 3)
+        assert tokenizer.encode(text).tolist() == first
+        if kind not in ("chars", "bytes"):
+            assert len(tokenizer._known._numbers) < 20
+        monkeypatch.undo()
 
 
 def test_table(tokenizer: Tokenizer) -> None:

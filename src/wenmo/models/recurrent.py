@@ -208,7 +208,7 @@ SIZES: dict[Cell, dict[str, Recurrent.Config]] = {cell: _sizes(cell) for cell in
 NARROW, WIDER = 256, (512,)
 READS_PER_WEIGHT = 0.1  # less, and a narrower one is better by then
 WEIGHTS_PER_TOKEN = 5  # more, and the text is learnt by heart
-MANY_PASSES, STRONG_DROPOUT = 5, 0.4
+DROPOUTS = ((8, 0.4), (2.5, 0.25), (0, 0.1))  # passes over the text, and what suits so many
 
 
 def suit(config: Recurrent.Config, budget: Budget) -> dict[str, Any]:
@@ -223,4 +223,4 @@ def suit(config: Recurrent.Config, budget: Budget) -> dict[str, Any]:
         if enough_time and weights <= WEIGHTS_PER_TOKEN * budget.tokens:
             hidden = wider
     passes = budget.reads(gates * hidden * (config.embedding + hidden)) / budget.tokens
-    return {"hidden": hidden, "dropout": STRONG_DROPOUT if passes >= MANY_PASSES else 0.1}
+    return {"hidden": hidden, "dropout": next(rate for least, rate in DROPOUTS if passes >= least)}

@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from tokenizers import Regex, pre_tokenizers
 from tokenizers import Tokenizer as Library
 
 from wenmo.files import atomic
+from wenmo.text.chunks import Chunks, Ids
 from wenmo.text.vocabularies import (
     BASE,
     BLOCK,
@@ -41,8 +42,6 @@ from wenmo.text.vocabularies import (
 from wenmo.types import END, WenmoError
 
 __all__ = ["END", "Ids", "Tokenizer", "TokenizerConfig"]
-
-Ids: TypeAlias = NDArray[np.int32]
 
 CHUNK = 1 << 16
 """Characters of a record that the library is given at once."""
@@ -87,6 +86,7 @@ class Tokenizer:
             # The prefix is put in front by us, once a record: the library would do it every call.
             self._inner = _load_library(library.to_str())
             self._inner.normalizer = None
+            self._known = Chunks(self._inner)
 
     @classmethod
     def train(cls, texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
@@ -243,15 +243,11 @@ class Tokenizer:
 
     def _encode_batch(self, batch: list[tuple[str, bool]]) -> Ids:
         texts = [text for text, _ in batch]
+        ends = [ends for _, ends in batch]
         if self._form == "chars":
-            return _encode_characters(texts, [ends for _, ends in batch], self._lookup)
+            return _encode_characters(texts, ends, self._lookup)
         "".join(texts).encode()  # tells half a surrogate pair; the library's error would not
-        ids: list[int] = []
-        for encoding, (_, ends) in zip(self._inner.encode_batch_fast(texts), batch, strict=True):
-            ids += encoding.ids
-            if ends:
-                ids.append(END)
-        return np.array(ids, np.int32)
+        return self._known.encode(texts, ends)
 
 
 def _encode_characters(texts: list[str], ends: list[bool], lookup: Ids) -> Ids:
