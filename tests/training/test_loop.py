@@ -19,21 +19,24 @@ class Script:
     steps = None
 
     def __init__(self, loss=lambda step, weight: 1.0, on_step=lambda step: None):
-        self.weight, self.loss, self.on_step = torch.zeros(1), loss, on_step
-        self.model = None
-        self.rates = []
+        self.model = torch.nn.ParameterDict({"weight": torch.zeros(1)})
+        self.loss, self.on_step, self.rates = loss, on_step, []
+
+    @property
+    def weight(self):
+        return self.model["weight"].detach()
 
     def learn(self, step, rate):
         self.on_step(step)
         self.rates.append(rate)
-        self.weight = self.weight + rate
+        self.weight.add_(rate)
         return Learned(self.loss(step, float(self.weight)), 10, rate, {})
 
     def tensors(self):
-        return {"weight": self.weight}
+        return {"weight": self.weight.clone()}
 
     def restore(self, tensors):
-        self.weight = tensors["weight"]
+        self.weight.copy_(tensors["weight"])
 
 
 def trainer(folder, learner, scores=(), **settings):
@@ -70,6 +73,33 @@ def test_evaluates_as_often_as_asked_and_keeps_the_best(tmp_path):
     assert events.count("evaluation") == events.count("sample") == 5
     assert events.count("best") == 3
     assert (position.best_nats, position.best_step) == (1, 8)
+
+
+def test_the_mean_of_the_last_weights_is_scored_and_kept(tmp_path):
+    def stop(step):
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    for name, on_step in (("whole", lambda step: None), ("stopped", stop)):
+        settings = {"steps": 10, "evaluations": 5, "average": 0.4}
+        learner = Script(on_step=on_step)
+        made, _ = trainer(tmp_path / name, learner, **settings)
+        if name == "stopped":
+            with pytest.raises(Interrupted):
+                made.run()
+            learner = Script()
+            made, _ = trainer(tmp_path / name, learner, **settings)
+            assert made.resume()
+        scored = []
+        made.evaluate = lambda scored=scored, learner=learner: (
+            scored.append(float(learner.weight)) or {"nats_per_token": 1.0}
+        )
+        made.run()
+        # Each step adds one: the weights after the last four of ten are 7, 8, 9 and 10.
+        assert scored[-1] == 8.5
+        if name == "whole":
+            assert scored == [2, 4, 6, 7.5, 8.5]
+        assert float(learner.weight) == 10
 
 
 def test_stops_early_when_patience_ends(tmp_path):

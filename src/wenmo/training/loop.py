@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from types import FrameType
 from typing import Any, Literal
 
+from wenmo.training.average import Average
 from wenmo.training.checkpoints import Checkpoint, Checkpoints
 from wenmo.training.learners import Learned, Learner, Precision
 from wenmo.training.optimizers import OptimizerName
@@ -48,6 +49,8 @@ class TrainConfig:
         warmup: the share of the budget in which the rate rises.
         decay: for stable-decay, the share in which it falls.
         floor: where the decay ends, as a share of the peak.
+        average: the share of the budget, at its end, over which weights are averaged; their mean is
+            what is scored and kept.
         label_smoothing: the share of a target's probability that is spread over the vocabulary.
         clip: the largest norm of the gradient; 0: unbounded.
         precision: float32, bfloat16, or auto: what is measured to be faster.
@@ -74,6 +77,7 @@ class TrainConfig:
     warmup: float = 0.02
     decay: float = 0.5
     floor: float = 0.0
+    average: float = 0.0
     label_smoothing: float = 0.0
     clip: float = 1.0
     precision: Precision = "auto"
@@ -96,7 +100,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not (0 < value < math.inf):
                 raise ValueError(f"{name} must be a positive number")
-        for name in ("warmup", "floor", "label_smoothing", "momentum", "beta1", "beta2"):
+        for name in ("warmup", "floor", "average", "label_smoothing", "momentum", "beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1")
         if not 0 < self.decay <= 1:
@@ -120,6 +124,7 @@ class Position:
     since_best: int = 0
     rollbacks: int = 0
     rate_scale: float = 1.0
+    averaged: int = 0
     stopped_early: bool = False
 
 
@@ -175,6 +180,9 @@ class Trainer:
     report: Callable[[Event], None]
     position: Position = field(default_factory=Position)
 
+    def __post_init__(self) -> None:
+        self._average = Average(self.learner.model)
+
     def resume(self) -> bool:
         """Go on from the newest whole checkpoint; false where there is none."""
         checkpoint = self.checkpoints.load()
@@ -182,6 +190,7 @@ class Trainer:
             return False
         self.learner.restore(checkpoint.tensors)
         self.position = Position(**checkpoint.figures)
+        self._average.restore(checkpoint.tensors, self.position.averaged)
         return True
 
     def run(self) -> Position:
@@ -225,6 +234,9 @@ class Trainer:
         position.tokens += learned.tokens
         self._tick()
         after = self.progress()
+        if self.config.average and before >= 1 - self.config.average:
+            self._average.update()
+            position.averaged = self._average.count
         self.report(Event("step", position, after, learned))
         count = self.config.evaluations
         if int(after * count + 1e-9) > int(before * count + 1e-9):
@@ -242,6 +254,10 @@ class Trainer:
         self._clock = now
 
     def _evaluate(self, learned: Learned) -> None:
+        with self._average.in_use():
+            self._judge(learned)
+
+    def _judge(self, learned: Learned) -> None:
         position = self.position
         figures = self.evaluate()
         nats = figures["nats_per_token"]
@@ -293,9 +309,8 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        self.checkpoints.save(
-            self.position.step, Checkpoint(self.learner.tensors(), asdict(self.position))
-        )
+        tensors = self.learner.tensors() | self._average.tensors()
+        self.checkpoints.save(self.position.step, Checkpoint(tensors, asdict(self.position)))
         self._saved_at = time.perf_counter()
         self.report(Event("checkpoint", self.position, self.progress()))
 
