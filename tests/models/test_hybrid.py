@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from wenmo.models import hybrid
+from wenmo.models import counts
 from wenmo.models.hybrid import Hybrid, cross_fit
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
@@ -96,7 +96,7 @@ def test_a_part_is_scored_by_the_counts_of_the_others(folds: int) -> None:
 def test_a_large_table_lies_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = text(300)
     expected = cross_fit(ids, COUNTS, VOCAB, folds=3)
-    monkeypatch.setattr(hybrid, "IN_MEMORY", 100)
+    monkeypatch.setattr(counts, "IN_MEMORY", 100)
     table = cross_fit(ids, COUNTS, VOCAB, folds=3)
     assert isinstance(table, np.memmap)
     np.testing.assert_array_equal(table, expected)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from wenmo.models import counts
 from wenmo.models.base import join, select
 from wenmo.models.counts import _sort, count_grams
 from wenmo.models.ngram import Ngram
@@ -241,11 +242,22 @@ def test_sorting_keys_too_large_to_pack() -> None:
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     model = fitted(TINY, 4)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
-    loaded = Ngram.Config(order=4).build(VOCAB)
-    loaded.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    loaded, tensors = Ngram.Config(order=4).build(VOCAB), load_file(tmp_path / "model.safetensors")
+    loaded.load_state_dict(tensors)
+    for name, tensor in tensors.items():  # it stays in the file
+        assert loaded.get_buffer(name).data_ptr() == tensor.data_ptr()
     tokens = torch.tensor([[0, 1, 2, 3, 0, 1]])
     assert torch.equal(loaded(tokens)[0], model(tokens)[0])
     assert loaded.parameter_count() == model.parameter_count()
+
+
+def test_large_tables_lie_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = fitted(TINY, 4)
+    monkeypatch.setattr(counts, "IN_MEMORY", 10)
+    model = fitted(TINY, 4)
+    tokens = torch.tensor([[0, 1, 2, 3, 0, 1]])
+    assert torch.equal(model(tokens)[0], expected(tokens)[0])
+    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), expected.buffers(), strict=True))
 
 
 def test_weights_that_do_not_fit_are_refused() -> None:

@@ -13,6 +13,7 @@ sorted, because the final names stand in the same order as the piece's own.
 
 from __future__ import annotations
 
+import math
 import mmap
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from wenmo.types import END, WenmoError
 
 MEMORY = 1 << 29  # bytes that counting may use beyond its result, where nothing is said
+IN_MEMORY = 1 << 29  # bytes of an array; larger ones lie in a file
 BYTES_PER_ID = 96  # what _count_piece needs for each id of a piece at its widest moment, measured
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -206,3 +208,11 @@ def _save(path: Path, grams: Grams) -> None:
 def _load(path: Path) -> Grams:
     arrays = (np.load(f"{path}-{name}.npy", mmap_mode="r") for name in ("keys", "counts", "suffix"))
     return Grams(*arrays)
+
+
+def room(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """An empty array; a large one lies in a file without a name, which goes when it is let go."""
+    if math.prod(shape) * np.dtype(dtype).itemsize <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, dtype, "w+", shape=shape)

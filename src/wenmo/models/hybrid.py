@@ -16,7 +16,6 @@ To leave out each token alone is not enough, for text repeats itself nearby.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wenmo.models.base import LanguageModel, Network, asked, smooth
-from wenmo.models.counts import Ids
+from wenmo.models.counts import Ids, room
 from wenmo.models.ngram import Ngram
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
@@ -38,7 +37,6 @@ HISTORY = "counted"  # the part of a state that belongs to the counts
 # the network knows nothing yet, and what has no weight is given no gradients: it never learns.
 ALONE = 0.5
 PIECE = 1 << 17  # ids cross-fitted at once
-IN_MEMORY = 1 << 29  # bytes of a table; larger ones lie in a file
 PROBABILITIES_AT_ONCE = 1 << 24  # of whole vocabularies: about 200 MB of scratch
 
 
@@ -235,7 +233,8 @@ def cross_fit(
         float16 (length - 1, columns): for each id after the first its log-probability by each
         order, and the signs of its context, as `Ngram.experts` gives them.
     """
-    table = _room(len(ids) - 1, config.order + config.build(vocab_size).sign_count)
+    columns = config.order + config.build(vocab_size).sign_count
+    table = room((len(ids) - 1, columns), np.float16)
     edges = np.linspace(0, len(ids) - 1, folds + 1).astype(int).tolist()
     threads = torch.get_num_threads()
 
@@ -267,11 +266,3 @@ def _score(
 
 def _tensor(ids: Ids) -> Tensor:
     return torch.from_numpy(ids.astype(np.int64))[None]
-
-
-def _room(rows: int, columns: int) -> NDArray[np.float16]:
-    """An empty table; a large one lies in a file without a name, which goes when it is let go."""
-    if 2 * rows * columns <= IN_MEMORY:
-        return np.empty((rows, columns), np.float16)
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, np.float16, "w+", shape=(rows, columns))

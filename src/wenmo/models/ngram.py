@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wenmo.models.base import LanguageModel
-from wenmo.models.counts import MEMORY, Grams, Ids, Ints, count_grams
+from wenmo.models.counts import MEMORY, Grams, Ids, Ints, count_grams, room
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
 
 NOTHING = -1  # in a history: before the first token; as an index: no such n-gram
+PIECE = 1 << 20
 DENSE = 1 << 20  # log-probabilities written at once: at most about 50 MB of scratch
 
 
@@ -320,20 +321,23 @@ class Ngram(LanguageModel):
     ) -> None:
         """Keep the n-grams of one order as buffers on the model's device."""
         device = self.device if "prob_1" in self._buffers else None
-        tables: dict[str, NDArray[Any]] = {"prob": prob.astype(np.float32)}
+        tables: dict[str, tuple[NDArray[Any], type]] = {"prob": (prob, np.float32)}
         if n > 1:
-            tables["keys"] = keys
+            tables["keys"] = (keys, np.int64)
         if n < self.config.order:
-            tables["backoff"] = backoff.astype(np.float32)
+            tables["backoff"] = (backoff, np.float32)
             if self.config.totals:
-                tables["total"] = np.log1p(total).astype(np.float32)
-        for name, table in tables.items():
+                tables["total"] = (np.log1p(total), np.float32)
+        for name, (values, kind) in tables.items():
+            table = room(values.shape, kind)
+            table[:] = values
             self.register_buffer(f"{name}_{n}", torch.from_numpy(table).to(device))
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *unused: Any, **unused_too: Any
     ) -> None:
-        """Take the tensors with the sizes they have, if they fit together.
+        """Take the tensors with the sizes they have, if they fit together. Those that lie in a
+        mapped file stay there, and are read as they are needed.
 
         Raises:
             WenmoError: a tensor is missing, superfluous, or at odds with the others.
@@ -353,11 +357,18 @@ class Ngram(LanguageModel):
             if any(len(table) != len(keys) for table in others):
                 raise WenmoError(f"n-gram weights: the tensors of order {n} differ in length")
             limit = contexts * self.vocab_size if n > 1 else self.vocab_size
-            if len(keys) and not (keys[0] >= 0 and keys[-1] < limit and (keys.diff() > 0).all()):
+            if len(keys) and not (keys[0] >= 0 and keys[-1] < limit and _rises(keys)):
                 raise WenmoError(f"n-gram weights: keys_{n} is not sorted or not within its order")
             contexts = len(keys)
         for name, tensor in new.items():
-            self.register_buffer(name, tensor.detach().to(self.device, copy=True))
+            self.register_buffer(name, tensor.detach().to(self.device))
+
+
+def _rises(keys: Tensor) -> bool:
+    """Whether each is above the one before; looked at in pieces, for they may not fit in memory."""
+    return all(
+        bool((keys[at : at + PIECE + 1].diff() > 0).all()) for at in range(0, len(keys) - 1, PIECE)
+    )
 
 
 def _estimate(
