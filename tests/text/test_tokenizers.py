@@ -68,6 +68,9 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 def test_any_text_survives_as_in_the_library(text: str) -> None:
     for kind, tokenizer in TRAINED.items():
         ids = tokenizer.encode(text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(chunks, "NEW", 1.0)  # looked up, however short
+            assert ids.tolist() == tokenizer.encode(text).tolist(), kind
         assert END not in ids, kind
         assert tokenizer.decode(ids) == text, kind
         library = Library.from_str(tokenizer.to_json())
@@ -94,6 +97,7 @@ def test_pieces_give_the_same_ids_wherever_they_are_cut(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tokenizers, "CHUNK", 12)
             patch.setattr(tokenizers, "BLOCK", 20)
+            patch.setattr(chunks, "NEW", 1.0)  # looked up, however short
             streamed = np.concatenate(list(tokenizer.encode_pieces(pieces)))
         assert streamed.tolist() == expected, kind
 
@@ -122,6 +126,10 @@ def test_what_was_met_is_encoded_the_same_again_and_forgotten_in_time(
         tokenizer = Tokenizer.from_json(TRAINED[kind].to_json())
         first = tokenizer.encode(text).tolist()
         assert tokenizer.encode(text).tolist() == first
+        for share in (0.0, 1.0):  # never, and always looked up
+            monkeypatch.setattr(chunks, "NEW", share)
+            again = Tokenizer.from_json(TRAINED[kind].to_json())
+            assert again.encode(text).tolist() == first
         monkeypatch.setattr(chunks, "MOST_CHUNKS", 3)
         assert tokenizer.encode(text).tolist() == first
         if kind not in ("chars", "bytes"):

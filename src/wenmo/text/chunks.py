@@ -19,11 +19,13 @@ Ids: TypeAlias = NDArray[np.int32]
 # begins and ends where matches of every pattern in `vocabularies.PATTERNS` do, whatever stands
 # around it.
 CHUNK = re.compile(r" ?\S+(?=\n| \S|\Z)|\n| ?(?:(?! \S)[^\n])+")
+NEW = 0.5  # the share of a text's characters that is new, above which nothing is looked up
 MOST_CHUNKS, MOST_CHARACTERS = 1 << 20, 1 << 24  # are kept
 
 
 class Chunks:
-    """The ids of every chunk met so far. Where words stand between spaces, most of a text is such.
+    """The ids of every chunk met so far. Where words stand between spaces, most of a text is such;
+    where they do not, as in Chinese, hardly any is, and the library is asked as ever.
 
     Args:
         library: of one of the forms in `vocabularies.PATTERNS`, without a normalizer.
@@ -46,13 +48,23 @@ class Chunks:
         chunks = CHUNK.findall(joined)
         places = np.cumsum([len(text) + end for text, end in zip(texts, ends, strict=True)])
         with self._lock:
+            if len(self._characters) > MOST_CHUNKS or self._characters.sum() > MOST_CHARACTERS:
+                self._clear()
+            new = [chunk for chunk in dict.fromkeys(chunks) if chunk not in self._numbers]
+            if sum(map(len, new)) > NEW * len(joined):
+                return self._encode_whole(texts, ends)
+            self._learn(new)
             return self._look_up(chunks, places[np.array(ends, bool)])
 
+    def _encode_whole(self, texts: list[str], ends: list[bool]) -> Ids:
+        """The ids of texts in which little is met again, as the library makes them."""
+        encodings = self._library.encode_batch_fast(texts)
+        closed = zip(encodings, ends, strict=True)
+        parts = [encoding.ids + [END] * end for encoding, end in closed]
+        return np.fromiter(chain.from_iterable(parts), np.int32, sum(map(len, parts)))
+
     def _look_up(self, chunks: list[str], ends: NDArray[np.int64]) -> Ids:
-        """The ids of chunks; those that end at one of the places (in characters) are END."""
-        if len(self._characters) > MOST_CHUNKS or self._characters.sum() > MOST_CHARACTERS:
-            self._clear()
-        self._learn([chunk for chunk in dict.fromkeys(chunks) if chunk not in self._numbers])
+        """The ids of known chunks; those that end at one of the places (in characters) are END."""
         numbers = np.array([self._numbers[chunk] for chunk in chunks], np.int64)
         stops = np.cumsum(self._characters[numbers])
         numbers[np.searchsorted(stops, ends)] = 0
