@@ -14,10 +14,11 @@ from wenmo.models.base import Budget, device
 from wenmo.recipe import DEFAULT_ORDERS, PriorConfig, Recipe
 from wenmo.text.corpus import Corpus
 
-# Counting and cross-fitting take about so long for each token, order and fold, on one core (see
-# docs/experiments.md); they may take a fifth of the time that is given.
+# Counting and cross-fitting take about so long for each token, order and fold, on one core; they
+# may take most of the time: counts learn more in it than a network does (docs/experiments.md).
 SECONDS_PER_COUNT = 1e-7
-SHARE_FOR_COUNTS = 0.2
+SHARE_FOR_COUNTS = 0.6
+AMPLY = 3  # times what is reckoned that a network reads
 FEW_TOKENS = 5_000  # fewer, and each fold's counts know next to nothing of the others
 LETTERS = 1.5  # bytes a token, up to which tokens are letters, and long contexts are worth counting
 ORDERS_OF_LETTERS = 7
@@ -27,18 +28,20 @@ PROBES = 8
 
 def derive(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
     """A recipe with what was left open filled in, and lines that tell the user of it."""
-    model, sized = _model(recipe, corpus)
-    prior, standing = _prior(recipe, corpus)
-    return replace(recipe, model=model, prior=prior), [*sized, *standing]
+    # With a number of steps the machine does not matter: they mean the same model everywhere.
+    tokens, minutes = int(corpus.summary["train"]["tokens"]), recipe.train.minutes
+    timed = minutes is not None and not recipe.task.paired
+    budget = Budget(tokens, 60 * minutes, speed()) if timed and minutes else None
+    model, sized = _model(recipe, budget)
+    recipe = replace(recipe, model=model)
+    prior, standing = _prior(recipe, corpus, budget)
+    return replace(recipe, prior=prior), [*sized, *standing]
 
 
-def _model(recipe: Recipe, corpus: Corpus) -> tuple[ModelConfig, list[str]]:
-    """With a number of steps nothing is derived: they stand for the same model on any machine."""
+def _model(recipe: Recipe, budget: Budget | None) -> tuple[ModelConfig, list[str]]:
     suit = MODELS[recipe.family].suit
-    if suit is None or recipe.task.paired or recipe.train.minutes is None:
+    if suit is None or budget is None:
         return recipe.model, []
-    tokens = int(corpus.summary["train"]["tokens"])
-    budget = Budget(tokens, 60 * recipe.train.minutes, speed())
     asked = asdict(recipe.model)  # type: ignore[call-overload]
     open_ = {
         name: value
@@ -65,7 +68,7 @@ def speed() -> float:
     return rows * side * side / min(taken)
 
 
-def _prior(recipe: Recipe, corpus: Corpus) -> tuple[PriorConfig, list[str]]:
+def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[PriorConfig, list[str]]:
     prior = recipe.prior
     if not can_stand_on_counts(recipe.family) or prior.counts == "none":
         return replace(prior, counts="none"), []
@@ -73,8 +76,13 @@ def _prior(recipe: Recipe, corpus: Corpus) -> tuple[PriorConfig, list[str]]:
     tokens = int(train["tokens"])
     letters = train["bytes"] < LETTERS * tokens
     orders = prior.orders or (ORDERS_OF_LETTERS if letters else DEFAULT_ORDERS)
-    chosen = replace(prior, counts="ngram", orders=orders)
+    parts = prior.parts or _parts(recipe, corpus, budget)
+    chosen = replace(prior, counts="ngram", orders=orders, parts=parts)
     told = [f"standing on counts of up to {orders} tokens (--prior none to do without)"]
+    if parts < prior.folds:
+        told.append(
+            f"the network will read {parts} of {prior.folds} parts of the text: time is short"
+        )
     if prior.counts == "ngram":
         return chosen, told
     without = replace(prior, counts="none")
@@ -82,9 +90,19 @@ def _prior(recipe: Recipe, corpus: Corpus) -> tuple[PriorConfig, list[str]]:
         return without, []
     if tokens < FEW_TOKENS:
         return without, [f"no counts to stand on: {tokens:,} tokens are too few to divide"]
-    seconds = SECONDS_PER_COUNT * tokens * orders * prior.folds
-    allowed = SHARE_FOR_COUNTS * 60 * (recipe.train.minutes or float("inf"))
-    if seconds > allowed:
+    seconds = SECONDS_PER_COUNT * tokens * orders * (1 + parts)
+    if budget is not None and seconds > SHARE_FOR_COUNTS * budget.seconds:
         reason = f"counting would take about {seconds:,.0f} seconds: give more minutes"
         return without, [f"no counts to stand on: {reason}, or ask for --prior ngram"]
     return chosen, told
+
+
+def _parts(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> int:
+    """How many folds of a long text the network has time to read, amply reckoned."""
+    folds = recipe.prior.folds
+    if budget is None:
+        return folds
+    with torch.device("meta"):
+        network = recipe.model.build(corpus.tokenizer.vocab_size)
+    matrices = sum(p.numel() for p in network.parameters() if p.dim() == 2)
+    return min(folds, 1 + int(folds * AMPLY * budget.reads(matrices) / budget.tokens))

@@ -81,6 +81,7 @@ class Running:
 
     def batches(self, model: LanguageModel) -> Batches:
         train, ids = self.recipe.train, self.corpus.train
+        ids = ids[: model.reach(len(ids))]
         if model.context is None:
             return Streams(ids, train.rows, train.time or STREAM_TIME)
         return Windows(ids, train.rows, min(train.time or model.context, model.context), train.seed)

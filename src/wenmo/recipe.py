@@ -32,17 +32,22 @@ class PriorConfig:
         counts: ngram, counts of the training text; none; or auto: what suits the text and the time.
         orders: the length of the longest n-grams; null: what suits the tokens.
         folds: into how many parts the text is cut, each to be scored by the counts of the others.
+        parts: how many of them, from the first on, the network reads; null: as many as the time
+            allows for. For pairs it is always all.
     """
 
     counts: Literal["auto", "none", "ngram"] = "auto"
     orders: int | None = None
     folds: int = 5
+    parts: int | None = None
 
     def __post_init__(self) -> None:
         if self.orders is not None and self.orders < 2:
             raise ValueError("orders must be at least 2")
         if self.folds < 2:
             raise ValueError("folds must be at least 2")
+        if self.parts is not None and not 1 <= self.parts <= self.folds:
+            raise ValueError("parts must be at least 1, and at most as many as folds")
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ class Recipe:
         if self.prior.counts != "ngram":
             return self.model
         counts = Ngram.Config(self.prior.orders or DEFAULT_ORDERS, totals=True)
-        return Hybrid.Config(self.model, counts, self.prior.folds)
+        parts = None if self.task.paired else self.prior.parts
+        return Hybrid.Config(self.model, counts, self.prior.folds, parts)
 
     def differences(self, other: Recipe) -> list[str]:
         """The settings that are not the same in the other, each with both values."""

@@ -22,7 +22,7 @@ def on_counts(wenmo, text, tmp_path_factory):
 
 def test_what_was_derived_is_kept_beside_what_was_asked(on_counts):
     card = json.loads((on_counts / "wenmo.json").read_text(encoding="utf-8"))
-    assert card["prior"] == {"counts": "ngram", "orders": 7, "folds": 5}
+    assert card["prior"] == {"counts": "ngram", "orders": 7, "folds": 5, "parts": 5}
     assert card["asked"]["prior"] == {"counts": "auto", "orders": None, "folds": 5}
 
 

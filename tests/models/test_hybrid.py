@@ -93,6 +93,16 @@ def test_a_part_is_scored_by_the_counts_of_the_others(folds: int) -> None:
         np.testing.assert_allclose(table[begin:stop, ORDER - 1], expected, rtol=2e-3, atol=2e-3)
 
 
+def test_the_first_parts_are_scored_alone() -> None:
+    ids = text(300)
+    whole = cross_fit(ids, COUNTS, VOCAB, folds=4)
+    some = cross_fit(ids, COUNTS, VOCAB, folds=4, parts=2)
+    np.testing.assert_array_equal(some, whole[: len(some)])
+    model = Hybrid.Config(Recurrent.Config(embedding=4, hidden=4), COUNTS, 4, 2).build(VOCAB)
+    assert model.reach(len(ids)) == 1 + len(some) < len(ids)
+    np.testing.assert_array_equal(model.prepare(ids), some)
+
+
 def test_a_large_table_lies_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = text(300)
     expected = cross_fit(ids, COUNTS, VOCAB, folds=3)

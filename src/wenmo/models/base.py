@@ -122,6 +122,10 @@ class LanguageModel(nn.Module, ABC):
         """
         return None
 
+    def reach(self, length: int) -> int:
+        """How many of a text's ids, from the first on, it can be trained on after ``prepare``."""
+        return length
+
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
     ) -> Loss:

@@ -59,21 +59,25 @@ class Hybrid(LanguageModel):
             network: of the network.
             counts: of the n-gram model; its order must be above 1.
             folds: into how many parts a text is cut to be cross-fitted.
+            parts: how many of them, from the first on, the network will read; null: all.
         """
 
         network: NetworkConfig
         counts: Ngram.Config
         folds: int = 5
+        parts: int | None = None
 
         def build(self, vocab_size: int) -> Hybrid:
             network = self.network.build(vocab_size)
             if not isinstance(network, Network):
                 raise TypeError(f"{type(network).__name__} has no hidden state to weigh counts by")
-            return Hybrid(network, self.counts.build(vocab_size), self.folds)
+            parts = self.folds if self.parts is None else self.parts
+            return Hybrid(network, self.counts.build(vocab_size), self.folds, parts)
 
-    def __init__(self, network: Network, counts: Ngram, folds: int = 5) -> None:
+    def __init__(self, network: Network, counts: Ngram, folds: int = 5, parts: int = 5) -> None:
         super().__init__()
-        self.network, self.counts, self.folds = network, counts, folds
+        self.network, self.counts = network, counts
+        self.folds, self.parts_read = folds, parts
         self.vocab_size, self.context = network.vocab_size, network.context
         self.conditioning = network.conditioning
         order = counts.config.order
@@ -85,15 +89,19 @@ class Hybrid(LanguageModel):
         self, ids: Ids, progress: Callable[[float], None] | None = None
     ) -> NDArray[np.float16]:
         """Count the text that will be trained on, and cross-fit it."""
-        share = 1 / (1 + self.folds)
+        share = 1 / (1 + self.parts_read)
         self.counts.fit(ids, progress=progress and (lambda done: progress(share * done)))
         return cross_fit(
             ids,
             self.counts.config,
             self.vocab_size,
             folds=self.folds,
+            parts=self.parts_read,
             progress=progress and (lambda done: progress(share + (1 - share) * done)),
         )
+
+    def reach(self, length: int) -> int:
+        return 1 + _edges(length, self.folds)[self.parts_read]
 
     def begin(
         self,
@@ -217,11 +225,13 @@ def cross_fit(
     vocab_size: int,
     *,
     folds: int,
+    parts: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float16]:
     """What the counts of other parts of a text say of each of its ids after the first.
 
-    The text is cut into ``folds`` pieces, and each is scored by the counts of all the others.
+    The text is cut into ``folds`` pieces, and the first ``parts`` of them (by default all) are
+    scored by the counts of all the others.
 
     Args:
         ids: as for `Ngram.fit`.
@@ -230,12 +240,12 @@ def cross_fit(
         progress: told the fraction done, between 0 and 1.
 
     Returns:
-        float16 (length - 1, columns): for each id after the first its log-probability by each
-        order, and the signs of its context, as `Ngram.experts` gives them.
+        float16 (ids, columns): for each id after the first, as far as the parts reach, its
+        log-probability by each order, and the signs of its context, as `Ngram.experts` gives them.
     """
     columns = config.order + config.build(vocab_size).sign_count
-    table = room((len(ids) - 1, columns), np.float16)
-    edges = np.linspace(0, len(ids) - 1, folds + 1).astype(int).tolist()
+    edges = _edges(len(ids), folds)[: 1 + (folds if parts is None else parts)]
+    table = room((edges[-1], columns), np.float16)
     threads = torch.get_num_threads()
 
     def part(edge: tuple[int, int]) -> None:
@@ -245,8 +255,14 @@ def cross_fit(
     with ThreadPoolExecutor(threads) as pool:
         for done, _ in enumerate(pool.map(part, pairwise(edges)), 1):
             if progress is not None:
-                progress(done / folds)
+                progress(done / (len(edges) - 1))
     return table
+
+
+def _edges(length: int, folds: int) -> list[int]:
+    """Where the folds of a text begin and end, by the places of their ids' contexts."""
+    edges: list[int] = np.linspace(0, length - 1, folds + 1).astype(int).tolist()
+    return edges
 
 
 def _score(
