@@ -23,7 +23,8 @@ def on_counts(wenmo, text, tmp_path_factory):
 def test_what_was_derived_is_kept_beside_what_was_asked(on_counts):
     card = json.loads((on_counts / "wenmo.json").read_text(encoding="utf-8"))
     assert card["prior"] == {"counts": "ngram", "orders": 7, "folds": 5, "parts": 5}
-    assert card["asked"]["prior"] == {"counts": "auto", "orders": None, "folds": 5}
+    asked = {"counts": "auto", "orders": None, "folds": 5, "parts": None}
+    assert card["asked"]["prior"] == asked
 
 
 def test_the_same_command_finds_nothing_left_to_do(wenmo, on_counts, text):
