@@ -1,6 +1,6 @@
 """A GPT-2 trained by our loop and by the Trainer of `transformers`, in one process and in turns.
 
-    pip install accelerate
+    pip install --constraint constraints.txt --editable ".[benchmark]"
     python benchmarks/trainer_speed.py --data DIR
 
 Both are given the characters of tinyshakespeare in batches of the same size, the same arrangement

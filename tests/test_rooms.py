@@ -24,7 +24,7 @@ ROOMS = [  # a room imports from itself and from those before it
     {"interchange"},
     {"safety"},
     {"recipe"},
-    {"derive"},
+    {"derive", "plan"},
     {"runs"},
     {"material"},
     {"session"},

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 
@@ -13,6 +14,7 @@ from wenmo.models import MODELS, ModelConfig, can_stand_on_counts
 from wenmo.models.base import Budget, device
 from wenmo.recipe import DEFAULT_ORDERS, PriorConfig, Recipe
 from wenmo.text.corpus import Corpus
+from wenmo.training.loop import TrainConfig
 
 # Counting and cross-fitting take about so long for each token, order and fold, on one core; they
 # may take most of the time: counts learn more in it than a network does (docs/experiments.md).
@@ -22,12 +24,16 @@ AMPLY = 3  # times what is reckoned that a network reads
 FEW_TOKENS = 5_000  # fewer, and each fold's counts know next to nothing of the others
 LETTERS = 1.5  # bytes a token, up to which tokens are letters, and long contexts are worth counting
 ORDERS_OF_LETTERS = 7
+FURTHER_RATE, ADAPTERS_RATE = 5e-5, 1e-3
 PROBE = (1024, 512)  # a batch of hidden states, and the side of a matrix
 PROBES = 8
 
 
 def derive(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
     """A recipe with what was left open filled in, and lines that tell the user of it."""
+    if recipe.start.base is not None:
+        train, told = _gently(recipe)
+        return replace(recipe, train=train, prior=replace(recipe.prior, counts="none")), told
     # With a number of steps the machine does not matter: they mean the same model everywhere.
     tokens, minutes = int(corpus.summary["train"]["tokens"]), recipe.train.minutes
     timed = minutes is not None and not recipe.task.paired
@@ -38,6 +44,18 @@ def derive(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
     return replace(recipe, prior=prior), [*sized, *standing]
 
 
+def _gently(recipe: Recipe) -> tuple[TrainConfig, list[str]]:
+    """How a model is trained further that knows much already: small steps on a few short rows, and
+    fewer looks at held-out text, for it may be large.
+    """
+    rate = ADAPTERS_RATE if recipe.start.lora else FURTHER_RATE
+    suits: dict[str, Any] = {"rate": rate, "weight_decay": 0.0, "rows": 4, "time": 256}
+    suits |= {"evaluations": 4, "evaluation_tokens": 4096, "warmup": 0.05}
+    open_ = {k: v for k, v in suits.items() if f"train.{k}" not in recipe.given}
+    told = ", ".join(f"{name}={value:g}" for name, value in open_.items())
+    return replace(recipe.train, **open_), [f"to go on from {recipe.start.base}: {told}"]
+
+
 def _model(recipe: Recipe, budget: Budget | None) -> tuple[ModelConfig, list[str]]:
     suit = MODELS[recipe.family].suit
     if suit is None or budget is None:
@@ -46,7 +64,7 @@ def _model(recipe: Recipe, budget: Budget | None) -> tuple[ModelConfig, list[str
     open_ = {
         name: value
         for name, value in suit(recipe.model, budget).items()
-        if name not in recipe.given and asked[name] != value
+        if f"model.{name}" not in recipe.given and asked[name] != value
     }
     try:
         chosen = replace(recipe.model, **open_)  # type: ignore[type-var]

@@ -51,24 +51,64 @@ class PriorConfig:
 
 
 @dataclass(frozen=True)
+class StartConfig:
+    """What training begins from.
+
+    Attributes:
+        base: a model that others trained, or a run; null: nothing.
+        lora: the rank of adapters beside its layers, which alone are trained; 0: there are none,
+            and its own weights are trained.
+        alpha: what adapters are scaled by, over their rank; null: twice the rank.
+        targets: the layers that are given adapters, by name; (): all of the blocks'.
+        blocks: train only so many of the last blocks, and what follows them; null: everything.
+        thaw: begin with what follows the blocks, and let one block more, from the last on, be
+            trained in each equal part of the first half (Howard & Ruder 2018, section 3.2).
+        vectors: a file of word vectors that the embeddings of such words begin with.
+    """
+
+    base: str | None = None
+    lora: int = 0
+    alpha: float | None = None
+    targets: tuple[str, ...] = ()
+    blocks: int | None = None
+    thaw: bool = False
+    vectors: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.lora < 0 or (self.blocks is not None and self.blocks < 0):
+            raise ValueError("lora and blocks must not be negative")
+        if self.lora and (self.blocks is not None or self.thaw):
+            raise ValueError("adapters (lora) leave the blocks as they are: without blocks or thaw")
+        if self.alpha is not None and self.alpha <= 0:
+            raise ValueError("alpha must be above 0")
+
+    @property
+    def scale(self) -> float:
+        """The adapters' alpha."""
+        return float(self.alpha if self.alpha is not None else 2 * self.lora)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All settings of a run, in small tables: ``model.hidden=512``, ``train.rate=0.001``.
 
     Attributes:
         family: which entry of the catalogue.
         model: its settings.
+        start: what training begins from.
         prior: what it stands on.
         task: what is learnt from each record.
         tokenizer: how text becomes tokens.
         read: how text is read.
         split: what is held out.
         train: how the model is trained.
-        given: the names of the model's settings that the user chose; the others are open.
+        given: the settings that the user chose, as ``model.hidden``; the others are open.
     """
 
     family: str
     model: ModelConfig
     prior: PriorConfig = PriorConfig()
+    start: StartConfig = StartConfig()
     task: TaskConfig = TaskConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     read: ReadConfig = ReadConfig()
@@ -78,7 +118,7 @@ class Recipe:
 
     def tables(self) -> dict[str, Any]:
         """The settings as plain dicts."""
-        names = ("model", "prior", "task", "tokenizer", "read", "split", "train")
+        names = ("model", "prior", "start", "task", "tokenizer", "read", "split", "train")
         return {"family": self.family, **{name: to_dict(getattr(self, name)) for name in names}}
 
     @classmethod
@@ -87,8 +127,9 @@ class Recipe:
         return cls(
             tables["family"],
             configure(tables["family"], tables["model"]),
-            # Older runs lack these two tables.
+            # Older runs lack these three tables.
             from_dict(PriorConfig, tables.get("prior", {"counts": "none"}), where="prior."),
+            from_dict(StartConfig, tables.get("start", {}), where="start."),
             from_dict(TaskConfig, tables.get("task", {}), where="task."),
             from_dict(TokenizerConfig, tables["tokenizer"], where="tokenizer."),
             from_dict(ReadConfig, tables["read"], where="read."),
@@ -115,18 +156,21 @@ class Recipe:
         ]
 
 
-def make_recipe(model: str, settings: Sequence[str] = ()) -> Recipe:
+def make_recipe(
+    model: str, settings: Sequence[str] = (), base: tuple[str, ModelConfig] | None = None
+) -> Recipe:
     """All settings of a run, from a model's name and what should differ from the defaults.
 
     Args:
         model: a family, or a family and a size: ``lstm``, ``gpt:tiny``.
         settings: ``table.key=value``, or ``key=value`` where only one table has that key.
+        base: in place of ``model``, the family and settings of a model to begin from.
 
     Raises:
         WenmoError: an unknown model or key (the nearest is offered), or a value that does not fit.
     """
-    family, config = find(model)
-    train = from_dict(TrainConfig, MODELS[family].training)
+    family, config = base or find(model)
+    train = TrainConfig() if base else from_dict(TrainConfig, MODELS[family].training)
     recipe = Recipe(family, config, train=train)
     tables = {
         field.name: [f.name for f in dataclasses.fields(getattr(recipe, field.name))]
@@ -140,7 +184,9 @@ def make_recipe(model: str, settings: Sequence[str] = ()) -> Recipe:
     for table, changed in changes.items():
         config = override(getattr(recipe, table), changed, where=f"{table}.")
         recipe = dataclasses.replace(recipe, **{table: config})
-    given = tables["model"] if ":" in model else [_name(change) for change in changes["model"]]
+    given = {f"{table}.{_name(change)}" for table, own in changes.items() for change in own}
+    if ":" in model:
+        given |= {f"model.{name}" for name in tables["model"]}
     recipe = dataclasses.replace(recipe, given=frozenset(given))
     if recipe.train.steps is None and recipe.train.minutes is None:
         timed = dataclasses.replace(recipe.train, minutes=DEFAULT_MINUTES)

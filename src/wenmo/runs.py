@@ -18,16 +18,25 @@ from torch import Tensor
 from wenmo import __version__
 from wenmo.files import read_json, write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
-from wenmo.models import LanguageModel, ModelConfig
+from wenmo.interchange.layouts import Layout
+from wenmo.interchange.pretrained import Opened, locate, open_pretrained
+from wenmo.models import LanguageModel
 from wenmo.models.base import device
-from wenmo.recipe import Recipe
+from wenmo.models.freeze import train_last
+from wenmo.models.lora import adapt, adapters
+from wenmo.recipe import PriorConfig, Recipe
+from wenmo.text.pretrained import Pretrained, library_of
+from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
+from wenmo.text.vocabularies import END_TOKEN
 from wenmo.training.checkpoints import load_tensors, save_tensors
-from wenmo.types import WenmoError
+from wenmo.types import END, WenmoError
 
 FORMAT = 1  # of the run folder; raised when an older program could no longer read it
 LONG_DOCUMENT = 10_000  # characters
+LONGEST_ANSWER = 256  # tokens that a model which others trained may answer with
 CARD, WEIGHTS, TOKENIZER = "wenmo.json", "model.safetensors", "tokenizer.json"
+ADAPTERS = "adapter_model.safetensors"
 
 
 @dataclass
@@ -37,6 +46,10 @@ class Card:
     Attributes:
         recipe: all settings.
         asked: the settings before what was left open was derived; the same call makes these.
+        template: how the model was taught to read a conversation, in Jinja's language.
+        foreign: of a tokenizer that another program made, its ``end`` mark's id there and the
+            ``size`` of the model's vocabulary.
+        note: what the user of a model that others trained should know; it is not kept.
         data: where the text came from, its fingerprint, and what was counted in it.
         finished: training reached the end of its budget.
         results: figures on held-out text, seconds of training, parameters and so on.
@@ -47,6 +60,9 @@ class Card:
     finished: bool = False
     results: dict[str, Any] = field(default_factory=dict)
     asked: Recipe | None = None
+    template: str | None = None
+    foreign: dict[str, int] | None = None
+    note: str | None = None
 
     @property
     def opening(self) -> str:
@@ -75,6 +91,9 @@ class Card:
         }
         if self.asked is not None:
             content["asked"] = self.asked.tables()
+        for name in ("template", "foreign"):
+            if getattr(self, name) is not None:
+                content[name] = getattr(self, name)
         write_json(folder / CARD, content)
 
     @classmethod
@@ -99,40 +118,54 @@ class Card:
         try:
             recipe = Recipe.from_tables(content)
             asked = Recipe.from_tables(content["asked"]) if "asked" in content else None
-            return cls(recipe, content["data"], content["finished"], content["results"], asked)
+            known = (content["data"], content["finished"], content["results"])
+            return cls(recipe, *known, asked, content.get("template"), content.get("foreign"))
         except KeyError as error:
             raise WenmoError(f"{folder / CARD}: damaged, {error} is missing") from None
         except WenmoError as error:
             raise WenmoError(f"{folder / CARD}: damaged, {error}") from None
 
 
-def save_model(folder: Path, config: ModelConfig, model: LanguageModel) -> None:
-    """Write the weights, in the layout of the program where such a model is at home."""
+def save_model(
+    folder: Path,
+    recipe: Recipe,
+    model: LanguageModel,
+    tokenizer: Tokenizer | None = None,
+) -> None:
+    """Write the weights, in the layout of the program where such a model is at home; where there
+    are adapters, these alone.
+    """
+    end, mark = (END, END_TOKEN) if tokenizer is None else (tokenizer.end, tokenizer.mark)
+    layout = layout_of(recipe.generator, model.vocab_size, end)
+    if recipe.start.lora:
+        save_adapters(folder, recipe, model, layout)
+        return
     tensors: dict[str, Tensor] = dict(model.state_dict())
-    layout = layout_of(config, model.vocab_size)
     if layout is not None:
         tensors = layout.outward(tensors)
         write_json(folder / "config.json", layout.config)
-        write_json(folder / "tokenizer_config.json", tokenizer_config(model.context))
+        write_json(folder / "tokenizer_config.json", tokenizer_config(model.context, mark))
     save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
 
 
-def load_model(folder: Path, config: ModelConfig, vocab_size: int) -> LanguageModel:
+def load_model(folder: Path, recipe: Recipe, vocab_size: int, end: int = END) -> LanguageModel:
     """Build the model and read its weights.
 
     Raises:
         WenmoError: missing or damaged weights, or weights that do not fit the settings.
     """
-    path = folder / WEIGHTS
+    path = folder / (ADAPTERS if recipe.start.lora else WEIGHTS)
     if not path.is_file():
         raise WenmoError(
             f"{folder}: no weights yet: training has not reached its first evaluation; "
             "run the same training command again to go on"
         )
-    model = config.build(vocab_size)
+    layout = layout_of(recipe.generator, vocab_size, end)
     tensors = load_tensors(path)
-    layout = layout_of(config, vocab_size)
     try:
+        if recipe.start.lora:
+            return with_adapters(open_base(recipe), recipe, tensors, layout).eval()
+        model = recipe.generator.build(vocab_size)
         model.load_state_dict(tensors if layout is None else layout.inward(tensors))
     except (RuntimeError, WenmoError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -141,8 +174,125 @@ def load_model(folder: Path, config: ModelConfig, vocab_size: int) -> LanguageMo
 
 
 def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
-    """All that writing and scoring need."""
+    """All that writing and scoring need, of a run or of a model that others trained."""
+    pretrained = locate(folder)
+    if pretrained is not None:
+        opened = open_pretrained(pretrained)
+        return _card_of(opened), opened.model.to(device()), opened.tokenizer
     card = Card.read(folder)
-    tokenizer = Tokenizer.load(folder / TOKENIZER)
-    model = load_model(folder, card.recipe.generator, tokenizer.vocab_size)
+    tokenizer = load_tokenizer(folder, card)
+    model = load_model(folder, card.recipe, tokenizer.vocab_size, tokenizer.end)
     return card, model.to(device()), tokenizer
+
+
+def load_tokenizer(folder: Path, card: Card) -> Tokenizer:
+    """A run's tokenizer, whoever made it."""
+    path = folder / TOKENIZER
+    if card.foreign is None:
+        return Tokenizer.load(path)
+    try:
+        return Pretrained(library_of(path.read_text("utf-8")), **card.foreign)
+    except OSError as error:
+        raise WenmoError(f"{path}: cannot be read: {error.strerror}") from None
+    except (TypeError, WenmoError) as error:
+        raise WenmoError(f"{path}: {error}") from None
+
+
+def open_base(recipe: Recipe) -> LanguageModel:
+    """What a run began from, with the settings of the run.
+
+    Raises:
+        WenmoError: it is not there any more, or is another.
+    """
+    _, base, _ = load_run(Path(str(recipe.start.base)))
+    return begin_from(base, recipe)
+
+
+def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
+    """A model with a base's weights and the recipe's settings, of which dropout may differ. Of a
+    network on counts it is the network alone.
+
+    Raises:
+        WenmoError: the weights do not fit.
+    """
+    base = base.parts().get("network", base)
+    with torch.device("meta"):
+        model = recipe.generator.build(base.vocab_size)
+    try:
+        model.load_state_dict(base.state_dict(), assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WenmoError(f"{recipe.start.base}: does not fit the settings: {reason}") from None
+    for weight in model.parameters():
+        weight.requires_grad_(True)
+    model.opening, model.closing = base.opening, base.closing
+    if recipe.start.lora:
+        adapt(model, recipe.start.targets, rank=recipe.start.lora, alpha=recipe.start.scale)
+    elif recipe.start.blocks is not None:
+        train_last(model, recipe.start.blocks)
+    return model
+
+
+def with_adapters(
+    model: LanguageModel, recipe: Recipe, tensors: dict[str, Tensor], layout: Layout | None
+) -> LanguageModel:
+    """Put saved adapters into a base."""
+    names = adapter_names(model, layout)
+    if tensors.keys() != set(names.values()):
+        odd = sorted(tensors.keys() ^ set(names.values()))
+        raise WenmoError(f"the adapters are those of other layers: {odd[0]}")
+    own = {ours: tensors[theirs] for ours, theirs in names.items()}
+    model.load_state_dict(own, strict=False)
+    return model
+
+
+def save_adapters(
+    folder: Path, recipe: Recipe, model: LanguageModel, layout: Layout | None
+) -> None:
+    """Write adapters in the format of the `peft` package."""
+    names, weights = adapter_names(model, layout), model.state_dict()
+    tensors = {theirs: weights[ours] for ours, theirs in names.items()}
+    targets = sorted({name.split(".lora_")[0].rpartition(".")[2] for name in tensors})
+    config = {
+        "peft_type": "LORA",
+        "task_type": "SEQ_2_SEQ_LM" if model.conditioning == "encoder" else "CAUSAL_LM",
+        "base_model_name_or_path": recipe.start.base,
+        "r": recipe.start.lora,
+        "lora_alpha": recipe.start.scale,
+        "target_modules": targets,
+        "bias": "none",
+        "lora_dropout": 0.0,
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }
+    write_json(folder / "adapter_config.json", config)
+    save_tensors(folder / ADAPTERS, tensors, {"format": "pt"})
+
+
+def adapter_names(model: LanguageModel, layout: Layout | None) -> dict[str, str]:
+    """The name in `peft`'s format of each weight of the adapters."""
+    theirs = {} if layout is None else layout.names
+    single = {name for name in theirs.values() if list(theirs.values()).count(name) == 1}
+    names = {}
+    for name, _ in adapters(model):
+        known = theirs.get(f"{name}.weight", "")
+        stem = known.removesuffix(".weight") if known in single else name
+        for ours, letter in (("a", "A"), ("b", "B")):
+            names[f"{name}.{ours}"] = f"base_model.model.{stem}.lora_{letter}.weight"
+    return names
+
+
+def _card_of(opened: Opened) -> Card:
+    """A card for a model that others trained: what is not known of its text is nothing."""
+    answers = opened.model.conditioning == "encoder"
+    task = TaskConfig(name="translation" if answers else "completion")
+    train = {"characters": 0, "records": 1, "longest_target": LONGEST_ANSWER}
+    recipe = Recipe(opened.family, opened.config, prior=PriorConfig("none"), task=task)
+    return Card(
+        recipe,
+        {"train": train},
+        finished=True,
+        template=opened.template,
+        foreign={"end": opened.tokenizer.end, "size": opened.tokenizer.vocab_size},
+        note=opened.note,
+    )

@@ -7,15 +7,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
 from wenmo.files import told_in_one_line
-from wenmo.material import Material, Paired, Running
-from wenmo.models.base import device
+from wenmo.material import Material, Paired, Running, judge_text
+from wenmo.models.base import LanguageModel, device
+from wenmo.models.freeze import thaw
 from wenmo.recipe import Recipe
-from wenmo.runs import CARD, TOKENIZER, WEIGHTS, Card, load_model, save_model
+from wenmo.runs import ADAPTERS, CARD, TOKENIZER, WEIGHTS, Card, begin_from, load_model, save_model
 from wenmo.text.batches import Batches, Counted
 from wenmo.text.corpus import Corpus
+from wenmo.text.tokenizers import Tokenizer
+from wenmo.text.vectors import read_vectors
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.journal import Journal
 from wenmo.training.learners import Count, Gradient, Learner, faster_precision
@@ -62,6 +68,8 @@ class Session:
         asked: the settings before what was left open was derived.
         corpus: the text.
         before: the card of the run to go on with.
+        base: the card, model and tokenizer that training begins from.
+        reference: the ids of a text on which what is forgotten is measured.
         watch: is called with every event of training.
         tell: is told of what comes before and after training.
 
@@ -76,11 +84,13 @@ class Session:
         asked: Recipe,
         corpus: Corpus,
         before: Card | None,
+        base: tuple[Card, LanguageModel, Tokenizer] | None,
+        reference: NDArray[np.unsignedinteger] | None,
         watch: Callable[[Event], None] | None,
         tell: Tell | None,
     ) -> None:
         self.folder, self.recipe, self.corpus = folder, recipe, corpus
-        self.watch, self.tell = watch, tell
+        self.watch, self.tell, self.reference = watch, tell, reference
         self.tokenizer = corpus.tokenizer
         data = {"fingerprint": corpus.fingerprint, **corpus.summary}
         if before is not None and before.data["fingerprint"] != corpus.fingerprint:
@@ -90,7 +100,16 @@ class Session:
             )
         self.card = before or Card(recipe, data, asked=asked)
         torch.manual_seed(recipe.train.seed)
-        self.model = recipe.generator.build(self.tokenizer.vocab_size).to(device())
+        if base is None:
+            model = recipe.generator.build(self.tokenizer.vocab_size)
+        else:
+            self.card.template, self.card.foreign = base[0].template, base[0].foreign
+            model = begin_from(base[1], recipe)
+        if recipe.start.vectors is not None and before is None:
+            self._say(embed_words(model, self.tokenizer, Path(recipe.start.vectors)))
+        self.model = model.to(device())
+        for part in (self.model, *self.model.parts().values()):
+            part.recompute = recipe.train.recompute
         self.material: Material = (
             Paired(recipe, corpus, self.card.longest_target)
             if recipe.task.paired
@@ -105,21 +124,25 @@ class Session:
         with told_in_one_line(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(self.folder / TOKENIZER)
+        if self.reference is not None and "forgetting" not in self.card.results:
+            before = self._remembered(self.model, self.reference)
+            self.card.results["forgetting"] = {"before": before}
         self.card.write(self.folder)
         self._train()
 
     def _train(self) -> None:
         checkpoints = Checkpoints(self.folder / "checkpoints", self._say)
         begun = time.perf_counter()
-        learner = self._learner()
+        learner, thawing = self._learner(), self.recipe.start.thaw
         trainer = Trainer(
             learner=learner,
             config=self.recipe.train,
             checkpoints=checkpoints,
             evaluate=lambda: self.material.judge_on_the_way(self.model),
             sample=lambda: self.material.sample(self.model)[0],
-            keep_best=lambda: save_model(self.folder, self.recipe.generator, self.model),
+            keep_best=self._save,
             report=self._report,
+            prepare=lambda progress: thaw(self.model, progress) if thawing else None,
         )
         # The time that a user gives is for everything between the text and the result.
         trainer.position.seconds = time.perf_counter() - begun
@@ -131,8 +154,10 @@ class Session:
         try:
             position = trainer.run()
         except Interrupted:
-            if not (self.folder / WEIGHTS).exists():  # what there is can write already
-                save_model(self.folder, self.recipe.generator, self.model)
+            if not any(
+                (self.folder / name).exists() for name in (WEIGHTS, ADAPTERS)
+            ):  # what there is can write already
+                self._save()
             raise
         finally:
             self.journal.close()
@@ -148,9 +173,11 @@ class Session:
 
     def _finish(self, results: dict[str, Any]) -> None:
         """Score the best weights on all held-out text, and time the writing of one text."""
-        vocab_size = self.tokenizer.vocab_size
-        best = load_model(self.folder, self.recipe.generator, vocab_size).to(self.model.device)
+        size, end = self.tokenizer.vocab_size, self.tokenizer.end
+        best = load_model(self.folder, self.recipe, size, end).to(self.model.device)
         heldout = self.material.judge(best, share_of(self.tell, "scoring all held-out text"))
+        if self.reference is not None:
+            self.card.results["forgetting"]["after"] = self._remembered(best, self.reference)
         parts = self.material.judge_parts(best)
         if parts:
             self._say(about_parts(parts))
@@ -167,6 +194,15 @@ class Session:
         }
         self.card.finished = True
         self.card.write(self.folder)
+
+    def _remembered(self, model: LanguageModel, ids: NDArray[np.unsignedinteger]) -> float:
+        """Bits per byte on the reference text."""
+        progress = share_of(self.tell, "scoring the reference text")
+        figures = judge_text(model, self.tokenizer, ids, progress=progress)
+        return float(figures["bits_per_byte"])
+
+    def _save(self) -> None:
+        save_model(self.folder, self.recipe, self.model, self.tokenizer)
 
     def _learner(self) -> Learner:
         kinds: dict[str, Callable[[], Learner]] = {"gradient": self._gradient, "count": self._count}
@@ -236,3 +272,29 @@ def about_parts(parts: Mapping[str, float]) -> str:
     if best == "network":
         return f"{told}: standing on counts did not help here: try --prior none"
     return f"{told}: the network adds nothing to its counts yet: give it more minutes"
+
+
+@torch.no_grad()
+def embed_words(model: LanguageModel, tokenizer: Tokenizer, path: Path) -> str:
+    """Let the embeddings of words begin with vectors from a file; say how many do.
+
+    Raises:
+        WenmoError: the vectors have another width, or the model embeds no tokens.
+    """
+    embeddings = (getattr(part, "embedding", None) for part in (model, *model.parts().values()))
+    embedding = next((e for e in embeddings if isinstance(e, nn.Embedding)), None)
+    if embedding is None:
+        raise WenmoError(f"{path}: this model has no embeddings to begin with vectors")
+    words = [spelled.decode("utf-8", "replace").strip() for spelled in tokenizer.table]
+    found = read_vectors(path, set(words) - {""})
+    width = embedding.embedding_dim
+    for id_, word in enumerate(words):
+        if word not in found:
+            continue
+        if len(found[word]) != width:
+            raise WenmoError(
+                f"{path}: vectors of {len(found[word])} numbers do not fit embeddings {width} wide"
+            )
+        embedding.weight[id_] = torch.from_numpy(found[word])
+    count = sum(word in found for word in words)
+    return f"{count:,} of {len(words):,} tokens begin with a vector of {path.name}"

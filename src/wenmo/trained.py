@@ -13,14 +13,21 @@ from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.alignment import alignment
 from wenmo.evaluation.explain import explain
+from wenmo.interchange.arpa import write_arpa
+from wenmo.interchange.gguf_out import write_gguf
+from wenmo.interchange.huggingface import layout_of
 from wenmo.material import judge_pairs, judge_text, kept, readable, sampling_for
 from wenmo.models import LanguageModel, can_stand_on_counts
-from wenmo.runs import Card
+from wenmo.models.lora import merge
+from wenmo.models.ngram import Ngram
+from wenmo.recipe import StartConfig
+from wenmo.runs import TOKENIZER, Card, save_model
 from wenmo.session import Tell, share_of
 from wenmo.text import corpus as corpora
 from wenmo.text.pairs import Keep, source_room
 from wenmo.text.readers import has_fields
 from wenmo.text.tasks import GAP, TaskConfig, choose_fields, source_of, turns_source
+from wenmo.text.template import render
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
 
@@ -117,6 +124,9 @@ class Run:
             WenmoError: the run was not trained on dialogue.
         """
         self.require("dialogue")
+        if self.card.template is not None:
+            said = self._conversation(turns, self.card.template)
+            return self._writer().stream(said, self._sampling({"max_tokens": 512, **sampling}))
         source = turns_source(turns, self.task, control or {})
         return self._writer().stream("", self._sampling(sampling), source=source)
 
@@ -126,10 +136,17 @@ class Run:
         Raises:
             WenmoError: it was trained for another.
         """
-        if self.task.name != task:
+        talks = task == "dialogue" and self.card.template is not None
+        if self.task.name != task and not talks:
             raise WenmoError(
                 f"{self.folder}: was trained for {self.task.name}: train a run with --task {task}"
             )
+
+    def _conversation(self, turns: Sequence[str], template: str) -> str:
+        """The turns as the model was taught to read them; encoding puts the mark before them."""
+        roles = ("user", "assistant")
+        messages = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]
+        return render(template, messages, {"bos_token": "", "eos_token": self.tokenizer.mark})
 
     def around(self, prompt: str, prefix: str = "") -> tuple[str, str]:
         """What of prompt and prefix belongs before and after a text that a person is shown."""
@@ -300,6 +317,47 @@ class Run:
             )
         pairs = readable(encoded.ids, self.model, self.task)
         return judge_pairs(self._writer(), pairs, self.task, self._sampling(sampling), progress)
+
+    def export(self, to: str, out: str | Path, *, precision: str | None = None) -> None:
+        """Write the model for other programs; adapters are added into its weights first.
+
+        Args:
+            to: ``huggingface``, a folder that `transformers` opens; ``gguf``, a file that llama.cpp
+                runs; ``arpa``, a file of an n-gram model.
+            out: the folder or file.
+            precision: of GGUF's matrices: float32, float16 (the default) or q8_0.
+
+        Raises:
+            WenmoError: the format cannot hold this model, or there is no such format.
+        """
+        path = Path(out)
+        if precision is not None and to != "gguf":
+            raise WenmoError("--precision is for GGUF files; leave it out")
+        if path.exists() and (path.is_file() or any(path.iterdir())):
+            raise WenmoError(f"{path}: there already: choose another --out")
+        if to == "gguf":
+            if precision not in (None, "float32", "float16", "q8_0"):
+                raise WenmoError(f"--precision {precision}: say float32, float16 or q8_0")
+            merge(self.model)
+            config, template = self.card.recipe.generator, self.card.template
+            chosen: Any = precision or "float16"
+            write_gguf(
+                path, self.model, config, self.tokenizer, precision=chosen, template=template
+            )
+        elif to == "arpa":
+            if not isinstance(self.model, Ngram):
+                raise WenmoError(f"{self.folder}: ARPA files hold n-gram models alone")
+            words = [self.tokenizer.name_of(id_) for id_ in range(self.tokenizer.vocab_size)]
+            write_arpa(self.model, path, words)
+        elif to == "huggingface":
+            merge(self.model)
+            recipe = replace(self.card.recipe, start=StartConfig())
+            if layout_of(recipe.generator, self.model.vocab_size, self.tokenizer.end) is None:
+                raise WenmoError(f"{self.folder}: transformers has no arrangement of such a model")
+            save_model(path, recipe, self.model, self.tokenizer)
+            self.tokenizer.save(path / TOKENIZER)
+        else:
+            raise WenmoError(f"no such format {to!r}: say huggingface, gguf or arpa")
 
     def _require_learning(self) -> None:
         """Make sure that the run can go on learning from a text that it is scored on."""

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wenmo import plan as planning
 from wenmo.config import to_dict
 from wenmo.decoding.writer import Output
 from wenmo.derive import derive
 from wenmo.evaluation.alignment import alignment_svg
 from wenmo.files import atomic
 from wenmo.models import MODELS, can_stand_on_counts, conditional, find
+from wenmo.models.transformer import Transformer
 from wenmo.recipe import as_settings, make_recipe, over, read_recipe
 from wenmo.runs import load_run
 from wenmo.session import Session, Tell, check_folder
@@ -33,6 +35,7 @@ __all__ = [
     "compare",
     "fit",
     "load",
+    "plan",
     "read_prompts",
     "write_file",
 ]
@@ -88,6 +91,45 @@ def catalogue(family: str | None = None) -> list[dict[str, Any]]:
     ]
 
 
+def plan(
+    model: str,
+    settings: Sequence[str] = (),
+    *,
+    vocab_size: int = 50_257,
+    gpu: str = "h100",
+    gpus: int = 8,
+    tokens: float | None = None,
+    utilization: float = 0.4,
+    rows: int = 1,
+    price: float | None = None,
+) -> dict[str, Any]:
+    """What training a Transformer of any size would take: see `wenmo.plan.plan`.
+
+    Args:
+        model: a family, or a family and a size; ``gpt3-175b`` is short for ``gpt:gpt3-175b``.
+        settings: what should differ, as ``key=value``.
+        tokens: to train on; by default 20 for each weight (Hoffmann et al. 2022).
+
+    Raises:
+        WenmoError: no such model, or no Transformer.
+    """
+    name = f"gpt:{model}" if model in MODELS["gpt"].sizes else model
+    config = make_recipe(name, settings).model
+    if not isinstance(config, Transformer.Config):
+        raise WenmoError(f"{model} is no Transformer: plans are made for gpt and transformer")
+    asked = tokens or 20.0 * planning.count_weights(config, vocab_size)
+    return planning.plan(
+        config,
+        vocab_size=vocab_size,
+        gpu=gpu,
+        gpus=gpus,
+        tokens=asked,
+        utilization=utilization,
+        rows=rows,
+        price=price,
+    )
+
+
 def read_prompts(path: str | Path, run: Run) -> list[str]:
     """What to write for: a line each of a plain text in any encoding, or records of another format.
 
@@ -117,6 +159,8 @@ def fit(
     valid: str | Path | None = None,
     valid_target: str | Path | None = None,
     recipe: str | Path | None = None,
+    base: str | Path | None = None,
+    reference: str | Path | None = None,
     settings: Sequence[str] | Mapping[str, Any] = (),
     watch: Callable[[Event], None] | None = None,
     tell: Tell | None = None,
@@ -134,6 +178,8 @@ def fit(
         valid: held-out text; by default a part of ``data`` is held out.
         valid_target: the same as ``target``, for ``valid``.
         recipe: a TOML file with settings; what else is given here goes before it.
+        base: a model that others trained, or a run, to begin from; then ``model`` is not given.
+        reference: a plain text that is scored before and after, to see what is forgotten.
         settings: what should differ from the defaults, as ``key=value`` or as a dict.
         watch: is called with every event of training.
         tell: is told of what comes before and after training.
@@ -144,9 +190,22 @@ def fit(
         Interrupted: the user pressed Ctrl-C; all is saved.
     """
     named, recipes = (None, []) if recipe is None else read_recipe(Path(recipe))
-    model = model or named or DEFAULT_MODEL
     given = [*as_settings(settings), *as_settings(more), *([f"task.name={task}"] if task else [])]
-    made = make_recipe(model, over(recipes, given))
+    opened = None
+    if base is None:
+        model = model or named or DEFAULT_MODEL
+        made = make_recipe(model, over(recipes, given))
+    else:
+        if model is not None:
+            raise WenmoError("--model and --from cannot be had at once: leave one out")
+        opened = load_run(Path(base))
+        begun = opened[0].recipe
+        made = make_recipe(
+            model := Path(base).stem, over(recipes, given), (begun.family, begun.model)
+        )
+        made = replace(made, start=replace(made.start, base=str(base)))
+    if reference is not None and (base is None or made.task.paired):
+        raise WenmoError("--reference is for plain text that is trained on --from another model")
     folder = Path(out or Path("runs") / f"{_stem(data)}-{model.replace(':', '-')}")
     if made.task.paired and not conditional(made.family):
         raise WenmoError(
@@ -163,7 +222,7 @@ def fit(
     corpus = corpora.build(
         data,
         read=made.read,
-        tokenizer=made.tokenizer,
+        tokenizer=made.tokenizer if opened is None else opened[2],
         split=made.split,
         task=made.task,
         target=target,
@@ -175,7 +234,10 @@ def fit(
     if tell is not None:
         for line in [*([note] if note else []), *_about(corpus), *chosen]:
             tell(line, None)
-    Session(folder, derived, made, corpus, before, watch, tell).run()
+    kept = None
+    if reference is not None:
+        kept = corpora.encode_text(reference, ReadConfig(), corpus.tokenizer).ids
+    Session(folder, derived, made, corpus, before, opened, kept, watch, tell).run()
     return load(folder)
 
 

@@ -19,9 +19,14 @@ SETTINGS = {
 }
 
 
+ADAPTERS = ["lora=2", "time=16"]
+
+
 def command(text, model, out):
-    train = [sys.executable, "-m", "wenmo", "train", str(text), "--model", model, "--out", str(out)]
-    return [*train, "--steps", "60", "rows=4", "checkpoint_seconds=0", *SETTINGS[model]]
+    begins = ["--from", str(out.parent / "base")] if model == "adapters" else ["--model", model]
+    settings = ADAPTERS if model == "adapters" else SETTINGS[model]
+    train = [sys.executable, "-m", "wenmo", "train", str(text), *begins, "--out", str(out)]
+    return [*train, "--steps", "60", "rows=4", "checkpoint_seconds=0", *settings]
 
 
 def final_weights(run):
@@ -30,9 +35,12 @@ def final_weights(run):
     return hashlib.sha256(newest.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("model", SETTINGS)
-def test_sigkill_at_random_moments(text, tmp_path, model):
+@pytest.mark.parametrize("model", [*SETTINGS, "adapters"])
+def test_sigkill_at_random_moments(wenmo, text, tmp_path, model):
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if model == "adapters":
+        small = [*SETTINGS["gpt"], "counts=none", "--steps", 3]
+        wenmo("train", text, "--model", "gpt", "--out", "base", *small, cwd=tmp_path)
     subprocess.run(command(text, model, tmp_path / "whole"), env=env, check=True, timeout=120)
     rng = random.Random(model)
     run = tmp_path / "killed"

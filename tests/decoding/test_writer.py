@@ -21,6 +21,7 @@ class Bytes:
     """END and the 256 bytes: a Chinese character is three tokens."""
 
     table = (b"", *(bytes([value]) for value in range(256)))
+    prefix = ()
 
     def __init__(self, *, prefix_space: bool = False) -> None:
         self.prefix_space = prefix_space

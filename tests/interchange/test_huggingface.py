@@ -15,7 +15,8 @@ from wenmo.decoding.warp import Sampling
 from wenmo.files import write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.models import MODELS
-from wenmo.models.transformer import GPT2, Transformer
+from wenmo.models.transformer import GPT2, MARIAN, T5, Transformer
+from wenmo.recipe import PriorConfig, Recipe
 from wenmo.runs import load_model, save_model
 from wenmo.text.tokenizers import END, Tokenizer, TokenizerConfig
 from wenmo.training.checkpoints import load_tensors, save_tensors
@@ -30,9 +31,21 @@ LAYOUTS = {
     "gpt2, untied": replace(CLASSIC, tied=False),
     "qwen3": MODERN,
     "qwen3, untied": replace(MODERN, tied=False, kv_heads=1, epsilon=1e-2),
+    "llama": replace(MODERN, qk_norm=False),
+    "llama, longer, with biases": replace(
+        MODERN, qk_norm=False, bias=True, rotary_scaling=(8.0, 1.0, 4.0, 16.0)
+    ),
+    "qwen2": replace(MODERN, qk_norm=False, qkv_bias=True),
+    "mistral": replace(MODERN, qk_norm=False, window=5),
     "qwen3, other settings": replace(
         MODERN, kv_heads=None, head_width=None, rotary_base=50.0, feed_forward=20, dropout=0.3
     ),
+}
+SMALL = {"width": 24, "layers": 2, "encoder_layers": 2, "heads": 3, "feed_forward": 20}
+ENCODED = {
+    "t5": replace(T5, **SMALL, head_width=10),
+    "t5, plain": replace(T5, **SMALL, activation="relu", tied=False, scaled_output=False),
+    "marian": replace(MARIAN, **SMALL, context=40),
 }
 TEXTS = [
     "春眠不觉晓，处处闻啼鸟。",
@@ -53,6 +66,10 @@ def make(config: Transformer.Config) -> Transformer:
     return model
 
 
+def recipe_of(config: Any) -> Recipe:
+    return Recipe("gpt", config, prior=PriorConfig("none"))
+
+
 def opened(folder: Path) -> Any:
     """The model as ``transformers`` reads it from a local folder; every weight must be found."""
     from transformers import AutoModelForCausalLM
@@ -71,7 +88,7 @@ def some_ids(rows: int, time: int) -> torch.Tensor:
 @every_layout
 def test_the_logits_are_the_same_there(config: Transformer.Config, tmp_path: Path) -> None:
     model, ids = make(config), some_ids(3, config.context)
-    save_model(tmp_path, config, model)
+    save_model(tmp_path, recipe_of(config), model)
     theirs = opened(tmp_path)
     assert theirs.dtype == torch.float32
     assert theirs.num_parameters() == model.parameter_count()
@@ -82,13 +99,13 @@ def test_the_logits_are_the_same_there(config: Transformer.Config, tmp_path: Pat
 @every_layout
 def test_what_they_save_loads_here(config: Transformer.Config, tmp_path: Path) -> None:
     model, ids = make(config), some_ids(3, 20)
-    save_model(tmp_path, config, model)
-    back = load_model(tmp_path, config, VOCAB)
+    save_model(tmp_path, recipe_of(config), model)
+    back = load_model(tmp_path, recipe_of(config), VOCAB)
     assert back.state_dict().keys() == model.state_dict().keys()
     for name, tensor in model.state_dict().items():
         assert torch.equal(back.state_dict()[name], tensor), name
     opened(tmp_path).save_pretrained(tmp_path / "theirs")
-    again = load_model(tmp_path / "theirs", config, VOCAB)
+    again = load_model(tmp_path / "theirs", recipe_of(config), VOCAB)
     with torch.no_grad():
         torch.testing.assert_close(again(ids)[0], model(ids)[0], rtol=0, atol=0)
 
@@ -96,7 +113,7 @@ def test_what_they_save_loads_here(config: Transformer.Config, tmp_path: Path) -
 @pytest.mark.parametrize("config", [CLASSIC, MODERN], ids=["gpt2", "qwen3"])
 def test_greedy_texts_are_the_same_there(config: Transformer.Config, tmp_path: Path) -> None:
     model, prompt = make(config), [5, 3, 11]
-    save_model(tmp_path, config, model)
+    save_model(tmp_path, recipe_of(config), model)
     engine = Engine(model)
     engine.add(Request(prompt, Sampling(method="greedy", max_tokens=20, min_tokens=20)))
     ours = [event.token for event in engine.run()]
@@ -120,7 +137,7 @@ def test_the_tokenizer_is_the_same_there(kind: str, tmp_path: Path) -> None:
 
     tokenizer = Tokenizer.train(TEXTS * 3, TokenizerConfig(kind))  # type: ignore[arg-type]
     tokenizer.save(tmp_path / "tokenizer.json")
-    write_json(tmp_path / "tokenizer_config.json", tokenizer_config(40))
+    write_json(tmp_path / "tokenizer_config.json", tokenizer_config(40, "<|end|>"))
     theirs = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
     assert len(theirs) == tokenizer.vocab_size
     assert theirs.model_max_length == 40
@@ -132,10 +149,31 @@ def test_the_tokenizer_is_the_same_there(kind: str, tmp_path: Path) -> None:
         assert theirs.decode([*ids, END], skip_special_tokens=True) == text
 
 
+@pytest.mark.parametrize("config", ENCODED.values(), ids=ENCODED)
+def test_encoder_decoders_are_the_same_there(config: Transformer.Config, tmp_path: Path) -> None:
+    from transformers import AutoModelForSeq2SeqLM
+
+    model = make(config)
+    save_model(tmp_path, recipe_of(config), model)
+    theirs, found = AutoModelForSeq2SeqLM.from_pretrained(
+        tmp_path, local_files_only=True, output_loading_info=True
+    )
+    assert not any(found.values()), found
+    source, ids = some_ids(3, 9) + 1, some_ids(3, 12)
+    source = (source % (VOCAB - 1)) + 1
+    with torch.no_grad():
+        full = theirs.eval()(input_ids=source, decoder_input_ids=ids, use_cache=False).logits
+        given, _ = model(ids, model.begin(3, source=source))
+    torch.testing.assert_close(given, full, rtol=1e-4, atol=1e-4)
+    back = load_model(tmp_path, recipe_of(config), VOCAB)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(back.state_dict()[name], tensor), name
+
+
 def test_a_model_without_a_home_keeps_our_names(tmp_path: Path) -> None:
     homeless = [
-        replace(MODERN, qk_norm=False),
         replace(MODERN, bias=True),
+        replace(MODERN, scaled=True),
         replace(MODERN, norm="layer"),
         replace(CLASSIC, kv_heads=1),
         replace(CLASSIC, head_width=4),
@@ -144,13 +182,13 @@ def test_a_model_without_a_home_keeps_our_names(tmp_path: Path) -> None:
     for config in [*homeless, MODELS["lstm"].config]:
         assert layout_of(config, VOCAB) is None
     model = make(homeless[0])
-    save_model(tmp_path, homeless[0], model)
+    save_model(tmp_path, recipe_of(homeless[0]), model)
     assert not (tmp_path / "config.json").exists()
     assert load_tensors(tmp_path / "model.safetensors").keys() == model.state_dict().keys()
 
 
 def test_the_config_is_plain_json(tmp_path: Path) -> None:
-    save_model(tmp_path, MODERN, make(MODERN))
+    save_model(tmp_path, recipe_of(MODERN), make(MODERN))
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert config["architectures"] == ["Qwen3ForCausalLM"]
     assert (config["vocab_size"], config["head_dim"], config["num_key_value_heads"]) == (19, 10, 2)
@@ -161,17 +199,17 @@ def test_the_config_is_plain_json(tmp_path: Path) -> None:
 def test_weights_that_do_not_fit_are_told_in_one_line(
     config: Transformer.Config, tmp_path: Path
 ) -> None:
-    save_model(tmp_path, config, make(config))
+    save_model(tmp_path, recipe_of(config), make(config))
     path = tmp_path / "model.safetensors"
     whole = load_tensors(path)
     with pytest.raises(WenmoError, match="does not fit the settings"):
-        load_model(tmp_path, config, VOCAB + 1)
+        load_model(tmp_path, recipe_of(config), VOCAB + 1)
     for name in whole:
         kept = {n: t for n, t in whole.items() if n != name}
         save_tensors(path, kept)
         with pytest.raises(WenmoError, match=f"the weight '{name}' is missing"):
-            load_model(tmp_path, config, VOCAB)
+            load_model(tmp_path, recipe_of(config), VOCAB)
         save_tensors(path, {**kept, name: whole[name][..., :2]})
         with pytest.raises(WenmoError, match="does not fit") as error:
-            load_model(tmp_path, config, VOCAB)
+            load_model(tmp_path, recipe_of(config), VOCAB)
         assert "\n" not in str(error.value)

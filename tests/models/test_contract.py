@@ -19,6 +19,7 @@ from wenmo.models import MODELS, LanguageModel, ModelConfig, base
 from wenmo.models.base import join, select
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
+from wenmo.recipe import PriorConfig, Recipe
 from wenmo.runs import load_model, save_model
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch, State
@@ -246,8 +247,9 @@ def test_logits_in_pieces_give_the_same_loss_and_gradients(
 @every_family
 def test_saved_and_loaded_it_is_the_same(family: str, tmp_path: Path) -> None:
     model, ids = make(family), some_ids(2, TIME)
-    save_model(tmp_path, tiny(family), model)
-    loaded = load_model(tmp_path, tiny(family), VOCAB)
+    recipe = Recipe(family, tiny(family), prior=PriorConfig("none"))
+    save_model(tmp_path, recipe, model)
+    loaded = load_model(tmp_path, recipe, VOCAB)
     assert not loaded.training
     assert loaded.parameter_count() == model.parameter_count()
     torch.testing.assert_close(read(loaded, ids)[0], read(model, ids)[0], rtol=0, atol=0)

@@ -203,7 +203,7 @@ class Engine:
         if context is not None:
             room = [min(tokens, context) for tokens in room]
         if self._encodes(rows[0]):
-            sources = [[*(row.task.request.source or ()), END] for row in rows]
+            sources = [[*(row.task.request.source or ()), *self.model.closing] for row in rows]
             source = pad(sources, IGNORE).to(device)
             return self.model.begin(len(rows), source=source, capacity=max(room))
         seeds = [row.task.request.sampling.seed for row in rows]

@@ -19,7 +19,8 @@ class Request:
     """A text to be written.
 
     Attributes:
-        prompt: the ids to go on from, without END, which the engine puts before every text.
+        prompt: the ids to go on from, without the model's opening, which the engine puts before
+            every text.
         sampling: how the tokens are chosen; the engine leaves stop strings to its caller.
         source: the ids to answer to, without END; None if the text answers to nothing.
         n: how many texts of a beam are wanted, the best first; other methods write one.
@@ -93,10 +94,12 @@ def _check(request: Request, model: LanguageModel) -> None:
 
 def _lay_out(request: Request, model: LanguageModel) -> tuple[array[int], int]:
     """What a request's rows read first, and the most tokens that it can write."""
-    begun, limit = array("q", [END]), request.sampling.max_tokens
+    begun, limit = array("q", model.opening), request.sampling.max_tokens
     if request.source is not None and model.conditioning == "prefix":
         begun.extend([*map(int, request.source), END])
     begun.extend(map(int, request.prompt))
+    if not begun:
+        begun.append(END)
     if request.source is not None and model.context is not None:
         free = model.context - len(begun)
         if free < 0:

@@ -130,7 +130,9 @@ class Writer:
         return ids[:room] if self.keep == "beginning" else ids[-room:]
 
     def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text).tolist() if text else []
+        if not text:
+            return list(self.tokenizer.prefix)
+        ids: list[int] = self.tokenizer.encode(text).tolist()
         return ids
 
     def _request(self, prompt: str, source: str | None, sampling: Sampling, n: int) -> Request:
@@ -154,7 +156,8 @@ class Writer:
             request, truncated = requests[event.request]
             draft = drafts.get((event.request, event.rank))
             if draft is None:
-                strip = self.tokenizer.prefix_space and not request.prompt
+                bare = len(request.prompt) <= len(self.tokenizer.prefix)
+                strip = self.tokenizer.prefix_space and bare
                 pieces = Pieces(request.sampling.stop, strip_space=strip)
                 draft = drafts[event.request, event.rank] = _Draft(pieces)
             if draft.pieces.stopped:

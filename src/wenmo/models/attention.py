@@ -29,16 +29,18 @@ class Attention(nn.Module):
         kv_heads: int,
         head_width: int,
         bias: bool,
+        qkv_bias: bool,
         qk_norm: bool,
         epsilon: float,
+        scale: float,
         dropout: float,
     ) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_width = heads, kv_heads, head_width
-        self.dropout = dropout
-        self.query = nn.Linear(width, heads * head_width, bias=bias)
-        self.key = nn.Linear(width, kv_heads * head_width, bias=bias)
-        self.value = nn.Linear(width, kv_heads * head_width, bias=bias)
+        self.scale, self.dropout = scale, dropout
+        self.query = nn.Linear(width, heads * head_width, bias=qkv_bias)
+        self.key = nn.Linear(width, kv_heads * head_width, bias=qkv_bias)
+        self.value = nn.Linear(width, kv_heads * head_width, bias=qkv_bias)
         self.output = nn.Linear(heads * head_width, width, bias=bias)
         self.query_norm = RMSNorm(head_width, epsilon) if qk_norm else nn.Identity()
         self.key_norm = RMSNorm(head_width, epsilon) if qk_norm else nn.Identity()
@@ -55,7 +57,7 @@ class Attention(nn.Module):
         return self.key_norm(key), value
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Softmax(QKᵀ/√d)V: (rows, time, heads, d).
+        """Softmax(scale · QKᵀ)V: (rows, time, heads, d).
 
         Args:
             mask: broadcast to (rows, heads, time, keys); bool, true where a query may look, or
@@ -69,6 +71,7 @@ class Attention(nn.Module):
             attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=mask is None,
+            scale=self.scale,
         )
         return mixed.transpose(1, 2)
 
@@ -116,7 +119,7 @@ class CrossAttention(Attention):
         query, weights = self.queries(x), None
         if source.watched:
             [key] = self._for_all_heads(source.keys)
-            scores = torch.einsum("rthd,rshd->rhts", query, key) / self.head_width**0.5
+            scores = torch.einsum("rthd,rshd->rhts", query, key) * self.scale
             weights = scores.masked_fill(~source.mask, -math.inf).softmax(-1).mean(1)
         mixed = self.mix(query, source.keys, source.values, source.mask)
         return self.output(mixed.flatten(2)), weights
@@ -176,10 +179,16 @@ class RelativeBias(nn.Module):
         return first + torch.where(distance < exact, distance, farther.clamp_max(count - 1))
 
 
-def sinusoid(positions: Tensor, width: int) -> Tensor:
-    """Sines and cosines by turns (Vaswani et al. 2017, section 3.5): (rows or 1, time, width)."""
+def sinusoid(positions: Tensor, width: int, *, by_turns: bool = True) -> Tensor:
+    """Sines and cosines (Vaswani et al. 2017, section 3.5): (rows or 1, time, width).
+
+    Args:
+        by_turns: sine, cosine, sine, ... as in the paper; otherwise all sines first.
+    """
     exponent = torch.arange(0, width, 2, device=positions.device) / width
     angles = positions[..., None].float() * 10_000.0**-exponent
+    if not by_turns:
+        return torch.cat([angles.sin(), angles[..., : width // 2].cos()], dim=-1)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)[..., :width]
 
 
@@ -204,10 +213,26 @@ class Rotation(NamedTuple):
     sin: Tensor
 
     @classmethod
-    def at(cls, positions: Tensor, head_width: int, base: float) -> Rotation:
-        """The rotation at integer ``positions`` (rows or 1, time)."""
+    def at(
+        cls, positions: Tensor, head_width: int, base: float, scaling: tuple[float, ...] = ()
+    ) -> Rotation:
+        """The rotation at integer ``positions`` (rows or 1, time).
+
+        Args:
+            scaling: how the turns are slowed for longer texts: ``(factor,)`` all of them; or
+                ``(factor, low, high, context)`` as in Llama 3.1: not those that turn more than
+                ``high`` times within ``context``, and wholly those that turn less than ``low``.
+        """
         exponent = torch.arange(0, head_width, 2, device=positions.device) / head_width
-        angles = positions[..., None, None].float() * base**-exponent
+        speeds = base**-exponent
+        if len(scaling) == 1:
+            speeds = speeds / scaling[0]
+        elif scaling:
+            factor, low, high, context = scaling
+            turns = context * speeds / (2 * math.pi)
+            kept = ((turns - low) / (high - low)).clamp(0, 1)
+            speeds = speeds * (kept + (1 - kept) / factor)
+        angles = positions[..., None, None].float() * speeds
         angles = torch.cat([angles, angles], dim=-1)
         return cls(angles.cos(), angles.sin())
 

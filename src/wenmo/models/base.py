@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
+from wenmo.types import END, IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
 Reading: TypeAlias = "tuple[Tensor, ...]"
 """What a network makes of the tokens it reads, before the softmax: tensors (rows, time, width). The
@@ -63,6 +63,11 @@ class LanguageModel(nn.Module, ABC):
             its state may hold ``coverage``, the attention that each place of the source has been
             given so far, float32 (rows, source time). ``none``: not at all.
         fixed: how the names begin of what gradients do not change, and ``prepare`` makes again.
+        opening: the ids that stand before a text. Models that others trained may have another mark,
+            or none.
+        closing: the ids that stand after a source that an encoder reads.
+        recompute: in training, keep what enters each block alone, and compute the rest once more on
+            the way back (Chen et al. 2016): less memory for more time; for Transformers.
     """
 
     vocab_size: int
@@ -70,6 +75,9 @@ class LanguageModel(nn.Module, ABC):
     learner: ClassVar[Literal["gradient", "count"]] = "gradient"
     conditioning: Literal["none", "prefix", "encoder"] = "prefix"
     fixed: ClassVar[tuple[str, ...]] = ()
+    opening: tuple[int, ...] = (END,)
+    closing: tuple[int, ...] = (END,)
+    recompute: bool = False
 
     @abstractmethod
     def begin(

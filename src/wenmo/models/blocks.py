@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
@@ -22,6 +24,17 @@ from wenmo.types import Tokens
 if TYPE_CHECKING:
     from wenmo.models.transformer import Transformer
 
+# By the settings' names: the GELU (Hendrycks & Gimpel 2016) is meant in its tanh form, as in GPT-2.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "silu": F.silu,
+    "gelu": partial(F.gelu, approximate="tanh"),
+    "gelu-exact": F.gelu,
+    "swiglu": F.silu,
+    "geglu": partial(F.gelu, approximate="tanh"),
+}
+GATED = ("swiglu", "geglu")
+
 
 class Block(nn.Module):
     """Self-attention, attention on a source if there is one, then a feed-forward layer: each with a
@@ -36,8 +49,8 @@ class Block(nn.Module):
         self.cross_norm = make_norm(config) if cross else nn.Identity()
         self.cross = CrossAttention(**attention_settings(config)) if cross else None
         self.feed_forward_norm = make_norm(config)
-        gated = config.activation == "swiglu"
-        self.feed_forward: SwiGLU | FeedForward = SwiGLU(config) if gated else FeedForward(config)
+        gated = config.activation in GATED
+        self.feed_forward: Gated | FeedForward = Gated(config) if gated else FeedForward(config)
 
     def forward(
         self,
@@ -71,35 +84,31 @@ class Block(nn.Module):
         return x if self.prenorm else norm(x)
 
 
-class SwiGLU(nn.Module):
-    """down(silu(gate(x)) · up(x)) (Shazeer 2020)."""
+class Gated(nn.Module):
+    """down(activation(gate(x)) · up(x)) (Shazeer 2020): SwiGLU with silu, GEGLU with the GELU."""
 
     def __init__(self, config: Transformer.Config) -> None:
         super().__init__()
+        self.activation = ACTIVATIONS[config.activation]
         self.gate = nn.Linear(config.width, config.inner_width, bias=config.bias)
         self.up = nn.Linear(config.width, config.inner_width, bias=config.bias)
         self.down = nn.Linear(config.inner_width, config.width, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        return self.down(self.activation(self.gate(x)) * self.up(x))
 
 
 class FeedForward(nn.Module):
-    """down(activation(up(x))): the ReLU (Vaswani et al. 2017, section 3.3), or the tanh form of the
-    GELU (Hendrycks & Gimpel 2016).
-    """
+    """down(activation(up(x))) (Vaswani et al. 2017, section 3.3)."""
 
     def __init__(self, config: Transformer.Config) -> None:
         super().__init__()
-        self.activation = config.activation
+        self.activation = ACTIVATIONS[config.activation]
         self.up = nn.Linear(config.width, config.inner_width, bias=config.bias)
         self.down = nn.Linear(config.inner_width, config.width, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = self.up(x)
-        if self.activation == "relu":
-            return self.down(inner.relu())
-        return self.down(F.gelu(inner, approximate="tanh"))
+        return self.down(self.activation(self.up(x)))
 
 
 def attention_settings(config: Transformer.Config) -> dict[str, Any]:
@@ -109,8 +118,10 @@ def attention_settings(config: Transformer.Config) -> dict[str, Any]:
         "kv_heads": config.query_groups,
         "head_width": config.width_of_head,
         "bias": config.bias,
+        "qkv_bias": config.bias if config.qkv_bias is None else config.qkv_bias,
         "qk_norm": config.qk_norm,
         "epsilon": config.epsilon,
+        "scale": config.scale_of_scores,
         "dropout": config.dropout_of_attention,
     }
 
@@ -119,6 +130,10 @@ def make_norm(config: Transformer.Config) -> nn.Module:
     if config.norm == "rms":
         return RMSNorm(config.width, config.epsilon)
     return nn.LayerNorm(config.width, config.epsilon)
+
+
+def make_embedding_norm(config: Transformer.Config) -> nn.Module:
+    return make_norm(config) if config.embedding_norm else nn.Identity()
 
 
 def make_positions(config: Transformer.Config) -> nn.Embedding | None:
@@ -133,8 +148,10 @@ def make_relative(config: Transformer.Config, *, both_ways: bool) -> RelativeBia
 
 
 def make_rotation(config: Transformer.Config, positions: Tensor) -> Rotation | None:
-    rotary = config.positions == "rotary"
-    return Rotation.at(positions, config.width_of_head, config.rotary_base) if rotary else None
+    if config.positions != "rotary":
+        return None
+    base, scaling = config.rotary_base, config.rotary_scaling
+    return Rotation.at(positions, config.width_of_head, base, scaling)
 
 
 def embed(
@@ -143,13 +160,15 @@ def embed(
     positions: Tensor,
     embedding: nn.Embedding,
     learned: nn.Embedding | None,
+    norm: nn.Module,
 ) -> Tensor:
-    """Embeddings (rows, time, width) with what is added to them for their ``positions``."""
+    """Embeddings (rows, time, width) with what is added to them for their ``positions``, normed."""
     x = embedding(tokens)
     if config.scaled:
         x = x * config.width**0.5
     if learned is not None:
         x = x + learned(positions)
-    elif config.positions == "sinusoidal":
-        x = x + sinusoid(positions, config.width)
-    return x
+    elif config.positions.startswith("sinusoidal"):
+        by_turns = config.positions == "sinusoidal"
+        x = x + sinusoid(positions, config.width, by_turns=by_turns)
+    return norm(x)

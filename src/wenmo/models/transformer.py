@@ -11,12 +11,15 @@ from typing import Any, Literal, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from wenmo.models.attention import Cache, CrossAttention, Source, begin_caches, extend_caches
 from wenmo.models.base import Budget, Network, Reading
 from wenmo.models.blocks import (
+    GATED,
     Block,
     embed,
+    make_embedding_norm,
     make_norm,
     make_positions,
     make_relative,
@@ -43,19 +46,28 @@ class Transformer(Network):
             feed_forward: inner width of the feed-forward layer; null: 4 × width, or 8/3 × width
                 rounded up to a multiple of 32 for SwiGLU, which has three matrices instead of two.
             context: the most tokens it can look at, of a text and of a source.
+            window: how many of the last tokens each looks at (Beltagy et al. 2020); null: all.
             positions: rotary (Su et al. 2021), learned, sinusoidal (Vaswani et al. 2017, section
-                3.5) or relative (Raffel et al. 2020, section 2.1).
+                3.5), sinusoidal-split with all sines first, or relative (Raffel et al. 2020,
+                section 2.1).
             rotary_base: the base of the rotary angles.
+            rotary_scaling: how the angles are slowed for longer texts; see `Rotation.at`.
             norm: RMS (Zhang & Sennrich 2019) or layer normalisation (Ba et al. 2016).
             prenorm: normalise what enters each layer (Xiong et al. 2020), and not, as Vaswani et
                 al. (2017), the sum that leaves it.
             epsilon: added to the variance in every norm.
             qk_norm: normalise queries and keys, head by head.
-            activation: swiglu (Shazeer 2020), gelu in its tanh form as in GPT-2, or relu.
+            score_scale: what products of queries and keys are multiplied by; null: 1/√head width.
+            activation: of the feed-forward layer: swiglu or geglu (Shazeer 2020), gelu in its tanh
+                form as in GPT-2, gelu-exact, silu or relu.
             bias: biases in linear layers.
+            qkv_bias: biases of queries, keys and values; null: as ``bias``.
+            final_bias: the softmax has a bias for every token.
+            embedding_norm: embeddings are normed before the first block.
             tied: the softmax uses the embedding's weights (Press & Wolf 2017).
             shared: the encoder uses the embedding's weights, too.
             scaled: embeddings are multiplied by √width (Vaswani et al. 2017, section 3.4).
+            scaled_output: what enters the softmax is divided by √width (Raffel et al. 2020).
             spread: standard deviation of the linear layers' first weights; null: √(2 / (inputs +
                 outputs)) (Glorot & Bengio 2010).
             zero_outputs: what is added to the residual stream begins as nothing, and not small.
@@ -71,17 +83,26 @@ class Transformer(Network):
         head_width: int | None = None
         feed_forward: int | None = None
         context: int = 256
-        positions: Literal["rotary", "learned", "sinusoidal", "relative"] = "rotary"
+        window: int | None = None
+        positions: Literal["rotary", "learned", "sinusoidal", "sinusoidal-split", "relative"] = (
+            "rotary"
+        )
         rotary_base: float = 10_000.0
+        rotary_scaling: tuple[float, ...] = ()
         norm: Literal["rms", "layer"] = "rms"
         prenorm: bool = True
         epsilon: float = 1e-6
         qk_norm: bool = True
-        activation: Literal["swiglu", "gelu", "relu"] = "swiglu"
+        score_scale: float | None = None
+        activation: Literal["swiglu", "geglu", "gelu", "gelu-exact", "silu", "relu"] = "swiglu"
         bias: bool = False
+        qkv_bias: bool | None = None
+        final_bias: bool = False
+        embedding_norm: bool = False
         tied: bool = True
         shared: bool = True
         scaled: bool = False
+        scaled_output: bool = False
         spread: float | None = 0.02
         zero_outputs: bool = True
         dropout: float = 0.0
@@ -104,6 +125,13 @@ class Transformer(Network):
             if self.positions == "rotary" and self.width_of_head % 2:
                 width = self.width_of_head
                 raise ValueError(f"rotary positions need an even head width, not {width}")
+            if self.window is not None and self.window < 1:
+                raise ValueError("window must be at least 1")
+            if (
+                len(self.rotary_scaling) not in (0, 1, 4)
+                or min(self.rotary_scaling, default=1) <= 0
+            ):
+                raise ValueError("rotary_scaling is a factor, or four figures, all above 0")
             if not (0 <= self.dropout < 1 and 0 <= self.dropout_of_attention < 1):
                 raise ValueError("dropout and attention_dropout must be at least 0 and below 1")
 
@@ -121,11 +149,16 @@ class Transformer(Network):
             return self.dropout if self.attention_dropout is None else self.attention_dropout
 
         @property
+        def scale_of_scores(self) -> float:
+            """What products of queries and keys are multiplied by."""
+            return self.width_of_head**-0.5 if self.score_scale is None else self.score_scale
+
+        @property
         def inner_width(self) -> int:
             """The feed-forward layer's inner width."""
             if self.feed_forward is not None:
                 return self.feed_forward
-            if self.activation == "swiglu":
+            if self.activation in GATED:
                 return -(-8 * self.width // 3 // 32) * 32
             return 4 * self.width
 
@@ -140,6 +173,7 @@ class Transformer(Network):
             self.conditioning = "encoder"
         self.embedding = nn.Embedding(vocab_size, config.width)
         self.position = make_positions(config)
+        self.embedding_norm = make_embedding_norm(config)
         self.relative = make_relative(config, both_ways=False)
         self.blocks = nn.ModuleList(
             Block(config, cross=config.encoder_layers > 0) for _ in range(config.layers)
@@ -147,6 +181,7 @@ class Transformer(Network):
         self.norm = make_norm(config) if config.prenorm else nn.Identity()
         self.encoder = Encoder(config, vocab_size) if config.encoder_layers else None
         self.head = None if config.tied else nn.Linear(config.width, vocab_size, bias=False)
+        self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.final_bias else None
         self._initialise()
 
     def begin(
@@ -199,19 +234,43 @@ class Transformer(Network):
             places = positions[0] if mask is None else mask.new_ones(mask.shape[-1]).cumsum(0) - 1
             allowed = places <= positions[..., None] if mask is None else mask[:, 0]
             mask = self.relative(positions, places, allowed[:, None])
-        x = embed(self.config, tokens, positions, self.embedding, self.position)
+        mask = self._windowed(mask, positions)
+        norm = self.embedding_norm
+        x = embed(self.config, tokens, positions, self.embedding, self.position, norm)
         x = F.dropout(x, self.config.dropout, self.training)
         rotation = make_rotation(self.config, positions)
         sources = self._sources(state)
         for block, cache, source in zip(self._stack(), caches, sources, strict=True):
-            x, weights = block(x, rotation, mask, cache, source)
+            if self.recompute and self.training:
+                x, weights = checkpoint(
+                    block, x, rotation, mask, cache, source, use_reentrant=False
+                )
+            else:
+                x, weights = block(x, rotation, mask, cache, source)
             if weights is not None:
                 after["coverage"] = state["coverage"] + weights.sum(1)
         return (self.norm(x),), after
 
     def predict(self, reading: Reading) -> Logits:
         weight = self.embedding.weight if self.head is None else self.head.weight
-        return F.linear(reading[0], weight).float()
+        hidden = reading[0]
+        if self.config.scaled_output:
+            hidden = hidden * self.config.width**-0.5
+        return F.linear(hidden, weight, self.bias).float()
+
+    def _windowed(self, mask: Tensor | None, positions: Tensor) -> Tensor | None:
+        """The causal mask, cut at the window; as it was where that changes nothing."""
+        window = self.config.window
+        longest = positions.shape[1] if mask is None else mask.shape[-1]
+        if window is None or longest <= window:
+            return mask
+        places = torch.arange(longest, device=positions.device)
+        near = (places > positions[:, None, :, None] - window) & (
+            places <= positions[:, None, :, None]
+        )
+        if mask is None:
+            return near
+        return mask & near if mask.dtype == torch.bool else mask.masked_fill(~near, -torch.inf)
 
     def _stack(self) -> list[Block]:
         return [cast(Block, block) for block in self.blocks]
@@ -263,6 +322,7 @@ class Encoder(nn.Module):
         self.config = config
         self.embedding = None if config.shared else nn.Embedding(vocab_size, config.width)
         self.position = make_positions(config)
+        self.embedding_norm = make_embedding_norm(config)
         self.relative = make_relative(config, both_ways=True)
         self.blocks = nn.ModuleList(
             Block(config, cross=False) for _ in range(config.encoder_layers)
@@ -276,7 +336,8 @@ class Encoder(nn.Module):
             shared: the embedding of the text to be written, used unless there is one of its own.
         """
         positions = torch.arange(source.shape[1], device=source.device)[None]
-        x = embed(self.config, source, positions, self.embedding or shared, self.position)
+        embedding, norm = self.embedding or shared, self.embedding_norm
+        x = embed(self.config, source, positions, embedding, self.position, norm)
         x = F.dropout(x, self.config.dropout, self.training)
         rotation, allowed = make_rotation(self.config, positions), mask[:, None, None]
         if self.relative is not None:
@@ -318,6 +379,23 @@ VASWANI = Transformer.Config(
     dropout=0.1,
     attention_dropout=0.0,
 )
+# As `transformers` has them, so that runs open there.
+MARIAN = replace(VASWANI, positions="sinusoidal-split", epsilon=1e-5, final_bias=True)
+T5 = Transformer.Config(
+    width=512,
+    layers=6,
+    encoder_layers=6,
+    heads=8,
+    head_width=64,
+    feed_forward=1024,
+    positions="relative",
+    qk_norm=False,
+    score_scale=1.0,
+    activation="geglu",
+    scaled_output=True,
+    zero_outputs=False,
+    dropout=0.1,
+)
 GPT3 = replace(GPT2, context=2048, dropout=0.0)
 
 # GPT-2's sizes are those of its release. GPT-3's are table 2.1 of Brown et al. (2020); its XL row
@@ -349,6 +427,8 @@ MODERN = Transformer.Config(
 # With an encoder; the first two are those of Vaswani et al. (2017), table 3.
 ENCODER_SIZES: dict[str, Transformer.Config] = {
     "base": VASWANI,
+    "marian": MARIAN,
+    "t5": T5,
     "big": replace(VASWANI, width=1024, heads=16, dropout=0.3),
     "tiny": replace(MODERN, width=128, layers=4, encoder_layers=4, feed_forward=256),
     "small": replace(MODERN, width=256, layers=4, encoder_layers=4, feed_forward=512),

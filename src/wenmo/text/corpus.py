@@ -178,7 +178,10 @@ def build(
         return {"summary": summary, "notes": _leaks(train, valid)}
 
     entry, meta = cached(cache, key, ("train.bin", "valid.bin", "tokenizer.json"), make)
-    trained = Tokenizer.load(entry / "tokenizer.json")
+    if isinstance(tokenizer, Tokenizer):
+        trained = tokenizer
+    else:
+        trained = Tokenizer.load(entry / "tokenizer.json")
     sums = [meta["files"][name]["checksum"] for name in ("train.bin", "valid.bin")]
     return Corpus(
         train=_map(entry / "train.bin", trained),

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,12 @@ class Tokenizer:
         prefix_space: a space is put before the text, so that the first word equals the others;
             ``decode`` takes it away. (Before a first Han character only where words are split at
             spaces.)
+        end, mark: the id and the name that the end of a text has in the file.
+        prefix: ids that stand before every text.
     """
+
+    end, mark = END, END_TOKEN
+    prefix: Sequence[int] = ()
 
     def __init__(self, library: Library, form: str) -> None:
         """For ``train`` and ``load``."""
@@ -158,6 +163,10 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell this tokenizer from any other."""
         return hashlib.blake2b(self._library.to_str().encode(), digest_size=8).hexdigest()
+
+    def name_of(self, id_: int) -> str:
+        """How the file spells a token."""
+        return str(self._library.id_to_token(id_))
 
     def encode(self, text: str) -> Ids:
         """The ids of one whole record, without any ``END``: int32 (time,).

@@ -24,7 +24,7 @@ class Average:
 
     def __init__(self, model: nn.Module) -> None:
         self.count = 0
-        self._weights = dict(model.named_parameters())
+        self._weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._mean: dict[str, Tensor] = {}
 
     @torch.no_grad()

@@ -85,6 +85,8 @@ class Gradient:
     ) -> None:
         self.label_smoothing = label_smoothing
         self.model, self.batches, self.optimizer = model, batches, optimizer
+        # What is frozen for good is not for checkpoints: it is there again when training begins.
+        self._frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
         self.clip, self.accumulate, self.precision, self.seed = clip, accumulate, precision, seed
         self._carried: State = {}
 
@@ -114,7 +116,11 @@ class Gradient:
 
     def tensors(self) -> dict[str, Tensor]:
         weights = self.model.state_dict().items()
-        model = {f"model.{n}": t for n, t in weights if not n.startswith(self.model.fixed)}
+        model = {
+            f"model.{n}": t
+            for n, t in weights
+            if not n.startswith(self.model.fixed) and n not in self._frozen
+        }
         optimizer = {f"optimizer.{name}": t for name, t in self.optimizer.tensors().items()}
         carried = {f"carried.{name}": t for name, t in self._carried.items()}
         return {**model, **optimizer, **carried}

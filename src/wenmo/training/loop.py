@@ -53,6 +53,8 @@ class TrainConfig:
             what is scored and kept.
         label_smoothing: the share of a target's probability that is spread over the vocabulary.
         clip: the largest norm of the gradient; 0: unbounded.
+        recompute: for Transformers: keep only what enters each block, and compute the rest again on
+            the way back (Chen et al. 2016).
         precision: float32, bfloat16, or auto: what is measured to be faster.
         evaluations: how often held-out text is scored on the way.
         evaluation_tokens: the most held-out tokens scored on the way (at the end: all).
@@ -80,6 +82,7 @@ class TrainConfig:
     average: float = 0.0
     label_smoothing: float = 0.0
     clip: float = 1.0
+    recompute: bool = False
     precision: Precision = "auto"
     evaluations: int = 10
     evaluation_tokens: int = 20_000
@@ -169,6 +172,7 @@ class Trainer:
         sample: writes a short text with the model as it is.
         keep_best: called whenever an evaluation is the best so far.
         report: called with every event.
+        prepare: called before every step with the share of the budget that is used.
     """
 
     learner: Learner
@@ -178,6 +182,7 @@ class Trainer:
     sample: Callable[[], str]
     keep_best: Callable[[], None]
     report: Callable[[Event], None]
+    prepare: Callable[[float], None] = lambda progress: None
     position: Position = field(default_factory=Position)
 
     def __post_init__(self) -> None:
@@ -226,6 +231,7 @@ class Trainer:
 
     def _step(self) -> None:
         position, before = self.position, self.progress()
+        self.prepare(before)
         learned = self.learner.learn(position.step, self._rate() * position.rate_scale)
         if self._astray(learned):
             self._roll_back(learned)

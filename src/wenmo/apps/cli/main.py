@@ -63,6 +63,8 @@ def train(
     control: option.ControlFields = None,
     unit: option.Unit = None,
     recipe: option.Recipe = None,
+    base: option.Base = None,
+    reference: option.Reference = None,
     seed: option.TrainingSeed = None,
     json: option.Json = False,
 ) -> None:
@@ -94,6 +96,8 @@ def train(
             valid=valid,
             valid_target=valid_target,
             recipe=recipe,
+            base=base,
+            reference=reference,
             settings=[*given, *(settings or [])],
             watch=watcher.watch,
             tell=watcher.tell,
@@ -140,7 +144,7 @@ def generate(
     from wenmo.apps.cli import show
     from wenmo.workbench import load, read_prompts
 
-    opened = load(run)
+    opened = show.opened(load(run))
     sampling: dict[str, Any] = {
         "control": _pairs(control),
         "prefix": prefix,
@@ -197,7 +201,7 @@ def chat(
     from wenmo.apps.cli import show
     from wenmo.workbench import load
 
-    opened = load(run)
+    opened = show.opened(load(run))
     opened.require("dialogue")
     turns: list[str] = []
     while turn := show.ask():
@@ -233,7 +237,7 @@ def evaluate(
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     reading = [*given, *(settings or [])]
     with show.Training() as watcher:
-        figures = load(run).evaluate(
+        figures = show.opened(load(run)).evaluate(
             data,
             target=target,
             window=window,
@@ -259,11 +263,60 @@ def explain(run: option.RunFolder, text: option.Text, json: option.Json = False)
     from wenmo.apps.cli import show
     from wenmo.workbench import load
 
-    rows = load(run).explain(text)
+    rows = show.opened(load(run)).explain(text)
     if json:
         show.print_json({"tokens": rows})
     else:
         show.explained(rows)
+
+
+@app.command()
+def export(
+    run: option.RunFolder,
+    to: option.To,
+    out: option.ExportOut,
+    precision: option.ExportPrecision = None,
+) -> None:
+    """Write a model for other programs: huggingface, gguf or arpa."""
+    from wenmo.apps.cli import show
+    from wenmo.workbench import load
+
+    load(run).export(to, out, precision=precision)
+    show.note(f"written: {out}")
+
+
+@app.command()
+def plan(
+    model: option.PlannedModel,
+    settings: option.ModelSettings = None,
+    vocab_size: option.VocabSize = 50_257,
+    gpu: option.Gpu = "h100",
+    gpus: option.Gpus = 8,
+    tokens: option.Tokens = None,
+    utilization: option.Utilization = 0.4,
+    rows: option.Rows = 1,
+    price: option.Price = None,
+    json: option.Json = False,
+) -> None:
+    """What training a model of any size would take: memory, days, dollars, and how many GPUs."""
+    from wenmo import workbench
+    from wenmo.apps.cli import show
+
+    planned = workbench.plan(
+        model,
+        settings or [],
+        vocab_size=vocab_size,
+        gpu=gpu,
+        gpus=gpus,
+        tokens=tokens,
+        utilization=utilization,
+        rows=rows,
+        price=price,
+    )
+    if json:
+        show.print_json(planned)
+    else:
+        show.planned(planned)
 
 
 @app.command()

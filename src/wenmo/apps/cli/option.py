@@ -71,6 +71,13 @@ ControlFields = Annotated[
     str | None,
     typer.Option(metavar="FIELDS", help="Columns that become control codes: form,author."),
 ]
+Base = Annotated[
+    str | None,
+    typer.Option("--from", help="A model that others trained, or a run, to begin from."),
+]
+Reference = Annotated[
+    str | None, typer.Option(help="A text scored before and after: what is forgotten.")
+]
 Recipe = Annotated[
     Path | None, typer.Option(help="A TOML file with settings; the command's go before it.")
 ]
@@ -136,3 +143,21 @@ Cache = Annotated[
 ]
 Text = Annotated[str, typer.Argument(help="The text, read from its beginning.")]
 AnswerSeed = Annotated[int, typer.Option(help="The same seed gives the same answers.")]
+PlannedModel = Annotated[
+    str, typer.Argument(help="A size (gpt2-xl, gpt3-175b), or a family and a size: gpt:small.")
+]
+ModelSettings = Annotated[list[str] | None, typer.Argument(help="What differs: width=1024.")]
+VocabSize = Annotated[int, typer.Option(help="The number of tokens that the model knows.")]
+Gpu = Annotated[str, typer.Option(help="v100, a100, h100, h200 or rtx4090.")]
+Gpus = Annotated[int, typer.Option(help="How many.")]
+Tokens = Annotated[
+    float | None, typer.Option(help="To train on, as 300e9; by default 20 for each weight.")
+]
+Utilization = Annotated[float, typer.Option(help="The share of a GPU's speed that is reached.")]
+Rows = Annotated[int, typer.Option(help="Sequences that each GPU works on at once.")]
+Price = Annotated[float | None, typer.Option(help="Dollars for a GPU and hour.")]
+To = Annotated[str, typer.Option("--to", help="huggingface, gguf or arpa.")]
+ExportOut = Annotated[Path, typer.Option("--out", help="The folder or file to write.")]
+ExportPrecision = Annotated[
+    str | None, typer.Option("--precision", help="Of GGUF's matrices: float32, float16, q8_0.")
+]

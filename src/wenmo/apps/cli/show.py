@@ -192,6 +192,13 @@ def reply(pieces: Iterable[str]) -> str:
     return said
 
 
+def opened(run: Run) -> Run:
+    """Tell what the user of a model should know, and give it on."""
+    if run.card.note is not None:
+        note(run.card.note)
+    return run
+
+
 def trained(run: Run) -> None:
     """What a training came to, and what to do next."""
     results = run.card.results
@@ -200,6 +207,9 @@ def trained(run: Run) -> None:
     table.add_row("held out", _likelihood_line(heldout))
     for name, metric in heldout.get("metrics", {}).items():
         table.add_row(METRIC_NAMES[name], _metric_line(metric))
+    if "forgetting" in results:
+        before, after = results["forgetting"]["before"], results["forgetting"]["after"]
+        table.add_row("reference", f"{before:.4f} bits per byte before, {after:.4f} after")
     table.add_row("training", f"{_clock(results['seconds'])}, {results['steps']:,} steps")
     table.add_row("parameters", f"{results['parameters']:,}")
     table.add_row("writing", f"{results['characters_per_second']:,.0f} characters/s")
@@ -253,6 +263,37 @@ def _loudest(row: Mapping[str, Any]) -> list[str]:
 def _visible(token: str) -> str:
     """A token with its blanks to be seen."""
     return token.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
+
+
+def planned(plan: Mapping[str, Any]) -> None:
+    """What training would take."""
+    gib = 1 << 30
+    flops, attention = plan["training_flops"], plan["attention_flops"]
+    rows = {
+        "weights": f"{plan['parameters']:,}",
+        "tokens": f"{plan['tokens']:,.0f}",
+        "training": f"{flops:.3g} FLOPs, and {attention:.3g} for attention",
+        "speed": f"{plan['tokens_per_second']:,.0f} tokens/s on {plan['gpus']:,} {plan['gpu']} "
+        f"at {plan['utilization']:.0%}",
+        "time": f"{plan['days']:,.2f} days",
+        "cost": f"${plan['dollars']:,.0f}",
+        "fewest GPUs": "no number: use fewer rows, or GPUs with more memory"
+        if plan["fewest_gpus"] is None
+        else f"{plan['fewest_gpus']:,} (all divided and recomputed)",
+    }
+    facts = Table(box=None, show_header=False)
+    for name, value in rows.items():
+        facts.add_row(name, Text(value))
+    OUT.print(facts)
+    memory = Table(box=None, pad_edge=False, title="GiB on each GPU", title_justify="left")
+    for column in ("sharding", "weights", "gradients", "optimizer", "activations", "recomputed"):
+        memory.add_column(column, justify="left" if column == "sharding" else "right")
+    memory.add_column("fits")
+    for row in plan["memory"]:
+        sizes = ("weights", "gradients", "optimizer", "activations", "activations_recomputed")
+        fits = "yes" if row["fits"] else "recomputed" if row["fits_recomputed"] else "no"
+        memory.add_row(row["sharding"], *(f"{row[size] / gib:,.1f}" for size in sizes), fits)
+    OUT.print(memory)
 
 
 def families(entries: Sequence[Mapping[str, Any]]) -> None:

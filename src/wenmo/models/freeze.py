@@ -1,0 +1,43 @@
+"""Training only the end of a network: what is near the words changes least between texts."""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+from wenmo.types import WenmoError
+
+BLOCK = re.compile(r"^(?:blocks|layers)\.(\d+)\.")
+AFTER = re.compile(r"^(?:norm|head|bias)\b")
+THAWED = 0.5  # the share of the budget by which everything is trained
+
+
+def count_blocks(model: nn.Module) -> int:
+    """How many blocks stand above each other."""
+    numbers = [int(m[1]) for name, _ in model.named_parameters() if (m := BLOCK.match(name))]
+    return 1 + max(numbers, default=-1)
+
+
+def train_last(model: nn.Module, blocks: int | None) -> None:
+    """Let only so many of the last blocks be trained, and what follows them; None: everything.
+
+    Raises:
+        WenmoError: that leaves nothing to train.
+    """
+    first = 0 if blocks is None else count_blocks(model) - blocks
+    for name, weight in model.named_parameters():
+        block = BLOCK.match(name)
+        late = int(block[1]) >= first if block else bool(AFTER.match(name))
+        weight.requires_grad_(blocks is None or late)
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise WenmoError(f"blocks={blocks}: nothing is left to train")
+
+
+def thaw(model: nn.Module, progress: float) -> None:
+    """Let one block more be trained in each equal part of the first half of the budget, from the
+    last block on, and everything from then on (Howard & Ruder 2018, section 3.2).
+    """
+    count = count_blocks(model)
+    blocks = int(progress / THAWED * (count + 1))
+    train_last(model, blocks if blocks <= count else None)

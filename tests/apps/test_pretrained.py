@@ -1,0 +1,199 @@
+"""The command line with models that others trained: used, trained further, and handed on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from wenmo.text.pretrained import byte_level
+from wenmo.text.vocabularies import byte_alphabet
+
+SHORT = ["--steps", 12, "rows=2", "time=24", "evaluations=2"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("base") / "llama"
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=259,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        bos_token_id=257,
+        eos_token_id=258,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
+    marks = {"<pad>": 256, "<s>": 257, "</s>": 258}
+    byte_level({**letters, **marks}, [], special=marks).save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def further(wenmo, base, text, tmp_path_factory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("further")
+    wenmo("train", text, "--from", base, "--out", "run", *SHORT, cwd=folder)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def adapted(wenmo, base, text, tmp_path_factory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("adapted")
+    wenmo("train", text, "--from", base, "--out", "run", "lora=2", *SHORT, cwd=folder)
+    return folder / "run"
+
+
+def figures(wenmo, run, text) -> dict:
+    return json.loads(wenmo("evaluate", run, text, "--json", cwd=text.parent).stdout)
+
+
+def test_it_writes_and_is_scored(wenmo, base, text):
+    told = wenmo("generate", base, "--prompt", "The", "--max-tokens", 5, "--json", cwd=text.parent)
+    assert json.loads(told.stdout)["outputs"][0]["tokens"] <= 5
+    assert figures(wenmo, base, text)["bits_per_byte"] > 4  # it knows nothing
+    assert "explain" in wenmo("--help", cwd=text.parent).stdout
+    wenmo("explain", base, "The fox", cwd=text.parent)
+
+
+def test_training_further_helps_and_opens_there(wenmo, base, further, text):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    before, after = figures(wenmo, base, text), figures(wenmo, further, text)
+    assert after["bits_per_byte"] < before["bits_per_byte"]
+    import wenmo as package
+
+    run = package.load(further)
+    theirs = AutoModelForCausalLM.from_pretrained(further, local_files_only=True).eval()
+    tokenizer = AutoTokenizer.from_pretrained(further, local_files_only=True)
+    ids = run.tokenizer.encode("The quick brown fox").tolist()
+    assert tokenizer.encode("The quick brown fox") == run.tokenizer.theirs(ids)
+    with torch.no_grad():
+        expected = theirs(torch.tensor([run.tokenizer.theirs(ids)])).logits
+        given, _ = run.model(torch.tensor([ids]))
+    order = run.tokenizer.theirs(range(run.tokenizer.vocab_size))
+    torch.testing.assert_close(given, expected[..., order], rtol=1e-4, atol=1e-4)
+
+
+def test_adapters_are_small_and_help(wenmo, base, adapted, text):
+    assert not (adapted / "model.safetensors").exists()
+    weights = (adapted / "adapter_model.safetensors").stat().st_size
+    assert weights < (base / "model.safetensors").stat().st_size / 2
+    for checkpoint in (adapted / "checkpoints").glob("*.safetensors"):
+        assert checkpoint.stat().st_size < 5 * weights  # no more than weights and moments
+    config = json.loads((adapted / "adapter_config.json").read_text())
+    assert config["peft_type"] == "LORA"
+    assert "q_proj" in config["target_modules"]
+    assert (
+        figures(wenmo, adapted, text)["nats_per_token"]
+        < figures(wenmo, base, text)["nats_per_token"]
+    )
+    wenmo("generate", adapted, "--prompt", "The", "--max-tokens", 5, cwd=text.parent)
+
+
+def test_adapters_are_merged_on_the_way_out(wenmo, adapted, text, tmp_path):
+    wenmo("export", adapted, "--to", "huggingface", "--out", "merged", cwd=tmp_path)
+    merged = figures(wenmo, tmp_path / "merged", text)
+    assert merged["nats_per_token"] == pytest.approx(
+        figures(wenmo, adapted, text)["nats_per_token"], rel=1e-4
+    )
+
+
+def test_gguf_out_and_in_again(wenmo, further, text, tmp_path):
+    pytest.importorskip("gguf", reason="needs the gguf package")
+    for precision, close in (("float32", 1e-5), ("float16", 1e-2)):
+        out = f"{precision}.gguf"
+        wenmo(
+            "export", further, "--to", "gguf", "--out", out, "--precision", precision, cwd=tmp_path
+        )
+        again = figures(wenmo, tmp_path / out, text)
+        assert again["nats_per_token"] == pytest.approx(
+            figures(wenmo, further, text)["nats_per_token"], rel=close
+        )
+    told = wenmo("export", further, "--to", "gguf", "--out", out, cwd=tmp_path, code=2).stderr
+    assert "there already" in told
+    assert (
+        "n-gram"
+        in wenmo("export", further, "--to", "arpa", "--out", "x", cwd=tmp_path, code=2).stderr
+    )
+    assert (
+        "no such format"
+        in wenmo("export", further, "--to", "pdf", "--out", "x", cwd=tmp_path, code=2).stderr
+    )
+
+
+@pytest.mark.parametrize("way", [["blocks=1"], ["thaw=true"], ["recompute=true"]])
+def test_other_ways_of_training_further(wenmo, base, text, tmp_path, way):
+    wenmo("train", text, "--from", base, "--out", "run", *way, *SHORT, cwd=tmp_path)
+    import wenmo as package
+
+    before, after = package.load(base).model, package.load(tmp_path / "run").model
+    changed = {
+        name
+        for (name, a), b in zip(before.named_parameters(), after.parameters(), strict=True)
+        if not torch.equal(a, b)
+    }
+    early = {name for name in changed if name.startswith(("blocks.0.", "embedding"))}
+    assert changed
+    assert bool(early) != (way == ["blocks=1"])
+
+
+def test_pairs_and_conversations_train_it_further(wenmo, base, tmp_path):
+    pairs = "".join(f"source {n}\ttarget {n}\n" for n in range(60))
+    (tmp_path / "pairs.tsv").write_text("source\ttarget\n" + pairs)
+    command = ("train", "pairs.tsv", "--task", "translation", "--from", base, "--out", "run")
+    wenmo(*command, "--steps", 6, "batch_tokens=256", "evaluations=1", cwd=tmp_path)
+    told = wenmo("generate", "run", "--prompt", "source 3", "--json", cwd=tmp_path)
+    assert "outputs" in json.loads(told.stdout)
+    talk = "".join(
+        json.dumps({"turns": [f"How are you, {n}?", "Well.", "And you?"]}) + "\n" for n in range(40)
+    )
+    (tmp_path / "talk.jsonl").write_text(talk)
+    command = ("train", "talk.jsonl", "--task", "dialogue", "--from", base, "--out", "talks")
+    wenmo(*command, "--steps", 6, "batch_tokens=256", "evaluations=1", "lora=2", cwd=tmp_path)
+    assert wenmo("chat", "talks", cwd=tmp_path, given="Hello?\n\n").returncode == 0
+
+
+def test_what_is_forgotten_is_measured(wenmo, base, text, tmp_path):
+    (tmp_path / "old.txt").write_text("Something else entirely, 12345.\n" * 30)
+    command = ("train", text, "--from", base, "--out", "run", "--reference", "old.txt", *SHORT)
+    assert "before" in wenmo(*command, cwd=tmp_path).stdout
+    forgetting = json.loads((tmp_path / "run" / "wenmo.json").read_text())["results"]["forgetting"]
+    old = figures(wenmo, base, tmp_path / "old.txt")["bits_per_byte"]
+    assert forgetting["before"] == pytest.approx(old, rel=1e-4)
+    new = figures(wenmo, tmp_path / "run", tmp_path / "old.txt")["bits_per_byte"]
+    assert forgetting["after"] == pytest.approx(new, rel=1e-4)
+
+
+def test_a_run_is_a_base_too(wenmo, further, runs, text, tmp_path):
+    wenmo("train", text, "--from", further, "--out", "run", *SHORT, cwd=tmp_path)
+    again = wenmo("train", text, "--from", further, "--out", "run", *SHORT, cwd=tmp_path)
+    assert "trained already" in again.stderr
+    ways = {"lstm": [], "gpt": ["lora=2"]}  # the latter stands on counts: of it the network
+    for name, way in ways.items():
+        wenmo("train", text, "--from", runs[name], "--out", name, *way, *SHORT, cwd=tmp_path)
+        wenmo("generate", name, "--prompt", "The", "--max-tokens", 3, cwd=tmp_path)
+    command = ("train", text, "--from", runs["lstm"], "--out", "no", "lora=2", *SHORT)
+    assert "train it without" in wenmo(*command, cwd=tmp_path, code=2).stderr
+
+
+def test_what_cannot_be_is_told(wenmo, base, text, tmp_path):
+    cases = {
+        ("--model", "lstm"): "--model and --from",
+        ("lora=2", 'targets=["nothing"]'): "no layer of this model is called 'nothing'",
+        ("lora=2", "thaw=true"): "without blocks or thaw",
+        ("width=64",): "does not fit",
+    }
+    for options, match in cases.items():
+        command = ("train", text, "--from", base, "--out", "run", *options, *SHORT)
+        assert match in wenmo(*command, cwd=tmp_path, code=2).stderr
+    none = wenmo("train", text, "--from", "nothing", "--out", "run", *SHORT, cwd=tmp_path, code=2)
+    assert "no such run folder" in none.stderr

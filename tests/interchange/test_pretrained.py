@@ -1,0 +1,338 @@
+"""Models that `transformers` made open here, compute the same, and write the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from wenmo.decoding.engine import Engine
+from wenmo.decoding.requests import Request
+from wenmo.decoding.warp import Sampling
+from wenmo.decoding.writer import Writer
+from wenmo.interchange.pretrained import Opened, locate, open_pretrained
+from wenmo.text.pretrained import byte_level
+from wenmo.text.vocabularies import byte_alphabet
+from wenmo.types import END, WenmoError
+
+VOCAB, END_THERE, START, PAD = 300, 299, 298, 297
+LENGTH = 24
+
+MODERN = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
+CLASSIC = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64}
+T5 = {
+    "d_model": 32,
+    "d_kv": 12,
+    "d_ff": 48,
+    "num_layers": 2,
+    "num_decoder_layers": 3,
+    "num_heads": 4,
+    "decoder_start_token_id": PAD,
+    "pad_token_id": PAD,
+}
+BART = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 3,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 48,
+    "decoder_ffn_dim": 48,
+    "max_position_embeddings": 64,
+    "pad_token_id": PAD,
+    "decoder_start_token_id": START,
+    "forced_eos_token_id": None,
+    "forced_bos_token_id": None,
+}
+LLAMA_3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+CAUSAL = {
+    "gpt2": ("GPT2", CLASSIC),
+    "gpt2, untied": ("GPT2", {**CLASSIC, "tie_word_embeddings": False, "n_inner": 40}),
+    "ctrl": ("CTRL", {**CLASSIC, "dff": 48}),
+    "llama": ("Llama", MODERN),
+    "llama, tied, Llama 3's positions": (
+        "Llama",
+        {**MODERN, "tie_word_embeddings": True, "rope_parameters": LLAMA_3, "head_dim": 10},
+    ),
+    "mistral": ("Mistral", {**MODERN, "sliding_window": 5}),
+    "qwen2": ("Qwen2", MODERN),
+    "qwen3": ("Qwen3", {**MODERN, "head_dim": 12, "tie_word_embeddings": True}),
+}
+ANSWERING = {
+    "t5": ("T5", {**T5, "feed_forward_proj": "relu"}),
+    "t5, gated": ("T5", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "mt5": ("MT5", {**T5, "feed_forward_proj": "gated-gelu"}),
+    "bart": ("Bart", BART),
+    "mbart": ("MBart", {**BART, "scale_embedding": True}),
+    "marian": ("Marian", {**BART, "scale_embedding": True, "activation_function": "swish"}),
+}
+every_causal = pytest.mark.parametrize("kind", CAUSAL)
+every_answering = pytest.mark.parametrize("kind", ANSWERING)
+
+
+def made(folder: Path, kind: str) -> Any:
+    """A small model with random weights, as `transformers` keeps it."""
+    import transformers
+
+    name, settings = {**CAUSAL, **ANSWERING}[kind]
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=VOCAB, bos_token_id=START, eos_token_id=END_THERE, **settings
+    )
+    suffixes = {"t5": "ForConditionalGeneration", "mt5": "ForConditionalGeneration"}
+    suffixes |= {"bart": "ForConditionalGeneration", "mbart": "ForConditionalGeneration"}
+    suffixes |= {"marian": "MTModel", "gpt2": "LMHeadModel", "ctrl": "LMHeadModel"}
+    suffix = suffixes.get(kind.partition(",")[0], "ForCausalLM")
+    torch.manual_seed(0)
+    model = getattr(transformers, name + suffix)(config).eval()
+    with torch.no_grad():
+        for weight in model.parameters():  # norms and biases, too: none can be left out unnoticed
+            if weight.requires_grad:  # Marian's positions are no weights
+                weight.add_(torch.randn_like(weight) * 0.15)
+        if hasattr(model, "final_logits_bias"):
+            model.final_logits_bias.normal_()
+    model.generation_config.eos_token_id = END_THERE
+    model.save_pretrained(folder)
+    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
+    marks = {f"<{id_}>": id_ for id_ in range(len(letters), VOCAB)}
+    byte_level({**letters, **marks}, [], special=marks).save(str(folder / "tokenizer.json"))
+    return model
+
+
+def opened(folder: Path, kind: str) -> tuple[Any, Opened]:
+    return made(folder, kind), open_pretrained(folder)
+
+
+def some_ids(rows: int, time: int) -> torch.Tensor:
+    return torch.randint(1, 256, (rows, time), generator=torch.Generator().manual_seed(1))
+
+
+def in_our_order(ours: Opened, logits: torch.Tensor) -> torch.Tensor:
+    return logits[..., ours.tokenizer.theirs(range(VOCAB))]
+
+
+@every_causal
+def test_logits_are_the_same(kind: str, tmp_path: Path) -> None:
+    theirs, ours = opened(tmp_path, kind)
+    ids = some_ids(3, LENGTH)
+    with torch.no_grad():
+        expected = in_our_order(ours, theirs(ids).logits)
+        given, state = ours.model(ids)
+        torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
+        first, state = ours.model(ids[:, :7], ours.model.begin(3, capacity=8))
+        rest, _ = ours.model(ids[:, 7:], state)
+        torch.testing.assert_close(torch.cat([first, rest], 1), expected, rtol=1e-4, atol=1e-4)
+    assert theirs.num_parameters() == ours.model.parameter_count()
+
+
+@every_answering
+def test_answers_have_the_same_logits(kind: str, tmp_path: Path) -> None:
+    theirs, ours = opened(tmp_path, kind)
+    source, ids = some_ids(3, 11), some_ids(3, LENGTH)
+    end = torch.full((3, 1), END_THERE)
+    with torch.no_grad():
+        full = theirs(input_ids=torch.cat([source, end], 1), decoder_input_ids=ids)
+        state = ours.model.begin(3, source=torch.cat([source, end * 0], 1))
+        given, _ = ours.model(ids, state)
+    torch.testing.assert_close(given, in_our_order(ours, full.logits), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+@pytest.mark.parametrize("kind", [*CAUSAL, *ANSWERING])
+def test_texts_are_the_same(kind: str, beams: int, tmp_path: Path) -> None:
+    theirs, ours = opened(tmp_path, kind)
+    sizes = (3, 9, 5)
+    prompts = [some_ids(1, size)[0].tolist() for size in sizes]
+    engine = Engine(ours.model)
+    method = "greedy" if beams == 1 else "beam"
+    # Of one length: they look at the end mark only where it is among the best tokens of all.
+    length = {"max_tokens": 12, "min_tokens": 12}
+    sampling = Sampling(method=method, beam_width=4, length_penalty=0.0, **length)
+    answering = kind in ANSWERING
+    for prompt in prompts:
+        engine.add(Request((), sampling, prompt) if answering else Request(prompt, sampling))
+    written: list[list[int]] = [[] for _ in prompts]
+    for event in engine.run():
+        if event.rank == 0:
+            written[event.request].append(event.token)
+    for prompt, text in zip(prompts, written, strict=True):
+        ids = torch.tensor([[*prompt, END_THERE] if answering else prompt])
+        [full] = theirs.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=12,
+            min_new_tokens=12,
+            num_beams=beams,
+            length_penalty=0.0,
+            do_sample=False,
+            pad_token_id=PAD,
+            use_cache=not answering,  # theirs counts the encoder's layers for T5's decoder
+        )
+        expected = (full[1:] if answering else full[len(prompt) :]).tolist()
+        shown = ours.tokenizer.theirs(text)
+        if beams > 1 and shown != expected:  # ours also follows the greedy text, in a row more
+            start = full[:1].tolist()
+            better = total(theirs, ids, [*start, *shown], answering=answering)
+            assert better > total(theirs, ids, [*start, *expected], answering=answering)
+        else:
+            assert shown == expected
+
+
+def total(theirs: Any, prompt: torch.Tensor, text: list[int], *, answering: bool) -> float:
+    """Their log-probability of a text, of which the first id is what begins an answer."""
+    with torch.no_grad():
+        if answering:
+            logits = theirs(input_ids=prompt, decoder_input_ids=torch.tensor([text])).logits
+        else:
+            whole = torch.cat([prompt, torch.tensor([text[1:]])], 1)
+            logits = theirs(whole).logits[:, prompt.shape[1] - 1 :]
+    logp = logits[0].log_softmax(-1)
+    return float(sum(logp[place, id_] for place, id_ in enumerate(text[1:])))
+
+
+def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    made(tmp_path, "llama")
+    assert locate(tmp_path) == tmp_path
+    assert locate(tmp_path / "nothing") is None
+    config = json.loads((tmp_path / "config.json").read_text())
+
+    def refused(match: str, **changes: Any) -> None:
+        (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
+        with pytest.raises(WenmoError, match=match) as error:
+            open_pretrained(tmp_path)
+        assert "\n" not in str(error.value)
+
+    refused("model_type 'nothing' is not known", model_type="nothing")
+    refused("do not fit", intermediate_size=50)
+    refused("layers", num_hidden_layers=4)
+    refused("hidden_act", hidden_act="sine")
+    refused("yarn", rope_parameters={"rope_type": "yarn", "factor": 2.0})
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WenmoError, match="not a whole safetensors file"):
+        open_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(WenmoError, match="a pickle"):
+        open_pretrained(tmp_path)
+
+
+def test_a_kind_that_is_not_known_runs_the_slow_way(tmp_path: Path) -> None:
+    import transformers
+
+    config = transformers.GPTNeoXConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        bos_token_id=START,
+        eos_token_id=END_THERE,
+    )
+    torch.manual_seed(0)
+    theirs = transformers.GPTNeoXForCausalLM(config).eval()
+    theirs.save_pretrained(tmp_path)
+    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
+    byte_level(letters, []).save(str(tmp_path / "tokenizer.json"))
+    ours = open_pretrained(tmp_path)
+    assert "slow way" in str(ours.note)
+    ids = some_ids(3, LENGTH)
+    with torch.no_grad():
+        expected = in_our_order(ours, theirs(ids).logits)
+        first, state = ours.model(ids[:, :7])
+        rest, _ = ours.model(ids[:, 7:], state)
+    torch.testing.assert_close(torch.cat([first, rest], 1), expected, rtol=1e-4, atol=1e-4)
+    together, alone = Engine(ours.model), Engine(ours.model)
+    sampling = Sampling(method="greedy", max_tokens=8)
+    prompts = [some_ids(1, size)[0].tolist() for size in (3, 9, 5)]
+    for prompt in prompts:
+        together.add(Request(prompt, sampling))
+    mixed: list[list[int]] = [[] for _ in prompts]
+    for event in together.run():
+        mixed[event.request].append(event.token)
+    for prompt, text in zip(prompts, mixed, strict=True):
+        alone.add(Request(prompt, sampling))
+        assert [event.token for event in alone.run()] == text
+
+
+def test_a_chinese_gpt_2_with_berts_vocabulary(tmp_path: Path) -> None:
+    import transformers
+
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = [*marks, *"春眠不觉晓处闻啼鸟，。", "the", "fox", "##es", "a", "."]
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n", "utf-8")
+    settings = {**CLASSIC, "vocab_size": len(vocabulary), "eos_token_id": 50256}
+    torch.manual_seed(0)
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**settings)).eval()
+    theirs.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    ours = open_pretrained(tmp_path)
+    assert ours.tokenizer.end == vocabulary.index("[SEP]")
+    for text in ("春眠不觉晓，处处闻啼鸟。", "The foxes, a 春 fox.", "☃", "  a  the "):
+        ids = ours.tokenizer.theirs(ours.tokenizer.encode(text).tolist())
+        assert ids == reference.encode(text, add_special_tokens=False)
+    for text in ("春眠不觉晓，处处闻啼鸟。", "the foxes."):
+        assert ours.tokenizer.decode(ours.tokenizer.encode(text)) == text
+    ids = torch.tensor([ours.tokenizer.encode("春眠不觉晓").tolist()])
+    with torch.no_grad():
+        expected = theirs(torch.tensor([ours.tokenizer.theirs(ids[0].tolist())])).logits
+        given, _ = ours.model(ids)
+    order = ours.tokenizer.theirs(range(len(vocabulary)))
+    torch.testing.assert_close(given, expected[..., order], rtol=1e-4, atol=1e-4)
+
+
+def test_a_hub_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(WenmoError, match="cannot be reached") as error:
+        locate("hub:nobody/nothing")
+    assert "\n" not in str(error.value)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(WenmoError, match="HF_HUB_OFFLINE"):
+        locate("hub:nobody/nothing")
+    with pytest.raises(WenmoError, match="hub:OWNER/NAME"):
+        locate("hub:a/b/c")
+
+
+def test_a_real_model_of_llama2c(data: Path) -> None:
+    folder = data / "weights" / "stories260K"
+    ours = open_pretrained(folder / "stories260K.bin")
+    writer = Writer(ours.model, ours.tokenizer)
+    [[output]] = writer.generate([""], Sampling(method="greedy", max_tokens=80))
+    assert output.text.startswith(
+        "Once upon a time, there was a little girl named Lily. She loved to play outside in the "
+        "park. One day, she saw a big, red ball. She wanted to play with it, but it was too high."
+    )
+
+
+def test_the_end_mark_stands_at_zero(tmp_path: Path) -> None:
+    _, ours = opened(tmp_path, "qwen2")
+    tokenizer = ours.tokenizer
+    assert tokenizer.table[END] == b""
+    for text in ("Hello, 世界!\n\n  x", "", "\x00"):
+        ids = tokenizer.encode(text).tolist()
+        assert END not in ids
+        assert tokenizer.decode(ids) == text
+    assert tokenizer.theirs([END, END_THERE]) == [END_THERE, END]
