@@ -51,6 +51,8 @@ def _gently(recipe: Recipe) -> tuple[TrainConfig, list[str]]:
     rate = ADAPTERS_RATE if recipe.start.lora else FURTHER_RATE
     suits: dict[str, Any] = {"rate": rate, "weight_decay": 0.0, "rows": 4, "time": 256}
     suits |= {"evaluations": 4, "evaluation_tokens": 4096, "warmup": 0.05}
+    if not recipe.start.lora:
+        suits["checkpoint_seconds"] = 120.0  # a checkpoint is three times the model
     open_ = {k: v for k, v in suits.items() if f"train.{k}" not in recipe.given}
     told = ", ".join(f"{name}={value:g}" for name, value in open_.items())
     return replace(recipe.train, **open_), [f"to go on from {recipe.start.base}: {told}"]
