@@ -65,10 +65,10 @@ def turned(x: Tensor, place: int, base: float) -> Tensor:
 
 @pytest.mark.parametrize("heads", [(4, 4), (4, 2), (4, 1)])
 @pytest.mark.parametrize("qk_norm", [False, True])
-@pytest.mark.parametrize("base", [None, 100.0])
+@pytest.mark.parametrize(("base", "scale"), [(None, 1.0), (100.0, 6**-0.5)])
 @torch.no_grad()
 def test_attention_is_an_explicit_softmax(
-    heads: tuple[int, int], qk_norm: bool, base: float | None
+    heads: tuple[int, int], qk_norm: bool, base: float | None, scale: float
 ) -> None:
     """One query at a time over the keys not after it; neighbouring query heads share keys."""
     time, width, d = 5, 10, 6
@@ -78,8 +78,10 @@ def test_attention_is_an_explicit_softmax(
         kv_heads=heads[1],
         head_width=d,
         bias=True,
+        qkv_bias=True,
         qk_norm=qk_norm,
         epsilon=1e-3,
+        scale=scale,
         dropout=0.0,
     )
     randomised(attention)
@@ -101,7 +103,7 @@ def test_attention_is_an_explicit_softmax(
             keys = projected(attention.key, attention.key_norm, row, shared)
             values = projected(attention.value, None, row, shared)
             for now in range(time):
-                weights = [math.exp(queries[now] @ keys[t] / math.sqrt(d)) for t in range(now + 1)]
+                weights = [math.exp(queries[now] @ keys[t] * scale) for t in range(now + 1)]
                 mixed = sum(w * values[t] for t, w in enumerate(weights))
                 expected[row, now, head * d : (head + 1) * d] = mixed / sum(weights)
     expected = expected @ attention.output.weight.T + attention.output.bias
