@@ -13,7 +13,7 @@ all is recomputed, what enters it.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -171,9 +171,3 @@ def _activations(
     whole = 34 * each
     kept = 2 * each * blocks + whole if recompute else whole * blocks
     return kept + 8.0 * rows * config.context * vocab_size
-
-
-def describe(config: Transformer.Config) -> dict[str, Any]:
-    """The settings that a plan is for, for a person to check."""
-    shown = ("width", "layers", "encoder_layers", "heads", "context")
-    return {name: value for name, value in asdict(config).items() if name in shown and value}

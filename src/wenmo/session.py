@@ -105,7 +105,7 @@ class Session:
         else:
             self.card.template, self.card.foreign = base[0].template, base[0].foreign
             model = begin_from(base[1], recipe)
-        if recipe.start.vectors is not None and before is None:
+        if recipe.start.vectors is not None:  # a checkpoint, if there is one, goes before them
             self._say(embed_words(model, self.tokenizer, Path(recipe.start.vectors)))
         self.model = model.to(device())
         for part in (self.model, *self.model.parts().values()):

@@ -117,7 +117,7 @@ def plan(
     config = make_recipe(name, settings).model
     if not isinstance(config, Transformer.Config):
         raise WenmoError(f"{model} is no Transformer: plans are made for gpt and transformer")
-    asked = tokens or 20.0 * planning.count_weights(config, vocab_size)
+    asked = 20.0 * planning.count_weights(config, vocab_size) if tokens is None else tokens
     return planning.plan(
         config,
         vocab_size=vocab_size,

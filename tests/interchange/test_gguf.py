@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from wenmo.interchange.gguf import Gguf
+from wenmo.interchange.pretrained import open_pretrained
 from wenmo.types import WenmoError
 
 gguf = pytest.importorskip("gguf", reason="needs the gguf package")
@@ -81,6 +82,12 @@ def test_a_header_that_lies_is_refused(path: Path, tmp_path: Path) -> None:
             continue
         refused += 1
     assert refused > 150
+
+
+def test_a_file_that_holds_no_model_is_refused(path: Path) -> None:
+    with pytest.raises(WenmoError, match="is missing") as error:
+        open_pretrained(path)
+    assert "\n" not in str(error.value)
 
 
 def test_what_is_no_gguf_file_is_refused(tmp_path: Path) -> None:

@@ -221,9 +221,18 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
     refused("model_type 'nothing' is not known", model_type="nothing")
     refused("do not fit", intermediate_size=50)
     refused("layers", num_hidden_layers=4)
+    refused("only", num_hidden_layers=10**9)
+    refused("the embedding 300", vocab_size=10**12)
+    refused("rope|attribute", rope_parameters="yarn")
     refused("hidden_act", hidden_act="sine")
     refused("yarn", rope_parameters={"rope_type": "yarn", "factor": 2.0})
     (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "tokenizer.json").rename(tmp_path / "kept")
+    (tmp_path / "vocab.json").write_text('{"a": 0, "b": 1}')
+    for merges in ("a b c\n", "a b\n"):
+        (tmp_path / "merges.txt").write_text(merges)
+        refused("merges.txt: damaged")
+    (tmp_path / "kept").rename(tmp_path / "tokenizer.json")
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(WenmoError, match="not a whole safetensors file"):

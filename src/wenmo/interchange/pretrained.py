@@ -107,9 +107,11 @@ def _open_folder(path: Path) -> Opened:
         size = int(theirs["vocab_size"])
     except KeyError as error:
         raise WenmoError(f"{path / CONFIG}: {error} is missing") from None
-    except (TypeError, ValueError, WenmoError) as error:
+    except (AttributeError, TypeError, ValueError, WenmoError) as error:
         raise WenmoError(f"{path / CONFIG}: {error}") from None
-    tensors, library = _weights_of(path), _tokenizer_of(path, theirs)
+    tensors = _weights_of(path)
+    _check_sizes(path, config, size, tensors.get(kind.names["embedding.weight"]), len(tensors))
+    library = _tokenizer_of(path, theirs)
     end = _end_of(path, theirs, library)
     tokenizer = Pretrained(library, end=end, size=size)
     if config.tied and not _is_tied(kind.names, tensors):
@@ -156,6 +158,24 @@ def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
     return Opened("gpt", foreign.Config(str(kind)), model, tokenizer, _template_of(path), note)
 
 
+def _check_sizes(
+    path: Path, config: Transformer.Config, size: int, embedding: Any, weights: int
+) -> None:
+    """Hold what the settings say of sizes against the weights, before anything is made of it.
+
+    Args:
+        embedding: what has the embedding's ``shape``; None: the file has none.
+    """
+    if embedding is None:
+        raise WenmoError(f"{path}: the weights of the token embedding are missing")
+    if embedding.shape[0] != size:
+        raise WenmoError(
+            f"{path}: the vocabulary has {size:,} tokens, but the embedding {embedding.shape[0]:,}"
+        )
+    if config.layers + config.encoder_layers > weights:
+        raise WenmoError(f"{path}: {config.layers:,} layers, but only {weights:,} weights")
+
+
 def _is_tied(names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> bool:
     """Whether the softmax has no weights of its own, or only a copy of the embedding's."""
     head = tensors.get(names["head.weight"])
@@ -181,7 +201,10 @@ def _built(
 
 def _weights_of(path: Path) -> dict[str, Tensor]:
     if (path / INDEX).is_file():
-        files = sorted({str(name) for name in read_json(path / INDEX)["weight_map"].values()})
+        listed = read_json(path / INDEX).get("weight_map")
+        if not isinstance(listed, dict):
+            raise WenmoError(f"{path / INDEX}: damaged, it has no weight_map")
+        files = sorted({str(name) for name in listed.values()})
         if any(Path(name).name != name for name in files):
             raise WenmoError(f"{path / INDEX}: names files outside of its folder")
         parts = [load_tensors(path / name) for name in files]
@@ -218,11 +241,14 @@ def _tokenizer_of(path: Path, theirs: dict[str, Any]) -> Library:
     if (path / "tokenizer.json").is_file():
         return library_of((path / "tokenizer.json").read_text("utf-8"))
     if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
-        vocabulary = {str(token): int(id_) for token, id_ in read_json(path / "vocab.json").items()}
+        vocabulary = read_json(path / "vocab.json")
         lines = (path / "merges.txt").read_text("utf-8").splitlines()
         pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
         special = [token for token in vocabulary if token.startswith("<|") and token.endswith("|>")]
-        return byte_level(vocabulary, [(a, b) for a, b in pairs], special=special)
+        try:
+            return byte_level(vocabulary, [(a, b) for a, b in pairs], special=special)
+        except (TypeError, ValueError, WenmoError) as error:
+            raise WenmoError(f"{path / 'merges.txt'}: damaged: {error}") from None
     if (path / "vocab.txt").is_file():
         return _word_pieces(path)
     for name in SENTENCEPIECE:
@@ -344,18 +370,21 @@ def _open_gguf(path: Path) -> Opened:
         raise WenmoError(
             f"{path}: architecture {kind!r} is not known here (known: {', '.join(ARCHITECTURES)})"
         )
+    if s.get(f"{kind}.rope.scaling.type", "none") != "none" or "rope_freqs.weight" in file.weights:
+        raise WenmoError(f"{path}: scaled rotary positions in a GGUF file are not known here")
     try:
         config = _gguf_config(file, str(kind))
         tokens, end = s["tokenizer.ggml.tokens"], int(s["tokenizer.ggml.eos_token_id"])
-        library = _gguf_tokenizer(file, tokens)
+        size, embedding = len(tokens), file.weights.get("token_embd.weight")
+        _check_sizes(path, config, size, embedding, len(file.weights))
+        tokenizer = Pretrained(_gguf_tokenizer(file, tokens), end=end, size=size)
+        layout = Layout(names_of(LLAMA, config, size), {}, end)
+        names = layout.names.values()
+        tensors = {name: _gguf_weight(file, name, config, str(kind)) for name in names}
     except KeyError as error:
-        raise WenmoError(f"{path}: the setting {error} is missing") from None
-    except (TypeError, ValueError) as error:
-        raise WenmoError(f"{path}: {error}") from None
-    size = file.weights["token_embd.weight"].shape[0]
-    tokenizer = Pretrained(library, end=end, size=size)
-    layout = Layout(names_of(LLAMA, config, size), {}, end)
-    tensors = {name: _gguf_weight(file, name, config, str(kind)) for name in layout.names.values()}
+        raise WenmoError(f"{path}: {error} is missing") from None
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise WenmoError(f"{path}: damaged: {error}") from None
     model = _built(path, config, layout, size, tensors)
     return Opened("gpt", config, model, tokenizer, s.get("tokenizer.chat_template"))
 

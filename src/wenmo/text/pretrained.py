@@ -134,7 +134,13 @@ def byte_level(
         digits: every digit is a word.
         compose: text is brought into Unicode's form NFC first.
         whole_words: a word that is a token is not merged up from its letters.
+
+    Raises:
+        WenmoError: a merge is of tokens, or makes one, that the vocabulary lacks.
     """
+    for first, second in merges:  # the library would panic
+        if not {first, second, first + second} <= vocabulary.keys():
+            raise WenmoError(f"the merge of {first!r} and {second!r} is of tokens that are missing")
     library = Library(models.BPE(vocabulary, merges, ignore_merges=whole_words))
     if compose:
         library.normalizer = normalizers.NFC()
