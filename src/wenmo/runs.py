@@ -19,7 +19,8 @@ from wenmo import __version__
 from wenmo.files import read_json, write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.interchange.layouts import Layout
-from wenmo.interchange.pretrained import Opened, locate, open_pretrained
+from wenmo.interchange.opened import Opened
+from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.models import LanguageModel
 from wenmo.models.base import device
 from wenmo.models.freeze import train_last

@@ -13,7 +13,8 @@ from wenmo.decoding.engine import Engine
 from wenmo.decoding.requests import Request
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Writer
-from wenmo.interchange.pretrained import Opened, locate, open_pretrained
+from wenmo.interchange.opened import Opened
+from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.text.pretrained import byte_level
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import END, WenmoError

@@ -12,8 +12,16 @@ from torch import Tensor
 
 from wenmo.files import atomic
 from wenmo.interchange.gguf import package
+from wenmo.interchange.gguf_names import (
+    CONTROL,
+    INTERLEAVED,
+    NORMAL,
+    USER_DEFINED,
+    WAYS,
+    Way,
+    gguf_name,
+)
 from wenmo.interchange.huggingface import layout_of
-from wenmo.interchange.pretrained import INTERLEAVED, WAYS, Way, gguf_name
 from wenmo.models.base import LanguageModel
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained
@@ -23,7 +31,6 @@ from wenmo.types import WenmoError
 Precision = Literal["float32", "float16", "q8_0"]
 # Their architecture for each of the arrangements that our models are written in.
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
-NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
 
 
 def write_gguf(

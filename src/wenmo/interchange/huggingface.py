@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from wenmo.interchange.layouts import KINDS, Layout, names_of
+from wenmo.interchange.layouts import KINDS, Layout
+from wenmo.interchange.names import names_of
 from wenmo.models import ModelConfig
 from wenmo.models.transformer import Transformer
 from wenmo.types import END, WenmoError

@@ -12,15 +12,37 @@ import torch
 from tokenizers import Tokenizer as Library
 from torch import Tensor
 
+from wenmo.interchange.layouts import Layout
+from wenmo.interchange.names import LLAMA, names_of
+from wenmo.interchange.opened import Opened, built
 from wenmo.models.transformer import Transformer
+from wenmo.text.pretrained import Pretrained, opened_by
 from wenmo.text.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN, Pieces, make_library
 from wenmo.types import WenmoError
 
 HEADER = struct.Struct("<7i")
 MOST = 1 << 24  # a larger number in the header is no size
+END_MARK = 2
 
 
-def read_llama2c(path: Path) -> tuple[Transformer.Config, int, dict[str, Tensor]]:
+def open_llama2c(path: Path) -> Opened:
+    """The model, with the tokenizer in the one file beside it whose name begins with ``tok``.
+
+    Raises:
+        WenmoError: either is damaged, or there is no such tokenizer.
+    """
+    beside = sorted(path.parent.glob("tok*.bin"))
+    if len(beside) != 1 or path in beside:
+        raise WenmoError(f"{path}: the tokenizer of a llama2.c file must lie beside it: tok*.bin")
+    config, size, tensors = _read(path)
+    library = opened_by(_read_tokenizer(beside[0], size), "<s>")
+    tokenizer = Pretrained(library, end=END_MARK, size=size)
+    layout = Layout(names_of(LLAMA, config, size), {}, END_MARK)
+    model = built(path, config, layout, size, tensors)
+    return Opened("gpt", config, model, tokenizer, None)
+
+
+def _read(path: Path) -> tuple[Transformer.Config, int, dict[str, Tensor]]:
     """Settings, the number of tokens, and the weights by Llama's names.
 
     Raises:
@@ -82,7 +104,7 @@ def read_llama2c(path: Path) -> tuple[Transformer.Config, int, dict[str, Tensor]
     return config, size, tensors
 
 
-def read_tokenizer(path: Path, size: int) -> Library:
+def _read_tokenizer(path: Path, size: int) -> Library:
     """The tokenizer of a llama2.c file: a score, a length and the bytes of every piece.
 
     Raises:

@@ -1,0 +1,139 @@
+"""Models in folders as the Hugging Face hub keeps them: settings, weights and the end mark; those
+of kinds that are not known here through the ``transformers`` package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer as Library
+from torch import Tensor
+
+from wenmo.files import read_json
+from wenmo.interchange.layouts import KINDS, Layout
+from wenmo.interchange.names import names_of
+from wenmo.interchange.opened import Opened, built, check_sizes
+from wenmo.interchange.vocabulary_files import read_template, read_vocabulary
+from wenmo.models import foreign
+from wenmo.models.foreign import Foreign
+from wenmo.text.pretrained import Pretrained
+from wenmo.training.checkpoints import load_tensors
+from wenmo.types import WenmoError
+
+CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+END_MARKS = ("</s>", "<|endoftext|>", "<|end|>", "[SEP]", "<eos>")
+
+
+def open_folder(path: Path) -> Opened:
+    """The model, the tokenizer and the chat template of a folder.
+
+    Raises:
+        WenmoError: it is damaged, or of a kind that is not known here.
+    """
+    theirs = read_json(path / CONFIG)
+    kind = KINDS.get(str(theirs.get("model_type")))
+    if kind is None:
+        return _open_foreign(path, theirs)
+    try:
+        config = kind.read(theirs)
+        size = int(theirs["vocab_size"])
+    except KeyError as error:
+        raise WenmoError(f"{path / CONFIG}: {error} is missing") from None
+    except (AttributeError, TypeError, ValueError, WenmoError) as error:
+        raise WenmoError(f"{path / CONFIG}: {error}") from None
+    tensors = _weights_of(path)
+    check_sizes(path, config, size, tensors.get(kind.names["embedding.weight"]), len(tensors))
+    library = read_vocabulary(path, theirs)
+    end = _end_of(path, theirs, library)
+    tokenizer = Pretrained(library, end=end, size=size)
+    if config.tied and not _is_tied(kind.names, tensors):
+        config = replace(config, tied=False)  # whatever the settings say
+    layout = Layout(names_of(kind.names, config, size), {}, end)
+    model = built(path, config, layout, size, tensors)
+    start = theirs.get("decoder_start_token_id")
+    if config.encoder_layers and start is not None:
+        model.opening = tuple(tokenizer.theirs([start]))
+        model.closing = tuple(tokenizer.suffix)
+    family = "transformer" if config.encoder_layers else "gpt"
+    template = read_template(path)
+    return Opened(family, config, model, tokenizer, template)
+
+
+def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
+    """A causal model of a kind that is not known here, through the ``transformers`` package."""
+    known = f"not known here (known: {', '.join(KINDS)})"
+    kind = theirs.get("model_type")
+    try:
+        from transformers import AutoModelForCausalLM
+    except ImportError:
+        raise WenmoError(
+            f"{path / CONFIG}: model_type {kind!r} is {known}; with pip install transformers, "
+            "causal ones run, slowly"
+        ) from None
+    _weights_of(path)  # no pickle is read
+    try:
+        inner = AutoModelForCausalLM.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
+    except Exception as error:  # of many kinds
+        reason = " ".join(str(error).split())[:160]
+        raise WenmoError(
+            f"{path / CONFIG}: model_type {kind!r} is {known}, and transformers says: {reason}"
+        ) from None
+    size, library = int(inner.config.vocab_size), read_vocabulary(path, theirs)
+    end = _end_of(path, theirs, library)
+    context = getattr(inner.config, "max_position_embeddings", None)
+    tokenizer = Pretrained(library, end=end, size=size)
+    model = Foreign(inner, size, context, end).eval()
+    model.opening = ()
+    note = f"a {kind} is not known here: it runs through transformers, which is the slow way"
+    return Opened("gpt", foreign.Config(str(kind)), model, tokenizer, read_template(path), note)
+
+
+def _is_tied(names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the softmax has no weights of its own, or only a copy of the embedding's."""
+    head = tensors.get(names["head.weight"])
+    embedding = tensors.get(names["embedding.weight"])
+    return head is None or (embedding is not None and torch.equal(head, embedding))
+
+
+def _weights_of(path: Path) -> dict[str, Tensor]:
+    if (path / INDEX).is_file():
+        listed = read_json(path / INDEX).get("weight_map")
+        if not isinstance(listed, dict):
+            raise WenmoError(f"{path / INDEX}: damaged, it has no weight_map")
+        files = sorted({str(name) for name in listed.values()})
+        if any(Path(name).name != name for name in files):
+            raise WenmoError(f"{path / INDEX}: names files outside of its folder")
+        parts = [load_tensors(path / name) for name in files]
+        return {name: tensor for part in parts for name, tensor in part.items()}
+    if (path / "model.safetensors").is_file():
+        return load_tensors(path / "model.safetensors")
+    pickles = [*path.glob("*.bin"), *path.glob("*.pt"), *path.glob("*.ckpt")]
+    if pickles:
+        raise WenmoError(
+            f"{pickles[0]}: a pickle, which could run anything when it is read: get the model's "
+            "model.safetensors, or have its maker convert it"
+        )
+    raise WenmoError(f"{path}: no model.safetensors")
+
+
+def _end_of(path: Path, theirs: dict[str, Any], library: Library) -> int:
+    """The id of the mark that ends a text; of several, the first; where the settings name none that
+    the model knows, the tokenizer's.
+    """
+    generation = path / "generation_config.json"
+    settings = read_json(generation) if generation.is_file() else {}
+    for end in (theirs.get("eos_token_id"), settings.get("eos_token_id")):
+        first = end[0] if isinstance(end, list) and end else end
+        if isinstance(first, int) and first < int(theirs["vocab_size"]):
+            return first
+    marks = (library.token_to_id(mark) for mark in END_MARKS)
+    found = next((id_ for id_ in marks if id_ is not None), None)
+    if found is None:
+        raise WenmoError(f"{path / CONFIG}: eos_token_id is missing")
+    return found

@@ -1,0 +1,85 @@
+"""What becomes of every file of a model that others trained: the model, once it is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wenmo.interchange.layouts import Layout
+from wenmo.models import foreign
+from wenmo.models.base import LanguageModel
+from wenmo.models.transformer import Transformer
+from wenmo.text.pretrained import Pretrained
+from wenmo.types import WenmoError
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model as others left it.
+
+    Attributes:
+        family: the catalogue's, of which it is.
+        config: its settings as ours.
+        model: with its weights.
+        tokenizer: with the end mark at id 0.
+        template: of its conversations, in Jinja's language, if it has one.
+        note: what its user should know.
+    """
+
+    family: str
+    config: Transformer.Config | foreign.Config
+    model: LanguageModel
+    tokenizer: Pretrained
+    template: str | None
+    note: str | None = None
+
+
+def check_sizes(
+    path: Path, config: Transformer.Config, size: int, embedding: Any, weights: int
+) -> None:
+    """Hold what the settings say of sizes against the weights, before anything is made of it.
+
+    Args:
+        size: of the vocabulary.
+        embedding: what has the embedding's ``shape``; None: the file has none.
+        weights: how many the file has.
+
+    Raises:
+        WenmoError: they contradict each other.
+    """
+    if embedding is None:
+        raise WenmoError(f"{path}: the weights of the token embedding are missing")
+    if embedding.shape[0] != size:
+        raise WenmoError(
+            f"{path}: the vocabulary has {size:,} tokens, but the embedding {embedding.shape[0]:,}"
+        )
+    if config.layers + config.encoder_layers > weights:
+        raise WenmoError(f"{path}: {config.layers:,} layers, but only {weights:,} weights")
+
+
+def built(
+    path: Path, config: Transformer.Config, layout: Layout, size: int, tensors: dict[str, Tensor]
+) -> Transformer:
+    """The model with these weights, each of which is held in memory once.
+
+    Args:
+        size: of the vocabulary.
+        tensors: by the names of the layout.
+
+    Raises:
+        WenmoError: they do not fit the settings.
+    """
+    with torch.device("meta"):
+        model = config.build(size)
+    try:
+        model.load_state_dict(layout.inward(tensors), assign=True)
+    except (RuntimeError, WenmoError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WenmoError(f"{path}: the weights do not fit the settings: {reason}") from None
+    if not config.encoder_layers:
+        model.opening = ()
+    return model.eval()
