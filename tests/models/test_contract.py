@@ -16,7 +16,7 @@ from wenmo.config import override
 from wenmo.decoding.engine import Engine, Request
 from wenmo.decoding.warp import Sampling
 from wenmo.models import MODELS, LanguageModel, ModelConfig, base
-from wenmo.models.base import join, select
+from wenmo.models.base import Network, join, select
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
 from wenmo.recipe import PriorConfig, Recipe
@@ -35,16 +35,18 @@ TINY: dict[str, list[str]] = {
     "gru": [*RECURRENT, "tied=false", "variational=true"],
     "seq2seq": [*RECURRENT[:3], "copy=true"],
     "gpt": ["width=32", "layers=2", "heads=4", "kv_heads=2", "context=24", "dropout=0.1"],
+    "masked": ["width=32", "layers=2", "heads=4", "context=32", "dropout=0.1"],
     "transformer": [
         *("width=32", "layers=2", "encoder_layers=2", "heads=4", "kv_heads=2"),
         *("context=24", "dropout=0.1"),
     ],
 }
+RATES = {"masked": 0.004}  # of learning by heart; others learn at 0.03
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
 
 # Every network on counts is a family of its own: it is named after the network, with a plus.
 COUNTS = Ngram.Config(order=4, totals=True)
-NETWORKS = [name for name, family in MODELS.items() if family.kind.learner == "gradient"]
+NETWORKS = [name for name, family in MODELS.items() if issubclass(family.kind, Network)]
 FAMILIES = [*MODELS, *(f"{name}+" for name in NETWORKS)]
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -187,7 +189,12 @@ def test_joined_states_go_on_as_if_alone(
     torch.testing.assert_close(together, torch.cat(alone), **EXACT)
 
 
-@every_family
+EXACT_FAMILIES = [
+    name for name in FAMILIES if not make(name).score(Batch(some_ids(1, 2), some_ids(1, 2))).bound
+]
+
+
+@pytest.mark.parametrize("family", EXACT_FAMILIES)
 def test_score_is_the_sum_of_log_probabilities(family: str) -> None:
     model, ids = make(family), some_ids(3, TIME + 1)
     targets = ids[:, 1:].clone()
@@ -212,7 +219,7 @@ def test_score_is_the_sum_of_log_probabilities(family: str) -> None:
     torch.testing.assert_close(loss.total, mean, **EXACT)
 
 
-@every_family
+@pytest.mark.parametrize("family", EXACT_FAMILIES)
 def test_score_goes_on_from_a_state(family: str) -> None:
     model, ids = make(family), some_ids(2, TIME + 1)
     batch = Batch(ids[:, :-1], ids[:, 1:])
@@ -236,6 +243,7 @@ def test_logits_in_pieces_give_the_same_loss_and_gradients(
     weights = [weight for weight in model.parameters() if weight.requires_grad]
 
     def both() -> tuple[Tensor, ...]:
+        torch.manual_seed(1)
         total = model.loss(batch, label_smoothing=smoothing).total
         return total, *torch.autograd.grad(total, weights, materialize_grads=True)
 
@@ -258,13 +266,13 @@ def test_saved_and_loaded_it_is_the_same(family: str, tmp_path: Path) -> None:
 @every_family
 def test_learns_a_short_text_by_heart(family: str) -> None:
     """What follows a 3 or a 5 depends on what stood before it."""
-    ids = torch.tensor([[0, *[3, 5, 7, 3, 9, 5, 1, 3, 5, 4, 11, 0] * 2]])
+    ids = torch.tensor([[0, *[3, 5, 7, 3, 9, 5, 1, 3, 5, 4, 11, 0] * 2]]).repeat(8, 1)
     batch = Batch(ids[:, :-1], ids[:, 1:])
     torch.manual_seed(0)
     model = tiny(family, *no_dropout(family)).build(VOCAB)
     study(model, np.concatenate([[0], *[ids[0, 1:].numpy()] * 100]))
     if model.learner != "count":
-        adam = torch.optim.Adam(model.parameters(), lr=0.03)
+        adam = torch.optim.Adam(model.parameters(), lr=RATES.get(family, 0.03))
         for _ in range(180):
             adam.zero_grad()
             model.loss(batch).total.backward()

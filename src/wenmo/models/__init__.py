@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from wenmo.config import from_dict, nearest
-from wenmo.models import recurrent, seq2seq, transformer
+from wenmo.models import masked, recurrent, seq2seq, transformer
 from wenmo.models.base import Budget, LanguageModel, Network
+from wenmo.models.masked import Masked
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
@@ -109,6 +110,14 @@ MODELS: dict[str, Family] = {
         "Transformer with an encoder: turns one text into another, the strongest with many pairs",
         transformer.ENCODER_SIZES,
         {"optimizer": "muon"},
+    ),
+    "masked": Family(
+        Masked,
+        Masked.Config(),
+        "masked diffusion: looks to both sides, fills gaps, and writes in any order",
+        masked.SIZES,
+        {"optimizer": "muon"},
+        masked.suit,
     ),
 }
 

@@ -68,6 +68,8 @@ class LanguageModel(nn.Module, ABC):
         closing: the ids that stand after a source that an encoder reads.
         recompute: in training, keep what enters each block alone, and compute the rest once more on
             the way back (Chen et al. 2016): less memory for more time; for Transformers.
+        fills: it predicts tokens that are hidden anywhere in a text, with both sides in view, by
+            ``fill``; then text is written so, too, and not from left to right.
     """
 
     vocab_size: int
@@ -78,6 +80,7 @@ class LanguageModel(nn.Module, ABC):
     opening: tuple[int, ...] = (END,)
     closing: tuple[int, ...] = (END,)
     recompute: bool = False
+    fills: ClassVar[bool] = False
 
     @abstractmethod
     def begin(
@@ -107,6 +110,18 @@ class LanguageModel(nn.Module, ABC):
             state after the last. The state that was passed in stays valid and unchanged. Without a
             state the text is taken to begin here, and a bounded model may return an empty state.
         """
+
+    def fill(self, tokens: Tokens, hidden: Tensor) -> Logits:
+        """For models that fill gaps: what stands at each place, as far as the others tell.
+
+        Args:
+            tokens: int64 (rows, time); what they are where ``hidden``, bool (rows, time), is true
+                makes no difference. At most one more than the model's context.
+
+        Returns:
+            The logits of each place's own token, float32 (rows, time, vocabulary).
+        """
+        raise TypeError(f"{type(self).__name__} fills no gaps")
 
     def encode(self, source: Tokens) -> State:
         """For models with an encoder: what the rows' texts begin with, and later tokens look at.
@@ -243,18 +258,31 @@ class Network(LanguageModel):
             reading: of each target, (targets, width).
             targets: int64 (targets,).
         """
-        pieces = -(-len(targets) * self.vocab_size // LOGITS_AT_ONCE)
-        if pieces < 2:
-            return self._costs(smoothed, targets, *reading)
-        parts = zip(*(tensor.chunk(pieces) for tensor in (targets, *reading)), strict=True)
-        costs = [checkpoint(self._costs, smoothed, *part, use_reentrant=False) for part in parts]
-        nats, evenly = (torch.cat(both) for both in zip(*costs, strict=True))
-        return nats, evenly
+        return costs(self.predict, reading, targets, self.vocab_size, smoothed=smoothed)
 
-    def _costs(self, smoothed: bool, targets: Tokens, *reading: Tensor) -> tuple[Tensor, Tensor]:
-        logp = self.predict(reading).log_softmax(-1)
+
+def costs(
+    predict: Callable[[Reading], Logits],
+    reading: Reading,
+    targets: Tokens,
+    vocab_size: int,
+    *,
+    smoothed: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """What ``Network.costs`` tells, of anything that predicts."""
+
+    def priced(targets: Tokens, *reading: Tensor) -> tuple[Tensor, Tensor]:
+        logp = predict(reading).log_softmax(-1)
         nats = F.nll_loss(logp, targets, reduction="none")
         return nats, -logp.mean(-1) if smoothed else nats
+
+    pieces = -(-len(targets) * vocab_size // LOGITS_AT_ONCE)
+    if pieces < 2:
+        return priced(targets, *reading)
+    parts = zip(*(tensor.chunk(pieces) for tensor in (targets, *reading)), strict=True)
+    each = [checkpoint(priced, *part, use_reentrant=False) for part in parts]
+    nats, evenly = (torch.cat(both) for both in zip(*each, strict=True))
+    return nats, evenly
 
 
 def smooth(nats: Tensor, evenly: Tensor, label_smoothing: float) -> Tensor:
@@ -295,6 +323,30 @@ def where(rows: Tensor, state: State, other: State) -> State:
         name: torch.where(rows.view(-1, *[1] * (tensor.dim() - 1)), tensor, other[name])
         for name, tensor in state.items()
     }
+
+
+def begin_reading(rows: int, device: torch.device) -> State:
+    """For models that keep nothing of a text but the text: what was read of empty ones.
+
+    ``read``: the ids so far, int64 (rows, longest), and ``length``, how many of each row.
+    """
+    read = torch.zeros(rows, 0, dtype=torch.long, device=device)
+    return {"read": read, "length": torch.zeros(rows, dtype=torch.long, device=device)}
+
+
+def go_on_reading(state: State, tokens: Tokens) -> tuple[State, Tensor]:
+    """The same with ``tokens`` behind it, and where in ``read`` they stand, int64 (rows, time).
+
+    What stands behind a row's length is to be looked at by nothing.
+    """
+    length, time = state["length"], tokens.shape[1]
+    longest = int(length.max()) + time if len(length) else time
+    read = tokens.new_zeros(len(tokens), longest)
+    kept = min(longest, state["read"].shape[1])
+    read[:, :kept] = state["read"][:, :kept]
+    places = length[:, None] + torch.arange(time, device=tokens.device)
+    read.scatter_(1, places, tokens)
+    return {"read": read, "length": length + time}, places
 
 
 def detach(state: State) -> State:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -172,3 +172,28 @@ def embed(
         by_turns = config.positions == "sinusoidal"
         x = x + sinusoid(positions, config.width, by_turns=by_turns)
     return norm(x)
+
+
+def initialise(
+    model: nn.Module, stacks: Sequence[nn.ModuleList], config: Transformer.Config
+) -> None:
+    """Normal weights; what is added to the residual stream is scaled down with its depth."""
+    spread = config.spread
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            std = config.width**-0.5 if spread is None or config.scaled else spread
+            nn.init.normal_(module.weight, std=std)
+        elif isinstance(module, nn.Linear):
+            if spread is None:
+                nn.init.xavier_normal_(module.weight)
+            else:
+                nn.init.normal_(module.weight, std=spread)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    if spread is None:
+        return
+    for stack in stacks:
+        writers = [layer for block in stack for layer in cast(Block, block).outputs()]
+        for layer in writers:
+            std = 0.0 if config.zero_outputs else spread / len(writers) ** 0.5
+            nn.init.normal_(layer.weight, std=std)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wenmo.models.base import LanguageModel
+from wenmo.models.base import LanguageModel, begin_reading, go_on_reading
 from wenmo.types import END, Logits, State, Tokens, WenmoError
 
 
@@ -54,24 +54,15 @@ class Foreign(LanguageModel):
         capacity: int = 0,
         rng: torch.Generator | None = None,
     ) -> State:
-        """``read``: the ids so far, int64 (rows, longest), and ``length``, how many of each row."""
-        read = torch.zeros(rows, 0, dtype=torch.long, device=self.device)
-        return {"read": read, "length": torch.zeros(rows, dtype=torch.long, device=self.device)}
+        return begin_reading(rows, self.device)
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
-        before = state or self.begin(len(tokens))
-        length, time = before["length"], tokens.shape[1]
-        longest = int(length.max()) + time if len(length) else time
-        read = tokens.new_zeros(len(tokens), longest)
-        kept = min(longest, before["read"].shape[1])
-        read[:, :kept] = before["read"][:, :kept]
-        places = length[:, None] + torch.arange(time, device=tokens.device)
-        read.scatter_(1, places, tokens)
+        after, places = go_on_reading(state or self.begin(len(tokens)), tokens)
         # What stands behind a row's end is seen by nothing that is asked for.
-        logits = self.inner(input_ids=self._order[read], use_cache=False).logits.float()
+        logits = self.inner(input_ids=self._order[after["read"]], use_cache=False).logits.float()
         index = places[..., None].expand(-1, -1, self.vocab_size)
         asked = logits[..., : self.vocab_size].gather(1, index)
-        return asked[..., self._order], {"read": read, "length": length + time}
+        return asked[..., self._order], after
 
     @property
     def _order(self) -> Tensor:

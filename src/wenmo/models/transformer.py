@@ -5,6 +5,7 @@ paper's arrangement, GPT-2 exactly (Radford et al. 2019), and the modern one of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
 
@@ -19,6 +20,7 @@ from wenmo.models.blocks import (
     GATED,
     Block,
     embed,
+    initialise,
     make_embedding_norm,
     make_norm,
     make_positions,
@@ -182,7 +184,8 @@ class Transformer(Network):
         self.encoder = Encoder(config, vocab_size) if config.encoder_layers else None
         self.head = None if config.tied else nn.Linear(config.width, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.final_bias else None
-        self._initialise()
+        stacks = [self.blocks] if self.encoder is None else [self.blocks, self.encoder.blocks]
+        initialise(self, stacks, config)
 
     def begin(
         self,
@@ -290,28 +293,6 @@ class Transformer(Network):
             )
             for depth in range(self.config.layers)
         ]
-
-    def _initialise(self) -> None:
-        """Normal weights; what is added to the residual stream is scaled down with its depth."""
-        spread = self.config.spread
-        for module in self.modules():
-            if isinstance(module, nn.Embedding):
-                std = self.config.width**-0.5 if spread is None or self.config.scaled else spread
-                nn.init.normal_(module.weight, std=std)
-            elif isinstance(module, nn.Linear):
-                if spread is None:
-                    nn.init.xavier_normal_(module.weight)
-                else:
-                    nn.init.normal_(module.weight, std=spread)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        if spread is None:
-            return
-        for stack in (self, self.encoder) if self.encoder is not None else (self,):
-            writers = [layer for block in stack.blocks for layer in cast(Block, block).outputs()]
-            for layer in writers:
-                std = 0.0 if self.config.zero_outputs else spread / len(writers) ** 0.5
-                nn.init.normal_(layer.weight, std=std)
 
 
 class Encoder(nn.Module):
@@ -442,11 +423,16 @@ MANY_PASSES = 6  # over the text: from here on dropout pays
 
 
 def suit(config: Transformer.Config, budget: Budget) -> dict[str, Any]:
-    """The size for a text and a time: the largest that is read enough for, and that does not learn
-    the text by heart; smaller ones learn sooner (Hoffmann et al. 2022; here, docs/experiments.md).
+    """The size for a text and a time; see ``size_for``."""
+    return size_for(SIZES, budget)
+
+
+def size_for(sizes: Mapping[str, Transformer.Config], budget: Budget) -> dict[str, Any]:
+    """The largest size that is read enough for, and that does not learn the text by heart; smaller
+    ones learn sooner (Hoffmann et al. 2022; here, docs/experiments.md).
     """
-    chosen = SIZES["tiny"]
-    for size in map(SIZES.__getitem__, ("small", "medium", "large")):
+    chosen = sizes["tiny"]
+    for size in map(sizes.__getitem__, ("small", "medium", "large")):
         weights = _matrices(size)
         enough_time = budget.reads(weights) >= READS_PER_WEIGHT * weights
         if enough_time and weights <= WEIGHTS_PER_TOKEN * budget.tokens:

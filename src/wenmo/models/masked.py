@@ -1,0 +1,253 @@
+"""Masked-token models: a Transformer in which every token looks to both sides, and which tells what
+stands where a token is hidden (Devlin et al. 2019). Trained with any share of the text hidden, from
+one token to all of it, it is a diffusion model of text, whose noise hides tokens (Austin et al.
+2021; Sahoo et al. 2024), and writes by letting them appear.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wenmo.models import transformer
+from wenmo.models.base import (
+    LOGITS_AT_ONCE,
+    Budget,
+    LanguageModel,
+    begin_reading,
+    costs,
+    go_on_reading,
+    smooth,
+)
+from wenmo.models.blocks import (
+    ACTIVATIONS,
+    GATED,
+    Block,
+    embed,
+    initialise,
+    make_embedding_norm,
+    make_norm,
+    make_positions,
+    make_relative,
+    make_rotation,
+)
+from wenmo.models.transformer import Transformer
+from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
+
+DRAWS = 4  # of hidden places, for each row that is scored
+
+
+class Masked(LanguageModel):
+    """Token embeddings, blocks that look to both sides, and a softmax at every place.
+
+    Attributes:
+        context: one less than the places that the blocks look at, since the last is for the token
+            to come.
+    """
+
+    conditioning = "none"
+    fills = True
+
+    @dataclass(frozen=True)
+    class Config(Transformer.Config):
+        """The settings of a Transformer without an encoder, and what BERT has beside.
+
+        Attributes:
+            output_layer: a layer, activated and normed, between the blocks and the softmax.
+        """
+
+        output_layer: bool = False
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.encoder_layers:
+                raise ValueError("encoder_layers must be 0: a masked model has one stack alone")
+            if self.window is not None:
+                raise ValueError("window must be null: a masked model looks to both sides")
+            if self.activation in GATED and self.output_layer:
+                raise ValueError("output_layer needs an activation without a gate: gelu-exact")
+
+        def build(self, vocab_size: int) -> Masked:  # type: ignore[override]
+            return Masked(self, vocab_size)
+
+    def __init__(self, config: Config, vocab_size: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size, self.context = config, vocab_size, config.context - 1
+        self.embedding = nn.Embedding(vocab_size + 1, config.width)  # the last one: hidden
+        self.position = make_positions(config)
+        self.embedding_norm = make_embedding_norm(config)
+        self.relative = make_relative(config, both_ways=True)
+        self.blocks = nn.ModuleList(Block(config, cross=False) for _ in range(config.layers))
+        self.norm = make_norm(config) if config.prenorm else nn.Identity()
+        self.output = OutputLayer(config) if config.output_layer else nn.Identity()
+        self.head = None if config.tied else nn.Linear(config.width, vocab_size, bias=False)
+        self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.final_bias else None
+        initialise(self, [self.blocks], config)
+
+    def begin(
+        self,
+        rows: int,
+        *,
+        source: Tokens | None = None,
+        capacity: int = 0,
+        rng: torch.Generator | None = None,
+    ) -> State:
+        return begin_reading(rows, self.device)
+
+    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+        """As it is for every model: what comes next, while all that follows is hidden. Each token
+        takes a look at the whole context, so that this is the slow way.
+        """
+        after, places = go_on_reading(state or self.begin(len(tokens)), tokens)
+        room = self.config.context
+        read = F.pad(after["read"], (0, max(0, room - after["read"].shape[1])))[:, :room]
+        texts = read.repeat_interleave(tokens.shape[1], 0)
+        known = places.flatten()  # the place of the last token that is seen
+        hidden = torch.arange(room, device=tokens.device) > known[:, None]
+        pieces = -(-hidden.numel() * self.vocab_size // LOGITS_AT_ONCE)
+        parts = zip(*(t.chunk(pieces) for t in (texts, hidden, known)), strict=True)
+        logits = [self._at(text, unknown, at + 1) for text, unknown, at in parts]
+        return torch.cat(logits).unflatten(0, tokens.shape), after
+
+    def fill(self, tokens: Tokens, hidden: Tensor) -> Logits:
+        return self._predict(self._read(tokens, hidden))
+
+    def loss(
+        self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
+    ) -> Loss:
+        """The mean cost of the targets that are hidden, as many of each row as are drawn; in
+        expectation it is the bound of ``score``, in nats per target token.
+        """
+        tokens, asked = _canvas(batch)
+        counts = asked.sum(1)
+        share = (torch.rand((), device=counts.device) + _ranks(counts)) / len(counts)
+        hidden = _hide(asked, (share * counts).ceil())
+        nats, evenly = self._costs(tokens, hidden, smoothed=label_smoothing > 0)
+        rows = hidden.nonzero()[:, 0]
+        weight = (counts / hidden.sum(1).clamp_min(1))[
+            rows
+        ] / counts.sum()  # of each row, its share
+        plain = (weight * nats).sum()
+        total = smooth(nats * weight, evenly * weight, label_smoothing) * len(nats)
+        return Loss(total=total, parts={"nats": plain.detach()})
+
+    def score(self, batch: Batch, state: State | None = None) -> Score:
+        """An upper bound on each row's nats, estimated without bias from ``DRAWS`` of hidden places.
+
+        The tokens appear in an order drawn at random. Where k of n are hidden, each of the k is as
+        likely to be the next as any other, so that n times their mean cost, averaged over all k, is
+        what a text costs on average over the orders (Uria et al. 2014, equation 6), and at least
+        what it costs. It equals the bound of Sahoo et al. (2024, equation 11), whose noise hides a
+        share t of the tokens, with t drawn evenly.
+        """
+        tokens, asked = _canvas(batch)
+        counts = asked.sum(1)
+        generator = torch.Generator().manual_seed(0)  # so that a figure can be had again
+        nats = torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
+        for draw in range(DRAWS):
+            begun = torch.rand(len(tokens), generator=generator).to(tokens.device)
+            hidden = _hide(asked, ((begun + draw) / DRAWS * counts).ceil(), generator)
+            weight = counts / hidden.sum(1).clamp_min(1) / DRAWS
+            rows, [costs_, _] = hidden.nonzero()[:, 0], self._costs(tokens, hidden)
+            nats.index_add_(0, rows, costs_.double() * weight[rows])
+        return Score(nats=nats, tokens=counts, bound=True)
+
+    def _costs(
+        self, tokens: Tokens, hidden: Tensor, *, smoothed: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """What each hidden token costs, row by row; see ``Network.costs``."""
+        reading, targets = (self._read(tokens, hidden)[hidden],), tokens[hidden]
+        return costs(
+            lambda r: self._predict(*r), reading, targets, self.vocab_size, smoothed=smoothed
+        )
+
+    def _at(self, tokens: Tokens, hidden: Tensor, places: Tensor) -> Logits:
+        """The logits at one place of each row, (rows, vocabulary)."""
+        rows = torch.arange(len(tokens), device=tokens.device)
+        return self._predict(self._read(tokens, hidden)[rows, places])
+
+    def _read(self, tokens: Tokens, hidden: Tensor) -> Tensor:
+        """The hidden states, (rows, time, width), with all in view but what is ``hidden``."""
+        positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
+        seen = tokens.masked_fill(hidden, self.vocab_size)
+        x = embed(self.config, seen, positions, self.embedding, self.position, self.embedding_norm)
+        x = F.dropout(x, self.config.dropout, self.training)
+        rotation = make_rotation(self.config, positions)
+        allowed: Tensor = torch.ones(1, 1, 1, tokens.shape[1], dtype=torch.bool, device=x.device)
+        if self.relative is not None:
+            allowed = self.relative(positions, positions[0], allowed)
+        for block in self.blocks:
+            x, _ = block(x, rotation, allowed)
+        return cast(Tensor, self.norm(x))
+
+    def _predict(self, x: Tensor) -> Logits:
+        weight = self.embedding.weight[:-1] if self.head is None else self.head.weight
+        return F.linear(self.output(x), weight, self.bias).float()
+
+
+class OutputLayer(nn.Module):
+    """BERT's layer before the softmax (Devlin et al. 2019): norm(activation(layer(x)))."""
+
+    def __init__(self, config: Masked.Config) -> None:
+        super().__init__()
+        self.layer = nn.Linear(config.width, config.width)
+        self.activation = ACTIVATIONS[config.activation]
+        self.norm = make_norm(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.norm(self.activation(self.layer(x))))
+
+
+def _canvas(batch: Batch) -> tuple[Tokens, Tensor]:
+    """The text of each row, (rows, time + 1), and what of it is asked for, bool of that shape.
+
+    A batch has it twice, the second time a place further: as what is read, and as what follows.
+    """
+    following = torch.cat([batch.tokens[:, 1:], batch.targets[:, -1:].clamp_min(0)], 1)
+    asked = batch.targets != IGNORE
+    tokens = torch.cat([batch.tokens[:, :1], torch.where(asked, batch.targets, following)], 1)
+    return tokens, F.pad(asked, (1, 0))
+
+
+def _ranks(counts: Tensor) -> Tensor:
+    """The rows in an order drawn at random: that each hides another share evens a batch out."""
+    return torch.randperm(len(counts), device=counts.device)
+
+
+def _hide(asked: Tensor, counts: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw so many places of each row from those that are asked for, bool (rows, time)."""
+    where = None if generator is None else generator.device
+    keys = torch.rand(asked.shape, generator=generator, device=where or asked.device)
+    keys = keys.to(asked.device).masked_fill(~asked, math.inf)
+    return (keys.argsort(1).argsort(1) < counts.clamp_min(1)[:, None]) & asked
+
+
+SIZES: dict[str, Masked.Config] = {
+    **{
+        name: Masked.Config(**asdict(transformer.SIZES[name]))
+        for name in ("tiny", "small", "medium", "large")
+    },
+    # That of Devlin et al. (2019), table 1, which they call base.
+    "bert": Masked.Config(
+        **{
+            **asdict(transformer.GPT2),
+            "context": 512,
+            "prenorm": False,
+            "epsilon": 1e-12,
+            "activation": "gelu-exact",
+            "final_bias": True,
+            "embedding_norm": True,
+            "output_layer": True,
+        }
+    ),
+}
+
+
+def suit(config: Masked.Config, budget: Budget) -> dict[str, Any]:
+    """The size for a text and a time, as for GPT."""
+    return transformer.size_for(SIZES, budget)
