@@ -150,7 +150,7 @@ class Run:
 
     def around(self, prompt: str, prefix: str = "") -> tuple[str, str]:
         """What of prompt and prefix belongs before and after a text that a person is shown."""
-        if self.task.name == "infilling":
+        if self.task.name == "infilling" or (self.model.fills and GAP in prompt):
             before, _, after = prompt.partition(GAP)
             return before + prefix, after
         return prefix + prompt if self.task.name == "completion" else prefix, ""

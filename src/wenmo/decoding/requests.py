@@ -24,12 +24,14 @@ class Request:
         sampling: how the tokens are chosen; the engine leaves stop strings to its caller.
         source: the ids to answer to, without END; None if the text answers to nothing.
         n: how many texts of a beam are wanted, the best first; other methods write one.
+        suffix: the ids that stand behind a gap, which is to be filled; None if there is no gap.
     """
 
     prompt: Sequence[int] = ()
     sampling: Sampling = field(default_factory=Sampling)
     source: Sequence[int] | None = None
     n: int = 1
+    suffix: Sequence[int] | None = None
 
 
 class Task:
@@ -64,7 +66,12 @@ class Task:
 
 def _check(request: Request, model: LanguageModel) -> None:
     biased = [token for token, _ in request.sampling.logit_bias]
-    named = (("source", request.source or ()), ("prompt", request.prompt), ("logit_bias", biased))
+    named = (
+        ("source", request.source or ()),
+        ("prompt", request.prompt),
+        ("text behind the gap", request.suffix or ()),
+        ("logit_bias", biased),
+    )
     for what, ids in named:
         for token in ids:
             if not 0 <= token < model.vocab_size:

@@ -39,6 +39,9 @@ class Spelling:
 
     Args:
         table: the bytes that each id stands for; none for END.
+
+    Attributes:
+        spells: which tokens spell anything, or end the text, bool (vocabulary,).
     """
 
     def __init__(self, table: Sequence[bytes]) -> None:
@@ -50,6 +53,8 @@ class Spelling:
                 allowed[lack, token] = self._after(lack, spelled) != NEVER
         allowed[1:, END] = False
         self._allowed = torch.from_numpy(allowed)
+        self.spells = torch.tensor([bool(spelled) for spelled in table])
+        self.spells[END] = True
         self._free = bool(allowed[WHOLE].all())  # no token breaks a text that is whole
 
     def keep(self, logits: Logits, texts: Sequence[Sequence[int]]) -> Logits:
@@ -61,6 +66,10 @@ class Spelling:
             )
         index = torch.tensor(lacks, device=logits.device)
         return logits.masked_fill(~self._on(logits)[index], -torch.inf)
+
+    def allows(self, text: Sequence[int], token: int) -> bool:
+        """Whether a token may follow these ids."""
+        return bool(self._allowed[self._lack(text), token])
 
     def _on(self, logits: Logits) -> Tensor:
         self._allowed = self._allowed.to(logits.device)

@@ -51,6 +51,13 @@ class Sampling:
             (Wu et al. 2016, equation 14); for models whose state holds ``coverage``.
         beam_groups: into how many groups a beam is parted, which keep away from each other
             (Vijayakumar et al. 2018); 1 is the plain search.
+        unmask_order: in which order models that fill gaps write: ``random`` (Sahoo et al. 2024), by
+            ``confidence``, the surest first (Ghazvininejad et al. 2019; Chang et al. 2022), or from
+            the ``left``, as all others do, with every setting that looks back.
+        unmask_steps: in how many steps all tokens appear; 0: one by one.
+        unmask_schedule: as many at each step (``linear``), or few at first (``cosine``).
+        remask: what has appeared may be hidden again and chosen anew.
+        gap: how many tokens a gap has; 0: what suits it best.
         diversity: what a token costs a group for each time that a group before it chose it at the
             same step.
 
@@ -79,6 +86,11 @@ class Sampling:
     coverage_penalty: float = 0.0
     beam_groups: int = 1
     diversity: float = 0.5
+    unmask_order: Literal["random", "confidence", "left"] = "random"
+    unmask_steps: int = 0
+    unmask_schedule: Literal["linear", "cosine"] = "linear"
+    remask: bool = False
+    gap: int = 0
 
     def __post_init__(self) -> None:
         valid = {  # every test is false for NaN
@@ -109,6 +121,13 @@ class Sampling:
                 f"at least 1, and divide the beam_width of {self.beam_width}",
             ),
             "diversity": (0 <= self.diversity <= 100, "from 0 to 100"),
+            "unmask_order": (
+                self.unmask_order in ("random", "confidence", "left"),
+                "random, confidence or left",
+            ),
+            "unmask_steps": (self.unmask_steps >= 0, "0 or more"),
+            "unmask_schedule": (self.unmask_schedule in ("linear", "cosine"), "linear or cosine"),
+            "gap": (self.gap >= 0, "0 or more"),
         }
         for name, (holds, wanted) in valid.items():
             if not holds:
@@ -118,6 +137,11 @@ class Sampling:
     def greedy(self) -> bool:
         """Whether the likeliest token is always taken."""
         return self.method == "greedy" or (self.method == "sample" and self.temperature == 0)
+
+    @property
+    def unmasks(self) -> bool:
+        """Whether a model that fills gaps writes in its own way, and not from left to right."""
+        return self.method != "beam" and self.unmask_order != "left"
 
 
 @dataclass(frozen=True)

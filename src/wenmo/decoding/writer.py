@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from wenmo.decoding.choose import derive
-from wenmo.decoding.engine import Engine, StoppedBy, window
+from wenmo.decoding.engine import StoppedBy, window
 from wenmo.decoding.requests import Request
 from wenmo.decoding.spelling import Spelling
+from wenmo.decoding.unmask import make_engine
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.text.pairs import Keep, source_room
+from wenmo.text.tasks import GAP
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
 
@@ -97,8 +99,8 @@ class Writer:
         asked = []
         for prompt, source in zip(prompts, sources or [None] * len(prompts), strict=True):
             request = self._request(prompt, source, sampling, n if beam else 1)
-            truncated = self._truncates(request, source)
-            asked += [(replace(request, sampling=each), truncated) for each in samplings]
+            truncated, spaced = self._truncates(request, source), self._spaced(prompt)
+            asked += [(replace(request, sampling=each), truncated, spaced) for each in samplings]
         outputs: list[list[Output]] = [[] for _ in asked]
         for number, _, output in self._write(asked):
             if output is not None:
@@ -117,7 +119,8 @@ class Writer:
         sampling = sampling or Sampling()
         [sampled] = [sampling] if sampling.method == "beam" else _seeded(sampling, 1)
         request = self._request(prompt, source, sampled, 1)
-        for _, piece, _ in self._write([(request, self._truncates(request, source))]):
+        asked = request, self._truncates(request, source), self._spaced(prompt)
+        for _, piece, _ in self._write([asked]):
             if piece:
                 yield piece
 
@@ -137,7 +140,15 @@ class Writer:
 
     def _request(self, prompt: str, source: str | None, sampling: Sampling, n: int) -> Request:
         read = None if source is None else self.encode_source(source)
-        return Request(self._encode(prompt), sampling, read, n)
+        if not self.model.fills or GAP not in prompt:
+            return Request(self._encode(prompt), sampling, read, n)
+        before, _, after = prompt.partition(GAP)
+        if GAP in after:
+            raise WenmoError(f"a prompt has one gap, written {GAP}: this one has more")
+        if self.tokenizer.prefix_space:  # spaces belong to the words behind them
+            before, after = before.rstrip(" "), after.removeprefix(" ")
+        suffix = self._encode(after)[len(self.tokenizer.prefix) :] if after else []
+        return Request(self._encode(before), sampling, read, n, suffix)
 
     def _truncates(self, request: Request, source: str | None) -> bool:
         if source is None or request.source is None:
@@ -145,20 +156,29 @@ class Writer:
             return window(length, self.model.context) < length
         return len(request.source) < len(self._encode(source))
 
+    def _spaced(self, prompt: str) -> bool:
+        """Whether the space before the first word that is written is not part of the text."""
+        before, gap, _ = prompt.partition(GAP) if self.model.fills else (prompt, "", "")
+        return self.tokenizer.prefix_space and (not before or (bool(gap) and before[-1] == " "))
+
     def _write(
-        self, asked: Sequence[tuple[Request, bool]]
+        self, asked: Sequence[tuple[Request, bool, bool]]
     ) -> Iterator[tuple[int, str, Output | None]]:
-        """Pieces of the numbered texts as they come, each text's last with its output."""
-        engine = Engine(self.model, rows=self.rows, spelling=self.spelling)
-        requests = {engine.add(request): (request, truncated) for request, truncated in asked}
+        """Pieces of the numbered texts as they come, each text's last with its output.
+
+        Args:
+            asked: requests, each with whether what it reads is cut, and whether it is `_spaced`.
+        """
+        engine = make_engine(
+            self.model, [request for request, *_ in asked], rows=self.rows, spelling=self.spelling
+        )
+        requests = {engine.add(each[0]): each for each in asked}
         drafts: dict[tuple[int, int], _Draft] = {}
         for event in engine.run():
-            request, truncated = requests[event.request]
+            request, truncated, spaced = requests[event.request]
             draft = drafts.get((event.request, event.rank))
             if draft is None:
-                bare = len(request.prompt) <= len(self.tokenizer.prefix)
-                strip = self.tokenizer.prefix_space and bare
-                pieces = Pieces(request.sampling.stop, strip_space=strip)
+                pieces = Pieces(request.sampling.stop, strip_space=spaced)
                 draft = drafts[event.request, event.rank] = _Draft(pieces)
             if draft.pieces.stopped:
                 continue  # the rest of a beam's text, which was searched for as a whole

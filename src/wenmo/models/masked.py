@@ -39,7 +39,7 @@ from wenmo.models.blocks import (
 from wenmo.models.transformer import Transformer
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
-DRAWS = 4  # of hidden places, for each row that is scored
+DRAWS = 32  # of hidden places, at least so many for the rows that are scored together
 
 
 class Masked(LanguageModel):
@@ -112,7 +112,7 @@ class Masked(LanguageModel):
         pieces = -(-hidden.numel() * self.vocab_size // LOGITS_AT_ONCE)
         parts = zip(*(t.chunk(pieces) for t in (texts, hidden, known)), strict=True)
         logits = [self._at(text, unknown, at + 1) for text, unknown, at in parts]
-        return torch.cat(logits).unflatten(0, tokens.shape), after
+        return torch.cat(logits).view(*tokens.shape, -1), after
 
     def fill(self, tokens: Tokens, hidden: Tensor) -> Logits:
         return self._predict(self._read(tokens, hidden))
@@ -125,8 +125,7 @@ class Masked(LanguageModel):
         """
         tokens, asked = _canvas(batch)
         counts = asked.sum(1)
-        share = (torch.rand((), device=counts.device) + _ranks(counts)) / len(counts)
-        hidden = _hide(asked, (share * counts).ceil())
+        hidden = _hide(asked, (_even_shares(len(counts)).to(counts.device) * counts).ceil())
         nats, evenly = self._costs(tokens, hidden, smoothed=label_smoothing > 0)
         rows = hidden.nonzero()[:, 0]
         weight = (counts / hidden.sum(1).clamp_min(1))[
@@ -137,7 +136,7 @@ class Masked(LanguageModel):
         return Loss(total=total, parts={"nats": plain.detach()})
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
-        """An upper bound on each row's nats, estimated without bias from ``DRAWS`` of hidden places.
+        """An upper bound on each row's nats, estimated without bias by hiding what chance picks.
 
         The tokens appear in an order drawn at random. Where k of n are hidden, each of the k is as
         likely to be the next as any other, so that n times their mean cost, averaged over all k, is
@@ -149,12 +148,13 @@ class Masked(LanguageModel):
         counts = asked.sum(1)
         generator = torch.Generator().manual_seed(0)  # so that a figure can be had again
         nats = torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
-        for draw in range(DRAWS):
-            begun = torch.rand(len(tokens), generator=generator).to(tokens.device)
-            hidden = _hide(asked, ((begun + draw) / DRAWS * counts).ceil(), generator)
-            weight = counts / hidden.sum(1).clamp_min(1) / DRAWS
-            rows, [costs_, _] = hidden.nonzero()[:, 0], self._costs(tokens, hidden)
-            nats.index_add_(0, rows, costs_.double() * weight[rows])
+        draws = -(-DRAWS // len(tokens))
+        shares = _even_shares(draws * len(tokens), generator).view(draws, -1).to(tokens.device)
+        for share in shares:
+            hidden = _hide(asked, (share * counts).ceil(), generator)
+            weight = counts / hidden.sum(1).clamp_min(1) / draws
+            rows, (nats_of_hidden, _) = hidden.nonzero()[:, 0], self._costs(tokens, hidden)
+            nats.index_add_(0, rows, nats_of_hidden.double() * weight[rows])
         return Score(nats=nats, tokens=counts, bound=True)
 
     def _costs(
@@ -214,16 +214,18 @@ def _canvas(batch: Batch) -> tuple[Tokens, Tensor]:
     return tokens, F.pad(asked, (1, 0))
 
 
-def _ranks(counts: Tensor) -> Tensor:
-    """The rows in an order drawn at random: that each hides another share evens a batch out."""
-    return torch.randperm(len(counts), device=counts.device)
+def _even_shares(count: int, generator: torch.Generator | None = None) -> Tensor:
+    """Shares between 0 and 1, float32 (count,), each drawn evenly and all together spread evenly,
+    in an order drawn at random.
+    """
+    begun = torch.rand((), generator=generator)
+    return (begun + torch.randperm(count, generator=generator)) / count
 
 
 def _hide(asked: Tensor, counts: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Draw so many places of each row from those that are asked for, bool (rows, time)."""
-    where = None if generator is None else generator.device
-    keys = torch.rand(asked.shape, generator=generator, device=where or asked.device)
-    keys = keys.to(asked.device).masked_fill(~asked, math.inf)
+    keys = torch.rand(asked.shape, generator=generator).to(asked.device)
+    keys = keys.masked_fill(~asked, math.inf)
     return (keys.argsort(1).argsort(1) < counts.clamp_min(1)[:, None]) & asked
 
 

@@ -138,6 +138,11 @@ def generate(
     coverage_penalty: option.CoveragePenalty = 0.0,
     beam_groups: option.BeamGroups = 1,
     diversity: option.Diversity = 0.5,
+    unmask_order: option.UnmaskOrder = "random",
+    unmask_steps: option.UnmaskSteps = 0,
+    unmask_schedule: option.UnmaskSchedule = "linear",
+    remask: option.Remask = False,
+    gap: option.Gap = 0,
     json: option.Json = False,
 ) -> None:
     """Write text with a trained run."""
@@ -166,6 +171,11 @@ def generate(
         "coverage_penalty": coverage_penalty,
         "beam_groups": beam_groups,
         "diversity": diversity,
+        "unmask_order": unmask_order,
+        "unmask_steps": unmask_steps,
+        "unmask_schedule": unmask_schedule,
+        "remask": remask,
+        "gap": gap,
         **_given(method=method, max_tokens=max_tokens, top_p=top_p),
     }
     prompts = [*(prompt or []), *(read_prompts(input, opened) if input else [])] or [""]

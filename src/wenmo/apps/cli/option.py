@@ -121,6 +121,18 @@ CoveragePenalty = Annotated[
 ]
 BeamGroups = Annotated[int, typer.Option(help="Groups of a beam that differ.")]
 Diversity = Annotated[float, typer.Option(help="How much groups of a beam differ.")]
+UnmaskOrder = Annotated[
+    str, typer.Option(help="Of a masked model's writing: random, confidence or left.")
+]
+UnmaskSteps = Annotated[
+    int,
+    typer.Option(help="In how many steps a masked model's text appears; 0: one for each token."),
+]
+UnmaskSchedule = Annotated[
+    str, typer.Option(help="linear, or cosine: few tokens at the first steps.")
+]
+Remask = Annotated[bool, typer.Option("--remask", help="Let a masked model change its mind.")]
+Gap = Annotated[int, typer.Option(help="How many tokens a gap ____ has; 0: what suits it best.")]
 ReplySeed = Annotated[int, typer.Option(help="The same seed gives the same replies.")]
 ReadingSettings = Annotated[
     list[str] | None,

@@ -1,0 +1,269 @@
+"""Writing by letting hidden tokens appear, for models that fill gaps with both sides in view.
+
+A request becomes a canvas: what is given, and hidden places. At every step the model says what
+might stand at all of them, tokens are chosen, and those of some places stay, the others are hidden
+again, until none is. A text without an end that is given is written in canvases as long as the
+model's context, one after another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from wenmo.decoding.choose import derive, greedy, sample, uniform
+from wenmo.decoding.engine import Engine, Event, StoppedBy, window
+from wenmo.decoding.requests import Request, Task
+from wenmo.decoding.spelling import Spelling
+from wenmo.decoding.warp import Chain, History, Sampling, chain
+from wenmo.models.base import LanguageModel
+from wenmo.types import END, Logits, WenmoError
+
+LONGEST_GAP = 16  # tokens, where the user does not say how many are missing
+ORDERS = 1 << 20  # added to a place for noise that is not the choice's own
+
+
+def make_engine(
+    model: LanguageModel, requests: Sequence[Request], *, rows: int, spelling: Spelling | None
+) -> Engine | Unmasker:
+    """What writes requests that are alike in the way they ask to be written."""
+    unmasked = any(r.suffix is not None or r.sampling.unmasks for r in requests)
+    kind = Unmasker if model.fills and unmasked else Engine
+    return kind(model, rows=rows, spelling=spelling)
+
+
+class Unmasker:
+    """Writes many texts with a model that fills gaps; it has the methods of `Engine`.
+
+    Attributes:
+        rows: how many canvases are filled side by side.
+        spelling: keeps what is written UTF-8; None: any token may follow any other.
+    """
+
+    def __init__(
+        self, model: LanguageModel, *, rows: int = 32, spelling: Spelling | None = None
+    ) -> None:
+        self.model, self.rows, self.spelling = model.eval(), rows, spelling
+        self._added = 0
+        self._open: dict[int, _Draft] = {}
+
+    def add(self, request: Request) -> int:
+        """Take a request; return its number.
+
+        Raises:
+            WenmoError: the model cannot do what is asked, or it makes sense from left to right
+                alone.
+        """
+        warps = chain(replace(request.sampling, min_tokens=0))
+        if warps.looks_back:
+            raise WenmoError(
+                f"{warps}: goes by what stands before a token, but tokens appear in any order: "
+                "leave it out, or write from left to right (unmask_order=left)"
+            )
+        task = Task(self._added, request, self.model)
+        self._added += 1
+        self._open[task.number] = _Draft(task, warps)
+        return task.number
+
+    def cancel(self, request: int) -> None:
+        """End a request early; nothing happens if it has ended already."""
+        self._open.pop(request, None)
+
+    @torch.inference_mode()
+    def run(self) -> Iterator[Event]:
+        """Write until no request is left."""
+        while self._open:
+            alike: dict[tuple[int, int, int, int], list[_Canvas]] = defaultdict(list)
+            canvases = {n: self._canvases(draft) for n, draft in self._open.items()}
+            for own in canvases.values():
+                for canvas in own:
+                    shape = (len(canvas.ids), canvas.start, canvas.stop)
+                    alike[*shape, id(canvas.draft.task.kind)].append(canvas)
+            for group in alike.values():
+                for first in range(0, len(group), self.rows):
+                    self._fill(group[first : first + self.rows])
+            for number, own in canvases.items():
+                if number in self._open:  # it may be cancelled while its events are read
+                    best = max(own, key=lambda c: sum(c.logprobs) / len(c.logprobs))
+                    yield from self._events(self._open[number], best)
+
+    # -- canvases --------------------------------------------------------------------------------
+
+    def _canvases(self, draft: _Draft) -> list[_Canvas]:
+        """What is to be filled next: of a gap of unknown length, a canvas for each length."""
+        request, closing = draft.task.request, list(self.model.closing)
+        room = draft.room(self.model)
+        if request.suffix is None:
+            head = draft.head(self.model.context)
+            free = room - len(head) - len(closing)
+            size = min(draft.task.limit - len(draft.written), max(1, free))
+            return [_Canvas.around(draft, head, size, closing)]
+        asked = request.sampling.gap
+        sizes = [asked] if asked else range(1, min(LONGEST_GAP, room // 2) + 1)
+        before, after = list(draft.task.begun), [*request.suffix, *closing]
+        return [self._gap(draft, before, size, after, room) for size in sizes]
+
+    def _gap(
+        self, draft: _Draft, before: list[int], size: int, after: list[int], room: int
+    ) -> _Canvas:
+        """A canvas with what is near the gap, if not all of it finds room."""
+        free = room - size
+        if free < 2:
+            raise WenmoError(f"a gap of {size} tokens leaves no room: the model reads {room}")
+        right = min(len(after), max(free // 2, free - len(before)))
+        return _Canvas.around(draft, before[-(free - right) :], size, after[:right])
+
+    def _events(self, draft: _Draft, canvas: _Canvas) -> Iterator[Event]:
+        """Tell what was written, up to the end of the text if it is there."""
+        task, gap = draft.task, draft.task.request.suffix is not None
+        written = canvas.ids[canvas.start : canvas.stop]
+        if not gap and END in written:
+            written = written[: written.index(END) + 1]
+        draft.written += written
+        ended = gap or written[-1] == END
+        why: StoppedBy = "end" if ended else "length"
+        over = ended or len(draft.written) >= task.limit
+        if over:
+            self.cancel(task.number)
+        for place, (token, logprob) in enumerate(zip(written, canvas.logprobs, strict=False), 1):
+            last = over and place == len(written)
+            yield Event(task.number, token, logprob, why if last else None)
+
+    # -- filling ---------------------------------------------------------------------------------
+
+    def _fill(self, canvases: list[_Canvas]) -> None:
+        """Let the tokens of canvases of one shape appear, in as many steps as are asked for."""
+        device, first = self.model.device, canvases[0]
+        asked, gap = first.draft.task.kind, slice(first.start, first.stop)
+        size = first.stop - first.start
+        tokens = torch.tensor([canvas.ids for canvas in canvases], device=device)
+        hidden = torch.zeros_like(tokens, dtype=torch.bool)
+        hidden[:, gap] = True
+        sure = torch.zeros(len(tokens), size, device=device)  # the log-probability of each choice
+        left = size
+        for step in range(steps := min(asked.unmask_steps or size, size)):
+            unknown = hidden[:, gap]
+            logits = self._allowed(self.model.fill(tokens, hidden)[:, gap], canvases)
+            chosen, logp = self._choose(logits, canvases, step)
+            tokens[:, gap] = torch.where(unknown, chosen, tokens[:, gap])
+            sure = torch.where(unknown, logp, sure)
+            left = min(left - 1, round(size * hidden_share(asked, (step + 1) / steps)))
+            keys = self._keys(asked, sure, canvases, step)
+            if not asked.remask:
+                keys = keys.masked_fill(~unknown, math.inf)
+            hidden[:, gap] = keys.argsort(1).argsort(1) < left
+        for canvas, ids, logprobs in zip(canvases, tokens.tolist(), sure.tolist(), strict=True):
+            canvas.ids, canvas.logprobs = ids, logprobs
+            self._mend(canvas)
+
+    def _allowed(self, logits: Logits, canvases: list[_Canvas]) -> Logits:
+        """Without tokens that spell nothing, and without an end where none may be."""
+        if self.spelling is not None:
+            logits = logits.masked_fill(~self.spelling.spells.to(logits.device), -math.inf)
+        first = canvases[0]
+        draft = first.draft
+        least = first.draft.task.request.sampling.min_tokens - len(draft.written)
+        ends = logits.shape[1] if draft.task.request.suffix is not None else max(0, least)
+        logits[:, :ends, END] = -math.inf
+        return logits
+
+    def _choose(self, logits: Logits, canvases: list[_Canvas], step: int) -> tuple[Tensor, Tensor]:
+        """A token for every place, (rows, places), and its log-probability under the model."""
+        rows, size, _ = logits.shape
+        draft = canvases[0].draft
+        flat = logits.flatten(0, 1)
+        logp = flat.log_softmax(1)
+        nothing = History.of([[]] * len(flat), [0] * len(flat), flat.device)
+        warped = draft.warps(flat, nothing).log_softmax(1) if draft.warps.steps else logp
+        keys = self._noise(canvases, step, size).flatten()
+        choice = (greedy if draft.task.kind.greedy else sample)(warped, keys)
+        logp = logp.gather(1, choice[:, None])
+        return choice.view(rows, size), logp.view(rows, size)
+
+    def _keys(self, asked: Sampling, sure: Tensor, canvases: list[_Canvas], step: int) -> Tensor:
+        """By what the next hidden places are chosen, the lowest first, (rows, places)."""
+        if asked.unmask_order == "confidence":
+            return sure
+        size = sure.shape[1]
+        if asked.unmask_order == "left":
+            return -torch.arange(size, device=sure.device).expand_as(sure).float()
+        return uniform(self._noise(canvases, step + ORDERS, size)[:, 0], size)
+
+    def _noise(self, canvases: list[_Canvas], step: int, size: int) -> Tensor:
+        """A key for each place and step, int64 (rows, places)."""
+        device = self.model.device
+        seeds = [canvas.draft.task.request.sampling.seed for canvas in canvases]
+        begun = [len(canvas.draft.written) for canvas in canvases]
+        keys = derive(torch.tensor(seeds, device=device), torch.tensor(begun, device=device))
+        keys = derive(keys, torch.full_like(keys, step))[:, None]
+        return derive(keys, torch.arange(size, device=device)[None])
+
+    def _mend(self, canvas: _Canvas) -> None:
+        """Choose again, from left to right, what breaks a character that is spelled in bytes."""
+        if self.spelling is None:
+            return
+        for place in range(canvas.start, canvas.stop):
+            if self.spelling.allows(canvas.ids[:place], canvas.ids[place]):
+                continue
+            tokens = torch.tensor([canvas.ids], device=self.model.device)
+            hidden = torch.zeros_like(tokens, dtype=torch.bool)
+            hidden[0, place] = True
+            logits = self._allowed(self.model.fill(tokens, hidden)[:, place, None], [canvas])
+            kept = self.spelling.keep(logits[:, 0], [canvas.ids[:place]])
+            canvas.ids[place] = int(kept.argmax())
+            logp = logits[0, 0].log_softmax(0)[canvas.ids[place]]
+            canvas.logprobs[place - canvas.start] = float(logp)
+
+
+def hidden_share(asked: Sampling, progress: float) -> float:
+    """The share of the places that is hidden after this share of the steps: falling evenly, or as a
+    quarter of a cosine, which begins with few (Chang et al. 2022, section 3.3).
+    """
+    if asked.unmask_schedule == "cosine":
+        return math.cos(math.pi / 2 * progress)
+    return 1 - progress
+
+
+@dataclass(slots=True, eq=False)
+class _Draft:
+    """A request under way."""
+
+    task: Task
+    warps: Chain
+    written: list[int] = field(default_factory=list)
+
+    def room(self, model: LanguageModel) -> int:
+        """The most places of a canvas."""
+        if model.context is not None:
+            return model.context + 1
+        given = len(self.task.begun) + len(self.task.request.suffix or ())
+        return given + max(self.task.limit, LONGEST_GAP) + len(model.closing)
+
+    def head(self, context: int | None) -> list[int]:
+        """What the next canvas begins with: all of the text, or its end, as `Engine` does it."""
+        text = [*self.task.begun, *self.written]
+        if context is None:
+            return text
+        return (
+            text[-max(1, context // 2) :] if self.written else text[-window(len(text), context) :]
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Canvas:
+    """What is given, and from ``start`` to ``stop`` what is hidden, or then was written."""
+
+    draft: _Draft
+    ids: list[int]
+    start: int
+    stop: int
+    logprobs: list[float] = field(default_factory=list)
+
+    @classmethod
+    def around(cls, draft: _Draft, before: list[int], size: int, after: list[int]) -> _Canvas:
+        return cls(draft, [*before, *[END] * size, *after], len(before), len(before) + size)

@@ -1,0 +1,263 @@
+"""Letting hidden tokens appear, on models whose every probability is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from wenmo.decoding.choose import mix, uniform
+from wenmo.decoding.engine import Engine, Request
+from wenmo.decoding.spelling import Spelling
+from wenmo.decoding.unmask import Unmasker, make_engine
+from wenmo.decoding.warp import Sampling
+from wenmo.models.base import LanguageModel
+from wenmo.types import END, WenmoError
+
+VOCAB, TIME = 3, 3
+
+
+class Joint(LanguageModel):
+    """A table of the probabilities of all texts of ``TIME`` tokens behind END, none of which is
+    END: what is hidden follows from what is seen by Bayes' rule.
+    """
+
+    fills = True
+    conditioning = "none"
+    closing = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vocab_size, self.context = VOCAB + 1, TIME
+        self.texts = torch.tensor(list(product([0], *[range(1, VOCAB + 1)] * TIME)))
+        self.p = torch.from_numpy(np.random.default_rng(0).dirichlet([0.7] * len(self.texts)))
+        self.looks: list[Tensor] = []
+
+    def begin(self, rows, *, source=None, capacity=0, rng=None):
+        raise AssertionError("not asked for")
+
+    forward = begin
+
+    def fill(self, tokens, hidden):
+        self.looks.append(hidden.clone())
+        fits = ((self.texts[None] == tokens[:, None]) | hidden[:, None]).all(2).double()
+        weight = fits * self.p
+        stands = torch.nn.functional.one_hot(self.texts, self.vocab_size).double()
+        return torch.einsum("rn,ntv->rtv", weight, stands).log().float()
+
+
+def as_expected(seen: list[int], expected: np.ndarray | list[float]) -> bool:
+    """Whether Pearson's statistic is within three standard deviations of its mean."""
+    statistic = sum((s - e) ** 2 / e for s, e in zip(seen, expected, strict=True))
+    freedom = len(seen) - 1
+    return bool(statistic < freedom + 3 * (2 * freedom) ** 0.5)
+
+
+def write(model: LanguageModel, requests: list[Request], rows: int = 64) -> list[tuple[int, ...]]:
+    engine = Unmasker(model, rows=rows)
+    texts: dict[int, list[int]] = {engine.add(request): [] for request in requests}
+    for event in engine.run():
+        texts[event.request].append(event.token)
+    return [tuple(text) for text in texts.values()]
+
+
+def asked(seed: int, **options: object) -> Request:
+    rest = {name: options.pop(name) for name in ("prompt", "suffix") if name in options}
+    length = TIME - len(rest.get("prompt", ()))
+    return Request(sampling=Sampling(max_tokens=length, seed=seed, **options), **rest)
+
+
+@pytest.mark.parametrize(
+    "way", [{}, {"remask": True}, {"unmask_schedule": "cosine"}], ids=["plain", "remask", "cosine"]
+)
+def test_one_token_at_a_time_draws_from_the_joint_distribution(way: dict[str, object]) -> None:
+    model, count = Joint(), 3000
+    drawn = Counter(write(model, [asked(seed, **way) for seed in range(count)], rows=1000))
+    seen = [drawn[tuple(text[1:].tolist())] for text in model.texts]
+    assert sum(seen) == count
+    assert as_expected(seen, model.p.numpy() * count)
+
+
+def test_a_gap_is_drawn_given_both_sides() -> None:
+    model, count = Joint(), 2000
+    requests = [asked(seed, prompt=[2], suffix=[1], gap=1) for seed in range(count)]
+    drawn = Counter(write(model, requests, rows=1000))
+    given_both = torch.stack(
+        [model.p[(model.texts == torch.tensor([0, 2, x, 1])).all(1)][0] for x in (1, 2, 3)]
+    )
+    expected = (given_both / given_both.sum() * count).numpy()
+    assert as_expected([drawn[x,] for x in (1, 2, 3)], expected)
+
+
+def test_all_at_once_draws_every_place_for_itself() -> None:
+    model, count = Joint(), 2000
+    drawn = write(model, [asked(seed, unmask_steps=1) for seed in range(count)], rows=1000)
+    assert len(model.looks) == 2
+    for place in range(TIME):
+        seen = Counter(text[place] for text in drawn)
+        expected = [
+            float(model.p[model.texts[:, place + 1] == x].sum()) * count for x in (1, 2, 3)
+        ]
+        assert as_expected([seen[x] for x in (1, 2, 3)], expected)
+
+
+def test_the_surest_appear_first() -> None:
+    model = Joint()
+    [text] = write(model, [asked(0, method="greedy", unmask_order="confidence")])
+    tokens, hidden = torch.tensor([[0, 0, 0, 0]]), torch.tensor([[False, True, True, True]])
+    while hidden.any():
+        logp = model.fill(tokens, hidden).log_softmax(2).max(2)
+        best = int(logp.values.masked_fill(~hidden, -torch.inf).argmax())
+        tokens[0, best], hidden[0, best] = logp.indices[0, best], False
+    assert text == tuple(tokens[0, 1:].tolist())
+
+
+def test_from_the_left_the_first_hidden_place_is_next() -> None:
+    model = Joint()
+    write(model, [asked(0, prompt=[1], suffix=[], gap=2, unmask_order="left")])
+    assert [look[0].tolist() for look in model.looks] == [
+        [False, False, True, True],
+        [False, False, False, True],
+    ]
+
+
+def test_what_has_appeared_stays_unless_it_may_change() -> None:
+    for remask in (False, True):
+        model = Joint()
+        for seed in range(20):
+            model.looks.clear()
+            write(model, [asked(seed, remask=remask)])
+            hidden = torch.cat(model.looks).int()
+            back = bool((hidden.diff(dim=0) > 0).any())
+            if back:
+                break
+        assert back == remask
+
+
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations(range(5)), rows=st.integers(1, 5))
+def test_a_request_gives_the_same_text_in_any_company(order: list[int], rows: int) -> None:
+    requests = [
+        asked(1),
+        asked(2, temperature=0.7),
+        asked(3, unmask_steps=2, unmask_order="confidence"),
+        asked(4, prompt=[1], suffix=[2]),
+        asked(5, prompt=[3]),
+    ]
+    alone = [write(Joint(), [request])[0] for request in requests]
+    together = write(Joint(), [requests[number] for number in order], rows)
+    assert together == [alone[number] for number in order]
+
+
+class Hashes(LanguageModel):
+    """Logits are a hash of all that is seen and of the place."""
+
+    fills = True
+    conditioning = "none"
+    closing = ()
+
+    def __init__(self, vocab_size: int, context: int) -> None:
+        super().__init__()
+        self.vocab_size, self.context = vocab_size, context
+        self.widest = 0
+
+    def begin(self, rows, *, source=None, capacity=0, rng=None):
+        return {"last": torch.zeros(rows, dtype=torch.long)}
+
+    def forward(self, tokens, state=None):
+        return torch.zeros(*tokens.shape, self.vocab_size), {"last": tokens[:, -1]}
+
+    def fill(self, tokens, hidden):
+        self.widest = max(self.widest, tokens.shape[1])
+        assert tokens.shape[1] <= self.context + 1
+        keys = torch.zeros(len(tokens), dtype=torch.long)
+        for column in tokens.masked_fill(hidden, -1).T:
+            keys = mix(keys + column + 1)
+        places = torch.arange(tokens.shape[1])
+        flat = mix(keys[:, None] + places).flatten()
+        return uniform(flat, self.vocab_size).view(*tokens.shape, -1) * 6
+
+
+@settings(max_examples=15, deadline=None)
+@given(length=st.integers(1, 70), prompt=st.integers(0, 40), seed=st.integers(0, 99))
+def test_long_texts_are_written_in_canvases_that_the_model_can_read(
+    length: int, prompt: int, seed: int
+) -> None:
+    model = Hashes(9, 16)
+    sampling = Sampling(max_tokens=length, min_tokens=length, seed=seed, unmask_steps=3)
+    [text] = write(model, [Request([3] * prompt, sampling)])
+    assert len(text) == length
+    assert END not in text[:-1]
+    assert model.widest <= 17
+
+
+def test_a_text_ends_at_its_end() -> None:
+    engine = Unmasker(Hashes(4, 40))
+    number = engine.add(Request([], Sampling(max_tokens=40, min_tokens=3, seed=3)))
+    events = list(engine.run())
+    assert [event.token == END for event in events] == [False] * (len(events) - 1) + [True]
+    assert [event.stopped_by for event in events] == [None] * (len(events) - 1) + ["end"]
+    assert len(events) > 3
+    assert {event.request for event in events} == {number}
+
+
+def test_of_all_lengths_of_a_gap_the_likeliest_is_taken() -> None:
+    class Pairs(Hashes):
+        """Is sure of a gap of four tokens alone."""
+
+        def fill(self, tokens, hidden):
+            sure = 20.0 * (tokens.shape[1] == 7)
+            logits = torch.zeros(*tokens.shape, self.vocab_size)
+            logits[..., 2] = sure
+            return logits
+
+    [text] = write(Pairs(5, 60), [Request([1], Sampling(method="greedy"), suffix=[1])])
+    assert text == (2, 2, 2, 2)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_what_is_spelled_in_bytes_is_utf8(seed: int) -> None:
+    table = [b"", *(bytes([byte]) for byte in range(256)), "春".encode(), "月光".encode(), b""]
+    engine = Unmasker(Hashes(len(table), 40), spelling=Spelling(table))
+    engine.add(Request([], Sampling(max_tokens=12, seed=seed, unmask_steps=4)))
+    engine.add(Request([257], Sampling(seed=seed, gap=5), suffix=[258]))
+    texts: dict[int, list[int]] = {0: [], 1: []}
+    for event in engine.run():
+        texts[event.request].append(event.token)
+        assert event.token != len(table) - 1  # spells nothing
+    for text in texts.values():
+        spelled = b"".join(table[token] for token in text)
+        cut = spelled.decode("utf-8", "ignore").encode()
+        assert spelled.startswith(cut)
+        assert len(spelled) - len(cut) < 4  # a character that the text breaks off in
+
+
+def test_who_writes() -> None:
+    model = Hashes(4, 9)
+    left, beam = Sampling(unmask_order="left"), Sampling(method="beam")
+    for sampling, suffix, kind in (
+        (Sampling(), None, Unmasker),
+        (left, None, Engine),
+        (beam, None, Engine),
+        (left, [1], Unmasker),
+    ):
+        request = Request([1], sampling, suffix=suffix)
+        assert type(make_engine(model, [request], rows=2, spelling=None)) is kind
+
+
+def test_what_makes_no_sense_is_told() -> None:
+    engine = Unmasker(Hashes(4, 9))
+    with pytest.raises(WenmoError, match=r"frequency 0\.5: .*unmask_order=left"):
+        engine.add(Request([], Sampling(frequency_penalty=0.5)))
+    with pytest.raises(WenmoError, match="text behind the gap has token 7"):
+        engine.add(Request([], Sampling(), suffix=[7]))
+    engine.add(Request([], Sampling(gap=12), suffix=[1]))
+    with pytest.raises(WenmoError, match="a gap of 12 tokens leaves no room"):
+        list(engine.run())
