@@ -101,9 +101,7 @@ def test_all_at_once_draws_every_place_for_itself() -> None:
     assert len(model.looks) == 2
     for place in range(TIME):
         seen = Counter(text[place] for text in drawn)
-        expected = [
-            float(model.p[model.texts[:, place + 1] == x].sum()) * count for x in (1, 2, 3)
-        ]
+        expected = [float(model.p[model.texts[:, place + 1] == x].sum()) * count for x in (1, 2, 3)]
         assert as_expected([seen[x] for x in (1, 2, 3)], expected)
 
 

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer as Library
 from torch import Tensor
 
 from wenmo.files import read_json
-from wenmo.interchange.layouts import KINDS, Layout
+from wenmo.interchange.layouts import KINDS, Layout, in_one_embedding
 from wenmo.interchange.names import names_of
 from wenmo.interchange.opened import Opened, built, check_sizes
 from wenmo.interchange.vocabulary_files import read_template, read_vocabulary
@@ -25,6 +25,7 @@ from wenmo.training.checkpoints import load_tensors
 from wenmo.types import WenmoError
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+MASKS = ("[MASK]", "<mask>")
 END_MARKS = ("</s>", "<|endoftext|>", "<|end|>", "[SEP]", "<eos>")
 
 
@@ -50,6 +51,8 @@ def open_folder(path: Path) -> Opened:
     library = read_vocabulary(path, theirs)
     end = _end_of(path, theirs, library)
     tokenizer = Pretrained(library, end=end, size=size)
+    if kind.family == "masked":
+        tensors = in_one_embedding(tensors, kind, _mask_of(path, library))
     if config.tied and not _is_tied(kind.names, tensors):
         config = replace(config, tied=False)  # whatever the settings say
     layout = Layout(names_of(kind.names, config, size), {}, end)
@@ -57,10 +60,10 @@ def open_folder(path: Path) -> Opened:
     start = theirs.get("decoder_start_token_id")
     if config.encoder_layers and start is not None:
         model.opening = tuple(tokenizer.theirs([start]))
+    if config.encoder_layers or model.fills:
         model.closing = tuple(tokenizer.suffix)
-    family = "transformer" if config.encoder_layers else "gpt"
     template = read_template(path)
-    return Opened(family, config, model, tokenizer, template)
+    return Opened(kind.family, config, model, tokenizer, template)
 
 
 def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
@@ -94,11 +97,22 @@ def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
     return Opened("gpt", foreign.Config(str(kind)), model, tokenizer, read_template(path), note)
 
 
+def _mask_of(path: Path, library: Library) -> int:
+    """The id of the mark that hides a token."""
+    marks = (library.token_to_id(mark) for mark in MASKS)
+    found = next((id_ for id_ in marks if id_ is not None), None)
+    if found is None:
+        raise WenmoError(f"{path}: the tokenizer has no mask: {' or '.join(MASKS)}")
+    return found
+
+
 def _is_tied(names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> bool:
     """Whether the softmax has no weights of its own, or only a copy of the embedding's."""
     head = tensors.get(names["head.weight"])
     embedding = tensors.get(names["embedding.weight"])
-    return head is None or (embedding is not None and torch.equal(head, embedding))
+    if head is None or embedding is None:
+        return head is None
+    return torch.equal(head, embedding[: len(head)])  # a masked model's has a row more
 
 
 def _weights_of(path: Path) -> dict[str, Tensor]:

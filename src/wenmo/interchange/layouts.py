@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wenmo.interchange.names import BART, CTRL, GPT2, LLAMA, T5
+from wenmo.interchange.names import BART, BERT, CTRL, GPT2, LLAMA, ROBERTA, T5
 from wenmo.interchange.settings import (
+    POSITIONS_BEGIN,
     Config,
     Settings,
     read_bart,
+    read_bert,
     read_ctrl,
     read_gpt2,
     read_llama,
@@ -29,7 +31,6 @@ from wenmo.interchange.settings import (
 from wenmo.types import END, WenmoError
 
 TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
-POSITIONS_BEGIN = 2  # BART's positions: the two rows before stand for nothing that is used
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,13 @@ class Kind:
         read: their settings as ours.
         write: ours as theirs, as far as they can be said there; None: nothing of ours is written
             so.
+        family: the catalogue's, of which it is.
     """
 
     names: dict[str, str]
     read: Callable[[Settings], Config]
     write: Callable[[Config], dict[str, Any]] | None = None
+    family: str = "gpt"
 
 
 # By the ``model_type`` of their config.json.
@@ -117,9 +120,34 @@ KINDS: dict[str, Kind] = {
     "qwen2": Kind(LLAMA, read_llama, partial(write_llama, "qwen2", "Qwen2ForCausalLM")),
     "mistral": Kind(LLAMA, read_llama, partial(write_llama, "mistral", "MistralForCausalLM")),
     "ctrl": Kind(CTRL, read_ctrl),
-    "t5": Kind(T5, read_t5, partial(write_t5, "t5", "T5ForConditionalGeneration")),
-    "mt5": Kind(T5, read_t5),
-    "bart": Kind(BART, read_bart),
-    "mbart": Kind(BART, read_bart),
-    "marian": Kind(BART, read_bart, partial(write_bart, "marian", "MarianMTModel")),
+    "t5": Kind(T5, read_t5, partial(write_t5, "t5", "T5ForConditionalGeneration"), "transformer"),
+    "mt5": Kind(T5, read_t5, family="transformer"),
+    "bart": Kind(BART, read_bart, family="transformer"),
+    "mbart": Kind(BART, read_bart, family="transformer"),
+    "marian": Kind(BART, read_bart, partial(write_bart, "marian", "MarianMTModel"), "transformer"),
+    "bert": Kind(BERT, read_bert, family="masked"),
+    "roberta": Kind(ROBERTA, read_bert, family="masked"),
 }
+
+
+def in_one_embedding(tensors: Mapping[str, Tensor], kind: Kind, mask: int) -> dict[str, Tensor]:
+    """A masked model's weights as ours has them: the mask's row of the embedding once more, behind
+    the last; and, in the positions, the type of token that a text without a second one has.
+
+    Args:
+        mask: their id of the mask.
+    """
+    # The first of them named the weights of norms otherwise.
+    modern = {
+        name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
+            "LayerNorm.beta", "LayerNorm.bias"
+        ): tensor
+        for name, tensor in tensors.items()
+    }
+    embedding, position = kind.names["embedding.weight"], kind.names["position.weight"]
+    types = modern.get(position.replace("position", "token_type"))
+    if embedding in modern and position in modern and types is not None:
+        before = POSITIONS_BEGIN if kind.names is ROBERTA else 0
+        modern[position] = modern[position][before:] + types[0]
+        modern[embedding] = torch.cat([modern[embedding], modern[embedding][mask, None]])
+    return modern

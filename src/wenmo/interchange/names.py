@@ -168,6 +168,51 @@ BART = {
 }
 
 
+def _bert(stem: str, head: dict[str, str]) -> dict[str, str]:
+    layer = f"{stem}.encoder.layer.{{}}"
+    layers = {
+        "blocks.{}.attention.query": f"{layer}.attention.self.query",
+        "blocks.{}.attention.key": f"{layer}.attention.self.key",
+        "blocks.{}.attention.value": f"{layer}.attention.self.value",
+        "blocks.{}.attention.output": f"{layer}.attention.output.dense",
+        "blocks.{}.attention_norm": f"{layer}.attention.output.LayerNorm",
+        "blocks.{}.feed_forward.up": f"{layer}.intermediate.dense",
+        "blocks.{}.feed_forward.down": f"{layer}.output.dense",
+        "blocks.{}.feed_forward_norm": f"{layer}.output.LayerNorm",
+        "embedding_norm": f"{stem}.embeddings.LayerNorm",
+    }
+    return {
+        "embedding.weight": f"{stem}.embeddings.word_embeddings.weight",
+        "position.weight": f"{stem}.embeddings.position_embeddings.weight",
+        **{
+            f"{ours}.{kind}": f"{theirs}.{kind}"
+            for ours, theirs in (layers | head).items()
+            for kind in ("weight", "bias")
+        },
+    }
+
+
+BERT = {
+    **_bert(
+        "bert",
+        {
+            "output.layer": "cls.predictions.transform.dense",
+            "output.norm": "cls.predictions.transform.LayerNorm",
+        },
+    ),
+    "bias": "cls.predictions.bias",
+    "head.weight": "cls.predictions.decoder.weight",
+}
+ROBERTA = {
+    **_bert(
+        "roberta",
+        {"output.layer": "lm_head.dense", "output.norm": "lm_head.layer_norm"},
+    ),
+    "bias": "lm_head.bias",
+    "head.weight": "lm_head.decoder.weight",
+}
+
+
 def names_of(
     table: Mapping[str, str], config: Transformer.Config, vocab_size: int
 ) -> dict[str, str]:

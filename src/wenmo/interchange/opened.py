@@ -63,7 +63,7 @@ def check_sizes(
 
 def built(
     path: Path, config: Transformer.Config, layout: Layout, size: int, tensors: dict[str, Tensor]
-) -> Transformer:
+) -> LanguageModel:
     """The model with these weights, each of which is held in memory once.
 
     Args:
@@ -74,7 +74,7 @@ def built(
         WenmoError: they do not fit the settings.
     """
     with torch.device("meta"):
-        model = config.build(size)
+        model: LanguageModel = config.build(size)
     try:
         model.load_state_dict(layout.inward(tensors), assign=True)
     except (RuntimeError, WenmoError) as error:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wenmo.models.masked import Masked
 from wenmo.models.transformer import Transformer
 from wenmo.types import END, WenmoError
 
 Config = Transformer.Config
 Settings = Mapping[str, Any]
+
+POSITIONS_BEGIN = 2  # BART's and RoBERTa's: the two rows before stand for nothing that is used
 
 THEIR_ACTIVATION = {"gelu": "gelu_new", "gelu-exact": "gelu", "relu": "relu", "silu": "silu"}
 
@@ -267,6 +270,34 @@ def write_bart(kind: str, architecture: str, config: Config) -> dict[str, Any]:
         "pad_token_id": END,
         "forced_eos_token_id": None,
     }
+
+
+def read_bert(c: Settings) -> Masked.Config:
+    """BERT's and RoBERTa's."""
+    if c.get("position_embedding_type", "absolute") != "absolute" or c.get("is_decoder"):
+        raise WenmoError("relative positions, or a BERT that writes from the left, are not known")
+    before = POSITIONS_BEGIN if c["model_type"] == "roberta" else 0
+    return Masked.Config(
+        width=c["hidden_size"],
+        layers=c["num_hidden_layers"],
+        heads=c["num_attention_heads"],
+        feed_forward=c["intermediate_size"],
+        context=c["max_position_embeddings"] - before,
+        positions="learned",
+        norm="layer",
+        prenorm=False,
+        epsilon=c.get("layer_norm_eps", 1e-12),
+        qk_norm=False,
+        activation=_activation(c.get("hidden_act", "gelu")),
+        bias=True,
+        final_bias=True,
+        embedding_norm=True,
+        output_layer=True,
+        tied=c.get("tie_word_embeddings", True),
+        zero_outputs=False,
+        dropout=c.get("hidden_dropout_prob", 0.1),
+        attention_dropout=c.get("attention_probs_dropout_prob", 0.1),
+    )
 
 
 def _activation(name: str) -> Any:

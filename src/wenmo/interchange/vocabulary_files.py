@@ -11,10 +11,11 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Library
 
 from wenmo.files import read_json
-from wenmo.text.pretrained import byte_level, library_of, opened_by
+from wenmo.text.pretrained import byte_level, enclosed, library_of, opened_by
 from wenmo.text.sentencepiece import make_library, read_pieces
 from wenmo.types import WenmoError
 
+MARKS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # of RoBERTa and BART
 SENTENCEPIECE = ("spiece.model", "tokenizer.model")
 
 
@@ -34,12 +35,16 @@ def read_vocabulary(path: Path, theirs: dict[str, Any]) -> Library:
         lines = (path / "merges.txt").read_text("utf-8").splitlines()
         pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
         special = [token for token in vocabulary if token.startswith("<|") and token.endswith("|>")]
+        marked = theirs.get("model_type") in ("roberta", "bart")
+        special += [mark for mark in MARKS if marked and mark in vocabulary]
         try:
-            return byte_level(vocabulary, [(a, b) for a, b in pairs], special=special)
+            library = byte_level(vocabulary, [(a, b) for a, b in pairs], special=special)
+            return enclosed(library, "<s>", "</s>") if marked else library
         except (TypeError, ValueError, WenmoError) as error:
             raise WenmoError(f"{path / 'merges.txt'}: damaged: {error}") from None
     if (path / "vocab.txt").is_file():
-        return _word_pieces(path)
+        library, kind = _word_pieces(path), theirs.get("model_type")
+        return enclosed(library, "[CLS]", "[SEP]") if kind == "bert" else library
     for name in SENTENCEPIECE:
         if (path / name).is_file():
             return _sentence_pieces(path / name, str(theirs.get("model_type")))

@@ -164,6 +164,23 @@ def opened_by(library: Library, mark: str) -> Library:
     return library
 
 
+def enclosed(library: Library, before: str, after: str) -> Library:
+    """The same tokenizer, with marks before and after every text.
+
+    Raises:
+        WenmoError: it has no such marks.
+    """
+    marks = [(mark, library.token_to_id(mark)) for mark in (before, after)]
+    if any(id_ is None for _, id_ in marks):
+        raise WenmoError(f"the vocabulary lacks {before} or {after}")
+    library.post_processor = processors.TemplateProcessing(
+        single=f"{before} $A {after}",
+        pair=f"{before} $A {after} $B {after}",
+        special_tokens=marks,
+    )
+    return library
+
+
 def _table(library: Library, kinds: set[str], size: int) -> list[bytes]:
     """The bytes of every token, by the other program's ids."""
     alphabet = {character: byte for byte, character in enumerate(byte_alphabet())}
