@@ -187,6 +187,8 @@ class Masked(LanguageModel):
 
     def _predict(self, x: Tensor) -> Logits:
         weight = self.embedding.weight[:-1] if self.head is None else self.head.weight
+        if self.config.scaled_output:
+            x = x * self.config.width**-0.5
         return F.linear(self.output(x), weight, self.bias).float()
 
 
