@@ -16,6 +16,7 @@ import pytest
 SETTINGS = {
     "lstm": ["embedding=16", "hidden=24", "layers=2", "dropout=0.2"],
     "gpt": ["width=16", "layers=1", "heads=2", "context=16", "dropout=0.1", "optimizer=muon"],
+    "masked": ["width=16", "layers=1", "heads=2", "context=17", "dropout=0.1"],
 }
 
 

@@ -18,7 +18,7 @@ from wenmo.decoding.spelling import Spelling
 from wenmo.decoding.unmask import Unmasker, make_engine
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
-from wenmo.types import END, WenmoError
+from wenmo.types import END, IGNORE, Score, WenmoError
 
 VOCAB, TIME = 3, 3
 
@@ -145,7 +145,7 @@ def test_a_request_gives_the_same_text_in_any_company(order: list[int], rows: in
         asked(1),
         asked(2, temperature=0.7),
         asked(3, unmask_steps=2, unmask_order="confidence"),
-        asked(4, prompt=[1], suffix=[2]),
+        asked(4, prompt=[1], suffix=[2], gap=1),
         asked(5, prompt=[3]),
     ]
     alone = [write(Joint(), [request])[0] for request in requests]
@@ -205,18 +205,19 @@ def test_a_text_ends_at_its_end() -> None:
     assert {event.request for event in events} == {number}
 
 
-def test_of_all_lengths_of_a_gap_the_likeliest_is_taken() -> None:
-    class Pairs(Hashes):
-        """Is sure of a gap of four tokens alone."""
+def test_of_all_lengths_of_a_gap_the_likeliest_text_is_taken() -> None:
+    """What follows the gap counts as well as what is in it, and what is before does not."""
+    seen = []
 
-        def fill(self, tokens, hidden):
-            sure = 20.0 * (tokens.shape[1] == 7)
-            logits = torch.zeros(*tokens.shape, self.vocab_size)
-            logits[..., 2] = sure
-            return logits
+    class Likes(Hashes):
+        def score(self, batch, state=None):
+            seen.append((batch.targets != IGNORE).sum())
+            return Score(nats=torch.tensor([float(batch.tokens.shape[1] != 7)]), tokens=seen[-1])
 
-    [text] = write(Pairs(5, 60), [Request([1], Sampling(method="greedy"), suffix=[1])])
-    assert text == (2, 2, 2, 2)
+    engine = Unmasker(Likes(5, 60))
+    engine.add(Request([1, 1], Sampling(), suffix=[1]))
+    assert len([event.token for event in engine.run()]) == 4
+    assert seen == [size + 1 for size in range(1, 17)]
 
 
 @settings(max_examples=25, deadline=None)

@@ -22,7 +22,7 @@ from wenmo.decoding.requests import Request, Task
 from wenmo.decoding.spelling import Spelling
 from wenmo.decoding.warp import Chain, History, Sampling, chain
 from wenmo.models.base import LanguageModel
-from wenmo.types import END, Logits, WenmoError
+from wenmo.types import END, IGNORE, Batch, Logits, WenmoError
 
 LONGEST_GAP = 16  # tokens, where the user does not say how many are missing
 ORDERS = 1 << 20  # added to a place for noise that is not the choice's own
@@ -89,7 +89,7 @@ class Unmasker:
                     self._fill(group[first : first + self.rows])
             for number, own in canvases.items():
                 if number in self._open:  # it may be cancelled while its events are read
-                    best = max(own, key=lambda c: sum(c.logprobs) / len(c.logprobs))
+                    best = own[0] if len(own) == 1 else min(own, key=self._nats)
                     yield from self._events(self._open[number], best)
 
     # -- canvases --------------------------------------------------------------------------------
@@ -117,6 +117,15 @@ class Unmasker:
             raise WenmoError(f"a gap of {size} tokens leaves no room: the model reads {room}")
         right = min(len(after), max(free // 2, free - len(before)))
         return _Canvas.around(draft, before[-(free - right) :], size, after[:right])
+
+    def _nats(self, canvas: _Canvas) -> float:
+        """What a gap's text and all that follows it cost, given what is before: texts of different
+        lengths compare by that, while the cost of what is in the gap says nothing of its length.
+        """
+        ids = torch.tensor([canvas.ids], device=self.model.device)
+        targets = ids[:, 1:].clone()
+        targets[:, : canvas.start - 1] = IGNORE
+        return float(self.model.score(Batch(ids[:, :-1], targets)).nats)
 
     def _events(self, draft: _Draft, canvas: _Canvas) -> Iterator[Event]:
         """Tell what was written, up to the end of the text if it is there."""

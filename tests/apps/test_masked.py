@@ -1,0 +1,86 @@
+"""A masked model from end to end: what it writes, what it fills, what it says of itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SMALL = ["width=48", "layers=2", "heads=2", "context=33", "rows=16", "rate=0.02"]
+
+
+@pytest.fixture(scope="module")
+def masked(wenmo, text, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("masked")
+    command = ["train", text, "--model", "masked", "--out", "run", "--steps", 250, *SMALL]
+    wenmo(*command, "evaluations=1", cwd=folder)
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "missing"),
+    [("春眠____，处处闻", "不觉晓"), ("The quick ____ fox jumps", "brown")],
+)
+def test_a_gap_is_filled_with_what_stands_there(wenmo, masked, prompt, missing):
+    asked = ("generate", masked, "--prompt", prompt, "--method", "greedy")
+    way = ("--unmask-order", "confidence", "--gap", len(missing))
+    assert wenmo(*asked, *way, cwd=masked).stdout.strip() == prompt.replace("____", missing)
+    [output] = json.loads(wenmo(*asked, *way, "--json", cwd=masked).stdout)["outputs"]
+    assert output["text"] == missing
+    assert output["tokens"] == len(missing)
+    assert output["stopped_by"] == "end"
+    assert -5 < output["logprob"] < 0
+
+
+def test_the_length_of_a_gap_is_found(wenmo, masked):
+    asked = ("generate", masked, "--prompt", "夜来____，花落知", "--method", "greedy")
+    assert "夜来风雨声，花落知" in wenmo(*asked, cwd=masked).stdout
+
+
+def test_it_goes_on_with_a_text_in_any_order(wenmo, masked):
+    for way in (
+        [],
+        ["--unmask-steps", 3, "--unmask-schedule", "cosine", "--remask"],
+        ["--unmask-order", "left", "--frequency-penalty", 0.1],
+        ["--method", "beam", "--beam-width", 2],
+    ):
+        asked = ["generate", masked, "--prompt", "春", "--max-tokens", 12, "--json", *way]
+        [output] = json.loads(wenmo(*asked, cwd=masked).stdout)["outputs"]
+        assert output["tokens"] == 12 or output["stopped_by"] == "end"
+    long = ["generate", masked, "--prompt", "春", "--max-tokens", 70, "--min-tokens", 70, "--json"]
+    [output] = json.loads(wenmo(*long, cwd=masked).stdout)["outputs"]
+    assert output["tokens"] == 70
+
+
+def test_its_likelihood_is_said_to_be_a_bound(wenmo, masked, text):
+    figures = json.loads(wenmo("evaluate", masked, text, "--json", cwd=masked).stdout)
+    assert figures["bound"] is True
+    assert 0 < figures["bits_per_byte"] < 1.5
+    assert "≤" in wenmo("evaluate", masked, text, cwd=masked).stdout
+    rows = json.loads(wenmo("explain", masked, "春眠不觉晓", "--json", cwd=masked).stdout)
+    assert [row["token"] for row in rows["tokens"]][:2] == ["春", "眠"]
+
+
+def test_what_it_cannot_do_is_told_in_one_line(wenmo, masked, text):
+    for wrong, told in (
+        (["generate", masked, "--prompt", "春____，____"], "one gap"),
+        (["generate", masked, "--prompt", "春", "--no-repeat-ngram", 2], "unmask_order=left"),
+        (["generate", masked, "--prompt", "春____，", "--gap", 40], "leaves no room"),
+        (["generate", masked, "--unmask-order", "best"], "random, confidence, left"),
+        (["train", text, "--model", "masked", "--prior", "ngram"], "cannot stand on counts"),
+        (["train", text, "--model", "masked", "--task", "infilling"], "cannot answer to a source"),
+        (["train", text, "--model", "masked:smal"], "did you mean 'small'"),
+    ):
+        done = wenmo(*wrong, cwd=masked, code=2)
+        assert told in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_end_stands_where_a_text_ends(wenmo, tmp_path):
+    (tmp_path / "names.txt").write_text("李白\n杜甫\n王维\n孟浩然\n" * 200, encoding="utf-8")
+    command = ["train", "names.txt", "--unit", "line", "--model", "masked", "--out", "run"]
+    wenmo(*command, "--steps", 80, *SMALL, "evaluations=1", cwd=tmp_path)
+    asked = ["generate", "run", "-n", 6, "--temperature", 0.5, "--json"]
+    outputs = json.loads(wenmo(*asked, cwd=tmp_path).stdout)["outputs"]
+    assert {output["stopped_by"] for output in outputs} == {"end"}
+    assert {"李白", "杜甫", "王维", "孟浩然"} & {output["text"] for output in outputs}
