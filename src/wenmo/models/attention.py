@@ -259,7 +259,7 @@ class Cache(NamedTuple):
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write (rows, time, heads, d) at each row's own place; return all there is to look at."""
-        row = torch.arange(len(key), device=key.device)[:, None]
+        row = torch.arange(self.positions.shape[0], device=key.device)[:, None]
         self.keys[row, self.positions] = key.to(self.keys.dtype)
         self.values[row, self.positions] = value.to(self.values.dtype)
         longest = self.mask.shape[-1]
@@ -283,10 +283,13 @@ def extend_caches(state: State, time: int) -> tuple[State, list[Cache]]:
         given state can see is left as it is, and what else it holds is kept.
     """
     length = state["length"]
-    longest = int(length.max()) + time if len(length) else time
     after = {**state, "length": length + time}
     capacity = state["keys.0"].shape[1]
-    grown = max(longest, capacity + CACHE_GROWTH) if longest > capacity else capacity
+    if torch.jit.is_tracing():  # a graph cannot look into a tensor: its caches have no free room
+        longest = grown = capacity + time
+    else:
+        longest = int(length.max()) + time if len(length) else time
+        grown = max(longest, capacity + CACHE_GROWTH) if longest > capacity else capacity
     positions = length[:, None] + torch.arange(time, device=length.device)
     places = torch.arange(longest, device=length.device)
     mask = places <= positions[:, None, :, None]

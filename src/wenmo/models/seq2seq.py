@@ -156,7 +156,7 @@ class Seq2seq(Network):
         if self.attention.key is not None:
             state["keys"] = self.attention.key(memory)
         if self.config.feeds:
-            state["readout"] = memory.new_zeros(len(ids), self.config.hidden)
+            state["readout"] = memory.new_zeros(ids.shape[0], self.config.hidden)
         if self.config.copy:
             same = ids[:, :, None] == ids[:, None]
             state |= {"source": ids, "first": same.byte().argmax(2)}  # of equals, the first
@@ -318,7 +318,7 @@ class Encoder(nn.Module):
             The memory (rows, source time, memory), and for each layer what the decoder begins with,
             (rows, hidden) each: tanh of a linear layer on the last hidden state of each direction.
         """
-        rows = torch.arange(len(x), device=x.device)[:, None]
+        rows = torch.arange(x.shape[0], device=x.device)[:, None]
         places = torch.arange(x.shape[1], device=x.device)
         last = mask.sum(1, keepdim=True) - 1
         backward = torch.where(mask, last - places, places)  # turns each row within its own length
@@ -337,7 +337,7 @@ class Encoder(nn.Module):
 
     def _run(self, direction: int, depth: int, x: Tensor) -> Tensor:
         layer = cast(Layer, cast(nn.ModuleList, self.directions[direction])[depth])
-        zeros = x.new_zeros(len(x), layer.width)
+        zeros = x.new_zeros(x.shape[0], layer.width)
         out, _ = layer(x, [zeros] * len(CARRIED[layer.cell]), 0.0)
         return out
 

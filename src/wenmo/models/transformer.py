@@ -234,7 +234,7 @@ class Transformer(Network):
             after, caches = extend_caches(state, tokens.shape[1])
             positions, mask = caches[0].positions, caches[0].mask
         if self.relative is not None:
-            places = positions[0] if mask is None else mask.new_ones(mask.shape[-1]).cumsum(0) - 1
+            places = positions[0] if mask is None else torch.arange(mask.shape[-1], device=mask.device)
             allowed = places <= positions[..., None] if mask is None else mask[:, 0]
             mask = self.relative(positions, places, allowed[:, None])
         mask = self._windowed(mask, positions)
@@ -265,7 +265,7 @@ class Transformer(Network):
         """The causal mask, cut at the window; as it was where that changes nothing."""
         window = self.config.window
         longest = positions.shape[1] if mask is None else mask.shape[-1]
-        if window is None or longest <= window:
+        if window is None or (mask is None and longest <= window):
             return mask
         places = torch.arange(longest, device=positions.device)
         near = (places > positions[:, None, :, None] - window) & (

@@ -1,0 +1,324 @@
+"""Models written as ONNX graphs, which onnxruntime and its kin run without PyTorch.
+
+A graph is one step of a model: tokens and a state in, logits and the state after them out. It reads
+a prompt, many tokens after an empty state, and writes, one token after the state before. Rows,
+tokens, what a cache holds and the length of a source are free in it.
+
+The graph is what PyTorch records of one call, at certain sizes. What was true of these alone would
+stand in it unnoticed; so it is tried at others, and must say there what the model says.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from wenmo.files import atomic_folder, write_json
+from wenmo.models.base import LanguageModel, Network
+from wenmo.text.tokenizers import Tokenizer
+from wenmo.types import END, IGNORE, State, Tokens, WenmoError
+
+Axes: TypeAlias = "dict[str, dict[int, str]]"
+"""The free dimensions of named tensors, and what each is called."""
+
+OPSET = 18
+STEP, ENCODER, ABOUT = "model.onnx", "encoder.onnx", "model.json"
+LARGEST = 2_000_000_000  # bytes of weights in a file, which can hold little more; others lie beside
+LEAST_CONTEXT = 8  # tokens that are read while a graph is recorded and tried
+TOKENS, LOGITS = "tokens", "logits"
+NEXT = "next."  # stands before the names of a state's tensors where they come out
+ROWS, PAST, SOURCE = "rows", "past", "source"
+RECORDED = {ROWS: 2, PAST: 3, SOURCE: 5}
+TRIED = {ROWS: 3, PAST: 0, SOURCE: 7}
+TIMES = {3: (4, 1, 2), 1: (1, 1, 1)}  # the tokens recorded, and those tried one after another
+CLOSE = 1e-3
+
+
+def write_onnx(path: Path, model: LanguageModel, tokenizer: Tokenizer, *, answers: bool) -> None:
+    """Write a folder: ``model.onnx``, where there is an encoder ``encoder.onnx``, the tokenizer, and
+    ``model.json``, which says how to use them. It is written whole or not at all.
+
+    The ids of the graphs are those of the ``tokenizer.json`` beside them.
+
+    Args:
+        answers: the model was trained to answer to sources.
+
+    Raises:
+        WenmoError: the model is no network, or a package is not there.
+    """
+    _require_network(model)
+    _require_packages()
+    order = list(range(model.vocab_size))
+    order[END], order[tokenizer.end] = tokenizer.end, END
+    index = None if tokenizer.end == END else torch.tensor(order, device=model.device)
+    with atomic_folder(path) as folder, torch.no_grad():
+        step = Step(model.eval(), index)
+        time = _write_step(step, folder / STEP)
+        if model.conditioning == "encoder":
+            _write_encoder(Beginning(model, index), folder / ENCODER)
+        tokenizer.save(folder / "tokenizer.json")
+        about = _about(model, tokenizer, order, answers=answers)
+        write_json(folder / ABOUT, about | {"tokens_at_once": time} | step.about())
+
+
+def _require_packages() -> None:
+    for name in ("onnx", "onnxruntime"):
+        if find_spec(name) is None:
+            raise WenmoError(f'ONNX graphs need the package {name}: pip install "wenmo[onnx]"')
+
+
+def _require_network(model: LanguageModel) -> None:
+    if model.learner == "count":
+        raise WenmoError("an ONNX graph holds no counts: write n-gram models with --to arpa")
+    if model.parts():
+        raise WenmoError("an ONNX graph holds no counts: train a network without (--prior none)")
+    if not isinstance(model, Network):
+        raise WenmoError(f"{type(model).__name__} is no network of ours, which ONNX graphs hold")
+    if model.context is not None and model.context < LEAST_CONTEXT:
+        raise WenmoError(f"ONNX graphs hold networks with a context of at least {LEAST_CONTEXT}")
+
+
+def _about(
+    model: LanguageModel, tokenizer: Tokenizer, order: Sequence[int], *, answers: bool
+) -> dict[str, Any]:
+    """What stands around a text and a source, and the bounds of both, in the tokenizer's ids."""
+    encodes = model.conditioning == "encoder"
+    marks = {"before": tokenizer.prefix, "after": model.closing if encodes else (END,)}
+    source: dict[str, Any] = {name: [order[id_] for id_ in ids] for name, ids in marks.items()}
+    return {
+        "vocab_size": model.vocab_size,
+        "context": model.context,
+        "end": tokenizer.end,
+        "text": {"before": [order[id_] for id_ in (*model.opening, *tokenizer.prefix)]},
+        "source": {"file": ENCODER if encodes else STEP, **source} if answers or encodes else None,
+    }
+
+
+# -- what is recorded ------------------------------------------------------------------------------
+
+
+class Step(nn.Module):
+    """A model's ``forward``, with a state's tensors one by one.
+
+    Args:
+        order: the model's id of each of the tokenizer's; None: they are the same.
+
+    Attributes:
+        state: an example of the state, at the sizes ``RECORDED``.
+        axes: of its tensors.
+        changed: the names of those that a step changes; the others only need to be there.
+    """
+
+    def __init__(self, model: LanguageModel, order: Tensor | None) -> None:
+        super().__init__()
+        self.model, self.order = model, order
+        self.state = example(model, RECORDED)
+        self.axes = axes_of(model)
+        empty = example(model, TRIED)  # without room, so that nothing is written in place
+        _, after = model(torch.zeros(TRIED[ROWS], 1, dtype=torch.long, device=model.device), empty)
+        self.changed = [name for name, tensor in empty.items() if after[name] is not tensor]
+        self.eval()
+
+    def forward(self, tokens: Tokens, *tensors: Tensor) -> tuple[Tensor, ...]:
+        state = dict(zip(self.state, tensors, strict=True))
+        with Plain():
+            logits, after = self.model(tokens if self.order is None else self.order[tokens], state)
+        logits = logits if self.order is None else logits[..., self.order]
+        return logits, *(after[name] for name in self.changed)
+
+    def about(self) -> dict[str, Any]:
+        """The type and shape of each tensor of the state, and which of them come out."""
+        types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in self.state.items()}
+        shapes = {
+            name: [self.axes[name].get(at, size) for at, size in enumerate(tensor.shape)]
+            for name, tensor in self.state.items()
+        }
+        state = {name: {"type": types[name], "shape": shapes[name]} for name in self.state}
+        return {"state": state, "changed": self.changed}
+
+
+class Beginning(nn.Module):
+    """The state in which a text begins that answers to a source, int64 (rows, time)."""
+
+    def __init__(self, model: LanguageModel, order: Tensor | None) -> None:
+        super().__init__()
+        self.model, self.order = model, order
+        self.eval()
+
+    def forward(self, source: Tokens) -> tuple[Tensor, ...]:
+        if self.order is not None:
+            source = torch.where(source == IGNORE, source, self.order[source.clamp_min(0)])
+        with Plain():
+            return tuple(self.model.begin(source.shape[0], source=source).values())
+
+
+class Plain(TorchFunctionMode):
+    """What the language of graphs has no word for is said in others."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        return OTHER_WORDS.get(function, function)(*args, **(kwargs or {}))
+
+
+def _rms_norm(x: Tensor, shape: Sequence[int], weight: Tensor, eps: float) -> Tensor:
+    return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt() * weight
+
+
+def _logaddexp(one: Tensor, other: Tensor) -> Tensor:
+    return torch.maximum(one, other) + F.softplus(-(one - other).abs())
+
+
+OTHER_WORDS = {F.rms_norm: _rms_norm, torch.logaddexp: _logaddexp}
+
+
+def example(model: LanguageModel, sizes: Mapping[str, int]) -> State:
+    """The state of empty texts, with room in its caches for ``past`` tokens."""
+    source = None
+    if model.conditioning == "encoder":
+        source = torch.ones(sizes[ROWS], sizes[SOURCE], dtype=torch.long, device=model.device)
+    return model.begin(sizes[ROWS], source=source, capacity=sizes[PAST])
+
+
+def axes_of(model: LanguageModel) -> Axes:
+    """The dimensions of a state's tensors that are not the model's own: those that change with the
+    rows, with what is past, or with the source.
+    """
+    first = example(model, RECORDED)
+    axes: Axes = {name: {} for name in first}
+    for word in RECORDED:
+        other = example(model, {**RECORDED, word: RECORDED[word] + 1})
+        for name, tensor in first.items():
+            pairs = zip(tensor.shape, other[name].shape, strict=True)
+            axes[name] |= {at: word for at, (one, two) in enumerate(pairs) if one != two}
+    return axes
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def _write_step(step: Step, path: Path) -> int | None:
+    """Write the graph of a step; return how many tokens it reads at once, None if any number.
+
+    A model that goes from token to token is recorded with as many as there were: then with one.
+    """
+    for time, trials in TIMES.items():
+        axes: Axes = {TOKENS: {0: ROWS}, LOGITS: {0: ROWS}}
+        if time > 1:
+            axes = {name: {**own, 1: "time"} for name, own in axes.items()}
+        for name, own in step.axes.items():
+            axes[name] = own
+            grown = f"{PAST} + {axes[TOKENS].get(1, time)}"
+            axes[NEXT + name] = {at: grown if w == PAST else w for at, w in own.items()}
+        tokens = torch.zeros(RECORDED[ROWS], time, dtype=torch.long, device=step.model.device)
+        inputs = {TOKENS: tokens, **step.state}
+        outputs = [LOGITS, *(NEXT + name for name in step.changed)]
+        _record(step, inputs, outputs, axes, path)
+        if _agree(step, path, trials):
+            return None if time > 1 else time
+    raise RuntimeError(f"{path.name} does not compute what the model does")
+
+
+def _write_encoder(beginning: Beginning, path: Path) -> None:
+    model = beginning.model
+    axes = {TOKENS: {0: ROWS, 1: SOURCE}} | axes_of(model)
+    axes = {name: {at: w for at, w in own.items() if w != PAST} for name, own in axes.items()}
+    source = torch.ones(RECORDED[ROWS], RECORDED[SOURCE], dtype=torch.long, device=model.device)
+    _record(beginning, {TOKENS: source}, list(axes)[1:], axes, path)
+    source = torch.arange(1, 1 + TRIED[ROWS] * TRIED[SOURCE], device=model.device)
+    source = (source % model.vocab_size).view(TRIED[ROWS], TRIED[SOURCE])
+    source[0, 2:] = IGNORE
+    given = session(path).run(None, {TOKENS: _array(source)})
+    for one, other in zip(given, beginning(source), strict=True):
+        if not _close(one, other):
+            raise RuntimeError(f"{path.name} does not compute what the model does")
+
+
+def _record(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    axes: Axes,
+    path: Path,
+) -> None:
+    """Write the graph of one call, with the names and shapes that are told here.
+
+    By the exporter that records calls: the one that PyTorch offers in its place reasons about sizes
+    as symbols, for which it took twenty times as long.
+    """
+    import onnx
+
+    with TemporaryDirectory(dir=path.parent) as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes that stand in the graph: it is tried at others
+        torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            Path(scratch) / path.name,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={name: own for name, own in axes.items() if name in {*inputs, *outputs}},
+        )
+        model = onnx.load(Path(scratch) / path.name)
+    for value, tensor in zip(model.graph.output, module(*inputs.values()), strict=True):
+        sizes = value.type.tensor_type.shape.dim
+        for at, (size, number) in enumerate(zip(sizes, tensor.shape, strict=True)):
+            if at not in axes[value.name]:
+                size.dim_value = number
+    weights = sum(len(weight.raw_data) for weight in model.graph.initializer)
+    onnx.save(model, path, save_as_external_data=weights > LARGEST, location=f"{path.name}.data")
+    onnx.checker.check_model(path, full_check=True)
+
+
+# -- trying ----------------------------------------------------------------------------------------
+
+
+def session(path: Path) -> Any:
+    """A graph, ready to run."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what it cannot do is raised, too
+    return onnxruntime.InferenceSession(path, options)
+
+
+def _agree(step: Step, path: Path, times: Sequence[int]) -> bool:
+    """Whether a graph says what the model says, at sizes that it was not recorded with, each state
+    made by the call before.
+    """
+    graph = session(path)
+    theirs = example(step.model, TRIED)
+    ours = {name: _array(tensor) for name, tensor in theirs.items()}
+    for time in times:
+        tokens = torch.arange(TRIED[ROWS] * time, device=step.model.device)
+        tokens = (tokens % step.model.vocab_size).view(TRIED[ROWS], time)
+        expected, *after = step(tokens, *theirs.values())
+        theirs |= zip(step.changed, after, strict=True)
+        try:
+            given, *arrays = graph.run(None, {TOKENS: _array(tokens), **ours})
+        except Exception:  # whatever comes of a shape that does not fit
+            return False
+        ours |= zip(step.changed, arrays, strict=True)
+        if not _close(given, expected):
+            return False
+    return True
+
+
+def _close(given: Any, expected: Tensor) -> bool:
+    other = _array(expected)
+    return given.shape == other.shape and np.allclose(given, other, rtol=CLOSE, atol=CLOSE)
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.cpu().numpy()
