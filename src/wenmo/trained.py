@@ -16,6 +16,7 @@ from wenmo.evaluation.explain import explain
 from wenmo.interchange.arpa import write_arpa
 from wenmo.interchange.gguf_out import write_gguf
 from wenmo.interchange.huggingface import layout_of
+from wenmo.interchange.onnx import write_onnx
 from wenmo.material import judge_pairs, judge_text, kept, readable, sampling_for
 from wenmo.models import LanguageModel, can_stand_on_counts
 from wenmo.models.lora import merge
@@ -323,7 +324,7 @@ class Run:
 
         Args:
             to: ``huggingface``, a folder that `transformers` opens; ``gguf``, a file that llama.cpp
-                runs; ``arpa``, a file of an n-gram model.
+                runs; ``onnx``, a folder that onnxruntime runs; ``arpa``, a file of an n-gram model.
             out: the folder or file.
             precision: of GGUF's matrices: float32, float16 (the default) or q8_0.
 
@@ -349,15 +350,21 @@ class Run:
                 raise WenmoError(f"{self.folder}: ARPA files hold n-gram models alone")
             words = [self.tokenizer.name_of(id_) for id_ in range(self.tokenizer.vocab_size)]
             write_arpa(self.model, path, words)
-        elif to == "huggingface":
+        elif to == "onnx":
             merge(self.model)
-            recipe = replace(self.card.recipe, start=StartConfig())
-            if layout_of(recipe.generator, self.model.vocab_size, self.tokenizer.end) is None:
-                raise WenmoError(f"{self.folder}: transformers has no arrangement of such a model")
-            save_model(path, recipe, self.model, self.tokenizer)
-            self.tokenizer.save(path / TOKENIZER)
+            write_onnx(path, self.model, self.tokenizer, answers=self.task.paired)
+        elif to == "huggingface":
+            self._write_huggingface(path)
         else:
-            raise WenmoError(f"no such format {to!r}: say huggingface, gguf or arpa")
+            raise WenmoError(f"no such format {to!r}: say huggingface, gguf, onnx or arpa")
+
+    def _write_huggingface(self, path: Path) -> None:
+        merge(self.model)
+        recipe = replace(self.card.recipe, start=StartConfig())
+        if layout_of(recipe.generator, self.model.vocab_size, self.tokenizer.end) is None:
+            raise WenmoError(f"{self.folder}: transformers has no arrangement of such a model")
+        save_model(path, recipe, self.model, self.tokenizer)
+        self.tokenizer.save(path / TOKENIZER)
 
     def _require_learning(self) -> None:
         """Make sure that the run can go on learning from a text that it is scored on."""

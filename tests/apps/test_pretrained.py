@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -105,6 +106,29 @@ def test_adapters_are_merged_on_the_way_out(wenmo, adapted, text, tmp_path):
     assert merged["nats_per_token"] == pytest.approx(
         figures(wenmo, adapted, text)["nats_per_token"], rel=1e-4
     )
+
+
+def test_graphs_hold_merged_adapters(wenmo, adapted, tmp_path):
+    """Their ids are those of the tokenizer beside, of which END is not 0."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the onnxruntime package")
+    import wenmo as package
+
+    wenmo("export", adapted, "--to", "onnx", "--out", "graph", cwd=tmp_path)
+    run = package.load(adapted)
+    ids = [0, *run.tokenizer.encode("The quick brown fox").tolist()]
+    with torch.no_grad():
+        expected, _ = run.model(torch.tensor([ids]))
+    about = json.loads((tmp_path / "graph" / "model.json").read_text())
+    assert (about["text"]["before"], about["end"]) == ([], 258)
+    sizes = {"rows": 1, "past": 0}
+    state = {
+        name: np.zeros([sizes.get(size, size) for size in tensor["shape"]], tensor["type"])
+        for name, tensor in about["state"].items()
+    }
+    step = onnxruntime.InferenceSession(tmp_path / "graph" / "model.onnx")
+    logits = step.run(["logits"], {"tokens": np.array([run.tokenizer.theirs(ids)]), **state})[0]
+    given = torch.from_numpy(logits)[..., run.tokenizer.theirs(range(259))]
+    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_gguf_out_and_in_again(wenmo, further, text, tmp_path):

@@ -86,6 +86,8 @@ def _require_network(model: LanguageModel) -> None:
         raise WenmoError(f"{type(model).__name__} is no network of ours, which ONNX graphs hold")
     if model.context is not None and model.context < LEAST_CONTEXT:
         raise WenmoError(f"ONNX graphs hold networks with a context of at least {LEAST_CONTEXT}")
+    if model.conditioning != "encoder" and any(t.any() for t in model.begin(1).values()):
+        raise WenmoError(f"{type(model).__name__} begins with more than zeros: no graph holds that")
 
 
 def _about(

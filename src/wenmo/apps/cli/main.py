@@ -287,7 +287,7 @@ def export(
     out: option.ExportOut,
     precision: option.ExportPrecision = None,
 ) -> None:
-    """Write a model for other programs: huggingface, gguf or arpa."""
+    """Write a model for other programs: huggingface, gguf, onnx or arpa."""
     from wenmo.apps.cli import show
     from wenmo.workbench import load
 

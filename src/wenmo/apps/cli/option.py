@@ -168,7 +168,7 @@ Tokens = Annotated[
 Utilization = Annotated[float, typer.Option(help="The share of a GPU's speed that is reached.")]
 Rows = Annotated[int, typer.Option(help="Sequences that each GPU works on at once.")]
 Price = Annotated[float | None, typer.Option(help="Dollars for a GPU and hour.")]
-To = Annotated[str, typer.Option("--to", help="huggingface, gguf or arpa.")]
+To = Annotated[str, typer.Option("--to", help="huggingface, gguf, onnx or arpa.")]
 ExportOut = Annotated[Path, typer.Option("--out", help="The folder or file to write.")]
 ExportPrecision = Annotated[
     str | None, typer.Option("--precision", help="Of GGUF's matrices: float32, float16, q8_0.")

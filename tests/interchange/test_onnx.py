@@ -1,0 +1,366 @@
+"""ONNX graphs of every kind of network say in onnxruntime what the model says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from wenmo.decoding.engine import Engine
+from wenmo.decoding.requests import Request
+from wenmo.decoding.warp import Sampling
+from wenmo.interchange import onnx as graphs
+from wenmo.interchange.onnx import write_onnx
+from wenmo.interchange.pretrained import open_pretrained
+from wenmo.models.base import LanguageModel, join
+from wenmo.models.foreign import Foreign
+from wenmo.models.ngram import Ngram
+from wenmo.models.recurrent import Recurrent
+from wenmo.models.seq2seq import Seq2seq
+from wenmo.models.transformer import GPT2, MARIAN, MODERN, Transformer
+from wenmo.text.pretrained import byte_level
+from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.vocabularies import byte_alphabet
+from wenmo.types import END, IGNORE, WenmoError
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the onnxruntime package")
+onnx = pytest.importorskip("onnx", reason="needs the onnx package")
+
+POEM = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n"
+TOKENIZER = Tokenizer.train([POEM], TokenizerConfig("chars"))
+VOCAB = TOKENIZER.vocab_size
+GROUPED = Transformer.Config(width=24, layers=2, heads=4, kv_heads=2, head_width=10, context=48)
+SMALL: dict[str, Any] = {"width": 24, "layers": 1, "heads": 3, "context": 48}
+BOTH = {**SMALL, "encoder_layers": 1, "feed_forward": 20}
+RECURRENT = {"embedding": 8, "hidden": 12, "layers": 2}
+CONFIGS = {
+    "rnn": Recurrent.Config("rnn", **RECURRENT),
+    "lstm": Recurrent.Config("lstm", **RECURRENT, tied=True),
+    "gru": Recurrent.Config("gru", **RECURRENT),
+    "gpt, grouped heads": GROUPED,
+    "gpt, window": replace(GROUPED, window=5),
+    "gpt, window longer than what is recorded": replace(GROUPED, window=9),
+    "gpt2": replace(GPT2, **SMALL),
+    "transformer": replace(MODERN, **BOTH),
+    "transformer, marian": replace(MARIAN, **BOTH),
+    "seq2seq": Seq2seq.Config(embedding=8, hidden=12, layers=2),
+    "seq2seq, dot": Seq2seq.Config("lstm", 8, 12, attention="dot", input_feeding=False),
+    "seq2seq, no attention": Seq2seq.Config("lstm", 8, 12, attention="none"),
+    "seq2seq, copy": Seq2seq.Config("gru", 8, 12, attention="concat", coverage=1.0, copy=True),
+}
+every_kind = pytest.mark.parametrize("kind", CONFIGS)
+
+
+@dataclass
+class Written:
+    """A folder of graphs, used as any program may: by what ``model.json`` says."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.about = json.loads((self.folder / "model.json").read_text("utf-8"))
+        self.step = onnxruntime.InferenceSession(self.folder / "model.onnx")
+
+    def begin(self, rows: int, source: Tensor | None = None) -> dict[str, Any]:
+        if source is not None:
+            encoder = onnxruntime.InferenceSession(self.folder / self.about["source"]["file"])
+            names = [output.name for output in encoder.get_outputs()]
+            return dict(zip(names, encoder.run(None, {"tokens": source.numpy()}), strict=True))
+        sizes = {"rows": rows, "past": 0}
+        state = self.about["state"].items()
+        return {n: np.zeros([sizes.get(s, s) for s in t["shape"]], t["type"]) for n, t in state}
+
+    def read(self, tokens: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        parts = []
+        for piece in torch.split(tokens, self.about["tokens_at_once"] or tokens.shape[1], dim=1):
+            logits, *after = self.step.run(None, {"tokens": piece.numpy(), **state})
+            state = state | dict(zip(self.about["changed"], after, strict=True))
+            parts.append(torch.from_numpy(logits))
+        return torch.cat(parts, 1), state
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any, Written]]:
+    """The model of a kind, with weights that are random everywhere, and its graphs; made once."""
+    made: dict[str, tuple[Any, Written]] = {}
+
+    def write(kind: str) -> tuple[Any, Written]:
+        if kind not in made:
+            folder: Path = tmp_path_factory.mktemp("onnx") / "model"
+            model = random_model(CONFIGS[kind])
+            write_onnx(folder, model, TOKENIZER, answers=False)
+            made[kind] = model, Written(folder)
+        return made[kind]
+
+    return write
+
+
+def random_model(config: Any) -> Any:
+    torch.manual_seed(0)
+    model = config.build(VOCAB).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.3)
+    return model
+
+
+def some_ids(rows: int, time: int) -> Tensor:
+    return torch.randint(1, VOCAB, (rows, time), generator=torch.Generator().manual_seed(rows))
+
+
+def some_source(model: LanguageModel, rows: int) -> Tensor | None:
+    """Sources of different lengths, for models with an encoder."""
+    if model.conditioning != "encoder":
+        return None
+    source = some_ids(rows, 6)
+    for row in range(rows):
+        source[row, 2 + row :] = IGNORE
+    return source
+
+
+@every_kind
+@torch.no_grad()
+def test_logits_are_the_same(kind: str, written: Callable[..., Any]) -> None:
+    """Of a prompt, single tokens, and several again, for other numbers of rows than were recorded."""
+    model, graph = written(kind)
+    for rows in (1, 4):
+        source = some_source(model, rows)
+        ours = model.begin(rows, source=source)
+        theirs = graph.begin(rows, source)
+        ids = some_ids(rows, 12)
+        for piece in torch.split(ids, [6, 1, 1, 3, 1], dim=1):
+            expected, ours = model(piece, ours)
+            given, theirs = graph.read(piece, theirs)
+            torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["gpt, grouped heads", "gpt, window", "gpt2"])
+@torch.no_grad()
+def test_rows_may_be_of_different_lengths(kind: str, written: Callable[..., Any]) -> None:
+    """Read apart, their caches filled up to the longest, and then written to together."""
+    model, graph = written(kind)
+    prompts = [some_ids(1, 7), some_ids(1, 2), some_ids(1, 4)]
+    ours = join([model(prompt, model.begin(1))[1] for prompt in prompts])
+    apart = [graph.read(prompt, graph.begin(1))[1] for prompt in prompts]
+    theirs = {name: np.concatenate([longer(s[name], 7) for s in apart]) for name in apart[0]}
+    for token in torch.split(some_ids(3, 5), 1, dim=1):
+        expected, ours = model(token, ours)
+        given, theirs = graph.read(token, theirs)
+        torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
+
+
+def longer(array: Any, past: int) -> Any:
+    if array.ndim < 2:
+        return array
+    return np.pad(array, [(0, 0), (0, past - array.shape[1]), (0, 0), (0, 0)])
+
+
+@pytest.mark.parametrize("kind", ["gpt, window", "transformer", "seq2seq"])
+def test_greedy_texts_are_the_same(kind: str, written: Callable[..., Any]) -> None:
+    model, graph = written(kind)
+    source = some_source(model, 1)
+    answered = None if source is None else source[0, :2].tolist()
+    sampling = Sampling(method="greedy", max_tokens=24)
+    engine = Engine(model)
+    engine.add(Request([7, 30], sampling, answered))
+    expected = [event.token for event in engine.run()]
+    if answered is not None:
+        source = torch.tensor([[*answered, *graph.about["source"]["after"]]])
+    logits, state = graph.read(
+        torch.tensor([[*graph.about["text"]["before"], 7, 30]]), graph.begin(1, source)
+    )
+    ids = [int(logits[0, -1].argmax())]
+    while ids[-1] != graph.about["end"] and len(ids) < 24:
+        logits, state = graph.read(torch.tensor([ids[-1:]]), state)
+        ids.append(int(logits[0, -1].argmax()))
+    assert ids == expected
+    assert len(set(ids)) > 2
+
+
+@every_kind
+def test_what_is_said_of_a_graph_is_so(kind: str, written: Callable[..., Any]) -> None:
+    """The checker passes; names, types and shapes are those that ``model.json`` tells."""
+    model, graph = written(kind)
+    for path in graph.folder.glob("*.onnx"):
+        onnx.checker.check_model(path, full_check=True)
+        assert b"/wenmo/" not in path.read_bytes()  # no paths of this machine
+    about = graph.about
+    time = about["tokens_at_once"] or "time"
+    state = {n: (f"tensor({ONNX[t['type']]})", t["shape"]) for n, t in about["state"].items()}
+    inputs = {value.name: (value.type, value.shape) for value in graph.step.get_inputs()}
+    assert inputs == {"tokens": ("tensor(int64)", ["rows", time]), **state}
+    grown = {"past": f"past + {time}"}
+    changed = {
+        f"next.{name}": [grown.get(size, size) for size in about["state"][name]["shape"]]
+        for name in about["changed"]
+    }
+    outputs = {value.name: value.shape for value in graph.step.get_outputs()}
+    assert outputs == {"logits": ["rows", time, VOCAB], **changed}
+    assert about["context"] == model.context
+    steps = kind in ("seq2seq", "seq2seq, copy")  # each token waits for what the last one found
+    assert (time == 1) == steps
+
+
+ONNX = {"float32": "float", "int64": "int64", "bool": "bool"}
+
+
+def test_the_model_stays_as_it_was(tmp_path: Path) -> None:
+    model = random_model(GROUPED)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    expected, state = model(some_ids(2, 5), model.begin(2, capacity=9))
+    write_onnx(tmp_path / "out", model, TOKENIZER, answers=False)
+    assert not model.training
+    assert all(weight.requires_grad for weight in model.parameters())
+    assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
+    given, again = model(some_ids(2, 5), model.begin(2, capacity=9))
+    assert torch.equal(given, expected)
+    assert again["keys.0"].shape == state["keys.0"].shape == (2, 9, 2, 10)
+
+
+def test_many_weights_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of models above 2 GB, which the one file could not hold."""
+    monkeypatch.setattr(graphs, "LARGEST", 1000)
+    model = random_model(CONFIGS["gru"])
+    write_onnx(tmp_path / "out", model, TOKENIZER, answers=False)
+    assert (tmp_path / "out" / "model.onnx.data").stat().st_size > 4000
+    graph = Written(tmp_path / "out")
+    ids = some_ids(2, 3)
+    torch.testing.assert_close(graph.read(ids, graph.begin(2))[0], model(ids)[0].detach())
+
+
+# -- models that others trained --------------------------------------------------------------------
+
+
+def made(folder: Path, kind: str) -> Any:
+    """A small model with random weights, as `transformers` keeps it."""
+    import transformers
+
+    marks = {"vocab_size": 259, "bos_token_id": 257, "eos_token_id": 258, "pad_token_id": 256}
+    few: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32}
+    t5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "decoder_start_token_id": 256}
+    settings = {
+        "Llama": {**few, "num_key_value_heads": 2, "intermediate_size": 48},
+        "T5": {**t5, "num_heads": 4},
+    }[kind]
+    config = getattr(transformers, f"{kind}Config")(**settings, **marks)
+    suffix = {"Llama": "ForCausalLM", "T5": "ForConditionalGeneration"}
+    torch.manual_seed(0)
+    model = getattr(transformers, kind + suffix[kind])(config).eval()
+    model.save_pretrained(folder)
+    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
+    special = {"<pad>": 256, "<s>": 257, "</s>": 258}
+    byte_level({**letters, **special}, [], special=special).save(str(folder / "tokenizer.json"))
+    return model
+
+
+@pytest.mark.parametrize("kind", ["Llama", "T5"])
+@torch.no_grad()
+def test_ids_are_those_of_the_tokenizer_beside(kind: str, tmp_path: Path) -> None:
+    """So that logits are those of `transformers`, although our end mark is 0."""
+    theirs = made(tmp_path / "made", kind)
+    opened = open_pretrained(tmp_path / "made")
+    write_onnx(tmp_path / "out", opened.model, opened.tokenizer, answers=False)
+    graph = Written(tmp_path / "out")
+    assert graph.about["end"] == 258
+    ids = torch.randint(256, (3, 9))
+    ids[0, 3:5] = torch.tensor([258, 0])
+    source = None if kind != "T5" else ids.flip(1).where(torch.arange(9) != 8, IGNORE)
+    if source is None:
+        assert graph.about["text"]["before"] == []
+        expected = theirs(ids).logits
+    else:
+        assert graph.about["text"]["before"] == [256]
+        read = {"input_ids": source.clamp_min(0), "attention_mask": source != IGNORE}
+        expected = theirs(**read, decoder_input_ids=ids).logits
+    first, state = graph.read(ids[:, :6], graph.begin(3, source))
+    rest, _ = graph.read(ids[:, 6:], state)
+    torch.testing.assert_close(torch.cat([first, rest], 1), expected, rtol=1e-4, atol=1e-4)
+
+
+# -- commands --------------------------------------------------------------------------------------
+
+
+def test_a_run_writes_the_same_text_there(wenmo: Callable[..., Any], tmp_path: Path) -> None:
+    from tokenizers import Tokenizer as Library
+
+    (tmp_path / "my.txt").write_text(POEM * 60, encoding="utf-8")
+    train = ("train", "my.txt", "--model", "gru", "--out", "run", "--steps", 40, "counts=none")
+    wenmo(*train, "embedding=16", "hidden=32", "rate=0.03", "rows=4", "time=32", cwd=tmp_path)
+    wenmo("export", "run", "--to", "onnx", "--out", "graph", cwd=tmp_path)
+    asked = ("--prompt", "春眠", "--method", "greedy", "--max-tokens", 20, "--json")
+    told = json.loads(wenmo("generate", "run", *asked, cwd=tmp_path).stdout)["outputs"][0]
+
+    graph = Written(tmp_path / "graph")
+    library = Library.from_file(str(tmp_path / "graph" / "tokenizer.json"))
+    tokens = [*graph.about["text"]["before"], *library.encode("春眠").ids]
+    state, written = graph.begin(1), []
+    while len(written) < 20:
+        logits, state = graph.read(torch.tensor([tokens]), state)
+        tokens = [int(logits[0, -1].argmax())]
+        written += tokens
+    assert library.decode(written) == told["text"]
+    assert told["text"].startswith("不觉晓")
+
+
+def test_what_no_graph_can_hold_is_told(
+    wenmo: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my.txt").write_text(POEM * 60, encoding="utf-8")
+    small = ("--steps", 2, "embedding=8", "hidden=8", "rows=2", "time=8")
+    runs = {
+        "--to arpa": ("--model", "ngram", "order=2"),
+        "--prior none": ("--model", "gru", "--prior", "ngram", *small),
+    }
+    for number, (way_out, settings) in enumerate(runs.items()):
+        wenmo("train", "my.txt", *settings, "--out", number, cwd=tmp_path)
+        export = ("export", number, "--to", "onnx", "--out", "graph")
+        told = wenmo(*export, cwd=tmp_path, code=2).stderr
+        assert way_out in told
+        assert "Traceback" not in told
+    monkeypatch.setattr(graphs, "find_spec", lambda name: None if "onnx" in name else find_spec(name))
+    with pytest.raises(WenmoError, match=r'the package onnx: pip install "wenmo\[onnx\]"'):
+        write_onnx(tmp_path / "graph", random_model(GROUPED), TOKENIZER, answers=False)
+    assert not (tmp_path / "graph").exists()
+
+
+def test_models_that_are_not_ours_are_refused(tmp_path: Path) -> None:
+    narrow = replace(GROUPED, context=4).build(VOCAB)
+    for model, match in (
+        (Foreign(torch.nn.Identity(), VOCAB, 9, END), "Foreign is no network of ours"),
+        (Ngram.Config(order=2).build(VOCAB), "--to arpa"),
+        (narrow, "a context of at least 8"),
+    ):
+        with pytest.raises(WenmoError, match=match):
+            write_onnx(tmp_path / "graph", model, TOKENIZER, answers=False)
+    assert not list(tmp_path.iterdir())
+
+
+class Counting(Recurrent):
+    """Says something that is true of the rows alone that it is asked with."""
+
+    def predict(self, reading: Any) -> Tensor:
+        return super().predict(reading) * len(reading[0])
+
+
+class Waking(Recurrent):
+    """Begins with something else than zeros."""
+
+    def begin(self, rows: int, **rest: Any) -> Any:
+        return {name: tensor + 1 for name, tensor in super().begin(rows, **rest).items()}
+
+
+def test_a_graph_that_says_something_else_is_not_handed_on(tmp_path: Path) -> None:
+    config = Recurrent.Config("gru", **RECURRENT)
+    with pytest.raises(RuntimeError, match="does not compute what the model does"):
+        write_onnx(tmp_path / "out", Counting(config, VOCAB), TOKENIZER, answers=False)
+    with pytest.raises(WenmoError, match="begins with more than zeros"):
+        write_onnx(tmp_path / "out", Waking(config, VOCAB), TOKENIZER, answers=False)
+    assert not list(tmp_path.iterdir())
