@@ -265,9 +265,10 @@ def _record(
         torch.onnx.export(
             module,
             tuple(inputs.values()),
-            Path(scratch) / path.name,
+            str(Path(scratch) / path.name),
             dynamo=False,
             opset_version=OPSET,
+            do_constant_folding=False,  # runtimes do it, and a tied weight is written but once
             input_names=list(inputs),
             output_names=list(outputs),
             dynamic_axes={name: own for name, own in axes.items() if name in {*inputs, *outputs}},
