@@ -45,8 +45,9 @@ CLOSE = 1e-3
 
 
 def write_onnx(path: Path, model: LanguageModel, tokenizer: Tokenizer, *, answers: bool) -> None:
-    """Write a folder: ``model.onnx``, where there is an encoder ``encoder.onnx``, the tokenizer, and
-    ``model.json``, which says how to use them. It is written whole or not at all.
+    """Write a folder: ``model.onnx``, ``encoder.onnx`` where there is an encoder, the tokenizer, and
+    ``model.json``, which says how to use them (docs/interchange.md). It is written whole or not at
+    all.
 
     The ids of the graphs are those of the ``tokenizer.json`` beside them.
 
@@ -140,12 +141,13 @@ class Step(nn.Module):
 
     def about(self) -> dict[str, Any]:
         """The type and shape of each tensor of the state, and which of them come out."""
-        types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in self.state.items()}
-        shapes = {
-            name: [self.axes[name].get(at, size) for at, size in enumerate(tensor.shape)]
+        state = {
+            name: {
+                "type": str(tensor.dtype).removeprefix("torch."),
+                "shape": [self.axes[name].get(at, size) for at, size in enumerate(tensor.shape)],
+            }
             for name, tensor in self.state.items()
         }
-        state = {name: {"type": types[name], "shape": shapes[name]} for name in self.state}
         return {"state": state, "changed": self.changed}
 
 
@@ -256,7 +258,7 @@ def _record(
     """Write the graph of one call, with the names and shapes that are told here.
 
     By the exporter that records calls: the one that PyTorch offers in its place reasons about sizes
-    as symbols, for which it took twenty times as long.
+    as symbols, for which it took about twenty times as long.
     """
     import onnx
 

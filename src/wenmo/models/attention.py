@@ -280,13 +280,14 @@ def extend_caches(state: State, time: int) -> tuple[State, list[Cache]]:
 
     Returns:
         The state after those tokens, and one ``Cache`` a layer to write them through. What the
-        given state can see is left as it is, and what else it holds is kept.
+        given state can see is left as it is, and what else it holds is kept. While a graph is
+        recorded, caches are taken to be as long as the longest row.
     """
     length = state["length"]
     after = {**state, "length": length + time}
     capacity = state["keys.0"].shape[1]
-    if torch.jit.is_tracing():  # a graph cannot look into a tensor: its caches have no free room
-        longest = grown = capacity + time
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        longest = grown = capacity + time  # a graph looks into no tensor: its caches have no room
     else:
         longest = int(length.max()) + time if len(length) else time
         grown = max(longest, capacity + CACHE_GROWTH) if longest > capacity else capacity

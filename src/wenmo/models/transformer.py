@@ -234,7 +234,8 @@ class Transformer(Network):
             after, caches = extend_caches(state, tokens.shape[1])
             positions, mask = caches[0].positions, caches[0].mask
         if self.relative is not None:
-            places = positions[0] if mask is None else torch.arange(mask.shape[-1], device=mask.device)
+            longest = tokens.shape[1] if mask is None else mask.shape[-1]
+            places = torch.arange(longest, device=tokens.device)
             allowed = places <= positions[..., None] if mask is None else mask[:, 0]
             mask = self.relative(positions, places, allowed[:, None])
         mask = self._windowed(mask, positions)
@@ -262,7 +263,7 @@ class Transformer(Network):
         return F.linear(hidden, weight, self.bias).float()
 
     def _windowed(self, mask: Tensor | None, positions: Tensor) -> Tensor | None:
-        """The causal mask, cut at the window; as it was where that changes nothing."""
+        """The causal mask, cut at the window; none where it would change nothing."""
         window = self.config.window
         longest = positions.shape[1] if mask is None else mask.shape[-1]
         if window is None or (mask is None and longest <= window):
