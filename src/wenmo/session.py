@@ -17,7 +17,18 @@ from wenmo.material import Material, Paired, Running, judge_text
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.freeze import thaw
 from wenmo.recipe import Recipe
-from wenmo.runs import ADAPTERS, CARD, TOKENIZER, WEIGHTS, Card, begin_from, load_model, save_model
+from wenmo.runs import (
+    ADAPTERS,
+    CARD,
+    TOKENIZER,
+    WEIGHTS,
+    Card,
+    begin_from,
+    load_model,
+    marked,
+    marks_of,
+    save_model,
+)
 from wenmo.text.batches import Batches, Counted
 from wenmo.text.corpus import Corpus
 from wenmo.text.tokenizers import Tokenizer
@@ -105,6 +116,9 @@ class Session:
         else:
             self.card.template, self.card.foreign = base[0].template, base[0].foreign
             model = begin_from(base[1], recipe)
+            if self.card.talks and model.conditioning == "prefix":  # all marks are the template's
+                model.opening = model.between = ()
+            self.card.marks = marks_of(model)
         if recipe.start.vectors is not None:  # a checkpoint, if there is one, goes before them
             self._say(embed_words(model, self.tokenizer, Path(recipe.start.vectors)))
         self.model = model.to(device())
@@ -174,7 +188,8 @@ class Session:
     def _finish(self, results: dict[str, Any]) -> None:
         """Score the best weights on all held-out text, and time the writing of one text."""
         size, end = self.tokenizer.vocab_size, self.tokenizer.end
-        best = load_model(self.folder, self.recipe, size, end).to(self.model.device)
+        best = marked(load_model(self.folder, self.recipe, size, end), self.card)
+        best.to(self.model.device)
         heldout = self.material.judge(best, share_of(self.tell, "scoring all held-out text"))
         if self.reference is not None:
             self.card.results["forgetting"]["after"] = self._remembered(best, self.reference)
@@ -202,7 +217,7 @@ class Session:
         return float(figures["bits_per_byte"])
 
     def _save(self) -> None:
-        save_model(self.folder, self.recipe, self.model, self.tokenizer)
+        save_model(self.folder, self.recipe, self.model, self.tokenizer, self.card.template)
 
     def _learner(self) -> Learner:
         kinds: dict[str, Callable[[], Learner]] = {"gradient": self._gradient, "count": self._count}

@@ -21,13 +21,12 @@ from wenmo.models import LanguageModel, can_stand_on_counts
 from wenmo.models.lora import merge
 from wenmo.models.ngram import Ngram
 from wenmo.recipe import StartConfig
-from wenmo.runs import TOKENIZER, Card, save_model
+from wenmo.runs import TOKENIZER, Card, save_model, talk_of
 from wenmo.session import Tell, share_of
 from wenmo.text import corpus as corpora
 from wenmo.text.pairs import Keep, source_room
 from wenmo.text.readers import has_fields
-from wenmo.text.tasks import GAP, TaskConfig, choose_fields, source_of, turns_source
-from wenmo.text.template import render
+from wenmo.text.tasks import GAP, TaskConfig, choose_fields, so_far, source_of, turns_source
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
 
@@ -49,6 +48,9 @@ class Run:
         self, folder: Path, card: Card, model: LanguageModel, tokenizer: Tokenizer
     ) -> None:
         self.folder, self.card, self.model, self.tokenizer = folder, card, model, tokenizer
+        self._talk = talk_of(card, model, tokenizer)
+        if self._talk is not None and card.talks:
+            self.tokenizer = self._talk.tokenizer
 
     def __repr__(self) -> str:
         return f"<wenmo run {str(self.folder)!r}: {self.card.recipe.family}>"
@@ -124,10 +126,15 @@ class Run:
             WenmoError: the run was not trained on dialogue.
         """
         self.require("dialogue")
-        if self.card.template is not None:
-            said = self._conversation(turns, self.card.template)
-            return self._writer().stream(said, self._sampling({"max_tokens": 512, **sampling}))
-        source = turns_source(turns, self.task, control or {})
+        if self._talk is None:
+            source = turns_source(turns, self.task, control or {})
+        elif self.card.talks:
+            [source] = self._talk.sources([so_far(turns, self.task, control or {})])
+        else:  # others taught it to talk: the conversation is a text to go on with
+            every = replace(self.task, history=len(turns))
+            [said] = self._talk.sources([so_far(turns, every)])
+            writer = Writer(self.model, self._talk.tokenizer)
+            return writer.stream(said, self._sampling({"max_tokens": 512, **sampling}))
         return self._writer().stream("", self._sampling(sampling), source=source)
 
     def require(self, task: str) -> None:
@@ -136,17 +143,11 @@ class Run:
         Raises:
             WenmoError: it was trained for another.
         """
-        talks = task == "dialogue" and self.card.template is not None
+        talks = task == "dialogue" and self._talk is not None
         if self.task.name != task and not talks:
             raise WenmoError(
                 f"{self.folder}: was trained for {self.task.name}: train a run with --task {task}"
             )
-
-    def _conversation(self, turns: Sequence[str], template: str) -> str:
-        """The turns as the model was taught to read them; encoding puts the mark before them."""
-        roles = ("user", "assistant")
-        messages = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]
-        return render(template, messages, {"bos_token": "", "eos_token": self.tokenizer.mark})
 
     def around(self, prompt: str, prefix: str = "") -> tuple[str, str]:
         """What of prompt and prefix belongs before and after a text that a person is shown."""
@@ -220,6 +221,9 @@ class Run:
                     f"{self.folder}: {wrong} is for runs trained on pairs; leave it out"
                 )
             return [prompt or self.card.opening for prompt in prompts], None
+        if self._talk is not None and self.card.talks:
+            said = [so_far([prompt], self.task, control) for prompt in prompts]
+            return [prefix] * len(prompts), self._talk.sources(said)
         sources = [source_of(self.task, prompt, control) for prompt in prompts]
         if self.task.name == "completion":
             return [prefix + prompt for prompt in prompts], sources
@@ -302,7 +306,14 @@ class Run:
         if not has_fields(data):  # the fields of the training text do not matter to a plain one
             read = replace(read, text_field=None, source_field=None)
         read, _ = choose_fields(data, override(read, settings, where="read."), self.task, target)
-        encoded = corpora.encode_text(data, read, self.tokenizer, task=self.task, target=target)
+        encoded = corpora.encode_text(
+            data,
+            read,
+            self.tokenizer,
+            task=self.task,
+            target=target,
+            talk=self._talk if self.card.talks else None,
+        )
         progress = share_of(tell, "scoring")
         if not self.task.paired:
             return judge_text(
@@ -315,7 +326,7 @@ class Run:
                 cache=cache,
                 progress=progress,
             )
-        pairs = readable(encoded.ids, self.model, self.task)
+        pairs = readable(encoded.ids, encoded.ends, self.model, self.task)
         return judge_pairs(self._writer(), pairs, self.task, self._sampling(sampling), progress)
 
     def export(self, to: str, out: str | Path, *, precision: str | None = None) -> None:
@@ -354,7 +365,7 @@ class Run:
             recipe = replace(self.card.recipe, start=StartConfig())
             if layout_of(recipe.generator, self.model.vocab_size, self.tokenizer.end) is None:
                 raise WenmoError(f"{self.folder}: transformers has no arrangement of such a model")
-            save_model(path, recipe, self.model, self.tokenizer)
+            save_model(path, recipe, self.model, self.tokenizer, self.card.template)
             self.tokenizer.save(path / TOKENIZER)
         else:
             raise WenmoError(f"no such format {to!r}: say huggingface, gguf or arpa")

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from wenmo import plan as planning
 from wenmo.config import to_dict
 from wenmo.decoding.writer import Output
@@ -16,12 +18,13 @@ from wenmo.files import atomic
 from wenmo.models import MODELS, can_stand_on_counts, conditional, find
 from wenmo.models.transformer import Transformer
 from wenmo.recipe import as_settings, make_recipe, over, read_recipe
-from wenmo.runs import load_run
+from wenmo.runs import load_run, talk_of
 from wenmo.session import Session, Tell, check_folder
 from wenmo.text import corpus as corpora
 from wenmo.text.corpus import Corpus
 from wenmo.text.readers import ReadConfig, Reader, has_fields
 from wenmo.text.tasks import choose_fields, open_records
+from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 from wenmo.trained import Run
 from wenmo.training.loop import Event
 from wenmo.types import WenmoError
@@ -219,15 +222,21 @@ def fit(
     if str(data) != "-":
         open_records(data, read, made.task, target)  # what is amiss is told before anything else
     before = check_folder(folder, made)
+    tokenizer: Tokenizer | TokenizerConfig = made.tokenizer if opened is None else opened[2]
+    talk = None
+    if opened is not None and made.task.name == "dialogue":
+        with torch.device("meta"):  # as it will be: the context may be a shorter one
+            talk = talk_of(opened[0], made.model.build(opened[2].vocab_size), opened[2])
     corpus = corpora.build(
         data,
         read=made.read,
-        tokenizer=made.tokenizer if opened is None else opened[2],
+        tokenizer=tokenizer if talk is None else talk.tokenizer,
         split=made.split,
         task=made.task,
         target=target,
         valid_path=valid,
         valid_target=valid_target,
+        talk=talk,
         progress=tell and (lambda what, share: tell(what, share)),
     )
     derived, chosen = derive(made, corpus) if before is None else (before.recipe, [])

@@ -17,7 +17,7 @@ TALK = [{"role": "user", "content": "你好"}]
 
 
 def test_a_conversation_is_written_out() -> None:
-    assert render(CHATML, TALK) == (
+    assert render(CHATML, [TALK]) == [(
         "<|im_start|>system\nBe kind<|im_end|>\n<|im_start|>user\n你好<|im_end|>\n"
         "<|im_start|>assistant\n"
     )
