@@ -17,6 +17,9 @@ from wenmo.types import WenmoError
 CHUNK = 1 << 19
 """Characters of conversations that one process is given to write."""
 
+MARKS = 16
+"""About the most tokens that a template adds to a turn."""
+
 
 @dataclass(frozen=True)
 class Talk:
@@ -97,14 +100,14 @@ class Talk:
         return kept, texts
 
     def _shorter(self, turns: tuple[Part, ...], text: str) -> tuple[Part, ...]:
-        """The turns without as many of the first as are too many; the last one stays."""
+        """The turns without the first, or without more that are surely too many; the last stays."""
         if self.room is None or len(text.encode()) <= self.room:  # no token is less than a byte
             return turns
         over = self._tokens(text) - self.room
         head = [turn for turn in turns if turn.role == SYSTEM]
         said = [turn for turn in turns if turn.role != SYSTEM]
         while over > 0 and len(said) > 1:
-            over -= self._tokens(self.tokenizer.shield(said.pop(0).text))
+            over -= self._tokens(self.tokenizer.shield(said.pop(0).text)) + MARKS
         rest = (*head, *said)
         return _begun(rest) if len(rest) < len(turns) else turns
 
