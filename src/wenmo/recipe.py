@@ -63,7 +63,10 @@ class StartConfig:
         blocks: train only so many of the last blocks, and what follows them; null: everything.
         thaw: begin with what follows the blocks, and let one block more, from the last on, be
             trained in each equal part of the first half (Howard & Ruder 2018, section 3.2).
-        vectors: a file of word vectors that the embeddings of such words begin with.
+        encoder, decoder: a run whose weights that side of an encoder–decoder begins with; what is
+            left open of the model's settings is then as there, and the tokenizer is that run's.
+        vectors: a file of word vectors that the embeddings of such words begin with, or a run, with
+            whose embeddings those of the same tokens begin.
     """
 
     base: str | None = None
@@ -72,6 +75,8 @@ class StartConfig:
     targets: tuple[str, ...] = ()
     blocks: int | None = None
     thaw: bool = False
+    encoder: str | None = None
+    decoder: str | None = None
     vectors: str | None = None
 
     def __post_init__(self) -> None:
@@ -79,6 +84,8 @@ class StartConfig:
             raise ValueError("lora and blocks must not be negative")
         if self.lora and (self.blocks is not None or self.thaw):
             raise ValueError("adapters (lora) leave the blocks as they are: without blocks or thaw")
+        if self.base is not None and (self.encoder or self.decoder):
+            raise ValueError("a model begins from a base, or its sides from runs: not both")
         if self.alpha is not None and self.alpha <= 0:
             raise ValueError("alpha must be above 0")
 

@@ -20,6 +20,7 @@ from wenmo.models.transformer import Transformer
 from wenmo.recipe import as_settings, make_recipe, over, read_recipe
 from wenmo.runs import load_run, talk_of
 from wenmo.session import Session, Tell, check_folder
+from wenmo.start import like_givers, open_givers
 from wenmo.text import corpus as corpora
 from wenmo.text.corpus import Corpus
 from wenmo.text.readers import ReadConfig, Reader, has_fields
@@ -207,6 +208,8 @@ def fit(
             model := Path(base).stem, over(recipes, given), (begun.family, begun.model)
         )
         made = replace(made, start=replace(made.start, base=str(base)))
+    givers = open_givers(made)
+    made = like_givers(made, givers)
     if reference is not None and (base is None or made.task.paired):
         raise WenmoError("--reference is for plain text that is trained on --from another model")
     folder = Path(out or Path("runs") / f"{_stem(data)}-{model.replace(':', '-')}")
@@ -222,7 +225,8 @@ def fit(
     if str(data) != "-":
         open_records(data, read, made.task, target)  # what is amiss is told before anything else
     before = check_folder(folder, made)
-    tokenizer: Tokenizer | TokenizerConfig = made.tokenizer if opened is None else opened[2]
+    known = [each[2] for each in (opened, *givers.values()) if each is not None]
+    tokenizer: Tokenizer | TokenizerConfig = known[0] if known else made.tokenizer
     talk = None
     if opened is not None and made.task.name == "dialogue":
         with torch.device("meta"):  # as it will be: the context may be a shorter one
@@ -246,7 +250,7 @@ def fit(
     kept = None
     if reference is not None:
         kept = corpora.encode_text(reference, ReadConfig(), corpus.tokenizer).ids
-    Session(folder, derived, made, corpus, before, opened, kept, watch, tell).run()
+    Session(folder, derived, made, corpus, before, opened, givers, kept, watch, tell).run()
     return load(folder)
 
 

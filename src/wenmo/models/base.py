@@ -166,6 +166,13 @@ class LanguageModel(nn.Module, ABC):
         nats = (score.nats.sum() / score.tokens.sum()).float()
         return Loss(total=nats, parts={"nats": nats.detach()}, state=score.state)
 
+    def side(self, name: Literal["encoder", "decoder"]) -> dict[str, Tensor]:
+        """The weights of what reads a source, or of what writes the text, by the names that they
+        have in a model which does that alone: of the latter without its attention on the source.
+        Changed in place, they change the model. Without an encoder the whole model is what writes.
+        """
+        return dict(self.named_parameters()) if name == "decoder" else {}
+
     def parts(self) -> Mapping[str, LanguageModel]:
         """The models that this one is a mixture of, by name, if it is one."""
         return {}
