@@ -159,7 +159,7 @@ def test_both_sides_and_what_cannot_be(wenmo: Any, folder: Path) -> None:
     cases = {
         ("--model", "gpt", "start.decoder=gpt"): "gpt has no encoder and decoder",
         ("--model", "transformer", "start.decoder=gpt", "width=64"): "× 32 there and",
-        ("--model", "transformer", "start.decoder=gpt", "heads=3"): "beside the settings",
+        ("--model", "transformer", "start.decoder=gpt", "heads=64"): "beside the settings",
         ("--model", "transformer", "start.decoder=none"): "no such run folder",
         ("--from", "gpt", "start.decoder=gpt"): "not both",
         ("--model", "transformer", "start.decoder=lstm"): "× 12 there and",

@@ -84,8 +84,6 @@ class StartConfig:
             raise ValueError("lora and blocks must not be negative")
         if self.lora and (self.blocks is not None or self.thaw):
             raise ValueError("adapters (lora) leave the blocks as they are: without blocks or thaw")
-        if self.base is not None and (self.encoder or self.decoder):
-            raise ValueError("a model begins from a base, or its sides from runs: not both")
         if self.alpha is not None and self.alpha <= 0:
             raise ValueError("alpha must be above 0")
 

@@ -162,8 +162,16 @@ def save_model(
     tensors: dict[str, Tensor] = dict(model.state_dict())
     if layout is not None:
         tensors = layout.outward(tensors)
-        write_json(folder / "config.json", layout.config)
+        write_json(folder / "config.json", {**layout.config, **_first_there(layout, model, end)})
     save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
+
+
+def _first_there(layout: Layout, model: LanguageModel, end: int) -> dict[str, int]:
+    """For other programs, their id of what a text begins with, where they ask for it."""
+    if "decoder_start_token_id" not in layout.config or not model.opening:
+        return {}
+    first = model.opening[0]
+    return {"decoder_start_token_id": {END: end, end: END}.get(first, first)}
 
 
 def load_model(folder: Path, recipe: Recipe, vocab_size: int, end: int = END) -> LanguageModel:

@@ -26,12 +26,15 @@ def open_givers(recipe: Recipe) -> dict[Side, Loaded]:
     """The runs that the sides of an encoder–decoder begin with.
 
     Raises:
-        WenmoError: they are not there, or they cut text in different ways; the model has no sides.
+        WenmoError: they are not there, or they cut text in different ways; the model has no sides,
+            or begins from a base.
     """
     named: dict[Side, str | None] = {
         "encoder": recipe.start.encoder,
         "decoder": recipe.start.decoder,
     }
+    if recipe.start.base is not None and any(named.values()):
+        raise WenmoError("a model begins from a base, or its sides from runs: not both")
     givers: dict[Side, Loaded] = {s: load_run(Path(name)) for s, name in named.items() if name}
     if givers and MODELS[recipe.family].like is None:
         raise WenmoError(

@@ -88,7 +88,7 @@ class Pretrained(Tokenizer):
             ids = self._ids(text, goes_on=answers)
             before = [] if begun else self.prefix
             joined = np.array([*before, *ids, *([END] if ends else [])], np.int32)
-            yield joined, np.arange(len(joined))[len(joined) - ends :]
+            yield joined, np.array([len(joined) - 1] if ends else [], np.int64)
             begun = not ends
             answers ^= ends and self._private is not None
 
@@ -169,14 +169,22 @@ def _unmarked(library: Library) -> tuple[Library, dict[int, int]]:
     """
     plain = Library.from_str(library.to_str())
     plain.encode_special_tokens = True
-    ids: dict[int, int] = {}
-    for id_, mark in library.get_added_tokens_decoder().items():
-        if not mark.special or not mark.content:
-            continue
-        ways = {"lstrip": mark.lstrip, "rstrip": mark.rstrip, "normalized": mark.normalized}
-        plain.add_tokens([AddedToken(NUL + mark.content, special=False, **ways)])
-        ids[plain.get_vocab_size() - 1] = id_
-    return plain, ids
+    added = library.get_added_tokens_decoder().items()
+    marks = {id_: mark for id_, mark in added if mark.special and mark.content}
+    plain.add_tokens(
+        [
+            AddedToken(
+                NUL + mark.content,
+                lstrip=mark.lstrip,
+                rstrip=mark.rstrip,
+                normalized=mark.normalized,
+                special=False,
+            )
+            for mark in marks.values()
+        ]
+    )
+    known = plain.get_vocab()
+    return plain, {known[NUL + mark.content]: id_ for id_, mark in marks.items()}
 
 
 def library_of(text: str) -> Library:
