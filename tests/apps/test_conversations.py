@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import wenmo as package
-from wenmo.text.pretrained import byte_level
-from wenmo.text.vocabularies import byte_alphabet
 from wenmo.training.loop import Event
 
 TEMPLATE = (
@@ -24,27 +21,12 @@ SHORT = ["--steps", 60, "batch_tokens=512", "evaluations=2", "rate=0.01"]
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base(make_llama: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Llama with random weights that was taught to talk, as far as its files tell."""
-    folder: Path = tmp_path_factory.mktemp("base") / "llama"
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
-    marks = {"<|endoftext|>": 256, "<|im_start|>": 257, "<|im_end|>": 258}
-    config = LlamaConfig(
-        vocab_size=259,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=256,
-        initializer_range=0.2,
-        bos_token_id=256,
-        eos_token_id=[256, 258],
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    byte_level({**letters, **marks}, [], special=marks).save(str(folder / "tokenizer.json"))
+    settings = {"max_position_embeddings": 256, "initializer_range": 0.2}
+    ends = {"bos_token_id": 256, "eos_token_id": [256, 258]}
+    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    folder: Path = make_llama(tmp_path_factory.mktemp("base") / "llama", marks, **settings, **ends)
     (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     return folder
 

@@ -18,27 +18,10 @@ SHORT = ["--steps", 12, "rows=2", "time=24", "evaluations=2"]
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tmp_path_factory.mktemp("base") / "llama"
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=259,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        bos_token_id=257,
-        eos_token_id=258,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
-    marks = {"<pad>": 256, "<s>": 257, "</s>": 258}
-    byte_level({**letters, **marks}, [], special=marks).save(str(folder / "tokenizer.json"))
-    return folder
+def base(make_llama, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = {"max_position_embeddings": 64, "bos_token_id": 257, "eos_token_id": 258}
+    folder = tmp_path_factory.mktemp("base") / "llama"
+    return make_llama(folder, ["<pad>", "<s>", "</s>"], **settings)
 
 
 @pytest.fixture(scope="module")
