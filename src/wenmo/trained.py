@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from wenmo.session import Tell, share_of
 from wenmo.text import corpus as corpora
 from wenmo.text.pairs import Keep, source_room
 from wenmo.text.readers import has_fields
+from wenmo.text.talk import Talk
 from wenmo.text.tasks import GAP, TaskConfig, choose_fields, so_far, source_of, turns_source
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
@@ -48,12 +50,16 @@ class Run:
         self, folder: Path, card: Card, model: LanguageModel, tokenizer: Tokenizer
     ) -> None:
         self.folder, self.card, self.model, self.tokenizer = folder, card, model, tokenizer
-        self._talk = talk_of(card, model, tokenizer)
-        if self._talk is not None and card.talks:
+        if card.talks and self._talk is not None:
             self.tokenizer = self._talk.tokenizer
 
     def __repr__(self) -> str:
         return f"<wenmo run {str(self.folder)!r}: {self.card.recipe.family}>"
+
+    @cached_property
+    def _talk(self) -> Talk | None:
+        """How conversations are written for the model; None: it has no chat template."""
+        return talk_of(self.card, self.model, self.tokenizer)
 
     @property
     def task(self) -> TaskConfig:
@@ -143,7 +149,7 @@ class Run:
         Raises:
             WenmoError: it was trained for another.
         """
-        talks = task == "dialogue" and self._talk is not None
+        talks = task == "dialogue" and self.card.template is not None
         if self.task.name != task and not talks:
             raise WenmoError(
                 f"{self.folder}: was trained for {self.task.name}: train a run with --task {task}"
@@ -221,7 +227,7 @@ class Run:
                     f"{self.folder}: {wrong} is for runs trained on pairs; leave it out"
                 )
             return [prompt or self.card.opening for prompt in prompts], None
-        if self._talk is not None and self.card.talks:
+        if self.card.talks and self._talk is not None:
             said = [so_far([prompt], self.task, control) for prompt in prompts]
             return [prefix] * len(prompts), self._talk.sources(said)
         sources = [source_of(self.task, prompt, control) for prompt in prompts]
