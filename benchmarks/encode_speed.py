@@ -59,7 +59,7 @@ def measure(tokenizer: Tokenizer, text: str, turns: int) -> dict[str, float]:
 
 
 def encode(tokenizer: Tokenizer, text: str) -> int:
-    return sum(len(ids) for ids in tokenizer.encode_pieces([(text, True)]))
+    return sum(len(ids) for ids, _ in tokenizer.encode_pieces([(text, True)]))
 
 
 def read(path: Path) -> str:

@@ -71,7 +71,7 @@ def main() -> None:
     tokenizer = write_words(data, folder, "en", "de")
     texts = zip(lines(data / "train.en.gz"), lines(data / "train.de.gz"), strict=True)
     pieces = tokenizer.encode_pieces((text, True) for pair in texts for text in pair)
-    ids = np.concatenate(list(pieces))
+    ids = np.concatenate([ids for ids, _ in pieces])
     rows: list[dict[str, Any]] = []
     for name, (ours, theirs) in models().items():
         programs: dict[str, Program] = {

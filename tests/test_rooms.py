@@ -26,6 +26,7 @@ ROOMS = [  # a room imports from itself and from those before it
     {"recipe"},
     {"derive", "plan"},
     {"runs"},
+    {"start"},
     {"material"},
     {"session"},
     {"trained"},

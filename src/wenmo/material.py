@@ -169,13 +169,14 @@ class Paired:
         [question] = questions(self._held_out(model).first(1), self.corpus.tokenizer)
         sampling = replace(GREEDY, max_tokens=self.longest)
         [[output]] = self._writer(model).generate([""], sampling, sources=[question.source])
-        return f"{question.source}\n→ {output.text}", output
+        asked = self.corpus.tokenizer.decode(question.source)
+        return f"{asked}\n→ {output.text}", output
 
     def _pairs(self, model: LanguageModel) -> Pairs:
-        return readable(self.corpus.train, model, self.recipe.task)
+        return readable(self.corpus.train, self.corpus.train_ends, model, self.recipe.task)
 
     def _held_out(self, model: LanguageModel) -> Pairs:
-        return readable(self.corpus.valid, model, self.recipe.task)
+        return readable(self.corpus.valid, self.corpus.valid_ends, model, self.recipe.task)
 
     def _writer(self, model: LanguageModel) -> Writer:
         return Writer(model, self.corpus.tokenizer, keep=kept(self.recipe.task))
@@ -186,9 +187,15 @@ def kept(task: TaskConfig) -> Keep:
     return "end" if task.name in ("completion", "dialogue") else "beginning"
 
 
-def readable(ids: NDArray[np.unsignedinteger], model: LanguageModel, task: TaskConfig) -> Pairs:
+def readable(
+    ids: NDArray[np.unsignedinteger],
+    ends: NDArray[np.int64] | None,
+    model: LanguageModel,
+    task: TaskConfig,
+) -> Pairs:
     """The pairs of a flat array as the model can read them."""
-    return Pairs(ids, model.conditioning, model.context, kept(task))
+    marks = (model.opening, model.between, model.closing)
+    return Pairs(ids, model.conditioning, model.context, kept(task), ends, *marks)
 
 
 def sampling_for(task: TaskConfig) -> Sampling:

@@ -63,7 +63,10 @@ class StartConfig:
         blocks: train only so many of the last blocks, and what follows them; null: everything.
         thaw: begin with what follows the blocks, and let one block more, from the last on, be
             trained in each equal part of the first half (Howard & Ruder 2018, section 3.2).
-        vectors: a file of word vectors that the embeddings of such words begin with.
+        encoder, decoder: a run whose weights that side of an encoder–decoder begins with; what is
+            left open of the model's settings is then as there, and the tokenizer is that run's.
+        vectors: a file of word vectors that the embeddings of such words begin with, or a run, with
+            whose embeddings those of the same tokens begin.
     """
 
     base: str | None = None
@@ -72,6 +75,8 @@ class StartConfig:
     targets: tuple[str, ...] = ()
     blocks: int | None = None
     thaw: bool = False
+    encoder: str | None = None
+    decoder: str | None = None
     vectors: str | None = None
 
     def __post_init__(self) -> None:

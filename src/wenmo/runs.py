@@ -26,7 +26,9 @@ from wenmo.models.base import device
 from wenmo.models.freeze import train_last
 from wenmo.models.lora import adapt, adapters
 from wenmo.recipe import PriorConfig, Recipe
+from wenmo.text.pairs import source_room
 from wenmo.text.pretrained import Pretrained, library_of
+from wenmo.text.talk import Talk
 from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vocabularies import END_TOKEN
@@ -48,8 +50,9 @@ class Card:
         recipe: all settings.
         asked: the settings before what was left open was derived; the same call makes these.
         template: how the model was taught to read a conversation, in Jinja's language.
-        foreign: of a tokenizer that another program made, its ``end`` mark's id there and the
-            ``size`` of the model's vocabulary.
+        foreign: of a tokenizer that another program made, its ``end`` mark's id there, the name of
+            its ``beginning`` mark, and the ``size`` of the model's vocabulary.
+        marks: the model's ``opening``, ``between`` and ``closing``, where they are not END.
         note: what the user of a model that others trained should know; it is not kept.
         data: where the text came from, its fingerprint, and what was counted in it.
         finished: training reached the end of its budget.
@@ -62,7 +65,8 @@ class Card:
     results: dict[str, Any] = field(default_factory=dict)
     asked: Recipe | None = None
     template: str | None = None
-    foreign: dict[str, int] | None = None
+    foreign: dict[str, Any] | None = None
+    marks: dict[str, list[int]] | None = None
     note: str | None = None
 
     @property
@@ -73,6 +77,11 @@ class Card:
         """
         train = self.data["train"]
         return "\n" if train["characters"] > LONG_DOCUMENT * train["records"] else ""
+
+    @property
+    def talks(self) -> bool:
+        """Whether the run was trained on conversations as its chat template writes them."""
+        return self.template is not None and self.recipe.task.name == "dialogue"
 
     @property
     def longest_target(self) -> int:
@@ -92,7 +101,7 @@ class Card:
         }
         if self.asked is not None:
             content["asked"] = self.asked.tables()
-        for name in ("template", "foreign"):
+        for name in ("template", "foreign", "marks"):
             if getattr(self, name) is not None:
                 content[name] = getattr(self, name)
         write_json(folder / CARD, content)
@@ -120,7 +129,8 @@ class Card:
             recipe = Recipe.from_tables(content)
             asked = Recipe.from_tables(content["asked"]) if "asked" in content else None
             known = (content["data"], content["finished"], content["results"])
-            return cls(recipe, *known, asked, content.get("template"), content.get("foreign"))
+            more = (content.get(name) for name in ("template", "foreign", "marks"))
+            return cls(recipe, *known, asked, *more)
         except KeyError as error:
             raise WenmoError(f"{folder / CARD}: damaged, {error} is missing") from None
         except WenmoError as error:
@@ -132,21 +142,36 @@ def save_model(
     recipe: Recipe,
     model: LanguageModel,
     tokenizer: Tokenizer | None = None,
+    template: str | None = None,
 ) -> None:
     """Write the weights, in the layout of the program where such a model is at home; where there
     are adapters, these alone.
+
+    Args:
+        template: of its conversations, which other programs find beside the tokenizer.
     """
     end, mark = (END, END_TOKEN) if tokenizer is None else (tokenizer.end, tokenizer.mark)
+    beginning = "" if tokenizer is None else tokenizer.beginning
     layout = layout_of(recipe.generator, model.vocab_size, end)
+    if layout is not None:
+        theirs = tokenizer_config(model.context, mark, beginning, template)
+        write_json(folder / "tokenizer_config.json", theirs)
     if recipe.start.lora:
         save_adapters(folder, recipe, model, layout)
         return
     tensors: dict[str, Tensor] = dict(model.state_dict())
     if layout is not None:
         tensors = layout.outward(tensors)
-        write_json(folder / "config.json", layout.config)
-        write_json(folder / "tokenizer_config.json", tokenizer_config(model.context, mark))
+        write_json(folder / "config.json", {**layout.config, **_first_there(layout, model, end)})
     save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
+
+
+def _first_there(layout: Layout, model: LanguageModel, end: int) -> dict[str, int]:
+    """For other programs, their id of what a text begins with, where they ask for it."""
+    if "decoder_start_token_id" not in layout.config or not model.opening:
+        return {}
+    first = model.opening[0]
+    return {"decoder_start_token_id": {END: end, end: END}.get(first, first)}
 
 
 def load_model(folder: Path, recipe: Recipe, vocab_size: int, end: int = END) -> LanguageModel:
@@ -183,7 +208,40 @@ def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
     card = Card.read(folder)
     tokenizer = load_tokenizer(folder, card)
     model = load_model(folder, card.recipe, tokenizer.vocab_size, tokenizer.end)
-    return card, model.to(device()), tokenizer
+    return card, marked(model, card).to(device()), tokenizer
+
+
+def marks_of(model: LanguageModel) -> dict[str, list[int]]:
+    """The marks around a model's texts, as a card names them."""
+    marks = {"opening": model.opening, "between": model.between, "closing": model.closing}
+    return {name: list(ids) for name, ids in marks.items()}
+
+
+def marked(model: LanguageModel, card: Card) -> LanguageModel:
+    """Let a model have the marks around its texts that a card names.
+
+    Raises:
+        WenmoError: the card names what are no ids.
+    """
+    if card.marks is None:
+        return model
+    try:
+        own = [tuple(card.marks[name]) for name in ("opening", "between", "closing")]
+        sound = all(0 <= id_ < model.vocab_size for ids in own for id_ in ids)
+    except (KeyError, TypeError):
+        sound = False
+    if not sound:
+        raise WenmoError(f"{CARD}: damaged, its marks are no ids of the model's")
+    model.opening, model.between, model.closing = own
+    return model
+
+
+def talk_of(card: Card, model: LanguageModel, tokenizer: Tokenizer) -> Talk | None:
+    """How conversations are written for a model; None: it has no chat template."""
+    if card.template is None or not isinstance(tokenizer, Pretrained):
+        return None
+    room = source_room(model.conditioning, model.context)
+    return Talk(card.template, tokenizer.templated(), room)
 
 
 def load_tokenizer(folder: Path, card: Card) -> Tokenizer:
@@ -294,6 +352,10 @@ def _card_of(opened: Opened) -> Card:
         {"train": train},
         finished=True,
         template=opened.template,
-        foreign={"end": opened.tokenizer.end, "size": opened.tokenizer.vocab_size},
+        foreign={
+            "end": opened.tokenizer.end,
+            "size": opened.tokenizer.vocab_size,
+            "beginning": opened.tokenizer.beginning,
+        },
         note=opened.note,
     )

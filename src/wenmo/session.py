@@ -10,18 +10,27 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from wenmo.files import told_in_one_line
 from wenmo.material import Material, Paired, Running, judge_text
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.freeze import thaw
 from wenmo.recipe import Recipe
-from wenmo.runs import ADAPTERS, CARD, TOKENIZER, WEIGHTS, Card, begin_from, load_model, save_model
+from wenmo.runs import (
+    ADAPTERS,
+    CARD,
+    TOKENIZER,
+    WEIGHTS,
+    Card,
+    begin_from,
+    load_model,
+    marked,
+    marks_of,
+    save_model,
+)
+from wenmo.start import Loaded, Side, embed_words, take_side
 from wenmo.text.batches import Batches, Counted
 from wenmo.text.corpus import Corpus
-from wenmo.text.tokenizers import Tokenizer
-from wenmo.text.vectors import read_vectors
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.journal import Journal
 from wenmo.training.learners import Count, Gradient, Learner, faster_precision
@@ -69,6 +78,7 @@ class Session:
         corpus: the text.
         before: the card of the run to go on with.
         base: the card, model and tokenizer that training begins from.
+        givers: those whose weights the model's sides begin with.
         reference: the ids of a text on which what is forgotten is measured.
         watch: is called with every event of training.
         tell: is told of what comes before and after training.
@@ -84,7 +94,8 @@ class Session:
         asked: Recipe,
         corpus: Corpus,
         before: Card | None,
-        base: tuple[Card, LanguageModel, Tokenizer] | None,
+        base: Loaded | None,
+        givers: Mapping[Side, Loaded],
         reference: NDArray[np.unsignedinteger] | None,
         watch: Callable[[Event], None] | None,
         tell: Tell | None,
@@ -99,15 +110,7 @@ class Session:
                 "choose another --out, or remove the folder"
             )
         self.card = before or Card(recipe, data, asked=asked)
-        torch.manual_seed(recipe.train.seed)
-        if base is None:
-            model = recipe.generator.build(self.tokenizer.vocab_size)
-        else:
-            self.card.template, self.card.foreign = base[0].template, base[0].foreign
-            model = begin_from(base[1], recipe)
-        if recipe.start.vectors is not None:  # a checkpoint, if there is one, goes before them
-            self._say(embed_words(model, self.tokenizer, Path(recipe.start.vectors)))
-        self.model = model.to(device())
+        self.model = self._begun(base, givers).to(device())
         for part in (self.model, *self.model.parts().values()):
             part.recompute = recipe.train.recompute
         self.material: Material = (
@@ -115,6 +118,25 @@ class Session:
             if recipe.task.paired
             else Running(recipe, corpus, self.card.opening)
         )
+
+    def _begun(self, base: Loaded | None, givers: Mapping[Side, Loaded]) -> LanguageModel:
+        """The model as it is before the first step; a checkpoint, if there is one, goes before."""
+        recipe, card = self.recipe, self.card
+        torch.manual_seed(recipe.train.seed)
+        if base is None:
+            model = recipe.generator.build(self.tokenizer.vocab_size)
+        else:
+            card.template, card.foreign = base[0].template, base[0].foreign
+            model = begin_from(base[1], recipe)
+            if card.talks and model.conditioning == "prefix":  # all marks are the template's
+                model.opening = model.between = ()
+            card.marks = marks_of(model)
+        for side, giver in givers.items():
+            card.foreign = giver[0].foreign
+            self._say(take_side(model, side, giver[1], str(getattr(recipe.start, side))))
+        if recipe.start.vectors is not None:
+            self._say(embed_words(model, self.tokenizer, Path(recipe.start.vectors)))
+        return model
 
     def run(self) -> None:
         """Train to the end of the budget, or find that it was reached before."""
@@ -174,7 +196,8 @@ class Session:
     def _finish(self, results: dict[str, Any]) -> None:
         """Score the best weights on all held-out text, and time the writing of one text."""
         size, end = self.tokenizer.vocab_size, self.tokenizer.end
-        best = load_model(self.folder, self.recipe, size, end).to(self.model.device)
+        best = marked(load_model(self.folder, self.recipe, size, end), self.card)
+        best.to(self.model.device)
         heldout = self.material.judge(best, share_of(self.tell, "scoring all held-out text"))
         if self.reference is not None:
             self.card.results["forgetting"]["after"] = self._remembered(best, self.reference)
@@ -202,7 +225,7 @@ class Session:
         return float(figures["bits_per_byte"])
 
     def _save(self) -> None:
-        save_model(self.folder, self.recipe, self.model, self.tokenizer)
+        save_model(self.folder, self.recipe, self.model, self.tokenizer, self.card.template)
 
     def _learner(self) -> Learner:
         kinds: dict[str, Callable[[], Learner]] = {"gradient": self._gradient, "count": self._count}
@@ -272,29 +295,3 @@ def about_parts(parts: Mapping[str, float]) -> str:
     if best == "network":
         return f"{told}: standing on counts did not help here: try --prior none"
     return f"{told}: the network adds nothing to its counts yet: give it more minutes"
-
-
-@torch.no_grad()
-def embed_words(model: LanguageModel, tokenizer: Tokenizer, path: Path) -> str:
-    """Let the embeddings of words begin with vectors from a file; say how many do.
-
-    Raises:
-        WenmoError: the vectors have another width, or the model embeds no tokens.
-    """
-    embeddings = (getattr(part, "embedding", None) for part in (model, *model.parts().values()))
-    embedding = next((e for e in embeddings if isinstance(e, nn.Embedding)), None)
-    if embedding is None:
-        raise WenmoError(f"{path}: this model has no embeddings to begin with vectors")
-    words = [spelled.decode("utf-8", "replace").strip() for spelled in tokenizer.table]
-    found = read_vectors(path, set(words) - {""})
-    width = embedding.embedding_dim
-    for id_, word in enumerate(words):
-        if word not in found:
-            continue
-        if len(found[word]) != width:
-            raise WenmoError(
-                f"{path}: vectors of {len(found[word])} numbers do not fit embeddings {width} wide"
-            )
-        embedding.weight[id_] = torch.from_numpy(found[word])
-    count = sum(word in found for word in words)
-    return f"{count:,} of {len(words):,} tokens begin with a vector of {path.name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ from wenmo.models import LanguageModel, can_stand_on_counts
 from wenmo.models.lora import merge
 from wenmo.models.ngram import Ngram
 from wenmo.recipe import StartConfig
-from wenmo.runs import TOKENIZER, Card, save_model
+from wenmo.runs import TOKENIZER, Card, save_model, talk_of
 from wenmo.session import Tell, share_of
 from wenmo.text import corpus as corpora
 from wenmo.text.pairs import Keep, source_room
 from wenmo.text.readers import has_fields
-from wenmo.text.tasks import GAP, TaskConfig, choose_fields, source_of, turns_source
-from wenmo.text.template import render
+from wenmo.text.talk import Talk
+from wenmo.text.tasks import GAP, TaskConfig, choose_fields, so_far, source_of, turns_source
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
 
@@ -50,9 +51,16 @@ class Run:
         self, folder: Path, card: Card, model: LanguageModel, tokenizer: Tokenizer
     ) -> None:
         self.folder, self.card, self.model, self.tokenizer = folder, card, model, tokenizer
+        if card.talks and self._talk is not None:
+            self.tokenizer = self._talk.tokenizer
 
     def __repr__(self) -> str:
         return f"<wenmo run {str(self.folder)!r}: {self.card.recipe.family}>"
+
+    @cached_property
+    def _talk(self) -> Talk | None:
+        """How conversations are written for the model; None: it has no chat template."""
+        return talk_of(self.card, self.model, self.tokenizer)
 
     @property
     def task(self) -> TaskConfig:
@@ -125,10 +133,15 @@ class Run:
             WenmoError: the run was not trained on dialogue.
         """
         self.require("dialogue")
-        if self.card.template is not None:
-            said = self._conversation(turns, self.card.template)
-            return self._writer().stream(said, self._sampling({"max_tokens": 512, **sampling}))
-        source = turns_source(turns, self.task, control or {})
+        if self._talk is None:
+            source = turns_source(turns, self.task, control or {})
+        elif self.card.talks:
+            [source] = self._talk.sources([so_far(turns, self.task, control or {})])
+        else:  # others taught it to talk: the conversation is a text to go on with
+            every = replace(self.task, history=len(turns))
+            [said] = self._talk.sources([so_far(turns, every)])
+            writer = Writer(self.model, self._talk.tokenizer)
+            return writer.stream(said, self._sampling({"max_tokens": 512, **sampling}))
         return self._writer().stream("", self._sampling(sampling), source=source)
 
     def require(self, task: str) -> None:
@@ -142,12 +155,6 @@ class Run:
             raise WenmoError(
                 f"{self.folder}: was trained for {self.task.name}: train a run with --task {task}"
             )
-
-    def _conversation(self, turns: Sequence[str], template: str) -> str:
-        """The turns as the model was taught to read them; encoding puts the mark before them."""
-        roles = ("user", "assistant")
-        messages = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]
-        return render(template, messages, {"bos_token": "", "eos_token": self.tokenizer.mark})
 
     def around(self, prompt: str, prefix: str = "") -> tuple[str, str]:
         """What of prompt and prefix belongs before and after a text that a person is shown."""
@@ -221,6 +228,9 @@ class Run:
                     f"{self.folder}: {wrong} is for runs trained on pairs; leave it out"
                 )
             return [prompt or self.card.opening for prompt in prompts], None
+        if self.card.talks and self._talk is not None:
+            said = [so_far([prompt], self.task, control) for prompt in prompts]
+            return [prefix] * len(prompts), self._talk.sources(said)
         sources = [source_of(self.task, prompt, control) for prompt in prompts]
         if self.task.name == "completion":
             return [prefix + prompt for prompt in prompts], sources
@@ -303,7 +313,14 @@ class Run:
         if not has_fields(data):  # the fields of the training text do not matter to a plain one
             read = replace(read, text_field=None, source_field=None)
         read, _ = choose_fields(data, override(read, settings, where="read."), self.task, target)
-        encoded = corpora.encode_text(data, read, self.tokenizer, task=self.task, target=target)
+        encoded = corpora.encode_text(
+            data,
+            read,
+            self.tokenizer,
+            task=self.task,
+            target=target,
+            talk=self._talk if self.card.talks else None,
+        )
         progress = share_of(tell, "scoring")
         if not self.task.paired:
             return judge_text(
@@ -316,7 +333,7 @@ class Run:
                 cache=cache,
                 progress=progress,
             )
-        pairs = readable(encoded.ids, self.model, self.task)
+        pairs = readable(encoded.ids, encoded.ends, self.model, self.task)
         return judge_pairs(self._writer(), pairs, self.task, self._sampling(sampling), progress)
 
     def export(self, to: str, out: str | Path, *, precision: str | None = None) -> None:
@@ -363,7 +380,7 @@ class Run:
         recipe = replace(self.card.recipe, start=StartConfig())
         if layout_of(recipe.generator, self.model.vocab_size, self.tokenizer.end) is None:
             raise WenmoError(f"{self.folder}: transformers has no arrangement of such a model")
-        save_model(path, recipe, self.model, self.tokenizer)
+        save_model(path, recipe, self.model, self.tokenizer, self.card.template)
         self.tokenizer.save(path / TOKENIZER)
 
     def _require_learning(self) -> None:

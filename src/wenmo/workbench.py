@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from wenmo import plan as planning
 from wenmo.config import to_dict
 from wenmo.decoding.writer import Output
@@ -16,12 +18,14 @@ from wenmo.files import atomic
 from wenmo.models import MODELS, can_stand_on_counts, conditional, find
 from wenmo.models.transformer import Transformer
 from wenmo.recipe import as_settings, make_recipe, over, read_recipe
-from wenmo.runs import load_run
+from wenmo.runs import load_run, talk_of
 from wenmo.session import Session, Tell, check_folder
+from wenmo.start import like_givers, open_givers
 from wenmo.text import corpus as corpora
 from wenmo.text.corpus import Corpus
 from wenmo.text.readers import ReadConfig, Reader, has_fields
 from wenmo.text.tasks import choose_fields, open_records
+from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 from wenmo.trained import Run
 from wenmo.training.loop import Event
 from wenmo.types import WenmoError
@@ -204,6 +208,8 @@ def fit(
             model := Path(base).stem, over(recipes, given), (begun.family, begun.model)
         )
         made = replace(made, start=replace(made.start, base=str(base)))
+    givers = open_givers(made)
+    made = like_givers(made, givers)
     if reference is not None and (base is None or made.task.paired):
         raise WenmoError("--reference is for plain text that is trained on --from another model")
     folder = Path(out or Path("runs") / f"{_stem(data)}-{model.replace(':', '-')}")
@@ -219,15 +225,22 @@ def fit(
     if str(data) != "-":
         open_records(data, read, made.task, target)  # what is amiss is told before anything else
     before = check_folder(folder, made)
+    known = [each[2] for each in (opened, *givers.values()) if each is not None]
+    tokenizer: Tokenizer | TokenizerConfig = known[0] if known else made.tokenizer
+    talk = None
+    if opened is not None and made.task.name == "dialogue":
+        with torch.device("meta"):  # as it will be: the context may be a shorter one
+            talk = talk_of(opened[0], made.model.build(opened[2].vocab_size), opened[2])
     corpus = corpora.build(
         data,
         read=made.read,
-        tokenizer=made.tokenizer if opened is None else opened[2],
+        tokenizer=tokenizer if talk is None else talk.tokenizer,
         split=made.split,
         task=made.task,
         target=target,
         valid_path=valid,
         valid_target=valid_target,
+        talk=talk,
         progress=tell and (lambda what, share: tell(what, share)),
     )
     derived, chosen = derive(made, corpus) if before is None else (before.recipe, [])
@@ -237,7 +250,7 @@ def fit(
     kept = None
     if reference is not None:
         kept = corpora.encode_text(reference, ReadConfig(), corpus.tokenizer).ids
-    Session(folder, derived, made, corpus, before, opened, kept, watch, tell).run()
+    Session(folder, derived, made, corpus, before, opened, givers, kept, watch, tell).run()
     return load(folder)
 
 

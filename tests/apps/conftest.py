@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from wenmo.text.pretrained import byte_level
+from wenmo.text.vocabularies import byte_alphabet
 
 POEM = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n"
 PROSE = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all.\n"
@@ -18,6 +22,25 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("text") / "my.txt"
     path.write_text((POEM + PROSE) * 60, encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def make_llama() -> Callable[..., Path]:
+    """Makes a small Llama with random weights, as `transformers` keeps it, over bytes and marks."""
+
+    def make(folder: Path, marks: Sequence[str], **settings: Any) -> Path:
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+        heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+        config = LlamaConfig(vocab_size=256 + len(marks), **sizes, **heads, **settings)
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+        named = {name: id_ for id_, name in enumerate([*byte_alphabet(), *marks])}
+        byte_level(named, [], special=marks).save(str(folder / "tokenizer.json"))
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")

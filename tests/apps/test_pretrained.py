@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from wenmo.material import readable
 from wenmo.text.pretrained import byte_level
 from wenmo.text.vocabularies import byte_alphabet
 
@@ -16,27 +18,10 @@ SHORT = ["--steps", 12, "rows=2", "time=24", "evaluations=2"]
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tmp_path_factory.mktemp("base") / "llama"
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=259,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        bos_token_id=257,
-        eos_token_id=258,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
-    marks = {"<pad>": 256, "<s>": 257, "</s>": 258}
-    byte_level({**letters, **marks}, [], special=marks).save(str(folder / "tokenizer.json"))
-    return folder
+def base(make_llama, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = {"max_position_embeddings": 64, "bos_token_id": 257, "eos_token_id": 258}
+    folder = tmp_path_factory.mktemp("base") / "llama"
+    return make_llama(folder, ["<pad>", "<s>", "</s>"], **settings)
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +206,32 @@ def test_what_cannot_be_is_told(wenmo, base, text, tmp_path):
         assert match in wenmo(*command, cwd=tmp_path, code=2).stderr
     none = wenmo("train", text, "--from", "nothing", "--out", "run", *SHORT, cwd=tmp_path, code=2)
     assert "no such run folder" in none.stderr
+
+
+@pytest.mark.parametrize("lora", [0, 2])
+def test_an_encoder_decoder_goes_on_as_it_began(wenmo, tmp_path, lora):
+    """What stands before and after its texts is trained with, kept, and told to others."""
+    from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
+
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2}
+    marks = {"pad_token_id": 257, "decoder_start_token_id": 257, "eos_token_id": 258}
+    config = T5Config(vocab_size=259, feed_forward_proj="gated-gelu", **sizes, **marks)
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
+    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
+    names = {"<s>": 256, "<pad>": 257, "</s>": 258}
+    library = byte_level({**letters, **names}, [], special=names)
+    library.save(str(tmp_path / "t5" / "tokenizer.json"))
+    pairs = "".join(f"source {n}\ttarget {n}\n" for n in range(40))
+    (tmp_path / "pairs.tsv").write_text("source\ttarget\n" + pairs)
+    command = ("train", "pairs.tsv", "--task", "translation", "--from", "t5", "--out", "run")
+    wenmo(*command, "--steps", 2, "batch_tokens=256", f"lora={lora}", cwd=tmp_path)
+    import wenmo as package
+
+    with contextlib.chdir(tmp_path):  # adapters name their base by where they were trained
+        run = package.load("run")
+    assert run.model.opening == (257,)
+    [batch] = [readable(np.array([0, 5, 0, 6, 0]), None, run.model, run.task).batch([0])]
+    assert batch.tokens.tolist() == [[257, 6]]
+    if not lora:
+        there = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "run", local_files_only=True)
+        assert there.config.decoder_start_token_id == 257

@@ -43,6 +43,25 @@ def test_a_decoder_reads_the_source_before_the_text() -> None:
     ]
 
 
+def test_other_marks_may_stand_around_texts_and_the_end_in_them() -> None:
+    ids = np.array([END, 5, END, 6, END, 7, END, 8, END, 9, END], np.uint16)
+    ends = np.array([0, 4, 6, 8, 10])
+    marks = {"opening": (1,), "between": (2, 3), "closing": (4, 4)}
+    batch = Pairs(ids, "encoder", ends=ends, **marks).batch([0, 1])
+    assert batch.source is not None
+    assert batch.source.tolist() == [[5, END, 6, 4, 4], [8, 4, 4, IGNORE, IGNORE]]
+    assert batch.tokens.tolist() == [[1, 7], [1, 9]]
+    pairs = Pairs(ids, "prefix", ends=ends, **marks)
+    assert pairs.batch([0]).tokens.tolist() == [[1, 5, END, 6, 2, 3, 7]]
+    assert pairs.batch([0]).targets.tolist() == [[*[IGNORE] * 5, 7, END]]
+    assert pairs.batch([0]).places is not None
+    assert pairs.widths()[1].tolist() == [7, 5]
+    bare = Pairs(ids, "prefix", context=4, ends=ends, opening=(), between=())
+    assert bare.batch([0, 1]).tokens.tolist() == [[5, 7], [8, 9]]
+    nothing = Pairs(np.array([END, END, 7, END]), "prefix", opening=(), between=())
+    assert nothing.batch([0]).tokens.tolist() == [[END, 7]]
+
+
 def test_long_sources_are_cut_and_long_targets_left_out() -> None:
     long = list(range(1, 11))
     ids = flat([(long, [1, 2]), ([3], long), ([4], [5])])

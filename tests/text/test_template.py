@@ -17,13 +17,39 @@ TALK = [{"role": "user", "content": "你好"}]
 
 
 def test_a_conversation_is_written_out() -> None:
-    assert render(CHATML, TALK) == (
-        "<|im_start|>system\nBe kind<|im_end|>\n<|im_start|>user\n你好<|im_end|>\n"
-        "<|im_start|>assistant\n"
-    )
-    assert (
-        render("{{ bos_token }}{{ messages[0].content }}", TALK, {"bos_token": "<s>"}) == "<s>你好"
-    )
+    head = "<|im_start|>system\nBe kind<|im_end|>\n<|im_start|>user\n你好<|im_end|>\n"
+    assert render(CHATML, [TALK]) == [f"{head}<|im_start|>assistant\n"]
+    replied = [*TALK, {"role": "assistant", "content": "Hello"}]
+    both = [f"{head}<|im_start|>assistant\nHello<|im_end|>\n"] * 2
+    assert render(CHATML, [replied, replied], answered=True) == both
+    template = "{{ bos_token }}{% generation %}{{ messages[0].content }}{% endgeneration %}"
+    assert render(template, [TALK], {"bos_token": "<s>"}) == ["<s>你好"]
+    assert render(template, []) == []
+
+
+def test_more_is_granted_for_longer_conversations() -> None:
+    content = "长" * 3_000_000  # more than a short one may write
+    [written] = render("{{ messages[0].content }}", [[{"role": "user", "content": content}]])
+    assert written == content
+    with pytest.raises(WenmoError, match="writes more than"):
+        render(
+            "{% for n in range(6) %}{{ messages[0].content }}{% endfor %}" * 2,
+            [[{"role": "user", "content": content}]],
+        )
+
+
+@pytest.mark.parametrize(
+    ("template", "match"),
+    [
+        ("{% if 'bad' in messages[0].content %}{{ raise_exception('no') }}{% endif %}", "used: no"),
+        ("{% if 'bad' in messages[0].content %}{{ 'a'.ljust(10 ** 10) }}{% endif %}", "memory"),
+    ],
+)
+def test_the_conversation_that_fails_is_named(template: str, match: str) -> None:
+    talks = [[{"role": "user", "content": content}] for content in ("good", "good", "bad", "good")]
+    places = [f"talks.jsonl:{number}" for number in range(1, 5)]
+    with pytest.raises(WenmoError, match=f"^talks.jsonl:3: the model's chat template .*{match}"):
+        render(template, talks, places=places)
 
 
 @pytest.mark.parametrize(
@@ -57,5 +83,5 @@ def test_a_conversation_is_written_out() -> None:
 )
 def test_harm_is_stopped_in_one_line(harm: str) -> None:
     with pytest.raises(WenmoError, match="chat template") as error:
-        render(harm, TALK)
+        render(harm, [TALK])
     assert "\n" not in str(error.value)

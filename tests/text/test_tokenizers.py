@@ -98,7 +98,7 @@ def test_pieces_give_the_same_ids_wherever_they_are_cut(
             patch.setattr(tokenizers, "CHUNK", 12)
             patch.setattr(tokenizers, "BLOCK", 20)
             patch.setattr(chunks, "NEW", 1.0)  # looked up, however short
-            streamed = np.concatenate(list(tokenizer.encode_pieces(pieces)))
+            streamed = np.concatenate([ids for ids, _ in tokenizer.encode_pieces(pieces)])
         assert streamed.tolist() == expected, kind
 
 
@@ -179,7 +179,9 @@ def test_characters_by_hand() -> None:
     assert tokenizer.table[257:] == [b"a", b"b"]  # é is seen once
     assert tokenizer.encode("abé").tolist() == [257, 258, 1 + 0xC3, 1 + 0xA9]
     stream = tokenizer.encode_pieces([("a", False), ("é", True), ("", True), ("b", True)])
-    assert np.concatenate(list(stream)).tolist() == [0, 257, 196, 170, 0, 0, 258, 0]
+    (begun, first), (ids, ends) = stream
+    assert [*begun.tolist(), *ids.tolist()] == [0, 257, 196, 170, 0, 0, 258, 0]
+    assert [first.tolist(), ends.tolist()] == [[0], [3, 4, 6]]
 
 
 def test_bytes_are_bytes() -> None:
@@ -206,7 +208,9 @@ def test_penn_treebank_words(data: Path) -> None:
         lines = [line.strip() for line in file]
     tokenizer = Tokenizer.train(lines, TokenizerConfig("words", min_count=1, split="spaces"))
     assert sum(spelled.startswith(b" ") and len(spelled) > 1 for spelled in tokenizer.table) == 9999
-    ids = np.concatenate(list(tokenizer.encode_pieces((line, True) for line in lines)))
+    ids = np.concatenate(
+        [ids for ids, _ in tokenizer.encode_pieces((line, True) for line in lines)]
+    )
     assert len(ids) - 1 == 929_589
     assert len(np.unique(ids)) == 10_000
 

@@ -39,8 +39,8 @@ class Task:
 
     Attributes:
         number: the engine's for it.
-        begun: what its rows read first: END, the source and another END where the model takes it
-            so, and the prompt.
+        begun: what its rows read first: the model's opening, the source and what stands between
+            where the model takes it so, and the prompt.
         limit: the most tokens to write.
         width: how many rows it needs at most.
         kind: the part of its sampling that decides how logits are warped.
@@ -103,7 +103,7 @@ def _lay_out(request: Request, model: LanguageModel) -> tuple[array[int], int]:
     """What a request's rows read first, and the most tokens that it can write."""
     begun, limit = array("q", model.opening), request.sampling.max_tokens
     if request.source is not None and model.conditioning == "prefix":
-        begun.extend([*map(int, request.source), END])
+        begun.extend([*map(int, request.source), *model.between])
     begun.extend(map(int, request.prompt))
     if not begun:
         begun.append(END)

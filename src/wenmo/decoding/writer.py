@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import torch
 
@@ -19,6 +20,9 @@ from wenmo.text.pairs import Keep, source_room
 from wenmo.text.tasks import GAP
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
+
+Source: TypeAlias = str | Sequence[int]
+"""What a text answers to: a text, or its ids without END."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Writer:
         sampling: Sampling | None = None,
         n: int = 1,
         *,
-        sources: Sequence[str | None] | None = None,
+        sources: Sequence[Source | None] | None = None,
     ) -> list[list[Output]]:
         """Write n texts for each prompt, all in one batch; an empty prompt asks for any text.
 
@@ -91,7 +95,8 @@ class Writer:
         with the best first; there are fewer than n where a model can write no more.
 
         Args:
-            sources: for each prompt, what the text answers to; the prompt is then how it begins.
+            sources: for each prompt, what the text answers to, as text or as its ids without END;
+                the prompt is then how it begins.
         """
         sampling = sampling or Sampling()
         beam = sampling.method == "beam"
@@ -110,7 +115,7 @@ class Writer:
         return [[output for own in part for output in own] for part in parts]
 
     def stream(
-        self, prompt: str, sampling: Sampling | None = None, *, source: str | None = None
+        self, prompt: str, sampling: Sampling | None = None, *, source: Source | None = None
     ) -> Iterator[str]:
         """Write the first text that `generate` would, in pieces of whole characters.
 
@@ -124,13 +129,16 @@ class Writer:
             if piece:
                 yield piece
 
-    def encode_source(self, text: str) -> list[int]:
+    def encode_source(self, source: Source) -> list[int]:
         """A source's ids, without END, as far as the model can read them."""
-        ids = self._encode(text)
+        ids = self._ids(source)
         room = source_room(self.model.conditioning, self.model.context)
         if room is None or len(ids) <= room:
             return ids
         return ids[:room] if self.keep == "beginning" else ids[-room:]
+
+    def _ids(self, source: Source) -> list[int]:
+        return self._encode(source) if isinstance(source, str) else list(source)
 
     def _encode(self, text: str) -> list[int]:
         if not text:
@@ -138,7 +146,7 @@ class Writer:
         ids: list[int] = self.tokenizer.encode(text).tolist()
         return ids
 
-    def _request(self, prompt: str, source: str | None, sampling: Sampling, n: int) -> Request:
+    def _request(self, prompt: str, source: Source | None, sampling: Sampling, n: int) -> Request:
         read = None if source is None else self.encode_source(source)
         if not self.model.fills or GAP not in prompt:
             return Request(self._encode(prompt), sampling, read, n)
@@ -150,11 +158,11 @@ class Writer:
         suffix = self._encode(after)[len(self.tokenizer.prefix) :] if after else []
         return Request(self._encode(before), sampling, read, n, suffix)
 
-    def _truncates(self, request: Request, source: str | None) -> bool:
+    def _truncates(self, request: Request, source: Source | None) -> bool:
         if source is None or request.source is None:
             length = 1 + len(request.prompt)
             return window(length, self.model.context) < length
-        return len(request.source) < len(self._encode(source))
+        return len(request.source) < len(self._ids(source))
 
     def _spaced(self, prompt: str) -> bool:
         """Whether the space before the first word that is written is not part of the text."""

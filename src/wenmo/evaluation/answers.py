@@ -24,9 +24,9 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A source and every text that answers it."""
+    """A source, as its ids, and every text that answers it."""
 
-    source: str
+    source: tuple[int, ...]
     references: tuple[str, ...]
 
 
@@ -35,15 +35,11 @@ def questions(pairs: Pairs, tokenizer: Tokenizer) -> list[Question]:
 
     Tokenizers lose nothing, so the texts are those that were read.
     """
-    references: dict[bytes, list[str]] = {}
-    sources: dict[bytes, str] = {}
+    references: dict[tuple[int, ...], list[str]] = {}
     for number in range(len(pairs)):
-        ids = pairs.source(number)
-        key = ids.tobytes()
-        if key not in sources:
-            sources[key] = tokenizer.decode(ids.tolist())
-        references.setdefault(key, []).append(tokenizer.decode(pairs.target(number).tolist()))
-    return [Question(sources[key], tuple(texts)) for key, texts in references.items()]
+        source = tuple(pairs.source(number).tolist())
+        references.setdefault(source, []).append(tokenizer.decode(pairs.target(number).tolist()))
+    return [Question(source, tuple(texts)) for source, texts in references.items()]
 
 
 def answer(writer: Writer, asked: Sequence[Question], sampling: Sampling) -> list[str]:

@@ -17,7 +17,7 @@ from wenmo.files import read_json
 from wenmo.interchange.layouts import KINDS, Layout, in_one_embedding
 from wenmo.interchange.names import names_of
 from wenmo.interchange.opened import Opened, built, check_sizes
-from wenmo.interchange.vocabulary_files import read_template, read_vocabulary
+from wenmo.interchange.vocabulary_files import read_beginning, read_template, read_vocabulary
 from wenmo.models import foreign
 from wenmo.models.foreign import Foreign
 from wenmo.text.pretrained import Pretrained
@@ -50,7 +50,7 @@ def open_folder(path: Path) -> Opened:
     check_sizes(path, config, size, tensors.get(kind.names["embedding.weight"]), len(tensors))
     library = read_vocabulary(path, theirs)
     end = _end_of(path, theirs, library)
-    tokenizer = Pretrained(library, end=end, size=size)
+    tokenizer = Pretrained(library, end=end, size=size, beginning=read_beginning(path))
     if kind.family == "masked":
         tensors = in_one_embedding(tensors, kind, _mask_of(path, library))
     if config.tied and not _is_tied(kind.names, tensors):
@@ -90,7 +90,7 @@ def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
     size, library = int(inner.config.vocab_size), read_vocabulary(path, theirs)
     end = _end_of(path, theirs, library)
     context = getattr(inner.config, "max_position_embeddings", None)
-    tokenizer = Pretrained(library, end=end, size=size)
+    tokenizer = Pretrained(library, end=end, size=size, beginning=read_beginning(path))
     model = Foreign(inner, size, context, end).eval()
     model.opening = ()
     note = f"a {kind} is not known here: it runs through transformers, which is the slow way"
@@ -137,15 +137,18 @@ def _weights_of(path: Path) -> dict[str, Tensor]:
 
 
 def _end_of(path: Path, theirs: dict[str, Any], library: Library) -> int:
-    """The id of the mark that ends a text; of several, the first; where the settings name none that
-    the model knows, the tokenizer's.
+    """The id of the mark that ends a text; of several, the first that the chat template names, or
+    else the first; where the settings name none that the model knows, the tokenizer's.
     """
     generation = path / "generation_config.json"
     settings = read_json(generation) if generation.is_file() else {}
+    template = read_template(path) or ""
     for end in (theirs.get("eos_token_id"), settings.get("eos_token_id")):
-        first = end[0] if isinstance(end, list) and end else end
-        if isinstance(first, int) and first < int(theirs["vocab_size"]):
-            return first
+        ends = end if isinstance(end, list) else [end]
+        known = [id_ for id_ in ends if isinstance(id_, int) and id_ < int(theirs["vocab_size"])]
+        names = {id_: library.id_to_token(id_) for id_ in known}
+        if known:
+            return next((id_ for id_, name in names.items() if name and name in template), known[0])
     marks = (library.token_to_id(mark) for mark in END_MARKS)
     found = next((id_ for id_ in marks if id_ is not None), None)
     if found is None:

@@ -41,7 +41,9 @@ def open_gguf(path: Path) -> Opened:
         tokens, end = s["tokenizer.ggml.tokens"], int(s["tokenizer.ggml.eos_token_id"])
         size, embedding = len(tokens), file.weights.get("token_embd.weight")
         check_sizes(path, config, size, embedding, len(file.weights))
-        tokenizer = Pretrained(_tokenizer(file, tokens), end=end, size=size)
+        first, library = s.get("tokenizer.ggml.bos_token_id"), _tokenizer(file, tokens)
+        beginning = None if first is None else str(tokens[int(first)])
+        tokenizer = Pretrained(library, end=end, size=size, beginning=beginning)
         layout = Layout(names_of(LLAMA, config, size), {}, end)
         names = layout.names.values()
         tensors = {name: _weight(file, name, config, str(kind)) for name in names}

@@ -38,19 +38,24 @@ def layout_of(config: ModelConfig, vocab_size: int, end: int = END) -> Layout | 
     return None
 
 
-def tokenizer_config(context: int | None, mark: str) -> dict[str, Any]:
+def tokenizer_config(
+    context: int | None, mark: str, beginning: str = "", template: str | None = None
+) -> dict[str, Any]:
     """The ``tokenizer_config.json`` that makes other programs read a ``tokenizer.json`` of ours.
 
     Args:
         mark: the token that ends a text.
+        beginning: the token that begins one; empty: the same.
+        template: of conversations.
     """
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": mark,
+        "bos_token": beginning or mark,
         "eos_token": mark,
         "clean_up_tokenization_spaces": False,
     }
-    return config if context is None else {**config, "model_max_length": context}
+    more = {"model_max_length": context, "chat_template": template}
+    return config | {name: value for name, value in more.items() if value is not None}
 
 
 def _meant(config: Transformer.Config) -> Transformer.Config:

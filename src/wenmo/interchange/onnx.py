@@ -96,7 +96,7 @@ def _about(
 ) -> dict[str, Any]:
     """What stands around a text and a source, and the bounds of both, in the tokenizer's ids."""
     encodes = model.conditioning == "encoder"
-    marks = {"before": tokenizer.prefix, "after": model.closing if encodes else (END,)}
+    marks = {"before": tokenizer.prefix, "after": model.closing if encodes else model.between}
     source: dict[str, Any] = {name: [order[id_] for id_ in ids] for name, ids in marks.items()}
     return {
         "vocab_size": model.vocab_size,

@@ -85,6 +85,15 @@ def _sentence_pieces(path: Path, kind: str) -> Library:
     return library
 
 
+def read_beginning(path: Path) -> str | None:
+    """The name of the mark that begins a text, where the settings of a folder's tokenizer tell."""
+    if not (path / "tokenizer_config.json").is_file():
+        return None
+    mark = read_json(path / "tokenizer_config.json").get("bos_token")
+    name = mark.get("content") if isinstance(mark, dict) else mark
+    return name if isinstance(name, str) else None
+
+
 def read_template(path: Path) -> str | None:
     """The template of conversations of a folder, in Jinja's language, if it has one."""
     if (path / "chat_template.jinja").is_file():

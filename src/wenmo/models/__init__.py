@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from wenmo.config import from_dict, nearest
 from wenmo.models import masked, recurrent, seq2seq, transformer
@@ -49,6 +49,8 @@ class Family:
         training: where its training does well to differ from the defaults.
         suit: the settings that suit a text and the time for it, those that are not as in the
             settings given.
+        like: for models with an encoder, the settings of one of which a side, ``encoder`` or
+            ``decoder``, begins with the weights of a model of the settings given.
     """
 
     kind: type[LanguageModel]
@@ -57,6 +59,7 @@ class Family:
     sizes: Mapping[str, ModelConfig] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     suit: Callable[[Any, Budget], dict[str, Any]] | None = None
+    like: Callable[[Any, Literal["encoder", "decoder"]], dict[str, Any]] | None = None
 
 
 MODELS: dict[str, Family] = {
@@ -95,6 +98,7 @@ MODELS: dict[str, Family] = {
         "recurrent encoder and decoder with attention: turns one text into another, from few pairs",
         seq2seq.SIZES,
         {"rate": 0.003},
+        like=seq2seq.like,
     ),
     "gpt": Family(
         Transformer,
@@ -110,6 +114,7 @@ MODELS: dict[str, Family] = {
         "Transformer with an encoder: turns one text into another, the strongest with many pairs",
         transformer.ENCODER_SIZES,
         {"optimizer": "muon"},
+        like=transformer.like,
     ),
     "masked": Family(
         Masked,

@@ -59,12 +59,14 @@ class LanguageModel(nn.Module, ABC):
             case text may be streamed through the model for as long as one likes.
         learner: how it is trained.
         conditioning: how it is given a text to answer to. ``prefix``: before its own text, as in
-            END source END text END. ``encoder``: in ``begin``, or as ``source`` of a batch; then
-            its state may hold ``coverage``, the attention that each place of the source has been
-            given so far, float32 (rows, source time). ``none``: not at all.
+            opening, source, between, text, END. ``encoder``: in ``begin``, or as ``source`` of a
+            batch; then its state may hold ``coverage``, the attention that each place of the source
+            has been given so far, float32 (rows, source time). ``none``: not at all.
         fixed: how the names begin of what gradients do not change, and ``prepare`` makes again.
         opening: the ids that stand before a text. Models that others trained may have another mark,
             or none.
+        between: the ids that stand between a source and its text, where it stands before that.
+            There are none where a chat template writes all marks of a source itself.
         closing: the ids that stand after a source that an encoder reads.
         recompute: in training, keep what enters each block alone, and compute the rest once more on
             the way back (Chen et al. 2016): less memory for more time; for Transformers.
@@ -78,6 +80,7 @@ class LanguageModel(nn.Module, ABC):
     conditioning: Literal["none", "prefix", "encoder"] = "prefix"
     fixed: ClassVar[tuple[str, ...]] = ()
     opening: tuple[int, ...] = (END,)
+    between: tuple[int, ...] = (END,)
     closing: tuple[int, ...] = (END,)
     recompute: bool = False
     fills: ClassVar[bool] = False
@@ -162,6 +165,13 @@ class LanguageModel(nn.Module, ABC):
         score = self.score(batch, state)
         nats = (score.nats.sum() / score.tokens.sum()).float()
         return Loss(total=nats, parts={"nats": nats.detach()}, state=score.state)
+
+    def side(self, name: Literal["encoder", "decoder"]) -> dict[str, Tensor]:
+        """The weights of what reads a source, or of what writes the text, by the names that they
+        have in a model which does that alone: of the latter without its attention on the source.
+        Changed in place, they change the model. Without an encoder the whole model is what writes.
+        """
+        return dict(self.named_parameters()) if name == "decoder" else {}
 
     def parts(self) -> Mapping[str, LanguageModel]:
         """The models that this one is a mixture of, by name, if it is one."""

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wenmo.models.base import Network, Reading, asked, smooth
-from wenmo.models.recurrent import CARRIED, Cell, Layer
+from wenmo.models.recurrent import CARRIED, Cell, Layer, Recurrent
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, State, Tokens
 
 Attending = Literal["none", "additive", "dot", "general", "concat"]
+WRITING = ("embedding", "layers", "project", "head", "bias")  # what a decoder has without attention
 
 
 class Seq2seq(Network):
@@ -165,6 +166,17 @@ class Seq2seq(Network):
     def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
         """As any network; what is read is a ``Read``."""
         return self._read(tokens, state or self.begin(len(tokens)))
+
+    def side(self, name: Literal["encoder", "decoder"]) -> dict[str, Tensor]:
+        """As of any model; of the decoder's first layer what reads the embedded tokens, without
+        what reads that which attention feeds it.
+        """
+        if name == "encoder":
+            embedding = self.source_embedding or self.embedding
+            return {"embedding.weight": embedding.weight, **dict(self.encoder.named_parameters())}
+        own = {k: w for k, w in self.named_parameters() if k.split(".")[0] in WRITING}
+        first = cast(Layer, self.layers[0])
+        return own | {"layers.0.input_weight": first.input_weight[:, : self.config.embedding]}
 
     def predict(self, reading: Reading) -> Logits:
         """As any network; with ``copy`` the logits are log-probabilities."""
@@ -397,6 +409,20 @@ def mix(logits: Tensor, gate: Tensor, weights: Tensor, source: Tensor, first: Te
     before = written.gather(-1, source)
     change = torch.logaddexp(before, copied) - before
     return written.scatter_add(-1, source, torch.where(summed > 0, change, 0))
+
+
+def like(config: Any, side: Literal["encoder", "decoder"]) -> dict[str, Any]:
+    """The settings of a model of which a side begins with the weights of another; none if that is
+    not recurrent.
+    """
+    if not isinstance(config, Recurrent.Config | Seq2seq.Config):
+        return {}
+    names = ("cell", "embedding", "hidden", "layers", "tied")
+    same = {name: getattr(config, name) for name in names}
+    if isinstance(config, Seq2seq.Config):
+        return {**same, "bidirectional": config.bidirectional}
+    narrow = config.tied and config.layers == 1  # whose one layer is as wide as the embedding
+    return {**same, "hidden": config.embedding} if narrow else same
 
 
 SIZES: dict[str, Seq2seq.Config] = {

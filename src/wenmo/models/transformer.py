@@ -255,6 +255,16 @@ class Transformer(Network):
                 after["coverage"] = state["coverage"] + weights.sum(1)
         return (self.norm(x),), after
 
+    def side(self, name: Literal["encoder", "decoder"]) -> dict[str, Tensor]:
+        """As of any model; an encoder has the embedding that it shares, too."""
+        if self.encoder is None:
+            return super().side(name)
+        if name == "encoder":
+            own = dict(self.encoder.named_parameters())
+            return {"embedding.weight": self.embedding.weight, **own}
+        every = self.named_parameters()
+        return {k: w for k, w in every if not (k.startswith("encoder.") or ".cross" in k)}
+
     def predict(self, reading: Reading) -> Logits:
         weight = self.embedding.weight if self.head is None else self.head.weight
         hidden = reading[0]
@@ -441,6 +451,23 @@ def size_for(sizes: Mapping[str, Transformer.Config], budget: Budget) -> dict[st
     passes = budget.reads(_matrices(chosen)) / budget.tokens
     dropout = 0.2 if passes >= MANY_PASSES else 0.0
     return asdict(replace(chosen, dropout=dropout))
+
+
+# What another model's weights do not depend on.
+OWN = {"layers", "encoder_layers", "shared", "spread", "zero_outputs", "dropout"}
+OWN |= {"attention_dropout"}
+
+
+def like(config: Any, side: Literal["encoder", "decoder"]) -> dict[str, Any]:
+    """The settings of a model of which a side begins with the weights of another; none if that is
+    no Transformer.
+    """
+    if not isinstance(config, Transformer.Config):
+        return {}
+    same = {name: value for name, value in asdict(config).items() if name not in OWN}
+    if side == "encoder":
+        return {**same, "encoder_layers": config.encoder_layers or config.layers}
+    return {**same, "layers": config.layers}
 
 
 def _matrices(config: Transformer.Config) -> int:

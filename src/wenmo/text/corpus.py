@@ -24,13 +24,14 @@ from wenmo.files import checksum
 from wenmo.text.cache import cached, digest
 from wenmo.text.readers import ReadConfig, Reader
 from wenmo.text.spool import PIECE, Progress, Spool
+from wenmo.text.talk import Talk
 from wenmo.text.tasks import COMPLETION, TaskConfig, open_records
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
-from wenmo.types import END, WenmoError
+from wenmo.types import WenmoError
 
 __all__ = ["Corpus", "Encoded", "Progress", "SplitConfig", "build", "encode_text"]
 
-FORMAT = 2
+FORMAT = 3
 """The number of the cache's layout: raise it when what is stored, or how it is found, changes."""
 
 FEW_RECORDS = 20
@@ -42,6 +43,8 @@ HELD_OUT = 0.1, 1_000_000
 
 FEW_TOKENS = 20
 """The fewest tokens that one may train on."""
+
+IDS, ENDS = ".bin", ".ends"
 
 _HAN = re.compile(r"[㐀-\u9fff豈-\ufaff\U00020000-\U0003ffff]")
 
@@ -76,6 +79,7 @@ class Encoded:
         characters: the characters of the records, or of the targets.
         source_tokens: the ids of the sources, the ``END`` behind each counted.
         longest_target: the most ids of one target, its ``END`` counted; 0 where there are no pairs.
+        ends: of pairs, where the ``END``s that part the texts stand in the ids, int64 (texts + 1,).
     """
 
     ids: NDArray[np.unsignedinteger]
@@ -84,6 +88,7 @@ class Encoded:
     characters: int
     source_tokens: int = 0
     longest_target: int = 0
+    ends: NDArray[np.int64] | None = None
 
     @property
     def tokens(self) -> int:
@@ -104,6 +109,7 @@ class Corpus:
             ``tokens``, and for pairs ``source_tokens`` and ``longest_target``, as in ``Encoded``;
             ``missing`` records; ``valid_bytes``; ``held_out``, in words.
         notes: warnings, a line each.
+        train_ends, valid_ends: of pairs, as ``Encoded.ends``.
     """
 
     train: NDArray[np.unsignedinteger]
@@ -112,6 +118,8 @@ class Corpus:
     fingerprint: str
     summary: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    train_ends: NDArray[np.int64] | None = None
+    valid_ends: NDArray[np.int64] | None = None
 
 
 def build(
@@ -124,6 +132,7 @@ def build(
     valid_path: str | Path | None = None,
     target: str | Path | None = None,
     valid_target: str | Path | None = None,
+    talk: Talk | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Corpus:
@@ -139,6 +148,7 @@ def build(
         tokenizer: one to use, or what to train on the training part.
         split: what to hold out; without effect where ``valid_path`` is given.
         valid_path: a text of its own to hold out; then everything of ``path`` is trained on.
+        talk: how conversations are written for the model that is to learn from them.
         cache: the folder of the cache; by default ``$WENMO_CACHE``, ``$XDG_CACHE_HOME/wenmo`` or
             ``~/.cache/wenmo``.
         progress: is told what is being done.
@@ -153,10 +163,10 @@ def build(
     elif valid_target is not None:
         raise WenmoError(f"{valid_target}: held-out targets need their sources: give both, or none")
     report("looking into the cache", 0.0)
-    key = _key("corpus", readers, read, task, tokenizer, split)
+    key = _key("corpus", readers, read, task, tokenizer, split, talk)
 
     def make(spools: Path, folder: Path) -> dict[str, Any]:
-        train, valid, held_out = _split(spools, readers, task, split, report)
+        train, valid, held_out = _split(spools, readers, task, split, report, talk)
         if valid.records == 0:
             raise WenmoError(f"{path}: {_nothing_held_out(train)}")
         _require_enough(path, train.records and train.bytes)
@@ -177,7 +187,8 @@ def build(
         report("looking for held-out text in the training text", 0.0)
         return {"summary": summary, "notes": _leaks(train, valid)}
 
-    entry, meta = cached(cache, key, ("train.bin", "valid.bin", "tokenizer.json"), make)
+    names = [name for part in ("train", "valid") for name in _files(part, task)]
+    entry, meta = cached(cache, key, (*names, "tokenizer.json"), make)
     if isinstance(tokenizer, Tokenizer):
         trained = tokenizer
     else:
@@ -190,6 +201,8 @@ def build(
         fingerprint=digest(*sums, trained.fingerprint)[:16],
         summary=meta["summary"],
         notes=meta["notes"],
+        train_ends=_map_ends(entry / "train.ends", task),
+        valid_ends=_map_ends(entry / "valid.ends", task),
     )
 
 
@@ -200,6 +213,7 @@ def encode_text(
     *,
     task: TaskConfig = COMPLETION,
     target: str | Path | None = None,
+    talk: Talk | None = None,
     cache: Path | None = None,
 ) -> Encoded:
     """Read and encode a text, or pairs of texts, as a whole, or find it in the cache.
@@ -208,24 +222,30 @@ def encode_text(
         WenmoError: the text cannot be read, or the disk is full.
     """
     reader = open_records(path, read, task, target)
-    key = _key("text", [reader], read, task, tokenizer, None)
+    key = _key("text", [reader], read, task, tokenizer, None, talk)
 
     def make(spools: Path, folder: Path) -> dict[str, Any]:
-        spool = Spool.write(spools / "text", reader, task, _ignore)
+        spool = Spool.write(spools / "text", reader, task, _ignore, talk)
         return {"summary": _encode(spool, tokenizer, folder / "text.bin", _ignore)}
 
-    entry, meta = cached(cache, key, ("text.bin",), make)
+    entry, meta = cached(cache, key, _files("text", task), make)
     counts = {name: count for name, count in meta["summary"].items() if name != "tokens"}
-    return Encoded(ids=_map(entry / "text.bin", tokenizer), **counts)
+    ends = _map_ends(entry / "text.ends", task)
+    return Encoded(ids=_map(entry / "text.bin", tokenizer), ends=ends, **counts)
 
 
 def _split(
-    folder: Path, readers: list[Reader], task: TaskConfig, split: SplitConfig, report: Progress
+    folder: Path,
+    readers: list[Reader],
+    task: TaskConfig,
+    split: SplitConfig,
+    report: Progress,
+    talk: Talk | None,
 ) -> tuple[Spool, Spool, str]:
     """The part to train on, the part held out, and in words what was held out."""
-    whole = Spool.write(folder / "spool", readers[0], task, report)
+    whole = Spool.write(folder / "spool", readers[0], task, report, talk)
     if len(readers) > 1:
-        valid = Spool.write(folder / "valid_spool", readers[1], task, report)
+        valid = Spool.write(folder / "valid_spool", readers[1], task, report, talk)
         return whole, valid, "a text of its own"
     share = split.valid or min(HELD_OUT[0], HELD_OUT[1] / whole.bytes)
     if not task.paired and whole.records < FEW_RECORDS:
@@ -245,7 +265,7 @@ def _nothing_held_out(whole: Spool) -> str:
 
 
 def _encode(spool: Spool, tokenizer: Tokenizer, path: Path, report: Progress) -> dict[str, int]:
-    """Write the ids, and count."""
+    """Write the ids, and of pairs where they end, and count."""
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
     characters = tokens = done = 0
     ends = [np.zeros(0, np.int64)]
@@ -261,17 +281,19 @@ def _encode(spool: Spool, tokenizer: Tokenizer, path: Path, report: Progress) ->
 
     lengths = np.array([len(spelled) for spelled in tokenizer.table])
     with path.open("wb") as file:
-        for ids in tokenizer.encode_pieces(counted()):
+        for ids, places in tokenizer.encode_pieces(counted()):
             file.write(ids.astype(dtype).tobytes())
             if spool.groups is not None:
-                ends.append(np.flatnonzero(ids == END) + tokens)
+                ends.append(places + tokens)
             tokens += len(ids)
             done += int(lengths[ids].sum())
             report("encoding", min(1.0, done / max(1, size)))
     counts = {"records": spool.records, "characters": characters, "bytes": spool.bytes}
     if spool.groups is None:
         return {**counts, "tokens": tokens - 1}
-    sides = np.diff(np.concatenate(ends)).reshape(-1, 2)  # tokens of source and target, with END
+    joined = np.concatenate(ends)
+    path.with_suffix(ENDS).write_bytes(joined.tobytes())
+    sides = np.diff(joined).reshape(-1, 2)  # tokens of source and target, with END
     sources, targets = map(int, sides.sum(0))
     longest = int(sides[:, 1].max(initial=0))
     return {**counts, "tokens": targets, "source_tokens": sources, "longest_target": longest}
@@ -328,6 +350,7 @@ def _key(
     task: TaskConfig,
     tokenizer: Any,
     split: SplitConfig | None,
+    talk: Talk | None,
 ) -> str:
     """A hash of everything that decides what comes out, the content of the files above all."""
     files = []
@@ -340,12 +363,22 @@ def _key(
     if isinstance(tokenizer, Tokenizer):
         tokenizer = tokenizer.fingerprint
     parallel = [reader.parallel for reader in readers]
-    parts = [FORMAT, what, files, parallel, read, task, tokenizer, split]
+    written = talk and [talk.template, talk.room, talk.tokenizer.beginning, talk.tokenizer.mark]
+    parts = [FORMAT, what, files, parallel, read, task, tokenizer, split, written]
     return digest(json.dumps(parts, default=asdict))
+
+
+def _files(part: str, task: TaskConfig) -> tuple[str, ...]:
+    """The files of a part."""
+    return (f"{part}{IDS}", f"{part}{ENDS}") if task.paired else (f"{part}{IDS}",)
 
 
 def _map(path: Path, tokenizer: Tokenizer) -> NDArray[np.unsignedinteger]:
     return np.memmap(path, np.min_scalar_type(tokenizer.vocab_size - 1), "r")
+
+
+def _map_ends(path: Path, task: TaskConfig) -> NDArray[np.int64] | None:
+    return np.memmap(path, np.int64, "r") if task.paired else None
 
 
 def _ignore(stage: str, share: float) -> None:

@@ -73,7 +73,7 @@ class Fields:
         attributes = tuple((name, value) for name, value in values if value.strip())
         if not text.strip() or (said is not None and not said.strip()):
             return None
-        return Record(text, said, parts, attributes)
+        return Record(text, said, parts, attributes, place)
 
     def guess(self, row: Mapping[str, object]) -> str:
         """The field that holds the text, told by there being only one, its name, or its type."""

@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -60,12 +60,14 @@ class Record:
         source: for pairs, what the text answers to.
         parts: the items, where the text is a list.
         attributes: the names and values of the control fields; those without a value are left out.
+        place: where the row stands that it comes from, for messages.
     """
 
     text: str
     source: str | None = None
     parts: tuple[Part, ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
+    place: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)

@@ -40,6 +40,8 @@ class Pairs:
         conditioning: how the model is given the source.
         context: the model's.
         keep: which end of a source that is too long is kept.
+        ends: where the ENDs that part the texts stand; None: there are no other ENDs.
+        opening, between, closing: the model's; see `LanguageModel`.
         sources, targets: int64 (pairs, 2), where each begins and stops in ``ids``, without END.
         places: int64 (pairs,), where the END before each target stands in `stream`.
         cut: how many sources were cut.
@@ -50,6 +52,10 @@ class Pairs:
     conditioning: Conditioning
     context: int | None = None
     keep: Keep = "beginning"
+    ends: NDArray[np.int64] | None = None
+    opening: tuple[int, ...] = (END,)
+    between: tuple[int, ...] = (END,)
+    closing: tuple[int, ...] = (END,)
     sources: NDArray[np.int64] = field(init=False)
     targets: NDArray[np.int64] = field(init=False)
     places: NDArray[np.int64] = field(init=False)
@@ -57,18 +63,25 @@ class Pairs:
     left_out: int = field(init=False)
 
     def __post_init__(self) -> None:
-        ends = np.flatnonzero(self.ids == END)
+        ends = np.flatnonzero(self.ids == END) if self.ends is None else self.ends
         spans = np.stack([ends[:-1] + 1, ends[1:]], axis=1)
         self.sources, self.targets = spans[0::2].copy(), spans[1::2].copy()
         self.cut = self._cut()
         fits = np.ones(len(self.targets), bool)
         if self.context is not None:
-            before = 1 if self.conditioning == "encoder" else 2 + _lengths(self.sources)
+            before = self._before()
             fits = before + _lengths(self.targets) <= self.context
         self.left_out = int((~fits).sum())
         self.sources, self.targets = self.sources[fits], self.targets[fits]
         lengths = 1 + _lengths(self.targets)
         self.places = np.cumsum(lengths) - lengths
+
+    def _before(self) -> NDArray[np.int64]:
+        """How many tokens are read before each target."""
+        opening = np.full(len(self.sources), len(self.opening))
+        if self.conditioning != "encoder":
+            opening += _lengths(self.sources) + len(self.between)
+        return np.maximum(opening, 1)
 
     def _cut(self) -> int:
         """Cut the sources that are too long; how many they are."""
@@ -109,26 +122,26 @@ class Pairs:
         """What each pair takes in a batch: tokens of the source and of the target. Of a source that
         stands before the text nothing has a place of its own, so that its width is 0.
         """
-        sources, targets = 1 + _lengths(self.sources), 1 + _lengths(self.targets)
+        sources, texts = np.zeros(len(self), np.int64), self._before() + _lengths(self.targets)
         if self.conditioning == "encoder":
-            return sources, targets
-        return np.zeros_like(sources), sources + targets
+            sources += _lengths(self.sources) + len(self.closing)
+        return sources, texts
 
     def batch(self, numbers: Sequence[int] | NDArray[np.int64]) -> Batch:
         """The named pairs under one another; only what belongs to a target is to be predicted."""
-        sources = [[*self.source(n), END] for n in numbers]
-        tokens = [[END, *self.target(n)] for n in numbers]
-        targets = [[*self.target(n), END] for n in numbers]
-        places = [
-            range(at, at + len(t)) for at, t in zip(self.places[numbers], tokens, strict=True)
-        ]
+        source, before = None, [self.opening] * len(numbers)
         if self.conditioning == "encoder":
-            source, where = pad(sources, IGNORE), pad(places, 0)
-            return Batch(pad(tokens, END), pad(targets, IGNORE), source=source, places=where)
-        tokens = [[END, *s[:-1], *t] for s, t in zip(sources, tokens, strict=True)]
-        targets = [[IGNORE] * len(s) + t for s, t in zip(sources, targets, strict=True)]
-        where = pad([[0] * len(s) + [*p] for s, p in zip(sources, places, strict=True)], 0)
-        return Batch(pad(tokens, END), pad(targets, IGNORE), places=where)
+            source = pad([[*self.source(n), *self.closing] for n in numbers], IGNORE)
+        else:
+            before = [(*self.opening, *self.source(n), *self.between) for n in numbers]
+        rows = [(first or (END,), self.target(n)) for n, first in zip(numbers, before, strict=True)]
+        tokens = [[*first, *target] for first, target in rows]
+        targets = [[*[IGNORE] * (len(first) - 1), *target, END] for first, target in rows]
+        places = [
+            [*[0] * (len(first) - 1), *range(at, at + 1 + len(target))]
+            for at, (first, target) in zip(self.places[numbers], rows, strict=True)
+        ]
+        return Batch(pad(tokens, END), pad(targets, IGNORE), source=source, places=pad(places, 0))
 
 
 @dataclass

@@ -2,15 +2,21 @@
 
 Two ids change places, that of the mark which ends a text there, and 0: everything in this house
 knows a text's end as `END`. Whoever reads the weights lets the same two rows change places.
+
+A mark that stands in a text is that mark, as other programs have it. Where it matters who wrote it,
+in conversations, see `Pretrained.templated`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Library
 
@@ -20,6 +26,8 @@ from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import END, WenmoError
 
 SPACE = "▁"  # SentencePiece's space
+NUL = "\0"  # stands in no text that was read; see `Pretrained.shield`
+LEAD = "\n"  # what stands before it is no beginning
 # Marks before which WordPiece's words are joined without a space.
 CLOSING = frozenset(".,!?;:%)]}'’”。，！？；：、…）】》」』")
 
@@ -32,13 +40,21 @@ class Pretrained(Tokenizer):
         end: the id there of the mark that ends a text.
         size: the number of ids that the model has; more than the tokenizer's where its table was
             rounded up.
+        beginning: the name of the mark that begins a text; None: of the one that stands before
+            every text, if there is one.
 
     Attributes:
         prefix: our ids that stand before every text: a beginning mark, where there is one.
         suffix: our ids that stand after every source that is read by an encoder.
+        beginning: the name of the mark that begins a text; empty if there is none.
+        marks: finds the names of marks in a text, each with the NUL before it if there is one.
     """
 
-    def __init__(self, library: Library, *, end: int, size: int | None = None) -> None:
+    _private: dict[int, int] | None = None  # of a templated one, our ids of what marks are there
+
+    def __init__(
+        self, library: Library, *, end: int, size: int | None = None, beginning: str | None = None
+    ) -> None:
         library.no_padding()
         library.no_truncation()
         self._library, self.end, self.kind = library, end, "pretrained"
@@ -53,23 +69,63 @@ class Pretrained(Tokenizer):
         table = _table(library, kinds, self.vocab_size)
         table[END], table[end] = b"", table[END]
         self.table, self.mark = table, library.id_to_token(end) or ""
-        self.prefix, self.suffix = self._marks()
+        self.prefix, self.suffix = self._around()
+        if beginning is None and self.prefix:
+            beginning = library.id_to_token(self.theirs(self.prefix)[0])
+        self.beginning = beginning or ""
+        self._encoder = library
+        names = [t.content for t in library.get_added_tokens_decoder().values() if t.special]
+        longest_first = sorted(filter(None, names), key=len, reverse=True)
+        either = "|".join(map(re.escape, longest_first)) or "(?!)"
+        self.marks = re.compile(f"{NUL}?(?:{either})")
 
-    def encode_pieces(self, pieces: Iterable[tuple[str, bool]]) -> Iterator[Ids]:
-        yield np.array([END], np.int32)
-        begun = False
+    def encode_pieces(
+        self, pieces: Iterable[tuple[str, bool]]
+    ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
+        yield np.array([END], np.int32), np.zeros(1, np.int64)
+        begun = answers = False
         for text, ends in self._segments(pieces):
-            try:
-                ids = self._library.encode(text, add_special_tokens=False).ids
-            except TypeError:  # how the library takes half a surrogate pair
-                raise WenmoError("the text holds half a surrogate pair, no character") from None
-            marks = [] if begun else self.prefix
-            yield np.array([*marks, *self._swapped(ids), *([END] if ends else [])], np.int32)
+            ids = self._ids(text, goes_on=answers)
+            before = [] if begun else self.prefix
+            joined = np.array([*before, *ids, *([END] if ends else [])], np.int32)
+            yield joined, np.array([len(joined) - 1] if ends else [], np.int64)
             begun = not ends
+            answers ^= ends and self._private is not None
+
+    def templated(self) -> Pretrained:
+        """The same tokenizer, for what a chat template writes: sources and targets by turns.
+
+        Nothing is put before a text, for a template writes all its marks itself, and a target goes
+        on from its source. What other people wrote in a text must be shielded; see `shield`.
+        """
+        other = copy(self)
+        other.prefix = []
+        other._encoder, other._private = _unmarked(self._library)
+        return other
+
+    def shield(self, text: str) -> str:
+        """The same text, in which a NUL before every mark tells that it is only spelled like one;
+        for tokenizers that are `templated`.
+        """
+        return self.marks.sub(lambda mark: NUL + mark[0], text.replace(NUL, ""))
 
     def theirs(self, ids: Iterable[int]) -> list[int]:
         """Our ids as the other program's."""
         return self._swapped(ids)
+
+    def _ids(self, text: str, *, goes_on: bool) -> list[int]:
+        """Our ids of a text, before which no space is put where it goes on from another."""
+        if self._private is not None:
+            text = self.marks.sub(_respelled, text)
+        lead = LEAD if goes_on and self.prefix_space else ""
+        try:
+            ids = self._encoder.encode(lead + text, add_special_tokens=False).ids
+        except TypeError:  # how the library takes half a surrogate pair
+            raise WenmoError("the text holds half a surrogate pair, no character") from None
+        if lead:
+            ids = ids[len(self._encoder.encode(lead, add_special_tokens=False).ids) :]
+        known = self._private or {}
+        return self._swapped(known.get(id_, id_) for id_ in ids)
 
     def _segments(self, pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
         """Whole records; those for byte-level tokenizers cut where a line begins with no space:
@@ -91,7 +147,7 @@ class Pretrained(Tokenizer):
         swap = {END: self.end, self.end: END}
         return [swap.get(id_, id_) for id_ in ids]
 
-    def _marks(self) -> tuple[list[int], list[int]]:
+    def _around(self) -> tuple[list[int], list[int]]:
         """What the other program puts around a text."""
         bare = self._library.encode("a", add_special_tokens=False).ids
         full = self._library.encode("a").ids
@@ -100,6 +156,35 @@ class Pretrained(Tokenizer):
         at = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
         suffix = self._swapped(full[at + len(bare) :])
         return self._swapped(full[:at]), suffix or [END]
+
+
+def _respelled(mark: re.Match[str]) -> str:
+    """A mark as `_unmarked` knows it, or one that is only spelled like one as the text it is."""
+    return mark[0][1:] if mark[0].startswith(NUL) else NUL + mark[0]
+
+
+def _unmarked(library: Library) -> tuple[Library, dict[int, int]]:
+    """A tokenizer to which a mark's name is plain text, and means the mark only behind a NUL; and
+    the true ids of what it makes of that.
+    """
+    plain = Library.from_str(library.to_str())
+    plain.encode_special_tokens = True
+    added = library.get_added_tokens_decoder().items()
+    marks = {id_: mark for id_, mark in added if mark.special and mark.content}
+    plain.add_tokens(
+        [
+            AddedToken(
+                NUL + mark.content,
+                lstrip=mark.lstrip,
+                rstrip=mark.rstrip,
+                normalized=mark.normalized,
+                special=False,
+            )
+            for mark in marks.values()
+        ]
+    )
+    known = plain.get_vocab()
+    return plain, {known[NUL + mark.content]: id_ for id_, mark in marks.items()}
 
 
 def library_of(text: str) -> Library:

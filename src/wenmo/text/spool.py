@@ -13,8 +13,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.text.readers import Reader
-from wenmo.text.tasks import TaskConfig, companions, examples
+from wenmo.text.readers import Reader, Record
+from wenmo.text.talk import Talk
+from wenmo.text.tasks import Example, TaskConfig, companions, examples
 from wenmo.types import WenmoError
 
 PIECE = 1 << 20
@@ -41,8 +42,18 @@ class Spool:
     groups: NDArray[np.uint64] | None = None
 
     @classmethod
-    def write(cls, path: Path, reader: Reader, task: TaskConfig, report: Progress) -> Spool:
+    def write(
+        cls,
+        path: Path,
+        reader: Reader,
+        task: TaskConfig,
+        report: Progress,
+        talk: Talk | None = None,
+    ) -> Spool:
         """Read everything once.
+
+        Args:
+            talk: how conversations are written for the model; None: a turn a line.
 
         Raises:
             WenmoError: what is read is wrong, or gives no example of the task.
@@ -52,7 +63,8 @@ class Spool:
         ends_at = array("q", [0])
         size = 0
         with path.open("wb") as file:
-            for piece, ends in _pairs(reader, task, groups) if task.paired else reader.pieces():
+            given = _examples(reader, task, talk, report)
+            for piece, ends in _pairs(given, task, groups) if task.paired else reader.pieces():
                 try:
                     size += file.write(piece.encode())
                 except UnicodeEncodeError:
@@ -143,20 +155,39 @@ class Spool:
                 yield np.flatnonzero((np.frombuffer(raw, np.uint8) & 0xC0) != 0x80)
 
 
-def _pairs(reader: Reader, task: TaskConfig, groups: array[int]) -> Iterator[tuple[str, bool]]:
+def _examples(
+    reader: Reader, task: TaskConfig, talk: Talk | None, report: Progress
+) -> Iterator[tuple[Record, list[Example]]]:
+    """Every record with the examples that it gives.
+
+    Raises:
+        WenmoError: there is none in all.
+    """
+    count = 0 if talk is None else sum(1 for _ in reader)
+    plainly = ((record, list(examples(record, task))) for record in reader)
+    found = False
+    for number, (record, made) in enumerate(talk.examples(reader, task) if talk else plainly, 1):
+        found |= bool(made)
+        reader.counts.missing += not made
+        if count:
+            report("writing conversations by the template", number / count)
+        yield record, made
+    if not found:
+        reason = f"none of its {reader.counts.records:,} records gives an example of {task.name}"
+        raise WenmoError(f"{reader.name}: {reason}; give other data, or another --task")
+
+
+def _pairs(
+    given: Iterator[tuple[Record, list[Example]]], task: TaskConfig, groups: array[int]
+) -> Iterator[tuple[str, bool]]:
     """Source and target of every example in turn; the number of its group is put on ``groups``."""
-    for number, record in enumerate(reader):
+    for number, (record, made) in enumerate(given):
         key = companions(record, task)
         group = number if key is None else _number(key)
-        before = len(groups)
-        for source, target in examples(record, task):
+        for source, target in made:
             groups.append(group)
             yield source, True
             yield target, True
-        reader.counts.missing += len(groups) == before
-    if not groups:
-        reason = f"none of its {reader.counts.records:,} records gives an example of {task.name}"
-        raise WenmoError(f"{reader.name}: {reason}; give other data, or another --task")
 
 
 def _number(text: str) -> int:

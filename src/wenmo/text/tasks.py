@@ -28,7 +28,7 @@ GAP = "____"
 GAPS = 3
 """The most examples of one record with a gap."""
 
-SYSTEM = "system"
+SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 ASSISTANTS = {"assistant", "gpt"}
 """Roles as files of conversations know them: an instruction, and those who alone are learnt from
 where they take part."""
@@ -91,6 +91,21 @@ class Example(NamedTuple):
 
     source: str
     target: str
+
+
+class Conversation(NamedTuple):
+    """What was said, and what is replied to it.
+
+    Attributes:
+        turns: instructions (``system``), then the last turns (``user`` and ``assistant``), of which
+            the last is replied to.
+        reply: what is replied; empty where that is to be found out.
+        cut: earlier turns are left out.
+    """
+
+    turns: tuple[Part, ...]
+    reply: str = ""
+    cut: bool = False
 
 
 def open_records(
@@ -162,10 +177,34 @@ def turns_source(
     Raises:
         WenmoError: a field that is none of the task's, or nothing was said.
     """
+    said = so_far(turns, task)
+    return _codes(attributes or {}, task) + _lines(said.turns)
+
+
+def so_far(
+    turns: Sequence[str], task: TaskConfig, attributes: Mapping[str, str] | None = None
+) -> Conversation:
+    """A conversation in which two speak by turns, with its control codes as an instruction; as
+    ``turns_source``.
+    """
     if not turns or not turns[-1].strip():
         raise WenmoError("dialogue needs something to reply to: give a prompt")
     spoken = [Part(turn) for turn in turns[-task.history :]]
-    return _codes(attributes or {}, task) + _conversation([], spoken, None)
+    said = (*_instructed(attributes or {}, task), *_parted(spoken, None))
+    return Conversation(said, cut=len(turns) > task.history)
+
+
+def conversations(record: Record, task: TaskConfig) -> Iterator[Conversation]:
+    """Every reply of a record with what was said before, its control codes as an instruction."""
+    head = _instructed(dict(record.attributes), task)
+    for said in _replies(record.parts, task.history):
+        if said.reply.strip() and any(turn.role != SYSTEM for turn in said.turns):
+            yield said._replace(turns=(*head, *said.turns))
+
+
+def _instructed(attributes: Mapping[str, str], task: TaskConfig) -> list[Part]:
+    codes = _codes(attributes, task).strip()
+    return [Part(codes, SYSTEM)] if codes else []
 
 
 def _codes(attributes: Mapping[str, str], task: TaskConfig) -> str:
@@ -184,7 +223,8 @@ def _sides(record: Record, task: TaskConfig) -> Iterator[tuple[str, str]]:
     if task.name == "completion":
         yield "", record.text
     elif task.name == "dialogue":
-        yield from _replies(record.parts, task.history)
+        for said in _replies(record.parts, task.history):
+            yield _lines(said.turns), said.reply
     elif task.name == "infilling":
         yield from _gaps(record.text)
     else:
@@ -192,31 +232,36 @@ def _sides(record: Record, task: TaskConfig) -> Iterator[tuple[str, str]]:
             yield record.source or "", reference.text
 
 
-def _replies(turns: Sequence[Part], history: int) -> Iterator[tuple[str, str]]:
+def _replies(turns: Sequence[Part], history: int) -> Iterator[Conversation]:
     """Every turn but the first, after those before it; of an assistant, where there is one."""
     roles = [turn.role.strip().lower() if turn.role else None for turn in turns]
     if None in roles:
         roles = [None] * len(turns)
     learnt = ASSISTANTS.intersection(role for role in roles if role)
-    instructions: list[str] = []
+    instructions: list[Part] = []
     spoken: list[Part] = []
     for (text, _), role in zip(turns, roles, strict=True):
         if role == SYSTEM:
-            instructions.append(text)
+            instructions += [Part(text, SYSTEM)] if text.strip() else []
             continue
         if spoken and (not learnt or role in learnt):
-            yield _conversation(instructions, spoken[-history:], role), text
+            said = (*instructions, *_parted(spoken[-history:], role))
+            yield Conversation(said, text, cut=len(spoken) > history)
         spoken.append(Part(text, role))
 
 
-def _conversation(instructions: Sequence[str], spoken: Sequence[Part], role: str | None) -> str:
-    """A turn a line, marked by whether the one who replies said it; by turns without a role."""
-    lines = [(SYSTEM, text) for text in instructions]
+def _parted(spoken: Sequence[Part], role: str | None) -> Iterator[Part]:
+    """The turns, each told by whether the one who replies said it; by turns without a role."""
     for back, turn in zip(range(len(spoken), 0, -1), spoken, strict=True):
         own = back % 2 == 0 if role is None else turn.role == role
-        lines.append(("assistant" if own else "user", turn.text))
-    said = [(mark, text.strip().replace("\n", " ")) for mark, text in lines]
-    return "\n".join(f"{mark}: {text}" for mark, text in said if text)
+        if turn.text.strip():
+            yield Part(turn.text, ASSISTANT if own else USER)
+
+
+def _lines(turns: Sequence[Part]) -> str:
+    """A turn a line, marked by who said it."""
+    said = [f"{turn.role}: {turn.text.strip()}" for turn in turns]
+    return "\n".join(line.replace("\n", " ") for line in said)
 
 
 def _gaps(text: str) -> Iterator[tuple[str, str]]:

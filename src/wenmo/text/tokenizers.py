@@ -61,10 +61,12 @@ class Tokenizer:
             ``decode`` takes it away. (Before a first Han character only where words are split at
             spaces.)
         end, mark: the id and the name that the end of a text has in the file.
+        beginning: the name that the mark of a text's beginning has in the file; empty if there is
+            none.
         prefix: ids that stand before every text.
     """
 
-    end, mark = END, END_TOKEN
+    end, mark, beginning = END, END_TOKEN, ""
     prefix: Sequence[int] = ()
 
     def __init__(self, library: Library, form: str) -> None:
@@ -174,22 +176,26 @@ class Tokenizer:
         Raises:
             WenmoError: the text holds half a surrogate pair, which is no character.
         """
-        return np.concatenate(list(self.encode_pieces([(text, True)])))[1:-1]
+        return np.concatenate([ids for ids, _ in self.encode_pieces([(text, True)])])[1:-1]
 
-    def encode_pieces(self, pieces: Iterable[tuple[str, bool]]) -> Iterator[Ids]:
+    def encode_pieces(
+        self, pieces: Iterable[tuple[str, bool]]
+    ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
         """The ids of a stream of records, in bounded memory.
 
         Args:
             pieces: parts of records, cut anywhere, each with whether its record ends with it.
 
         Yields:
-            int32 arrays that joined are ``END``, record, ``END``, record, ``END``, ...; where the
-            pieces are cut changes nothing.
+            int32 arrays that joined are ``END``, record, ``END``, record, ``END``, ..., each with
+            the places of these ``END``s in it, int64 (ends,): in a tokenizer that another program
+            made, a mark within a record may be ``END``, too. Where the pieces are cut changes
+            nothing.
 
         Raises:
             WenmoError: a text holds half a surrogate pair, which is no character.
         """
-        yield np.array([END], np.int32)
+        yield np.array([END], np.int32), np.zeros(1, np.int64)
         batch: list[tuple[str, bool]] = []
         size = 0
         try:
@@ -197,10 +203,10 @@ class Tokenizer:
                 batch.append(segment)
                 size += len(segment[0]) + 1
                 if size >= BLOCK:
-                    yield self._encode_batch(batch)
+                    yield _with_ends(self._encode_batch(batch))
                     batch, size = [], 0
             if batch:
-                yield self._encode_batch(batch)
+                yield _with_ends(self._encode_batch(batch))
         except UnicodeEncodeError:
             raise WenmoError("the text holds half a surrogate pair, no character") from None
 
@@ -257,6 +263,10 @@ class Tokenizer:
             return _encode_characters(texts, ends, self._lookup)
         "".join(texts).encode()  # tells half a surrogate pair; the library's error would not
         return self._known.encode(texts, ends)
+
+
+def _with_ends(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
+    return ids, np.flatnonzero(ids == END)
 
 
 def _encode_characters(texts: list[str], ends: list[bool], lookup: Ids) -> Ids:
