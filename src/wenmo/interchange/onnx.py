@@ -45,9 +45,9 @@ CLOSE = 1e-3
 
 
 def write_onnx(path: Path, model: LanguageModel, tokenizer: Tokenizer, *, answers: bool) -> None:
-    """Write a folder: ``model.onnx``, ``encoder.onnx`` where there is an encoder, the tokenizer, and
-    ``model.json``, which says how to use them (docs/interchange.md). It is written whole or not at
-    all.
+    """Write a folder: ``model.onnx``, where there is an encoder ``encoder.onnx``, the tokenizer,
+    and ``model.json``, which says how to use them (docs/interchange.md). It is written whole or not
+    at all.
 
     The ids of the graphs are those of the ``tokenizer.json`` beside them.
 
