@@ -55,7 +55,7 @@ def write_onnx(path: Path, model: LanguageModel, tokenizer: Tokenizer, *, answer
         answers: the model was trained to answer to sources.
 
     Raises:
-        WenmoError: the model is no network, or a package is not there.
+        WenmoError: the model has no state to go on from, or counts, or a package is not there.
     """
     _require_network(model)
     _require_packages()
@@ -84,7 +84,10 @@ def _require_network(model: LanguageModel) -> None:
     if model.parts():
         raise WenmoError("an ONNX graph holds no counts: train a network without (--prior none)")
     if not isinstance(model, Network):
-        raise WenmoError(f"{type(model).__name__} is no network of ours, which ONNX graphs hold")
+        raise WenmoError(
+            f"{type(model).__name__} reads all of a text anew for every token: an ONNX graph holds "
+            "a network that goes on from a state"
+        )
     if model.context is not None and model.context < LEAST_CONTEXT:
         raise WenmoError(f"ONNX graphs hold networks with a context of at least {LEAST_CONTEXT}")
     if model.conditioning != "encoder" and any(t.any() for t in model.begin(1).values()):
