@@ -106,7 +106,7 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
     if prior.counts == "ngram":
         return chosen, told
     without = replace(prior, counts="none")
-    if recipe.task.paired:
+    if recipe.task.paired or MODELS[recipe.family].kind.wholes:
         return without, []
     if tokens < FEW_TOKENS:
         return without, [f"no counts to stand on: {tokens:,} tokens are too few to divide"]

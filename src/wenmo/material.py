@@ -14,15 +14,18 @@ from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.answers import TASK_METRICS, Question, answer, questions
 from wenmo.evaluation.cache import cached_likelihood
 from wenmo.evaluation.dynamic import dynamic_likelihood
-from wenmo.evaluation.likelihood import likelihood, likelihood_of_pairs
+from wenmo.evaluation.latents import importance_weighted, latent_figures
+from wenmo.evaluation.likelihood import likelihood, likelihood_of_wholes
 from wenmo.evaluation.overlap import measure
 from wenmo.models import LanguageModel
 from wenmo.recipe import Recipe
 from wenmo.text.batches import Batches, Streams, Windows
 from wenmo.text.corpus import Corpus
 from wenmo.text.pairs import Buckets, Keep, Pairs
+from wenmo.text.records import Records
 from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
+from wenmo.types import WenmoError
 
 STREAM_TIME = 64  # tokens of truncated back-propagation, where no time is asked for
 SAMPLE = Sampling(max_tokens=160, temperature=0.8)
@@ -134,8 +137,7 @@ class Paired:
         return self._pairs(model).stream()
 
     def notes(self, model: LanguageModel) -> list[str]:
-        buckets = self.batches(model)
-        pairs = buckets.pairs
+        pairs, buckets = self._pairs(model), self.batches(model)
         notes = [
             f"{len(pairs):,} pairs in {buckets.per_epoch:,} batches, {buckets.padding:.1%} padding"
         ]
@@ -149,7 +151,7 @@ class Paired:
     def judge_on_the_way(self, model: LanguageModel) -> dict[str, float]:
         tokenizer, pairs = self.corpus.tokenizer, self._held_out(model)
         some = pairs.first(self.recipe.train.evaluation_tokens)
-        figures = likelihood_of_pairs(model, some, tokenizer.count_bytes(some.stream())).figures()
+        figures = likelihood_of_wholes(model, some, tokenizer.count_bytes(some.stream())).figures()
         asked = questions(some, tokenizer)[:SAMPLED_ANSWERS]
         lead = TASK_METRICS[self.recipe.task.name][:1]
         sampling = replace(GREEDY, max_tokens=self.longest)
@@ -180,6 +182,57 @@ class Paired:
 
     def _writer(self, model: LanguageModel) -> Writer:
         return Writer(model, self.corpus.tokenizer, keep=kept(self.recipe.task))
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Records, each of which is learnt from its beginning to its end."""
+
+    recipe: Recipe
+    corpus: Corpus
+
+    def batches(self, model: LanguageModel) -> Buckets:
+        train, stream = self.recipe.train, self.stream(model)
+        if not len(self._held_out(model)):
+            raise WenmoError(
+                f"each held-out record has more than {model.context} tokens: raise context="
+            )
+        reached = Records(stream[: model.reach(len(stream))], model.context)
+        return Buckets(reached, train.batch_tokens, train.seed)
+
+    def stream(self, model: LanguageModel) -> NDArray[np.unsignedinteger]:
+        return Records(self.corpus.train, model.context).stream()
+
+    def notes(self, model: LanguageModel) -> list[str]:
+        records = Records(self.corpus.train, model.context)
+        if not records.left_out:
+            return []
+        return [
+            f"{records.left_out:,} records left out: they have more than {model.context} tokens "
+            "(context= allows for more)"
+        ]
+
+    def judge_on_the_way(self, model: LanguageModel) -> dict[str, float]:
+        some = self._held_out(model).first(self.recipe.train.evaluation_tokens)
+        return judge_records(model, some, self.corpus.tokenizer)
+
+    def judge(self, model: LanguageModel, progress: Share) -> dict[str, Any]:
+        return judge_records(model, self._held_out(model), self.corpus.tokenizer, progress=progress)
+
+    def judge_parts(self, model: LanguageModel) -> dict[str, float]:
+        if not (parts := model.parts()):
+            return {}
+        return {
+            name: self.judge_on_the_way(part)["bits_per_byte"]
+            for name, part in {**parts, "mixture": model}.items()
+        }
+
+    def sample(self, model: LanguageModel) -> tuple[str, Output]:
+        [[output]] = Writer(model, self.corpus.tokenizer).generate([""], SAMPLE)
+        return output.text, output
+
+    def _held_out(self, model: LanguageModel) -> Records:
+        return Records(self.corpus.valid, model.context)
 
 
 def kept(task: TaskConfig) -> Keep:
@@ -232,12 +285,38 @@ def judge_text(
     return found.figures()
 
 
+def judge_records(
+    model: LanguageModel,
+    records: Records,
+    tokenizer: Tokenizer,
+    *,
+    samples: int | None = None,
+    progress: Share = None,
+) -> dict[str, Any]:
+    """How likely a model finds records, each as a whole, and what its latents tell of them; with
+    ``samples`` also by importance weighting, with so many draws.
+    """
+    found = likelihood_of_wholes(
+        model, records, tokenizer.count_bytes(records.stream()), progress=progress
+    )
+    counts = {"records": len(records), "records_left_out": records.left_out}
+    figures: dict[str, Any] = {**found.figures(), **counts}
+    figures["nats_per_record"] = found.nats / len(records)
+    if model.latents:
+        figures |= latent_figures(model, records)
+    if samples is not None:
+        nats = importance_weighted(model, records, samples, progress)
+        weighted = replace(found, nats=nats).figures() | {"nats_per_record": nats / len(records)}
+        figures["importance_weighted"] = {"samples": samples, **weighted}
+    return figures
+
+
 def judge_pairs(
     writer: Writer, pairs: Pairs, task: TaskConfig, sampling: Sampling, progress: Share = None
 ) -> dict[str, Any]:
     """How likely a model finds the targets, and ``metrics`` of its answers beside them."""
     bytes_ = writer.tokenizer.count_bytes(pairs.stream())
-    figures = likelihood_of_pairs(writer.model, pairs, bytes_, progress=progress).figures()
+    figures = likelihood_of_wholes(writer.model, pairs, bytes_, progress=progress).figures()
     asked = questions(pairs, writer.tokenizer)
     metrics = judge_answers(writer, asked, TASK_METRICS[task.name], sampling)
     counts = {"pairs": len(pairs), "pairs_left_out": pairs.left_out, "sources_cut": pairs.cut}

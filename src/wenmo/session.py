@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wenmo.evaluation.latents import collapse
 from wenmo.files import told_in_one_line
-from wenmo.material import Material, Paired, Running, judge_text
+from wenmo.material import Material, Paired, Running, Whole, judge_text
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.freeze import thaw
 from wenmo.recipe import Recipe
@@ -37,6 +38,8 @@ from wenmo.training.learners import Count, Gradient, Learner, faster_precision
 from wenmo.training.loop import Event, Interrupted, Trainer
 from wenmo.training.optimizers import DEFAULT_RATE, make_optimizer
 from wenmo.types import WenmoError
+
+WATCHED_FROM = 0.5  # of the budget: earlier, latents may not have been found yet
 
 Tell = Callable[[str, float | None], None]
 """Told what is going on, and the share that is done (``None``: a note for the user)."""
@@ -113,11 +116,15 @@ class Session:
         self.model = self._begun(base, givers).to(device())
         for part in (self.model, *self.model.parts().values()):
             part.recompute = recipe.train.recompute
-        self.material: Material = (
-            Paired(recipe, corpus, self.card.longest_target)
-            if recipe.task.paired
-            else Running(recipe, corpus, self.card.opening)
-        )
+        self.material = self._material()
+        self._warned = False
+
+    def _material(self) -> Material:
+        if self.recipe.task.paired:
+            return Paired(self.recipe, self.corpus, self.card.longest_target)
+        if self.model.wholes:
+            return Whole(self.recipe, self.corpus)
+        return Running(self.recipe, self.corpus, self.card.opening)
 
     def _begun(self, base: Loaded | None, givers: Mapping[Side, Loaded]) -> LanguageModel:
         """The model as it is before the first step; a checkpoint, if there is one, goes before."""
@@ -143,6 +150,8 @@ class Session:
         if self.card.finished:
             self._say(f"{self.folder} is trained already; nothing is left to do")
             return
+        if self.model.learner == "gradient":
+            self.material.batches(self.model)  # if there is nothing to learn, it is told now
         with told_in_one_line(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(self.folder / TOKENIZER)
@@ -155,7 +164,7 @@ class Session:
     def _train(self) -> None:
         checkpoints = Checkpoints(self.folder / "checkpoints", self._say)
         begun = time.perf_counter()
-        learner, thawing = self._learner(), self.recipe.start.thaw
+        learner = self._learner()
         trainer = Trainer(
             learner=learner,
             config=self.recipe.train,
@@ -164,7 +173,7 @@ class Session:
             sample=lambda: self.material.sample(self.model)[0],
             keep_best=self._save,
             report=self._report,
-            prepare=lambda progress: thaw(self.model, progress) if thawing else None,
+            prepare=self._advance,
         )
         # The time that a user gives is for everything between the text and the result.
         trainer.position.seconds = time.perf_counter() - begun
@@ -269,10 +278,21 @@ class Session:
             label_smoothing=train.label_smoothing,
         )
 
+    def _advance(self, progress: float, step: int) -> None:
+        """What changes in the model as training goes on."""
+        if self.recipe.start.thaw:
+            thaw(self.model, progress)
+        self.model.advance(progress, step)
+
     def _report(self, event: Event) -> None:
         self.journal.record(event)
         if self.watch is not None:
             self.watch(event)
+        if event.kind == "evaluation" and event.progress >= WATCHED_FROM and not self._warned:
+            warning = collapse(event.figures)
+            self._warned = warning is not None
+            if warning is not None:
+                self._report(Event("note", event.position, event.progress, text=warning))
 
     def _say(self, note: str) -> None:
         if self.tell is not None:

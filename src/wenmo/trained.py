@@ -10,6 +10,7 @@ from typing import Any
 
 from wenmo.config import from_dict, override, to_dict
 from wenmo.decoding.engine import window
+from wenmo.decoding.latents import Latents
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.alignment import alignment
@@ -18,7 +19,7 @@ from wenmo.interchange.arpa import write_arpa
 from wenmo.interchange.gguf_out import write_gguf
 from wenmo.interchange.huggingface import layout_of
 from wenmo.interchange.onnx import write_onnx
-from wenmo.material import judge_pairs, judge_text, kept, readable, sampling_for
+from wenmo.material import judge_pairs, judge_records, judge_text, kept, readable, sampling_for
 from wenmo.models import LanguageModel, can_stand_on_counts
 from wenmo.models.lora import merge
 from wenmo.models.ngram import Ngram
@@ -28,6 +29,7 @@ from wenmo.session import Tell, share_of
 from wenmo.text import corpus as corpora
 from wenmo.text.pairs import Keep, source_room
 from wenmo.text.readers import has_fields
+from wenmo.text.records import Records
 from wenmo.text.talk import Talk
 from wenmo.text.tasks import GAP, TaskConfig, choose_fields, so_far, source_of, turns_source
 from wenmo.text.tokenizers import Tokenizer
@@ -194,6 +196,15 @@ class Run:
             "weights": weights.tolist(),
         }
 
+    @property
+    def latents(self) -> Latents:
+        """The space that the run writes from: ``reconstruct``, ``walk`` and ``edit`` texts in it.
+
+        Raises:
+            WenmoError: its family has none.
+        """
+        return Latents(self._writer())
+
     def explain(self, text: str) -> list[dict[str, Any]]:
         """Token by token, how likely a text is, what was expected, and, where the run stands on
         counts, which of the counts or the network said so; see `evaluation.explain.explain`.
@@ -285,6 +296,7 @@ class Run:
         stride: int | None = None,
         dynamic: float | None = None,
         cache: int | None = None,
+        samples: int | None = None,
         settings: Sequence[str] = (),
         tell: Tell | None = None,
         **sampling: Any,
@@ -301,6 +313,8 @@ class Run:
             dynamic: go on learning from the text while it is scored, at this rate of gradient
                 descent; for networks without bounds.
             cache: how many tokens a continuous cache holds; for networks, and not with ``dynamic``.
+            samples: also score by importance weighting, with so many draws of the latents; for
+                models that have some.
             settings: how to read it, as ``key=value``, where it differs from the training text.
             tell: is told the share that is done.
             **sampling: how answers are written, where it differs from the task's own way.
@@ -309,6 +323,8 @@ class Run:
             self._require_learning()
         if cache is not None:
             self._require_hidden_states(dynamic)
+        if samples is not None and not self.model.latents:
+            raise WenmoError(f"{self.folder}: has no latents to draw: leave --samples out")
         read = self.card.recipe.read
         if not has_fields(data):  # the fields of the training text do not matter to a plain one
             read = replace(read, text_field=None, source_field=None)
@@ -322,6 +338,9 @@ class Run:
             talk=self._talk if self.card.talks else None,
         )
         progress = share_of(tell, "scoring")
+        if self.model.wholes:
+            records, more = Records(encoded.ids, self.model.context), {"samples": samples}
+            return judge_records(self.model, records, self.tokenizer, progress=progress, **more)
         if not self.task.paired:
             return judge_text(
                 self.model,
@@ -396,7 +415,8 @@ class Run:
         """Make sure that the run has hidden states to keep in a cache."""
         if dynamic is not None:
             raise WenmoError("--cache and --dynamic cannot be had at once: leave one out")
-        if self.task.paired or not can_stand_on_counts(self.card.recipe.family):
+        streams = not (self.task.paired or self.model.wholes)
+        if not (streams and can_stand_on_counts(self.card.recipe.family)):
             raise WenmoError(
                 f"{self.folder}: a cache is for networks that were trained on plain text: leave "
                 "--cache out"

@@ -41,6 +41,7 @@ __all__ = [
     "load",
     "plan",
     "read_prompts",
+    "read_texts",
     "write_file",
 ]
 
@@ -147,6 +148,14 @@ def read_prompts(path: str | Path, run: Run) -> list[str]:
     return [record.text for record in Reader(path, ReadConfig(unit="line", text_field=field))]
 
 
+def read_texts(path: str | Path, run: Run) -> list[str]:
+    """Texts of a kind, read as the run reads those it is trained on."""
+    read = run.card.recipe.read
+    if not has_fields(path):
+        read = replace(read, text_field=None, source_field=None)
+    return [record.text for record in Reader(path, read)]
+
+
 def write_file(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with atomic(path) as temporary:
@@ -210,7 +219,8 @@ def fit(
         made = replace(made, start=replace(made.start, base=str(base)))
     givers = open_givers(made)
     made = like_givers(made, givers)
-    if reference is not None and (base is None or made.task.paired):
+    wholes = MODELS[made.family].kind.wholes
+    if reference is not None and (base is None or made.task.paired or wholes):
         raise WenmoError("--reference is for plain text that is trained on --from another model")
     folder = Path(out or Path("runs") / f"{_stem(data)}-{model.replace(':', '-')}")
     if made.task.paired and not conditional(made.family):
@@ -220,6 +230,8 @@ def fit(
         )
     if made.prior.counts == "ngram" and not can_stand_on_counts(made.family):
         raise WenmoError(f"{made.family} cannot stand on counts: leave --prior out")
+    if wholes and "read.unit" not in made.given:
+        made = replace(made, read=replace(made.read, unit="line"))
     read, note = choose_fields(data, made.read, made.task, target)
     made = replace(made, read=read)
     if str(data) != "-":

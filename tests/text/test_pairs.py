@@ -76,7 +76,7 @@ def test_long_sources_are_cut_and_long_targets_left_out() -> None:
 
 
 def test_no_pair_that_fits_is_told() -> None:
-    with pytest.raises(WenmoError, match="every target is too long"):
+    with pytest.raises(WenmoError, match="longer than the model's context"):
         Buckets(Pairs(flat([([1], [2] * 20)]), "encoder", context=8), 100)
 
 

@@ -197,7 +197,9 @@ class Engine:
         return rows, logits[:, -1], state
 
     def _begin(self, rows: list[_Row]) -> State:
-        """Empty states: sources are encoded together, and what is drawn comes from a row's seed."""
+        """Empty states, or those that were asked for: sources are encoded together, and what is
+        drawn comes from a row's seed.
+        """
         device, context = self.model.device, self.model.context
         room = [row.held + row.task.limit - row.written for row in rows]
         if context is not None:
@@ -208,8 +210,13 @@ class Engine:
             return self.model.begin(len(rows), source=source, capacity=max(room))
         seeds = [row.task.request.sampling.seed for row in rows]
         generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-        states = zip(room, generators, strict=True)
-        return join([self.model.begin(1, capacity=tokens, rng=rng) for tokens, rng in states])
+        asked = [row.task.request.state for row in rows]
+        return join(
+            [
+                self.model.begin(1, capacity=tokens, rng=rng) if state is None else state
+                for state, tokens, rng in zip(asked, room, generators, strict=True)
+            ]
+        )
 
     # -- writing ---------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from wenmo.decoding.beam import Search
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.text.pairs import source_room
-from wenmo.types import END, WenmoError
+from wenmo.types import END, State, WenmoError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Request:
         source: the ids to answer to, without END; None if the text answers to nothing.
         n: how many texts of a beam are wanted, the best first; other methods write one.
         suffix: the ids that stand behind a gap, which is to be filled; None if there is no gap.
+        state: of one row, what the text begins in, where that is not an empty one of the model's.
     """
 
     prompt: Sequence[int] = ()
@@ -32,6 +33,7 @@ class Request:
     source: Sequence[int] | None = None
     n: int = 1
     suffix: Sequence[int] | None = None
+    state: State | None = None
 
 
 class Task:

@@ -19,7 +19,7 @@ from wenmo.models.base import LanguageModel
 from wenmo.text.pairs import Keep, source_room
 from wenmo.text.tasks import GAP
 from wenmo.text.tokenizers import Tokenizer
-from wenmo.types import WenmoError
+from wenmo.types import State, WenmoError
 
 Source: TypeAlias = str | Sequence[int]
 """What a text answers to: a text, or its ids without END."""
@@ -88,6 +88,7 @@ class Writer:
         n: int = 1,
         *,
         sources: Sequence[Source | None] | None = None,
+        states: Sequence[State] | None = None,
     ) -> list[list[Output]]:
         """Write n texts for each prompt, all in one batch; an empty prompt asks for any text.
 
@@ -97,13 +98,17 @@ class Writer:
         Args:
             sources: for each prompt, what the text answers to, as text or as its ids without END;
                 the prompt is then how it begins.
+            states: for each prompt, of one row, what the text begins in; see `Request`.
         """
         sampling = sampling or Sampling()
         beam = sampling.method == "beam"
         samplings = [sampling] * (n > 0) if beam else _seeded(sampling, n)
         asked = []
-        for prompt, source in zip(prompts, sources or [None] * len(prompts), strict=True):
+        nothing = [None] * len(prompts)
+        begun = zip(prompts, sources or nothing, states or nothing, strict=True)
+        for prompt, source, state in begun:
             request = self._request(prompt, source, sampling, n if beam else 1)
+            request = replace(request, state=state)
             truncated, spaced = self._truncates(request, source), self._spaced(prompt)
             asked += [(replace(request, sampling=each), truncated, spaced) for each in samplings]
         outputs: list[list[Output]] = [[] for _ in asked]

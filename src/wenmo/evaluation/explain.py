@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from wenmo.models.base import LanguageModel
-from wenmo.types import END, WenmoError
+from wenmo.types import END, Batch, WenmoError
 
 
 @torch.inference_mode()
 def explain(model: LanguageModel, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """What a model says of each token of a text, given those before it.
+    """What a model says of each token of a text, given those before it and, where it has latents,
+    those that are likeliest for the text.
 
     Args:
         model: of any family that needs no source; it is put into evaluation mode.
@@ -34,9 +35,13 @@ def explain(model: LanguageModel, ids: Sequence[int]) -> list[dict[str, Any]]:
             "give a shorter one"
         )
     stream = torch.tensor([[END, *ids]], device=model.device)
-    logits, _ = model.eval()(stream[:, :-1])
+    model.eval()
+    state = None
+    if model.latents:
+        state = model.begin_at(model.infer(Batch(stream[:, :-1], stream[:, 1:])).mean)
+    logits, _ = model(stream[:, :-1], state)
     said = logits[0].softmax(-1)
-    names, weights, voices = model.voices(stream)
+    names, weights, voices = model.voices(stream, state)
     rows = []
     for place, token in enumerate(ids):
         probability = float(said[place, token])

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from wenmo.models.base import LanguageModel, join
-from wenmo.text.pairs import Buckets, Pairs
+from wenmo.text.pairs import Buckets, Wholes
 from wenmo.types import END, IGNORE, Batch, Score
 
 LOGITS_AT_ONCE = 1 << 25  # so that scoring takes a few hundred megabytes, whatever the vocabulary
 STREAM_TIME = 256  # tokens read at once by a model that can be streamed
-PAIR_TOKENS = 8192  # of pairs scored at once
+WHOLE_TOKENS = 8192  # of pairs or records scored at once
 WARM_UP = 128  # tokens read unscored before a stream's share of the text begins
 
 
@@ -102,23 +102,23 @@ def likelihood(
     return Likelihood(nats, tokens, bytes_, bound)
 
 
-def likelihood_of_pairs(
+def likelihood_of_wholes(
     model: LanguageModel,
-    pairs: Pairs,
+    wholes: Wholes,
     bytes_: int,
     *,
     progress: Callable[[float], None] | None = None,
 ) -> Likelihood:
-    """Score the targets of pairs, each given its source.
+    """Score records, each as a whole, or the targets of pairs, each given its source.
 
     Args:
         model: it is put into evaluation mode.
-        bytes_: the UTF-8 bytes of the targets, and one for the end of each.
+        bytes_: the UTF-8 bytes of what is scored, and one for the end of each text.
         progress: called with the share that is done.
     """
     model.eval()
     room = LOGITS_AT_ONCE // model.vocab_size
-    batches = Buckets(pairs, min(room, PAIR_TOKENS))
+    batches = Buckets(wholes, min(room, WHOLE_TOKENS))
     nats, tokens, bound = 0.0, 0, False
     with torch.inference_mode():
         for number, batch in enumerate(batches.once(), 1):

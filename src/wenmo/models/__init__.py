@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from wenmo.config import from_dict, nearest
-from wenmo.models import masked, recurrent, seq2seq, transformer
+from wenmo.models import masked, recurrent, seq2seq, transformer, vae
 from wenmo.models.base import Budget, LanguageModel, Network
 from wenmo.models.masked import Masked
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
 from wenmo.models.transformer import Transformer
+from wenmo.models.vae import Vae
 from wenmo.types import WenmoError
 
 __all__ = [
@@ -123,6 +124,13 @@ MODELS: dict[str, Family] = {
         masked.SIZES,
         {"optimizer": "muon"},
         masked.suit,
+    ),
+    "vae": Family(
+        Vae,
+        Vae.Config(),
+        "variational autoencoder: writes from a space of texts in which one can walk, and edit",
+        vae.SIZES,
+        {"rate": 0.003},
     ),
 }
 

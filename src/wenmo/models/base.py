@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from wenmo.models.posterior import DIVERGENCE, Posterior
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
 Reading: TypeAlias = "tuple[Tensor, ...]"
@@ -68,6 +69,10 @@ class LanguageModel(nn.Module, ABC):
         between: the ids that stand between a source and its text, where it stands before that.
             There are none where a chat template writes all marks of a source itself.
         closing: the ids that stand after a source that an encoder reads.
+        wholes: it learns records as wholes, each from its beginning to its end, and is scored by
+            them; others go on from one record to the next.
+        latents: how many numbers each text is written from, which ``begin`` draws from N(0, 1) and
+            keeps in the state; ``infer`` tells where they lie for a text that is given.
         recompute: in training, keep what enters each block alone, and compute the rest once more on
             the way back (Chen et al. 2016): less memory for more time; for Transformers.
         fills: it predicts tokens that are hidden anywhere in a text, with both sides in view, by
@@ -79,6 +84,8 @@ class LanguageModel(nn.Module, ABC):
     learner: ClassVar[Literal["gradient", "count"]] = "gradient"
     conditioning: Literal["none", "prefix", "encoder"] = "prefix"
     fixed: ClassVar[tuple[str, ...]] = ()
+    wholes: bool = False
+    latents: int = 0
     opening: tuple[int, ...] = (END,)
     between: tuple[int, ...] = (END,)
     closing: tuple[int, ...] = (END,)
@@ -134,6 +141,23 @@ class LanguageModel(nn.Module, ABC):
         """
         raise TypeError(f"{type(self).__name__} has no encoder")
 
+    def infer(self, batch: Batch) -> Posterior:
+        """For models with latents: where they lie, given each row's targets, IGNORE left out."""
+        raise TypeError(f"{type(self).__name__} has no latents")
+
+    def begin_at(self, latents: Tensor, *, capacity: int = 0) -> State:
+        """As ``begin``, for models with latents, where these are given, float32 (rows, latents)."""
+        raise TypeError(f"{type(self).__name__} has no latents")
+
+    def advance(self, progress: float, step: int) -> None:
+        """Told before each step of training where it stands, for models whose loss changes on the
+        way. What follows must depend on these two alone, so that training resumes exactly.
+
+        Args:
+            progress: the share of the budget that is used, 0 to 1.
+            step: the number of the step.
+        """
+
     def prepare(
         self, ids: NDArray[np.unsignedinteger], progress: Callable[[float], None] | None = None
     ) -> NDArray[np.floating] | None:
@@ -177,11 +201,14 @@ class LanguageModel(nn.Module, ABC):
         """The models that this one is a mixture of, by name, if it is one."""
         return {}
 
-    def voices(self, tokens: Tokens) -> tuple[list[str], Tensor, Tensor]:
+    def voices(
+        self, tokens: Tokens, state: State | None = None
+    ) -> tuple[list[str], Tensor, Tensor]:
         """Who says what of a text, for models that are mixtures: names, weights, and what they say.
 
         Args:
             tokens: int64 (1, time), the text from its beginning.
+            state: what it begins in.
 
         Returns:
             The name of each voice; the weight it has after each token but the last, and the
@@ -196,19 +223,30 @@ class LanguageModel(nn.Module, ABC):
         raise TypeError(f"{type(self).__name__} has no hidden state")
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
-        """The exact negative log-likelihood of each row's targets."""
-        logits, after = self(batch.tokens, self._first(batch, state))
+        """The negative log-likelihood of each row's targets: exact, but for latents that were
+        inferred from them, whose divergence from the prior makes it a bound.
+        """
+        before = self.first(batch, state)
+        logits, after = self(batch.tokens, before)
         nats = F.cross_entropy(
             logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE, reduction="none"
         ).view(batch.targets.shape)
-        return Score(
-            nats=nats.sum(1, dtype=torch.float64),
-            tokens=(batch.targets != IGNORE).sum(1),
-            state=after,
-        )
+        exact = nats.sum(1, dtype=torch.float64)
+        return bounded(Score(exact, (batch.targets != IGNORE).sum(1), state=after), before)
 
-    def _first(self, batch: Batch, state: State | None) -> State | None:
+    def first(self, batch: Batch, state: State | None) -> State | None:
+        """The state that the rows of a batch begin with, where ``state`` is what they go on from.
+
+        A model with latents infers them from rows that go on from nothing; such a state also holds
+        their ``divergence`` from the prior, float32 (rows, latents), in nats.
+        """
         return state if batch.source is None else self.encode(batch.source)
+
+    def penalty(self, before: State | None, targets: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """What training adds to the cross-entropy for the state that a batch begins with: nats per
+        target, and figures to watch.
+        """
+        return torch.zeros((), device=self.device), {}
 
     @property
     def device(self) -> torch.device:
@@ -223,6 +261,9 @@ class LanguageModel(nn.Module, ABC):
 
 class Network(LanguageModel):
     """A model that is trained by gradients: it reads into hidden states, and predicts from those.
+
+    Where its state holds ``steering``, float32 (rows, width of the embeddings), that is added to
+    the embedding of each token.
 
     Attributes:
         hidden_width: the width of the hidden state.
@@ -245,13 +286,15 @@ class Network(LanguageModel):
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
     ) -> Loss:
-        reading, after = self.read(batch.tokens, self._first(batch, state))
+        before = self.first(batch, state)
+        reading, after = self.read(batch.tokens, before)
         nats, evenly = self.costs(*asked(reading, batch.targets), smoothed=label_smoothing > 0)
-        total = smooth(nats, evenly, label_smoothing)
-        return Loss(total=total, parts={"nats": nats.detach().mean()}, state=after)
+        extra, watched = self.penalty(before, len(nats))
+        total = smooth(nats, evenly, label_smoothing) + extra
+        return Loss(total, {"nats": nats.detach().mean(), **watched}, after)
 
     def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
-        reading, after = self.read(batch.tokens, self._first(batch, state))
+        reading, after = self.read(batch.tokens, self.first(batch, state))
         flat, targets = asked(reading, batch.targets)
         return flat[0].float(), self.costs(flat, targets)[0], after
 
@@ -293,6 +336,21 @@ def costs(
     each = [checkpoint(priced, *part, use_reentrant=False) for part in parts]
     nats, evenly = (torch.cat(both) for both in zip(*each, strict=True))
     return nats, evenly
+
+
+def bounded(score: Score, before: State | None) -> Score:
+    """A score of texts that began with ``before``, with the divergence of its latents added."""
+    divergence = None if before is None else before.get(DIVERGENCE)
+    if divergence is None:
+        return score
+    return replace(score, nats=score.nats + divergence.sum(1), bound=True)
+
+
+def steered(x: Tensor, state: State) -> Tensor:
+    """Embedded tokens (rows, time, width) and, where a state holds ``steering`` (rows, width), that
+    added to each of them.
+    """
+    return x + state["steering"][:, None] if "steering" in state else x
 
 
 def smooth(nats: Tensor, evenly: Tensor, label_smoothing: float) -> Tensor:

@@ -27,9 +27,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wenmo.models.base import LanguageModel, Network, asked, smooth
+from wenmo.models.base import LanguageModel, Network, asked, bounded, smooth
 from wenmo.models.counts import Ids, room
 from wenmo.models.ngram import Ngram
+from wenmo.models.posterior import Posterior
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
 HISTORY = "counted"  # the part of a state that belongs to the counts
@@ -80,6 +81,7 @@ class Hybrid(LanguageModel):
         self.folds, self.parts_read = folds, parts
         self.vocab_size, self.context = network.vocab_size, network.context
         self.conditioning = network.conditioning
+        self.wholes, self.latents = network.wholes, network.latents
         order = counts.config.order
         self.gate = nn.Linear(network.hidden_width + counts.sign_count, order + 1)
         nn.init.zeros_(self.gate.weight)
@@ -144,8 +146,7 @@ class Hybrid(LanguageModel):
         Smoothing moves the network alone. Of a batch with ``counted`` the counts are not asked, and
         what they remember stays as it is.
         """
-        before = self._first(batch, state) or {}
-        own, history = _parts(before)
+        own, history = _parts(self.first(batch, state))
         reading, after = self.network.read(batch.tokens, own)
         if batch.counted is None:
             said, signs, history = self._ask(batch, history)
@@ -160,22 +161,25 @@ class Hybrid(LanguageModel):
         total = smooth(mixed, evenly, label_smoothing)
         if self.training:
             total = total + ALONE * nats.mean()
+        extra, watched = self.network.penalty(own, len(targets))
         share = weights[:, -1].detach().exp().mean()
-        parts = {"nats": mixed.detach().mean(), "network_share": share}
-        return Loss(total, parts, after | {HISTORY: history["history"]})
+        parts = {"nats": mixed.detach().mean(), "network_share": share, **watched}
+        return Loss(total + extra, parts, after | {HISTORY: history["history"]})
 
     def parts(self) -> Mapping[str, LanguageModel]:
         return {"network": self.network, "counts": self.counts}
 
-    def voices(self, tokens: Tokens) -> tuple[list[str], Tensor, Tensor]:
+    def voices(
+        self, tokens: Tokens, state: State | None = None
+    ) -> tuple[list[str], Tensor, Tensor]:
         """The counts of each order, from 1 up, and the network."""
         batch = Batch(tokens[:, :-1], tokens[:, 1:])
-        _, weights, said, _ = self._voices(batch, None)
+        _, weights, said, _ = self._voices(batch, state)
         names = [f"counts of {n}" for n in range(1, self.counts.config.order + 1)]
         return [*names, "network"], weights.exp(), said.exp()
 
     def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
-        hidden, weights, said, after = self._voices(batch, self._first(batch, state))
+        hidden, weights, said, after = self._voices(batch, self.first(batch, state))
         return hidden.float(), -(weights + said).logsumexp(1), after
 
     def _voices(self, batch: Batch, state: State | None) -> tuple[Tensor, Tensor, Tensor, State]:
@@ -191,12 +195,30 @@ class Hybrid(LanguageModel):
         after = after | {HISTORY: read["history"]}
         return flat[0], weights, torch.cat([said, -nats[:, None]], 1), after
 
+    def first(self, batch: Batch, state: State | None) -> State | None:
+        own = self.network.first(batch, _parts(state)[0])
+        if own is None or (state and batch.source is None):
+            return state
+        return own | {HISTORY: self.counts.begin(len(batch.tokens))["history"]}
+
+    def infer(self, batch: Batch) -> Posterior:
+        return self.network.infer(batch)
+
+    def begin_at(self, latents: Tensor, *, capacity: int = 0) -> State:
+        history = self.counts.begin(len(latents))["history"]
+        return self.network.begin_at(latents, capacity=capacity) | {HISTORY: history}
+
+    def advance(self, progress: float, step: int) -> None:
+        self.network.advance(progress, step)
+
     def score(self, batch: Batch, state: State | None = None) -> Score:
-        _, nats, after = self.notice(batch, state)
+        before = self.first(batch, state)
+        _, weights, said, after = self._voices(batch, before)
+        nats = -(weights + said).logsumexp(1)
         mask = batch.targets != IGNORE
         each = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
         each[mask] = nats.double()
-        return Score(each.sum(1), mask.sum(1), state=after)
+        return bounded(Score(each.sum(1), mask.sum(1), state=after), before)
 
     def parameter_count(self) -> int:
         """The network's weights and the gates'; what is counted is not among them."""

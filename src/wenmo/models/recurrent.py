@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import Budget, Network, Reading
+from wenmo.models.base import Budget, Network, Reading, steered
 from wenmo.types import END, Logits, State, Tokens
 
 Cell = Literal["rnn", "lstm", "gru"]
@@ -107,8 +107,8 @@ class Recurrent(Network):
 
     def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
         before = state or self.begin(len(tokens))
-        after: State = {}
-        x = self._drop(self._embed(tokens))
+        after: State = dict(before)
+        x = steered(self._drop(self._embed(tokens)), before)
         for depth, layer in enumerate(self._stack()):
             names = [f"{name}.{depth}" for name in CARRIED[self.config.cell]]
             carried = [before[name] for name in names]

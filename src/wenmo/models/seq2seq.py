@@ -5,6 +5,7 @@ Luong et al. 2015) and copy from it (See et al. 2017).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, cast
@@ -199,7 +200,7 @@ class Seq2seq(Network):
         """
         if not self.config.coverage:
             return super().loss(batch, state, label_smoothing=label_smoothing)
-        before = self._first(batch, state) or self.begin(len(batch.tokens))
+        before = self.first(batch, state) or self.begin(len(batch.tokens))
         read, after = self._read(batch.tokens, before)
         nats, evenly = self.costs(*asked(read, batch.targets), smoothed=label_smoothing > 0)
         total = smooth(nats, evenly, label_smoothing)
@@ -303,19 +304,56 @@ class Read(NamedTuple):
     first: Tensor
 
 
-class Encoder(nn.Module):
-    """Recurrent layers over the source, and a bridge from where they end to the decoder."""
+class Reader(nn.Module):
+    """Recurrent layers over a whole text, from its beginning or from both ends."""
+
+    def __init__(
+        self, cell: Cell, embedding: int, hidden: int, layers: int, directions: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        widths = [embedding, *[directions * hidden] * (layers - 1)]
+        self.directions = nn.ModuleList(
+            nn.ModuleList(Layer(cell, width, hidden) for width in widths) for _ in range(directions)
+        )
+
+    def read(self, x: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Read (rows, time, embedding), where ``mask`` is true at the left of each row.
+
+        Yields:
+            For each layer its hidden states (rows, time, directions · hidden), and the last one of
+            each direction, side by side (rows, directions · hidden).
+        """
+        rows = torch.arange(x.shape[0], device=x.device)[:, None]
+        places = torch.arange(x.shape[1], device=x.device)
+        last = mask.sum(1, keepdim=True) - 1
+        backward = torch.where(mask, last - places, places)  # turns each row within its own length
+        for depth in range(len(cast(nn.ModuleList, self.directions[0]))):
+            x = F.dropout(x, self.dropout, self.training) if depth else x
+            outs = [self._run(0, depth, x)]
+            ends = [outs[0][rows, last]]
+            if len(self.directions) > 1:
+                outs.append(self._run(1, depth, x[rows, backward])[rows, backward])
+                ends.append(outs[1][:, :1])
+            x = torch.cat(outs, 2)
+            yield x, torch.cat(ends, 2)[:, 0]
+
+    def _run(self, direction: int, depth: int, x: Tensor) -> Tensor:
+        layer = cast(Layer, cast(nn.ModuleList, self.directions[direction])[depth])
+        zeros = x.new_zeros(x.shape[0], layer.width)
+        out, _ = layer(x, [zeros] * len(CARRIED[layer.cell]), 0.0)
+        return out
+
+
+class Encoder(Reader):
+    """Reads the source; a bridge leads from where its layers end to the decoder."""
 
     def __init__(self, config: Seq2seq.Config) -> None:
-        super().__init__()
-        self.config = config
         directions = 1 + config.bidirectional
+        sizes = (config.embedding, config.hidden, config.layers)
+        super().__init__(config.cell, *sizes, directions, config.dropout)
+        self.config = config
         out, carried = directions * config.hidden, len(CARRIED[config.cell])
-        widths = [config.embedding, *[out] * (config.layers - 1)]
-        self.directions = nn.ModuleList(
-            nn.ModuleList(Layer(config.cell, width, config.hidden) for width in widths)
-            for _ in range(directions)
-        )
         self.bridge = nn.ModuleList(
             nn.Linear(out, carried * config.hidden) for _ in range(config.layers)
         )
@@ -330,28 +368,10 @@ class Encoder(nn.Module):
             The memory (rows, source time, memory), and for each layer what the decoder begins with,
             (rows, hidden) each: tanh of a linear layer on the last hidden state of each direction.
         """
-        rows = torch.arange(x.shape[0], device=x.device)[:, None]
-        places = torch.arange(x.shape[1], device=x.device)
-        last = mask.sum(1, keepdim=True) - 1
-        backward = torch.where(mask, last - places, places)  # turns each row within its own length
-        first: list[tuple[Tensor, ...]] = []
-        for depth, bridge in enumerate(self.bridge):
-            x = F.dropout(x, self.config.dropout, self.training) if depth else x
-            outs = [self._run(0, depth, x)]
-            ends = [outs[0][rows, last]]
-            if self.config.bidirectional:
-                outs.append(self._run(1, depth, x[rows, backward])[rows, backward])
-                ends.append(outs[1][:, :1])
-            x = torch.cat(outs, 2)
-            begun = torch.tanh(bridge(torch.cat(ends, 2)[:, 0]))
-            first.append(begun.chunk(len(CARRIED[self.config.cell]), 1))
-        return self.narrow(x), first
-
-    def _run(self, direction: int, depth: int, x: Tensor) -> Tensor:
-        layer = cast(Layer, cast(nn.ModuleList, self.directions[direction])[depth])
-        zeros = x.new_zeros(x.shape[0], layer.width)
-        out, _ = layer(x, [zeros] * len(CARRIED[layer.cell]), 0.0)
-        return out
+        outs, ends = zip(*self.read(x, mask), strict=True)
+        begun = [torch.tanh(b(e)) for b, e in zip(self.bridge, ends, strict=True)]
+        parts = len(CARRIED[self.config.cell])
+        return self.narrow(outs[-1]), [tensor.chunk(parts, 1) for tensor in begun]
 
 
 class Attention(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from wenmo.models.attention import Cache, CrossAttention, Source, begin_caches, extend_caches
-from wenmo.models.base import Budget, Network, Reading
+from wenmo.models.base import Budget, Network, Reading, steered
 from wenmo.models.blocks import (
     GATED,
     Block,
@@ -241,7 +241,7 @@ class Transformer(Network):
         mask = self._windowed(mask, positions)
         norm = self.embedding_norm
         x = embed(self.config, tokens, positions, self.embedding, self.position, norm)
-        x = F.dropout(x, self.config.dropout, self.training)
+        x = steered(F.dropout(x, self.config.dropout, self.training), state)
         rotation = make_rotation(self.config, positions)
         sources = self._sources(state)
         for block, cache, source in zip(self._stack(), caches, sources, strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,6 +144,20 @@ class Pairs:
         return Batch(pad(tokens, END), pad(targets, IGNORE), source=source, places=pad(places, 0))
 
 
+class Wholes(Protocol):
+    """Texts, or pairs of them, each of which is learnt as a whole."""
+
+    def __len__(self) -> int: ...
+
+    def widths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What each takes in a batch: tokens of the source and of the text itself."""
+        ...
+
+    def batch(self, numbers: NDArray[np.int64]) -> Batch:
+        """The named ones under one another."""
+        ...
+
+
 @dataclass
 class Buckets:
     """Endless batches of pairs of like length, in random order, each within a budget of tokens.
@@ -161,7 +175,7 @@ class Buckets:
         WenmoError: there is no pair.
     """
 
-    pairs: Pairs
+    pairs: Wholes
     tokens: int
     seed: int = 0
     _epoch: int = field(default=-1, init=False)
@@ -170,7 +184,10 @@ class Buckets:
 
     def __post_init__(self) -> None:
         if not len(self.pairs):
-            raise WenmoError("no pair is left: every target is too long for the model")
+            raise WenmoError(
+                "no text is left: each is longer than the model's context: raise context=, or give "
+                "shorter ones (--unit line)"
+            )
         self._widths = np.stack(self.pairs.widths())
         # Their lengths alone decide where batches are cut, so that it is the same in every epoch.
         ordered = self._widths[:, np.lexsort(self._widths)]

@@ -172,7 +172,8 @@ class Trainer:
         sample: writes a short text with the model as it is.
         keep_best: called whenever an evaluation is the best so far.
         report: called with every event.
-        prepare: called before every step with the share of the budget that is used.
+        prepare: called before every step with the share of the budget that is used, and the step's
+            number.
     """
 
     learner: Learner
@@ -182,7 +183,7 @@ class Trainer:
     sample: Callable[[], str]
     keep_best: Callable[[], None]
     report: Callable[[Event], None]
-    prepare: Callable[[float], None] = lambda progress: None
+    prepare: Callable[[float, int], None] = lambda progress, step: None
     position: Position = field(default_factory=Position)
 
     def __post_init__(self) -> None:
@@ -231,7 +232,7 @@ class Trainer:
 
     def _step(self) -> None:
         position, before = self.position, self.progress()
-        self.prepare(before)
+        self.prepare(before, position.step)
         learned = self.learner.learn(position.step, self._rate() * position.rate_scale)
         if self._astray(learned):
             self._roll_back(learned)

@@ -19,6 +19,7 @@ import typer
 
 from wenmo import __version__
 from wenmo.apps.cli import option
+from wenmo.apps.cli.latent import latent
 from wenmo.types import WenmoError
 
 app = typer.Typer(
@@ -230,6 +231,7 @@ def evaluate(
     stride: option.Stride = None,
     dynamic: option.Dynamic = None,
     cache: option.Cache = None,
+    samples: option.Samples = None,
     text_field: option.TextField = None,
     source_field: option.SourceField = None,
     unit: option.Unit = None,
@@ -254,6 +256,7 @@ def evaluate(
             stride=stride,
             dynamic=dynamic,
             cache=cache,
+            samples=samples,
             settings=reading,
             tell=watcher.tell,
             beam_width=beam_width,
@@ -278,6 +281,9 @@ def explain(run: option.RunFolder, text: option.Text, json: option.Json = False)
         show.print_json({"tokens": rows})
     else:
         show.explained(rows)
+
+
+app.command()(latent)
 
 
 @app.command()

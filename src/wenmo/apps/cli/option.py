@@ -155,6 +155,28 @@ Cache = Annotated[
 ]
 Text = Annotated[str, typer.Argument(help="The text, read from its beginning.")]
 AnswerSeed = Annotated[int, typer.Option(help="The same seed gives the same answers.")]
+Samples = Annotated[
+    int | None,
+    typer.Option(min=1, help="Weigh so many draws of the latents, too; for models with some."),
+]
+Reconstruct = Annotated[
+    list[str] | None, typer.Option(metavar="TEXT", help="Write it again; repeatable.")
+]
+Walk = Annotated[
+    tuple[str, str] | None, typer.Option(metavar="TEXT TEXT", help="Go from one to the other.")
+]
+Edit = Annotated[
+    list[str] | None, typer.Option(metavar="TEXT", help="Move it along a direction; repeatable.")
+]
+WalkSteps = Annotated[int, typer.Option(help="How many texts a walk has, its ends included.")]
+Toward = Annotated[Path | None, typer.Option(help="Texts that have what an edit gives.")]
+Away = Annotated[Path | None, typer.Option("--from", help="Texts that do not have it.")]
+Scale = Annotated[float, typer.Option(help="How far an edit goes; below 0: the other way.")]
+Draw = Annotated[
+    int | None,
+    typer.Option(help="Reconstruct from a draw with this seed, not from the likeliest latents."),
+]
+LatentMethod = Annotated[str, typer.Option("--method", help="greedy, sample or beam.")]
 PlannedModel = Annotated[
     str, typer.Argument(help="A size (gpt2-xl, gpt3-175b), or a family and a size: gpt:small.")
 ]

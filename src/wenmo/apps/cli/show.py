@@ -45,6 +45,7 @@ class Training:
         self._rate = 0.0
         self._before: tuple[float, int] | None = None
         self._bits = math.nan
+        self._latents = ""
 
     def __enter__(self) -> Training:
         if ERR.is_terminal:
@@ -77,12 +78,13 @@ class Training:
             self._live.update(Text(self._line(event)))
         elif event.kind == "evaluation":
             self._bits = event.figures["bits_per_byte"]
+            self._latents = _latents_line(event.figures)
             figures = f"held out {self._bits:.3f} bits per byte"
             figures += f", perplexity {event.figures['perplexity']:.2f}"
             for name, value in event.figures.items():
                 if name in METRIC_NAMES:
                     figures += f", {METRIC_NAMES[name]} {value:.1f}"
-            ERR.print(f"{self._line(event)} · {figures}")
+            ERR.print(f"{self._line(event)} · {figures}{self._latents}")
         elif event.kind == "sample":
             first = " ⏎ ".join(line for line in event.text.splitlines() if line.strip())
             line = Text(f"    {first[:88]}", style="dim", no_wrap=True, overflow="ellipsis")
@@ -95,8 +97,11 @@ class Training:
         parts = [f"{event.progress:4.0%}", f"step {position.step:,}"]
         if learned is not None and math.isfinite(learned.loss):
             parts.append(f"loss {learned.parts.get('nats', learned.loss):.3f}")
+        if learned is not None and "kl" in learned.parts:
+            weight = learned.parts["kl_weight"]
+            parts.append(f"KL {learned.parts['kl']:.2f} at weight {weight:.2f}")
         if event.kind == "step" and math.isfinite(self._bits):
-            parts.append(f"{self._bits:.3f} bits per byte")
+            parts.append(f"{self._bits:.3f} bits per byte{self._latents}")
         if self._rate:
             parts.append(f"{self._rate:,.0f} tokens/s")
         if 0 < event.progress < 1:
@@ -205,6 +210,8 @@ def trained(run: Run) -> None:
     heldout = results["heldout"]
     table = Table(show_header=False, box=None)
     table.add_row("held out", _likelihood_line(heldout))
+    if "latents" in heldout:
+        table.add_row("latents", _latents_line(heldout).removeprefix(", "))
     for name, metric in heldout.get("metrics", {}).items():
         table.add_row(METRIC_NAMES[name], _metric_line(metric))
     if "forgetting" in results:
@@ -222,6 +229,7 @@ def figures(figures: Mapping[str, Any]) -> None:
     """The figures of an evaluation."""
     OUT.print(_likelihood_line(figures))
     OUT.print(f"{figures['tokens']:,} tokens, {figures['bytes']:,} bytes")
+    _records(figures)
     if "metrics" not in figures:
         return
     table = Table(box=None, pad_edge=False)
@@ -233,6 +241,31 @@ def figures(figures: Mapping[str, Any]) -> None:
     if figures["pairs_left_out"] or figures["sources_cut"]:
         left_out, cut = figures["pairs_left_out"], figures["sources_cut"]
         note(f"too long for the model: {left_out:,} targets left out, {cut:,} sources cut")
+
+
+def _records(figures: Mapping[str, Any]) -> None:
+    """What is told of records that were scored as wholes."""
+    if "records" not in figures:
+        return
+    OUT.print(f"{figures['records']:,} records, {figures['nats_per_record']:.2f} nats each")
+    if "latents" in figures:
+        OUT.print(_latents_line(figures).removeprefix(", "))
+    if "importance_weighted" in figures:
+        weighted = figures["importance_weighted"]
+        OUT.print(
+            f"by {weighted['samples']:,} importance-weighted draws: {_likelihood_line(weighted)}, "
+            f"{weighted['nats_per_record']:.2f} nats a record"
+        )
+    if figures["records_left_out"]:
+        note(f"too long for the model: {figures['records_left_out']:,} records left out")
+
+
+def from_latents(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Texts, each under what it comes from: a text, or its place on a walk."""
+    for row in rows:
+        told = row["source"] if "source" in row else f"{row['share']:.0%}"
+        OUT.print(Text(" ".join(told.split()), style="dim"))
+        OUT.print(Text(row["text"]))
 
 
 def explained(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -324,6 +357,15 @@ def _likelihood_line(figures: Mapping[str, Any]) -> str:
     return (
         f"{sign}{figures['bits_per_byte']:.4f} bits per byte, "
         f"{figures['nats_per_token']:.4f} nats per token, perplexity {figures['perplexity']:.2f}"
+    )
+
+
+def _latents_line(figures: Mapping[str, Any]) -> str:
+    if "latents" not in figures:
+        return ""
+    return (
+        f", KL {figures['kl']:.2f}, mutual information {figures['mutual_information']:.2f}, "
+        f"{figures['active_latents']} of {figures['latents']} latents active"
     )
 
 

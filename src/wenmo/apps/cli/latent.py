@@ -1,0 +1,55 @@
+"""``wenmo latent``: texts in the space that a run writes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wenmo.apps.cli import option
+from wenmo.types import WenmoError
+
+
+def latent(
+    run: option.RunFolder,
+    reconstruct: option.Reconstruct = None,
+    walk: option.Walk = None,
+    edit: option.Edit = None,
+    steps: option.WalkSteps = 7,
+    toward: option.Toward = None,
+    away: option.Away = None,
+    scale: option.Scale = 1.0,
+    draw: option.Draw = None,
+    method: option.LatentMethod = "greedy",
+    temperature: option.Temperature = 0.8,
+    max_tokens: option.MaxTokens = None,
+    seed: option.WritingSeed = 0,
+    json: option.Json = False,
+) -> None:
+    """Write texts again from their latents, walk between two, or move them along a direction."""
+    from wenmo.apps.cli import show
+    from wenmo.workbench import load, read_texts
+
+    if sum(map(bool, (reconstruct, walk, edit))) != 1:
+        raise WenmoError("say one of --reconstruct TEXT, --walk TEXT TEXT and --edit TEXT")
+    if bool(edit) != bool(toward and away):
+        raise WenmoError("--edit TEXT goes with --toward FILE and --from FILE: give all three")
+    opened = show.opened(load(run))
+    latents = opened.latents
+    rows: list[dict[str, Any]]
+    sampling: dict[str, Any] = {"method": method, "temperature": temperature, "seed": seed}
+    if max_tokens is not None:
+        sampling["max_tokens"] = max_tokens
+    if walk:
+        outputs = latents.walk(*walk, steps, **sampling)
+        rows = [{"share": place / (steps - 1)} for place in range(steps)]
+    elif edit and toward and away:
+        having, lacking = (read_texts(path, opened) for path in (toward, away))
+        outputs = latents.edit(edit, having, lacking, scale, **sampling)
+        rows = [{"source": text} for text in edit]
+    else:
+        outputs = latents.reconstruct(reconstruct or [], draw=draw, **sampling)
+        rows = [{"source": text} for text in reconstruct or []]
+    rows = [row | show.output(output) for row, output in zip(rows, outputs, strict=True)]
+    if json:
+        show.print_json({"outputs": rows})
+    else:
+        show.from_latents(rows)

@@ -1,0 +1,313 @@
+"""The variational autoencoder of texts (Bowman et al. 2016): an encoder infers where the latents z
+of a text lie, and a decoder writes the text from them.
+
+Training raises the evidence lower bound, log p(x) ≥ E[log p(x | z)] − KL(q(z | x) ‖ p(z)) (Kingma &
+Welling 2014). A decoder that is strong by itself may learn to do without z, so that q becomes the
+prior: the posterior collapses. Against that help weights of the divergence that rise, free bits,
+tokens that are kept from the decoder, and an encoder that is trained ahead of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wenmo.models import transformer
+from wenmo.models.base import Network, Reading
+from wenmo.models.blocks import initialise
+from wenmo.models.posterior import DIVERGENCE, Posterior
+from wenmo.models.recurrent import Layer, Recurrent
+from wenmo.models.seq2seq import Reader
+from wenmo.models.transformer import Transformer
+from wenmo.types import END, IGNORE, Batch, Logits, State, Tokens
+
+Kind = Literal["lstm", "transformer"]
+CARRIED = ("hidden.", "cell.")  # how the names begin of what a recurrent decoder carries
+
+
+class Vae(Network):
+    """An encoder, latents, and a decoder that is told of them at every step."""
+
+    wholes = True
+    conditioning = "none"
+
+    @dataclass(frozen=True)
+    class Config:
+        """Settings of a variational autoencoder.
+
+        Attributes:
+            encoder: reads the text both ways: lstm or transformer.
+            decoder: writes it: lstm or transformer.
+            latent: how many latents there are.
+            embedding: the width of an LSTM's token embeddings.
+            width: of the layers.
+            layers: the depth of the decoder.
+            encoder_layers: the depth of the encoder.
+            heads: of a Transformer's attention.
+            context: the most tokens of a text.
+            tied: the softmax uses the decoder's embedding (Press & Wolf 2017); an LSTM's last layer
+                is then as wide as that.
+            dropout: on what enters each layer and on what leaves the last.
+            word_dropout: how often training keeps a token from the decoder, which reads END in its
+                place (Bowman et al. 2016, section 3.1).
+            free_bits: nats of divergence a text that cost nothing (Kingma et al. 2016, appendix C).
+            free_each: every latent has its share of these; else they are for all together.
+            annealing: of the divergence's weight: it rises once (linear), again and again
+                (cyclical, Fu et al. 2019), or is as it is (none).
+            cycles: how often it rises, if cyclical.
+            rise: the share of the budget, or of each cycle, in which it rises.
+            kl_floor: the weight it rises from.
+            kl_peak: the weight it rises to; 1: the bound.
+            aggressive: the share of the budget, from its beginning, in which the encoder is trained
+                ahead (He et al. 2019, algorithm 1).
+            ahead: how many steps are the encoder's alone then, before each that is for both.
+        """
+
+        encoder: Kind = "lstm"
+        decoder: Kind = "lstm"
+        latent: int = 32
+        embedding: int = 256
+        width: int = 256
+        layers: int = 1
+        encoder_layers: int = 1
+        heads: int = 4
+        context: int = 256
+        tied: bool = False
+        dropout: float = 0.2
+        word_dropout: float = 0.0
+        free_bits: float = 8.0
+        free_each: bool = True
+        annealing: Literal["linear", "cyclical", "none"] = "linear"
+        cycles: int = 4
+        rise: float = 0.2
+        kl_floor: float = 0.0
+        kl_peak: float = 1.0
+        aggressive: float = 0.0
+        ahead: int = 9
+
+        def __post_init__(self) -> None:
+            sizes = ("latent", "embedding", "width", "layers", "encoder_layers", "heads", "cycles")
+            for name in sizes:
+                if getattr(self, name) < 1:
+                    raise ValueError(f"{name} must be at least 1")
+            if self.context < 2:
+                raise ValueError("context must be at least 2")
+            for name in ("dropout", "word_dropout"):
+                if not 0 <= getattr(self, name) < 1:
+                    raise ValueError(f"{name} must be at least 0 and below 1")
+            for name in ("rise", "aggressive"):
+                if not 0 <= getattr(self, name) <= 1:
+                    raise ValueError(f"{name} must be from 0 to 1")
+            for name in ("free_bits", "kl_floor", "kl_peak", "ahead"):
+                if not 0 <= getattr(self, name) < float("inf"):
+                    raise ValueError(f"{name} must be at least 0")
+            if "transformer" in (self.encoder, self.decoder):
+                transformer_settings(self, 1, 0)  # tells what heads do not go with the width
+
+        def build(self, vocab_size: int) -> Vae:
+            return Vae(self, vocab_size)
+
+    def __init__(self, config: Config, vocab_size: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size, self.latents = config, vocab_size, config.latent
+        self.encoder = make_encoder(config, vocab_size)
+        self.decoder = make_decoder(config, vocab_size)
+        self.context = config.context
+        self.hidden_width = self.decoder.hidden_width
+        self.posterior = nn.Linear(self.encoder.width, 2 * config.latent)
+        self._carried = {
+            name: tensor.shape[1]
+            for name, tensor in self.decoder.begin(1).items()
+            if name.startswith(CARRIED)
+        }
+        carried = sum(self._carried.values())
+        self.steering = nn.Linear(config.latent, self.decoder.embedding.embedding_dim, bias=False)
+        self.start = nn.Linear(config.latent, carried) if carried else None
+        # As loud as a token at first: less, and it is overheard; more, and it drowns the tokens.
+        nn.init.normal_(self.steering.weight, std=config.latent**-0.5)
+        with torch.no_grad():
+            self.steering.weight *= self.decoder.embedding.weight.std()
+        self.weight = weight_at(config, 0.0)
+
+    def begin(
+        self,
+        rows: int,
+        *,
+        source: Tokens | None = None,
+        capacity: int = 0,
+        rng: torch.Generator | None = None,
+    ) -> State:
+        """What ``begin_at`` makes of a draw from the prior or, without ``rng``, of its mean."""
+        latents = torch.zeros(rows, self.latents, device=self.device)
+        if rng is not None:
+            latents = torch.randn(latents.shape, generator=rng, device=self.device)
+        return self.begin_at(latents, capacity=capacity)
+
+    def begin_at(self, latents: Tensor, *, capacity: int = 0) -> State:
+        """The decoder's state, with ``steering`` (rows, width) by the latents, which also make what
+        an LSTM begins with.
+        """
+        return self.decoder.begin(len(latents), capacity=capacity) | self._steer(latents)
+
+    def first(self, batch: Batch, state: State | None) -> State | None:
+        """The noise is that of training's own randomness; in evaluation it is always the same."""
+        if state:
+            return state
+        posterior = self.infer(batch)
+        rng = None if self.training else torch.Generator(self.device).manual_seed(0)
+        return self._steer(posterior.draw(rng)) | {DIVERGENCE: posterior.divergence()}
+
+    def infer(self, batch: Batch) -> Posterior:
+        mask = batch.targets != IGNORE
+        tokens = batch.targets.where(mask, END)
+        mask[:, 0] = True  # what has no token is read as an END
+        found = self.encoder(tokens, mask)
+        mean, log_variance = self.posterior(found).float().chunk(2, 1)
+        return Posterior(mean, log_variance)
+
+    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
+        before = state or self.begin(len(tokens))
+        if self.training and self.config.word_dropout:
+            kept = torch.rand(tokens.shape, device=tokens.device) >= self.config.word_dropout
+            tokens = tokens.where(kept, END)
+        own = {name: tensor for name, tensor in before.items() if name != DIVERGENCE}
+        return self.decoder.read(tokens, own)
+
+    def predict(self, reading: Reading) -> Logits:
+        return self.decoder.predict(reading)
+
+    def advance(self, progress: float, step: int) -> None:
+        """Set the divergence's weight, and let only the encoder learn where it is trained ahead."""
+        config = self.config
+        self.weight = weight_at(config, progress)
+        if not config.aggressive:
+            return
+        alone = progress < config.aggressive and (step + 1) % (config.ahead + 1) > 0
+        for part in filter(None, (self.decoder, self.steering, self.start)):
+            part.requires_grad_(not alone)
+
+    def penalty(self, before: State | None, targets: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weight times what the divergence has above the free bits, which are granted on the
+        average of the batch. Watched are ``kl``, in nats a text, and its ``kl_weight``.
+        """
+        divergence = (before or {}).get(DIVERGENCE)
+        if divergence is None:
+            return super().penalty(before, targets)
+        rows, each = len(divergence), divergence.mean(0)
+        free = self.config.free_bits
+        if self.config.free_each:
+            beyond = (each - free / self.latents).clamp_min(0).sum()
+        else:
+            beyond = (each.sum() - free).clamp_min(0)
+        watched = {"kl": each.detach().sum(), "kl_weight": torch.tensor(self.weight)}
+        return self.weight * beyond * rows / targets, watched
+
+    def _steer(self, latents: Tensor) -> State:
+        state = {"steering": self.steering(latents)}
+        if self.start is not None:
+            begun = torch.tanh(self.start(latents))
+            parts = torch.split(begun, list(self._carried.values()), 1)
+            state |= zip(self._carried, parts, strict=True)
+        return state
+
+
+def weight_at(config: Vae.Config, progress: float) -> float:
+    """The weight of the divergence at a share of the budget."""
+    if config.annealing == "none":
+        return config.kl_peak
+    cycles = config.cycles if config.annealing == "cyclical" else 1
+    within = progress * cycles % 1 if progress < 1 else 1.0
+    risen = min(1.0, within / config.rise) if config.rise else 1.0
+    return config.kl_floor + (config.kl_peak - config.kl_floor) * risen
+
+
+def make_decoder(config: Vae.Config, vocab_size: int) -> Recurrent | Transformer:
+    """The network that writes."""
+    if config.decoder == "lstm":
+        made = Recurrent.Config(
+            "lstm",
+            embedding=config.embedding,
+            hidden=config.width,
+            layers=config.layers,
+            tied=config.tied,
+            dropout=config.dropout,
+        )
+        decoder = made.build(vocab_size)
+        if config.tied:  # its embedding begins small: what reads it makes up for that
+            heard = cast(Layer, decoder.layers[0]).input_weight
+            with torch.no_grad():
+                heard.div_(decoder.embedding.weight.std())
+        return decoder
+    return transformer_settings(config, config.layers, 0).build(vocab_size)
+
+
+def make_encoder(config: Vae.Config, vocab_size: int) -> RecurrentEncoder | TransformerEncoder:
+    """The network that reads."""
+    kind = RecurrentEncoder if config.encoder == "lstm" else TransformerEncoder
+    return kind(config, vocab_size)
+
+
+def transformer_settings(
+    config: Vae.Config, layers: int, encoder_layers: int
+) -> Transformer.Config:
+    return Transformer.Config(
+        width=config.width,
+        layers=layers,
+        encoder_layers=encoder_layers,
+        heads=config.heads,
+        context=config.context,
+        tied=config.tied,
+        shared=False,
+        dropout=config.dropout,
+        attention_dropout=0.0,
+        zero_outputs=False,
+    )
+
+
+def pool(memory: Tensor, mask: Tensor) -> Tensor:
+    """The largest of each number along (rows, time, width), where ``mask`` is true (Long et al.
+    2020, "Preventing posterior collapse in sequence VAEs with pooling").
+    """
+    return memory.masked_fill(~mask[..., None], -torch.inf).amax(1)
+
+
+class RecurrentEncoder(Reader):
+    """LSTMs from both ends, pooled."""
+
+    def __init__(self, config: Vae.Config, vocab_size: int) -> None:
+        hidden = -(-config.width // 2)
+        sizes = (config.embedding, hidden, config.encoder_layers)
+        super().__init__("lstm", *sizes, directions=2, dropout=config.dropout)
+        self.width = 2 * hidden
+        self.embedding = nn.Embedding(vocab_size, config.embedding)
+
+    def forward(self, tokens: Tokens, mask: Tensor) -> Tensor:
+        """Read (rows, time), where ``mask`` is true, to (rows, width)."""
+        x = F.dropout(self.embedding(tokens), self.dropout, self.training)
+        *_, (last, _) = self.read(x, mask)
+        return pool(last, mask)
+
+
+class TransformerEncoder(nn.Module):
+    """Blocks that look both ways, pooled."""
+
+    def __init__(self, config: Vae.Config, vocab_size: int) -> None:
+        super().__init__()
+        self.width = config.width
+        settings = transformer_settings(config, 1, config.encoder_layers)
+        self.stack = transformer.Encoder(settings, vocab_size)
+        initialise(self, [self.stack.blocks], settings)
+
+    def forward(self, tokens: Tokens, mask: Tensor) -> Tensor:
+        """Read (rows, time), where ``mask`` is true, to (rows, width)."""
+        return pool(self.stack(tokens, mask, self.stack.embedding), mask)
+
+
+SIZES: dict[str, Vae.Config] = {
+    "tiny": Vae.Config(latent=16, embedding=64, width=128, dropout=0.0),
+    "transformer": Vae.Config("transformer", "transformer", layers=3, encoder_layers=2, tied=True),
+}

@@ -1,0 +1,185 @@
+"""The variational autoencoder from end to end, in Chinese and English."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+
+import pytest
+
+import wenmo as program
+
+SMALL = ["embedding=16", "width=48", "latent=4", "dropout=0", "rate=0.02", "batch_tokens=512"]
+VERSES = ["春眠不觉晓", "夜来风雨声", "床前明月光", "疑是地上霜"]
+DOGS = [f"The {how} dog {what}." for how, what in product(["old", "quick"], ["barks", "runs"])]
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    path = tmp_path_factory.mktemp("vae") / "lines.txt"
+    path.write_text("".join(f"{line}\n" for line in (VERSES + DOGS) * 12), encoding="utf-8")
+    (path.parent / "old.txt").write_text("The old dog barks.\nThe old dog runs.\n")
+    (path.parent / "quick.txt").write_text("The quick dog barks.\nThe quick dog runs.\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(wenmo, lines):
+    command = ("train", lines, "--model", "vae", "--out", "run", "--steps", 150, *SMALL)
+    done = wenmo(*command, "free_bits=6", cwd=lines.parent)
+    assert "mutual information" in done.stderr
+    assert "of 4 latents active" in done.stdout
+    assert "counts" not in done.stderr  # latents are to say what counts would
+    return lines.parent / "run"
+
+
+def outputs(wenmo, run, *arguments):
+    done = wenmo(*arguments, "--json", cwd=run.parent)
+    return json.loads(done.stdout)["outputs"]
+
+
+def test_a_line_of_a_plain_text_is_a_record(run):
+    card = json.loads((run / "wenmo.json").read_text(encoding="utf-8"))
+    assert card["read"]["unit"] == "line"
+    assert card["data"]["train"]["records"] + card["data"]["valid"]["records"] == 96
+    heldout = card["results"]["heldout"]
+    assert heldout["bound"] is True
+    assert heldout["latents"] == 4
+    assert heldout["kl"] >= heldout["mutual_information"] > 1
+    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {"kl", "kl_weight", "heldout_mutual_information"} <= {name for s in steps for name in s}
+
+
+def test_it_writes_from_the_prior(wenmo, run):
+    texts = [out["text"] for out in outputs(wenmo, run, "generate", run, "-n", 8)]
+    assert len(set(texts)) > 3
+    again = [out["text"] for out in outputs(wenmo, run, "generate", run, "-n", 8)]
+    assert again == texts
+    begun = outputs(wenmo, run, "generate", run, "--prompt", "床前", "--method", "beam")
+    assert begun[0]["text"]
+
+
+def test_it_reconstructs_walks_and_edits(wenmo, run):
+    ends = ["春眠不觉晓", "The old dog barks."]
+    asked = [argument for text in ends for argument in ("--reconstruct", text)]
+    again = outputs(wenmo, run, "latent", run, *asked)
+    assert [out["source"] for out in again] == ends
+    assert again[0]["text"] in VERSES
+    assert again[1]["text"] in DOGS
+    walk = outputs(wenmo, run, "latent", run, "--walk", *ends, "--steps", 5)
+    assert [out["share"] for out in walk] == [0, 0.25, 0.5, 0.75, 1]
+    assert [walk[0]["text"], walk[-1]["text"]] == [out["text"] for out in again]
+    files = ("--toward", "old.txt", "--from", "quick.txt")
+    [edited] = outputs(wenmo, run, "latent", run, "--edit", "The quick dog runs.", *files)
+    assert edited["source"] == "The quick dog runs."
+    drawn = outputs(wenmo, run, "latent", run, *asked, "--draw", 3, "--method", "sample")
+    assert len(drawn) == 2
+    shown = wenmo("latent", run, "--walk", *ends, "--steps", 2, cwd=run.parent).stdout
+    assert shown.splitlines() == ["0%", again[0]["text"], "100%", again[1]["text"]]
+
+
+def test_it_scores_records_by_the_bound_and_by_importance(wenmo, run, lines):
+    command = ("evaluate", run, lines, "--samples", 8)
+    figures = json.loads(wenmo(*command, "--json", cwd=run.parent).stdout)
+    assert figures["bound"] is True
+    assert figures["records"] == 96
+    weighted = figures["importance_weighted"]
+    assert weighted["samples"] == 8
+    assert weighted["nats_per_record"] < figures["nats_per_record"]
+    shown = wenmo(*command, cwd=run.parent).stdout
+    assert "96 records" in shown
+    assert "8 importance-weighted draws" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["latent", "RUN"], "say one of --reconstruct"),
+        (["latent", "RUN", "--walk", "春", "夜", "--edit", "春"], "say one of"),
+        (["latent", "RUN", "--edit", "春"], "--toward FILE and --from FILE"),
+        (["latent", "RUN", "--walk", "春", "夜", "--steps", "1"], "at least 2 steps"),
+        (["latent", "RUN", "--reconstruct", " "], "give some"),
+        (["latent", "RUN", "--reconstruct", "春" * 300], "shorten it"),
+        (["evaluate", "RUN", "lines.txt", "--cache", "9"], "leave --cache out"),
+        (["evaluate", "RUN", "lines.txt", "--dynamic", "0.1"], "leave --dynamic out"),
+        (["train", "lines.txt", "--model", "vae", "context=4"], "raise context="),
+        (["train", "lines.txt", "--model", "vae", "--unit", "document"], "context"),
+        (["train", "lines.txt", "--model", "vae", "rise=2"], "rise must be from 0 to 1"),
+        (
+            [*("train", "lines.txt", "--target", "lines.txt"), "--task=paraphrase", "--model=vae"],
+            "cannot answer to a source",
+        ),
+    ],
+)
+def test_what_it_cannot_do_is_told_in_one_line(wenmo, run, arguments, message):
+    given = [run if argument == "RUN" else argument for argument in arguments]
+    before = sorted(run.parent.iterdir())
+    done = wenmo(*given, cwd=run.parent, code=2)
+    assert message in done.stderr.splitlines()[-1]
+    after = sorted(path for path in run.parent.iterdir() if path.name != "runs")
+    assert after == before
+    assert not list((run.parent / "runs").glob("*"))
+
+
+def test_families_without_latents_say_so(wenmo, lines, tmp_path):
+    wenmo("train", lines, "--model", "ngram", "--out", "run", cwd=tmp_path)
+    refused = wenmo("latent", "run", "--reconstruct", "春", cwd=tmp_path, code=2)
+    assert "no latents" in refused.stderr
+    refused = wenmo("evaluate", "run", lines, "--samples", 3, cwd=tmp_path, code=2)
+    assert "leave --samples out" in refused.stderr
+
+
+def test_a_collapse_is_warned_of_once(wenmo, lines, tmp_path):
+    command = ("train", lines, "--model", "vae", "--out", "run", "--steps", 40, *SMALL)
+    done = wenmo(*command, "free_bits=0", "annealing=none", "kl_peak=3", cwd=tmp_path)
+    assert done.stderr.count("the posterior has collapsed") == 0  # too few are held out
+    command = (*command[:4], "--out", "more", *command[6:], "--valid", lines)
+    done = wenmo(*command, "free_bits=0", "annealing=none", "kl_peak=3", cwd=tmp_path)
+    assert done.stderr.count("the posterior has collapsed") == 1
+    assert "raise free_bits=" in done.stderr.lower()
+    notes = (tmp_path / "more" / "metrics.jsonl").read_text(encoding="utf-8")
+    assert "collapsed" in notes
+
+
+def test_it_resumes_exactly(lines, tmp_path):
+    """With a weight that rises again and again, an encoder ahead, and tokens left out."""
+    settings = {
+        "steps": 9,
+        "width": 16,
+        "embedding": 8,
+        "latent": 4,
+        "batch_tokens": 256,
+        "checkpoint_seconds": 0,
+        "evaluations": 1,
+        "word_dropout": 0.3,
+        "annealing": "cyclical",
+        "aggressive": 0.6,
+        "ahead": 2,
+        "free_bits": 1,
+    }
+
+    def fit(name, watch=None):
+        program.fit(lines, model="vae", out=tmp_path / name, settings=settings, watch=watch)
+        [newest] = (tmp_path / name / "checkpoints").glob("000000009.safetensors")
+        return newest.read_bytes()
+
+    def stop(event):
+        if event.kind == "step" and event.position.step == 5:
+            raise RuntimeError("a power cut")
+
+    with pytest.raises(RuntimeError, match="power"):
+        fit("stopped", stop)
+    assert fit("stopped") == fit("whole")
+
+
+def test_a_network_on_counts_may_be_one(wenmo, lines, tmp_path):
+    command = ("train", lines, "--model", "vae", "--prior", "ngram", "--out", "run", "--steps", 30)
+    done = wenmo(*command, *SMALL, cwd=tmp_path)
+    assert "standing on counts" in done.stderr
+    asked = ("latent", "run", "--reconstruct", "疑是地上霜", "--json")
+    [out] = json.loads(wenmo(*asked, cwd=tmp_path).stdout)["outputs"]
+    assert out["logprob"] < 0
+    figures = json.loads(wenmo("evaluate", "run", lines, "--json", cwd=tmp_path).stdout)
+    assert figures["bound"] is True
+    explained = wenmo("explain", "run", "疑是地上霜", "--json", cwd=tmp_path).stdout
+    assert len(json.loads(explained)["tokens"]) == 5

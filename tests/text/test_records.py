@@ -1,0 +1,56 @@
+"""Records as wholes: nothing lost, nothing cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wenmo.text.pairs import Buckets
+from wenmo.text.records import Records
+from wenmo.types import END, IGNORE, WenmoError
+
+records_ = st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=12)
+
+
+def flat(records: list[list[int]]) -> np.ndarray:
+    return np.array([END, *(id_ for record in records for id_ in [*record, END])], np.uint16)
+
+
+@settings(deadline=None)
+@given(records=records_, context=st.one_of(st.none(), st.integers(1, 8)), seed=st.integers(0, 3))
+def test_each_record_that_fits_comes_once_an_epoch(
+    records: list[list[int]], context: int | None, seed: int
+) -> None:
+    whole = Records(flat(records), context)
+    fitting = [record for record in records if context is None or len(record) < context]
+    assert [whole.record(n).tolist() for n in range(len(whole))] == fitting
+    assert whole.left_out == len(records) - len(fitting)
+    assert whole.stream().tolist() == flat(fitting).tolist()
+    if not fitting:
+        with pytest.raises(WenmoError, match="longer than the model's context"):
+            Buckets(whole, 20, seed)
+        return
+    buckets = Buckets(whole, 20, seed)
+    met = []
+    for batch in (buckets[number] for number in range(buckets.per_epoch)):
+        assert batch.places is not None
+        assert batch.source is None
+        assert batch.tokens.numel() <= max(20, batch.tokens.shape[1])
+        for tokens, targets, places in zip(batch.tokens, batch.targets, batch.places, strict=True):
+            asked = targets[targets != IGNORE].tolist()
+            assert asked[-1] == END
+            assert tokens[: len(asked)].tolist() == [END, *asked[:-1]]
+            stands = whole.stream()[places[: len(asked)].numpy() + 1].tolist()
+            assert stands == asked  # what the counts of the stream are asked at
+            met.append(asked[:-1])
+    assert sorted(met) == sorted(fitting)
+
+
+def test_the_first_records_are_those_of_so_many_tokens() -> None:
+    whole = Records(flat([[1, 2], [3], [], [4, 5, 6]]))
+    assert len(whole.first(5)) == 2  # three tokens, two, then one
+    assert len(whole.first(6)) == 3
+    assert len(whole.first(1)) == 1
+    assert len(whole) == 4
