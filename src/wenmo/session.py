@@ -102,6 +102,8 @@ class Session:
         torch.manual_seed(recipe.train.seed)
         if base is None:
             model = recipe.generator.build(self.tokenizer.vocab_size)
+            if not self.card.finished:
+                model.spelled_by(self.tokenizer.table)
         else:
             self.card.template, self.card.foreign = base[0].template, base[0].foreign
             model = begin_from(base[1], recipe)
@@ -121,6 +123,8 @@ class Session:
         if self.card.finished:
             self._say(f"{self.folder} is trained already; nothing is left to do")
             return
+        stream = self.material.stream(self.model)
+        self.model.examine(stream, share_of(self.tell, "reading the text"))
         with told_in_one_line(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(self.folder / TOKENIZER)

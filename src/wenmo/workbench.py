@@ -16,6 +16,7 @@ from wenmo.files import atomic
 from wenmo.models import MODELS, can_stand_on_counts, conditional, find
 from wenmo.models.transformer import Transformer
 from wenmo.recipe import as_settings, make_recipe, over, read_recipe
+from wenmo.rules.writing import Derivation
 from wenmo.runs import load_run
 from wenmo.session import Session, Tell, check_folder
 from wenmo.text import corpus as corpora
@@ -27,6 +28,7 @@ from wenmo.training.loop import Event
 from wenmo.types import WenmoError
 
 __all__ = [
+    "Derivation",
     "Event",
     "Output",
     "Run",

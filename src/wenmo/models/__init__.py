@@ -13,6 +13,7 @@ from wenmo.config import from_dict, nearest
 from wenmo.models import masked, recurrent, seq2seq, transformer
 from wenmo.models.base import Budget, LanguageModel, Network
 from wenmo.models.masked import Masked
+from wenmo.models.grammar import GrammarModel
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
@@ -60,6 +61,11 @@ class Family:
 
 
 MODELS: dict[str, Family] = {
+    "grammar": Family(
+        GrammarModel,
+        GrammarModel.Config(),
+        "rules of your own, with weights: says only what they allow, and from any word list",
+    ),
     "ngram": Family(
         Ngram,
         Ngram.Config(),
