@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from wenmo.config import from_dict, nearest
 from wenmo.models import masked, recurrent, seq2seq, transformer
 from wenmo.models.base import Budget, LanguageModel, Network
-from wenmo.models.masked import Masked
 from wenmo.models.grammar import GrammarModel
+from wenmo.models.masked import Masked
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
