@@ -26,6 +26,8 @@ from wenmo.decoding.warp import Sampling
 from wenmo.evaluation.answers import TASK_METRICS
 from wenmo.models import MODELS
 from wenmo.recipe import PriorConfig
+from wenmo.rules.reading import parse_grammar
+from wenmo.rules.sampler import Sampler
 from wenmo.text.corpus import SplitConfig
 from wenmo.text.readers import ReadConfig
 from wenmo.text.tasks import TaskConfig
@@ -40,6 +42,8 @@ NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 NAMED_PATH = re.compile(r"`((?:src|tests|docs|benchmarks|recipes|\.ci)/[\w./-]+)`")
+NAMED_FILE = re.compile(r"`([\w.]+)`:\n\n```(json|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+RULES = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
 BY_CI = "wenmo demo"  # and what goes on from its folders: .ci/run runs the demo
 
 POEM = "春眠不觉晓，处处闻啼鸟。\n夜来风雨声，花落知多少。\n"
@@ -74,6 +78,8 @@ def folder(tmp_path: Path) -> Path:
         "new.txt": "The dog is lazy.\n\nThe dog is lazy, 5 times.\n",
         "couplets.tsv": as_lines(f"{i} 只黄犬卧\t{i} 只白狐奔" for i in range(60)),
         "talks.jsonl": as_lines(json.dumps(talk, ensure_ascii=False) for talk in talks),
+        "sightings.txt": as_lines(["我买了一只猫。", "我买了两本书。", "老师买了三只鸡。"] * 20),
+        **{name: content for name, _, content in NAMED_FILE.findall(RULES)},
     }
     for name, content in contents.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
@@ -153,6 +159,13 @@ def test_the_reader_of_pages_sees_what_is_there(folder: Path) -> None:
     run_commands(block, folder, wenmo)
     assert seen == [(("train", "-", "--steps", "3", "rows=4"), "春眠", 2)]
     assert shortened('wenmo.fit("a", minutes=2.5)') == 'wenmo.fit("a", steps=3, rows=4)'
+
+
+def test_every_grammar_of_the_page_writes() -> None:
+    blocks = [content for kind, content in BLOCK.findall(RULES) if kind in ("json", "toml")]
+    assert len(blocks) == 5
+    for content in blocks:
+        assert Sampler(parse_grammar(content)).draw(0).text
 
 
 # -- what is named ---------------------------------------------------------------------------------
@@ -265,7 +278,7 @@ def test_tables_of_options_are_those_of_the_program(command: str) -> None:
 def test_generate_offers_every_setting_of_sampling() -> None:
     """With the same defaults, but for those that the page names."""
     defaults = {p.name: p.default for p in COMMANDS["generate"].values()}
-    others = {"temperature": 0.8, "method": None, "max_tokens": None, "top_p": None}
+    others = {"temperature": None, "method": None, "max_tokens": None, "top_p": None}
     for field in dataclasses.fields(Sampling):
         expected = others.get(field.name, field.default)
         assert (defaults[field.name] or None) == (expected or None), field.name

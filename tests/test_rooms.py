@@ -17,6 +17,7 @@ ROOT = Path(wenmo.__file__).parent
 ROOMS = [  # a room imports from itself and from those before it
     {"types", "config", "files"},
     {"text"},
+    {"rules"},
     {"models"},
     {"decoding"},
     {"training"},

@@ -31,6 +31,8 @@ PROBES = 8
 
 def derive(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
     """A recipe with what was left open filled in, and lines that tell the user of it."""
+    if MODELS[recipe.family].kind.learner == "count":
+        return replace(recipe, prior=replace(recipe.prior, counts="none")), []
     if recipe.start.base is not None:
         train, told = _gently(recipe)
         return replace(recipe, train=train, prior=replace(recipe.prior, counts="none")), told

@@ -29,6 +29,7 @@ from wenmo.types import WenmoError
 
 STREAM_TIME = 64  # tokens of truncated back-propagation, where no time is asked for
 SAMPLE = Sampling(max_tokens=160, temperature=0.8)
+AS_IT_IS = Sampling(max_tokens=160)  # of a model that has its texts by rule
 SAMPLED_ANSWERS = 100  # questions answered at each evaluation on the way
 GREEDY = Sampling(method="greedy")
 
@@ -112,7 +113,7 @@ class Running:
 
     def sample(self, model: LanguageModel) -> tuple[str, Output]:
         writer = Writer(model, self.corpus.tokenizer)
-        [[output]] = writer.generate([self.opening], SAMPLE)
+        [[output]] = writer.generate([self.opening], AS_IT_IS if model.complete else SAMPLE)
         return output.text, output
 
 

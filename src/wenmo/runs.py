@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wenmo import __version__
 from wenmo.files import read_json, write_json
+from wenmo.interchange.grammars import is_grammar, open_grammar
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.opened import Opened
@@ -28,6 +29,7 @@ from wenmo.models.lora import adapt, adapters
 from wenmo.recipe import PriorConfig, Recipe
 from wenmo.text.pairs import source_room
 from wenmo.text.pretrained import Pretrained, library_of
+from wenmo.text.readers import ReadConfig
 from wenmo.text.talk import Talk
 from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
@@ -38,6 +40,7 @@ from wenmo.types import END, WenmoError
 FORMAT = 1  # of the run folder; raised when an older program could no longer read it
 LONG_DOCUMENT = 10_000  # characters
 LONGEST_ANSWER = 256  # tokens that a model which others trained may answer with
+UNKNOWN_TEXT = {"characters": 0, "records": 1, "longest_target": LONGEST_ANSWER}
 CARD, WEIGHTS, TOKENIZER = "wenmo.json", "model.safetensors", "tokenizer.json"
 ADAPTERS = "adapter_model.safetensors"
 
@@ -200,7 +203,12 @@ def load_model(folder: Path, recipe: Recipe, vocab_size: int, end: int = END) ->
 
 
 def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
-    """All that writing and scoring need, of a run or of a model that others trained."""
+    """All that writing and scoring need, of a run, a grammar, or a model that others trained."""
+    if is_grammar(folder):
+        config, grammar, letters = open_grammar(folder)
+        lines = ReadConfig(unit="line")
+        recipe = Recipe("grammar", config, prior=PriorConfig("none"), read=lines)
+        return Card(recipe, {"train": UNKNOWN_TEXT}, finished=True), grammar, letters
     pretrained = locate(folder)
     if pretrained is not None:
         opened = open_pretrained(pretrained)
@@ -342,14 +350,13 @@ def adapter_names(model: LanguageModel, layout: Layout | None) -> dict[str, str]
 
 
 def _card_of(opened: Opened) -> Card:
-    """A card for a model that others trained: what is not known of its text is nothing."""
+    """A card for a model that others trained."""
     answers = opened.model.conditioning == "encoder"
     task = TaskConfig(name="translation" if answers else "completion")
-    train = {"characters": 0, "records": 1, "longest_target": LONGEST_ANSWER}
     recipe = Recipe(opened.family, opened.config, prior=PriorConfig("none"), task=task)
     return Card(
         recipe,
-        {"train": train},
+        {"train": UNKNOWN_TEXT},
         finished=True,
         template=opened.template,
         foreign={

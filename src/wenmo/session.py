@@ -132,6 +132,8 @@ class Session:
         torch.manual_seed(recipe.train.seed)
         if base is None:
             model = recipe.generator.build(self.tokenizer.vocab_size)
+            if not self.card.finished:
+                model.spelled_by(self.tokenizer.table)
         else:
             card.template, card.foreign = base[0].template, base[0].foreign
             model = begin_from(base[1], recipe)
@@ -152,6 +154,8 @@ class Session:
             return
         if self.model.learner == "gradient":
             self.material.batches(self.model)  # if there is nothing to learn, it is told now
+        stream = self.material.stream(self.model)
+        self.model.examine(stream, share_of(self.tell, "reading the text"))
         with told_in_one_line(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(self.folder / TOKENIZER)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from wenmo.config import from_dict, override, to_dict
 from wenmo.decoding.engine import window
@@ -15,15 +15,20 @@ from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.alignment import alignment
 from wenmo.evaluation.explain import explain
+from wenmo.files import atomic
 from wenmo.interchange.arpa import write_arpa
 from wenmo.interchange.gguf_out import write_gguf
 from wenmo.interchange.huggingface import layout_of
 from wenmo.interchange.onnx import write_onnx
 from wenmo.material import judge_pairs, judge_records, judge_text, kept, readable, sampling_for
 from wenmo.models import LanguageModel, can_stand_on_counts
+from wenmo.models.grammar import GrammarModel
 from wenmo.models.lora import merge
 from wenmo.models.ngram import Ngram
 from wenmo.recipe import StartConfig
+from wenmo.rules.chart import Chart
+from wenmo.rules.printing import printed
+from wenmo.rules.reading import read_grammar
 from wenmo.runs import TOKENIZER, Card, save_model, talk_of
 from wenmo.session import Tell, share_of
 from wenmo.text import corpus as corpora
@@ -35,8 +40,11 @@ from wenmo.text.tasks import GAP, TaskConfig, choose_fields, so_far, source_of, 
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
 
+T = TypeVar("T")
 UNASKED = Output("", 0, 0.0, "end", False, 0.0, (), ())
 """What answers a blank line among sources."""
+WHOLE = 100_000  # tokens of a text that ends by itself
+BOLDNESS = 0.8  # what suits most models
 
 
 class Run:
@@ -65,6 +73,11 @@ class Run:
         return talk_of(self.card, self.model, self.tokenizer)
 
     @property
+    def temperature(self) -> float:
+        """What suits the run where nothing is asked for: what rules say is taken as it is."""
+        return 1.0 if self.model.complete else BOLDNESS
+
+    @property
     def task(self) -> TaskConfig:
         """What the run was trained to do."""
         return self.card.recipe.task
@@ -79,36 +92,54 @@ class Run:
             n: how many.
             **options: as of ``write``.
         """
-        return [output.text for output in self.write([prompt], n, **options)[0]]
+        return self.texts([prompt], n, **options)[0]
 
-    def write(
-        self,
-        prompts: Sequence[str],
-        n: int = 1,
-        *,
-        control: Mapping[str, str] | None = None,
-        prefix: str = "",
-        **sampling: Any,
-    ) -> list[list[Output]]:
+    def texts(self, prompts: Sequence[str], n: int = 1, **options: Any) -> list[list[str]]:
+        """As ``write``, but the texts alone. Rules draw a million of them in a minute.
+
+        Args:
+            **options: as of ``write``.
+        """
+        return self._answered(self._writer().texts, [""] * n, prompts, n, **options)
+
+    def write(self, prompts: Sequence[str], n: int = 1, **options: Any) -> list[list[Output]]:
         """As ``generate``, for many prompts in one batch, with token counts and probabilities.
 
         Among sources to answer, a blank one is answered by nothing.
 
         Args:
-            control: values of the fields that were trained on as control codes.
-            prefix: how every answer must begin; for runs that were trained on pairs.
-            **sampling: any setting of ``Sampling``: temperature, top_p, max_tokens, seed and so on.
+            **options: ``control``, values of the fields that were trained on as control codes;
+                ``prefix``, how every answer must begin, for runs that were trained on pairs;
+                ``grammar``, the file of a grammar of which every text is to be one, the prompt not
+                counted; and any setting of ``Sampling``: temperature, top_p, max_tokens, seed and
+                so on.
         """
+        return self._answered(self._writer().generate, [UNASKED] * n, prompts, n, **options)
+
+    def _answered(
+        self,
+        write: Callable[..., list[list[T]]],
+        blank: list[T],
+        prompts: Sequence[str],
+        n: int,
+        *,
+        control: Mapping[str, str] | None = None,
+        prefix: str = "",
+        grammar: str | Path | None = None,
+        **sampling: Any,
+    ) -> list[list[T]]:
+        """What a writer writes for each prompt; ``blank`` answers a source without text."""
         if n < 1:
             raise WenmoError(f"n must be at least 1, not {n}")
         answers = self.task.paired and self.task.name != "completion"
         asked = [p for p in prompts if p.strip()] if answers else list(prompts)
         begun, sources = self._requests(asked or prompts, control or {}, prefix)
-        written = self._writer().generate(begun, self._sampling(sampling), n, sources=sources)
+        chart = _chart(grammar)
+        written = write(begun, self._sampling(sampling), n, sources=sources, chart=chart)
         if len(asked) == len(prompts):
             return written
         following = iter(written)
-        return [next(following) if prompt.strip() else [UNASKED] * n for prompt in prompts]
+        return [next(following) if prompt.strip() else blank for prompt in prompts]
 
     def stream(
         self,
@@ -116,12 +147,14 @@ class Run:
         *,
         control: Mapping[str, str] | None = None,
         prefix: str = "",
+        grammar: str | Path | None = None,
         **sampling: Any,
     ) -> Iterator[str]:
         """Write one text in pieces, as they come; never half a character."""
         [begun], sources = self._requests([prompt], control or {}, prefix)
-        source = None if sources is None else sources[0]
-        yield from self._writer().stream(begun, self._sampling(sampling), source=source)
+        source, chart = None if sources is None else sources[0], _chart(grammar)
+        settings = self._sampling(sampling)
+        yield from self._writer().stream(begun, settings, source=source, chart=chart)
 
     def reply(
         self, turns: Sequence[str], *, control: Mapping[str, str] | None = None, **sampling: Any
@@ -251,6 +284,8 @@ class Run:
         defaults = to_dict(sampling_for(self.task))
         if self.task.paired:
             defaults["max_tokens"] = self.card.longest_target
+        elif self.model.complete:
+            defaults["max_tokens"] = WHOLE
         return from_dict(Sampling, {**defaults, **options})
 
     def _writer(self) -> Writer:
@@ -319,6 +354,11 @@ class Run:
             tell: is told the share that is done.
             **sampling: how answers are written, where it differs from the task's own way.
         """
+        if self.model.complete and (window, stride) != (None, None):
+            raise WenmoError(
+                f"{self.folder}: reads a text from its beginning only: leave --window and --stride "
+                "out"
+            )
         if dynamic is not None:
             self._require_learning()
         if cache is not None:
@@ -360,7 +400,8 @@ class Run:
 
         Args:
             to: ``huggingface``, a folder that `transformers` opens; ``gguf``, a file that llama.cpp
-                runs; ``onnx``, a folder that onnxruntime runs; ``arpa``, a file of an n-gram model.
+                runs; ``onnx``, a folder that onnxruntime runs; ``arpa``, a file of an n-gram model;
+                ``grammar``, rules with their weights.
             out: the folder or file.
             precision: of GGUF's matrices: float32, float16 (the default) or q8_0.
 
@@ -386,13 +427,18 @@ class Run:
                 raise WenmoError(f"{self.folder}: ARPA files hold n-gram models alone")
             words = [self.tokenizer.name_of(id_) for id_ in range(self.tokenizer.vocab_size)]
             write_arpa(self.model, path, words)
+        elif to == "grammar":
+            if not isinstance(self.model, GrammarModel):
+                raise WenmoError(f"{self.folder}: a grammar's file holds rules alone")
+            with atomic(path) as temporary:
+                temporary.write_text(printed(self.model.grammar), encoding="utf-8")
         elif to == "onnx":
             merge(self.model)
             write_onnx(path, self.model, self.tokenizer, answers=self.task.paired)
         elif to == "huggingface":
             self._write_huggingface(path)
         else:
-            raise WenmoError(f"no such format {to!r}: say huggingface, gguf, onnx or arpa")
+            raise WenmoError(f"no such format {to!r}: say huggingface, gguf, onnx, arpa or grammar")
 
     def _write_huggingface(self, path: Path) -> None:
         merge(self.model)
@@ -421,3 +467,8 @@ class Run:
                 f"{self.folder}: a cache is for networks that were trained on plain text: leave "
                 "--cache out"
             )
+
+
+def _chart(grammar: str | Path | None) -> Chart | None:
+    """What holds texts to a grammar."""
+    return None if grammar is None else Chart.of(read_grammar(Path(grammar))[0])

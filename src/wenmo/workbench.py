@@ -18,6 +18,7 @@ from wenmo.files import atomic
 from wenmo.models import MODELS, can_stand_on_counts, conditional, find
 from wenmo.models.transformer import Transformer
 from wenmo.recipe import as_settings, make_recipe, over, read_recipe
+from wenmo.rules.writing import Derivation
 from wenmo.runs import load_run, talk_of
 from wenmo.session import Session, Tell, check_folder
 from wenmo.start import like_givers, open_givers
@@ -31,6 +32,7 @@ from wenmo.training.loop import Event
 from wenmo.types import WenmoError
 
 __all__ = [
+    "Derivation",
     "Event",
     "Output",
     "Run",

@@ -261,6 +261,7 @@ class Engine:
         offered = logits if warps.steps and kind.method != "beam" else logp
         if self.spelling is not None:
             offered = self.spelling.keep(offered, [row.ids for row in rows])
+        offered = _constrained(offered, rows)
         if kind.method == "beam":
             gains = warps(offered, history)
             tokens, best = candidates(gains, kind.beam_width)
@@ -345,6 +346,19 @@ _Part: TypeAlias = tuple[list[_Row], Tensor, State]  # rows, their next logits, 
 def _check(number: float) -> None:
     if math.isnan(number):
         raise WenmoError("the model's logits are not numbers: go back to an earlier checkpoint")
+
+
+def _constrained(logits: Tensor, rows: list[_Row]) -> Tensor:
+    """Logits (rows, vocab) without what the rows' constraints forbid."""
+    held = [row.task.request.constraint for row in rows]
+    if not any(held):
+        return logits
+    allowed = torch.full_like(logits, -math.inf)
+    for place, (row, constraint) in enumerate(zip(rows, held, strict=True)):
+        written = row.ids[len(row.task.begun) :]
+        free = slice(None) if constraint is None else constraint.allowed(written)
+        allowed[place, free] = logits[place, free]
+    return allowed
 
 
 def _offer(line: list[float]) -> Offer:

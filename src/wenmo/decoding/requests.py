@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from wenmo.decoding.beam import Search
+from wenmo.decoding.constrain import Constraint
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.text.pairs import source_room
@@ -26,6 +27,7 @@ class Request:
         n: how many texts of a beam are wanted, the best first; other methods write one.
         suffix: the ids that stand behind a gap, which is to be filled; None if there is no gap.
         state: of one row, what the text begins in, where that is not an empty one of the model's.
+        constraint: what may be written; None: anything.
     """
 
     prompt: Sequence[int] = ()
@@ -34,6 +36,7 @@ class Request:
     n: int = 1
     suffix: Sequence[int] | None = None
     state: State | None = None
+    constraint: Constraint | None = None
 
 
 class Task:
@@ -51,7 +54,7 @@ class Task:
 
     Raises:
         WenmoError: an id that the model's vocabulary does not have, a source or a beginning that it
-            cannot read, or more texts asked of a beam than it is wide.
+            cannot read or go on from, or more texts asked of a beam than it is wide.
     """
 
     def __init__(self, number: int, request: Request, model: LanguageModel) -> None:
@@ -81,6 +84,8 @@ def _check(request: Request, model: LanguageModel) -> None:
                     f"{what} has token {token}, but the model's ids end at "
                     f"{model.vocab_size - 1}: use the tokenizer it was trained with"
                 )
+    if not model.goes_on(request.prompt):
+        raise WenmoError("the model can write no text that begins like the prompt: change it")
     beam = request.sampling.method == "beam"
     if beam and request.n > request.sampling.beam_width:
         raise WenmoError(

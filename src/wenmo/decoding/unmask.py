@@ -31,8 +31,12 @@ ORDERS = 1 << 20  # added to a place for noise that is not the choice's own
 def make_engine(
     model: LanguageModel, requests: Sequence[Request], *, rows: int, spelling: Spelling | None
 ) -> Engine | Unmasker:
-    """What writes requests that are alike in the way they ask to be written."""
-    unmasked = any(r.suffix is not None or r.sampling.unmasks for r in requests)
+    """What writes requests that are alike in the way they ask to be written; what a grammar holds
+    is written from left to right.
+    """
+    unmasked = any(
+        r.suffix is not None or (r.sampling.unmasks and r.constraint is None) for r in requests
+    )
     kind = Unmasker if model.fills and unmasked else Engine
     return kind(model, rows=rows, spelling=spelling)
 

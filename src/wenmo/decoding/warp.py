@@ -26,7 +26,8 @@ class Sampling:
     Attributes:
         method: ``sample`` draws each token, ``greedy`` takes the likeliest, ``beam`` searches for
             the text of the best score (see `wenmo.decoding.beam`). Only ``sample`` heeds the
-            settings from temperature to typical_p and the seed.
+            settings from temperature to typical_p and the seed. ``uniform`` is for grammars: every
+            way to make a text is as likely as any other.
         max_tokens: the most tokens to write.
         min_tokens: the text may not end before it has so many.
         temperature: below 1 the likely becomes likelier; to sample at 0 is greedy.
@@ -60,12 +61,14 @@ class Sampling:
         gap: how many tokens a gap has; 0: what suits it best.
         diversity: what a token costs a group for each time that a group before it chose it at the
             same step.
+        depth: of a grammar's text, so many rules may stand within one another; None: as the grammar
+            says.
 
     Raises:
         ValueError: a value out of range; the message names the field.
     """
 
-    method: Literal["sample", "greedy", "beam"] = "sample"
+    method: Literal["sample", "greedy", "beam", "uniform"] = "sample"
     max_tokens: int = 256
     min_tokens: int = 0
     temperature: float = 1.0
@@ -91,10 +94,14 @@ class Sampling:
     unmask_schedule: Literal["linear", "cosine"] = "linear"
     remask: bool = False
     gap: int = 0
+    depth: int | None = None
 
     def __post_init__(self) -> None:
         valid = {  # every test is false for NaN
-            "method": (self.method in ("sample", "greedy", "beam"), "sample, greedy or beam"),
+            "method": (
+                self.method in ("sample", "greedy", "beam", "uniform"),
+                "sample, greedy, beam or uniform",
+            ),
             "max_tokens": (self.max_tokens >= 1, "at least 1"),
             "min_tokens": (0 <= self.min_tokens <= self.max_tokens, "from 0 to max_tokens"),
             "temperature": (0 <= self.temperature < math.inf, "0 or more"),
@@ -128,10 +135,17 @@ class Sampling:
             "unmask_steps": (self.unmask_steps >= 0, "0 or more"),
             "unmask_schedule": (self.unmask_schedule in ("linear", "cosine"), "linear or cosine"),
             "gap": (self.gap >= 0, "0 or more"),
+            "depth": (self.depth is None or 1 <= self.depth <= 200, "from 1 to 200"),
         }
         for name, (holds, wanted) in valid.items():
             if not holds:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be {wanted}")
+
+    @property
+    def whole(self) -> bool:
+        """Whether texts are asked for as a model has them, so that it may draw them at once."""
+        plain = self.method == "uniform" or (self.method == "sample" and not self.greedy)
+        return plain and not chain(self).steps
 
     @property
     def greedy(self) -> bool:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from math import nan
+from typing import Any, TypeAlias
 
-import torch
-
-from wenmo.decoding.choose import derive
+from wenmo.decoding.constrain import Obey
 from wenmo.decoding.engine import StoppedBy, window
 from wenmo.decoding.requests import Request
 from wenmo.decoding.spelling import Spelling
 from wenmo.decoding.unmask import make_engine
 from wenmo.decoding.warp import Sampling
+from wenmo.decoding.whole import draw, kept, seeds
 from wenmo.models.base import LanguageModel
+from wenmo.rules.chart import Chart
+from wenmo.rules.sampler import Drawn
+from wenmo.rules.writing import Derivation
 from wenmo.text.pairs import Keep, source_room
 from wenmo.text.tasks import GAP
 from wenmo.text.tokenizers import Tokenizer
-from wenmo.types import State, WenmoError
+from wenmo.types import END, State, WenmoError
 
 Source: TypeAlias = str | Sequence[int]
 """What a text answers to: a text, or its ids without END."""
@@ -38,7 +41,8 @@ class Output:
             the source was, and a part of it was left out.
         score: what a beam ranked the whole text by; of other methods, the log-probability.
         ids: the tokens.
-        logprobs: the log-probability of each.
+        logprobs: the log-probability of each; not a number where it cannot be computed.
+        derivation: which rules made it, where rules did.
     """
 
     text: str
@@ -49,6 +53,7 @@ class Output:
     score: float
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
+    derivation: Derivation | None = None
 
 
 class Writer:
@@ -80,6 +85,7 @@ class Writer:
         self.rows = rows
         self.keep = keep
         self.spelling = Spelling(tokenizer.table)
+        self._obeying: dict[tuple[Chart, bool], Obey] = {}
 
     def generate(
         self,
@@ -89,6 +95,7 @@ class Writer:
         *,
         sources: Sequence[Source | None] | None = None,
         states: Sequence[State] | None = None,
+        chart: Chart | None = None,
     ) -> list[list[Output]]:
         """Write n texts for each prompt, all in one batch; an empty prompt asks for any text.
 
@@ -99,15 +106,19 @@ class Writer:
             sources: for each prompt, what the text answers to, as text or as its ids without END;
                 the prompt is then how it begins.
             states: for each prompt, of one row, what the text begins in; see `Request`.
+            chart: of a grammar of which every text must be one, the prompt not counted.
         """
         sampling = sampling or Sampling()
+        drawn = draw(self.model, prompts, sampling, n, bare=sources is None and chart is None)
+        if drawn is not None:
+            return [[self._told(each, sampling) for each in own] for own in drawn]
         beam = sampling.method == "beam"
         samplings = [sampling] * (n > 0) if beam else _seeded(sampling, n)
         asked = []
         nothing = [None] * len(prompts)
         begun = zip(prompts, sources or nothing, states or nothing, strict=True)
         for prompt, source, state in begun:
-            request = self._request(prompt, source, sampling, n if beam else 1)
+            request = self._request(prompt, source, sampling, n if beam else 1, chart)
             request = replace(request, state=state)
             truncated, spaced = self._truncates(request, source), self._spaced(prompt)
             asked += [(replace(request, sampling=each), truncated, spaced) for each in samplings]
@@ -119,16 +130,37 @@ class Writer:
         parts = [outputs[i * each : (i + 1) * each] for i in range(len(prompts))]
         return [[output for own in part for output in own] for part in parts]
 
+    def texts(
+        self, prompts: Sequence[str], sampling: Sampling, n: int, **asked: Any
+    ) -> list[list[str]]:
+        """The texts alone that `generate` would write, which are there sooner where rules make
+        them: nothing is asked of their probabilities.
+        """
+        drawn = draw(self.model, prompts, sampling, n, bare=not any(asked.values()))
+        if drawn is not None:
+            return [[kept(each.text, sampling)[0] for each in own] for own in drawn]
+        outputs = self.generate(prompts, sampling, n, **asked)
+        return [[output.text for output in own] for own in outputs]
+
     def stream(
-        self, prompt: str, sampling: Sampling | None = None, *, source: Source | None = None
+        self,
+        prompt: str,
+        sampling: Sampling | None = None,
+        *,
+        source: Source | None = None,
+        chart: Chart | None = None,
     ) -> Iterator[str]:
         """Write the first text that `generate` would, in pieces of whole characters.
 
-        A beam's comes when it is found.
+        A beam's comes when it is found, and one that is drawn whole, whole.
         """
         sampling = sampling or Sampling()
+        drawn = draw(self.model, [prompt], sampling, 1, bare=source is None and chart is None)
+        if drawn is not None:
+            yield from (kept(each.text, sampling)[0] for own in drawn for each in own)
+            return
         [sampled] = [sampling] if sampling.method == "beam" else _seeded(sampling, 1)
-        request = self._request(prompt, source, sampled, 1)
+        request = self._request(prompt, source, sampled, 1, chart)
         asked = request, self._truncates(request, source), self._spaced(prompt)
         for _, piece, _ in self._write([asked]):
             if piece:
@@ -145,16 +177,39 @@ class Writer:
     def _ids(self, source: Source) -> list[int]:
         return self._encode(source) if isinstance(source, str) else list(source)
 
+    def _told(self, drawn: Drawn, sampling: Sampling) -> Output:
+        """A text that was drawn whole, with what `Output` tells of it."""
+        text, stopped_by = kept(drawn.text, sampling)
+        ids = self._encode(text) + [END] * (stopped_by == "end")
+        logprobs = tuple(self.model.logprobs(ids)) if self.model.scores else (nan,) * len(ids)
+        logprob = sum(logprobs)
+        return Output(
+            *(text, len(ids), logprob, stopped_by, False, logprob, tuple(ids), logprobs),
+            derivation=drawn.derivation,
+        )
+
+    def _obey(self, chart: Chart, *, spaced: bool) -> Obey:
+        """What holds texts to a grammar; texts that begin alike share what was found."""
+        if (chart, spaced) not in self._obeying:
+            table = self.tokenizer.table
+            self._obeying[chart, spaced] = Obey(chart, table, strip_space=spaced)
+        return self._obeying[chart, spaced]
+
     def _encode(self, text: str) -> list[int]:
         if not text:
             return list(self.tokenizer.prefix)
         ids: list[int] = self.tokenizer.encode(text).tolist()
         return ids
 
-    def _request(self, prompt: str, source: Source | None, sampling: Sampling, n: int) -> Request:
+    def _request(
+        self, prompt: str, source: Source | None, sampling: Sampling, n: int, chart: Chart | None
+    ) -> Request:
         read = None if source is None else self.encode_source(source)
         if not self.model.fills or GAP not in prompt:
-            return Request(self._encode(prompt), sampling, read, n)
+            constraint = None if chart is None else self._obey(chart, spaced=self._spaced(prompt))
+            return Request(self._encode(prompt), sampling, read, n, constraint=constraint)
+        if chart is not None:
+            raise WenmoError("a gap cannot be held to a grammar: leave one of the two out")
         before, _, after = prompt.partition(GAP)
         if GAP in after:
             raise WenmoError(f"a prompt has one gap, written {GAP}: this one has more")
@@ -278,5 +333,4 @@ class _Draft:
 
 def _seeded(sampling: Sampling, n: int) -> list[Sampling]:
     """The same request n times, each with its own seed."""
-    seeds = derive(torch.tensor(sampling.seed), torch.arange(n)) & (2**63 - 1)
-    return [replace(sampling, seed=seed) for seed in seeds.tolist()]
+    return [replace(sampling, seed=seed) for seed in seeds(sampling, n)]

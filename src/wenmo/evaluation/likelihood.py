@@ -45,7 +45,8 @@ class Likelihood:
 
     @property
     def perplexity(self) -> float:
-        return math.exp(min(self.nats_per_token, 700.0))
+        nats = self.nats_per_token
+        return math.exp(min(nats, 700.0)) if math.isfinite(nats) else nats
 
     @property
     def bits_per_byte(self) -> float:
@@ -135,11 +136,11 @@ def _streams(ids: NDArray[np.unsignedinteger], model: LanguageModel) -> Iterator
     """Equal shares of the stream side by side; all but the first are warmed up on what is before.
 
     With one row this is exact; with more, a share's first tokens know less of the text before them
-    than the state could hold.
+    than the state could hold. Texts that can only be read from their beginning are not parted.
     """
     count = len(ids) - 1
     room = LOGITS_AT_ONCE // (STREAM_TIME * model.vocab_size)
-    rows = max(1, min(16, count // (8 * WARM_UP), room))
+    rows = 1 if model.complete else max(1, min(16, count // (8 * WARM_UP), room))
     share = -(-count // rows)
     begins = np.arange(rows)[:, None] * share
     state = model.begin(1)

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from wenmo.config import from_dict, nearest
 from wenmo.models import masked, recurrent, seq2seq, transformer, vae
 from wenmo.models.base import Budget, LanguageModel, Network
+from wenmo.models.grammar import GrammarModel
 from wenmo.models.masked import Masked
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
@@ -64,6 +65,11 @@ class Family:
 
 
 MODELS: dict[str, Family] = {
+    "grammar": Family(
+        GrammarModel,
+        GrammarModel.Config(),
+        "rules of your own: writes only what they allow, from no text at all",
+    ),
     "ngram": Family(
         Ngram,
         Ngram.Config(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeAlias
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from wenmo.models.posterior import DIVERGENCE, Posterior
+from wenmo.rules.sampler import Drawn
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
 Reading: TypeAlias = "tuple[Tensor, ...]"
@@ -63,6 +64,9 @@ class LanguageModel(nn.Module, ABC):
             opening, source, between, text, END. ``encoder``: in ``begin``, or as ``source`` of a
             batch; then its state may hold ``coverage``, the attention that each place of the source
             has been given so far, float32 (rows, source time). ``none``: not at all.
+        complete: its texts are wholes by rule: they can only be read from their beginning, end by
+            themselves, and are written as likely as the model has them unless something else is
+            asked for.
         fixed: how the names begin of what gradients do not change, and ``prepare`` makes again.
         opening: the ids that stand before a text. Models that others trained may have another mark,
             or none.
@@ -83,6 +87,7 @@ class LanguageModel(nn.Module, ABC):
     context: int | None
     learner: ClassVar[Literal["gradient", "count"]] = "gradient"
     conditioning: Literal["none", "prefix", "encoder"] = "prefix"
+    complete: ClassVar[bool] = False
     fixed: ClassVar[tuple[str, ...]] = ()
     wholes: bool = False
     latents: int = 0
@@ -157,6 +162,56 @@ class LanguageModel(nn.Module, ABC):
             progress: the share of the budget that is used, 0 to 1.
             step: the number of the step.
         """
+
+    def spelled_by(self, table: Sequence[bytes]) -> None:
+        """Be told what bytes each id stands for, before anything is learnt; for models that look at
+        letters.
+
+        Raises:
+            WenmoError: the model cannot read such tokens, or is not set up well.
+        """
+
+    def examine(
+        self, ids: NDArray[np.unsignedinteger], progress: Callable[[float], None] | None = None
+    ) -> None:
+        """See, before anything is written, that the model can learn from a text.
+
+        Args:
+            ids: END, a text, END, a text, ..., END.
+            progress: told the fraction done, between 0 and 1.
+
+        Raises:
+            WenmoError: it cannot.
+        """
+
+    @property
+    def scores(self) -> bool:
+        """Whether it can be computed how likely a text is; of nearly all models it can."""
+        return True
+
+    @torch.inference_mode()
+    def logprobs(self, ids: Sequence[int]) -> list[float]:
+        """The natural log-probability of each id of a text, read from its beginning."""
+        stream = torch.tensor([[END, *ids]], device=self.device)
+        logits, _ = self(stream[:, :-1])
+        found: list[float] = logits[0].log_softmax(-1).gather(1, stream[0, 1:, None])[:, 0].tolist()
+        return found
+
+    def goes_on(self, ids: Sequence[int]) -> bool:
+        """Whether the model can write a text that begins with these ids; most go on from any."""
+        return True
+
+    def compose(
+        self, seeds: Sequence[int], *, uniform: bool = False, depth: int | None = None
+    ) -> Iterable[Drawn] | None:
+        """Whole texts, one for each seed, from models that draw them at once, and not token by
+        token; None from those that do not.
+
+        Args:
+            uniform: all ways to make a text as likely as each other.
+            depth: how many rules may stand within one another.
+        """
+        return None
 
     def prepare(
         self, ids: NDArray[np.unsignedinteger], progress: Callable[[float], None] | None = None

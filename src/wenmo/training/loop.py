@@ -268,7 +268,8 @@ class Trainer:
         position = self.position
         figures = self.evaluate()
         nats = figures["nats_per_token"]
-        if nats < position.best_nats:
+        first = position.best_step == 0 and nats == math.inf  # held-out text can be impossible
+        if nats < position.best_nats or first:
             position.best_nats, position.best_step, position.since_best = nats, position.step, 0
             self.keep_best()
         else:

@@ -121,7 +121,7 @@ def generate(
     method: option.Method = None,
     max_tokens: option.MaxTokens = None,
     min_tokens: option.MinTokens = 0,
-    temperature: option.Temperature = 0.8,
+    temperature: option.Temperature = None,
     top_k: option.TopK = 0,
     top_p: option.TopP = None,
     min_p: option.MinP = 0.0,
@@ -144,9 +144,12 @@ def generate(
     unmask_schedule: option.UnmaskSchedule = "linear",
     remask: option.Remask = False,
     gap: option.Gap = 0,
+    depth: option.Depth = None,
+    grammar: option.ConstrainingGrammar = None,
+    derivations: option.Derivations = False,
     json: option.Json = False,
 ) -> None:
-    """Write text with a trained run."""
+    """Write text with a trained run, or by the rules of a grammar."""
     from wenmo.apps.cli import show
     from wenmo.workbench import load, read_prompts
 
@@ -155,7 +158,7 @@ def generate(
         "control": _pairs(control),
         "prefix": prefix,
         "min_tokens": min_tokens,
-        "temperature": temperature,
+        "temperature": opened.temperature if temperature is None else temperature,
         "top_k": top_k,
         "min_p": min_p,
         "typical_p": typical_p,
@@ -177,13 +180,19 @@ def generate(
         "unmask_schedule": unmask_schedule,
         "remask": remask,
         "gap": gap,
+        "depth": depth,
+        "grammar": grammar,
         **_given(method=method, max_tokens=max_tokens, top_p=top_p),
     }
     prompts = [*(prompt or []), *(read_prompts(input, opened) if input else [])] or [""]
     if cut := next(filter(None, map(opened.truncates, prompts)), None):
         show.note(f"a prompt is longer than the model can read: only its {cut} is read")
-    if len(prompts) == n == 1 and not (json or alignments):
+    plain = not (json or alignments or derivations)
+    if len(prompts) == n == 1 and plain:
         show.stream(opened, prompts[0], prefix, opened.stream(prompts[0], **sampling))
+        return
+    if plain:
+        show.texts(opened, prompts, prefix, opened.texts(prompts, n, **sampling))
         return
     outputs = opened.write(prompts, n, **sampling)
     if alignments is not None:
@@ -196,8 +205,10 @@ def generate(
         show.alignments(alignments, aligned)
     if json:
         show.print_json({"outputs": [show.output(o) for group in outputs for o in group]})
+    elif derivations:
+        show.derivations(outputs)
     else:
-        show.texts(opened, prompts, prefix, outputs)
+        show.texts(opened, prompts, prefix, [[o.text for o in group] for group in outputs])
 
 
 @app.command()

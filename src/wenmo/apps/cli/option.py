@@ -10,14 +10,16 @@ import typer
 Method = Annotated[
     str | None,
     typer.Option(
-        help="sample, greedy or beam [default: beam; sample where the task is completion or "
-        "dialogue]."
+        help="sample, greedy, beam, or for grammars uniform [default: beam; sample where the task "
+        "is completion or dialogue]."
     ),
 ]
 BeamWidth = Annotated[int, typer.Option(help="How many texts a beam follows.")]
 LengthPenalty = Annotated[float, typer.Option(help="Above 0, longer texts of a beam are favoured.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder made by train.")]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder made by train, or a grammar's file.")
+]
 TextField = Annotated[
     str | None,
     typer.Option(
@@ -98,7 +100,10 @@ MaxTokens = Annotated[
     typer.Option(help="The most tokens to write [default: 256; pairs: the longest target's]."),
 ]
 MinTokens = Annotated[int, typer.Option(help="The fewest tokens to write.")]
-Temperature = Annotated[float, typer.Option(help="Below 1 is safer, above 1 bolder.")]
+Temperature = Annotated[
+    float | None,
+    typer.Option(help="Below 1 is safer, above 1 bolder [default: 0.8; grammars: 1]."),
+]
 TopK = Annotated[int, typer.Option(help="Keep the k likeliest tokens; 0: all.")]
 TopP = Annotated[
     float | None,
@@ -133,6 +138,15 @@ UnmaskSchedule = Annotated[
 ]
 Remask = Annotated[bool, typer.Option("--remask", help="Let a masked model change its mind.")]
 Gap = Annotated[int, typer.Option(help="How many tokens a gap ____ has; 0: what suits it best.")]
+Depth = Annotated[
+    int | None, typer.Option(help="Of a grammar's text: how many rules within one another.")
+]
+ConstrainingGrammar = Annotated[
+    Path | None, typer.Option("--grammar", help="A grammar's file: write only texts of it.")
+]
+Derivations = Annotated[
+    bool, typer.Option("--derivations", help="Show which rules made each text of a grammar.")
+]
 ReplySeed = Annotated[int, typer.Option(help="The same seed gives the same replies.")]
 ReadingSettings = Annotated[
     list[str] | None,
@@ -190,7 +204,7 @@ Tokens = Annotated[
 Utilization = Annotated[float, typer.Option(help="The share of a GPU's speed that is reached.")]
 Rows = Annotated[int, typer.Option(help="Sequences that each GPU works on at once.")]
 Price = Annotated[float | None, typer.Option(help="Dollars for a GPU and hour.")]
-To = Annotated[str, typer.Option("--to", help="huggingface, gguf, onnx or arpa.")]
+To = Annotated[str, typer.Option("--to", help="huggingface, gguf, onnx, arpa or grammar.")]
 ExportOut = Annotated[Path, typer.Option("--out", help="The folder or file to write.")]
 ExportPrecision = Annotated[
     str | None, typer.Option("--precision", help="Of GGUF's matrices: float32, float16, q8_0.")

@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 if TYPE_CHECKING:
-    from wenmo.workbench import Event, Output, Run
+    from wenmo.workbench import Derivation, Event, Output, Run
 
 OUT = Console(highlight=False, soft_wrap=True)
 ERR = Console(highlight=False, stderr=True, soft_wrap=not sys.stderr.isatty())
@@ -137,26 +138,26 @@ def output(written: Output) -> dict[str, Any]:
         "logprobs": list(written.logprobs),
         "stopped_by": written.stopped_by,
         "truncated": written.truncated,
+        **({"derivation": written.derivation.plain()} if written.derivation else {}),
     }
 
 
 def stream(run: Run, prompt: str, prefix: str, pieces: Iterable[str]) -> None:
     """A text as it comes, with what a person needs to see of its prompt."""
     before, after = run.around(prompt, prefix)
-    sys.stdout.write(before)
+    pieces = iter(pieces)
+    sys.stdout.write(before + next(pieces, ""))  # what cannot be written is refused before this
     for piece in pieces:
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write(after + "\n")
 
 
-def texts(
-    run: Run, prompts: Sequence[str], prefix: str, outputs: Sequence[Sequence[Output]]
-) -> None:
+def texts(run: Run, prompts: Sequence[str], prefix: str, groups: Sequence[Sequence[str]]) -> None:
     """Many texts: a line for each prompt where each has one answer, else each under a number."""
     shown = [
-        written.text.join(run.around(prompt, prefix))
-        for prompt, group in zip(prompts, outputs, strict=True)
+        written.join(run.around(prompt, prefix))
+        for prompt, group in zip(prompts, groups, strict=True)
         for written in group
     ]
     if run.task.paired and len(shown) == len(prompts):
@@ -164,8 +165,31 @@ def texts(
             print(" ".join(text.splitlines()))
         return
     for number, text in enumerate(shown, 1):
-        OUT.print(Text(f"[{number}]", style="dim"))
-        OUT.print(Text(text))
+        if OUT.is_terminal:
+            OUT.print(Text(f"[{number}]", style="dim"))
+        else:  # there may be millions
+            print(f"[{number}]")
+        print(text)
+
+
+def derivations(outputs: Sequence[Sequence[Output]]) -> None:
+    """Each text, and below it which rules made it."""
+    for output in (output for group in outputs for output in group):
+        OUT.print(Text(output.text))
+        if output.derivation is None:
+            note("no rules made this text: derivations are of what a grammar writes alone")
+        else:
+            OUT.print(_tree(output.derivation))
+
+
+def _tree(derivation: Derivation) -> Tree:
+    label = Text(derivation.rule, style="bold").append(f" {derivation.alternative}", style="dim")
+    if derivation.text != derivation.alternative:
+        label.append(f" → {derivation.text}", style="default")
+    tree = Tree(label)
+    for inner in derivation.inside:
+        tree.children.append(_tree(inner))
+    return tree
 
 
 def alignments(folder: Path, aligned: Sequence[Mapping[str, Any]]) -> None:
@@ -353,6 +377,8 @@ def family(entry: Mapping[str, Any]) -> None:
 
 
 def _likelihood_line(figures: Mapping[str, Any]) -> str:
+    if figures["bits_per_byte"] == math.inf:
+        return "impossible: some of the text has no probability at all (wenmo explain tells where)"
     sign = "≤ " if figures["bound"] else ""
     return (
         f"{sign}{figures['bits_per_byte']:.4f} bits per byte, "

@@ -1,0 +1,347 @@
+"""Rules as a model: a grammar of which texts are drawn whole, and a distribution over what follows.
+
+The model reads characters. A token stands for one, or for one byte of a character that the
+tokenizer does not know.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wenmo.models.base import LanguageModel
+from wenmo.rules.chart import Chart
+from wenmo.rules.forests import Forests
+from wenmo.rules.learning import gather, learn
+from wenmo.rules.parts import Grammar
+from wenmo.rules.reading import parse_grammar, read_grammar
+from wenmo.rules.sampler import Drawn, Sampler
+from wenmo.rules.tokens import FIRST_BYTE, NO_TOKEN, TokenChart
+from wenmo.rules.weights import reweighted, weights_of
+from wenmo.text.vocabularies import CODE_POINTS
+from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
+
+
+class GrammarModel(LanguageModel):
+    """A grammar over the texts that a tokenizer of characters or bytes spells.
+
+    Buffers:
+        ``source``: uint8, the text of the grammar's file.
+        ``weights``: float64, of all alternatives, rule after rule.
+        ``codes``: int64 (vocabulary,), what each id stands for; see `TokenChart`.
+    """
+
+    learner: ClassVar[Literal["gradient", "count"]] = "count"
+    conditioning = "none"
+    complete = True
+
+    @dataclass(frozen=True)
+    class Config:
+        """Settings of a grammar.
+
+        Attributes:
+            grammar: its file, Tracery's JSON or the native TOML; a run keeps a copy.
+            rounds: of learning the weights from text, at most.
+            prior: as how many uses of each rule the file's own weights count beside the text's.
+        """
+
+        grammar: str = ""
+        rounds: int = 50
+        prior: float = 1.0
+
+        def __post_init__(self) -> None:
+            if self.rounds < 1 or not 0 <= self.prior < math.inf:
+                raise ValueError("rounds must be at least 1 and prior at least 0")
+
+        def build(self, vocab_size: int) -> GrammarModel:
+            return GrammarModel(self, vocab_size)
+
+    def __init__(self, config: Config, vocab_size: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size, self.context = config, vocab_size, None
+        self._grammar: Grammar | None = None
+        self._forests: Forests | None = None
+        self._samplers: dict[tuple[bool, int | None], Sampler] = {}
+        self._store("source", np.zeros(0, np.uint8))
+        self._store("weights", np.zeros(0))
+        self._store("codes", np.array([NO_TOKEN, *range(1, vocab_size)]))
+
+    # -- the grammar -----------------------------------------------------------------------------
+
+    @property
+    def grammar(self) -> Grammar:
+        """The grammar with its present weights; its file is read when it is first asked for.
+
+        Raises:
+            WenmoError: there is none, or it is wrong.
+        """
+        if self._grammar is None:
+            if not self.config.grammar:
+                raise WenmoError("no grammar: say which, as in grammar=rules.toml")
+            self.take(*read_grammar(Path(self.config.grammar)))
+        return self._grammar  # type: ignore[return-value]
+
+    def take(self, grammar: Grammar, source: str) -> None:
+        """Take a grammar, and the text of its file."""
+        self._grammar = grammar
+        self._store("source", np.frombuffer(source.encode(), np.uint8).copy())
+        self._store("weights", np.array(weights_of(grammar)))
+        self._forget()
+
+    def spelled_by(self, table: Sequence[bytes]) -> None:
+        codes, seen = [NO_TOKEN], set()
+        for spelled in table[1:]:
+            if len(spelled) == 1 and spelled not in seen:
+                seen.add(spelled)
+                codes.append(FIRST_BYTE - spelled[0])
+                continue
+            try:
+                codes.append(ord(spelled.decode()))
+            except (TypeError, UnicodeDecodeError):
+                raise WenmoError(
+                    "a grammar reads single characters: train it with --tokenizer chars or bytes"
+                ) from None
+        self._store("codes", np.array(codes))
+        self._forget()
+        _ = self.grammar  # what is wrong with it is told now
+
+    @property
+    def chart(self) -> Chart:
+        """The grammar as it is parsed.
+
+        Raises:
+            WenmoError: it cannot be, for what it saves or modifies.
+        """
+        if isinstance(self._chart, WenmoError):
+            raise self._chart
+        return self._chart
+
+    @property
+    def scores(self) -> bool:
+        return isinstance(self._chart, Chart)
+
+    @cached_property
+    def _chart(self) -> Chart | WenmoError:
+        grammar = self.grammar
+        try:
+            return Chart.of(grammar)
+        except WenmoError as reason:
+            return reason
+
+    def examine(
+        self, ids: NDArray[np.unsignedinteger], progress: Callable[[float], None] | None = None
+    ) -> None:
+        """See that the grammar can write every text of a stream; the ways in which it can are kept
+        for `fit`.
+        """
+        self._forests = self._gathered(ids, progress)
+
+    def _gathered(
+        self, ids: NDArray[np.unsignedinteger], progress: Callable[[float], None] | None
+    ) -> Forests:
+        texts = Counter(self._texts(ids))
+        try:
+            return gather(self.chart, texts, progress)
+        except WenmoError as error:
+            lined = self.scores and any("\n" in text for text in texts)
+            hint = "; if each line is a text, say --unit line" if lined else ""
+            raise WenmoError(f"{error}{hint}") from None
+
+    @cached_property
+    def _following(self) -> TokenChart:
+        return TokenChart(self.chart, self.get_buffer("codes").tolist())
+
+    def fit(
+        self,
+        ids: NDArray[np.unsignedinteger],
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Learn the weights from a stream of texts by inside–outside.
+
+        Args:
+            ids: END, a text, END, a text, ..., END.
+            progress: told the fraction done, between 0 and 1.
+
+        Raises:
+            WenmoError: the grammar cannot write one of the texts, or cannot be parsed.
+        """
+        forests = self._forests
+        if forests is None:
+            forests = self._gathered(ids, None)
+        rounds, prior = self.config.rounds, self.config.prior
+        *_, last = learn(self.grammar, forests, rounds=rounds, prior=prior, progress=progress)
+        self._grammar, self._forests = last.grammar, None
+        self._store("weights", np.array(weights_of(last.grammar)))
+        self._forget()
+
+    def compose(
+        self, seeds: Sequence[int], *, uniform: bool = False, depth: int | None = None
+    ) -> Iterable[Drawn]:
+        if (uniform, depth) not in self._samplers:
+            self._samplers[uniform, depth] = Sampler(self.grammar, uniform=uniform, depth=depth)
+        return map(self._samplers[uniform, depth].draw, seeds)
+
+    # -- as a language model ---------------------------------------------------------------------
+
+    def begin(
+        self,
+        rows: int,
+        *,
+        source: Tokens | None = None,
+        capacity: int = 0,
+        rng: torch.Generator | None = None,
+    ) -> State:
+        """``read``: the ids since the last END, int64 (rows, longest), and ``length`` of each."""
+        read = torch.zeros(rows, 0, dtype=torch.long, device=self.device)
+        return {"read": read, "length": torch.zeros(rows, dtype=torch.long, device=self.device)}
+
+    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+        rows = _ids(state or self.begin(len(tokens)))
+        logits = torch.full((*tokens.shape, self.vocab_size), -math.inf)
+        for row, (ids, new) in enumerate(zip(rows, tokens.tolist(), strict=True)):
+            place = self._following.place(ids)
+            for time, token in enumerate(new):
+                place = self._following.after(place, token)
+                likely = self._following.likely(place)
+                logits[row, time, list(likely)] = torch.tensor(list(likely.values())).log()
+        return logits, _after(rows, tokens)
+
+    def score(self, batch: Batch, state: State | None = None) -> Score:
+        """Look up the targets only, without the rest of the distribution."""
+        rows = _ids(state or self.begin(len(batch.tokens)))
+        nats = torch.zeros(len(rows), dtype=torch.float64)
+        read = zip(batch.tokens.tolist(), batch.targets.tolist(), strict=True)
+        for row, (tokens, targets) in enumerate(read):
+            place = self._following.place(rows[row])
+            for token, target in zip(tokens, targets, strict=True):
+                place = self._following.after(place, token)
+                if target != IGNORE:
+                    nats[row] -= self._following.logprob(place, target)
+        counted = (batch.targets != IGNORE).sum(1)
+        return Score(nats, counted, state=_after(rows, batch.tokens))
+
+    def logprobs(self, ids: Sequence[int]) -> list[float]:
+        place, found = self._following.root, []
+        for token in ids:
+            found.append(self._following.logprob(place, token))
+            place = self._following.after(place, token)
+        return found
+
+    def goes_on(self, ids: Sequence[int]) -> bool:
+        return self._following.place(ids).column is not None
+
+    def voices(
+        self, tokens: Tokens, state: State | None = None
+    ) -> tuple[list[str], Tensor, Tensor]:
+        """The rules: the weight of each is how likely it is to write the next character, or to be
+        the start and end the text.
+        """
+        names = list(dict.fromkeys(self.chart.cfg.rules))
+        numbers = {name: number for number, name in enumerate(names)}
+        ids = tokens[0].tolist()
+        weights = torch.zeros(len(ids) - 1, len(names))
+        said = torch.zeros(len(ids) - 1, len(names))
+        place = self._following.root
+        for time, (token, target) in enumerate(pairwise(ids)):
+            place = self._following.after(place, token)
+            for name, likely in self._following.by_rule(place):
+                weights[time, numbers[name]] += sum(likely.values())
+                said[time, numbers[name]] += likely.get(target, 0.0)
+        said = said / weights.clamp_min(1e-30)
+        return names, weights / weights.sum(1, keepdim=True).clamp_min(1e-30), said
+
+    @property
+    def device(self) -> torch.device:
+        """Grammars are read on the CPU."""
+        return torch.device("cpu")
+
+    def parameter_count(self) -> int:
+        """The number of weights."""
+        return len(self.get_buffer("weights"))
+
+    # -- helpers -----------------------------------------------------------------------------------
+
+    def _texts(self, ids: NDArray[np.unsignedinteger]) -> Iterator[str]:
+        """The texts of a stream."""
+        codes = self.get_buffer("codes").cpu().numpy()[np.asarray(ids, np.int64)]
+        ends = np.flatnonzero(codes == NO_TOKEN)
+        for start, stop in zip(ends[:-1] + 1, ends[1:], strict=True):
+            own = codes[start:stop]
+            spelled = [
+                chr(code).encode("utf-8", "surrogatepass")
+                if code >= 0
+                else bytes([FIRST_BYTE - code])
+                for code in own.tolist()
+            ]
+            yield b"".join(spelled).decode("utf-8", "replace")
+
+    def _forget(self) -> None:
+        """Drop what was made for other weights, or other tokens."""
+        self._samplers.clear()
+        for name in ("_chart", "_following"):
+            self.__dict__.pop(name, None)
+
+    def _store(self, name: str, values: NDArray[Any]) -> None:
+        self.register_buffer(name, torch.from_numpy(values))
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *unused: Any, **unused_too: Any
+    ) -> None:
+        """Take the tensors with the sizes they have, if they fit together.
+
+        Raises:
+            WenmoError: a tensor is missing, or at odds with the others.
+        """
+        new = {k.removeprefix(prefix): t for k, t in state_dict.items() if k.startswith(prefix)}
+        own = dict(self.named_buffers())
+        if new.keys() != own.keys() or any(new[n].dtype != t.dtype for n, t in own.items()):
+            raise WenmoError("these are not the weights of a grammar")
+        if len(new["codes"]) != self.vocab_size:
+            raise WenmoError("the grammar was made for another vocabulary")
+        try:
+            grammar = parse_grammar(bytes(new["source"].tolist()).decode(), "the kept grammar")
+        except UnicodeDecodeError:
+            raise WenmoError("the kept grammar is damaged") from None
+        weights, codes = new["weights"].tolist(), new["codes"].tolist()
+        if len(weights) != len(weights_of(grammar)) or not all(0 <= w < math.inf for w in weights):
+            raise WenmoError("the weights do not fit the kept grammar")
+        if any(not FIRST_BYTE - 255 <= code < CODE_POINTS for code in codes):
+            raise WenmoError("the kept grammar's characters are none")
+        for name, tensor in new.items():
+            self.register_buffer(name, tensor.detach().clone())
+        self._forget()
+        self._grammar = reweighted(grammar, weights)
+        if not all(any(a.weight for a in rule) for rule in self._grammar.rules.values()):
+            raise WenmoError("a rule of the kept grammar has lost all its weights")
+
+
+def _ids(state: State) -> list[list[int]]:
+    """What each row has read since the last END."""
+    rows = zip(state["read"].tolist(), state["length"].tolist(), strict=True)
+    return [read[:length] for read, length in rows]
+
+
+def _after(rows: Sequence[Sequence[int]], tokens: Tokens) -> State:
+    """The state when tokens (rows, time) were read after the rows' ids."""
+    after = []
+    for ids, new in zip(rows, tokens.tolist(), strict=True):
+        ended = [place for place, token in enumerate(new) if token == END]
+        after.append(new[ended[-1] + 1 :] if ended else [*ids, *new])
+    longest = max(map(len, after), default=0)
+    padded = [[*ids, *[END] * (longest - len(ids))] for ids in after]
+    return {
+        "read": torch.tensor(padded, dtype=torch.long).view(len(after), longest),
+        "length": torch.tensor([len(ids) for ids in after], dtype=torch.long),
+    }

@@ -1,0 +1,210 @@
+"""Grammars on the command line: they write, score, explain, learn, and hold other models."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+
+import pytest
+
+import wenmo as package
+
+STORY = {
+    "origin": "#[hero:#name#]story#",
+    "name": ["Ann", "小明"],
+    "story": {"#hero# saw #animal.a#.": 3, "#hero#看见了#animal#。": 1},
+    "animal": ["owl", "cat"],
+}
+CHINESE = """
+start = "句"
+[rules]
+"句" = ["我看见#数##@.量##名@#。", { text = "老师说：“#句#”", weight = 0.5 }]
+"数" = ["一", "三"]
+"名" = [{ text = ["猫", "狗"], "量" = "只" }, { text = "书", "量" = "本", weight = 2 }]
+"""
+POEMS = """
+start = "诗"
+[rules]
+"诗" = "#上#，#下#。"
+"上" = ["春眠不觉晓", "夜来风雨声", "The quick brown fox"]
+"下" = ["处处闻啼鸟", "花落知多少"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "story.json").write_text(json.dumps(STORY))
+    (tmp_path / "zh.toml").write_text(CHINESE, encoding="utf-8")
+    (tmp_path / "poems.toml").write_text(POEMS, encoding="utf-8")
+    texts = ["我看见一只猫。"] * 30 + ["我看见三本书。"] * 20 + ["老师说：“我看见一只狗。”"] * 10
+    (tmp_path / "texts.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    return tmp_path
+
+
+def outputs(done) -> list[dict]:
+    return json.loads(done.stdout)["outputs"]
+
+
+def test_it_writes(wenmo, folder):
+    done = wenmo("generate", "story.json", "-n", 10, cwd=folder)
+    assert done.stdout.splitlines()[0] == "[1]"
+    texts = done.stdout.splitlines()[1::2]
+    assert len(texts) == 10
+    one = wenmo("generate", "story.json", cwd=folder).stdout.strip()
+    assert one == texts[0]
+    told = outputs(wenmo("generate", "story.json", "-n", 10, "--json", cwd=folder))
+    assert [each["text"] for each in told] == texts
+    other = wenmo("generate", "story.json", "-n", 10, "--seed", 1, cwd=folder).stdout
+    assert other.splitlines()[1::2] != texts
+
+
+def test_it_tells_which_rules_wrote(wenmo, folder):
+    [told] = outputs(wenmo("generate", "story.json", "--json", cwd=folder))
+    tree = told["derivation"]
+    assert tree["rule"] == "origin"
+    assert tree["text"] == told["text"]
+    assert [inner["rule"] for inner in tree["inside"]] == ["name", "story"]
+    assert told["stopped_by"] == "end"
+    assert told["tokens"] == len(told["text"]) + 1
+    assert math.exp(told["logprob"]) == pytest.approx(0.5 * 0.75 * 0.5, rel=1e-4)
+    shown = wenmo("generate", "zh.toml", "-n", 2, "--derivations", cwd=folder).stdout
+    assert "数" in shown
+    assert "└──" in shown
+
+
+def test_it_goes_on_from_a_prompt_and_is_searched(wenmo, folder):
+    told = outputs(wenmo("generate", "zh.toml", "-p", "我看见三", "-n", 30, "--json", cwd=folder))
+    assert {each["text"] for each in told} == {"只猫。", "只狗。", "本书。"}
+    beam = outputs(wenmo("generate", "zh.toml", "--method", "beam", "-n", 3, "--json", cwd=folder))
+    assert [each["text"] for each in beam[:2]] == ["我看见一本书。", "我看见三本书。"]
+    assert beam[0]["logprob"] == pytest.approx(math.log(2 / 3 / 4), rel=1e-4)
+    wrong = wenmo("generate", "zh.toml", "-p", "他看见", cwd=folder, code=2)
+    assert "no text that begins like the prompt" in wrong.stderr
+    assert wrong.stdout == ""
+
+
+def test_every_derivation_alike(wenmo, folder):
+    command = ("generate", "zh.toml", "--method", "uniform", "-n", 400, "--json")
+    done = wenmo(*command, "--depth", 3, cwd=folder)
+    counts = Counter(each["text"] for each in outputs(done))
+    assert len(counts) == 12  # two numbers and three nouns, said by the teacher or not
+    assert max(counts.values()) < 60
+    assert "give a depth" in wenmo(*command, cwd=folder, code=2).stderr
+
+
+def test_it_scores_and_explains(wenmo, folder):
+    told = json.loads(wenmo("evaluate", "zh.toml", "texts.txt", "--json", cwd=folder).stdout)
+    n = {"cat": math.log(2 / 3 / 2 / 4), "book": math.log(2 / 3 / 2 / 2)}
+    nats = -(30 * n["cat"] + 20 * n["book"] + 10 * (math.log(1 / 3) + n["cat"]))
+    assert told["nats_per_token"] * told["tokens"] == pytest.approx(nats)
+    (folder / "other.txt").write_text("我看见一只书。\n", encoding="utf-8")
+    told = json.loads(wenmo("evaluate", "zh.toml", "other.txt", "--json", cwd=folder).stdout)
+    assert told["bits_per_byte"] is None
+    assert "impossible" in wenmo("evaluate", "zh.toml", "other.txt", cwd=folder).stdout
+    rows = json.loads(wenmo("explain", "zh.toml", "我看见一只书。", "--json", cwd=folder).stdout)
+    by_token = {row["token"]: row for row in rows["tokens"]}
+    assert by_token["书"]["probability"] == 0
+    assert by_token["一"]["voices"][0]["share"] == 1 or any(
+        voice["name"] == "数" and voice["share"] == 1 for voice in by_token["一"]["voices"]
+    )
+
+
+def test_it_learns(wenmo, folder):
+    before = json.loads(wenmo("evaluate", "zh.toml", "texts.txt", "--json", cwd=folder).stdout)
+    command = ("train", "texts.txt", "--unit", "line", "--model", "grammar", "--out", "run")
+    wenmo(*command, "grammar=zh.toml", "prior=0.1", cwd=folder)
+    (folder / "zh.toml").unlink()  # the run has its own
+    told = json.loads(wenmo("evaluate", "run", "texts.txt", "--json", cwd=folder).stdout)
+    assert told["bits_per_byte"] < before["bits_per_byte"]
+    run = package.load(folder / "run")
+    texts = Counter(run.generate(n=300))
+    assert texts["我看见一只猫。"] > 60
+    assert texts["我看见三本书。"] < texts["我看见一只猫。"]
+    wenmo("generate", "run", "-n", 2, "--derivations", cwd=folder)
+    wenmo("export", "run", "--to", "grammar", "--out", "learnt.toml", cwd=folder)
+    again = json.loads(wenmo("evaluate", "learnt.toml", "texts.txt", "--json", cwd=folder).stdout)
+    assert again["bits_per_byte"] == pytest.approx(told["bits_per_byte"], rel=1e-6)
+    further = wenmo(
+        "train", "texts.txt", "--unit", "line", "--from", "learnt.toml", "--out", "more", cwd=folder
+    )
+    assert "held out" in further.stdout
+    assert "trained already" in wenmo(*command, "grammar=zh.toml", "prior=0.1", cwd=folder).stderr
+
+
+def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
+    poems = {
+        f"{a}，{b}。"
+        for a in ("春眠不觉晓", "夜来风雨声", "The quick brown fox")
+        for b in ("处处闻啼鸟", "花落知多少")
+    }
+    for name in ("ngram", "lstm", "gpt"):
+        command = ("generate", runs[name], "--grammar", "poems.toml", "-n", 3, "--json")
+        told = outputs(wenmo(*command, cwd=folder))
+        assert {each["text"] for each in told} <= poems
+        assert all(each["stopped_by"] == "end" for each in told)
+    command = ("generate", runs["lstm"], "--grammar", "poems.toml", "--prompt", "看：")
+    assert wenmo(*command, cwd=folder).stdout.strip().removeprefix("看：") in poems
+    assert wenmo(*command, "--method", "beam", cwd=folder).stdout.strip()[2:] in poems
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("generate none.json", "none.json: no such file"),
+        ("generate wrong.json", "wrong.json: rule 'origin' calls #nmae#, and there is no such"),
+        ("generate loop.toml", "loop.toml: rule 'a' never ends"),
+        ("generate LSTM --method uniform", "method uniform is for texts that a grammar writes"),
+        ("generate LSTM --depth 3", "depth is for texts that a grammar writes"),
+        ("generate zh.toml --depth 0", "depth=0: must be from 1 to 200"),
+        ("generate zh.toml -p 我 --method uniform", "without a prompt"),
+        ("generate LSTM --grammar none.toml", "none.toml: no such file"),
+        ("generate LSTM --grammar endless.json", "how likely a text is cannot be computed"),
+        ("evaluate endless.json texts.txt", "how likely a text is cannot be computed"),
+        ("evaluate zh.toml texts.txt --window 5", "leave --window and --stride out"),
+        ("evaluate zh.toml texts.txt --dynamic 0.1", "leave --dynamic out"),
+        ("chat zh.toml", "train a run with --task dialogue"),
+        ("export zh.toml --to gguf --out x", "a GGUF file holds"),
+        ("export LSTM --to grammar --out x.toml", "holds rules alone"),
+        ("train texts.txt --model grammar --out run", "no grammar: say which"),
+        ("train texts.txt --model grammar grammar=none.toml --out run", "no such file"),
+        ("train texts.txt --model grammar grammar=zh.toml --out run", "say --unit line"),
+        ("train texts.txt --model grammar grammar=endless.json --out run", "cannot be computed"),
+        ("train texts.txt --model grammar grammar=zh.toml prior=-1 --out run", "prior at least 0"),
+        (
+            "train texts.txt --model grammar grammar=zh.toml --tokenizer words --out run",
+            "--tokenizer chars or bytes",
+        ),
+        (
+            "train texts.txt --model grammar grammar=poems.toml --unit line --out run",
+            "cannot write the text",
+        ),
+    ],
+)
+def test_what_makes_no_sense(wenmo, runs, folder, command, message):
+    (folder / "wrong.json").write_text('{"origin": "#nmae#", "name": "x"}')
+    (folder / "loop.toml").write_text('[rules]\norigin = "#a#"\na = "#a#b"')
+    (folder / "endless.json").write_text('{"origin": "[x:#y#]#x#", "y": ["a", "a#y#"]}')
+    before = {path.name for path in folder.iterdir()}
+    arguments = [str(runs["lstm"]) if part == "LSTM" else part for part in command.split()]
+    done = wenmo(*arguments, cwd=folder, code=2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert {path.name for path in folder.iterdir()} == before
+
+
+def test_from_python(folder):
+    run = package.load(folder / "story.json")
+    assert set(run.generate(n=200)) == {
+        f"{hero}{rest}"
+        for hero in ("Ann", "小明")
+        for rest in (" saw an owl.", " saw a cat.", "看见了owl。", "看见了cat。")
+    }
+    assert run.generate(n=3) == run.generate(n=200)[:3]
+    [[output]] = run.write([""])
+    assert output.derivation.text == output.text
+    assert run.generate(n=2, stop=["看", " "]) == [
+        text.split(" ")[0].split("看")[0] for text in run.generate(n=2)
+    ]
+    assert [len(text) for text in run.generate(n=2, max_tokens=2)] == [2, 2]

@@ -1,0 +1,123 @@
+"""What a model may write under a grammar, against the list of all that the grammar writes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wenmo.decoding.constrain import Obey
+from wenmo.decoding.warp import Sampling
+from wenmo.decoding.writer import Writer
+from wenmo.rules.chart import Chart
+from wenmo.rules.reading import parse_grammar
+from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.types import END, WenmoError
+
+RULES = {
+    "origin": ["#人##动#了。", "the #n##n2# ran"],
+    "人": ["小明", "小猫", ""],
+    "动": ["跑", "猫跑", "é走"],
+    "n": ["cat", "ca", "dog"],
+    "n2": ["s", "ts", ""],
+}
+TEXTS = {
+    *(f"{who}{act}了。" for who in RULES["人"] for act in RULES["动"]),
+    *(f"the {n}{m} ran" for n in RULES["n"] for m in RULES["n2"]),
+}
+CHART = Chart.of(parse_grammar(json.dumps(RULES)))
+SPELLED = [text.encode() for text in sorted(TEXTS)]
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
+    """Tokens that are cut out of the grammar's texts anywhere, and how one of these begins."""
+    pieces = st.sampled_from(SPELLED).flatmap(
+        lambda text: st.tuples(st.integers(0, len(text)), st.integers(1, 7)).map(
+            lambda at: text[at[0] : at[0] + at[1]]
+        )
+    )
+    table = [b"", *dict.fromkeys(draw(st.lists(pieces, min_size=3, max_size=30))), b"\xff", b"x "]
+    table += [bytes([value]) for value in range(256)]
+    text = draw(st.sampled_from(SPELLED))
+    return table, text[: draw(st.integers(0, len(text)))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(cuts())
+def test_what_is_allowed_is_what_some_text_goes_on_with(given_):
+    table, begun = given_
+    written = [table.index(bytes([byte]), 1) for byte in begun]
+    allowed = set(Obey(CHART, table).allowed(written))
+    for token, spelled in enumerate(table):
+        if token == END:
+            assert (token in allowed) == (begun in SPELLED)
+        elif spelled:
+            goes_on = any(text.startswith(begun + spelled) for text in SPELLED)
+            assert (token in allowed) == goes_on, spelled
+
+
+def test_a_first_space_that_is_not_shown_is_no_part_of_the_text():
+    table = [b"", b" the", b"the", b" ", b" cat", b"t", b"  the"]
+    obey = Obey(CHART, table, strip_space=True)
+    assert set(obey.allowed([])) == {1, 2, 3, 5}
+    assert set(obey.allowed([3])) == {2, 5}
+    assert obey.allowed([3, 2]) == obey.allowed([1])
+    assert set(obey.allowed([1])) == {3, 4}
+    assert set(Obey(CHART, table).allowed([])) == {2, 5}
+
+
+def test_a_tokenizer_that_cannot_spell_it_is_told():
+    with pytest.raises(WenmoError, match="after 'the ' the model has no token"):
+        Obey(CHART, [b"", b"the "]).allowed([1])
+
+
+TEXT = "the cats ran. 小明跑了。小猫é走了。the dog ran " * 8
+TOKENIZERS = {
+    kind: Tokenizer.train([TEXT], TokenizerConfig(kind, vocab_size=size, min_count=1))
+    for kind, size in {"chars": None, "bytes": None, "words": None, "bpe": 300}.items()
+}
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@pytest.mark.parametrize("method", ["sample", "greedy", "beam"])
+@pytest.mark.parametrize("prompt", ["", "So: "])
+def test_any_model_with_any_tokens_writes_texts_of_the_grammar(table, kind, method, prompt):
+    tokenizer = TOKENIZERS[kind]
+    size = tokenizer.vocab_size
+    noise = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
+    writer = Writer(table(noise), tokenizer)
+    sampling = Sampling(method, max_tokens=60, top_p=0.9, temperature=1.5, beam_width=4)
+    [outputs] = writer.generate([prompt], sampling, 4, chart=CHART)
+    assert outputs
+    for output in outputs:
+        assert output.stopped_by == "end"
+        assert output.text in TEXTS
+    assert len({output.text for output in outputs}) > 1 or method == "greedy"
+    first = "".join(writer.stream(prompt, sampling, chart=CHART))
+    assert first == outputs[0].text
+
+
+def test_texts_are_as_likely_as_the_model_has_them(table):
+    """Of two texts that the grammar leaves, the model's own preference decides."""
+    chart = Chart.of(parse_grammar('{"origin": {"ab": 1000, "ac": 1}}'))
+    tokenizer = Tokenizer.train(["abc"], TokenizerConfig("chars", min_count=1))
+    a, b, c = tokenizer.encode("abc").tolist()
+    logits = torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)
+    logits[a, c] = 2.0
+    logits[:, 1:257] = -torch.inf  # the letters spelled in bytes
+    outputs = Writer(table(logits), tokenizer).generate([""], Sampling(), 600, chart=chart)[0]
+    share = sum(output.text == "ac" for output in outputs) / 600
+    assert share == pytest.approx(float(torch.tensor(2.0).sigmoid()), abs=0.05)
+    assert outputs[0].ids in ((a, b, END), (a, c, END))
+
+
+def test_a_text_that_is_cut_short_says_so(table):
+    tokenizer = TOKENIZERS["chars"]
+    noise = torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)
+    [[output]] = Writer(table(noise), tokenizer).generate([""], Sampling(max_tokens=2), chart=CHART)
+    assert output.stopped_by == "length"
+    assert any(text.startswith(output.text) for text in TEXTS)
