@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,33 @@ def test_adapters_are_merged_on_the_way_out(wenmo, adapted, text, tmp_path):
     assert merged["nats_per_token"] == pytest.approx(
         figures(wenmo, adapted, text)["nats_per_token"], rel=1e-4
     )
+
+
+def test_marks_and_chat_template_go_with_it(wenmo, base, text, tmp_path):
+    """Out again, and after training, both are what they were, for `transformers`, too."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    shutil.copytree(base, tmp_path / "base")
+    template = (
+        "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}"
+        "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    marks = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": template}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", **marks}
+    (tmp_path / "base" / "tokenizer_config.json").write_text(json.dumps(settings))
+    wenmo("export", "base", "--to", "huggingface", "--out", "out", cwd=tmp_path)
+    wenmo("train", text, "--from", "base", "--out", "run", *SHORT, cwd=tmp_path)
+    wenmo("export", "run", "--to", "huggingface", "--out", "again", cwd=tmp_path)
+    talk = [{"role": "user", "content": "你好！"}, {"role": "assistant", "content": "Hello."}]
+    rendered = []
+    for name in ("base", "out", "run", "again"):
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path / name, local_files_only=True)
+        asked = {"tokenize": False, "add_generation_prompt": True}
+        rendered.append(tokenizer.apply_chat_template(talk, **asked))
+        config = AutoConfig.from_pretrained(tmp_path / name, local_files_only=True)
+        assert (config.bos_token_id, config.eos_token_id) == (257, 258)
+        assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (257, 258)
+    assert rendered == ["<s>user: 你好！</s>assistant: Hello.</s>assistant: "] * 4
 
 
 def test_graphs_hold_merged_adapters(wenmo, adapted, tmp_path):
