@@ -155,7 +155,8 @@ def save_model(
     """
     end, mark = (END, END_TOKEN) if tokenizer is None else (tokenizer.end, tokenizer.mark)
     beginning = "" if tokenizer is None else tokenizer.beginning
-    layout = layout_of(recipe.generator, model.vocab_size, end)
+    begin = tokenizer.id_of(beginning) if tokenizer is not None and beginning else None
+    layout = layout_of(recipe.generator, model.vocab_size, end, begin)
     if layout is not None:
         theirs = tokenizer_config(model.context, mark, beginning, template)
         write_json(folder / "tokenizer_config.json", theirs)

@@ -50,7 +50,8 @@ def open_folder(path: Path) -> Opened:
     check_sizes(path, config, size, tensors.get(kind.names["embedding.weight"]), len(tensors))
     library = read_vocabulary(path, theirs)
     end = _end_of(path, theirs, library)
-    tokenizer = Pretrained(library, end=end, size=size, beginning=read_beginning(path))
+    beginning = read_beginning(path, theirs, library)
+    tokenizer = Pretrained(library, end=end, size=size, beginning=beginning)
     if kind.family == "masked":
         tensors = in_one_embedding(tensors, kind, _mask_of(path, library))
     if config.tied and not _is_tied(kind.names, tensors):
@@ -90,7 +91,8 @@ def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
     size, library = int(inner.config.vocab_size), read_vocabulary(path, theirs)
     end = _end_of(path, theirs, library)
     context = getattr(inner.config, "max_position_embeddings", None)
-    tokenizer = Pretrained(library, end=end, size=size, beginning=read_beginning(path))
+    beginning = read_beginning(path, theirs, library)
+    tokenizer = Pretrained(library, end=end, size=size, beginning=beginning)
     model = Foreign(inner, size, context, end).eval()
     model.opening = ()
     note = f"a {kind} is not known here: it runs through transformers, which is the slow way"

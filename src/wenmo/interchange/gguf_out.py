@@ -104,8 +104,9 @@ def _tokens(
     writer.add_token_merges(found["merges"])
     writer.add_eos_token_id(tokenizer.end)
     writer.add_add_bos_token(bool(tokenizer.prefix))
-    if tokenizer.prefix:
-        writer.add_bos_token_id(tokenizer.theirs(tokenizer.prefix)[0])
+    begin = tokenizer.id_of(tokenizer.beginning)
+    if begin is not None:
+        writer.add_bos_token_id(begin)
     if template is not None:
         writer.add_chat_template(template)
 

@@ -14,12 +14,15 @@ from wenmo.models.transformer import Transformer
 from wenmo.types import END, WenmoError
 
 
-def layout_of(config: ModelConfig, vocab_size: int, end: int = END) -> Layout | None:
+def layout_of(
+    config: ModelConfig, vocab_size: int, end: int = END, begin: int | None = None
+) -> Layout | None:
     """The layout under which other programs know a model of these settings, if there is one: the
     first whose settings, written and read again, mean the same model.
 
     Args:
         end: their id of the mark that ends a text.
+        begin: and of the one that begins it; None: the same.
     """
     if not isinstance(config, Transformer.Config):
         return None
@@ -32,8 +35,8 @@ def layout_of(config: ModelConfig, vocab_size: int, end: int = END) -> Layout | 
         except (ValueError, WenmoError):
             continue
         if same:
-            marks = {"vocab_size": vocab_size, "bos_token_id": end, "eos_token_id": end}
-            content = {**theirs, **marks, "torch_dtype": "float32"}
+            marks = {"bos_token_id": end if begin is None else begin, "eos_token_id": end}
+            content = {**theirs, "vocab_size": vocab_size, **marks, "torch_dtype": "float32"}
             return Layout(names_of(kind.names, config, vocab_size), content, end)
     return None
 

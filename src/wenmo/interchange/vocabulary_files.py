@@ -85,12 +85,16 @@ def _sentence_pieces(path: Path, kind: str) -> Library:
     return library
 
 
-def read_beginning(path: Path) -> str | None:
-    """The name of the mark that begins a text, where the settings of a folder's tokenizer tell."""
-    if not (path / "tokenizer_config.json").is_file():
-        return None
-    mark = read_json(path / "tokenizer_config.json").get("bos_token")
+def read_beginning(path: Path, theirs: dict[str, Any], library: Library) -> str | None:
+    """The name of the mark that begins a text, where the settings of a folder's tokenizer, or those
+    of its model, ``theirs``, tell.
+    """
+    settings = path / "tokenizer_config.json"
+    mark = read_json(settings).get("bos_token") if settings.is_file() else None
     name = mark.get("content") if isinstance(mark, dict) else mark
+    id_ = theirs.get("bos_token_id")
+    if not isinstance(name, str) and isinstance(id_, int) and 0 <= id_ < library.get_vocab_size():
+        name = library.id_to_token(id_)
     return name if isinstance(name, str) else None
 
 

@@ -170,6 +170,11 @@ class Tokenizer:
         """How the file spells a token."""
         return str(self._library.id_to_token(id_))
 
+    def id_of(self, name: str) -> int | None:
+        """The id that the file has for a token of this name; None: it has none."""
+        id_: int | None = self._library.token_to_id(name)
+        return id_
+
     def encode(self, text: str) -> Ids:
         """The ids of one whole record, without any ``END``: int32 (time,).
 
