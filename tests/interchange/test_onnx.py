@@ -25,6 +25,7 @@ from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
 from wenmo.models.transformer import GPT2, MARIAN, MODERN, Transformer
+from wenmo.models.vae import Vae
 from wenmo.text.pretrained import byte_level
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 from wenmo.text.vocabularies import byte_alphabet
@@ -50,6 +51,10 @@ CONFIGS = {
     "gpt2": replace(GPT2, **SMALL),
     "transformer": replace(MODERN, **BOTH),
     "transformer, marian": replace(MARIAN, **BOTH),
+    "vae": Vae.Config(latent=4, embedding=8, width=12, layers=2, context=48),
+    "vae, transformer": Vae.Config(
+        "transformer", "transformer", latent=4, width=24, heads=3, context=48
+    ),
     "seq2seq": Seq2seq.Config(embedding=8, hidden=12, layers=2),
     "seq2seq, dot": Seq2seq.Config("lstm", 8, 12, attention="dot", input_feeding=False),
     "seq2seq, no attention": Seq2seq.Config("lstm", 8, 12, attention="none"),
@@ -68,11 +73,13 @@ class Written:
         self.about = json.loads((self.folder / "model.json").read_text("utf-8"))
         self.step = onnxruntime.InferenceSession(self.folder / "model.onnx")
 
-    def begin(self, rows: int, source: Tensor | None = None) -> dict[str, Any]:
-        if source is not None:
-            encoder = onnxruntime.InferenceSession(self.folder / self.about["source"]["file"])
-            names = [output.name for output in encoder.get_outputs()]
-            return dict(zip(names, encoder.run(None, {"tokens": source.numpy()}), strict=True))
+    def begin(self, rows: int, given: Tensor | None = None) -> dict[str, Any]:
+        if given is not None:
+            about = self.about["latents"] or self.about["source"]
+            graph = onnxruntime.InferenceSession(self.folder / about["file"])
+            names = [output.name for output in graph.get_outputs()]
+            [asked] = graph.get_inputs()
+            return dict(zip(names, graph.run(None, {asked.name: given.numpy()}), strict=True))
         sizes = {"rows": rows, "past": 0}
         state = self.about["state"].items()
         return {n: np.zeros([sizes.get(s, s) for s in t["shape"]], t["type"]) for n, t in state}
@@ -114,8 +121,10 @@ def some_ids(rows: int, time: int) -> Tensor:
     return torch.randint(1, VOCAB, (rows, time), generator=torch.Generator().manual_seed(rows))
 
 
-def some_source(model: LanguageModel, rows: int) -> Tensor | None:
-    """Sources of different lengths, for models with an encoder."""
+def something(model: LanguageModel, rows: int) -> Tensor | None:
+    """Sources of different lengths, for models with an encoder, or latents, where there are any."""
+    if model.latents:
+        return torch.randn(rows, model.latents, generator=torch.Generator().manual_seed(rows))
     if model.conditioning != "encoder":
         return None
     source = some_ids(rows, 6)
@@ -130,14 +139,14 @@ def test_logits_are_the_same(kind: str, written: Callable[..., Any]) -> None:
     """Of a prompt, single tokens, and several again, for other rows than were recorded."""
     model, graph = written(kind)
     for rows in (1, 4):
-        source = some_source(model, rows)
-        ours = model.begin(rows, source=source)
-        theirs = graph.begin(rows, source)
+        given = something(model, rows)
+        ours = model.begin_at(given) if model.latents else model.begin(rows, source=given)
+        theirs = graph.begin(rows, given)
         ids = some_ids(rows, 12)
         for piece in torch.split(ids, [6, 1, 1, 3, 1], dim=1):
             expected, ours = model(piece, ours)
-            given, theirs = graph.read(piece, theirs)
-            torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
+            logits, theirs = graph.read(piece, theirs)
+            torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["gpt, grouped heads", "gpt, window", "gpt2"])
@@ -164,7 +173,7 @@ def longer(array: Any, past: int) -> Any:
 @pytest.mark.parametrize("kind", ["gpt, window", "transformer", "seq2seq", "seq2seq, copy"])
 def test_greedy_texts_are_the_same(kind: str, written: Callable[..., Any]) -> None:
     model, graph = written(kind)
-    source = some_source(model, 1)
+    source = something(model, 1)
     answered = None if source is None else source[0, :2].tolist()
     sampling = Sampling(method="greedy", max_tokens=24)
     engine = Engine(model)

@@ -32,10 +32,10 @@ Axes: TypeAlias = "dict[str, dict[int, str]]"
 """The free dimensions of named tensors, and what each is called."""
 
 OPSET = 18
-STEP, ENCODER, ABOUT = "model.onnx", "encoder.onnx", "model.json"
+STEP, ENCODER, DRAWN, ABOUT = "model.onnx", "encoder.onnx", "latents.onnx", "model.json"
 LARGEST = 2_000_000_000  # bytes of weights in a file, which can hold little more; others lie beside
 LEAST_CONTEXT = 8  # tokens that are read while a graph is recorded and tried
-TOKENS, LOGITS = "tokens", "logits"
+TOKENS, LATENTS, LOGITS = "tokens", "latents", "logits"
 NEXT = "next."  # stands before the names of a state's tensors where they come out
 ROWS, PAST, SOURCE = "rows", "past", "source"
 RECORDED = {ROWS: 2, PAST: 3, SOURCE: 5}
@@ -45,9 +45,9 @@ CLOSE = 1e-3
 
 
 def write_onnx(path: Path, model: LanguageModel, tokenizer: Tokenizer, *, answers: bool) -> None:
-    """Write a folder: ``model.onnx``, where there is an encoder ``encoder.onnx``, the tokenizer,
-    and ``model.json``, which says how to use them (docs/interchange.md). It is written whole or not
-    at all.
+    """Write a folder, whole or not at all: ``model.onnx``, with an encoder ``encoder.onnx``, with
+    latents ``latents.onnx``, the tokenizer, and ``model.json``, which says how to use them
+    (docs/interchange.md).
 
     The ids of the graphs are those of the ``tokenizer.json`` beside them.
 
@@ -65,8 +65,8 @@ def write_onnx(path: Path, model: LanguageModel, tokenizer: Tokenizer, *, answer
     with atomic_folder(path) as folder, torch.no_grad():
         step = Step(model.eval(), index)
         time = _write_step(step, folder / STEP)
-        if model.conditioning == "encoder":
-            _write_encoder(Beginning(model, index), folder / ENCODER)
+        if _begins_with_something(model):
+            _write_beginning(Beginning(model, index), folder)
         tokenizer.save(folder / "tokenizer.json")
         about = _about(model, tokenizer, order, answers=answers)
         write_json(folder / ABOUT, about | {"tokens_at_once": time} | step.about())
@@ -90,8 +90,12 @@ def _require_network(model: LanguageModel) -> None:
         )
     if model.context is not None and model.context < LEAST_CONTEXT:
         raise WenmoError(f"ONNX graphs hold networks with a context of at least {LEAST_CONTEXT}")
-    if model.conditioning != "encoder" and any(t.any() for t in model.begin(1).values()):
+    if not _begins_with_something(model) and any(t.any() for t in model.begin(1).values()):
         raise WenmoError(f"{type(model).__name__} begins with more than zeros: no graph holds that")
+
+
+def _begins_with_something(model: LanguageModel) -> bool:
+    return model.conditioning == "encoder" or model.latents > 0
 
 
 def _about(
@@ -107,6 +111,7 @@ def _about(
         "end": tokenizer.end,
         "text": {"before": [order[id_] for id_ in (*model.opening, *tokenizer.prefix)]},
         "source": {"file": ENCODER if encodes else STEP, **source} if answers or encodes else None,
+        "latents": {"file": DRAWN, "count": model.latents} if model.latents else None,
     }
 
 
@@ -155,18 +160,33 @@ class Step(nn.Module):
 
 
 class Beginning(nn.Module):
-    """The state in which a text begins that answers to a source, int64 (rows, time)."""
+    """The state in which a text begins that answers to a source, int64 (rows, time), or is written
+    from latents, float32 (rows, latents).
+    """
 
     def __init__(self, model: LanguageModel, order: Tensor | None) -> None:
         super().__init__()
         self.model, self.order = model, order
+        self.name, self.file = (LATENTS, DRAWN) if model.latents else (TOKENS, ENCODER)
         self.eval()
 
-    def forward(self, source: Tokens) -> tuple[Tensor, ...]:
-        if self.order is not None:
-            source = torch.where(source == IGNORE, source, self.order[source.clamp_min(0)])
+    def forward(self, given: Tensor) -> tuple[Tensor, ...]:
         with Plain():
-            return tuple(self.model.begin(source.shape[0], source=source).values())
+            if self.model.latents:
+                return tuple(self.model.begin_at(given).values())
+            if self.order is not None:
+                given = torch.where(given == IGNORE, given, self.order[given.clamp_min(0)])
+            return tuple(self.model.begin(given.shape[0], source=given).values())
+
+    def example(self, sizes: Mapping[str, int]) -> Tensor:
+        """What it may be given."""
+        rows, model = sizes[ROWS], self.model
+        if model.latents:
+            return torch.linspace(-1, 1, rows * model.latents, device=model.device).view(rows, -1)
+        source = torch.arange(1, 1 + rows * sizes[SOURCE], device=model.device) % model.vocab_size
+        source = source.view(rows, -1)
+        source[0, 2:] = IGNORE
+        return source
 
 
 class Plain(TorchFunctionMode):
@@ -236,17 +256,15 @@ def _write_step(step: Step, path: Path) -> int | None:
     raise RuntimeError(f"{path.name} does not compute what the model does")
 
 
-def _write_encoder(beginning: Beginning, path: Path) -> None:
-    model = beginning.model
-    axes = {TOKENS: {0: ROWS, 1: SOURCE}} | axes_of(model)
+def _write_beginning(beginning: Beginning, folder: Path) -> None:
+    path, name = folder / beginning.file, beginning.name
+    free = {0: ROWS} if name == LATENTS else {0: ROWS, 1: SOURCE}
+    axes = {name: free} | axes_of(beginning.model)
     axes = {name: {at: w for at, w in own.items() if w != PAST} for name, own in axes.items()}
-    source = torch.ones(RECORDED[ROWS], RECORDED[SOURCE], dtype=torch.long, device=model.device)
-    _record(beginning, {TOKENS: source}, list(axes)[1:], axes, path)
-    source = torch.arange(1, 1 + TRIED[ROWS] * TRIED[SOURCE], device=model.device)
-    source = (source % model.vocab_size).view(TRIED[ROWS], TRIED[SOURCE])
-    source[0, 2:] = IGNORE
-    given = session(path).run(None, {TOKENS: _array(source)})
-    for one, other in zip(given, beginning(source), strict=True):
+    _record(beginning, {name: beginning.example(RECORDED)}, list(axes)[1:], axes, path)
+    tried = beginning.example(TRIED)
+    given = session(path).run(None, {name: _array(tried)})
+    for one, other in zip(given, beginning(tried), strict=True):
         if not _close(one, other):
             raise RuntimeError(f"{path.name} does not compute what the model does")
 

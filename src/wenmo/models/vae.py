@@ -151,7 +151,7 @@ class Vae(Network):
         """The decoder's state, with ``steering`` (rows, width) by the latents, which also make what
         an LSTM begins with.
         """
-        return self.decoder.begin(len(latents), capacity=capacity) | self._steer(latents)
+        return self.decoder.begin(latents.shape[0], capacity=capacity) | self._steer(latents)
 
     def first(self, batch: Batch, state: State | None) -> State | None:
         """The noise is that of training's own randomness; in evaluation it is always the same."""
