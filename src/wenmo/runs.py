@@ -21,13 +21,14 @@ from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.opened import Opened
 from wenmo.interchange.pretrained import locate, open_pretrained
+from wenmo.interchange.vocabulary_files import read_vocabulary
 from wenmo.models import LanguageModel
 from wenmo.models.base import device
 from wenmo.models.freeze import train_last
 from wenmo.models.lora import adapt, adapters
 from wenmo.recipe import PriorConfig, Recipe
 from wenmo.text.pairs import source_room
-from wenmo.text.pretrained import Pretrained, library_of
+from wenmo.text.pretrained import Pretrained
 from wenmo.text.talk import Talk
 from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
@@ -51,7 +52,7 @@ class Card:
         asked: the settings before what was left open was derived; the same call makes these.
         template: how the model was taught to read a conversation, in Jinja's language.
         foreign: of a tokenizer that another program made, its ``end`` mark's id there, the name of
-            its ``beginning`` mark, and the ``size`` of the model's vocabulary.
+            its ``beginning`` mark, the ``size`` of the model's vocabulary, and its ``origin``.
         marks: the model's ``opening``, ``between`` and ``closing``, where they are not END.
         note: what the user of a model that others trained should know; it is not kept.
         data: where the text came from, its fingerprint, and what was counted in it.
@@ -150,11 +151,13 @@ def save_model(
     Args:
         template: of its conversations, which other programs find beside the tokenizer.
     """
-    end, mark = (END, END_TOKEN) if tokenizer is None else (tokenizer.end, tokenizer.mark)
-    beginning = "" if tokenizer is None else tokenizer.beginning
+    end, mark, beginning, origin = END, END_TOKEN, "", ""
+    if tokenizer is not None:
+        end, mark = tokenizer.end, tokenizer.mark
+        beginning, origin = tokenizer.beginning, tokenizer.origin
     layout = layout_of(recipe.generator, model.vocab_size, end)
     if layout is not None:
-        theirs = tokenizer_config(model.context, mark, beginning, template)
+        theirs = tokenizer_config(model.context, mark, beginning, template, origin)
         write_json(folder / "tokenizer_config.json", theirs)
     if recipe.start.lora:
         save_adapters(folder, recipe, model, layout)
@@ -246,15 +249,14 @@ def talk_of(card: Card, model: LanguageModel, tokenizer: Tokenizer) -> Talk | No
 
 def load_tokenizer(folder: Path, card: Card) -> Tokenizer:
     """A run's tokenizer, whoever made it."""
-    path = folder / TOKENIZER
     if card.foreign is None:
-        return Tokenizer.load(path)
+        return Tokenizer.load(folder / TOKENIZER)
+    foreign = dict(card.foreign)
+    vocabulary = read_vocabulary(folder, foreign.pop("origin", ""))
     try:
-        return Pretrained(library_of(path.read_text("utf-8")), **card.foreign)
-    except OSError as error:
-        raise WenmoError(f"{path}: cannot be read: {error.strerror}") from None
-    except (TypeError, WenmoError) as error:
-        raise WenmoError(f"{path}: {error}") from None
+        return vocabulary.tokenizer(**foreign)
+    except TypeError as error:
+        raise WenmoError(f"{folder / CARD}: damaged, of its tokenizer: {error}") from None
 
 
 def open_base(recipe: Recipe) -> LanguageModel:
@@ -343,7 +345,7 @@ def adapter_names(model: LanguageModel, layout: Layout | None) -> dict[str, str]
 
 def _card_of(opened: Opened) -> Card:
     """A card for a model that others trained: what is not known of its text is nothing."""
-    answers = opened.model.conditioning == "encoder"
+    answers, tokenizer = opened.model.conditioning == "encoder", opened.tokenizer
     task = TaskConfig(name="translation" if answers else "completion")
     train = {"characters": 0, "records": 1, "longest_target": LONGEST_ANSWER}
     recipe = Recipe(opened.family, opened.config, prior=PriorConfig("none"), task=task)
@@ -353,9 +355,10 @@ def _card_of(opened: Opened) -> Card:
         finished=True,
         template=opened.template,
         foreign={
-            "end": opened.tokenizer.end,
-            "size": opened.tokenizer.vocab_size,
-            "beginning": opened.tokenizer.beginning,
+            "end": tokenizer.end,
+            "size": tokenizer.vocab_size,
+            "beginning": tokenizer.beginning,
+            "origin": tokenizer.origin,
         },
         note=opened.note,
     )

@@ -247,11 +247,12 @@ class Run:
 
     def truncates(self, prompt: str) -> Keep | None:
         """Which end alone is read of a prompt that is too long for the model; None if all of it."""
-        length = len(self.tokenizer.encode(prompt))
         if self.task.paired and self.task.name != "completion":
+            length = len(self.tokenizer.encode_source(prompt))
             room = source_room(self.model.conditioning, self.model.context)
             too_long = room is not None and length > room
         else:
+            length = len(self.tokenizer.encode(prompt))
             too_long = window(1 + length, self.model.context) < 1 + length
         return kept(self.task) if too_long else None
 

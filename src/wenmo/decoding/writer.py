@@ -138,11 +138,12 @@ class Writer:
         return ids[:room] if self.keep == "beginning" else ids[-room:]
 
     def _ids(self, source: Source) -> list[int]:
-        return self._encode(source) if isinstance(source, str) else list(source)
+        if not isinstance(source, str):
+            return list(source)
+        ids: list[int] = self.tokenizer.encode_source(source).tolist()
+        return ids
 
     def _encode(self, text: str) -> list[int]:
-        if not text:
-            return list(self.tokenizer.prefix)
         ids: list[int] = self.tokenizer.encode(text).tolist()
         return ids
 

@@ -20,7 +20,6 @@ from wenmo.interchange.opened import Opened, built, check_sizes
 from wenmo.interchange.vocabulary_files import read_beginning, read_template, read_vocabulary
 from wenmo.models import foreign
 from wenmo.models.foreign import Foreign
-from wenmo.text.pretrained import Pretrained
 from wenmo.training.checkpoints import load_tensors
 from wenmo.types import WenmoError
 
@@ -48,11 +47,11 @@ def open_folder(path: Path) -> Opened:
         raise WenmoError(f"{path / CONFIG}: {error}") from None
     tensors = _weights_of(path)
     check_sizes(path, config, size, tensors.get(kind.names["embedding.weight"]), len(tensors))
-    library = read_vocabulary(path, theirs)
-    end = _end_of(path, theirs, library)
-    tokenizer = Pretrained(library, end=end, size=size, beginning=read_beginning(path))
+    vocabulary = read_vocabulary(path, str(theirs["model_type"]))
+    end = _end_of(path, theirs, vocabulary.library)
+    tokenizer = vocabulary.tokenizer(end, size, read_beginning(path))
     if kind.family == "masked":
-        tensors = in_one_embedding(tensors, kind, _mask_of(path, library))
+        tensors = in_one_embedding(tensors, kind, _mask_of(path, vocabulary.library))
     if config.tied and not _is_tied(kind.names, tensors):
         config = replace(config, tied=False)  # whatever the settings say
     layout = Layout(names_of(kind.names, config, size), {}, end)
@@ -87,10 +86,10 @@ def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
         raise WenmoError(
             f"{path / CONFIG}: model_type {kind!r} is {known}, and transformers says: {reason}"
         ) from None
-    size, library = int(inner.config.vocab_size), read_vocabulary(path, theirs)
-    end = _end_of(path, theirs, library)
+    size, vocabulary = int(inner.config.vocab_size), read_vocabulary(path, str(kind))
+    end = _end_of(path, theirs, vocabulary.library)
     context = getattr(inner.config, "max_position_embeddings", None)
-    tokenizer = Pretrained(library, end=end, size=size, beginning=read_beginning(path))
+    tokenizer = vocabulary.tokenizer(end, size, read_beginning(path))
     model = Foreign(inner, size, context, end).eval()
     model.opening = ()
     note = f"a {kind} is not known here: it runs through transformers, which is the slow way"

@@ -13,6 +13,8 @@ from wenmo.models import ModelConfig
 from wenmo.models.transformer import Transformer
 from wenmo.types import END, WenmoError
 
+READERS = {"marian": "MarianTokenizer"}  # their classes that read their own files
+
 
 def layout_of(config: ModelConfig, vocab_size: int, end: int = END) -> Layout | None:
     """The layout under which other programs know a model of these settings, if there is one: the
@@ -39,17 +41,22 @@ def layout_of(config: ModelConfig, vocab_size: int, end: int = END) -> Layout | 
 
 
 def tokenizer_config(
-    context: int | None, mark: str, beginning: str = "", template: str | None = None
+    context: int | None,
+    mark: str,
+    beginning: str = "",
+    template: str | None = None,
+    origin: str = "",
 ) -> dict[str, Any]:
-    """The ``tokenizer_config.json`` that makes other programs read a ``tokenizer.json`` of ours.
+    """The ``tokenizer_config.json`` that makes other programs read what a tokenizer saved.
 
     Args:
         mark: the token that ends a text.
         beginning: the token that begins one; empty: the same.
         template: of conversations.
+        origin: whose own files it saved, if not ``tokenizer.json``.
     """
     config: dict[str, Any] = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
+        "tokenizer_class": READERS.get(origin, "PreTrainedTokenizerFast"),
         "bos_token": beginning or mark,
         "eos_token": mark,
         "clean_up_tokenization_spaces": False,

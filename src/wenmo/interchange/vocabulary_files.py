@@ -4,51 +4,100 @@ are, and the chat template beside them.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
 
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Library
 
 from wenmo.files import read_json
+from wenmo.text.lookup import Cutting, Vocabulary
 from wenmo.text.pretrained import byte_level, enclosed, library_of, opened_by
-from wenmo.text.sentencepiece import make_library, read_pieces
+from wenmo.text.sentencepiece import SPACE, make_library, read_pieces, without_marks
 from wenmo.types import WenmoError
 
 MARKS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # of RoBERTa and BART
 SENTENCEPIECE = ("spiece.model", "tokenizer.model")
+MARIAN = ("vocab.json", "source.spm", "target.spm")
+# A language, as in >>de<<, is named where a text begins.
+MARIAN_MARKS = re.compile(
+    r"(?:\A|(?<=</s>)|(?<=<unk>)|(?<=<pad>))>>.*?<<|</s>|<unk>|<pad>", re.DOTALL
+)
 
 
-def read_vocabulary(path: Path, theirs: dict[str, Any]) -> Library:
+def read_vocabulary(path: Path, kind: str) -> Vocabulary:
     """The tokenizer of a folder.
 
     Args:
-        theirs: the settings of its model.
+        kind: the ``model_type`` of its model.
 
     Raises:
         WenmoError: it has none, or a damaged one.
     """
     if (path / "tokenizer.json").is_file():
-        return library_of((path / "tokenizer.json").read_text("utf-8"))
+        return Vocabulary(path, _whole(path / "tokenizer.json"))
+    if kind == "marian" and all((path / name).is_file() for name in MARIAN):
+        return _marian(path)
     if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
-        vocabulary = read_json(path / "vocab.json")
-        lines = (path / "merges.txt").read_text("utf-8").splitlines()
-        pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-        special = [token for token in vocabulary if token.startswith("<|") and token.endswith("|>")]
-        marked = theirs.get("model_type") in ("roberta", "bart")
-        special += [mark for mark in MARKS if marked and mark in vocabulary]
-        try:
-            library = byte_level(vocabulary, [(a, b) for a, b in pairs], special=special)
-            return enclosed(library, "<s>", "</s>") if marked else library
-        except (TypeError, ValueError, WenmoError) as error:
-            raise WenmoError(f"{path / 'merges.txt'}: damaged: {error}") from None
+        return Vocabulary(path, _byte_pairs(path, kind))
     if (path / "vocab.txt").is_file():
-        library, kind = _word_pieces(path), theirs.get("model_type")
-        return enclosed(library, "[CLS]", "[SEP]") if kind == "bert" else library
+        library = _word_pieces(path)
+        return Vocabulary(path, enclosed(library, "[CLS]", "[SEP]") if kind == "bert" else library)
     for name in SENTENCEPIECE:
         if (path / name).is_file():
-            return _sentence_pieces(path / name, str(theirs.get("model_type")))
+            return Vocabulary(path, _sentence_pieces(path / name, kind))
     raise WenmoError(f"{path}: no tokenizer: tokenizer.json, or vocab.json and merges.txt")
+
+
+def _whole(path: Path) -> Library:
+    try:
+        return library_of(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, WenmoError) as error:
+        raise WenmoError(f"{path}: {error}") from None
+
+
+def _marian(path: Path) -> Vocabulary:
+    """Marian's tokenizer: a SentencePiece model of the sources, one of the targets, and one
+    vocabulary of the pieces of both.
+    """
+    if (path / "target_vocab.json").is_file():
+        raise WenmoError(f"{path}: sources and targets with a vocabulary each are not known here")
+    library = _words(path / "vocab.json", ("</s>", "<unk>", "<pad>"))
+    library.decoder = decoders.Metaspace(SPACE)
+    source, target = (make_library(without_marks(read_pieces(path / n))) for n in MARIAN[1:])
+    files = {name: (path / name).read_bytes() for name in MARIAN}
+    cutting = Cutting(target, source, MARIAN_MARKS, "<unk>", "marian", files)
+    return Vocabulary(path, library, cutting)
+
+
+def _words(path: Path, marks: tuple[str, ...]) -> Library:
+    """A vocabulary in which pieces are looked up; ``<unk>`` is what it lacks."""
+    vocabulary = read_json(path)
+    if "<unk>" not in vocabulary:
+        raise WenmoError(f"{path}: damaged, <unk> is missing")
+    try:
+        library = Library(models.WordLevel(vocabulary, unk_token="<unk>"))
+    except (TypeError, OverflowError):
+        raise WenmoError(f"{path}: damaged, not every token has a number") from None
+    known = [mark for mark in marks if mark in vocabulary]
+    library.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in known])
+    return library
+
+
+def _byte_pairs(path: Path, kind: str) -> Library:
+    """GPT-2's tokenizer, with the marks of a RoBERTa or BART around a text."""
+    vocabulary = read_json(path / "vocab.json")
+    lines = (path / "merges.txt").read_text("utf-8").splitlines()
+    pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+    special = [token for token in vocabulary if token.startswith("<|") and token.endswith("|>")]
+    marked = kind in ("roberta", "bart")
+    special += [mark for mark in MARKS if marked and mark in vocabulary]
+    try:
+        library = byte_level(vocabulary, [(a, b) for a, b in pairs], special=special)
+        return enclosed(library, "<s>", "</s>") if marked else library
+    except (TypeError, ValueError, WenmoError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise WenmoError(f"{path / 'merges.txt'}: damaged: {reason}") from None
 
 
 def _word_pieces(path: Path) -> Library:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,13 @@ class Pretrained(Tokenizer):
         self._library, self.end, self.kind = library, end, "pretrained"
         known = library.get_vocab_size()
         self.vocab_size = max(size or known, known)
+        vocabulary = library.get_vocab()
+        last = max(vocabulary, key=vocabulary.__getitem__)
+        if vocabulary[last] >= self.vocab_size:  # the library would go through all below it
+            raise WenmoError(
+                f"the token {last!r} has the id {vocabulary[last]:,}, but the last of "
+                f"{self.vocab_size:,} is {self.vocab_size - 1:,}"
+            )
         if not 0 <= end < self.vocab_size:
             raise WenmoError(f"the end mark {end} is not among the {self.vocab_size} tokens")
         whole = json.loads(library.to_str())
@@ -82,15 +90,15 @@ class Pretrained(Tokenizer):
     def encode_pieces(
         self, pieces: Iterable[tuple[str, bool]]
     ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
-        yield np.array([END], np.int32), np.zeros(1, np.int64)
-        begun = answers = False
-        for text, ends in self._segments(pieces):
-            ids = self._ids(text, goes_on=answers)
-            before = [] if begun else self.prefix
-            joined = np.array([*before, *ids, *([END] if ends else [])], np.int32)
-            yield joined, np.array([len(joined) - 1] if ends else [], np.int64)
-            begun = not ends
-            answers ^= ends and self._private is not None
+        return self._encode(pieces, [False])
+
+    def encode_source(self, text: str) -> Ids:
+        return np.concatenate([ids for ids, _ in self._encode([(text, True)], [True])])[1:-1]
+
+    def encode_pairs(
+        self, pieces: Iterable[tuple[str, bool]]
+    ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
+        return self._encode(pieces, [True, False])
 
     def templated(self) -> Pretrained:
         """The same tokenizer, for what a chat template writes: sources and targets by turns.
@@ -113,15 +121,32 @@ class Pretrained(Tokenizer):
         """Our ids as the other program's."""
         return self._swapped(ids)
 
-    def _ids(self, text: str, *, goes_on: bool) -> list[int]:
+    def _encode(
+        self, pieces: Iterable[tuple[str, bool]], sources: Sequence[bool]
+    ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
+        """The ids of records; whether each is a source comes by turns."""
+        yield np.array([END], np.int32), np.zeros(1, np.int64)
+        turns = cycle(sources)
+        source, begun = next(turns), False
+        for text, ends in self._segments(pieces):
+            goes_on = self._private is not None and len(sources) > 1 and not source
+            try:
+                ids = self._ids(text, source=source, goes_on=goes_on)
+            except TypeError:  # how the library takes half a surrogate pair
+                raise WenmoError("the text holds half a surrogate pair, no character") from None
+            before = [] if begun else self.prefix
+            joined = np.array([*before, *ids, *([END] if ends else [])], np.int32)
+            yield joined, np.array([len(joined) - 1] if ends else [], np.int64)
+            begun = not ends
+            if ends:
+                source = next(turns)
+
+    def _ids(self, text: str, *, source: bool, goes_on: bool) -> list[int]:
         """Our ids of a text, before which no space is put where it goes on from another."""
         if self._private is not None:
             text = self.marks.sub(_respelled, text)
         lead = LEAD if goes_on and self.prefix_space else ""
-        try:
-            ids = self._encoder.encode(lead + text, add_special_tokens=False).ids
-        except TypeError:  # how the library takes half a surrogate pair
-            raise WenmoError("the text holds half a surrogate pair, no character") from None
+        ids = self._encoder.encode(lead + text, add_special_tokens=False).ids
         if lead:
             ids = ids[len(self._encoder.encode(lead, add_special_tokens=False).ids) :]
         known = self._private or {}
@@ -139,7 +164,7 @@ class Pretrained(Tokenizer):
             if ends or (self._newlines and size >= CHUNK):
                 text = "".join(rest)
                 cut = len(text) if ends else _line_begins(text)
-                if cut:
+                if cut or ends:
                     yield text[:cut], ends
                 rest, size = [text[cut:]], len(text) - cut
 

@@ -64,10 +64,13 @@ class Tokenizer:
         beginning: the name that the mark of a text's beginning has in the file; empty if there is
             none.
         prefix: ids that stand before every text.
+        origin: whose own files ``save`` writes, by the ``model_type`` of the models that come with
+            them; empty: ``tokenizer.json``.
     """
 
     end, mark, beginning = END, END_TOKEN, ""
     prefix: Sequence[int] = ()
+    origin = ""
 
     def __init__(self, library: Library, form: str) -> None:
         """For ``train`` and ``load``."""
@@ -209,6 +212,18 @@ class Tokenizer:
                 yield _with_ends(self._encode_batch(batch))
         except UnicodeEncodeError:
             raise WenmoError("the text holds half a surrogate pair, no character") from None
+
+    def encode_source(self, text: str) -> Ids:
+        """The ids of a text to answer to, as `encode` gives them. Some of the models that others
+        trained have such a text cut in another way than those that they write.
+        """
+        return self.encode(text)
+
+    def encode_pairs(
+        self, pieces: Iterable[tuple[str, bool]]
+    ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
+        """As `encode_pieces`, of records that are by turns a text to answer to and its answer."""
+        return self.encode_pieces(pieces)
 
     def count_bytes(self, ids: NDArray[Any]) -> int:
         """The UTF-8 bytes of the text in a stream that begins with ``END``.

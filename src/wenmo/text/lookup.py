@@ -1,0 +1,114 @@
+"""Tokenizers in two steps, as some programs have them: text is cut into pieces, and these are
+looked up in a vocabulary that numbers them in a way of its own, and may lack some.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer as Library
+
+from wenmo.files import atomic
+from wenmo.text.pretrained import Pretrained
+from wenmo.types import WenmoError
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How text is cut into pieces.
+
+    Attributes:
+        target: cuts what a model writes; of its ids nothing is used.
+        source: cuts what a model answers to.
+        marks: what is looked up as it stands, before anything is cut.
+        unknown: stands for every piece that the vocabulary lacks.
+        origin: the ``model_type`` of the models that come with such files.
+        files: the content of the other program's files, by name.
+    """
+
+    target: Library
+    source: Library
+    marks: re.Pattern[str]
+    unknown: str
+    origin: str
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What the files of another program's tokenizer hold.
+
+    Attributes:
+        path: where they lie.
+        library: its tokens and their ids; it cuts text, too, unless something else does.
+        cutting: that, where it does.
+    """
+
+    path: Path
+    library: Library
+    cutting: Cutting | None = None
+
+    def tokenizer(self, end: int, size: int, beginning: str | None = None) -> Pretrained:
+        """The tokenizer of a model.
+
+        Args:
+            end: the id there of the mark that ends a text.
+            size: the number of ids that the model has.
+            beginning: the name of the mark that begins one, as of `Pretrained`.
+
+        Raises:
+            WenmoError: they do not belong together.
+        """
+        try:
+            if self.cutting is None:
+                return Pretrained(self.library, end=end, size=size, beginning=beginning)
+            return Lookup(self.library, self.cutting, end=end, size=size)
+        except WenmoError as error:
+            raise WenmoError(f"{self.path}: {error}") from None
+
+
+class Lookup(Pretrained):
+    """Another program's tokenizer in two steps.
+
+    Args:
+        library: the vocabulary, with the marks in it and how its tokens are spelled.
+        cutting: what comes before it.
+        end, size: as of `Pretrained`.
+    """
+
+    def __init__(self, library: Library, cutting: Cutting, *, end: int, size: int) -> None:
+        super().__init__(library, end=end, size=size)
+        self.origin, self._cutting = cutting.origin, cutting
+        self._numbers = library.get_vocab()
+        self._unknown = self._numbers[cutting.unknown]
+
+    def save(self, path: str | Path) -> None:
+        """Write the other program's files, as they were, beside ``path``; each whole or not at all.
+
+        Raises:
+            WenmoError: one cannot be written.
+        """
+        for name, content in self._cutting.files.items():
+            with atomic(Path(path).with_name(name)) as temporary:
+                temporary.write_bytes(content)
+
+    @property
+    def fingerprint(self) -> str:
+        hashed = hashlib.blake2b(self.origin.encode(), digest_size=8)
+        for name, content in sorted(self._cutting.files.items()):
+            hashed.update(f"{name} {len(content)} ".encode() + content)
+        return hashed.hexdigest()
+
+    def _ids(self, text: str, *, source: bool, goes_on: bool) -> list[int]:
+        cut = self._cutting.source if source else self._cutting.target
+        pieces: list[str] = []
+        at = 0
+        for mark in self._cutting.marks.finditer(text):
+            pieces += [*cut.encode(text[at : mark.start()]).tokens, mark[0]]
+            at = mark.end()
+        pieces += cut.encode(text[at:]).tokens
+        return self._swapped(self._numbers.get(piece, self._unknown) for piece in pieces)
