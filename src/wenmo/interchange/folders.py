@@ -49,12 +49,15 @@ def open_folder(path: Path) -> Opened:
     check_sizes(path, config, size, tensors.get(kind.names["embedding.weight"]), len(tensors))
     vocabulary = read_vocabulary(path, str(theirs["model_type"]))
     end = _end_of(path, theirs, vocabulary.library)
-    tokenizer = vocabulary.tokenizer(end, size, read_beginning(path))
+    if end is None and kind.names.get("bias") in tensors:
+        end, size = size, size + 1
+        _add_token(kind.names, tensors)
+    tokenizer = vocabulary.tokenizer(_known(path, end), size, read_beginning(path))
     if kind.family == "masked":
         tensors = in_one_embedding(tensors, kind, _mask_of(path, vocabulary.library))
     if config.tied and not _is_tied(kind.names, tensors):
         config = replace(config, tied=False)  # whatever the settings say
-    layout = Layout(names_of(kind.names, config, size), {}, end)
+    layout = Layout(names_of(kind.names, config, size), {}, tokenizer.end)
     model = built(path, config, layout, size, tensors)
     start = theirs.get("decoder_start_token_id")
     if config.encoder_layers and start is not None:
@@ -87,7 +90,7 @@ def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
             f"{path / CONFIG}: model_type {kind!r} is {known}, and transformers says: {reason}"
         ) from None
     size, vocabulary = int(inner.config.vocab_size), read_vocabulary(path, str(kind))
-    end = _end_of(path, theirs, vocabulary.library)
+    end = _known(path, _end_of(path, theirs, vocabulary.library))
     context = getattr(inner.config, "max_position_embeddings", None)
     tokenizer = vocabulary.tokenizer(end, size, read_beginning(path))
     model = Foreign(inner, size, context, end).eval()
@@ -135,9 +138,10 @@ def _weights_of(path: Path) -> dict[str, Tensor]:
     raise WenmoError(f"{path}: no model.safetensors")
 
 
-def _end_of(path: Path, theirs: dict[str, Any], library: Library) -> int:
+def _end_of(path: Path, theirs: dict[str, Any], library: Library) -> int | None:
     """The id of the mark that ends a text; of several, the first that the chat template names, or
-    else the first; where the settings name none that the model knows, the tokenizer's.
+    else the first; where the settings name none that the model knows, the tokenizer's; None: the
+    model knows no end.
     """
     generation = path / "generation_config.json"
     settings = read_json(generation) if generation.is_file() else {}
@@ -149,7 +153,21 @@ def _end_of(path: Path, theirs: dict[str, Any], library: Library) -> int:
         if known:
             return next((id_ for id_, name in names.items() if name and name in template), known[0])
     marks = (library.token_to_id(mark) for mark in END_MARKS)
-    found = next((id_ for id_ in marks if id_ is not None), None)
-    if found is None:
+    return next((id_ for id_ in marks if id_ is not None), None)
+
+
+def _known(path: Path, end: int | None) -> int:
+    if end is None:
         raise WenmoError(f"{path / CONFIG}: eos_token_id is missing")
-    return found
+    return end
+
+
+def _add_token(names: Mapping[str, str], tensors: dict[str, Tensor]) -> None:
+    """Give a model whose texts never end one token more, so that it can learn to end them.
+
+    Its logit is the mean of all others less 10, so that its probability is below exp(-10) / tokens.
+    """
+    for ours, less in (("embedding.weight", 0.0), ("head.weight", 0.0), ("bias", 10.0)):
+        if (name := names[ours]) in tensors:
+            weight = tensors[name].float()
+            tensors[name] = torch.cat([weight, weight.mean(0, keepdim=True) - less])

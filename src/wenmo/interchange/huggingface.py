@@ -13,7 +13,8 @@ from wenmo.models import ModelConfig
 from wenmo.models.transformer import Transformer
 from wenmo.types import END, WenmoError
 
-READERS = {"marian": "MarianTokenizer"}  # their classes that read their own files
+# Their classes that read the files of their own.
+READERS = {"ctrl": "CTRLTokenizer", "marian": "MarianTokenizer"}
 
 
 def layout_of(config: ModelConfig, vocab_size: int, end: int = END) -> Layout | None:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from tokenizers import Tokenizer as Library
 
@@ -16,24 +17,32 @@ from wenmo.files import atomic
 from wenmo.text.pretrained import Pretrained
 from wenmo.types import WenmoError
 
+Cut: TypeAlias = "Callable[[str], list[str]]"
+"""From a text to its pieces."""
+
+UNKNOWN = "<unk>"
+"""Stands for every piece that a vocabulary lacks."""
+
 
 @dataclass(frozen=True)
 class Cutting:
-    """How text is cut into pieces.
+    """How text is cut into pieces, and what these stand for.
 
     Attributes:
-        target: cuts what a model writes; of its ids nothing is used.
+        target: cuts what a model writes.
         source: cuts what a model answers to.
         marks: what is looked up as it stands, before anything is cut.
-        unknown: stands for every piece that the vocabulary lacks.
+        spell: the text that a piece stands for, the space of a word with it.
+        space_after: that space stands after a word, not before it.
         origin: the ``model_type`` of the models that come with such files.
         files: the content of the other program's files, by name.
     """
 
-    target: Library
-    source: Library
+    target: Cut
+    source: Cut
     marks: re.Pattern[str]
-    unknown: str
+    spell: Callable[[str], str]
+    space_after: bool
     origin: str
     files: Mapping[str, bytes]
 
@@ -75,16 +84,18 @@ class Lookup(Pretrained):
     """Another program's tokenizer in two steps.
 
     Args:
-        library: the vocabulary, with the marks in it and how its tokens are spelled.
+        library: the vocabulary, with the marks in it; one is `UNKNOWN`.
         cutting: what comes before it.
         end, size: as of `Pretrained`.
     """
 
     def __init__(self, library: Library, cutting: Cutting, *, end: int, size: int) -> None:
+        self._cutting = cutting
         super().__init__(library, end=end, size=size)
-        self.origin, self._cutting = cutting.origin, cutting
+        self.origin = cutting.origin
+        self.prefix_space, self.suffix_space = not cutting.space_after, cutting.space_after
         self._numbers = library.get_vocab()
-        self._unknown = self._numbers[cutting.unknown]
+        self._unknown = self._numbers[UNKNOWN]
 
     def save(self, path: str | Path) -> None:
         """Write the other program's files, as they were, beside ``path``; each whole or not at all.
@@ -103,12 +114,15 @@ class Lookup(Pretrained):
             hashed.update(f"{name} {len(content)} ".encode() + content)
         return hashed.hexdigest()
 
+    def _spelled(self, token: str) -> bytes:
+        return self._cutting.spell(token).encode()
+
     def _ids(self, text: str, *, source: bool, goes_on: bool) -> list[int]:
         cut = self._cutting.source if source else self._cutting.target
         pieces: list[str] = []
         at = 0
         for mark in self._cutting.marks.finditer(text):
-            pieces += [*cut.encode(text[at : mark.start()]).tokens, mark[0]]
+            pieces += [*cut(text[at : mark.start()]), mark[0]]
             at = mark.end()
-        pieces += cut.encode(text[at:]).tokens
+        pieces += cut(text[at:])
         return self._swapped(self._numbers.get(piece, self._unknown) for piece in pieces)

@@ -29,6 +29,7 @@ from wenmo.types import END, WenmoError
 SPACE = "▁"  # SentencePiece's space
 NUL = "\0"  # stands in no text that was read; see `Pretrained.shield`
 LEAD = "\n"  # what stands before it is no beginning
+BYTES = {character: byte for byte, character in enumerate(byte_alphabet())}
 # Marks before which WordPiece's words are joined without a space.
 CLOSING = frozenset(".,!?;:%)]}'’”。，！？；：、…）】》」』")
 
@@ -71,12 +72,10 @@ class Pretrained(Tokenizer):
         if not 0 <= end < self.vocab_size:
             raise WenmoError(f"the end mark {end} is not among the {self.vocab_size} tokens")
         whole = json.loads(library.to_str())
-        kinds = set(_types(whole["decoder"])) if whole.get("decoder") else set()
-        self._newlines = "ByteLevel" in kinds  # where text can be cut, see `_segments`
-        self.prefix_space = bool(kinds & {"WordPiece", "Metaspace", "Strip"})
-        table = _table(library, kinds, self.vocab_size)
-        table[END], table[end] = b"", table[END]
-        self.table, self.mark = table, library.id_to_token(end) or ""
+        self._kinds = set(_types(whole["decoder"])) if whole.get("decoder") else set()
+        self._newlines = "ByteLevel" in self._kinds  # where text can be cut, see `_segments`
+        self.prefix_space = bool(self._kinds & {"WordPiece", "Metaspace", "Strip"})
+        self.table, self.mark = self._table(), library.id_to_token(end) or ""
         self.prefix, self.suffix = self._around()
         if beginning is None and self.prefix:
             beginning = library.id_to_token(self.theirs(self.prefix)[0])
@@ -171,6 +170,28 @@ class Pretrained(Tokenizer):
     def _swapped(self, ids: Iterable[int]) -> list[int]:
         swap = {END: self.end, self.end: END}
         return [swap.get(id_, id_) for id_ in ids]
+
+    def _table(self) -> list[bytes]:
+        """The bytes of every token, by our ids."""
+        added = self._library.get_added_tokens_decoder()
+        table = [b""] * self.vocab_size
+        for token, id_ in self._library.get_vocab().items():
+            if id_ in added:
+                table[id_] = b"" if added[id_].special else added[id_].content.encode()
+            else:
+                table[id_] = self._spelled(token)
+        table[END], table[self.end] = b"", table[END]
+        return table
+
+    def _spelled(self, token: str) -> bytes:
+        """The bytes of a token that is no mark."""
+        if "ByteLevel" in self._kinds and all(c in BYTES for c in token):
+            return bytes(BYTES[c] for c in token)
+        if "WordPiece" in self._kinds:
+            return _piece(token).encode()
+        if "ByteFallback" in self._kinds and _is_byte(token):
+            return bytes([int(token[3:5], 16)])
+        return token.replace(SPACE, " ").encode()
 
     def _around(self) -> tuple[list[int], list[int]]:
         """What the other program puts around a text."""
@@ -289,25 +310,6 @@ def enclosed(library: Library, before: str, after: str) -> Library:
         special_tokens=marks,
     )
     return library
-
-
-def _table(library: Library, kinds: set[str], size: int) -> list[bytes]:
-    """The bytes of every token, by the other program's ids."""
-    alphabet = {character: byte for byte, character in enumerate(byte_alphabet())}
-    added = library.get_added_tokens_decoder()
-    table = [b""] * size
-    for token, id_ in library.get_vocab().items():
-        if id_ in added:
-            table[id_] = b"" if added[id_].special else added[id_].content.encode()
-        elif "ByteLevel" in kinds and all(c in alphabet for c in token):
-            table[id_] = bytes(alphabet[c] for c in token)
-        elif "WordPiece" in kinds:
-            table[id_] = _piece(token).encode()
-        elif "ByteFallback" in kinds and _is_byte(token):
-            table[id_] = bytes([int(token[3:5], 16)])
-        else:
-            table[id_] = token.replace(SPACE, " ").encode()
-    return table
 
 
 def _piece(token: str) -> str:

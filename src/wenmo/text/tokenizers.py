@@ -60,6 +60,8 @@ class Tokenizer:
         prefix_space: a space is put before the text, so that the first word equals the others;
             ``decode`` takes it away. (Before a first Han character only where words are split at
             spaces.)
+        suffix_space: a space stands after the text's last word, as after every other, in the same
+            way.
         end, mark: the id and the name that the end of a text has in the file.
         beginning: the name that the mark of a text's beginning has in the file; empty if there is
             none.
@@ -71,6 +73,7 @@ class Tokenizer:
     end, mark, beginning = END, END_TOKEN, ""
     prefix: Sequence[int] = ()
     origin = ""
+    suffix_space = False
 
     def __init__(self, library: Library, form: str) -> None:
         """For ``train`` and ``load``."""
@@ -236,12 +239,16 @@ class Tokenizer:
         if self.prefix_space:
             spaced = np.array([spelled.startswith(b" ") for spelled in self.table])
             total -= int(spaced[ids[1:][ids[:-1] == END]].sum())
+        if self.suffix_space:
+            spaced = np.array([spelled.endswith(b" ") for spelled in self.table])
+            total -= int(spaced[ids[:-1][ids[1:] == END]].sum())
         return total
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text that ids stand for; bytes that are no UTF-8 become U+FFFD."""
         text = b"".join([self.table[id_] for id_ in ids]).decode("utf-8", errors="replace")
-        return text.removeprefix(" ") if self.prefix_space else text
+        text = text.removeprefix(" ") if self.prefix_space else text
+        return text.removesuffix(" ") if self.suffix_space else text
 
     def _segments(self, pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
         """The records with their prefix, long ones cut where cutting does not change the ids."""
