@@ -244,45 +244,6 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
         open_pretrained(tmp_path)
 
 
-def test_a_kind_that_is_not_known_runs_the_slow_way(tmp_path: Path) -> None:
-    import transformers
-
-    config = transformers.GPTNeoXConfig(
-        vocab_size=VOCAB,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=48,
-        max_position_embeddings=64,
-        bos_token_id=START,
-        eos_token_id=END_THERE,
-    )
-    torch.manual_seed(0)
-    theirs = transformers.GPTNeoXForCausalLM(config).eval()
-    theirs.save_pretrained(tmp_path)
-    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
-    byte_level(letters, []).save(str(tmp_path / "tokenizer.json"))
-    ours = open_pretrained(tmp_path)
-    assert "slow way" in str(ours.note)
-    ids = some_ids(3, LENGTH)
-    with torch.no_grad():
-        expected = in_our_order(ours, theirs(ids).logits)
-        first, state = ours.model(ids[:, :7])
-        rest, _ = ours.model(ids[:, 7:], state)
-    torch.testing.assert_close(torch.cat([first, rest], 1), expected, rtol=1e-4, atol=1e-4)
-    together, alone = Engine(ours.model), Engine(ours.model)
-    sampling = Sampling(method="greedy", max_tokens=8)
-    prompts = [some_ids(1, size)[0].tolist() for size in (3, 9, 5)]
-    for prompt in prompts:
-        together.add(Request(prompt, sampling))
-    mixed: list[list[int]] = [[] for _ in prompts]
-    for event in together.run():
-        mixed[event.request].append(event.token)
-    for prompt, text in zip(prompts, mixed, strict=True):
-        alone.add(Request(prompt, sampling))
-        assert [event.token for event in alone.run()] == text
-
-
 def test_a_chinese_gpt_2_with_berts_vocabulary(tmp_path: Path) -> None:
     import transformers
 

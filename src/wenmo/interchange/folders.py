@@ -19,11 +19,14 @@ from wenmo.interchange.names import names_of
 from wenmo.interchange.opened import Opened, built, check_sizes
 from wenmo.interchange.vocabulary_files import read_beginning, read_template, read_vocabulary
 from wenmo.models import foreign
+from wenmo.models.base import LanguageModel
 from wenmo.models.foreign import Foreign
+from wenmo.text.pretrained import Pretrained
 from wenmo.training.checkpoints import load_tensors
 from wenmo.types import WenmoError
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+BOUNDS = ("max_position_embeddings", "max_decoder_position_embeddings")
 MASKS = ("[MASK]", "<mask>")
 END_MARKS = ("</s>", "<|endoftext|>", "<|end|>", "[SEP]", "<eos>")
 
@@ -59,29 +62,49 @@ def open_folder(path: Path) -> Opened:
         config = replace(config, tied=False)  # whatever the settings say
     layout = Layout(names_of(kind.names, config, size), {}, tokenizer.end)
     model = built(path, config, layout, size, tensors)
-    start = theirs.get("decoder_start_token_id")
-    if config.encoder_layers and start is not None:
-        model.opening = tuple(tokenizer.theirs([start]))
-    if config.encoder_layers or model.fills:
+    if config.encoder_layers:
+        _put_marks(path, theirs, model, tokenizer)
+    elif model.fills:
         model.closing = tuple(tokenizer.suffix)
     template = read_template(path)
     return Opened(kind.family, config, model, tokenizer, template)
 
 
+def _put_marks(
+    path: Path, theirs: dict[str, Any], model: LanguageModel, tokenizer: Pretrained
+) -> None:
+    """Tell a model what stands before an answer, and after what is answered."""
+    parts = (theirs, _generation(path))
+    settings = {name: it for part in parts for name, it in part.items() if it is not None}
+    start = settings.get("decoder_start_token_id", settings.get("bos_token_id"))
+    forced = settings.get("forced_bos_token_id")  # such as the language to translate into
+    marks = [mark for mark in (start, forced) if mark is not None]
+    if not all(isinstance(mark, int) and 0 <= mark < model.vocab_size for mark in marks):
+        raise WenmoError(f"{path}: an answer begins with {marks}, which are not ids of the model")
+    if forced is not None and tokenizer.theirs(tokenizer.prefix) == [forced]:
+        marks.remove(forced)
+    elif forced is not None:
+        tokenizer.prefix = []
+    model.opening = tuple(tokenizer.theirs(marks)) or model.opening
+    model.closing = tuple(tokenizer.suffix)
+
+
 def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
-    """A causal model of a kind that is not known here, through the ``transformers`` package."""
+    """A model of a kind that is not known here, through the ``transformers`` package."""
     known = f"not known here (known: {', '.join(KINDS)})"
     kind = theirs.get("model_type")
     try:
-        from transformers import AutoModelForCausalLM
+        import transformers
     except ImportError:
         raise WenmoError(
             f"{path / CONFIG}: model_type {kind!r} is {known}; with pip install transformers, "
-            "causal ones run, slowly"
+            "causal and sequence-to-sequence ones run, slowly"
         ) from None
     _weights_of(path)  # no pickle is read
+    answers = bool(theirs.get("is_encoder_decoder"))
+    auto = transformers.AutoModelForSeq2SeqLM if answers else transformers.AutoModelForCausalLM
     try:
-        inner = AutoModelForCausalLM.from_pretrained(
+        inner = auto.from_pretrained(
             path, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
     except Exception as error:  # of many kinds
@@ -91,12 +114,17 @@ def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
         ) from None
     size, vocabulary = int(inner.config.vocab_size), read_vocabulary(path, str(kind))
     end = _known(path, _end_of(path, theirs, vocabulary.library))
-    context = getattr(inner.config, "max_position_embeddings", None)
+    bounds = (getattr(inner.config, name, None) for name in BOUNDS)
+    context = next((bound for bound in bounds if bound is not None), None)
     tokenizer = vocabulary.tokenizer(end, size, read_beginning(path))
-    model = Foreign(inner, size, context, end).eval()
-    model.opening = ()
+    model = Foreign(inner, size, context, end, answers=answers).eval()
+    if answers:
+        _put_marks(path, theirs, model, tokenizer)
+    else:
+        model.opening = ()
     note = f"a {kind} is not known here: it runs through transformers, which is the slow way"
-    return Opened("gpt", foreign.Config(str(kind)), model, tokenizer, read_template(path), note)
+    config, family = foreign.Config(str(kind)), "transformer" if answers else "gpt"
+    return Opened(family, config, model, tokenizer, read_template(path), note)
 
 
 def _mask_of(path: Path, library: Library) -> int:
@@ -143,10 +171,8 @@ def _end_of(path: Path, theirs: dict[str, Any], library: Library) -> int | None:
     else the first; where the settings name none that the model knows, the tokenizer's; None: the
     model knows no end.
     """
-    generation = path / "generation_config.json"
-    settings = read_json(generation) if generation.is_file() else {}
     template = read_template(path) or ""
-    for end in (theirs.get("eos_token_id"), settings.get("eos_token_id")):
+    for end in (theirs.get("eos_token_id"), _generation(path).get("eos_token_id")):
         ends = end if isinstance(end, list) else [end]
         known = [id_ for id_ in ends if isinstance(id_, int) and id_ < int(theirs["vocab_size"])]
         names = {id_: library.id_to_token(id_) for id_ in known}
@@ -154,6 +180,12 @@ def _end_of(path: Path, theirs: dict[str, Any], library: Library) -> int | None:
             return next((id_ for id_, name in names.items() if name and name in template), known[0])
     marks = (library.token_to_id(mark) for mark in END_MARKS)
     return next((id_ for id_ in marks if id_ is not None), None)
+
+
+def _generation(path: Path) -> dict[str, Any]:
+    """How the model's makers would have texts written."""
+    settings = path / "generation_config.json"
+    return read_json(settings) if settings.is_file() else {}
 
 
 def _known(path: Path, end: int | None) -> int:

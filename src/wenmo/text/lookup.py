@@ -4,7 +4,6 @@ looked up in a vocabulary that numbers them in a way of its own, and may lack so
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -107,12 +106,8 @@ class Lookup(Pretrained):
             with atomic(Path(path).with_name(name)) as temporary:
                 temporary.write_bytes(content)
 
-    @property
-    def fingerprint(self) -> str:
-        hashed = hashlib.blake2b(self.origin.encode(), digest_size=8)
-        for name, content in sorted(self._cutting.files.items()):
-            hashed.update(f"{name} {len(content)} ".encode() + content)
-        return hashed.hexdigest()
+    def _told(self) -> bytes:
+        return b"".join([super()._told(), *self._cutting.files.values()])
 
     def _spelled(self, token: str) -> bytes:
         return self._cutting.spell(token).encode()

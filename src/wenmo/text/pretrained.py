@@ -47,6 +47,7 @@ class Pretrained(Tokenizer):
 
     Attributes:
         prefix: our ids that stand before every text: a beginning mark, where there is one.
+        source_prefix: those before every text to answer to; not always the same.
         suffix: our ids that stand after every source that is read by an encoder.
         beginning: the name of the mark that begins a text; empty if there is none.
         marks: finds the names of marks in a text, each with the NUL before it if there is one.
@@ -77,6 +78,7 @@ class Pretrained(Tokenizer):
         self.prefix_space = bool(self._kinds & {"WordPiece", "Metaspace", "Strip"})
         self.table, self.mark = self._table(), library.id_to_token(end) or ""
         self.prefix, self.suffix = self._around()
+        self.source_prefix = self.prefix
         if beginning is None and self.prefix:
             beginning = library.id_to_token(self.theirs(self.prefix)[0])
         self.beginning = beginning or ""
@@ -106,7 +108,7 @@ class Pretrained(Tokenizer):
         on from its source. What other people wrote in a text must be shielded; see `shield`.
         """
         other = copy(self)
-        other.prefix = []
+        other.prefix = other.source_prefix = []
         other._encoder, other._private = _unmarked(self._library)
         return other
 
@@ -133,12 +135,16 @@ class Pretrained(Tokenizer):
                 ids = self._ids(text, source=source, goes_on=goes_on)
             except TypeError:  # how the library takes half a surrogate pair
                 raise WenmoError("the text holds half a surrogate pair, no character") from None
-            before = [] if begun else self.prefix
+            before = [] if begun else self.source_prefix if source else self.prefix
             joined = np.array([*before, *ids, *([END] if ends else [])], np.int32)
             yield joined, np.array([len(joined) - 1] if ends else [], np.int64)
             begun = not ends
             if ends:
                 source = next(turns)
+
+    def _told(self) -> bytes:
+        numbers = (self.end, self.prefix, self.source_prefix)
+        return super()._told() + json.dumps(numbers).encode()
 
     def _ids(self, text: str, *, source: bool, goes_on: bool) -> list[int]:
         """Our ids of a text, before which no space is put where it goes on from another."""

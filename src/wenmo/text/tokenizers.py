@@ -170,7 +170,11 @@ class Tokenizer:
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell this tokenizer from any other."""
-        return hashlib.blake2b(self._library.to_str().encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(self._told(), digest_size=8).hexdigest()
+
+    def _told(self) -> bytes:
+        """All that decides which ids a text has."""
+        return str(self._library.to_str()).encode()
 
     def name_of(self, id_: int) -> str:
         """How the file spells a token."""
