@@ -17,7 +17,7 @@ from torch import Tensor
 
 from wenmo import __version__
 from wenmo.files import read_json, write_json
-from wenmo.interchange.huggingface import layout_of, tokenizer_config
+from wenmo.interchange.huggingface import generation_config, layout_of, tokenizer_config
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.opened import Opened
 from wenmo.interchange.pretrained import locate, open_pretrained
@@ -52,8 +52,10 @@ class Card:
         asked: the settings before what was left open was derived; the same call makes these.
         template: how the model was taught to read a conversation, in Jinja's language.
         foreign: of a tokenizer that another program made, its ``end`` mark's id there, the name of
-            its ``beginning`` mark, the ``size`` of the model's vocabulary, and its ``origin``.
-        marks: the model's ``opening``, ``between`` and ``closing``, where they are not END.
+            its ``beginning`` mark, the ``size`` of the model's vocabulary, its ``origin``, and the
+            ``prefix`` of what is written.
+        marks: the model's ``opening``, ``between``, ``closing``, ``ends`` and ``barred``, where it
+            began from another.
         note: what the user of a model that others trained should know; it is not kept.
         data: where the text came from, its fingerprint, and what was counted in it.
         finished: training reached the end of its budget.
@@ -165,7 +167,11 @@ def save_model(
     tensors: dict[str, Tensor] = dict(model.state_dict())
     if layout is not None:
         tensors = layout.outward(tensors)
-        write_json(folder / "config.json", {**layout.config, **_first_there(layout, model, end)})
+        config = {**layout.config, **_first_there(layout, model, end)}
+        write_json(folder / "config.json", config)
+        generation = tokenizer and generation_config(config, model, tokenizer)
+        if generation:
+            write_json(folder / "generation_config.json", generation)
     save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
 
 
@@ -217,6 +223,7 @@ def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
 def marks_of(model: LanguageModel) -> dict[str, list[int]]:
     """The marks around a model's texts, as a card names them."""
     marks = {"opening": model.opening, "between": model.between, "closing": model.closing}
+    marks |= {"ends": model.ends, "barred": model.barred}
     return {name: list(ids) for name, ids in marks.items()}
 
 
@@ -229,13 +236,13 @@ def marked(model: LanguageModel, card: Card) -> LanguageModel:
     if card.marks is None:
         return model
     try:
-        own = [tuple(card.marks[name]) for name in ("opening", "between", "closing")]
+        own = [tuple(card.marks[name]) for name in marks_of(model)]
         sound = all(0 <= id_ < model.vocab_size for ids in own for id_ in ids)
     except (KeyError, TypeError):
         sound = False
     if not sound:
         raise WenmoError(f"{CARD}: damaged, its marks are no ids of the model's")
-    model.opening, model.between, model.closing = own
+    model.opening, model.between, model.closing, model.ends, model.barred = own
     return model
 
 
@@ -287,6 +294,7 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
     for weight in model.parameters():
         weight.requires_grad_(True)
     model.opening, model.closing = base.opening, base.closing
+    model.ends, model.barred = base.ends, base.barred
     if recipe.start.lora:
         adapt(model, recipe.start.targets, rank=recipe.start.lora, alpha=recipe.start.scale)
     elif recipe.start.blocks is not None:
@@ -359,6 +367,7 @@ def _card_of(opened: Opened) -> Card:
             "size": tokenizer.vocab_size,
             "beginning": tokenizer.beginning,
             "origin": tokenizer.origin,
+            "prefix": tokenizer.prefix,
         },
         note=opened.note,
     )

@@ -93,6 +93,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for weight in model.parameters():
             if weight.requires_grad:
                 weight.add_(torch.randn_like(weight) * 0.15)
+        model.final_logits_bias[0, -1] = 9.0  # padding would be written, were it not forbidden
+    model.generation_config.bad_words_ids = [[size - 1]]
     model.save_pretrained(path)
     return path
 

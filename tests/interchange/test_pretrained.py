@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+import wenmo as package
 from wenmo.decoding.engine import Engine
 from wenmo.decoding.requests import Request
 from wenmo.decoding.warp import Sampling
@@ -205,6 +206,46 @@ def total(theirs: Any, prompt: torch.Tensor, text: list[int], *, answering: bool
             logits = theirs(whole).logits[:, prompt.shape[1] - 1 :]
     logp = logits[0].log_softmax(-1)
     return float(sum(logp[place, id_] for place, id_ in enumerate(text[1:])))
+
+
+def test_every_end_mark_ends_a_text(wenmo: Any, tmp_path: Path) -> None:
+    """Here, after training further, and there, after that."""
+    import transformers
+
+    folder = tmp_path / "llama"
+    theirs = made(folder, "llama")
+    prompt = some_ids(1, 5)[0].tolist()
+
+    def theirs_of(model: Any) -> list[int]:
+        ids = torch.tensor([prompt])
+        mask = torch.ones_like(ids)
+        [full] = model.generate(ids, attention_mask=mask, max_new_tokens=12, do_sample=False)
+        return full[len(prompt) :].tolist()
+
+    def ours_of(model: Any) -> list[int]:
+        engine = Engine(model)
+        engine.add(Request(prompt, Sampling(method="greedy", max_tokens=12)))
+        return [event.token for event in engine.run()]
+
+    other = next(id_ for id_ in theirs_of(theirs)[3:] if id_ not in prompt)
+    settings = {"eos_token_id": [END_THERE, other, 299_000], "bad_words_ids": [[7], [8, 9]]}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+    ours = open_pretrained(folder)
+    assert (ours.model.ends, ours.model.barred) == ((other,), (7,))
+    expected = theirs_of(theirs)
+    assert expected[-1] == other
+    assert ours.tokenizer.theirs(ours_of(ours.model)) == [*expected[:-1], END_THERE]
+    (tmp_path / "my.txt").write_text("The quick brown fox. 春眠不觉晓\n" * 40, "utf-8")
+    command = ("train", "my.txt", "--from", folder, "--out", "run", "rows=2", "time=24")
+    wenmo(*command, "--steps", 1, "evaluations=1", "rate=1e-9", cwd=tmp_path)
+    run = package.load(tmp_path / "run")
+    assert (run.model.ends, run.model.barred) == ((other,), (7,))
+    again = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "run", local_files_only=True
+    )
+    assert again.generation_config.eos_token_id == [END_THERE, other]
+    assert theirs_of(again.eval()) == expected
 
 
 def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:

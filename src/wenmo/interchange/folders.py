@@ -15,20 +15,18 @@ from torch import Tensor
 
 from wenmo.files import read_json
 from wenmo.interchange.layouts import KINDS, Layout, in_one_embedding
+from wenmo.interchange.marks import end_of, put_marks
 from wenmo.interchange.names import names_of
 from wenmo.interchange.opened import Opened, built, check_sizes
 from wenmo.interchange.vocabulary_files import read_beginning, read_template, read_vocabulary
 from wenmo.models import foreign
-from wenmo.models.base import LanguageModel
 from wenmo.models.foreign import Foreign
-from wenmo.text.pretrained import Pretrained
 from wenmo.training.checkpoints import load_tensors
 from wenmo.types import WenmoError
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 BOUNDS = ("max_position_embeddings", "max_decoder_position_embeddings")
 MASKS = ("[MASK]", "<mask>")
-END_MARKS = ("</s>", "<|endoftext|>", "<|end|>", "[SEP]", "<eos>")
 
 
 def open_folder(path: Path) -> Opened:
@@ -51,7 +49,7 @@ def open_folder(path: Path) -> Opened:
     tensors = _weights_of(path)
     check_sizes(path, config, size, tensors.get(kind.names["embedding.weight"]), len(tensors))
     vocabulary = read_vocabulary(path, str(theirs["model_type"]))
-    end = _end_of(path, theirs, vocabulary.library)
+    end = end_of(path, theirs, vocabulary.library)
     if end is None and kind.names.get("bias") in tensors:
         end, size = size, size + 1
         _add_token(kind.names, tensors)
@@ -62,31 +60,11 @@ def open_folder(path: Path) -> Opened:
         config = replace(config, tied=False)  # whatever the settings say
     layout = Layout(names_of(kind.names, config, size), {}, tokenizer.end)
     model = built(path, config, layout, size, tensors)
-    if config.encoder_layers:
-        _put_marks(path, theirs, model, tokenizer)
-    elif model.fills:
+    if model.fills:
         model.closing = tuple(tokenizer.suffix)
+    put_marks(path, theirs, model, tokenizer)
     template = read_template(path)
     return Opened(kind.family, config, model, tokenizer, template)
-
-
-def _put_marks(
-    path: Path, theirs: dict[str, Any], model: LanguageModel, tokenizer: Pretrained
-) -> None:
-    """Tell a model what stands before an answer, and after what is answered."""
-    parts = (theirs, _generation(path))
-    settings = {name: it for part in parts for name, it in part.items() if it is not None}
-    start = settings.get("decoder_start_token_id", settings.get("bos_token_id"))
-    forced = settings.get("forced_bos_token_id")  # such as the language to translate into
-    marks = [mark for mark in (start, forced) if mark is not None]
-    if not all(isinstance(mark, int) and 0 <= mark < model.vocab_size for mark in marks):
-        raise WenmoError(f"{path}: an answer begins with {marks}, which are not ids of the model")
-    if forced is not None and tokenizer.theirs(tokenizer.prefix) == [forced]:
-        marks.remove(forced)
-    elif forced is not None:
-        tokenizer.prefix = []
-    model.opening = tuple(tokenizer.theirs(marks)) or model.opening
-    model.closing = tuple(tokenizer.suffix)
 
 
 def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
@@ -113,15 +91,13 @@ def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
             f"{path / CONFIG}: model_type {kind!r} is {known}, and transformers says: {reason}"
         ) from None
     size, vocabulary = int(inner.config.vocab_size), read_vocabulary(path, str(kind))
-    end = _known(path, _end_of(path, theirs, vocabulary.library))
+    end = _known(path, end_of(path, theirs, vocabulary.library))
     bounds = (getattr(inner.config, name, None) for name in BOUNDS)
     context = next((bound for bound in bounds if bound is not None), None)
     tokenizer = vocabulary.tokenizer(end, size, read_beginning(path))
     model = Foreign(inner, size, context, end, answers=answers).eval()
-    if answers:
-        _put_marks(path, theirs, model, tokenizer)
-    else:
-        model.opening = ()
+    model.opening = ()
+    put_marks(path, theirs, model, tokenizer)
     note = f"a {kind} is not known here: it runs through transformers, which is the slow way"
     config, family = foreign.Config(str(kind)), "transformer" if answers else "gpt"
     return Opened(family, config, model, tokenizer, read_template(path), note)
@@ -164,28 +140,6 @@ def _weights_of(path: Path) -> dict[str, Tensor]:
             "model.safetensors, or have its maker convert it"
         )
     raise WenmoError(f"{path}: no model.safetensors")
-
-
-def _end_of(path: Path, theirs: dict[str, Any], library: Library) -> int | None:
-    """The id of the mark that ends a text; of several, the first that the chat template names, or
-    else the first; where the settings name none that the model knows, the tokenizer's; None: the
-    model knows no end.
-    """
-    template = read_template(path) or ""
-    for end in (theirs.get("eos_token_id"), _generation(path).get("eos_token_id")):
-        ends = end if isinstance(end, list) else [end]
-        known = [id_ for id_ in ends if isinstance(id_, int) and id_ < int(theirs["vocab_size"])]
-        names = {id_: library.id_to_token(id_) for id_ in known}
-        if known:
-            return next((id_ for id_, name in names.items() if name and name in template), known[0])
-    marks = (library.token_to_id(mark) for mark in END_MARKS)
-    return next((id_ for id_ in marks if id_ is not None), None)
-
-
-def _generation(path: Path) -> dict[str, Any]:
-    """How the model's makers would have texts written."""
-    settings = path / "generation_config.json"
-    return read_json(settings) if settings.is_file() else {}
 
 
 def _known(path: Path, end: int | None) -> int:

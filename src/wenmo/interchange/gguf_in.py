@@ -10,13 +10,20 @@ from tokenizers import Tokenizer as Library
 from torch import Tensor
 
 from wenmo.interchange.gguf import Gguf
-from wenmo.interchange.gguf_names import CONTROL, INTERLEAVED, USER_DEFINED, WAYS, gguf_name
+from wenmo.interchange.gguf_names import (
+    CONTROL,
+    INTERLEAVED,
+    OTHER_ENDS,
+    USER_DEFINED,
+    WAYS,
+    gguf_name,
+)
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
 from wenmo.interchange.opened import Opened, built, check_sizes
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level, opened_by
-from wenmo.types import WenmoError
+from wenmo.types import END, WenmoError
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 
@@ -52,6 +59,8 @@ def open_gguf(path: Path) -> Opened:
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise WenmoError(f"{path}: damaged: {error}") from None
     model = built(path, config, layout, size, tensors)
+    others = tokenizer.theirs(int(s[key]) for key in OTHER_ENDS if key in s)
+    model.ends = tuple(sorted({id_ for id_ in others if END < id_ < size}))
     return Opened("gpt", config, model, tokenizer, s.get("tokenizer.chat_template"))
 
 

@@ -16,6 +16,7 @@ from wenmo.interchange.gguf_names import (
     CONTROL,
     INTERLEAVED,
     NORMAL,
+    OTHER_ENDS,
     USER_DEFINED,
     WAYS,
     Way,
@@ -68,6 +69,8 @@ def write_gguf(
         writer = gguf.GGUFWriter(temporary, kind)
         _settings(writer, config, model.vocab_size)
         _tokens(writer, tokenizer, vocabulary, template)
+        for key, id_ in zip(OTHER_ENDS, tokenizer.theirs(model.ends), strict=False):
+            writer.add_uint32(key, id_)
         for theirs, tensor in layout.outward(dict(model.state_dict())).items():
             name, pattern = gguf_name(theirs)
             _add(writer, gguf, name, _turned(tensor, pattern, config, kind), precision)

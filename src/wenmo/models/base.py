@@ -68,6 +68,8 @@ class LanguageModel(nn.Module, ABC):
         between: the ids that stand between a source and its text, where it stands before that.
             There are none where a chat template writes all marks of a source itself.
         closing: the ids that stand after a source that an encoder reads.
+        ends: other ids that end a text as END does. Models that others trained may have some.
+        barred: ids that are never written.
         recompute: in training, keep what enters each block alone, and compute the rest once more on
             the way back (Chen et al. 2016): less memory for more time; for Transformers.
         fills: it predicts tokens that are hidden anywhere in a text, with both sides in view, by
@@ -82,6 +84,8 @@ class LanguageModel(nn.Module, ABC):
     opening: tuple[int, ...] = (END,)
     between: tuple[int, ...] = (END,)
     closing: tuple[int, ...] = (END,)
+    ends: tuple[int, ...] = ()
+    barred: tuple[int, ...] = ()
     recompute: bool = False
     fills: ClassVar[bool] = False
 

@@ -60,23 +60,29 @@ class Vocabulary:
     library: Library
     cutting: Cutting | None = None
 
-    def tokenizer(self, end: int, size: int, beginning: str | None = None) -> Pretrained:
+    def tokenizer(
+        self, end: int, size: int, beginning: str | None = None, prefix: list[int] | None = None
+    ) -> Pretrained:
         """The tokenizer of a model.
 
         Args:
             end: the id there of the mark that ends a text.
             size: the number of ids that the model has.
             beginning: the name of the mark that begins one, as of `Pretrained`.
+            prefix: our ids before every text that is written; None: as before what it answers to.
 
         Raises:
             WenmoError: they do not belong together.
         """
         try:
             if self.cutting is None:
-                return Pretrained(self.library, end=end, size=size, beginning=beginning)
-            return Lookup(self.library, self.cutting, end=end, size=size)
+                made = Pretrained(self.library, end=end, size=size, beginning=beginning)
+            else:
+                made = Lookup(self.library, self.cutting, end=end, size=size)
         except WenmoError as error:
             raise WenmoError(f"{self.path}: {error}") from None
+        made.prefix = made.prefix if prefix is None else prefix
+        return made
 
 
 class Lookup(Pretrained):

@@ -119,7 +119,6 @@ class Pretrained(Tokenizer):
         return self.marks.sub(lambda mark: NUL + mark[0], text.replace(NUL, ""))
 
     def theirs(self, ids: Iterable[int]) -> list[int]:
-        """Our ids as the other program's."""
         return self._swapped(ids)
 
     def _encode(

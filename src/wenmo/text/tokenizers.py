@@ -176,6 +176,10 @@ class Tokenizer:
         """All that decides which ids a text has."""
         return str(self._library.to_str()).encode()
 
+    def theirs(self, ids: Iterable[int]) -> list[int]:
+        """The ids that the file has for our ids; of our own tokenizers the same."""
+        return list(ids)
+
     def name_of(self, id_: int) -> str:
         """How the file spells a token."""
         return str(self._library.id_to_token(id_))
