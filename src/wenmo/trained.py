@@ -19,7 +19,7 @@ from wenmo.interchange.gguf_out import write_gguf
 from wenmo.interchange.huggingface import layout_of
 from wenmo.interchange.onnx import write_onnx
 from wenmo.material import judge_pairs, judge_text, kept, readable, sampling_for
-from wenmo.models import LanguageModel, can_stand_on_counts
+from wenmo.models import LanguageModel
 from wenmo.models.lora import merge
 from wenmo.models.ngram import Ngram
 from wenmo.recipe import StartConfig
@@ -397,7 +397,7 @@ class Run:
         """Make sure that the run has hidden states to keep in a cache."""
         if dynamic is not None:
             raise WenmoError("--cache and --dynamic cannot be had at once: leave one out")
-        if self.task.paired or not can_stand_on_counts(self.card.recipe.family):
+        if self.task.paired or not self.model.notices:
             raise WenmoError(
                 f"{self.folder}: a cache is for networks that were trained on plain text: leave "
                 "--cache out"

@@ -163,6 +163,13 @@ def test_an_answer_begins_as_its_makers_say(wenmo: Any, tmp_path: Path) -> None:
         open_pretrained(folder)
 
 
+def test_it_has_no_hidden_states_to_keep(wenmo: Any, tmp_path: Path) -> None:
+    opened(tmp_path / "causal", "causal")
+    (tmp_path / "my.txt").write_text("春眠不觉晓\n" * 20, "utf-8")
+    refused = wenmo("evaluate", "causal", "my.txt", "--cache", 9, cwd=tmp_path, code=2)
+    assert "leave --cache out" in refused.stderr
+
+
 def test_it_is_scored_but_not_trained(wenmo: Any, tmp_path: Path) -> None:
     opened(tmp_path / "blenderbot", "blenderbot")
     pairs = "".join(f"fox {n}\t狐狸\nsea {n}\t海\n" for n in range(10))

@@ -62,6 +62,7 @@ class LanguageModel(nn.Module, ABC):
             opening, source, between, text, END. ``encoder``: in ``begin``, or as ``source`` of a
             batch; then its state may hold ``coverage``, the attention that each place of the source
             has been given so far, float32 (rows, source time). ``none``: not at all.
+        notices: it has hidden states, which ``notice`` gives.
         fixed: how the names begin of what gradients do not change, and ``prepare`` makes again.
         opening: the ids that stand before a text. Models that others trained may have another mark,
             or none.
@@ -80,6 +81,7 @@ class LanguageModel(nn.Module, ABC):
     context: int | None
     learner: ClassVar[Literal["gradient", "count"]] = "gradient"
     conditioning: Literal["none", "prefix", "encoder"] = "prefix"
+    notices: ClassVar[bool] = False
     fixed: ClassVar[tuple[str, ...]] = ()
     opening: tuple[int, ...] = (END,)
     between: tuple[int, ...] = (END,)
@@ -232,6 +234,7 @@ class Network(LanguageModel):
         hidden_width: the width of the hidden state.
     """
 
+    notices = True
     hidden_width: int
 
     @abstractmethod
