@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from wenmo.interchange.gguf_names import (
     WAYS,
     gguf_name,
 )
+from wenmo.interchange.gguf_rotary import read_scaling
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
 from wenmo.interchange.opened import Opened, built, check_sizes
@@ -41,10 +43,9 @@ def open_gguf(path: Path) -> Opened:
         raise WenmoError(
             f"{path}: architecture {kind!r} is not known here (known: {', '.join(ARCHITECTURES)})"
         )
-    if s.get(f"{kind}.rope.scaling.type", "none") != "none" or "rope_freqs.weight" in file.weights:
-        raise WenmoError(f"{path}: scaled rotary positions in a GGUF file are not known here")
     try:
         config = _config(file, str(kind))
+        config = replace(config, rotary_scaling=read_scaling(file, str(kind), config))
         tokens, end = s["tokenizer.ggml.tokens"], int(s["tokenizer.ggml.eos_token_id"])
         size, embedding = len(tokens), file.weights.get("token_embd.weight")
         check_sizes(path, config, size, embedding, len(file.weights))
