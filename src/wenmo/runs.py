@@ -18,17 +18,18 @@ from torch import Tensor
 from wenmo import __version__
 from wenmo.files import read_json, write_json
 from wenmo.interchange.grammars import is_grammar, open_grammar
-from wenmo.interchange.huggingface import layout_of, tokenizer_config
+from wenmo.interchange.huggingface import generation_config, layout_of, tokenizer_config
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.opened import Opened
 from wenmo.interchange.pretrained import locate, open_pretrained
+from wenmo.interchange.vocabulary_files import read_vocabulary
 from wenmo.models import LanguageModel
 from wenmo.models.base import device
 from wenmo.models.freeze import train_last
 from wenmo.models.lora import adapt, adapters
 from wenmo.recipe import PriorConfig, Recipe
 from wenmo.text.pairs import source_room
-from wenmo.text.pretrained import Pretrained, library_of
+from wenmo.text.pretrained import Pretrained
 from wenmo.text.readers import ReadConfig
 from wenmo.text.talk import Talk
 from wenmo.text.tasks import TaskConfig
@@ -54,8 +55,10 @@ class Card:
         asked: the settings before what was left open was derived; the same call makes these.
         template: how the model was taught to read a conversation, in Jinja's language.
         foreign: of a tokenizer that another program made, its ``end`` mark's id there, the name of
-            its ``beginning`` mark, and the ``size`` of the model's vocabulary.
-        marks: the model's ``opening``, ``between`` and ``closing``, where they are not END.
+            its ``beginning`` mark, the ``size`` of the model's vocabulary, its ``origin``, and the
+            ``prefix`` of what is written.
+        marks: the model's ``opening``, ``between``, ``closing``, ``ends`` and ``barred``, where it
+            began from another.
         note: what the user of a model that others trained should know; it is not kept.
         data: where the text came from, its fingerprint, and what was counted in it.
         finished: training reached the end of its budget.
@@ -153,12 +156,14 @@ def save_model(
     Args:
         template: of its conversations, which other programs find beside the tokenizer.
     """
-    end, mark = (END, END_TOKEN) if tokenizer is None else (tokenizer.end, tokenizer.mark)
-    beginning = "" if tokenizer is None else tokenizer.beginning
-    begin = tokenizer.id_of(beginning) if tokenizer is not None and beginning else None
+    end, mark, beginning, origin, begin = END, END_TOKEN, "", "", None
+    if tokenizer is not None:
+        end, mark = tokenizer.end, tokenizer.mark
+        beginning, origin = tokenizer.beginning, tokenizer.origin
+        begin = tokenizer.id_of(beginning) if beginning else None
     layout = layout_of(recipe.generator, model.vocab_size, end, begin)
     if layout is not None:
-        theirs = tokenizer_config(model.context, mark, beginning, template)
+        theirs = tokenizer_config(model.context, mark, beginning, template, origin)
         write_json(folder / "tokenizer_config.json", theirs)
     if recipe.start.lora:
         save_adapters(folder, recipe, model, layout)
@@ -166,7 +171,11 @@ def save_model(
     tensors: dict[str, Tensor] = dict(model.state_dict())
     if layout is not None:
         tensors = layout.outward(tensors)
-        write_json(folder / "config.json", {**layout.config, **_first_there(layout, model, end)})
+        config = {**layout.config, **_first_there(layout, model, end)}
+        write_json(folder / "config.json", config)
+        generation = tokenizer and generation_config(config, model, tokenizer)
+        if generation:
+            write_json(folder / "generation_config.json", generation)
     save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
 
 
@@ -223,6 +232,7 @@ def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
 def marks_of(model: LanguageModel) -> dict[str, list[int]]:
     """The marks around a model's texts, as a card names them."""
     marks = {"opening": model.opening, "between": model.between, "closing": model.closing}
+    marks |= {"ends": model.ends, "barred": model.barred}
     return {name: list(ids) for name, ids in marks.items()}
 
 
@@ -235,13 +245,13 @@ def marked(model: LanguageModel, card: Card) -> LanguageModel:
     if card.marks is None:
         return model
     try:
-        own = [tuple(card.marks[name]) for name in ("opening", "between", "closing")]
+        own = [tuple(card.marks[name]) for name in marks_of(model)]
         sound = all(0 <= id_ < model.vocab_size for ids in own for id_ in ids)
     except (KeyError, TypeError):
         sound = False
     if not sound:
         raise WenmoError(f"{CARD}: damaged, its marks are no ids of the model's")
-    model.opening, model.between, model.closing = own
+    model.opening, model.between, model.closing, model.ends, model.barred = own
     return model
 
 
@@ -255,15 +265,14 @@ def talk_of(card: Card, model: LanguageModel, tokenizer: Tokenizer) -> Talk | No
 
 def load_tokenizer(folder: Path, card: Card) -> Tokenizer:
     """A run's tokenizer, whoever made it."""
-    path = folder / TOKENIZER
     if card.foreign is None:
-        return Tokenizer.load(path)
+        return Tokenizer.load(folder / TOKENIZER)
+    foreign = dict(card.foreign)
+    vocabulary = read_vocabulary(folder, foreign.pop("origin", ""))
     try:
-        return Pretrained(library_of(path.read_text("utf-8")), **card.foreign)
-    except OSError as error:
-        raise WenmoError(f"{path}: cannot be read: {error.strerror}") from None
-    except (TypeError, WenmoError) as error:
-        raise WenmoError(f"{path}: {error}") from None
+        return vocabulary.tokenizer(**foreign)
+    except TypeError as error:
+        raise WenmoError(f"{folder / CARD}: damaged, of its tokenizer: {error}") from None
 
 
 def open_base(recipe: Recipe) -> LanguageModel:
@@ -294,6 +303,7 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
     for weight in model.parameters():
         weight.requires_grad_(True)
     model.opening, model.closing = base.opening, base.closing
+    model.ends, model.barred = base.ends, base.barred
     if recipe.start.lora:
         adapt(model, recipe.start.targets, rank=recipe.start.lora, alpha=recipe.start.scale)
     elif recipe.start.blocks is not None:
@@ -352,7 +362,7 @@ def adapter_names(model: LanguageModel, layout: Layout | None) -> dict[str, str]
 
 def _card_of(opened: Opened) -> Card:
     """A card for a model that others trained."""
-    answers = opened.model.conditioning == "encoder"
+    answers, tokenizer = opened.model.conditioning == "encoder", opened.tokenizer
     task = TaskConfig(name="translation" if answers else "completion")
     recipe = Recipe(opened.family, opened.config, prior=PriorConfig("none"), task=task)
     return Card(
@@ -361,9 +371,11 @@ def _card_of(opened: Opened) -> Card:
         finished=True,
         template=opened.template,
         foreign={
-            "end": opened.tokenizer.end,
-            "size": opened.tokenizer.vocab_size,
-            "beginning": opened.tokenizer.beginning,
+            "end": tokenizer.end,
+            "size": tokenizer.vocab_size,
+            "beginning": tokenizer.beginning,
+            "origin": tokenizer.origin,
+            "prefix": tokenizer.prefix,
         },
         note=opened.note,
     )

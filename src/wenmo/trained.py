@@ -21,7 +21,7 @@ from wenmo.interchange.gguf_out import write_gguf
 from wenmo.interchange.huggingface import layout_of
 from wenmo.interchange.onnx import write_onnx
 from wenmo.material import judge_pairs, judge_records, judge_text, kept, readable, sampling_for
-from wenmo.models import LanguageModel, can_stand_on_counts
+from wenmo.models import LanguageModel
 from wenmo.models.grammar import GrammarModel
 from wenmo.models.lora import merge
 from wenmo.models.ngram import Ngram
@@ -293,11 +293,12 @@ class Run:
 
     def truncates(self, prompt: str) -> Keep | None:
         """Which end alone is read of a prompt that is too long for the model; None if all of it."""
-        length = len(self.tokenizer.encode(prompt))
         if self.task.paired and self.task.name != "completion":
+            length = len(self.tokenizer.encode_source(prompt))
             room = source_room(self.model.conditioning, self.model.context)
             too_long = room is not None and length > room
         else:
+            length = len(self.tokenizer.encode(prompt))
             too_long = window(1 + length, self.model.context) < 1 + length
         return kept(self.task) if too_long else None
 
@@ -462,7 +463,7 @@ class Run:
         if dynamic is not None:
             raise WenmoError("--cache and --dynamic cannot be had at once: leave one out")
         streams = not (self.task.paired or self.model.wholes)
-        if not (streams and can_stand_on_counts(self.card.recipe.family)):
+        if not (streams and self.model.notices):
             raise WenmoError(
                 f"{self.folder}: a cache is for networks that were trained on plain text: leave "
                 "--cache out"

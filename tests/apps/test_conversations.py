@@ -89,7 +89,8 @@ def test_other_programs_speak_with_it_as_it_was_trained(
 
 def test_the_same_form_everywhere(wenmo: Any, base: Path, talks: Path, trained: Path) -> None:
     run = package.load(trained)
-    assert run.card.marks == {"opening": [], "between": [], "closing": [0]}
+    around = {"opening": [], "between": [], "closing": [0]}
+    assert run.card.marks == {**around, "ends": [256], "barred": []}
     [[output]] = run.write(["你好，3！"], method="greedy", max_tokens=24)
     assert output.text == answers_here(trained, ["你好，3！"])
     figures = json.loads(wenmo("evaluate", trained, talks, "--json", cwd=talks.parent).stdout)

@@ -75,6 +75,46 @@ def test_the_greedy_path_ends_where_the_model_does(table: Make) -> None:
     assert events[3].logprob == pytest.approx(4 - math.log(2 + math.e**4 + math.e))
 
 
+def test_other_marks_end_a_text_too(table: Make) -> None:
+    """3 is another end, so that a text is 1 or 2 or 1 2, and ends by 0 or 3."""
+    model = table(CHAIN)
+    model.ends = (3,)
+    greedy = Sampling(method="greedy", max_tokens=4)
+    [events] = write(model, Request(sampling=greedy))
+    assert tokens(events) == [1, 2, 0]
+    assert events[-1].stopped_by == "end"
+    assert events[-1].logprob == pytest.approx(CHAIN[2].log_softmax(0)[3].item())
+    kept = replace(greedy, min_tokens=4)
+    assert tokens(write(model, Request(sampling=kept))[0]) == [1, 2, 1, 2]
+    beam = Sampling(method="beam", beam_width=8, length_penalty=0.0, max_tokens=3)
+    [events] = write(model, Request(sampling=beam, n=1))
+    spelled = tokens(events)
+    own = CHAIN.log_softmax(1)
+    ended = torch.stack([own[:, 0], own[:, 3]]).amax(0)
+    two = [own[0, a] + own[a, b] + ended[b] for a in (1, 2) for b in (1, 2)]
+    best = max(float(ended[0]), *(float(own[0, a] + ended[a]) for a in (1, 2)), *map(float, two))
+    assert sum(event.logprob for event in events) == pytest.approx(best)
+    assert spelled[-1] == 0
+    requests = [Request(sampling=Sampling(max_tokens=1, seed=seed)) for seed in range(2000)]
+    drawn = [event for [event] in write(model, *requests, rows=500)]
+    share = float(CHAIN[0].softmax(0)[[0, 3]].sum())
+    found = [event for event in drawn if event.token == 0]
+    assert len(found) == pytest.approx(2000 * share, abs=5 * math.sqrt(2000 * share))
+    assert found[0].logprob == pytest.approx(math.log(share))
+    assert all(event.token != 3 for event in drawn)
+
+
+@pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
+def test_what_is_barred_is_never_written(table: Make, method: str) -> None:
+    model = table(CHAIN)
+    model.barred = (2,)
+    sampling = Sampling(method=method, max_tokens=9, beam_width=2)  # type: ignore[arg-type]
+    for seed in range(20):
+        [events] = write(model, Request(sampling=replace(sampling, seed=seed)))
+        assert 2 not in tokens(events)
+    assert events[0].logprob == pytest.approx(CHAIN[0].log_softmax(0)[events[0].token].item())
+
+
 def test_a_prompt_is_gone_on_from(table: Make) -> None:
     greedy = Sampling(temperature=0)
     assert tokens(write(table(CHAIN), Request([3, 1], greedy))[0]) == [2, 3, 0]

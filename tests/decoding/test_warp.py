@@ -132,6 +132,19 @@ def test_bias_adds_and_forbids() -> None:
     assert out.tolist() == [[-INF, 0.0, 1.5]] * 2
 
 
+@few
+@given(logits())
+def test_the_end_stands_for_all_that_end_a_text(x: torch.Tensor) -> None:
+    ends = range(1, min(3, x.shape[1]))
+    every = x[:, [0, *ends]]
+    for likeliest, expected in ((True, every.amax(1)), (False, every.logsumexp(1))):
+        gathered = warp.gather_ends(x, list(ends), likeliest=likeliest)
+        torch.testing.assert_close(gathered[:, 0], expected)
+        assert torch.equal(gathered[:, 3:], x[:, 3:])
+        possible = (gathered > -INF).any(1)
+        assert torch.equal(possible, (x > -INF).any(1))
+
+
 def test_what_would_forbid_everything_does_nothing() -> None:
     x = torch.zeros(1, 2)
     assert torch.equal(warp.bias(x, [0, 1], [-INF, -INF]), x)

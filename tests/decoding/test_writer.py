@@ -22,6 +22,7 @@ class Bytes:
 
     table = (b"", *(bytes([value]) for value in range(256)))
     prefix = ()
+    suffix_space = False
 
     def __init__(self, *, prefix_space: bool = False) -> None:
         self.prefix_space = prefix_space
@@ -29,6 +30,8 @@ class Bytes:
     def encode(self, text: str) -> NDArray[np.int32]:
         text = " " * self.prefix_space + text
         return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int32) + 1
+
+    encode_source = encode
 
 
 def spelling(script: Make, text: str | bytes, *, prefix_space: bool = False) -> Writer:
@@ -172,3 +175,19 @@ def test_text_is_held_back_no_longer_than_needed(text: str, stop: list[str]) -> 
     whole = out + pieces.rest()
     assert text.startswith(whole)
     assert not any(s in whole for s in stop)
+
+
+@few
+@given(
+    st.lists(st.tuples(st.sampled_from(["fox", "春眠", "a"]), st.sampled_from([" ", "", "\n"]))),
+    st.sampled_from(["", " "]),
+)
+def test_a_space_after_a_word_is_shown_before_the_next(
+    words: list[tuple[str, str]], lag: str
+) -> None:
+    pieces = Pieces(["fox 春眠"], lag=lag)
+    fed = (pieces.feed("".join(word).encode()) for word in words if not pieces.stopped)
+    shown = "".join(fed) + pieces.rest()
+    whole = lag + "".join(word + space for word, space in words)
+    assert shown == (whole.removesuffix(" ") if words else "").partition("fox 春眠")[0]
+    assert pieces.stopped == ("fox 春眠" in whole)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+import wenmo as package
 from wenmo.decoding.engine import Engine
 from wenmo.decoding.requests import Request
 from wenmo.decoding.warp import Sampling
@@ -207,6 +208,46 @@ def total(theirs: Any, prompt: torch.Tensor, text: list[int], *, answering: bool
     return float(sum(logp[place, id_] for place, id_ in enumerate(text[1:])))
 
 
+def test_every_end_mark_ends_a_text(wenmo: Any, tmp_path: Path) -> None:
+    """Here, after training further, and there, after that."""
+    import transformers
+
+    folder = tmp_path / "llama"
+    theirs = made(folder, "llama")
+    prompt = some_ids(1, 5)[0].tolist()
+
+    def theirs_of(model: Any) -> list[int]:
+        ids = torch.tensor([prompt])
+        mask = torch.ones_like(ids)
+        [full] = model.generate(ids, attention_mask=mask, max_new_tokens=12, do_sample=False)
+        return full[len(prompt) :].tolist()
+
+    def ours_of(model: Any) -> list[int]:
+        engine = Engine(model)
+        engine.add(Request(prompt, Sampling(method="greedy", max_tokens=12)))
+        return [event.token for event in engine.run()]
+
+    other = next(id_ for id_ in theirs_of(theirs)[3:] if id_ not in prompt)
+    settings = {"eos_token_id": [END_THERE, other, 299_000], "bad_words_ids": [[7], [8, 9]]}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+    ours = open_pretrained(folder)
+    assert (ours.model.ends, ours.model.barred) == ((other,), (7,))
+    expected = theirs_of(theirs)
+    assert expected[-1] == other
+    assert ours.tokenizer.theirs(ours_of(ours.model)) == [*expected[:-1], END_THERE]
+    (tmp_path / "my.txt").write_text("The quick brown fox. 春眠不觉晓\n" * 40, "utf-8")
+    command = ("train", "my.txt", "--from", folder, "--out", "run", "rows=2", "time=24")
+    wenmo(*command, "--steps", 1, "evaluations=1", "rate=1e-9", cwd=tmp_path)
+    run = package.load(tmp_path / "run")
+    assert (run.model.ends, run.model.barred) == ((other,), (7,))
+    again = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "run", local_files_only=True
+    )
+    assert again.generation_config.eos_token_id == [END_THERE, other]
+    assert theirs_of(again.eval()) == expected
+
+
 def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
     made(tmp_path, "llama")
     assert locate(tmp_path) == tmp_path
@@ -242,45 +283,6 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(WenmoError, match="a pickle"):
         open_pretrained(tmp_path)
-
-
-def test_a_kind_that_is_not_known_runs_the_slow_way(tmp_path: Path) -> None:
-    import transformers
-
-    config = transformers.GPTNeoXConfig(
-        vocab_size=VOCAB,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=48,
-        max_position_embeddings=64,
-        bos_token_id=START,
-        eos_token_id=END_THERE,
-    )
-    torch.manual_seed(0)
-    theirs = transformers.GPTNeoXForCausalLM(config).eval()
-    theirs.save_pretrained(tmp_path)
-    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
-    byte_level(letters, []).save(str(tmp_path / "tokenizer.json"))
-    ours = open_pretrained(tmp_path)
-    assert "slow way" in str(ours.note)
-    ids = some_ids(3, LENGTH)
-    with torch.no_grad():
-        expected = in_our_order(ours, theirs(ids).logits)
-        first, state = ours.model(ids[:, :7])
-        rest, _ = ours.model(ids[:, 7:], state)
-    torch.testing.assert_close(torch.cat([first, rest], 1), expected, rtol=1e-4, atol=1e-4)
-    together, alone = Engine(ours.model), Engine(ours.model)
-    sampling = Sampling(method="greedy", max_tokens=8)
-    prompts = [some_ids(1, size)[0].tolist() for size in (3, 9, 5)]
-    for prompt in prompts:
-        together.add(Request(prompt, sampling))
-    mixed: list[list[int]] = [[] for _ in prompts]
-    for event in together.run():
-        mixed[event.request].append(event.token)
-    for prompt, text in zip(prompts, mixed, strict=True):
-        alone.add(Request(prompt, sampling))
-        assert [event.token for event in alone.run()] == text
 
 
 def test_a_chinese_gpt_2_with_berts_vocabulary(tmp_path: Path) -> None:

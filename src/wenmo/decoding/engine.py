@@ -30,7 +30,7 @@ from wenmo.decoding.beam import Offer, Search, candidates, covered
 from wenmo.decoding.choose import derive, greedy, sample
 from wenmo.decoding.requests import Request, Task
 from wenmo.decoding.spelling import Spelling
-from wenmo.decoding.warp import Chain, History, Sampling, chain
+from wenmo.decoding.warp import Chain, History, Sampling, chain, forbid, gather_ends
 from wenmo.models.base import LanguageModel, join, select
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, State, WenmoError
@@ -255,12 +255,14 @@ class Engine:
         index = torch.tensor([row.place for row in rows], device=logits.device)
         if len(rows) < len(logits):
             logits = logits[index]
-        logp = logits.log_softmax(1)
+        logits, logp = self._ended(logits, kind), self._ended(logits.log_softmax(1), kind)
         warps = _chain(kind)
         history = self._history(rows if warps.looks_back else [])
         offered = logits if warps.steps and kind.method != "beam" else logp
         if self.spelling is not None:
             offered = self.spelling.keep(offered, [row.ids for row in rows])
+        if self.model.barred:
+            offered = forbid(offered, self.model.barred)
         offered = _constrained(offered, rows)
         if kind.method == "beam":
             gains = warps(offered, history)
@@ -275,6 +277,13 @@ class Engine:
             tokens = (greedy if kind.greedy else sample)(warped, keys)[:, None]
             columns = [tokens, logp.gather(1, tokens)]
         return torch.cat([column.double() for column in columns], 1)
+
+    def _ended(self, logits: Tensor, kind: Sampling) -> Tensor:
+        """The logits with END for all that ends a text."""
+        if not self.model.ends:
+            return logits
+        searched = kind.greedy or kind.method == "beam"
+        return gather_ends(logits, self.model.ends, likeliest=searched)
 
     def _covered(self, kind: Sampling, rows: list[_Row], index: Tensor) -> Tensor:
         if not kind.coverage_penalty:

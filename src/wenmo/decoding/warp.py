@@ -206,6 +206,25 @@ def bias(logits: Tensor, tokens: Sequence[int], amounts: Sequence[float]) -> Ten
     return _unless_empty(logits.index_add(1, index, change.expand(len(logits), -1)), logits)
 
 
+def forbid(logits: Tensor, tokens: Sequence[int]) -> Tensor:
+    """Forbid the named tokens."""
+    index = torch.tensor(tokens, dtype=torch.long, device=logits.device)
+    return _unless_empty(logits.index_fill(1, index, -math.inf), logits)
+
+
+def gather_ends(logits: Tensor, ends: Sequence[int], *, likeliest: bool) -> Tensor:
+    """Let END stand for the named tokens, too, which are forbidden in turn.
+
+    Args:
+        likeliest: it gets the largest of their logits, so that what is the likeliest stays so; else
+            the probabilities of all of them together, so that a text ends as often as by each.
+    """
+    every = logits[:, [END, *ends]]
+    gathered = forbid(logits, ends)
+    gathered[:, END] = every.amax(1) if likeliest else every.logsumexp(1)
+    return gathered
+
+
 def repetition(logits: Tensor, history: History, penalty: float) -> Tensor:
     """Divide the logits of tokens in prompt or output; negative ones are multiplied instead.
 

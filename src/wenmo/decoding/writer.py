@@ -175,7 +175,10 @@ class Writer:
         return ids[:room] if self.keep == "beginning" else ids[-room:]
 
     def _ids(self, source: Source) -> list[int]:
-        return self._encode(source) if isinstance(source, str) else list(source)
+        if not isinstance(source, str):
+            return list(source)
+        ids: list[int] = self.tokenizer.encode_source(source).tolist()
+        return ids
 
     def _told(self, drawn: Drawn, sampling: Sampling) -> Output:
         """A text that was drawn whole, with what `Output` tells of it."""
@@ -196,8 +199,6 @@ class Writer:
         return self._obeying[chart, spaced]
 
     def _encode(self, text: str) -> list[int]:
-        if not text:
-            return list(self.tokenizer.prefix)
         ids: list[int] = self.tokenizer.encode(text).tolist()
         return ids
 
@@ -229,6 +230,11 @@ class Writer:
         before, gap, _ = prompt.partition(GAP) if self.model.fills else (prompt, "", "")
         return self.tokenizer.prefix_space and (not before or (bool(gap) and before[-1] == " "))
 
+    def _space_after(self, request: Request) -> str:
+        """The space that a prompt's last word has after it, which the prompt itself had not."""
+        last = self.tokenizer.table[request.prompt[-1]] if request.prompt else b""
+        return " " if last.endswith(b" ") else ""
+
     def _write(
         self, asked: Sequence[tuple[Request, bool, bool]]
     ) -> Iterator[tuple[int, str, Output | None]]:
@@ -246,7 +252,8 @@ class Writer:
             request, truncated, spaced = requests[event.request]
             draft = drafts.get((event.request, event.rank))
             if draft is None:
-                pieces = Pieces(request.sampling.stop, strip_space=spaced)
+                lag = self._space_after(request) if self.tokenizer.suffix_space else None
+                pieces = Pieces(request.sampling.stop, strip_space=spaced, lag=lag)
                 draft = drafts[event.request, event.rank] = _Draft(pieces)
             if draft.pieces.stopped:
                 continue  # the rest of a beam's text, which was searched for as a whole
@@ -270,14 +277,23 @@ class Pieces:
     What may yet turn out to be the beginning of a stop string is held back. Bytes that are no UTF-8
     become U+FFFD; those of a character that the text breaks off in are dropped.
 
+    Args:
+        stop: the stop strings.
+        strip_space: the text begins with a space that is no part of it.
+        lag: words have a space after them, which is a part of the text where another follows; this
+            is the one that the word before the text has. None: they have none.
+
     Attributes:
         stopped: a stop string was met.
     """
 
-    def __init__(self, stop: Sequence[str] = (), *, strip_space: bool = False) -> None:
+    def __init__(
+        self, stop: Sequence[str] = (), *, strip_space: bool = False, lag: str | None = None
+    ) -> None:
         self.stopped = False
         self._stop = stop
         self._strip_space = strip_space
+        self._lag = lag
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
 
@@ -287,6 +303,9 @@ class Pieces:
         if self._strip_space and new:
             new = new.removeprefix(" ")
             self._strip_space = False
+        if self._lag is not None and new:
+            rest = new.removesuffix(" ")
+            new, self._lag = self._lag + rest, new[len(rest) :]
         text, self._held = self._held + new, ""
         met = [place for place in map(text.find, self._stop) if place >= 0]
         if met:

@@ -15,18 +15,18 @@ from torch import Tensor
 
 from wenmo.files import read_json
 from wenmo.interchange.layouts import KINDS, Layout, in_one_embedding
+from wenmo.interchange.marks import end_of, put_marks
 from wenmo.interchange.names import names_of
 from wenmo.interchange.opened import Opened, built, check_sizes
 from wenmo.interchange.vocabulary_files import read_beginning, read_template, read_vocabulary
 from wenmo.models import foreign
 from wenmo.models.foreign import Foreign
-from wenmo.text.pretrained import Pretrained
 from wenmo.training.checkpoints import load_tensors
 from wenmo.types import WenmoError
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+BOUNDS = ("max_position_embeddings", "max_decoder_position_embeddings")
 MASKS = ("[MASK]", "<mask>")
-END_MARKS = ("</s>", "<|endoftext|>", "<|end|>", "[SEP]", "<eos>")
 
 
 def open_folder(path: Path) -> Opened:
@@ -48,39 +48,42 @@ def open_folder(path: Path) -> Opened:
         raise WenmoError(f"{path / CONFIG}: {error}") from None
     tensors = _weights_of(path)
     check_sizes(path, config, size, tensors.get(kind.names["embedding.weight"]), len(tensors))
-    library = read_vocabulary(path, theirs)
-    end = _end_of(path, theirs, library)
-    beginning = read_beginning(path, theirs, library)
-    tokenizer = Pretrained(library, end=end, size=size, beginning=beginning)
+    vocabulary = read_vocabulary(path, str(theirs["model_type"]))
+    end = end_of(path, theirs, vocabulary.library)
+    if end is None and kind.names.get("bias") in tensors:
+        end, size = size, size + 1
+        _add_token(kind.names, tensors)
+    beginning = read_beginning(path, theirs, vocabulary.library)
+    tokenizer = vocabulary.tokenizer(_known(path, end), size, beginning)
     if kind.family == "masked":
-        tensors = in_one_embedding(tensors, kind, _mask_of(path, library))
+        tensors = in_one_embedding(tensors, kind, _mask_of(path, vocabulary.library))
     if config.tied and not _is_tied(kind.names, tensors):
         config = replace(config, tied=False)  # whatever the settings say
-    layout = Layout(names_of(kind.names, config, size), {}, end)
+    layout = Layout(names_of(kind.names, config, size), {}, tokenizer.end)
     model = built(path, config, layout, size, tensors)
-    start = theirs.get("decoder_start_token_id")
-    if config.encoder_layers and start is not None:
-        model.opening = tuple(tokenizer.theirs([start]))
-    if config.encoder_layers or model.fills:
+    if model.fills:
         model.closing = tuple(tokenizer.suffix)
+    put_marks(path, theirs, model, tokenizer)
     template = read_template(path)
     return Opened(kind.family, config, model, tokenizer, template)
 
 
 def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
-    """A causal model of a kind that is not known here, through the ``transformers`` package."""
+    """A model of a kind that is not known here, through the ``transformers`` package."""
     known = f"not known here (known: {', '.join(KINDS)})"
     kind = theirs.get("model_type")
     try:
-        from transformers import AutoModelForCausalLM
+        import transformers
     except ImportError:
         raise WenmoError(
             f"{path / CONFIG}: model_type {kind!r} is {known}; with pip install transformers, "
-            "causal ones run, slowly"
+            "causal and sequence-to-sequence ones run, slowly"
         ) from None
     _weights_of(path)  # no pickle is read
+    answers = bool(theirs.get("is_encoder_decoder"))
+    auto = transformers.AutoModelForSeq2SeqLM if answers else transformers.AutoModelForCausalLM
     try:
-        inner = AutoModelForCausalLM.from_pretrained(
+        inner = auto.from_pretrained(
             path, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
     except Exception as error:  # of many kinds
@@ -88,15 +91,18 @@ def _open_foreign(path: Path, theirs: dict[str, Any]) -> Opened:
         raise WenmoError(
             f"{path / CONFIG}: model_type {kind!r} is {known}, and transformers says: {reason}"
         ) from None
-    size, library = int(inner.config.vocab_size), read_vocabulary(path, theirs)
-    end = _end_of(path, theirs, library)
-    context = getattr(inner.config, "max_position_embeddings", None)
-    beginning = read_beginning(path, theirs, library)
-    tokenizer = Pretrained(library, end=end, size=size, beginning=beginning)
-    model = Foreign(inner, size, context, end).eval()
+    size, vocabulary = int(inner.config.vocab_size), read_vocabulary(path, str(kind))
+    end = _known(path, end_of(path, theirs, vocabulary.library))
+    bounds = (getattr(inner.config, name, None) for name in BOUNDS)
+    context = next((bound for bound in bounds if bound is not None), None)
+    beginning = read_beginning(path, theirs, vocabulary.library)
+    tokenizer = vocabulary.tokenizer(end, size, beginning)
+    model = Foreign(inner, size, context, end, answers=answers).eval()
     model.opening = ()
+    put_marks(path, theirs, model, tokenizer)
     note = f"a {kind} is not known here: it runs through transformers, which is the slow way"
-    return Opened("gpt", foreign.Config(str(kind)), model, tokenizer, read_template(path), note)
+    config, family = foreign.Config(str(kind)), "transformer" if answers else "gpt"
+    return Opened(family, config, model, tokenizer, read_template(path), note)
 
 
 def _mask_of(path: Path, library: Library) -> int:
@@ -138,21 +144,18 @@ def _weights_of(path: Path) -> dict[str, Tensor]:
     raise WenmoError(f"{path}: no model.safetensors")
 
 
-def _end_of(path: Path, theirs: dict[str, Any], library: Library) -> int:
-    """The id of the mark that ends a text; of several, the first that the chat template names, or
-    else the first; where the settings name none that the model knows, the tokenizer's.
-    """
-    generation = path / "generation_config.json"
-    settings = read_json(generation) if generation.is_file() else {}
-    template = read_template(path) or ""
-    for end in (theirs.get("eos_token_id"), settings.get("eos_token_id")):
-        ends = end if isinstance(end, list) else [end]
-        known = [id_ for id_ in ends if isinstance(id_, int) and id_ < int(theirs["vocab_size"])]
-        names = {id_: library.id_to_token(id_) for id_ in known}
-        if known:
-            return next((id_ for id_, name in names.items() if name and name in template), known[0])
-    marks = (library.token_to_id(mark) for mark in END_MARKS)
-    found = next((id_ for id_ in marks if id_ is not None), None)
-    if found is None:
+def _known(path: Path, end: int | None) -> int:
+    if end is None:
         raise WenmoError(f"{path / CONFIG}: eos_token_id is missing")
-    return found
+    return end
+
+
+def _add_token(names: Mapping[str, str], tensors: dict[str, Tensor]) -> None:
+    """Give a model whose texts never end one token more, so that it can learn to end them.
+
+    Its logit is the mean of all others less 10, so that its probability is below exp(-10) / tokens.
+    """
+    for ours, less in (("embedding.weight", 0.0), ("head.weight", 0.0), ("bias", 10.0)):
+        if (name := names[ours]) in tensors:
+            weight = tensors[name].float()
+            tensors[name] = torch.cat([weight, weight.mean(0, keepdim=True) - less])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,21 @@ from tokenizers import Tokenizer as Library
 from torch import Tensor
 
 from wenmo.interchange.gguf import Gguf
-from wenmo.interchange.gguf_names import CONTROL, INTERLEAVED, USER_DEFINED, WAYS, gguf_name
+from wenmo.interchange.gguf_names import (
+    CONTROL,
+    INTERLEAVED,
+    OTHER_ENDS,
+    USER_DEFINED,
+    WAYS,
+    gguf_name,
+)
+from wenmo.interchange.gguf_rotary import read_scaling
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
 from wenmo.interchange.opened import Opened, built, check_sizes
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level, opened_by
-from wenmo.types import WenmoError
+from wenmo.types import END, WenmoError
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 
@@ -34,10 +43,9 @@ def open_gguf(path: Path) -> Opened:
         raise WenmoError(
             f"{path}: architecture {kind!r} is not known here (known: {', '.join(ARCHITECTURES)})"
         )
-    if s.get(f"{kind}.rope.scaling.type", "none") != "none" or "rope_freqs.weight" in file.weights:
-        raise WenmoError(f"{path}: scaled rotary positions in a GGUF file are not known here")
     try:
         config = _config(file, str(kind))
+        config = replace(config, rotary_scaling=read_scaling(file, str(kind), config))
         tokens, end = s["tokenizer.ggml.tokens"], int(s["tokenizer.ggml.eos_token_id"])
         size, embedding = len(tokens), file.weights.get("token_embd.weight")
         check_sizes(path, config, size, embedding, len(file.weights))
@@ -52,6 +60,8 @@ def open_gguf(path: Path) -> Opened:
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise WenmoError(f"{path}: damaged: {error}") from None
     model = built(path, config, layout, size, tensors)
+    others = tokenizer.theirs(int(s[key]) for key in OTHER_ENDS if key in s)
+    model.ends = tuple(sorted({id_ for id_ in others if END < id_ < size}))
     return Opened("gpt", config, model, tokenizer, s.get("tokenizer.chat_template"))
 
 

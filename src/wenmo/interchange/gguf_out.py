@@ -16,11 +16,13 @@ from wenmo.interchange.gguf_names import (
     CONTROL,
     INTERLEAVED,
     NORMAL,
+    OTHER_ENDS,
     USER_DEFINED,
     WAYS,
     Way,
     gguf_name,
 )
+from wenmo.interchange.gguf_rotary import write_scaling
 from wenmo.interchange.huggingface import layout_of
 from wenmo.models.base import LanguageModel
 from wenmo.models.transformer import Transformer
@@ -67,7 +69,10 @@ def write_gguf(
     with atomic(path) as temporary:
         writer = gguf.GGUFWriter(temporary, kind)
         _settings(writer, config, model.vocab_size)
+        write_scaling(writer, kind, config)
         _tokens(writer, tokenizer, vocabulary, template)
+        for key, id_ in zip(OTHER_ENDS, tokenizer.theirs(model.ends), strict=False):
+            writer.add_uint32(key, id_)
         for theirs, tensor in layout.outward(dict(model.state_dict())).items():
             name, pattern = gguf_name(theirs)
             _add(writer, gguf, name, _turned(tensor, pattern, config, kind), precision)
@@ -90,8 +95,8 @@ def _settings(writer: Any, config: Transformer.Config, vocab_size: int) -> None:
     writer.add_rope_dimension_count(config.width_of_head)
     writer.add_rope_freq_base(config.rotary_base)
     writer.add_layer_norm_rms_eps(config.epsilon)
-    if config.rotary_scaling or config.window is not None:
-        raise WenmoError("GGUF files with scaled positions or a window are not written here")
+    if config.window is not None:
+        raise WenmoError("GGUF files with a window are not written here")
 
 
 def _tokens(

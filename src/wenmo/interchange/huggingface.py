@@ -4,14 +4,20 @@ model of ours fits, and the files beside the weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from wenmo.interchange.layouts import KINDS, Layout
 from wenmo.interchange.names import names_of
-from wenmo.models import ModelConfig
+from wenmo.models import LanguageModel, ModelConfig
 from wenmo.models.transformer import Transformer
+from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, WenmoError
+
+# Their classes that read the files of their own.
+READERS = {"ctrl": "CTRLTokenizer", "marian": "MarianTokenizer"}
+BEGINNINGS = ("bos_token_id", "decoder_start_token_id", "pad_token_id")
 
 
 def layout_of(
@@ -41,18 +47,40 @@ def layout_of(
     return None
 
 
+def generation_config(
+    config: Mapping[str, Any], model: LanguageModel, tokenizer: Tokenizer
+) -> dict[str, Any] | None:
+    """The ``generation_config.json`` with which other programs write as the model does here, where
+    they would not without.
+
+    Args:
+        config: the ``config.json``, which they do not look into then.
+    """
+    if not model.ends and not model.barred:
+        return None
+    return {name: config[name] for name in BEGINNINGS if name in config} | {
+        "eos_token_id": tokenizer.theirs([END, *model.ends]),
+        "bad_words_ids": [[id_] for id_ in tokenizer.theirs(model.barred)] or None,
+    }
+
+
 def tokenizer_config(
-    context: int | None, mark: str, beginning: str = "", template: str | None = None
+    context: int | None,
+    mark: str,
+    beginning: str = "",
+    template: str | None = None,
+    origin: str = "",
 ) -> dict[str, Any]:
-    """The ``tokenizer_config.json`` that makes other programs read a ``tokenizer.json`` of ours.
+    """The ``tokenizer_config.json`` that makes other programs read what a tokenizer saved.
 
     Args:
         mark: the token that ends a text.
         beginning: the token that begins one; empty: the same.
         template: of conversations.
+        origin: whose own files it saved, if not ``tokenizer.json``.
     """
     config: dict[str, Any] = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
+        "tokenizer_class": READERS.get(origin, "PreTrainedTokenizerFast"),
         "bos_token": beginning or mark,
         "eos_token": mark,
         "clean_up_tokenization_spaces": False,

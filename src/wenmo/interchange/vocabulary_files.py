@@ -4,51 +4,159 @@ are, and the chat template beside them.
 
 from __future__ import annotations
 
+import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Library
 
 from wenmo.files import read_json
+from wenmo.text.lookup import UNKNOWN, Cutting, Vocabulary
 from wenmo.text.pretrained import byte_level, enclosed, library_of, opened_by
-from wenmo.text.sentencepiece import make_library, read_pieces
+from wenmo.text.sentencepiece import SPACE, make_library, read_pieces, without_marks
 from wenmo.types import WenmoError
 
 MARKS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # of RoBERTa and BART
 SENTENCEPIECE = ("spiece.model", "tokenizer.model")
+CTRL = ("vocab.json", "merges.txt")
+GOES_ON, LAST = "@@", "</w>"  # behind a piece of CTRL's in the vocabulary, and in merges
+MARIAN = ("vocab.json", "source.spm", "target.spm")
+# A language, as in >>de<<, is named where a text begins.
+MARIAN_MARKS = re.compile(
+    r"(?:\A|(?<=</s>)|(?<=<unk>)|(?<=<pad>))>>.*?<<|</s>|<unk>|<pad>", re.DOTALL
+)
 
 
-def read_vocabulary(path: Path, theirs: dict[str, Any]) -> Library:
+def read_vocabulary(path: Path, kind: str) -> Vocabulary:
     """The tokenizer of a folder.
 
     Args:
-        theirs: the settings of its model.
+        kind: the ``model_type`` of its model.
 
     Raises:
         WenmoError: it has none, or a damaged one.
     """
     if (path / "tokenizer.json").is_file():
-        return library_of((path / "tokenizer.json").read_text("utf-8"))
+        return Vocabulary(path, _whole(path / "tokenizer.json"))
+    if kind == "marian" and all((path / name).is_file() for name in MARIAN):
+        return _marian(path)
     if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
-        vocabulary = read_json(path / "vocab.json")
-        lines = (path / "merges.txt").read_text("utf-8").splitlines()
-        pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-        special = [token for token in vocabulary if token.startswith("<|") and token.endswith("|>")]
-        marked = theirs.get("model_type") in ("roberta", "bart")
-        special += [mark for mark in MARKS if marked and mark in vocabulary]
-        try:
-            library = byte_level(vocabulary, [(a, b) for a, b in pairs], special=special)
-            return enclosed(library, "<s>", "</s>") if marked else library
-        except (TypeError, ValueError, WenmoError) as error:
-            raise WenmoError(f"{path / 'merges.txt'}: damaged: {error}") from None
+        if kind == "ctrl":
+            return _ctrl(path)
+        return Vocabulary(path, _byte_pairs(path, kind))
     if (path / "vocab.txt").is_file():
-        library, kind = _word_pieces(path), theirs.get("model_type")
-        return enclosed(library, "[CLS]", "[SEP]") if kind == "bert" else library
+        library = _word_pieces(path)
+        return Vocabulary(path, enclosed(library, "[CLS]", "[SEP]") if kind == "bert" else library)
     for name in SENTENCEPIECE:
         if (path / name).is_file():
-            return _sentence_pieces(path / name, str(theirs.get("model_type")))
+            return Vocabulary(path, _sentence_pieces(path / name, kind))
     raise WenmoError(f"{path}: no tokenizer: tokenizer.json, or vocab.json and merges.txt")
+
+
+def _whole(path: Path) -> Library:
+    try:
+        return library_of(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, WenmoError) as error:
+        raise WenmoError(f"{path}: {error}") from None
+
+
+def _marian(path: Path) -> Vocabulary:
+    """Marian's tokenizer: a SentencePiece model of the sources, one of the targets, and one
+    vocabulary of the pieces of both.
+    """
+    if (path / "target_vocab.json").is_file():
+        raise WenmoError(f"{path}: sources and targets with a vocabulary each are not known here")
+    library = _words(path / "vocab.json", ("</s>", UNKNOWN, "<pad>"))
+    source, target = (make_library(without_marks(read_pieces(path / n))) for n in MARIAN[1:])
+    cutting = Cutting(
+        target=lambda text: target.encode(text).tokens,
+        source=lambda text: source.encode(text).tokens,
+        marks=MARIAN_MARKS,
+        spell=lambda piece: piece.replace(SPACE, " "),
+        space_after=False,
+        origin="marian",
+        files={name: (path / name).read_bytes() for name in MARIAN},
+    )
+    return Vocabulary(path, library, cutting)
+
+
+def _ctrl(path: Path) -> Vocabulary:
+    """CTRL's tokenizer (Keskar et al. 2019): BPE over the characters of a word, where a piece that
+    is not the word's last is written with ``@@`` behind it (Sennrich et al. 2016).
+    """
+    library = _words(path / "vocab.json", (UNKNOWN,))
+    merges = _merges(path / "merges.txt")
+    # Pieces that are only on the way to others are not in the vocabulary, but are merged.
+    letters = sorted({*"".join(library.get_vocab()), *"".join(map("".join, merges))})
+    ended = [letter + LAST for letter in letters]
+    merged = [first + second for first, second in merges]
+    symbols = dict.fromkeys([UNKNOWN, *letters, *ended, *chain.from_iterable(merges), *merged])
+    numbers = {symbol: number for number, symbol in enumerate(symbols)}
+    model = models.BPE(numbers, merges, unk_token=UNKNOWN, end_of_word_suffix=LAST)
+    words = Library(model)
+    words.pre_tokenizer = pre_tokenizers.Split(Regex(r"\S+\n?"), "removed", invert=True)
+
+    def cut(text: str) -> list[str]:
+        pieces = words.encode(text).tokens
+        return [p.removesuffix(LAST) if p.endswith(LAST) else p + GOES_ON for p in pieces]
+
+    cutting = Cutting(
+        target=cut,
+        source=cut,
+        marks=re.compile(UNKNOWN),
+        spell=_with_space,
+        space_after=True,
+        origin="ctrl",
+        files={name: (path / name).read_bytes() for name in CTRL},
+    )
+    return Vocabulary(path, library, cutting)
+
+
+def _with_space(piece: str) -> str:
+    """A piece of CTRL's with the space after it, if it ends a word. No space follows a newline."""
+    if piece.endswith(GOES_ON):
+        return piece.removesuffix(GOES_ON)
+    return piece if piece.endswith("\n") else piece + " "
+
+
+def _words(path: Path, marks: tuple[str, ...]) -> Library:
+    """A vocabulary in which pieces are looked up."""
+    vocabulary = read_json(path)
+    if UNKNOWN not in vocabulary:
+        raise WenmoError(f"{path}: damaged, {UNKNOWN} is missing")
+    try:
+        library = Library(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    except (TypeError, OverflowError):
+        raise WenmoError(f"{path}: damaged, not every token has a number") from None
+    known = [mark for mark in marks if mark in vocabulary]
+    library.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in known])
+    return library
+
+
+def _byte_pairs(path: Path, kind: str) -> Library:
+    """GPT-2's tokenizer, with the marks of a RoBERTa or BART around a text."""
+    vocabulary, merges = read_json(path / "vocab.json"), _merges(path / "merges.txt")
+    special = [token for token in vocabulary if token.startswith("<|") and token.endswith("|>")]
+    marked = kind in ("roberta", "bart")
+    special += [mark for mark in MARKS if marked and mark in vocabulary]
+    try:
+        library = byte_level(vocabulary, merges, special=special)
+        return enclosed(library, "<s>", "</s>") if marked else library
+    except (TypeError, WenmoError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise WenmoError(f"{path / 'merges.txt'}: damaged: {reason}") from None
+
+
+def _merges(path: Path) -> list[tuple[str, str]]:
+    """The pairs of a BPE, the first merged first."""
+    try:
+        lines = path.read_text("utf-8").split("\n")
+        pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+        return [(first, second) for first, second in pairs]
+    except (OSError, ValueError):
+        raise WenmoError(f"{path}: damaged, not a pair of pieces a line") from None
 
 
 def _word_pieces(path: Path) -> Library:

@@ -223,15 +223,7 @@ class Rotation(NamedTuple):
                 ``(factor, low, high, context)`` as in Llama 3.1: not those that turn more than
                 ``high`` times within ``context``, and wholly those that turn less than ``low``.
         """
-        exponent = torch.arange(0, head_width, 2, device=positions.device) / head_width
-        speeds = base**-exponent
-        if len(scaling) == 1:
-            speeds = speeds / scaling[0]
-        elif scaling:
-            factor, low, high, context = scaling
-            turns = context * speeds / (2 * math.pi)
-            kept = ((turns - low) / (high - low)).clamp(0, 1)
-            speeds = speeds * (kept + (1 - kept) / factor)
+        speeds = rotary_speeds(head_width, base, scaling, positions.device)
         angles = positions[..., None, None].float() * speeds
         angles = torch.cat([angles, angles], dim=-1)
         return cls(angles.cos(), angles.sin())
@@ -241,6 +233,28 @@ class Rotation(NamedTuple):
         first, second = x.chunk(2, dim=-1)
         turned = x * self.cos + torch.cat([-second, first], dim=-1) * self.sin
         return turned.to(x.dtype)
+
+
+def rotary_speeds(
+    head_width: int,
+    base: float,
+    scaling: tuple[float, ...] = (),
+    device: torch.device | None = None,
+) -> Tensor:
+    """The radians by which each pair turns from a position to the next, float32 (head width / 2,).
+
+    Args:
+        scaling: as of `Rotation.at`.
+    """
+    speeds = base ** -(torch.arange(0, head_width, 2, device=device) / head_width)
+    if len(scaling) == 1:
+        return speeds / scaling[0]
+    if not scaling:
+        return speeds
+    factor, low, high, context = scaling
+    turns = context * speeds / (2 * math.pi)
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return speeds * (kept + (1 - kept) / factor)
 
 
 class Cache(NamedTuple):

@@ -67,6 +67,7 @@ class LanguageModel(nn.Module, ABC):
         complete: its texts are wholes by rule: they can only be read from their beginning, end by
             themselves, and are written as likely as the model has them unless something else is
             asked for.
+        notices: it has hidden states, which ``notice`` gives.
         fixed: how the names begin of what gradients do not change, and ``prepare`` makes again.
         opening: the ids that stand before a text. Models that others trained may have another mark,
             or none.
@@ -77,6 +78,8 @@ class LanguageModel(nn.Module, ABC):
             them; others go on from one record to the next.
         latents: how many numbers each text is written from, which ``begin`` draws from N(0, 1) and
             keeps in the state; ``infer`` tells where they lie for a text that is given.
+        ends: other ids that end a text as END does. Models that others trained may have some.
+        barred: ids that are never written.
         recompute: in training, keep what enters each block alone, and compute the rest once more on
             the way back (Chen et al. 2016): less memory for more time; for Transformers.
         fills: it predicts tokens that are hidden anywhere in a text, with both sides in view, by
@@ -88,12 +91,15 @@ class LanguageModel(nn.Module, ABC):
     learner: ClassVar[Literal["gradient", "count"]] = "gradient"
     conditioning: Literal["none", "prefix", "encoder"] = "prefix"
     complete: ClassVar[bool] = False
+    notices: ClassVar[bool] = False
     fixed: ClassVar[tuple[str, ...]] = ()
     wholes: bool = False
     latents: int = 0
     opening: tuple[int, ...] = (END,)
     between: tuple[int, ...] = (END,)
     closing: tuple[int, ...] = (END,)
+    ends: tuple[int, ...] = ()
+    barred: tuple[int, ...] = ()
     recompute: bool = False
     fills: ClassVar[bool] = False
 
@@ -324,6 +330,7 @@ class Network(LanguageModel):
         hidden_width: the width of the hidden state.
     """
 
+    notices = True
     hidden_width: int
 
     @abstractmethod

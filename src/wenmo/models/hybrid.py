@@ -50,6 +50,7 @@ class NetworkConfig(Protocol):
 class Hybrid(LanguageModel):
     """A network and an n-gram model, mixed by weights that depend on the context."""
 
+    notices = True
     fixed = ("counts.",)
 
     @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def build(
         else:
             report("training the tokenizer", 0.0)
             trained = Tokenizer.train((piece for piece, _ in train.pieces()), tokenizer)
-        trained.save(folder / "tokenizer.json")
+            trained.save(folder / "tokenizer.json")
         summary: dict[str, Any] = {
             "train": _encode(train, trained, folder / "train.bin", report),
             "valid": _encode(valid, trained, folder / "valid.bin", report),
@@ -188,7 +188,8 @@ def build(
         return {"summary": summary, "notes": _leaks(train, valid)}
 
     names = [name for part in ("train", "valid") for name in _files(part, task)]
-    entry, meta = cached(cache, key, (*names, "tokenizer.json"), make)
+    made = () if isinstance(tokenizer, Tokenizer) else ("tokenizer.json",)
+    entry, meta = cached(cache, key, (*names, *made), make)
     if isinstance(tokenizer, Tokenizer):
         trained = tokenizer
     else:
@@ -280,8 +281,9 @@ def _encode(spool: Spool, tokenizer: Tokenizer, path: Path, report: Progress) ->
             yield piece, last
 
     lengths = np.array([len(spelled) for spelled in tokenizer.table])
+    encode = tokenizer.encode_pieces if spool.groups is None else tokenizer.encode_pairs
     with path.open("wb") as file:
-        for ids, places in tokenizer.encode_pieces(counted()):
+        for ids, places in encode(counted()):
             file.write(ids.astype(dtype).tobytes())
             if spool.groups is not None:
                 ends.append(places + tokens)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from wenmo.types import END, WenmoError
 SPACE = "▁"  # SentencePiece's space
 NUL = "\0"  # stands in no text that was read; see `Pretrained.shield`
 LEAD = "\n"  # what stands before it is no beginning
+BYTES = {character: byte for byte, character in enumerate(byte_alphabet())}
 # Marks before which WordPiece's words are joined without a space.
 CLOSING = frozenset(".,!?;:%)]}'’”。，！？；：、…）】》」』")
 
@@ -45,6 +47,7 @@ class Pretrained(Tokenizer):
 
     Attributes:
         prefix: our ids that stand before every text: a beginning mark, where there is one.
+        source_prefix: those before every text to answer to; not always the same.
         suffix: our ids that stand after every source that is read by an encoder.
         beginning: the name of the mark that begins a text; empty if there is none.
         marks: finds the names of marks in a text, each with the NUL before it if there is one.
@@ -60,16 +63,22 @@ class Pretrained(Tokenizer):
         self._library, self.end, self.kind = library, end, "pretrained"
         known = library.get_vocab_size()
         self.vocab_size = max(size or known, known)
+        vocabulary = library.get_vocab()
+        last = max(vocabulary, key=vocabulary.__getitem__)
+        if vocabulary[last] >= self.vocab_size:  # the library would go through all below it
+            raise WenmoError(
+                f"the token {last!r} has the id {vocabulary[last]:,}, but the last of "
+                f"{self.vocab_size:,} is {self.vocab_size - 1:,}"
+            )
         if not 0 <= end < self.vocab_size:
             raise WenmoError(f"the end mark {end} is not among the {self.vocab_size} tokens")
         whole = json.loads(library.to_str())
-        kinds = set(_types(whole["decoder"])) if whole.get("decoder") else set()
-        self._newlines = "ByteLevel" in kinds  # where text can be cut, see `_segments`
-        self.prefix_space = bool(kinds & {"WordPiece", "Metaspace", "Strip"})
-        table = _table(library, kinds, self.vocab_size)
-        table[END], table[end] = b"", table[END]
-        self.table, self.mark = table, library.id_to_token(end) or ""
+        self._kinds = set(_types(whole["decoder"])) if whole.get("decoder") else set()
+        self._newlines = "ByteLevel" in self._kinds  # where text can be cut, see `_segments`
+        self.prefix_space = bool(self._kinds & {"WordPiece", "Metaspace", "Strip"})
+        self.table, self.mark = self._table(), library.id_to_token(end) or ""
         self.prefix, self.suffix = self._around()
+        self.source_prefix = self.prefix
         if beginning is None and self.prefix:
             beginning = library.id_to_token(self.theirs(self.prefix)[0])
         self.beginning = beginning or ""
@@ -82,15 +91,15 @@ class Pretrained(Tokenizer):
     def encode_pieces(
         self, pieces: Iterable[tuple[str, bool]]
     ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
-        yield np.array([END], np.int32), np.zeros(1, np.int64)
-        begun = answers = False
-        for text, ends in self._segments(pieces):
-            ids = self._ids(text, goes_on=answers)
-            before = [] if begun else self.prefix
-            joined = np.array([*before, *ids, *([END] if ends else [])], np.int32)
-            yield joined, np.array([len(joined) - 1] if ends else [], np.int64)
-            begun = not ends
-            answers ^= ends and self._private is not None
+        return self._encode(pieces, [False])
+
+    def encode_source(self, text: str) -> Ids:
+        return np.concatenate([ids for ids, _ in self._encode([(text, True)], [True])])[1:-1]
+
+    def encode_pairs(
+        self, pieces: Iterable[tuple[str, bool]]
+    ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
+        return self._encode(pieces, [True, False])
 
     def templated(self) -> Pretrained:
         """The same tokenizer, for what a chat template writes: sources and targets by turns.
@@ -99,7 +108,7 @@ class Pretrained(Tokenizer):
         on from its source. What other people wrote in a text must be shielded; see `shield`.
         """
         other = copy(self)
-        other.prefix = []
+        other.prefix = other.source_prefix = []
         other._encoder, other._private = _unmarked(self._library)
         return other
 
@@ -110,18 +119,38 @@ class Pretrained(Tokenizer):
         return self.marks.sub(lambda mark: NUL + mark[0], text.replace(NUL, ""))
 
     def theirs(self, ids: Iterable[int]) -> list[int]:
-        """Our ids as the other program's."""
         return self._swapped(ids)
 
-    def _ids(self, text: str, *, goes_on: bool) -> list[int]:
+    def _encode(
+        self, pieces: Iterable[tuple[str, bool]], sources: Sequence[bool]
+    ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
+        """The ids of records; whether each is a source comes by turns."""
+        yield np.array([END], np.int32), np.zeros(1, np.int64)
+        turns = cycle(sources)
+        source, begun = next(turns), False
+        for text, ends in self._segments(pieces):
+            goes_on = self._private is not None and len(sources) > 1 and not source
+            try:
+                ids = self._ids(text, source=source, goes_on=goes_on)
+            except TypeError:  # how the library takes half a surrogate pair
+                raise WenmoError("the text holds half a surrogate pair, no character") from None
+            before = [] if begun else self.source_prefix if source else self.prefix
+            joined = np.array([*before, *ids, *([END] if ends else [])], np.int32)
+            yield joined, np.array([len(joined) - 1] if ends else [], np.int64)
+            begun = not ends
+            if ends:
+                source = next(turns)
+
+    def _told(self) -> bytes:
+        numbers = (self.end, self.prefix, self.source_prefix)
+        return super()._told() + json.dumps(numbers).encode()
+
+    def _ids(self, text: str, *, source: bool, goes_on: bool) -> list[int]:
         """Our ids of a text, before which no space is put where it goes on from another."""
         if self._private is not None:
             text = self.marks.sub(_respelled, text)
         lead = LEAD if goes_on and self.prefix_space else ""
-        try:
-            ids = self._encoder.encode(lead + text, add_special_tokens=False).ids
-        except TypeError:  # how the library takes half a surrogate pair
-            raise WenmoError("the text holds half a surrogate pair, no character") from None
+        ids = self._encoder.encode(lead + text, add_special_tokens=False).ids
         if lead:
             ids = ids[len(self._encoder.encode(lead, add_special_tokens=False).ids) :]
         known = self._private or {}
@@ -139,13 +168,35 @@ class Pretrained(Tokenizer):
             if ends or (self._newlines and size >= CHUNK):
                 text = "".join(rest)
                 cut = len(text) if ends else _line_begins(text)
-                if cut:
+                if cut or ends:
                     yield text[:cut], ends
                 rest, size = [text[cut:]], len(text) - cut
 
     def _swapped(self, ids: Iterable[int]) -> list[int]:
         swap = {END: self.end, self.end: END}
         return [swap.get(id_, id_) for id_ in ids]
+
+    def _table(self) -> list[bytes]:
+        """The bytes of every token, by our ids."""
+        added = self._library.get_added_tokens_decoder()
+        table = [b""] * self.vocab_size
+        for token, id_ in self._library.get_vocab().items():
+            if id_ in added:
+                table[id_] = b"" if added[id_].special else added[id_].content.encode()
+            else:
+                table[id_] = self._spelled(token)
+        table[END], table[self.end] = b"", table[END]
+        return table
+
+    def _spelled(self, token: str) -> bytes:
+        """The bytes of a token that is no mark."""
+        if "ByteLevel" in self._kinds and all(c in BYTES for c in token):
+            return bytes(BYTES[c] for c in token)
+        if "WordPiece" in self._kinds:
+            return _piece(token).encode()
+        if "ByteFallback" in self._kinds and _is_byte(token):
+            return bytes([int(token[3:5], 16)])
+        return token.replace(SPACE, " ").encode()
 
     def _around(self) -> tuple[list[int], list[int]]:
         """What the other program puts around a text."""
@@ -264,25 +315,6 @@ def enclosed(library: Library, before: str, after: str) -> Library:
         special_tokens=marks,
     )
     return library
-
-
-def _table(library: Library, kinds: set[str], size: int) -> list[bytes]:
-    """The bytes of every token, by the other program's ids."""
-    alphabet = {character: byte for byte, character in enumerate(byte_alphabet())}
-    added = library.get_added_tokens_decoder()
-    table = [b""] * size
-    for token, id_ in library.get_vocab().items():
-        if id_ in added:
-            table[id_] = b"" if added[id_].special else added[id_].content.encode()
-        elif "ByteLevel" in kinds and all(c in alphabet for c in token):
-            table[id_] = bytes(alphabet[c] for c in token)
-        elif "WordPiece" in kinds:
-            table[id_] = _piece(token).encode()
-        elif "ByteFallback" in kinds and _is_byte(token):
-            table[id_] = bytes([int(token[3:5], 16)])
-        else:
-            table[id_] = token.replace(SPACE, " ").encode()
-    return table
 
 
 def _piece(token: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
@@ -65,6 +65,13 @@ def read_pieces(path: Path) -> Pieces:
     if not found.pieces:
         raise WenmoError(f"{path}: damaged, a SentencePiece model without pieces")
     return found
+
+
+def without_marks(found: Pieces) -> Pieces:
+    """The model without its own marks, whose names in a text are then plain text. Other pieces have
+    other ids.
+    """
+    return replace(found, pieces=[piece for piece in found.pieces if piece[2] != CONTROL])
 
 
 def make_library(found: Pieces) -> Library:

@@ -60,14 +60,20 @@ class Tokenizer:
         prefix_space: a space is put before the text, so that the first word equals the others;
             ``decode`` takes it away. (Before a first Han character only where words are split at
             spaces.)
+        suffix_space: a space stands after the text's last word, as after every other, in the same
+            way.
         end, mark: the id and the name that the end of a text has in the file.
         beginning: the name that the mark of a text's beginning has in the file; empty if there is
             none.
         prefix: ids that stand before every text.
+        origin: whose own files ``save`` writes, by the ``model_type`` of the models that come with
+            them; empty: ``tokenizer.json``.
     """
 
     end, mark, beginning = END, END_TOKEN, ""
     prefix: Sequence[int] = ()
+    origin = ""
+    suffix_space = False
 
     def __init__(self, library: Library, form: str) -> None:
         """For ``train`` and ``load``."""
@@ -164,7 +170,15 @@ class Tokenizer:
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell this tokenizer from any other."""
-        return hashlib.blake2b(self._library.to_str().encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(self._told(), digest_size=8).hexdigest()
+
+    def _told(self) -> bytes:
+        """All that decides which ids a text has."""
+        return str(self._library.to_str()).encode()
+
+    def theirs(self, ids: Iterable[int]) -> list[int]:
+        """The ids that the file has for our ids; of our own tokenizers the same."""
+        return list(ids)
 
     def name_of(self, id_: int) -> str:
         """How the file spells a token."""
@@ -215,6 +229,18 @@ class Tokenizer:
         except UnicodeEncodeError:
             raise WenmoError("the text holds half a surrogate pair, no character") from None
 
+    def encode_source(self, text: str) -> Ids:
+        """The ids of a text to answer to, as `encode` gives them. Some of the models that others
+        trained have such a text cut in another way than those that they write.
+        """
+        return self.encode(text)
+
+    def encode_pairs(
+        self, pieces: Iterable[tuple[str, bool]]
+    ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
+        """As `encode_pieces`, of records that are by turns a text to answer to and its answer."""
+        return self.encode_pieces(pieces)
+
     def count_bytes(self, ids: NDArray[Any]) -> int:
         """The UTF-8 bytes of the text in a stream that begins with ``END``.
 
@@ -226,12 +252,16 @@ class Tokenizer:
         if self.prefix_space:
             spaced = np.array([spelled.startswith(b" ") for spelled in self.table])
             total -= int(spaced[ids[1:][ids[:-1] == END]].sum())
+        if self.suffix_space:
+            spaced = np.array([spelled.endswith(b" ") for spelled in self.table])
+            total -= int(spaced[ids[:-1][ids[1:] == END]].sum())
         return total
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text that ids stand for; bytes that are no UTF-8 become U+FFFD."""
         text = b"".join([self.table[id_] for id_ in ids]).decode("utf-8", errors="replace")
-        return text.removeprefix(" ") if self.prefix_space else text
+        text = text.removeprefix(" ") if self.prefix_space else text
+        return text.removesuffix(" ") if self.suffix_space else text
 
     def _segments(self, pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
         """The records with their prefix, long ones cut where cutting does not change the ids."""

@@ -1,0 +1,149 @@
+"""Models written as GGUF files open again with the same logits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from wenmo.interchange import gguf_out
+from wenmo.interchange.gguf import Gguf
+from wenmo.interchange.gguf_out import write_gguf
+from wenmo.interchange.pretrained import open_pretrained
+from wenmo.models.transformer import Transformer
+from wenmo.text.pretrained import Pretrained, byte_level
+from wenmo.text.vocabularies import byte_alphabet
+from wenmo.types import WenmoError
+
+gguf = pytest.importorskip("gguf", reason="needs the gguf package")
+LLAMA = Transformer.Config(
+    width=64, layers=2, heads=2, kv_heads=1, context=96, rotary_base=500_000.0, qk_norm=False
+)
+QWEN3 = Transformer.Config(width=64, layers=2, heads=2, kv_heads=1, context=96)
+SCALINGS = {
+    "none": (),
+    "all by a factor": (4.0,),
+    "Llama 3.1": (8.0, 1.0, 4.0, 8192.0),
+    "Llama 3.2": (32.0, 1.0, 4.0, 8192.0),
+    "a short context": (8.0, 1.0, 4.0, 32.0),
+    "no speed on the slope": (2.0, 1.0, 1.01, 64.0),
+    "one speed on a steep slope": (2.0, 1.0, 1.5, 64.0),
+    "all by a factor, in fact": (2.0, 100.0, 200.0, 64.0),
+    "another slope": (3.0, 1.5, 30.0, 1000.0),
+}
+
+
+def tokenizer() -> Pretrained:
+    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
+    marks = {"<s>": 256, "</s>": 257, "<eot>": 258, "<eom>": 259}
+    return Pretrained(byte_level({**letters, **marks}, [], special=marks), end=257)
+
+
+def made(config: Transformer.Config, **settings: Any) -> Transformer:
+    torch.manual_seed(0)
+    model = replace(config, zero_outputs=False, **settings).build(260).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.1)
+    return model
+
+
+def write(path: Path, model: Transformer) -> None:
+    write_gguf(path, model, model.config, tokenizer(), precision="float32")
+
+
+def same_logits(path: Path, model: Transformer) -> None:
+    ids = torch.randint(1, 256, (2, 90), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected, _ = model(ids)
+        given, _ = open_pretrained(path).model(ids)
+    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS.values(), ids=SCALINGS)
+def test_slowed_positions_come_back(scaling: tuple[float, ...], tmp_path: Path) -> None:
+    model = made(LLAMA, rotary_scaling=scaling)
+    write(tmp_path / "my.gguf", model)
+    same_logits(tmp_path / "my.gguf", model)
+    if "Llama 3" in {ours: name for name, ours in SCALINGS.items()}[scaling]:
+        found = open_pretrained(tmp_path / "my.gguf").config
+        assert isinstance(found, Transformer.Config)
+        assert found.rotary_scaling == scaling
+
+
+def test_the_factors_are_those_that_llama_cpp_reads(tmp_path: Path) -> None:
+    """The rule of Llama 3.1 as it is published: by wavelengths, one after another."""
+    factor, low, high, context = SCALINGS["Llama 3.1"]
+    write(tmp_path / "my.gguf", made(LLAMA, rotary_scaling=SCALINGS["Llama 3.1"]))
+    expected = []
+    for pair in range(0, 32, 2):
+        wavelength = 2 * math.pi * 500_000.0 ** (pair / 32)
+        if wavelength < context / high:
+            expected.append(1.0)
+        elif wavelength > context / low:
+            expected.append(factor)
+        else:
+            smooth = (context / wavelength - low) / (high - low)
+            expected.append(1 / ((1 - smooth) / factor + smooth))
+    given = Gguf(tmp_path / "my.gguf").read("rope_freqs.weight")
+    np.testing.assert_allclose(given, expected, rtol=1e-5)
+    assert len(set(expected)) > 2
+
+
+def test_the_settings_are_those_that_llama_cpp_reads(tmp_path: Path) -> None:
+    write(tmp_path / "my.gguf", made(QWEN3, rotary_scaling=(4.0,)))
+    settings = Gguf(tmp_path / "my.gguf").settings
+    assert settings["qwen3.rope.scaling.type"] == "linear"
+    assert settings["qwen3.rope.scaling.factor"] == 4.0
+    same_logits(tmp_path / "my.gguf", made(QWEN3, rotary_scaling=(4.0,)))
+
+
+def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WenmoError, match="qwen3 cannot hold"):
+        write(tmp_path / "my.gguf", made(QWEN3, rotary_scaling=SCALINGS["Llama 3.1"]))
+    assert not (tmp_path / "my.gguf").exists()
+
+
+@pytest.mark.parametrize(
+    ("match", "settings", "factors"),
+    [
+        ("'yarn' are not known", {"type": "yarn"}, None),
+        ("in a way not known", {}, [1.0, 5.0] * 8),
+        ("in a way not known", {}, [1.0] * 15),
+        ("in a way not known", {}, [math.nan] * 16),
+        ("in a way not known", {}, [2.0 + pair for pair in range(16)]),
+        ("in a way not known", {}, [9.0, *[1.0] * 15]),
+        ("in a way not known", {"type": "linear", "factor": 2.0}, [1.0] * 15 + [2.0]),
+    ],
+)
+def test_other_ways_are_told(
+    match: str, settings: dict[str, Any], factors: list[float] | None, tmp_path: Path
+) -> None:
+    def instead(writer: Any, kind: str, config: Transformer.Config) -> None:
+        for name, value in settings.items():
+            add = writer.add_string if isinstance(value, str) else writer.add_float32
+            add(f"{kind}.rope.scaling.{name}", value)
+        if factors is not None:
+            writer.add_tensor("rope_freqs.weight", np.array(factors, np.float32))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gguf_out, "write_scaling", instead)
+        write(tmp_path / "my.gguf", made(LLAMA))
+    with pytest.raises(WenmoError, match=match) as error:
+        open_pretrained(tmp_path / "my.gguf")
+    assert "\n" not in str(error.value)
+
+
+def test_every_end_mark_comes_back(tmp_path: Path) -> None:
+    model = made(LLAMA)
+    model.ends = (258, 259)
+    write(tmp_path / "my.gguf", model)
+    settings = Gguf(tmp_path / "my.gguf").settings
+    assert settings["tokenizer.ggml.eot_token_id"] == 258
+    assert settings["tokenizer.ggml.eom_token_id"] == 259
+    assert open_pretrained(tmp_path / "my.gguf").model.ends == (258, 259)
