@@ -9,7 +9,7 @@ demo: .venv/demo
 	$(BIN)/wenmo demo
 
 test: .venv/test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: .venv/lint
 	$(BIN)/ruff check .
