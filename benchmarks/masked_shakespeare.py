@@ -28,7 +28,7 @@ from wenmo.types import IGNORE, Batch
 GAPS = (1, 4, 16)
 WINDOWS = 500  # in which a gap of each length is scored
 ROWS = 50
-ORDERS = 8  # in which each gap's characters are scored
+ORDERS = 4  # in which each gap's characters are scored
 
 
 def main() -> None:

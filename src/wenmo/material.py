@@ -17,6 +17,7 @@ from wenmo.evaluation.dynamic import dynamic_likelihood
 from wenmo.evaluation.latents import importance_weighted, latent_figures
 from wenmo.evaluation.likelihood import likelihood, likelihood_of_wholes
 from wenmo.evaluation.overlap import measure
+from wenmo.evaluation.tradeoff import Curve, sweep
 from wenmo.models import LanguageModel
 from wenmo.recipe import Recipe
 from wenmo.text.batches import Batches, Streams, Windows
@@ -32,6 +33,7 @@ SAMPLE = Sampling(max_tokens=160, temperature=0.8)
 AS_IT_IS = Sampling(max_tokens=160)  # of a model that has its texts by rule
 SAMPLED_ANSWERS = 100  # questions answered at each evaluation on the way
 GREEDY = Sampling(method="greedy")
+REFERENCES = 2000  # held-out records beside which rivals are set
 
 Share = Callable[[float], None] | None
 """Told the share that is done."""
@@ -63,6 +65,12 @@ class Material(Protocol):
     def judge_parts(self, model: LanguageModel) -> dict[str, float]:
         """Bits per byte, on some of the held-out text, of what the model is a mixture of, and of
         the ``mixture``; empty where it is none.
+        """
+        ...
+
+    def judge_rivals(self, model: LanguageModel, progress: Share) -> dict[str, Curve]:
+        """The curves of the model, called ``model``, and of its rivals, by name; see `sweep`. Empty
+        where it has none.
         """
         ...
 
@@ -110,6 +118,9 @@ class Running:
             name: self.judge_on_the_way(part)["bits_per_byte"]
             for name, part in {**parts, "mixture": model}.items()
         }
+
+    def judge_rivals(self, model: LanguageModel, progress: Share) -> dict[str, Curve]:
+        return {}  # no family that learns so has any
 
     def sample(self, model: LanguageModel) -> tuple[str, Output]:
         writer = Writer(model, self.corpus.tokenizer)
@@ -168,6 +179,9 @@ class Paired:
     def judge_parts(self, model: LanguageModel) -> dict[str, float]:
         return {}  # a sum of counts and a network that knows the source: not to be parted
 
+    def judge_rivals(self, model: LanguageModel, progress: Share) -> dict[str, Curve]:
+        return {}  # no family that learns so has any
+
     def sample(self, model: LanguageModel) -> tuple[str, Output]:
         [question] = questions(self._held_out(model).first(1), self.corpus.tokenizer)
         sampling = replace(GREEDY, max_tokens=self.longest)
@@ -218,7 +232,8 @@ class Whole:
         return judge_records(model, some, self.corpus.tokenizer)
 
     def judge(self, model: LanguageModel, progress: Share) -> dict[str, Any]:
-        return judge_records(model, self._held_out(model), self.corpus.tokenizer, progress=progress)
+        records, tokenizer = self._held_out(model), self.corpus.tokenizer
+        return judge_beside_rivals(model, records, tokenizer, progress=progress)
 
     def judge_parts(self, model: LanguageModel) -> dict[str, float]:
         if not (parts := model.parts()):
@@ -227,6 +242,15 @@ class Whole:
             name: self.judge_on_the_way(part)["bits_per_byte"]
             for name, part in {**parts, "mixture": model}.items()
         }
+
+    def judge_rivals(self, model: LanguageModel, progress: Share) -> dict[str, Curve]:
+        if not (rivals := model.rivals()):
+            return {}
+        records = self._held_out(model)
+        decode = self.corpus.tokenizer.decode
+        references = [decode(records.record(n)) for n in range(min(len(records), REFERENCES))]
+        models = {"model": model, **rivals}
+        return sweep(models, self.corpus.tokenizer, references, progress=progress)
 
     def sample(self, model: LanguageModel) -> tuple[str, Output]:
         [[output]] = Writer(model, self.corpus.tokenizer).generate([""], SAMPLE)
@@ -310,6 +334,15 @@ def judge_records(
         weighted = replace(found, nats=nats).figures() | {"nats_per_record": nats / len(records)}
         figures["importance_weighted"] = {"samples": samples, **weighted}
     return figures
+
+
+def judge_beside_rivals(
+    model: LanguageModel, records: Records, tokenizer: Tokenizer, **asked: Any
+) -> dict[str, Any]:
+    """As `judge_records`, and the same of the model's rivals, by their names."""
+    rivals = model.rivals().items()
+    beside = {name: judge_records(rival, records, tokenizer) for name, rival in rivals}
+    return judge_records(model, records, tokenizer, **asked) | beside
 
 
 def judge_pairs(

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from wenmo.evaluation.latents import collapse
-from wenmo.files import told_in_one_line
+from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
+from wenmo.files import atomic, told_in_one_line
 from wenmo.material import Material, Paired, Running, Whole, judge_text
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.freeze import thaw
@@ -32,13 +33,16 @@ from wenmo.runs import (
 from wenmo.start import Loaded, Side, embed_words, take_side
 from wenmo.text.batches import Batches, Counted
 from wenmo.text.corpus import Corpus
+from wenmo.text.records import Records, Shuffled
+from wenmo.training.adversarial import Adversarial
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.journal import Journal
 from wenmo.training.learners import Count, Gradient, Learner, faster_precision
 from wenmo.training.loop import Event, Interrupted, Trainer
-from wenmo.training.optimizers import DEFAULT_RATE, make_optimizer
+from wenmo.training.optimizers import DEFAULT_RATE, Optimizer, make_optimizer
 from wenmo.types import WenmoError
 
+TRADEOFF = "tradeoff.svg"
 WATCHED_FROM = 0.5  # of the budget: earlier, latents may not have been found yet
 
 Tell = Callable[[str, float | None], None]
@@ -152,7 +156,7 @@ class Session:
         if self.card.finished:
             self._say(f"{self.folder} is trained already; nothing is left to do")
             return
-        if self.model.learner == "gradient":
+        if self.model.learner != "count":
             self.material.batches(self.model)  # if there is nothing to learn, it is told now
         stream = self.material.stream(self.model)
         self.model.examine(stream, share_of(self.tell, "reading the text"))
@@ -220,9 +224,11 @@ class Session:
         begun = time.perf_counter()
         sample, output = self.material.sample(best)
         seconds = time.perf_counter() - begun
+        rivalry = self._beside_rivals(best)
         self.card.results |= {
             "heldout": heldout,
             **({"parts": parts} if parts else {}),
+            **rivalry,
             **results,
             "parameters": best.parameter_count(),
             "characters_per_second": len(output.text) / seconds,
@@ -230,6 +236,19 @@ class Session:
         }
         self.card.finished = True
         self.card.write(self.folder)
+
+    def _beside_rivals(self, model: LanguageModel) -> dict[str, Any]:
+        """Quality and diversity beside the same generator trained otherwise, and who wins; drawn,
+        too, in the run folder.
+        """
+        curves = self.material.judge_rivals(model, share_of(self.tell, "writing beside rivals"))
+        if not curves:
+            return {}
+        own, *others = curves
+        with atomic(self.folder / TRADEOFF) as temporary:
+            temporary.write_text(tradeoff_svg(curves), encoding="utf-8")
+        verdicts = {name: verdict(curves[own], curves[name]) for name in others}
+        return {"tradeoff": {"curves": curves, "verdicts": verdicts}}
 
     def _remembered(self, model: LanguageModel, ids: NDArray[np.unsignedinteger]) -> float:
         """Bits per byte on the reference text."""
@@ -241,45 +260,68 @@ class Session:
         save_model(self.folder, self.recipe, self.model, self.tokenizer, self.card.template)
 
     def _learner(self) -> Learner:
-        kinds: dict[str, Callable[[], Learner]] = {"gradient": self._gradient, "count": self._count}
+        kinds: dict[str, Callable[[], Learner]] = {
+            "gradient": self._gradient,
+            "count": self._count,
+            "adversarial": self._adversarial,
+        }
         return kinds[self.model.learner]()
 
     def _count(self) -> Learner:
         return Count(self.model, self.corpus.train, share_of(self.tell, "counting"))
 
     def _gradient(self) -> Learner:
-        train = self.recipe.train
         batches: Batches = self.material.batches(self.model)
         stream = self.material.stream(self.model)
         counted = self.model.prepare(stream, share_of(self.tell, "counting"))
         if counted is not None:
             batches = Counted(batches, counted)
+        return Gradient(
+            self.model, batches, self._optimizer(self.model), **self._by_gradients(batches)
+        )
+
+    def _adversarial(self) -> Learner:
+        batches = self.material.batches(self.model)
+        records = Records(self.material.stream(self.model), self.model.context)
+        train, (_, lengths) = self.recipe.train, records.widths()
+        return Adversarial(
+            self.model,
+            batches,
+            Shuffled(records, train.rows, train.seed),
+            self._optimizer(self.model.writer),
+            longest=int(lengths.max()),
+            **self._by_gradients(batches),
+        )
+
+    def _by_gradients(self, batches: Batches) -> dict[str, Any]:
+        """How gradients are followed, in the precision that is measured to be faster."""
+        train = self.recipe.train
         if "precision" not in self.card.results:
             chosen = train.precision
             if chosen == "auto":
                 chosen = faster_precision(self.model, batches)
             self.card.results["precision"] = chosen
             self.card.write(self.folder)
+        return {
+            "clip": train.clip,
+            "accumulate": train.accumulate,
+            "precision": self.card.results["precision"],
+            "seed": train.seed,
+            "label_smoothing": train.label_smoothing,
+        }
+
+    def _optimizer(self, model: LanguageModel) -> Optimizer:
+        train = self.recipe.train
         decays = train.optimizer in ("adamw", "muon")
-        optimizer = make_optimizer(
+        return make_optimizer(
             train.optimizer,
-            self.model,
+            model,
             rate=train.rate or DEFAULT_RATE[train.optimizer],
             weight_decay=(0.1 if decays else 0.0)
             if train.weight_decay is None
             else train.weight_decay,
             momentum=train.momentum,
             betas=(train.beta1, train.beta2),
-        )
-        return Gradient(
-            self.model,
-            batches,
-            optimizer,
-            clip=train.clip,
-            accumulate=train.accumulate,
-            precision=self.card.results["precision"],
-            seed=train.seed,
-            label_smoothing=train.label_smoothing,
         )
 
     def _advance(self, progress: float, step: int) -> None:

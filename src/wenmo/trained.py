@@ -15,12 +15,20 @@ from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.alignment import alignment
 from wenmo.evaluation.explain import explain
+from wenmo.evaluation.tradeoff import Curve, sweep, verdict
 from wenmo.files import atomic
 from wenmo.interchange.arpa import write_arpa
 from wenmo.interchange.gguf_out import write_gguf
 from wenmo.interchange.huggingface import layout_of
 from wenmo.interchange.onnx import write_onnx
-from wenmo.material import judge_pairs, judge_records, judge_text, kept, readable, sampling_for
+from wenmo.material import (
+    judge_beside_rivals,
+    judge_pairs,
+    judge_text,
+    kept,
+    readable,
+    sampling_for,
+)
 from wenmo.models import LanguageModel
 from wenmo.models.grammar import GrammarModel
 from wenmo.models.lora import merge
@@ -381,7 +389,9 @@ class Run:
         progress = share_of(tell, "scoring")
         if self.model.wholes:
             records, more = Records(encoded.ids, self.model.context), {"samples": samples}
-            return judge_records(self.model, records, self.tokenizer, progress=progress, **more)
+            return judge_beside_rivals(
+                self.model, records, self.tokenizer, progress=progress, **more
+            )
         if not self.task.paired:
             return judge_text(
                 self.model,
@@ -395,6 +405,32 @@ class Run:
             )
         pairs = readable(encoded.ids, encoded.ends, self.model, self.task)
         return judge_pairs(self._writer(), pairs, self.task, self._sampling(sampling), progress)
+
+    def tradeoff(
+        self,
+        references: Sequence[str],
+        temperatures: Sequence[float],
+        texts: int,
+        tell: Tell | None = None,
+        **sampling: Any,
+    ) -> tuple[dict[str, Curve], dict[str, Any]]:
+        """The curves of the run and its rivals, and a verdict for each of these; see
+        `wenmo.workbench.tradeoff`.
+        """
+        if self.task.paired:
+            raise WenmoError(f"{self.folder}: answers to sources: leave it out")
+        name = str(self.folder)
+        rivals = {f"{name}, {rival}": model for rival, model in self.model.rivals().items()}
+        curves = sweep(
+            {name: self.model, **rivals},
+            self.tokenizer,
+            references,
+            temperatures=temperatures,
+            texts=texts,
+            sampling=self._sampling(sampling),
+            progress=share_of(tell, f"writing with {name}"),
+        )
+        return curves, {rival: verdict(curves[name], curves[rival]) for rival in rivals}
 
     def export(self, to: str, out: str | Path, *, precision: str | None = None) -> None:
         """Write the model for other programs; adapters are added into its weights first.

@@ -14,6 +14,7 @@ from wenmo.config import to_dict
 from wenmo.decoding.writer import Output
 from wenmo.derive import derive
 from wenmo.evaluation.alignment import alignment_svg
+from wenmo.evaluation.tradeoff import TEMPERATURES, tradeoff_svg
 from wenmo.files import atomic
 from wenmo.models import MODELS, can_stand_on_counts, conditional, find
 from wenmo.models.transformer import Transformer
@@ -44,6 +45,8 @@ __all__ = [
     "plan",
     "read_prompts",
     "read_texts",
+    "tradeoff",
+    "tradeoff_svg",
     "write_file",
 ]
 
@@ -72,6 +75,50 @@ def compare(
         for run in opened
     ]
     return sorted(rows, key=lambda row: row["bits_per_byte"])
+
+
+def tradeoff(
+    runs: Sequence[Run | str | Path],
+    data: str | Path,
+    *,
+    temperatures: Sequence[float] = TEMPERATURES,
+    texts: int = 200,
+    tell: Tell | None = None,
+    **sampling: Any,
+) -> dict[str, Any]:
+    """Quality against diversity of what runs write, over temperatures, beside the texts of a file;
+    see `wenmo.evaluation.tradeoff`.
+
+    Args:
+        runs: that write by themselves, without a source. One that has rivals, as the same generator
+            trained by likelihood alone, is shown beside them.
+        data: what texts should be like: a record each, read as the first run reads its own.
+        texts: how many each writes at each temperature.
+        tell: is told the share that is done.
+        **sampling: how they are written, but for the temperature.
+
+    Returns:
+        ``curves``: by the name of each run, and of each rival, its points; and ``verdicts`` on runs
+        that have rivals, by the rival's name.
+
+    Raises:
+        WenmoError: a run answers to sources; there is no text; temperatures that make no sense.
+    """
+    if not temperatures or not all(0 < t < 100 for t in temperatures):
+        raise WenmoError("temperatures must be numbers above 0, as in 0.7,1.0")
+    if texts < 2:
+        raise WenmoError(f"texts are set beside each other: write at least 2, not {texts}")
+    opened = [run if isinstance(run, Run) else load(run) for run in runs]
+    references = read_texts(data, opened[0])
+    if not any(text.strip() for text in references):
+        raise WenmoError(f"{data}: no text to set others beside")
+    curves: dict[str, Any] = {}
+    verdicts: dict[str, Any] = {}
+    for run in opened:
+        of_run, told = run.tradeoff(references, temperatures, texts, tell, **sampling)
+        curves |= of_run
+        verdicts |= told
+    return {"curves": curves, "verdicts": verdicts}
 
 
 def catalogue(family: str | None = None) -> list[dict[str, Any]]:

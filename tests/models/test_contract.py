@@ -41,6 +41,7 @@ TINY: dict[str, list[str]] = {
         *("width=32", "layers=2", "encoder_layers=2", "heads=4", "kv_heads=2"),
         *("context=24", "dropout=0.1"),
     ],
+    "gan": ["embedding=16", "width=24", "context=24", "dropout=0.1"],
     "vae": ["embedding=16", "width=24", "latent=4", "context=24", "word_dropout=0.1"],
 }
 RATES = {"masked": 0.004}  # of learning by heart; others learn at 0.03

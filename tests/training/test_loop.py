@@ -16,11 +16,14 @@ from wenmo.types import WenmoError
 class Script:
     """Adds its learning rate to one weight; its losses are read from a function."""
 
-    steps = None
+    steps, keeps = None, "best"
 
     def __init__(self, loss=lambda step, weight: 1.0, on_step=lambda step: None):
         self.model = torch.nn.ParameterDict({"weight": torch.zeros(1)})
         self.loss, self.on_step, self.rates = loss, on_step, []
+
+    def share(self, progress):
+        return progress
 
     @property
     def weight(self):

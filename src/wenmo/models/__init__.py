@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from wenmo.config import from_dict, nearest
-from wenmo.models import masked, recurrent, seq2seq, transformer, vae
+from wenmo.models import gan, masked, recurrent, seq2seq, transformer, vae
 from wenmo.models.base import Budget, LanguageModel, Network
+from wenmo.models.gan import Gan
 from wenmo.models.grammar import GrammarModel
 from wenmo.models.masked import Masked
 from wenmo.models.ngram import Ngram
@@ -137,6 +138,13 @@ MODELS: dict[str, Family] = {
         "variational autoencoder: writes from a space of texts in which one can walk, and edit",
         vae.SIZES,
         {"rate": 0.003},
+    ),
+    "gan": Family(
+        Gan,
+        Gan.Config(),
+        "adversarial (SeqGAN, RelGAN): learns from a critic, and tells whether that was worth it",
+        gan.SIZES,
+        {"rate": 0.003, "rows": 64},
     ),
 }
 

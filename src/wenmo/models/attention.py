@@ -318,4 +318,6 @@ def extend_caches(state: State, time: int) -> tuple[State, list[Cache]]:
 
 def _grow(cache: Tensor, capacity: int) -> Tensor:
     missing = capacity - cache.shape[1]
-    return F.pad(cache, (0, 0, 0, 0, 0, missing)) if missing > 0 else cache
+    if missing > 0:
+        return F.pad(cache, (0, 0, 0, 0, 0, missing))
+    return cache.clone() if cache.requires_grad else cache  # gradients want it as it was

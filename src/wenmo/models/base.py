@@ -88,7 +88,7 @@ class LanguageModel(nn.Module, ABC):
 
     vocab_size: int
     context: int | None
-    learner: ClassVar[Literal["gradient", "count"]] = "gradient"
+    learner: ClassVar[Literal["gradient", "count", "adversarial"]] = "gradient"
     conditioning: Literal["none", "prefix", "encoder"] = "prefix"
     complete: ClassVar[bool] = False
     notices: ClassVar[bool] = False
@@ -260,6 +260,17 @@ class LanguageModel(nn.Module, ABC):
 
     def parts(self) -> Mapping[str, LanguageModel]:
         """The models that this one is a mixture of, by name, if it is one."""
+        return {}
+
+    @property
+    def writer(self) -> LanguageModel:
+        """The part of the model that writes; nearly always the whole."""
+        return self
+
+    def rivals(self) -> Mapping[str, LanguageModel]:
+        """The same generator trained in other ways, by name, if there are such: results are shown
+        beside theirs.
+        """
         return {}
 
     def voices(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -197,3 +198,10 @@ def initialise(
         for layer in writers:
             std = 0.0 if config.zero_outputs else spread / len(writers) ** 0.5
             nn.init.normal_(layer.weight, std=std)
+
+
+def pool(memory: Tensor, mask: Tensor) -> Tensor:
+    """The largest of each number along (rows, time, width), where ``mask`` is true (Long et al.
+    2020, "Preventing posterior collapse in sequence VAEs with pooling").
+    """
+    return memory.masked_fill(~mask[..., None], -torch.inf).amax(1)

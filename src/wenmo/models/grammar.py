@@ -42,7 +42,7 @@ class GrammarModel(LanguageModel):
         ``codes``: int64 (vocabulary,), what each id stands for; see `TokenChart`.
     """
 
-    learner: ClassVar[Literal["gradient", "count"]] = "count"
+    learner: ClassVar[Literal["count"]] = "count"
     conditioning = "none"
     complete = True
 

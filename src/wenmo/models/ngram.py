@@ -46,7 +46,7 @@ class Ngram(LanguageModel):
             n < order.
     """
 
-    learner: ClassVar[Literal["gradient", "count"]] = "count"
+    learner: ClassVar[Literal["count"]] = "count"
     conditioning = "none"
 
     @dataclass(frozen=True)

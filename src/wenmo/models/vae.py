@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from wenmo.models import transformer
 from wenmo.models.base import Network, Reading
-from wenmo.models.blocks import initialise
+from wenmo.models.blocks import initialise, pool
 from wenmo.models.posterior import DIVERGENCE, Posterior
 from wenmo.models.recurrent import Layer, Recurrent
 from wenmo.models.seq2seq import Reader
@@ -266,13 +266,6 @@ def transformer_settings(
         attention_dropout=0.0,
         zero_outputs=False,
     )
-
-
-def pool(memory: Tensor, mask: Tensor) -> Tensor:
-    """The largest of each number along (rows, time, width), where ``mask`` is true (Long et al.
-    2020, "Preventing posterior collapse in sequence VAEs with pooling").
-    """
-    return memory.masked_fill(~mask[..., None], -torch.inf).amax(1)
 
 
 class RecurrentEncoder(Reader):

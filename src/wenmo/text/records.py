@@ -75,3 +75,24 @@ class Records:
 
     def _lengths(self) -> NDArray[np.int64]:
         return self.spans[:, 1] - self.spans[:, 0] + 1
+
+
+@dataclass
+class Shuffled:
+    """Endless batches of so many records each, in random order, whatever their lengths. A batch is
+    a pure function of the seed and its number.
+    """
+
+    records: Records
+    rows: int
+    seed: int = 0
+    _epoch: int = field(default=-1, init=False)
+    _order: NDArray[np.int64] = field(init=False)
+
+    def __getitem__(self, number: int) -> Batch:
+        rows = min(self.rows, len(self.records))
+        epoch, place = divmod(number, len(self.records) // rows)
+        if epoch != self._epoch:
+            rng = np.random.default_rng((self.seed, epoch))
+            self._order, self._epoch = rng.permutation(len(self.records)), epoch
+        return self.records.batch(self._order[place * rows : (place + 1) * rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -44,10 +44,17 @@ class Learner(Protocol):
     Attributes:
         model: what is trained.
         steps: how many steps the learner takes by its nature; ``None``: as many as the budget.
+        keeps: the weights that held-out text finds best, or the last, where its likelihood is not
+            what is learnt.
     """
 
     model: LanguageModel
     steps: int | None
+    keeps: Literal["best", "last"]
+
+    def share(self, progress: float) -> float:
+        """The share of the schedule of learning rates at a share of the budget, both 0 to 1."""
+        ...
 
     def learn(self, step: int, rate: float) -> Learned:
         """Learn from batch number ``step``, at ``rate`` times the peak learning rate."""
@@ -70,6 +77,7 @@ class Gradient:
     """
 
     steps: int | None = None
+    keeps: Literal["best", "last"] = "best"
 
     def __init__(
         self,
@@ -89,6 +97,9 @@ class Gradient:
         self._frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
         self.clip, self.accumulate, self.precision, self.seed = clip, accumulate, precision, seed
         self._carried: State = {}
+
+    def share(self, progress: float) -> float:
+        return progress
 
     def learn(self, step: int, rate: float) -> Learned:
         self.model.train()
@@ -126,14 +137,11 @@ class Gradient:
         return {**model, **optimizer, **carried}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-        self.model.load_state_dict(self.model.state_dict() | part("model."))
-        self.optimizer.restore(part("optimizer."))
+        self.model.load_state_dict(self.model.state_dict() | part(tensors, "model."))
+        self.optimizer.restore(part(tensors, "optimizer."))
         self.optimizer.forget_gradients()
         device = self.model.device
-        self._carried = {name: t.to(device) for name, t in part("carried.").items()}
+        self._carried = {name: t.to(device) for name, t in part(tensors, "carried.").items()}
 
     def _state_before(self, batch: Batch) -> State | None:
         """The state that each row of a batch begins with."""
@@ -145,6 +153,11 @@ class Gradient:
         """Scale the gradient down to norm ``clip`` (Pascanu et al. 2013); return its own norm."""
         limit = self.clip if self.clip > 0 else float("inf")
         return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without that beginning."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 @runtime_checkable
@@ -160,6 +173,7 @@ class Count:
     """Counting: one step over all of the text."""
 
     steps: int | None = 1
+    keeps: Literal["best", "last"] = "best"
 
     def __init__(
         self,
@@ -172,6 +186,9 @@ class Count:
         self.model: LanguageModel = model
         self._fit = model.fit
         self.ids, self.progress = ids, progress
+
+    def share(self, progress: float) -> float:
+        return progress
 
     def learn(self, step: int, rate: float) -> Learned:
         self._fit(self.ids, progress=self.progress)

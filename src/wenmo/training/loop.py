@@ -170,7 +170,8 @@ class Trainer:
         checkpoints: where to keep checkpoints.
         evaluate: scores held-out text; must give ``nats_per_token``.
         sample: writes a short text with the model as it is.
-        keep_best: called whenever an evaluation is the best so far.
+        keep_best: called whenever an evaluation is the best so far, or whenever there is one, where
+            the learner keeps the last.
         report: called with every event.
         prepare: called before every step with the share of the budget that is used, and the step's
             number.
@@ -253,7 +254,8 @@ class Trainer:
 
     def _rate(self) -> float:
         c = self.config
-        return factor(c.schedule, self.progress(), warmup=c.warmup, decay=c.decay, floor=c.floor)
+        share = self.learner.share(self.progress())
+        return factor(c.schedule, share, warmup=c.warmup, decay=c.decay, floor=c.floor)
 
     def _tick(self) -> None:
         now = time.perf_counter()
@@ -269,7 +271,7 @@ class Trainer:
         figures = self.evaluate()
         nats = figures["nats_per_token"]
         first = position.best_step == 0 and nats == math.inf  # held-out text can be impossible
-        if nats < position.best_nats or first:
+        if nats < position.best_nats or first or self.learner.keeps == "last":
             position.best_nats, position.best_step, position.since_best = nats, position.step, 0
             self.keep_best()
         else:

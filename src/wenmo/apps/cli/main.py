@@ -20,6 +20,7 @@ import typer
 from wenmo import __version__
 from wenmo.apps.cli import option
 from wenmo.apps.cli.latent import latent
+from wenmo.apps.cli.tradeoff import tradeoff
 from wenmo.types import WenmoError
 
 app = typer.Typer(
@@ -295,6 +296,7 @@ def explain(run: option.RunFolder, text: option.Text, json: option.Json = False)
 
 
 app.command()(latent)
+app.command()(tradeoff)
 
 
 @app.command()

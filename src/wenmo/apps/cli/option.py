@@ -209,3 +209,9 @@ ExportOut = Annotated[Path, typer.Option("--out", help="The folder or file to wr
 ExportPrecision = Annotated[
     str | None, typer.Option("--precision", help="Of GGUF's matrices: float32, float16, q8_0.")
 ]
+Runs = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="One run folder or more, or grammars.")
+]
+Temperatures = Annotated[str, typer.Option(help="At which texts are written, with commas between.")]
+SweepCount = Annotated[int, typer.Option("-n", help="How many texts at each temperature.")]
+Plot = Annotated[Path | None, typer.Option(help="Draw the curves into this SVG file.")]

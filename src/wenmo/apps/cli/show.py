@@ -101,6 +101,8 @@ class Training:
         if learned is not None and "kl" in learned.parts:
             weight = learned.parts["kl_weight"]
             parts.append(f"KL {learned.parts['kl']:.2f} at weight {weight:.2f}")
+        if learned is not None and "critic_right" in learned.parts:
+            parts[-1] = f"critic {learned.loss:.3f}, right {learned.parts['critic_right']:.0%}"
         if event.kind == "step" and math.isfinite(self._bits):
             parts.append(f"{self._bits:.3f} bits per byte{self._latents}")
         if self._rate:
@@ -241,11 +243,16 @@ def trained(run: Run) -> None:
     if "forgetting" in results:
         before, after = results["forgetting"]["before"], results["forgetting"]["after"]
         table.add_row("reference", f"{before:.4f} bits per byte before, {after:.4f} after")
+    for name in results.get("tradeoff", {}).get("verdicts", {}):
+        table.add_row(f"and {name}", _likelihood_line(heldout[name]))
     table.add_row("training", f"{_clock(results['seconds'])}, {results['steps']:,} steps")
     table.add_row("parameters", f"{results['parameters']:,}")
     table.add_row("writing", f"{results['characters_per_second']:,.0f} characters/s")
     table.add_row("run folder", str(run.folder))
     OUT.print(table)
+    if "tradeoff" in results:
+        tradeoff(results["tradeoff"])
+        OUT.print(f"drawn: {run.folder / 'tradeoff.svg'}")
     OUT.print(f'\nNext: wenmo generate {run.folder} --prompt "..."')
 
 
@@ -254,6 +261,9 @@ def figures(figures: Mapping[str, Any]) -> None:
     OUT.print(_likelihood_line(figures))
     OUT.print(f"{figures['tokens']:,} tokens, {figures['bytes']:,} bytes")
     _records(figures)
+    for name, other in figures.items():
+        if isinstance(other, Mapping) and "nats_per_record" in other and "samples" not in other:
+            OUT.print(f"{name}: {_likelihood_line(other)}")
     if "metrics" not in figures:
         return
     table = Table(box=None, pad_edge=False)
@@ -290,6 +300,23 @@ def from_latents(rows: Sequence[Mapping[str, Any]]) -> None:
         told = row["source"] if "source" in row else f"{row['share']:.0%}"
         OUT.print(Text(" ".join(told.split()), style="dim"))
         OUT.print(Text(row["text"]))
+
+
+def tradeoff(found: Mapping[str, Any]) -> None:
+    """Quality and diversity at each temperature, and who wins."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "temperature", "BLEU-2 to 5", "Self-BLEU-2 to 5"):
+        table.add_column(column, justify="right" if column else "left", overflow="fold")
+    for name, curve in found["curves"].items():
+        for place, point in enumerate(curve):
+            told = (
+                " ".join(f"{value:.3f}" for value in point[kind].values())
+                for kind in ("bleu", "self_bleu")
+            )
+            table.add_row("" if place else Text(name), f"{point['temperature']:g}", *told)
+    OUT.print(table)
+    for name, own in found["verdicts"].items():
+        OUT.print(Text(f"beside {name}: {own['text']}"))
 
 
 def explained(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,0 +1,38 @@
+"""``wenmo tradeoff``: quality against diversity of what runs write, over temperatures."""
+
+from __future__ import annotations
+
+from wenmo.apps.cli import option
+from wenmo.types import WenmoError
+
+
+def tradeoff(
+    data: option.Data,
+    runs: option.Runs,
+    temperatures: option.Temperatures = "0.7,0.85,1.0,1.15",
+    n: option.SweepCount = 200,
+    max_tokens: option.MaxTokens = None,
+    seed: option.WritingSeed = 0,
+    plot: option.Plot = None,
+    json: option.Json = False,
+) -> None:
+    """Quality (BLEU) against diversity (Self-BLEU) of what runs write, over temperatures."""
+    from wenmo.apps.cli import show
+    from wenmo.workbench import load, tradeoff_svg, write_file
+    from wenmo.workbench import tradeoff as sweep
+
+    try:
+        asked = [float(each) for each in temperatures.split(",")]
+    except ValueError:
+        raise WenmoError(f"--temperatures {temperatures}: say numbers, as in 0.7,1.0") from None
+    sampling = {"seed": seed} if max_tokens is None else {"seed": seed, "max_tokens": max_tokens}
+    opened = [show.opened(load(run)) for run in runs]
+    with show.Training() as watcher:
+        found = sweep(opened, data, temperatures=asked, texts=n, tell=watcher.tell, **sampling)
+    if plot is not None:
+        write_file(plot, tradeoff_svg(found["curves"]))
+        show.note(f"drawn: {plot}")
+    if json:
+        show.print_json(found)
+    else:
+        show.tradeoff(found)

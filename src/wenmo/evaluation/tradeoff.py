@@ -1,0 +1,232 @@
+"""Quality against diversity, over temperatures: what one generator gains it may have paid for with
+the other (Caccia et al. 2020, "Language GANs falling short").
+
+Quality is the BLEU of each text beside all reference texts (Yu et al. 2017), diversity is told by
+Self-BLEU, the BLEU of each beside all others that were written (Zhu et al. 2018, "Texygen"): the
+lower, the more diverse. Both are means over texts, from 0 to 1, as NLTK computes them with its
+first smoothing: an order without a match counts as a tenth of one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from wenmo.decoding.warp import Sampling
+from wenmo.decoding.writer import Writer
+from wenmo.evaluation.diversity import HAN, KANA, ngrams
+from wenmo.models.base import LanguageModel
+from wenmo.text.tokenizers import Tokenizer
+
+ORDERS = (2, 3, 4, 5)
+LEADING = 4  # the order that is plotted, and by which it is told who wins
+TEMPERATURES = (0.7, 0.85, 1.0, 1.15)
+UNMATCHED = 0.1
+_PIECE = re.compile(rf"[{HAN}{KANA}]|[^\W{HAN}{KANA}]+|[^\w\s]")
+
+Curve = list[dict[str, Any]]
+"""For each temperature ``temperature``, ``bleu`` and ``self_bleu`` by order, and a ``sample``."""
+
+
+def sweep(
+    models: Mapping[str, LanguageModel],
+    tokenizer: Tokenizer,
+    references: Sequence[str],
+    *,
+    temperatures: Sequence[float] = TEMPERATURES,
+    texts: int = 200,
+    sampling: Sampling | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> dict[str, Curve]:
+    """The curve of each model, by name.
+
+    Args:
+        models: all of one tokenizer.
+        references: what texts should be like.
+        texts: how many each writes at each temperature; both figures depend on it.
+        sampling: how they are written, but for the temperature.
+        progress: told the share that is done.
+    """
+    known = Matches([pieces(text) for text in references])
+    curves: dict[str, Curve] = {name: [] for name in models}
+    for number, (name, model) in enumerate(models.items()):
+        writer = Writer(model, tokenizer, rows=128)
+        for place, temperature in enumerate(temperatures):
+            settings = replace(sampling or Sampling(), temperature=temperature)
+            [written] = writer.texts([""], settings, texts)
+            point = {"temperature": temperature, **figures(written, known), "sample": written[0]}
+            curves[name].append(point)
+            if progress is not None:
+                done = number + (place + 1) / len(temperatures)
+                progress(done / len(models))
+    return curves
+
+
+def figures(written: Sequence[str], known: Matches) -> dict[str, dict[str, float]]:
+    """``bleu`` and ``self_bleu`` of texts, means over them, each by its order, as ``"4"``."""
+    cut = [pieces(text) for text in written]
+    others = Matches(cut)
+    quality = np.mean([known.bleu(text) for text in cut], axis=0)
+    alike = np.mean([others.bleu(text, without=i) for i, text in enumerate(cut)], axis=0)
+    return {
+        "bleu": {str(n): float(value) for n, value in zip(ORDERS, quality, strict=True)},
+        "self_bleu": {str(n): float(value) for n, value in zip(ORDERS, alike, strict=True)},
+    }
+
+
+def pieces(text: str) -> list[str]:
+    """Lower-cased words, Han and kana one by one, and marks of punctuation."""
+    return _PIECE.findall(text.lower())
+
+
+class Matches:
+    """The n-grams of many texts, to set others beside all of them."""
+
+    def __init__(self, texts: Sequence[Sequence[str]]) -> None:
+        self.lengths = Counter(len(text) for text in texts)
+        # How often each n-gram stands in one text at most: which text, and how often in any other.
+        self._most: dict[tuple[str, ...], tuple[int, int, int]] = {}
+        for number, text in enumerate(texts):
+            for gram, count in _counts(text):
+                first, holder, second = self._most.get(gram, (0, -1, 0))
+                if count > first:
+                    self._most[gram] = (count, number, first)
+                elif count > second:
+                    self._most[gram] = (first, holder, count)
+        self._sizes = [len(text) for text in texts]
+
+    def bleu(self, text: Sequence[str], without: int | None = None) -> list[float]:
+        """BLEU of a text by each of ``ORDERS``, 0 to 1 (Papineni et al. 2002).
+
+        Args:
+            without: the number of one of the texts, which is the text itself.
+        """
+        matched = [0] * max(ORDERS)
+        for gram, count in _counts(text):
+            first, holder, second = self._most.get(gram, (0, -1, 0))
+            matched[len(gram) - 1] += min(count, second if holder == without else first)
+        if not matched[0]:
+            return [0.0] * len(ORDERS)
+        logs = [
+            math.log((right or UNMATCHED) / max(1, len(text) - order))
+            for order, right in enumerate(matched)
+        ]
+        brief = min(0.0, 1 - self._closest(len(text), without) / len(text))
+        return [math.exp(brief + sum(logs[:order]) / order) for order in ORDERS]
+
+    def _closest(self, length: int, without: int | None) -> int:
+        """The length nearest to that of a text; of two, the shorter."""
+        own = None if without is None or self.lengths[length] > 1 else self._sizes[without]
+        return min((n for n in self.lengths if n != own), key=lambda n: (abs(n - length), n))
+
+
+def _counts(text: Sequence[str]) -> Iterable[tuple[tuple[str, ...], int]]:
+    return Counter(g for n in range(1, max(ORDERS) + 1) for g in ngrams(text, n)).items()
+
+
+def verdict(own: Curve, rival: Curve) -> dict[str, Any]:
+    """Whether a generator writes better texts than its rival at equal diversity.
+
+    Returns:
+        ``gain``: by how much its BLEU is above the rival's at the same Self-BLEU, the mean over the
+        temperatures at which the rival's curve, straight between its points, reaches so far;
+        ``compared``: how many these are; and ``text``, a line for the user.
+    """
+    order = str(LEADING)
+    line = sorted((point["self_bleu"][order], point["bleu"][order]) for point in rival)
+    alike, quality = zip(*line, strict=True)
+    gains = [
+        point["bleu"][order] - float(np.interp(point["self_bleu"][order], alike, quality))
+        for point in own
+        if alike[0] <= point["self_bleu"][order] <= alike[-1]
+    ]
+    if not gains:
+        text = "no equal diversity to compare at: sweep more temperatures"
+        return {"gain": None, "compared": 0, "text": text}
+    gain = sum(gains) / len(gains)
+    winner = "the critic's generator" if gain > 0 else "likelihood alone"
+    told = f"BLEU-{LEADING} higher by {abs(gain):.3f} at equal Self-BLEU-{LEADING}"
+    more = f"the mean over {len(gains)} of {len(own)} temperatures"
+    return {"gain": gain, "compared": len(gains), "text": f"{winner} wins: {told}, {more}"}
+
+
+# -- the picture -----------------------------------------------------------------------------------
+
+WIDTH, HEIGHT, EDGE, LETTERS = 640, 440, 64, 13  # pixels
+COLOURS = ("#143c78", "#c0392b", "#1e8449", "#8e44ad", "#b9770e", "#117a8b")
+
+
+def tradeoff_svg(curves: Mapping[str, Curve]) -> str:
+    """A picture of curves: diversity to the right, quality upward, a point for each temperature."""
+    order = str(LEADING)
+    places = {
+        name: [(1 - point["self_bleu"][order], point["bleu"][order]) for point in curve]
+        for name, curve in curves.items()
+    }
+    across, up = (
+        _Scale([place[axis] for own in places.values() for place in own], *ends)
+        for axis, ends in enumerate(((EDGE, WIDTH - EDGE / 2), (HEIGHT - EDGE, EDGE / 2)))
+    )
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
+        f'font-family="sans-serif" font-size="{LETTERS}">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+    ]
+    floor, left = HEIGHT - EDGE, EDGE
+    for value in across.ticks():
+        x = across(value)
+        parts.append(f'<path d="M{x:.1f} {EDGE / 2}V{floor}" stroke="#ddd"/>')
+        parts.append(f'<text x="{x:.1f}" y="{floor + 18}" text-anchor="middle">{value:.2f}</text>')
+    for value in up.ticks():
+        y = up(value)
+        parts.append(f'<path d="M{left} {y:.1f}H{WIDTH - EDGE / 2}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2f}</text>')
+    middle = f'transform="rotate(-90 16 {HEIGHT / 2})" text-anchor="middle"'
+    parts += [
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 16}" text-anchor="middle">'
+        f"diversity: 1 − Self-BLEU-{order}</text>",
+        f'<text x="16" y="{HEIGHT / 2}" {middle}>quality: BLEU-{order}</text>',
+    ]
+    for number, (name, own) in enumerate(places.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        points = [(across(x), up(y)) for x, y in own]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        for (x, y), point in zip(points, curves[name], strict=True):
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
+            told = f"{point['temperature']:g}"
+            parts.append(f'<text x="{x + 6:.1f}" y="{y - 6:.1f}" fill="{colour}">{told}</text>')
+        y = EDGE / 2 + LETTERS * 1.4 * (number + 1)
+        parts.append(
+            f'<text x="{WIDTH - EDGE / 2 - 6}" y="{y:.1f}" text-anchor="end" fill="{colour}">'
+            f"{escape(name)}</text>"
+        )
+    return "\n".join([*parts, "</svg>\n"])
+
+
+class _Scale:
+    """Where values lie between two ends in pixels, with some room around them."""
+
+    def __init__(self, values: Sequence[float], begin: float, end: float) -> None:
+        room = 0.1 * (max(values) - min(values)) or 0.05
+        self.low, self.high = min(values) - room, max(values) + room
+        self.begin, self.end = begin, end
+
+    def __call__(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return self.begin + share * (self.end - self.begin)
+
+    def ticks(self) -> list[float]:
+        """Round values, about five."""
+        rough = (self.high - self.low) / 5
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = min((power * n for n in (1, 2, 5, 10)), key=lambda n: abs(n - rough))
+        first, last = math.ceil(self.low / step), math.floor(self.high / step)
+        return [step * n for n in range(first, last + 1)]

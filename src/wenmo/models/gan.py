@@ -1,0 +1,234 @@
+"""The adversarial model: a generator, any recurrent or Transformer language model, that is trained
+to be taken for the training text by a critic (Goodfellow et al. 2014).
+
+It first learns by likelihood; that generator is kept, so that what the critic taught can be set
+beside what likelihood alone had reached (Caccia et al. 2020). Tokens are not differentiable: either
+the critic's verdict is a reward that the generator's policy is raised by (SeqGAN: Yu et al. 2017),
+or drawn tokens are relaxed into mixtures that gradients pass through (RelGAN: Nie et al. 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from wenmo.models.base import LanguageModel
+from wenmo.models.critic import ConvolutionalCritic, Critic, RecurrentCritic
+from wenmo.models.recurrent import Recurrent
+from wenmo.models.transformer import Transformer
+from wenmo.types import Batch, Logits, Loss, State, Tokens
+
+Stage = Literal["likelihood", "critic", "adversarial"]
+
+
+class Gan(LanguageModel):
+    """A generator and a critic. All that writes and scores is the generator."""
+
+    learner: ClassVar[Literal["adversarial"]] = "adversarial"
+    notices = True
+    wholes = True
+    conditioning = "none"
+
+    @dataclass(frozen=True)
+    class Config:
+        """Settings of an adversarial model.
+
+        Attributes:
+            generator: writes: rnn, lstm, gru or transformer.
+            embedding: the width of a recurrent generator's token embeddings.
+            width: of the generator's layers.
+            layers: the generator's depth.
+            heads: of a Transformer's attention.
+            context: the most tokens of a text.
+            tied: the softmax uses the generator's embedding (Press & Wolf 2017).
+            dropout: on what enters each of the generator's layers, while it learns by likelihood.
+            critic: convolutional or recurrent.
+            critic_embedding: the width of the critic's token embeddings.
+            critic_width: filters of each span, or the width of the recurrent layer.
+            critic_dropout: on what the verdict rests on.
+            views: into how many parts the critic's embedding is cut, each judged by itself; for a
+                convolutional critic.
+            method: what the generator learns from the critic by: policy gradients, or relaxed
+                tokens.
+            rollouts: with policy, how often each beginning of a text is finished to see what it is
+                worth.
+            sharpness: with relaxed, the inverse temperature that the mixtures end with; they begin
+                with 1.
+            likelihood: the share of the budget in which the generator learns by likelihood.
+            critic_alone: the share after that in which the critic learns alone.
+            critic_steps: of the critic, for each of the generator.
+            adversarial_rate: the generator's peak learning rate, when it learns from the critic.
+            critic_rate: the critic's.
+        """
+
+        generator: Literal["rnn", "lstm", "gru", "transformer"] = "lstm"
+        embedding: int = 128
+        width: int = 256
+        layers: int = 1
+        heads: int = 4
+        context: int = 64
+        tied: bool = False
+        dropout: float = 0.2
+        critic: Literal["convolutional", "recurrent"] = "convolutional"
+        critic_embedding: int = 64
+        critic_width: int = 64
+        critic_dropout: float = 0.25
+        views: int = 1
+        method: Literal["policy", "relaxed"] = "policy"
+        rollouts: int = 4
+        sharpness: float = 100.0
+        likelihood: float = 0.6
+        critic_alone: float = 0.05
+        critic_steps: int = 3
+        adversarial_rate: float = 1e-3
+        critic_rate: float = 1e-3
+
+        def __post_init__(self) -> None:
+            sizes = ("embedding", "width", "layers", "heads", "critic_embedding", "critic_width")
+            for name in (*sizes, "views", "rollouts", "critic_steps"):
+                if getattr(self, name) < 1:
+                    raise ValueError(f"{name} must be at least 1")
+            if self.context < 2:
+                raise ValueError("context must be at least 2")
+            for name in ("dropout", "critic_dropout"):
+                if not 0 <= getattr(self, name) < 1:
+                    raise ValueError(f"{name} must be at least 0 and below 1")
+            if min(self.likelihood, self.critic_alone) < 0:
+                raise ValueError("likelihood and critic_alone must be at least 0")
+            if self.likelihood + self.critic_alone > 1:
+                raise ValueError("likelihood and critic_alone must not be above 1 together")
+            if self.critic_embedding % self.views:
+                raise ValueError("critic_embedding must be a multiple of views")
+            if self.views > 1 and self.critic == "recurrent":
+                raise ValueError("views are for critic=convolutional: leave views out")
+            if not self.sharpness >= 1:
+                raise ValueError("sharpness must be at least 1")
+            if min(self.adversarial_rate, self.critic_rate) <= 0:
+                raise ValueError("adversarial_rate and critic_rate must be above 0")
+            if self.generator == "transformer":
+                transformer_settings(self)  # tells what heads do not go with the width
+
+        def build(self, vocab_size: int) -> Gan:
+            return Gan(self, vocab_size)
+
+    def __init__(self, config: Config, vocab_size: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size, self.context = config, vocab_size, config.context
+        self.generator = make_generator(config, vocab_size)
+        self.critic = make_critic(config, vocab_size)
+        # The generator as likelihood left it, from the moment on at which the critic comes in.
+        self.pretrained = make_generator(config, vocab_size).requires_grad_(False)
+        self.parted: Tensor
+        self.register_buffer("parted", torch.tensor(False))
+        self.progress = 0.0
+
+    def begin(
+        self,
+        rows: int,
+        *,
+        source: Tokens | None = None,
+        capacity: int = 0,
+        rng: torch.Generator | None = None,
+    ) -> State:
+        """The generator's state."""
+        return self.generator.begin(rows, capacity=capacity)
+
+    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+        return self.generator(tokens, state)
+
+    def loss(
+        self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
+    ) -> Loss:
+        """The generator's cross-entropy."""
+        return self.generator.loss(batch, state, label_smoothing=label_smoothing)
+
+    def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
+        return self.generator.notice(batch, state)
+
+    def advance(self, progress: float, step: int) -> None:
+        self.progress = progress
+
+    @property
+    def stage(self) -> Stage:
+        """What is learnt at this point of the budget."""
+        config = self.config
+        if self.progress < config.likelihood:
+            return "likelihood"
+        alone = config.likelihood + config.critic_alone
+        return "critic" if self.progress < alone else "adversarial"
+
+    def share_of_stage(self, progress: float) -> float:
+        """How much of learning by likelihood, or else of what follows it, is done, 0 to 1."""
+        begins, ends = self.config.likelihood, 1.0
+        if progress < begins:
+            begins, ends = 0.0, begins
+        return (progress - begins) / (ends - begins) if ends > begins else 1.0
+
+    @torch.no_grad()
+    def part(self) -> None:
+        """Keep the generator as it is, if that was not done before."""
+        if not self.parted:
+            self.pretrained.load_state_dict(self.generator.state_dict())
+            self.parted.fill_(True)
+
+    @property
+    def writer(self) -> LanguageModel:
+        """The generator, which never writes what the whole model may not."""
+        self.generator.barred = self.barred
+        return self.generator
+
+    def rivals(self) -> Mapping[str, LanguageModel]:
+        return {"likelihood alone": self.pretrained} if self.parted else {}
+
+    def parameter_count(self) -> int:
+        """The generator's weights: the critic does not write."""
+        return self.generator.parameter_count()
+
+
+def make_generator(config: Gan.Config, vocab_size: int) -> Recurrent | Transformer:
+    """The network that writes."""
+    if config.generator == "transformer":
+        return transformer_settings(config).build(vocab_size)
+    return Recurrent.Config(
+        config.generator,
+        embedding=config.embedding,
+        hidden=config.width,
+        layers=config.layers,
+        tied=config.tied,
+        dropout=config.dropout,
+    ).build(vocab_size)
+
+
+def transformer_settings(config: Gan.Config) -> Transformer.Config:
+    return Transformer.Config(
+        width=config.width,
+        layers=config.layers,
+        heads=config.heads,
+        context=config.context,
+        tied=config.tied,
+        dropout=config.dropout,
+        attention_dropout=0.0,
+        zero_outputs=False,
+    )
+
+
+def make_critic(config: Gan.Config, vocab_size: int) -> Critic:
+    """The network that judges."""
+    embedding, width, dropout = config.critic_embedding, config.critic_width, config.critic_dropout
+    if config.critic == "recurrent":
+        return RecurrentCritic(vocab_size, embedding=embedding, width=width, dropout=dropout)
+    return ConvolutionalCritic(
+        vocab_size, embedding=embedding, width=width, views=config.views, dropout=dropout
+    )
+
+
+RELAXED = Gan.Config(method="relaxed", critic_embedding=64, views=16)
+SIZES: dict[str, Gan.Config] = {
+    "tiny": Gan.Config(embedding=64, width=128, dropout=0.0, critic_width=32),
+    "relaxed": RELAXED,
+    "transformer": Gan.Config("transformer", layers=3, tied=True),
+}

@@ -1,0 +1,143 @@
+"""Whole texts drawn from a model while it learns, and what their beginnings are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wenmo.models.base import LanguageModel, select
+from wenmo.types import END, Logits, Tokens
+
+JUDGED_AT_ONCE = 2048  # texts
+
+
+@torch.no_grad()
+def write(model: LanguageModel, rows: int, longest: int) -> Tokens:
+    """Texts as likely as the model has them, by PyTorch's own randomness.
+
+    Args:
+        longest: the most tokens of one, END counted; a text may break off there.
+
+    Returns:
+        int64 (rows, longest), END behind each text.
+    """
+    texts = torch.full((rows, longest), END, device=model.device)
+    active = torch.arange(rows, device=model.device)
+    state, read = model.begin(rows, capacity=longest), texts[:, 0]
+    for place in range(longest):
+        logits, state = model(read[:, None], state)
+        read = draw(logits[:, 0], model.barred)
+        texts[active, place] = read
+        going = (read != END).nonzero()[:, 0]
+        if not len(going):
+            break
+        if len(going) < len(active):
+            active, read, state = active[going], read[going], select(state, going)
+    return texts
+
+
+@torch.no_grad()
+def values(
+    model: LanguageModel, texts: Tokens, samples: int, judge: Callable[[Tokens], Tensor]
+) -> Tensor:
+    """What each token of texts is worth, by Monte-Carlo search (Yu et al. 2017, equation 4): the
+    mean verdict on ``samples`` texts that begin with what stands up to it and are finished by the
+    model; of a text's last token, the verdict on the text.
+
+    All beginnings are finished side by side, so that the model is called once for each place.
+
+    Args:
+        texts: int64 (rows, time), END behind each.
+        judge: of texts, float32 (rows,).
+
+    Returns:
+        float32 (rows, time); zero behind a text's END.
+    """
+    rows, longest = texts.shape
+    slots = rows + rows * samples * (longest - 1)
+    written = texts.new_full((slots, longest), END)
+    written[:rows] = texts
+    beginnings = torch.arange(rows * samples, device=texts.device).view(rows, samples)
+    # The texts that are still being written, the given ones first, and the state of each.
+    active = torch.arange(rows, device=texts.device)
+    opening = torch.full((rows, 1), END, device=texts.device)
+    _, state = model(opening, model.begin(rows, capacity=longest))
+    begun = torch.zeros(rows, longest, dtype=torch.bool, device=texts.device)
+    for place in range(longest - 1):
+        read = written[active, place]
+        logits, state = model(read[:, None], state)
+        going = (read != END).nonzero()[:, 0]
+        given = going[active[going] < rows]
+        index = torch.cat([going, given.repeat_interleave(samples)])
+        if not len(index):
+            break
+        begun[active[given], place] = True
+        new = (rows + place * rows * samples + beginnings[active[given]]).flatten()
+        written[new, : place + 1] = texts[active[given], : place + 1].repeat_interleave(samples, 0)
+        active, state = torch.cat([active[going], new]), select(state, index)
+        drawn = draw(logits[index, 0], model.barred)
+        kept = active < rows
+        drawn[kept] = texts[active[kept], place + 1]
+        written[active, place + 1] = drawn
+    finished = begun[:, :-1].T.repeat_interleave(samples, 1).flatten()
+    used = torch.cat([torch.ones_like(begun[:, 0]), finished])
+    verdicts = texts.new_zeros(slots, dtype=torch.float32)
+    verdicts[used] = torch.cat([judge(some) for some in torch.split(written[used], JUDGED_AT_ONCE)])
+    found = torch.zeros(rows, longest, device=texts.device)
+    found[:, :-1] = verdicts[rows:].view(longest - 1, rows, samples).mean(2).T
+    last = (texts != END).sum(1).clamp_max(longest - 1)
+    found[torch.arange(rows, device=texts.device), last] = verdicts[:rows]
+    return found
+
+
+def draw(logits: Logits, barred: tuple[int, ...]) -> Tensor:
+    """One token of each row (rows, vocabulary), by the inverse of its distribution function."""
+    if barred:
+        logits[:, list(barred)] = -torch.inf
+    shares = logits.softmax(1).cumsum(1)
+    below = (1 - torch.rand(len(logits), 1, device=logits.device)) * shares[:, -1:]  # above 0
+    return torch.searchsorted(shares, below)[:, 0]
+
+
+def relax(
+    model: LanguageModel,
+    embedding: nn.Embedding,
+    rows: int,
+    longest: int,
+    sharpness: float,
+) -> tuple[Tokens, Tensor]:
+    """Texts whose tokens are mixtures, so that gradients pass through them to the model: at each
+    place softmax((logits + Gumbel noise) · sharpness), which the next place reads (Jang et al.
+    2017; RelGAN: Nie et al. 2019, section 2.2).
+
+    Args:
+        embedding: the model's own.
+        longest: the most tokens of a text, END counted.
+        sharpness: the inverse temperature.
+
+    Returns:
+        The tokens with the largest shares, int64 (rows, longest), END behind each text, which are
+        drawn as likely as the model has them; and the shares, float32 (rows, longest, vocabulary).
+    """
+    state = model.begin(rows)
+    read = torch.full((rows,), END, device=model.device)
+    ended = torch.zeros(rows, dtype=torch.bool, device=model.device)
+    nothing = F.one_hot(read, model.vocab_size).float()
+    texts, mixtures = [], []
+    for _ in range(longest):
+        logits, state = model(read[:, None], state)
+        scores = logits[:, 0].log_softmax(1)
+        if model.barred:
+            scores = scores.index_fill(1, read.new_tensor(model.barred), -torch.inf)
+        noise = -torch.empty_like(scores).exponential_().log()
+        shares = ((scores + noise) * sharpness).softmax(1)
+        shares = torch.where(ended[:, None], nothing, shares)
+        read = shares.argmax(1)
+        state = {**state, "steering": shares @ embedding.weight - embedding(read)}
+        ended = ended | (read == END)
+        texts.append(read)
+        mixtures.append(shares)
+    return torch.stack(texts, 1), torch.stack(mixtures, 1)

@@ -1,0 +1,83 @@
+"""BLEU and Self-BLEU beside sacrebleu, who wins, and the picture."""
+
+from __future__ import annotations
+
+import random
+from xml.etree import ElementTree
+
+import pytest
+from sacrebleu import BLEU
+
+from wenmo.evaluation.tradeoff import ORDERS, UNMATCHED, Matches, figures, tradeoff_svg, verdict
+
+WORDS = ["a", "b", "c", "d", "e", "f"]
+
+
+def texts(count: int, seed: int) -> list[list[str]]:
+    rng = random.Random(seed)
+    return [rng.choices(WORDS, k=rng.randint(5, 9)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_bleu_is_that_of_sacrebleu(order: int) -> None:
+    references, known = texts(12, 0), Matches(texts(12, 0))
+    metric = BLEU(
+        max_ngram_order=order,
+        smooth_method="floor",
+        smooth_value=UNMATCHED,
+        tokenize="none",
+        effective_order=False,
+    )
+    plain = [" ".join(reference) for reference in references]
+    for text in texts(40, 1):
+        expected = metric.sentence_score(" ".join(text), plain).score / 100
+        assert known.bleu(text)[ORDERS.index(order)] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_text_is_not_set_beside_itself() -> None:
+    own = [*texts(6, 2), *texts(1, 2), ["a"] * 12]
+    together = Matches(own)
+    for number, text in enumerate(own):
+        alone = Matches([other for i, other in enumerate(own) if i != number])
+        assert together.bleu(text, without=number) == pytest.approx(alone.bleu(text), rel=1e-9)
+
+
+def test_what_has_nothing_in_common_is_worth_nothing() -> None:
+    known = Matches([["a", "b"]])
+    assert known.bleu(["x", "y"]) == [0.0] * 4
+    assert known.bleu([]) == [0.0] * 4
+
+
+def test_chinese_counts_by_characters() -> None:
+    found = figures(["床前明月光", "床前明月光。"], Matches([list("床前明月光")]))
+    assert found["bleu"]["5"] > 0.5
+    assert found["self_bleu"]["4"] > 0.5
+
+
+def curve(*points: tuple[float, float]) -> list[dict]:
+    return [
+        {"temperature": 1 - 0.1 * n, "bleu": {"4": quality}, "self_bleu": {"4": alike}}
+        for n, (quality, alike) in enumerate(points)
+    ]
+
+
+def test_who_wins_is_told_at_equal_diversity() -> None:
+    rival = curve((0.2, 0.2), (0.4, 0.6))
+    better = verdict(curve((0.35, 0.4), (0.9, 0.95)), rival)
+    assert better["gain"] == pytest.approx(0.05)
+    assert better["compared"] == 1
+    assert better["text"].startswith("the critic's generator wins")
+    worse = verdict(curve((0.25, 0.4), (0.35, 0.6)), rival)
+    assert worse["gain"] == pytest.approx(-0.05)
+    assert worse["text"].startswith("likelihood alone wins")
+    assert verdict(curve((0.5, 0.9)), rival)["gain"] is None
+
+
+def test_the_picture_has_a_point_for_each_temperature() -> None:
+    curves = {"model <1>": curve((0.2, 0.2), (0.4, 0.6)), "另一个": curve((0.3, 0.3))}
+    root = ElementTree.fromstring(tradeoff_svg(curves))
+    space = "{http://www.w3.org/2000/svg}"
+    assert len(root.findall(f"{space}circle")) == 3
+    assert len(root.findall(f"{space}polyline")) == 2
+    said = [element.text for element in root.findall(f"{space}text")]
+    assert {"model <1>", "另一个", "quality: BLEU-4", "0.9"} <= set(said)
