@@ -270,7 +270,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "chat", "evaluate", "latent"])
+@pytest.mark.parametrize("command", ["train", "generate", "chat", "evaluate", "latent", "tradeoff"])
 def test_tables_of_options_are_those_of_the_program(command: str) -> None:
     assert [row[0].strip("`") for row in tables_of("option")[command]] == list(COMMANDS[command])
 

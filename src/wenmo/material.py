@@ -33,7 +33,8 @@ SAMPLE = Sampling(max_tokens=160, temperature=0.8)
 AS_IT_IS = Sampling(max_tokens=160)  # of a model that has its texts by rule
 SAMPLED_ANSWERS = 100  # questions answered at each evaluation on the way
 GREEDY = Sampling(method="greedy")
-REFERENCES = 2000  # held-out records beside which rivals are set
+RIVALS_TEXTS = 100  # that each writes at each temperature
+REFERENCES = 2000  # held-out records beside which they are set
 
 Share = Callable[[float], None] | None
 """Told the share that is done."""
@@ -249,8 +250,15 @@ class Whole:
         records = self._held_out(model)
         decode = self.corpus.tokenizer.decode
         references = [decode(records.record(n)) for n in range(min(len(records), REFERENCES))]
-        models = {"model": model, **rivals}
-        return sweep(models, self.corpus.tokenizer, references, progress=progress)
+        _, lengths = records.widths()
+        return sweep(
+            {"model": model, **rivals},
+            self.corpus.tokenizer,
+            references,
+            texts=RIVALS_TEXTS,
+            sampling=Sampling(max_tokens=int(lengths.max())),
+            progress=progress,
+        )
 
     def sample(self, model: LanguageModel) -> tuple[str, Output]:
         [[output]] = Writer(model, self.corpus.tokenizer).generate([""], SAMPLE)
