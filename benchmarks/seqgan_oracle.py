@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 
 from common import arguments, report, timed
+from wenmo.config import override
 from wenmo.models.base import LanguageModel
 from wenmo.models.gan import Gan
 from wenmo.models.recurrent import Recurrent
@@ -34,6 +35,7 @@ from wenmo.types import END, Batch, Tokens
 VOCABULARY, LENGTH, WIDTH = 5_000, 20, 32
 TEXTS = 10_000
 ROWS = 64
+EPOCH = TEXTS // ROWS
 JUDGED = 4_000  # texts of each generator
 TEMPERATURES = (1.0, 0.95, 0.9, 0.85)
 
@@ -46,7 +48,7 @@ class Shuffled:
     seed: int
 
     def __getitem__(self, number: int) -> Batch:
-        epoch, place = divmod(number, len(self.texts) // ROWS)
+        epoch, place = divmod(number, EPOCH)
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.texts))
         return as_batch(self.texts[order[place * ROWS : (place + 1) * ROWS]])
 
@@ -72,31 +74,31 @@ def play(seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     oracle = make_oracle()
     texts, unseen = write(oracle, TEXTS, LENGTH), write(oracle, JUDGED, LENGTH)
     learner = make_learner(texts, seed, options)
-    gan, before = learner.gan, options.epochs * (TEXTS // ROWS)
-    total = before + options.alone + options.rounds
+    gan = learner.gan
+    before, alone, total = stages(options)
     rows = [{"generator": "the oracle itself", **judged(oracle, oracle, unseen)}]
-    for step in range(before):
-        gan.progress = gan.config.likelihood * step / before
-        learner.learn(step, factor("cosine", step / before, warmup=0.02, decay=1.0, floor=0.0))
-        if (step + 1) % (5 * (TEXTS // ROWS)) == 0:
+    for step in range(total):
+        if step == before:
+            for temperature in TEMPERATURES:
+                name = f"likelihood at {temperature:g}"
+                rows.append({"generator": name, **judged(gan, oracle, unseen, temperature)})
+                print(rows[-1], flush=True)
+        gan.advance(step / total, step)
+        share = learner.share(step / total)
+        learned = learner.learn(step, factor("cosine", share, warmup=0.02, decay=1.0, floor=0.0))
+        if (step + 1) % (5 * EPOCH) == 0 or (step >= before + alone and step % 25 == 0):
             own, new = nll(oracle, write(gan.writer, 2000, LENGTH)), nll(gan, unseen)
             print(f"{step + 1}: {own:.3f} by the oracle, {new:.3f} of unseen texts", flush=True)
-    for temperature in TEMPERATURES:
-        name = f"likelihood at {temperature:g}"
-        rows.append({"generator": name, **judged(gan, oracle, unseen, temperature)})
-        print(rows[-1], flush=True)
-    for step in range(before, total):
-        gan.progress = min(1.0, gan.config.likelihood + (step - before + 0.5) / total)
-        if step >= before + options.alone:
-            gan.progress = 1.0
-        done = max(0.0, (step - before - options.alone) / options.rounds)
-        learned = learner.learn(step, factor("linear", done, warmup=0.0, decay=1.0, floor=0.1))
-        if (step + 1 - before) % 50 == 0:
-            own = nll(oracle, write(gan.writer, 2000, LENGTH))
-            print(f"{step + 1 - before}: {own:.3f} by the oracle, {learned.parts}", flush=True)
+            print(f"    {learned.parts}", flush=True)
     rows.append({"generator": gan.config.method, **judged(gan, oracle, unseen)})
     print(rows[-1], flush=True)
     return rows
+
+
+def stages(options: argparse.Namespace) -> tuple[int, int, int]:
+    """Steps by likelihood, then of the critic alone, and of all three stages together."""
+    before = options.epochs * EPOCH
+    return before, options.alone, before + options.alone + options.rounds
 
 
 def make_oracle() -> Recurrent:
@@ -110,10 +112,16 @@ def make_oracle() -> Recurrent:
 
 
 def make_learner(texts: Tokens, seed: int, options: argparse.Namespace) -> Adversarial:
-    from wenmo.config import override
-
-    small = {"embedding": WIDTH, "width": WIDTH, "context": LENGTH, "dropout": 0.0}
-    config = override(Gan.Config(**small), options.settings)
+    before, alone, total = stages(options)
+    config = Gan.Config(
+        embedding=WIDTH,
+        width=WIDTH,
+        context=LENGTH,
+        dropout=0.0,
+        likelihood=before / total,
+        critic_alone=alone / total,
+    )
+    config = override(config, options.settings)
     gan = config.build(VOCABULARY + 1)
     gan.barred = (END,)
     adam = make_optimizer(

@@ -46,6 +46,9 @@ NAMED_FILE = re.compile(r"`([\w.]+)`:\n\n```(json|toml)\n(.*?)^```$", re.DOTALL 
 RULES = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
 BY_CI = "wenmo demo"  # and what goes on from its folders: .ci/run runs the demo
 
+TRANSLATED = {ROOT / "README.md": ROOT / "README.zh.md"}
+ORIGINALS = [page for page in PAGES if page not in TRANSLATED.values()]
+
 POEM = "春眠不觉晓，处处闻啼鸟。\n夜来风雨声，花落知多少。\n"
 PROSE = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all.\n"
 
@@ -98,21 +101,62 @@ def _small_and_undone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@every_page
+@pytest.mark.parametrize("page", ORIGINALS, ids=lambda page: page.name)
 def test_every_command_and_all_code_runs(
     page: Path, folder: Path, wenmo: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page is read like an article: what comes later rests on what came before."""
+    """A page is read like an article: what comes later rests on what came before. What a
+    translation says otherwise is run where it stands.
+    """
     module = types.ModuleType("page")  # dataclasses look their module up
     monkeypatch.setitem(sys.modules, "page", module)
+    translated = list(blocks_of(TRANSLATED[page])) if page in TRANSLATED else []
+    for number, (language, content, line) in enumerate(blocks_of(page)):
+        both = [content]
+        if translated:
+            both += [translated[number][1]] if language == "python" else []
+            both += [in_other_words(content, translated[number][1])] if language == "sh" else []
+        for said in both:
+            if language == "sh":
+                run_commands(said, folder, wenmo)
+            elif language == "python":
+                run_code(said, folder, module, place=f"{page.name}:{line}")
+
+
+def blocks_of(page: Path) -> Iterator[tuple[str, str, int]]:
+    """The language of each block of a page, what stands in it, and its first line's number."""
     text = page.read_text(encoding="utf-8")
     for match in BLOCK.finditer(text):
         language, content = match.groups()
-        line = text.count("\n", 0, match.start()) + 2
-        if language == "sh":
-            run_commands(content, folder, wenmo)
-        elif language == "python":
-            run_code(content, folder, module, place=f"{page.name}:{line}")
+        yield language, content, text.count("\n", 0, match.start()) + 2
+
+
+def in_other_words(block: str, translated: str) -> str:
+    """The commands of a translated block that are not in the block itself, its remarks aside."""
+    known = {line.partition("  #")[0].strip() for line in block.splitlines()}
+    lines = (line.partition("  #")[0].strip() for line in translated.splitlines())
+    return as_lines(line for line in lines if line not in known)
+
+
+@pytest.mark.parametrize(("page", "translation"), TRANSLATED.items(), ids=lambda path: path.name)
+def test_a_translation_has_the_same_commands(page: Path, translation: Path) -> None:
+    """But for the texts that they name, and the grammar."""
+
+    def bare(content: str) -> list[str]:
+        lines = (line.partition("  #")[0].rstrip() for line in content.splitlines())
+        return [re.sub(r'"[^"]*"|story\.json|market\.toml', '"..."', line) for line in lines]
+
+    ours, theirs = (
+        [
+            (language, bare(content))
+            for language, content, _ in blocks_of(path)
+            if language != "text"
+        ]
+        for path in (page, translation)
+    )
+    assert [block for block in ours if block[0] in ("sh", "python")] == [
+        block for block in theirs if block[0] in ("sh", "python")
+    ]
 
 
 def run_commands(block: str, folder: Path, wenmo: Callable[..., Any]) -> None:

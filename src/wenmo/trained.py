@@ -471,7 +471,7 @@ class Run:
                 temporary.write_text(printed(self.model.grammar), encoding="utf-8")
         elif to == "onnx":
             merge(self.model)
-            write_onnx(path, self.model, self.tokenizer, answers=self.task.paired)
+            write_onnx(path, self.model.writer, self.tokenizer, answers=self.task.paired)
         elif to == "huggingface":
             self._write_huggingface(path)
         else:

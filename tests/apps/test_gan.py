@@ -72,6 +72,13 @@ def test_runs_of_any_family_are_swept_together(wenmo, run, lines):
         assert curve[0]["self_bleu"]["4"] > 0
 
 
+def test_its_generator_runs_elsewhere(wenmo, run):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    wenmo("export", run, "--to", "onnx", "--out", "graph", cwd=run.parent)
+    session = onnxruntime.InferenceSession(run.parent / "graph" / "model.onnx")
+    assert "logits" in {output.name for output in session.get_outputs()}
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
