@@ -180,9 +180,9 @@ def run_code(block: str, folder: Path, module: types.ModuleType, place: str) -> 
 
 
 def shortened(text: str) -> str:
-    """Three small steps in place of minutes."""
-    text = re.sub(r"--minutes [\d.]+", "--steps 3 rows=4", text)
-    return re.sub(r"minutes=[\d.]+", "steps=3, rows=4", text)
+    """Three small steps and one look at them in place of minutes."""
+    text = re.sub(r"--minutes [\d.]+", "--steps 3 rows=4 evaluations=1", text)
+    return re.sub(r"minutes=[\d.]+", "steps=3, rows=4, evaluations=1", text)
 
 
 @contextlib.contextmanager
@@ -201,8 +201,9 @@ def test_the_reader_of_pages_sees_what_is_there(folder: Path) -> None:
         seen.append((arguments, given[:2], code))
 
     run_commands(block, folder, wenmo)
-    assert seen == [(("train", "-", "--steps", "3", "rows=4"), "春眠", 2)]
-    assert shortened('wenmo.fit("a", minutes=2.5)') == 'wenmo.fit("a", steps=3, rows=4)'
+    assert seen == [(("train", "-", "--steps", "3", "rows=4", "evaluations=1"), "春眠", 2)]
+    shown = 'wenmo.fit("a", steps=3, rows=4, evaluations=1)'
+    assert shortened('wenmo.fit("a", minutes=2.5)') == shown
 
 
 def test_every_grammar_of_the_page_writes() -> None:
