@@ -97,14 +97,15 @@ class Adversarial(Gradient):
             fake = gan.critic(write(self.gan.writer, rows, self.longest))
             true = gan.critic(real)
             loss = 0.5 * (F.softplus(fake) + F.softplus(-true)).mean()
+            right = 0.5 * ((fake < 0).float().mean() + (true > 0).float().mean())
         else:
             with torch.no_grad():
                 texts, shares = self._relax(rows)
             fake, true = gan.critic.judge_mixed(shares, texts), gan.critic(real)
             loss = F.softplus(fake - true).mean()
+            right = (fake < true).float().mean()
         loss.backward()  # type: ignore[no-untyped-call]
         self._move(gan.critic, self.critic_adam, rate)
-        right = 0.5 * ((fake < 0).float().mean() + (true > 0).float().mean())
         return {"critic_loss": float(loss.detach()), "critic_right": float(right)}
 
     def _train_generator(self, real: Tokens, rate: float) -> dict[str, float]:
