@@ -55,7 +55,9 @@ class Outer:
         ("inner.rate=1e-3", Outer(inner=Inner(rate=0.001))),
         ("inner.rate=1", Outer(inner=Inner(rate=1.0))),
         ("inner.steps=3", Outer(inner=Inner(steps=3))),
+        ("inner.steps=10_000", Outer(inner=Inner(steps=10_000))),
         ("inner.steps=null", Outer()),
+        ("name=1_2", Outer(name="1_2")),
         ("inner.kind=fast", Outer(inner=Inner(kind="fast"))),
     ],
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import tomllib
 import types
 import typing
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 from wenmo.types import WenmoError
 
 T = TypeVar("T")
+GROUPED = re.compile(r"-?\d+(_\d+)+")  # 10_000: a number as TOML has it, too, and JSON has not
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -135,6 +137,8 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
         return int(value)
     elif hint is str and number:
         return str(value)
+    elif hint is int and isinstance(value, str) and GROUPED.fullmatch(value):
+        return int(value)
     elif hint is int and isinstance(value, bool):
         pass  # to Python a bool is an int, to a user it is not
     elif isinstance(hint, type) and isinstance(value, hint):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from sacrebleu import BLEU
 
@@ -54,9 +55,10 @@ def test_chinese_counts_by_characters() -> None:
     assert found["self_bleu"]["4"] > 0.5
 
 
-def curve(*points: tuple[float, float]) -> list[dict]:
+def curve(*points: tuple[float, float], error: float = 0.001) -> list[dict]:
+    errors = {"bleu_error": {"4": error}, "self_bleu_error": {"4": error}}
     return [
-        {"temperature": 1 - 0.1 * n, "bleu": {"4": quality}, "self_bleu": {"4": alike}}
+        {"temperature": 1 - 0.1 * n, "bleu": {"4": quality}, "self_bleu": {"4": alike}, **errors}
         for n, (quality, alike) in enumerate(points)
     ]
 
@@ -71,6 +73,23 @@ def test_who_wins_is_told_at_equal_diversity() -> None:
     assert worse["gain"] == pytest.approx(-0.05)
     assert worse["text"].startswith("likelihood alone wins")
     assert verdict(curve((0.5, 0.9)), rival)["gain"] is None
+    assert verdict(curve((0.5, 0.2)), curve((0.3, 0.2)))["gain"] == pytest.approx(0.2)
+
+
+def test_nobody_wins_within_the_error() -> None:
+    told = verdict(curve((0.35, 0.4), error=0.03), curve((0.2, 0.2), (0.4, 0.6), error=0.03))
+    assert told["text"].startswith("neither wins for certain")
+    # Each curve's error upward, and sideways by half, the slope of the rival's.
+    assert told["error"] == pytest.approx((2 * 0.03**2 * (1 + 0.5**2)) ** 0.5)
+
+
+def test_errors_are_those_of_means() -> None:
+    """Sweeps of ever new texts differ by as much as their errors say."""
+    known = Matches(texts(50, 3))
+    sweeps = [figures([" ".join(text) for text in texts(60, seed)], known) for seed in range(9, 49)]
+    found = np.array([each["bleu"]["4"] for each in sweeps]).std()
+    told = np.mean([each["bleu_error"]["4"] for each in sweeps])
+    assert found == pytest.approx(told, rel=0.35)
 
 
 def test_the_picture_has_a_point_for_each_temperature() -> None:

@@ -29,10 +29,13 @@ ORDERS = (2, 3, 4, 5)
 LEADING = 4  # the order that is plotted, and by which it is told who wins
 TEMPERATURES = (0.7, 0.85, 1.0, 1.15)
 UNMATCHED = 0.1
+CERTAIN = 2.0  # standard errors, from which on one is said to win
 _PIECE = re.compile(rf"[{HAN}{KANA}]|[^\W{HAN}{KANA}]+|[^\w\s]")
 
 Curve = list[dict[str, Any]]
-"""For each temperature ``temperature``, ``bleu`` and ``self_bleu`` by order, and a ``sample``."""
+"""For each temperature ``temperature``, ``bleu`` and ``self_bleu`` by order, the standard errors of
+both, ``bleu_error`` and ``self_bleu_error``, and a ``sample``.
+"""
 
 
 def sweep(
@@ -70,15 +73,24 @@ def sweep(
 
 
 def figures(written: Sequence[str], known: Matches) -> dict[str, dict[str, float]]:
-    """``bleu`` and ``self_bleu`` of texts, means over them, each by its order, as ``"4"``."""
+    """``bleu`` and ``self_bleu`` of texts, means over them, and their standard errors, which take
+    the texts to be independent; each by its order, as ``"4"``.
+    """
     cut = [pieces(text) for text in written]
     others = Matches(cut)
-    quality = np.mean([known.bleu(text) for text in cut], axis=0)
-    alike = np.mean([others.bleu(text, without=i) for i, text in enumerate(cut)], axis=0)
-    return {
-        "bleu": {str(n): float(value) for n, value in zip(ORDERS, quality, strict=True)},
-        "self_bleu": {str(n): float(value) for n, value in zip(ORDERS, alike, strict=True)},
+    scores = {
+        "bleu": np.array([known.bleu(text) for text in cut]),
+        "self_bleu": np.array([others.bleu(text, without=i) for i, text in enumerate(cut)]),
     }
+    found = {}
+    for name, each in scores.items():
+        found[name] = _by_order(each.mean(0))
+        found[f"{name}_error"] = _by_order(each.std(0) / math.sqrt(max(1, len(cut) - 1)))
+    return found
+
+
+def _by_order(values: Iterable[float]) -> dict[str, float]:
+    return {str(order): float(value) for order, value in zip(ORDERS, values, strict=True)}
 
 
 def pieces(text: str) -> list[str]:
@@ -137,24 +149,51 @@ def verdict(own: Curve, rival: Curve) -> dict[str, Any]:
     Returns:
         ``gain``: by how much its BLEU is above the rival's at the same Self-BLEU, the mean over the
         temperatures at which the rival's curve, straight between its points, reaches so far;
-        ``compared``: how many these are; and ``text``, a line for the user.
+        ``error``: its standard error, as texts are drawn; ``compared``: how many temperatures these
+        are; and ``text``, a line for the user.
     """
-    order = str(LEADING)
-    line = sorted((point["self_bleu"][order], point["bleu"][order]) for point in rival)
-    alike, quality = zip(*line, strict=True)
-    gains = [
-        point["bleu"][order] - float(np.interp(point["self_bleu"][order], alike, quality))
-        for point in own
-        if alike[0] <= point["self_bleu"][order] <= alike[-1]
-    ]
+    line = sorted(map(_place, rival))
+    alike, quality, spread = (np.array(column) for column in zip(*line, strict=True))
+    gains, variances = [], []
+    for place, value, own_spread in map(_place, own):
+        if not alike[0] <= place <= alike[-1]:
+            continue
+        gains.append(value - float(np.interp(place, alike, quality)))
+        # What either curve may be off by sideways counts as far as the rival's rises there.
+        slope = _slope(place, alike, quality)
+        rival_spread = [np.interp(place, alike, spread[:, axis]) for axis in (0, 1)]
+        along = own_spread[0] ** 2 + rival_spread[0] ** 2
+        across = own_spread[1] ** 2 + rival_spread[1] ** 2
+        variances.append(float(across + slope**2 * along))
     if not gains:
         text = "no equal diversity to compare at: sweep more temperatures"
-        return {"gain": None, "compared": 0, "text": text}
-    gain = sum(gains) / len(gains)
-    winner = "the critic's generator" if gain > 0 else "likelihood alone"
-    told = f"BLEU-{LEADING} higher by {abs(gain):.3f} at equal Self-BLEU-{LEADING}"
-    more = f"the mean over {len(gains)} of {len(own)} temperatures"
-    return {"gain": gain, "compared": len(gains), "text": f"{winner} wins: {told}, {more}"}
+        return {"gain": None, "error": None, "compared": 0, "text": text}
+    gain, error = sum(gains) / len(gains), math.sqrt(sum(variances)) / len(gains)
+    where = f"at equal Self-BLEU-{LEADING}, the mean over {len(gains)} of {len(own)} temperatures"
+    if abs(gain) <= CERTAIN * error:
+        told = f"BLEU-{LEADING} differs by {gain:+.3f} ± {error:.3f}"
+        text = f"neither wins for certain: {told} {where}; more texts tell finer"
+    else:
+        winner = "the critic's generator" if gain > 0 else "likelihood alone"
+        told = f"BLEU-{LEADING} higher by {abs(gain):.3f} ± {error:.3f}"
+        text = f"{winner} wins: {told} {where}"
+    return {"gain": gain, "error": error, "compared": len(gains), "text": text}
+
+
+def _place(point: Mapping[str, Any]) -> tuple[float, float, tuple[float, float]]:
+    """Self-BLEU and BLEU of a point, and the standard errors of both."""
+    order = str(LEADING)
+    errors = point["self_bleu_error"][order], point["bleu_error"][order]
+    return point["self_bleu"][order], point["bleu"][order], errors
+
+
+def _slope(place: float, x: np.ndarray, y: np.ndarray) -> float:
+    """How steep a line of straight pieces is."""
+    if len(x) < 2:
+        return 0.0
+    right = min(max(int(np.searchsorted(x, place)), 1), len(x) - 1)
+    run = float(x[right] - x[right - 1])
+    return float(y[right] - y[right - 1]) / run if run else 0.0
 
 
 # -- the picture -----------------------------------------------------------------------------------
