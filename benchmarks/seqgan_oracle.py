@@ -37,7 +37,7 @@ TEXTS = 10_000
 ROWS = 64
 EPOCH = TEXTS // ROWS
 JUDGED = 4_000  # texts of each generator
-TEMPERATURES = (1.0, 0.95, 0.9, 0.85)
+TEMPERATURES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
 
 @dataclass

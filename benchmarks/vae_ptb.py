@@ -15,6 +15,7 @@ from common import arguments, report, timed
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "ptb-vae.toml"
 WALKS = 5
+UNLIKELY = -8.0  # what `<unk>` is biased by in walks: it stands for any rare word
 LENGTHS = range(8, 16)  # words of the sentences that are walked between
 
 
@@ -60,9 +61,13 @@ def walks(run: wenmo.Run, ptb: Path) -> list[list[str]]:
     """Between sentences of the test text, of which the first is the last of the walk before."""
     sentences = (ptb / "test.txt").read_text(encoding="utf-8").splitlines()
     chosen = [line for line in map(str.strip, sentences) if len(line.split()) in LENGTHS]
+    [unknown] = run.tokenizer.encode("<unk>").tolist()
     written = []
     for first, last in pairwise(chosen[: WALKS + 1]):
-        texts = [output.text.strip() for output in run.latents.walk(first, last)]
+        outputs = run.latents.walk(
+            first, last, method="beam", length_penalty=1.0, logit_bias=[(unknown, UNLIKELY)]
+        )
+        texts = [output.text.strip() for output in outputs]
         written.append([first, *texts, last])
         print("", first, *(f"  {text}" for text in texts), last, sep="\n")
     return written
