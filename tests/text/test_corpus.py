@@ -121,8 +121,21 @@ def test_a_cut_loses_nothing(
         patch.setattr(spool, "PIECE", piece)
         left, right = ("".join(p for p, _ in part.pieces()) for part in whole.cut(share))
         assert [p for p, ends in whole.pieces() if ends] != []
-    assert left + right == "".join(texts)
-    assert len(left) == int(len("".join(texts)) * (1 - share))
+    text = "".join(texts)
+    assert left + right == text
+    wanted = text[: int(len(text) * (1 - share))].encode()
+    away = [abs(int(mark) - len(wanted)) for mark in marks[1:-1]]
+    if away and min(away) <= len(text.encode()) - len(wanted):
+        assert len(left.encode()) == marks[1 + away.index(min(away))]
+    else:
+        assert left.encode() == wanted
+
+
+def test_a_few_short_records_are_cut_between_two(tmp_path: Path, cache: Path) -> None:
+    lines = [f"我买了{number}本书。" for number in "一二三四五六七八九十"]
+    built = make(write(tmp_path, lines), cache)
+    assert records(built.train, built.tokenizer) == lines[:9]
+    assert records(built.valid, built.tokenizer) == lines[9:]
 
 
 def test_a_text_of_its_own(tmp_path: Path, cache: Path) -> None:

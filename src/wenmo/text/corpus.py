@@ -139,7 +139,8 @@ def build(
     """Read, split and encode a text, or find it in the cache.
 
     At least 20 records: whole records are drawn, in an order that the seed decides, until the share
-    is reached. Fewer: the last characters of the text are held out, if need be within a record.
+    is reached. Fewer: the last characters of the text are held out, within a record if none ends
+    nearby.
     Pairs: whole ones are drawn, and all of one record, or with the same source, stay together.
 
     Args:
