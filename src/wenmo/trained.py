@@ -199,6 +199,10 @@ class Run:
                 f"{self.folder}: was trained for {self.task.name}: train a run with --task {task}"
             )
 
+    def leaves_gap(self, prompt: str) -> bool:
+        """Whether a prompt has a gap that the run reads as any other text."""
+        return GAP in prompt and self.task.name == "completion" and not self.model.fills
+
     def around(self, prompt: str, prefix: str = "") -> tuple[str, str]:
         """What of prompt and prefix belongs before and after a text that a person is shown."""
         if self.task.name == "infilling" or (self.model.fills and GAP in prompt):

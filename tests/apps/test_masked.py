@@ -12,7 +12,7 @@ SMALL = ["width=48", "layers=2", "heads=2", "context=33", "rows=16", "rate=0.02"
 @pytest.fixture(scope="module")
 def masked(wenmo, text, tmp_path_factory):
     folder = tmp_path_factory.mktemp("masked")
-    command = ["train", text, "--model", "masked", "--out", "run", "--steps", 250, *SMALL]
+    command = ["train", text, "--model", "masked", "--out", "run", "--steps", 400, *SMALL]
     wenmo(*command, "evaluations=1", cwd=folder)
     return folder / "run"
 
@@ -84,3 +84,10 @@ def test_the_end_stands_where_a_text_ends(wenmo, tmp_path):
     outputs = json.loads(wenmo(*asked, cwd=tmp_path).stdout)["outputs"]
     assert {output["stopped_by"] for output in outputs} == {"end"}
     assert {"李白", "杜甫", "王维", "孟浩然"} & {output["text"] for output in outputs}
+
+
+def test_who_fills_no_gaps_says_so(wenmo, text, tmp_path):
+    wenmo("train", text, "--model", "ngram", "--out", "run", cwd=tmp_path)
+    told = wenmo("generate", "run", "--prompt", "春眠____，", cwd=tmp_path)
+    assert told.stdout.startswith("春眠____，")
+    assert "this run fills none" in " ".join(told.stderr.split())

@@ -188,6 +188,11 @@ def generate(
     prompts = [*(prompt or []), *(read_prompts(input, opened) if input else [])] or [""]
     if cut := next(filter(None, map(opened.truncates, prompts)), None):
         show.note(f"a prompt is longer than the model can read: only its {cut} is read")
+    if any(map(opened.leaves_gap, prompts)):
+        show.note(
+            "a gap is read as it stands, for this run fills none: --model masked does, and so does "
+            "what is trained with --task infilling"
+        )
     plain = not (json or alignments or derivations)
     if len(prompts) == n == 1 and plain:
         show.stream(opened, prompts[0], prefix, opened.stream(prompts[0], **sampling))
