@@ -128,9 +128,13 @@ def learner(gan: Gan, rows: int = 4, longest: int = LONGEST) -> Adversarial:
     )
 
 
-@pytest.mark.parametrize("generator", ["lstm", "transformer"])
-def test_policy_gradients_point_where_the_expected_reward_rises(generator: str) -> None:
-    gan = make(generator, rollouts=2, critic="recurrent")
+@pytest.mark.parametrize(
+    ("generator", "baseline"), [("lstm", True), ("lstm", False), ("transformer", True)]
+)
+def test_policy_gradients_point_where_the_expected_reward_rises(
+    generator: str, baseline: bool
+) -> None:
+    gan = make(generator, rollouts=2, critic="recurrent", baseline=baseline)
     with torch.no_grad():
         for weight in gan.critic.parameters():
             weight.add_(torch.randn_like(weight))
@@ -213,9 +217,12 @@ def test_what_likelihood_left_is_kept_once() -> None:
     assert torch.equal(gan.rivals()["likelihood alone"].bias, before)
 
 
-def test_the_schedule_of_rates_begins_anew_with_the_critic() -> None:
-    gan = make(likelihood=0.5)
-    assert [gan.share_of_stage(p) for p in (0.0, 0.25, 0.5, 0.75, 1.0)] == [0, 0.5, 0, 0.5, 1]
+def test_the_schedule_of_rates_begins_anew_with_each_stage() -> None:
+    gan = make(likelihood=0.5, critic_alone=0.25)
+    places = (0.0, 0.25, 0.5, 0.625, 0.75, 0.875, 1.0)
+    assert [gan.share_of_stage(place) for place in places] == [0, 0.5, 0, 0.5, 0, 0.5, 1]
+    assert make(likelihood=1.0, critic_alone=0.0).share_of_stage(0.75) == 0.75
+    assert make(likelihood=0.0, critic_alone=0.0).share_of_stage(0.75) == 0.75
 
 
 def test_the_baseline_is_the_mean_of_the_others() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
@@ -56,6 +57,7 @@ class Gan(LanguageModel):
                 tokens.
             rollouts: with policy, how often each beginning of a text is finished to see what it is
                 worth.
+            baseline: with policy, what a text is worth counts as far as it is above the others.
             sharpness: with relaxed, the inverse temperature that the mixtures end with; they begin
                 with 1.
             likelihood: the share of the budget in which the generator learns by likelihood.
@@ -80,6 +82,7 @@ class Gan(LanguageModel):
         views: int = 1
         method: Literal["policy", "relaxed"] = "policy"
         rollouts: int = 4
+        baseline: bool = True
         sharpness: float = 100.0
         likelihood: float = 0.6
         critic_alone: float = 0.05
@@ -162,10 +165,10 @@ class Gan(LanguageModel):
         return "critic" if self.progress < alone else "adversarial"
 
     def share_of_stage(self, progress: float) -> float:
-        """How much of learning by likelihood, or else of what follows it, is done, 0 to 1."""
-        begins, ends = self.config.likelihood, 1.0
-        if progress < begins:
-            begins, ends = 0.0, begins
+        """How much of its stage is done at a point of the budget, 0 to 1."""
+        first = self.config.likelihood
+        places = (0.0, first, first + self.config.critic_alone, 1.0)
+        begins, ends = next(pair for pair in pairwise(places) if progress < pair[1] or pair[1] >= 1)
         return (progress - begins) / (ends - begins) if ends > begins else 1.0
 
     @torch.no_grad()

@@ -143,14 +143,14 @@ class Adversarial(Gradient):
         nats = F.cross_entropy(
             logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE, reduction="none"
         ).view(mask.shape)
-        above = (worth - baseline(worth, mask)) * mask
+        above = worth - baseline(worth, mask) if gan.config.baseline else worth
         reward = worth[mask].mean()
-        return (above * nats).sum() / mask.sum(), {"reward": float(reward)}
+        return (above * mask * nats).sum() / mask.sum(), {"reward": float(reward)}
 
     def _relax(self, rows: int) -> tuple[Tokens, Tensor]:
         """Relaxed texts, sharper from step to step (RelGAN: Nie et al. 2019, section 2.2)."""
         gan = self.gan
-        done = gan.share_of_stage(gan.progress)
+        done = gan.share_of_stage(gan.progress) if gan.stage == "adversarial" else 0.0
         sharpness = math.exp(math.log(gan.config.sharpness) * done)
         return relax(self.gan.writer, gan.generator.embedding, rows, self.longest, sharpness)
 
