@@ -245,7 +245,9 @@ def trained(run: Run) -> None:
         table.add_row("reference", f"{before:.4f} bits per byte before, {after:.4f} after")
     for name in results.get("tradeoff", {}).get("verdicts", {}):
         table.add_row(f"and {name}", _likelihood_line(heldout[name]))
-    table.add_row("training", f"{_clock(results['seconds'])}, {results['steps']:,} steps")
+    steps = results["steps"]
+    plural = "" if steps == 1 else "s"
+    table.add_row("training", f"{_clock(results['seconds'])}, {steps:,} step{plural}")
     table.add_row("parameters", f"{results['parameters']:,}")
     table.add_row("writing", f"{results['characters_per_second']:,.0f} characters/s")
     table.add_row("run folder", str(run.folder))
