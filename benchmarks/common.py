@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+
+WIDE = 240  # columns
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
@@ -45,7 +48,8 @@ def report(title: str, rows: Sequence[Mapping[str, Any]], path: Path | None, **m
         table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    Console(highlight=False).print(table)
+    width = None if sys.stdout.isatty() else WIDE  # in a log nothing is to be cut off
+    Console(highlight=False, width=width).print(table)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"title": title, "machine": machine(), "rows": list(rows), **more}
