@@ -14,6 +14,7 @@ from pathlib import Path
 
 import wenmo
 from common import arguments, report
+from vae_ptb import DRAWN
 
 FILES = {
     "train": "poems_train.jsonl.gz",
@@ -103,7 +104,7 @@ def walks(run: wenmo.Run, test: Path) -> list[list[str]]:
     for number in range(WALKS):
         alike = lengths[sorted(lengths)[number % len(lengths)]]
         first, last = alike[number * len(alike) // WALKS], alike[-1 - number]
-        found = [output.text.strip() for output in run.latents.walk(first, last, method="beam")]
+        found = [output.text.strip() for output in run.latents.walk(first, last, **DRAWN)]
         written.append([first, *found, last])
         print("", first, *(f"  {text}" for text in found), last, sep="\n")
     return written

@@ -15,6 +15,9 @@ from common import arguments, report, timed
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "ptb-vae.toml"
 WALKS = 5
+# The likeliest texts are short or go in circles; drawn with the same randomness at each step,
+# texts differ by their latents alone, too.
+DRAWN = {"method": "sample", "temperature": 0.5, "seed": 1}
 UNLIKELY = -8.0  # what `<unk>` is biased by in walks: it stands for any rare word
 LENGTHS = range(8, 16)  # words of the sentences that are walked between
 
@@ -65,7 +68,7 @@ def walks(run: wenmo.Run, ptb: Path) -> list[list[str]]:
     written = []
     for first, last in pairwise(chosen[: WALKS + 1]):
         outputs = run.latents.walk(
-            first, last, method="beam", length_penalty=1.0, logit_bias=[(unknown, UNLIKELY)]
+            first, last, **DRAWN, logit_bias=[(unknown, UNLIKELY)], max_tokens=40
         )
         texts = [output.text.strip() for output in outputs]
         written.append([first, *texts, last])
