@@ -257,6 +257,8 @@ def fit(
     if base is None:
         model = model or named or DEFAULT_MODEL
         made = make_recipe(model, over(recipes, given))
+        if made.start.base is not None:
+            raise WenmoError(f"start.base: say it as --from {made.start.base}, without a --model")
     else:
         if model is not None:
             raise WenmoError("--model and --from cannot be had at once: leave one out")
@@ -266,6 +268,8 @@ def fit(
             model := Path(base).stem, over(recipes, given), (begun.family, begun.model)
         )
         made = replace(made, start=replace(made.start, base=str(base)))
+        if made.prior.counts == "ngram":
+            raise WenmoError("a model trained --from another stands on no counts: omit --prior")
     givers = open_givers(made)
     made = like_givers(made, givers)
     wholes = MODELS[made.family].kind.wholes

@@ -59,6 +59,7 @@ def test_files_that_are_no_text(wenmo, tmp_path, name):
         (["train", "TEXT", "--model", "gpt:smal"], "did you mean 'small'"),
         (["train", "TEXT", "--model", "ngram", "--prior", "ngram"], "cannot stand on counts"),
         (["train", "TEXT", "--prior", "counts"], "prior.counts"),
+        (["train", "TEXT", "start.base=runs/a"], "say it as --from runs/a"),
         (["train", "TEXT", "--prior", "ngram", "orders=1"], "orders must be at least 2"),
         (["train", "TEXT", "hiden=3"], "did you mean 'hidden'"),
         (["train", "TEXT", "hidden"], "has no '='"),

@@ -228,6 +228,7 @@ def test_what_cannot_be_is_told(wenmo, base, text, tmp_path):
         ("lora=2", 'targets=["nothing"]'): "no layer of this model is called 'nothing'",
         ("lora=2", "thaw=true"): "without blocks or thaw",
         ("width=64",): "does not fit",
+        ("--prior", "ngram"): "omit --prior",
     }
     for options, match in cases.items():
         command = ("train", text, "--from", base, "--out", "run", *options, *SHORT)
