@@ -1,5 +1,5 @@
-r"""Penn Treebank, sentences: a variational autoencoder. Published bounds, in nats a sentence: 102.54
-with an LSTM, 101.61 with a Transformer as decoder; 103.97 with a divergence of 7.27 nats.
+r"""Penn Treebank, sentences: a variational autoencoder. Published bounds, in nats a sentence:
+102.54 with an LSTM, 101.61 with a Transformer as decoder; 103.97 with a divergence of 7.27 nats.
 
     python benchmarks/vae_ptb.py --data DIR
     python benchmarks/vae_ptb.py --data DIR model.decoder=transformer width=192 embedding=192 \
