@@ -105,6 +105,15 @@ def test_the_mean_of_the_last_weights_is_scored_and_kept(tmp_path):
         assert float(learner.weight) == 10
 
 
+def test_one_step_is_made_where_getting_ready_took_all_the_time(tmp_path):
+    made, events = trainer(tmp_path, Script(), minutes=0.1, evaluations=3)
+    made.position.seconds = 7.0
+    position = made.run()
+    assert (position.step, position.best_step) == (1, 1)
+    assert events.count("best") == events.count("evaluation") == 1
+    assert "note" in events
+
+
 def test_stops_early_when_patience_ends(tmp_path):
     made, _ = trainer(tmp_path, Script(), [2, 1, 3, 3, 3, 3], steps=60, evaluations=6, patience=2)
     assert made.run().step == 40

@@ -210,8 +210,10 @@ class Trainer:
         if self.position.step == 0:
             self._save()
         self._clock = self._saved_at = time.perf_counter()
+        if self.position.step == 0 and self._finished():
+            self._note("getting ready took all the time: one step is made; give more minutes")
         with _stop_on_signal() as stop:
-            while not self._finished():
+            while not self._finished() or self.position.step == 0:
                 self._step()
                 if stop.is_set() and not self._finished():
                     self._save()
@@ -247,7 +249,8 @@ class Trainer:
             position.averaged = self._average.count
         self.report(Event("step", position, after, learned))
         count = self.config.evaluations
-        if int(after * count + 1e-9) > int(before * count + 1e-9):
+        due = int(after * count + 1e-9) > int(before * count + 1e-9)
+        if due or (after >= 1 and not position.best_step):
             self._evaluate(learned)
         if time.perf_counter() - self._saved_at >= self.config.checkpoint_seconds:
             self._save()
