@@ -149,7 +149,7 @@ def judged(
     pairs = {tuple(pair) for text in written.tolist() for pair in pairwise(text)}
     return {
         "by the oracle": nll(oracle, written),
-        "of the oracle's": nll(model, unseen),
+        "of the oracle's": nll(model, unseen, temperature),
         "distinct pairs": len(pairs) / (len(written) * (LENGTH - 1)),
     }
 
@@ -166,14 +166,15 @@ def write_at(model: LanguageModel, temperature: float) -> Tokens:
 
 
 @torch.no_grad()
-def nll(model: LanguageModel, texts: Tokens) -> float:
-    """Nats a token, END left out of what is possible."""
+def nll(model: LanguageModel, texts: Tokens, temperature: float = 1.0) -> float:
+    """Nats a token at a temperature, END left out of what is possible."""
     total = 0.0
     for some in texts.split(500):
         batch = as_batch(some)
         logits, _ = model.eval()(batch.tokens)
         logits[..., END] = -torch.inf
-        total += float(F.cross_entropy(logits.flatten(0, 1), some.flatten(), reduction="sum"))
+        logits = (logits / temperature).flatten(0, 1)
+        total += float(F.cross_entropy(logits, some.flatten(), reduction="sum"))
     return total / texts.numel()
 
 
