@@ -87,9 +87,7 @@ class Training:
                     figures += f", {METRIC_NAMES[name]} {value:.1f}"
             ERR.print(f"{self._line(event)} · {figures}{self._latents}")
         elif event.kind == "sample":
-            first = " ⏎ ".join(line for line in event.text.splitlines() if line.strip())
-            line = Text(f"    {first[:88]}", style="dim", no_wrap=True, overflow="ellipsis")
-            ERR.print(line)
+            ERR.print(Text(f"    {cut(event.text, columns() - 4)}", style="dim"))
         elif event.kind == "note":
             ERR.print(Text(event.text, style="yellow"))
 
@@ -118,6 +116,22 @@ class Training:
             rate = (tokens - self._before[1]) / (seconds - self._before[0])
             self._rate += 0.1 * (rate - self._rate) if self._rate else rate
         self._before = (seconds, tokens)
+
+
+def columns() -> int:
+    """How many columns a line of notes may fill: those of the terminal, at most 100."""
+    return min(ERR.width, 100)
+
+
+def cut(text: str, width: int) -> str:
+    """A text in one line of at most ``width`` terminal columns, with an ellipsis where it is cut.
+
+    A Chinese character takes two columns, a combining mark none.
+    """
+    line = Text(" ⏎ ".join(line.strip() for line in text.splitlines() if line.strip()))
+    line.expand_tabs(1)
+    line.truncate(width, overflow="ellipsis")
+    return line.plain
 
 
 def note(text: str) -> None:
