@@ -29,7 +29,8 @@ from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
 
 STREAM_TIME = 64  # tokens of truncated back-propagation, where no time is asked for
-SAMPLE = Sampling(max_tokens=160, temperature=0.8)
+TEMPERATURE = 0.8  # of runs whose card says nothing
+SAMPLE = Sampling(max_tokens=160, temperature=TEMPERATURE)
 AS_IT_IS = Sampling(max_tokens=160)  # of a model that has its texts by rule
 SAMPLED_ANSWERS = 100  # questions answered at each evaluation on the way
 GREEDY = Sampling(method="greedy")
@@ -284,13 +285,18 @@ def readable(
     return Pairs(ids, model.conditioning, model.context, kept(task), ends, *marks)
 
 
-def sampling_for(task: TaskConfig) -> Sampling:
-    """How texts of a task are written where nothing is asked for: what has a right answer is
-    searched for, what may differ each time is drawn.
+def sampling_for(task: TaskConfig, *, complete: bool = False) -> Sampling:
+    """How texts of a task are written where neither user nor card says it: what has a right answer
+    is searched for, what may differ each time is drawn.
+
+    Args:
+        complete: the model has its texts by rule, and what it says is taken as it is.
     """
     if task.name == "completion":
-        return Sampling()
-    return Sampling(top_p=0.9) if task.name == "dialogue" else Sampling(method="beam")
+        return Sampling(temperature=1.0 if complete else TEMPERATURE)
+    if task.name == "dialogue":
+        return Sampling(temperature=TEMPERATURE, top_p=0.9)
+    return Sampling(method="beam")
 
 
 def judge_text(

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from wenmo import __version__
+from wenmo.config import from_dict
+from wenmo.decoding.warp import Sampling
 from wenmo.files import read_json, write_json
 from wenmo.interchange.grammars import is_grammar, open_grammar
 from wenmo.interchange.huggingface import generation_config, layout_of, tokenizer_config
@@ -60,6 +62,8 @@ class Card:
         marks: the model's ``opening``, ``between``, ``closing``, ``ends`` and ``barred``, where it
             began from another.
         note: what the user of a model that others trained should know; it is not kept.
+        sampling: how the run writes where nothing is asked for: settings of `Sampling` by name.
+        sampling_reason: where these settings come from, in one line.
         data: where the text came from, its fingerprint, and what was counted in it.
         finished: training reached the end of its budget.
         results: figures on held-out text, seconds of training, parameters and so on.
@@ -74,6 +78,8 @@ class Card:
     foreign: dict[str, Any] | None = None
     marks: dict[str, list[int]] | None = None
     note: str | None = None
+    sampling: dict[str, Any] = field(default_factory=dict)
+    sampling_reason: str = ""
 
     @property
     def opening(self) -> str:
@@ -110,6 +116,8 @@ class Card:
         for name in ("template", "foreign", "marks"):
             if getattr(self, name) is not None:
                 content[name] = getattr(self, name)
+        if self.sampling:
+            content |= {"sampling": self.sampling, "sampling_reason": self.sampling_reason}
         write_json(folder / CARD, content)
 
     @classmethod
@@ -135,8 +143,12 @@ class Card:
             recipe = Recipe.from_tables(content)
             asked = Recipe.from_tables(content["asked"]) if "asked" in content else None
             known = (content["data"], content["finished"], content["results"])
-            more = (content.get(name) for name in ("template", "foreign", "marks"))
-            return cls(recipe, *known, asked, *more)
+            template, foreign, marks = map(content.get, ("template", "foreign", "marks"))
+            sampling = content.get("sampling", {})
+            from_dict(Sampling, sampling, where="sampling.")
+            reason = content.get("sampling_reason", "")
+            more = {"sampling": sampling, "sampling_reason": reason}
+            return cls(recipe, *known, asked, template, foreign, marks, **more)
         except KeyError as error:
             raise WenmoError(f"{folder / CARD}: damaged, {error} is missing") from None
         except WenmoError as error:
@@ -378,4 +390,6 @@ def _card_of(opened: Opened) -> Card:
             "prefix": tokenizer.prefix,
         },
         note=opened.note,
+        sampling=dict(opened.sampling),
+        sampling_reason="the generation_config of the model" if opened.sampling else "",
     )

@@ -52,7 +52,7 @@ T = TypeVar("T")
 UNASKED = Output("", 0, 0.0, "end", False, 0.0, (), ())
 """What answers a blank line among sources."""
 WHOLE = 100_000  # tokens of a text that ends by itself
-BOLDNESS = 0.8  # what suits most models
+DRAWING = {"temperature", "top_k", "top_p", "min_p", "typical_p"}  # settings of drawing alone
 
 
 class Run:
@@ -81,9 +81,16 @@ class Run:
         return talk_of(self.card, self.model, self.tokenizer)
 
     @property
-    def temperature(self) -> float:
-        """What suits the run where nothing is asked for: what rules say is taken as it is."""
-        return 1.0 if self.model.complete else BOLDNESS
+    def sampling(self) -> Sampling:
+        """How the run writes where nothing is asked for, the same in every shell: what suits its
+        task, and above that what its card says.
+        """
+        settings = to_dict(sampling_for(self.task, complete=self.model.complete))
+        if self.task.paired:
+            settings["max_tokens"] = self.card.longest_target
+        elif self.model.complete:
+            settings["max_tokens"] = WHOLE
+        return from_dict(Sampling, settings | self.card.sampling)
 
     @property
     def task(self) -> TaskConfig:
@@ -293,12 +300,12 @@ class Run:
         return [prefix] * len(prompts), sources
 
     def _sampling(self, options: Mapping[str, Any]) -> Sampling:
-        defaults = to_dict(sampling_for(self.task))
-        if self.task.paired:
-            defaults["max_tokens"] = self.card.longest_target
-        elif self.model.complete:
-            defaults["max_tokens"] = WHOLE
-        return from_dict(Sampling, {**defaults, **options})
+        """What was asked for, over what the run does by itself. A setting that only drawing heeds
+        asks for drawing, unless a method is named.
+        """
+        if DRAWING & options.keys():
+            options = {"method": "sample", **options}
+        return from_dict(Sampling, {**to_dict(self.sampling), **options})
 
     def _writer(self) -> Writer:
         return Writer(self.model, self.tokenizer, keep=kept(self.task))

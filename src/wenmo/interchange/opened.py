@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class Opened:
         tokenizer: with the end mark at id 0.
         template: of its conversations, in Jinja's language, if it has one.
         note: what its user should know.
+        sampling: how it writes where nothing is asked for, as its generation_config says: settings
+            of `Sampling` by name.
     """
 
     family: str
@@ -36,6 +39,7 @@ class Opened:
     tokenizer: Pretrained
     template: str | None
     note: str | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_sizes(

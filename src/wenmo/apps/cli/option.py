@@ -14,8 +14,10 @@ Method = Annotated[
         "is completion or dialogue]."
     ),
 ]
-BeamWidth = Annotated[int, typer.Option(help="How many texts a beam follows.")]
-LengthPenalty = Annotated[float, typer.Option(help="Above 0, longer texts of a beam are favoured.")]
+BeamWidth = Annotated[int | None, typer.Option(help="How many texts a beam follows [default: 5].")]
+LengthPenalty = Annotated[
+    float | None, typer.Option(help="Above 0, longer texts of a beam are favoured [default: 0.6].")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 RunFolder = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run folder made by train, or a grammar's file.")
@@ -99,45 +101,76 @@ MaxTokens = Annotated[
     int | None,
     typer.Option(help="The most tokens to write [default: 256; pairs: the longest target's]."),
 ]
-MinTokens = Annotated[int, typer.Option(help="The fewest tokens to write.")]
+MinTokens = Annotated[int | None, typer.Option(help="The fewest tokens to write [default: 0].")]
 Temperature = Annotated[
     float | None,
-    typer.Option(help="Below 1 is safer, above 1 bolder [default: 0.8; grammars: 1]."),
+    typer.Option(
+        help="Below 1 is safer, above 1 bolder [default: what the run's card says, or 0.8]."
+    ),
 ]
-TopK = Annotated[int, typer.Option(help="Keep the k likeliest tokens; 0: all.")]
+TopK = Annotated[int | None, typer.Option(help="Keep the k likeliest tokens; 0: all [default: 0].")]
 TopP = Annotated[
     float | None,
-    typer.Option(help="Keep the likeliest tokens of this mass [default: 1; dialogue: 0.9]."),
+    typer.Option(
+        help="Keep the likeliest tokens of this mass [default: what the run's card says, or 1; "
+        "dialogue: 0.9]."
+    ),
 ]
-MinP = Annotated[float, typer.Option(help="Keep tokens this likely beside the likeliest.")]
-TypicalP = Annotated[float, typer.Option(help="Keep the most typical tokens of this mass.")]
-RepetitionPenalty = Annotated[float, typer.Option(help="Above 1 discourages repetition.")]
-PresencePenalty = Annotated[float, typer.Option(help="Taken off tokens already written.")]
-FrequencyPenalty = Annotated[float, typer.Option(help="Taken off for each time written.")]
-NoRepeatNgram = Annotated[int, typer.Option(help="Repeat no n-gram of this length.")]
+MinP = Annotated[
+    float | None, typer.Option(help="Keep tokens this likely beside the likeliest [default: 0].")
+]
+TypicalP = Annotated[
+    float | None, typer.Option(help="Keep the most typical tokens of this mass [default: 1].")
+]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option(help="Above 1 discourages repetition [default: 1].")
+]
+PresencePenalty = Annotated[
+    float | None, typer.Option(help="Taken off tokens already written [default: 0].")
+]
+FrequencyPenalty = Annotated[
+    float | None, typer.Option(help="Taken off for each time written [default: 0].")
+]
+NoRepeatNgram = Annotated[
+    int | None, typer.Option(help="Repeat no n-gram of this length [default: 0].")
+]
 LogitBias = Annotated[
     list[str] | None, typer.Option(metavar="TEXT=AMOUNT", help="Favour or avoid a token.")
 ]
 Stop = Annotated[list[str] | None, typer.Option(help="End before this text; repeatable.")]
 WritingSeed = Annotated[int, typer.Option(help="The same seed writes the same text.")]
-LengthForm = Annotated[str, typer.Option(help="Of the length penalty: power or gnmt.")]
-CoveragePenalty = Annotated[
-    float, typer.Option(help="Above 0 favours texts that leave nothing of the source out.")
+LengthForm = Annotated[
+    str | None, typer.Option(help="Of the length penalty: power or gnmt [default: power].")
 ]
-BeamGroups = Annotated[int, typer.Option(help="Groups of a beam that differ.")]
-Diversity = Annotated[float, typer.Option(help="How much groups of a beam differ.")]
+CoveragePenalty = Annotated[
+    float | None,
+    typer.Option(help="Above 0 favours texts that leave nothing of the source out [default: 0]."),
+]
+BeamGroups = Annotated[int | None, typer.Option(help="Groups of a beam that differ [default: 1].")]
+Diversity = Annotated[
+    float | None, typer.Option(help="How much groups of a beam differ [default: 0.5].")
+]
 UnmaskOrder = Annotated[
-    str, typer.Option(help="Of a masked model's writing: random, confidence or left.")
+    str | None,
+    typer.Option(help="Of a masked model's writing: random, confidence or left [default: random]."),
 ]
 UnmaskSteps = Annotated[
-    int,
-    typer.Option(help="In how many steps a masked model's text appears; 0: one for each token."),
+    int | None,
+    typer.Option(
+        help="In how many steps a masked model's text appears; 0: one for each token [default: 0]."
+    ),
 ]
 UnmaskSchedule = Annotated[
-    str, typer.Option(help="linear, or cosine: few tokens at the first steps.")
+    str | None,
+    typer.Option(help="linear, or cosine: few tokens at the first steps [default: linear]."),
 ]
-Remask = Annotated[bool, typer.Option("--remask", help="Let a masked model change its mind.")]
-Gap = Annotated[int, typer.Option(help="How many tokens a gap ____ has; 0: what suits it best.")]
+Remask = Annotated[
+    bool | None, typer.Option("--remask", help="Let a masked model change its mind.")
+]
+Gap = Annotated[
+    int | None,
+    typer.Option(help="How many tokens a gap ____ has; 0: what suits it best [default: 0]."),
+]
 Depth = Annotated[
     int | None, typer.Option(help="Of a grammar's text: how many rules within one another.")
 ]
