@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.text import encodings
-from wenmo.text.encodings import check_encoding, decoded, detect
+from wenmo.text import detection, encodings
+from wenmo.text.detection import detect
+from wenmo.text.encodings import check_encoding, decoded
 from wenmo.types import WenmoError
 
 POEM = "春眠不觉晓，\n处处闻啼鸟。\n夜来风雨声，\n花落知多少。\n"
@@ -20,7 +21,7 @@ quick = settings(max_examples=25, deadline=None)
 
 
 def read(content: bytes, encoding: str | None = None) -> str:
-    encoding = encoding or detect(io.BytesIO(content), "a.txt")
+    encoding = encoding or detect(io.BytesIO(content), "a.txt").name
     return "".join(decoded(io.BytesIO(content), encoding, "a.txt"))
 
 
@@ -78,7 +79,7 @@ def test_older_encodings_are_told_apart(text: str, encoding: str) -> None:
 
 
 def test_chinese_after_much_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encodings, "SAMPLE", 64)
+    monkeypatch.setattr(detection, "SAMPLE", 64)
     for length in range(60, 70):  # the first character lies across the end of the sample
         text = "a" * length + PROSE * 5
         for encoding in ("utf-8", "gb18030"):

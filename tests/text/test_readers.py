@@ -392,3 +392,19 @@ def test_memory_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "begins with 50 blanks" in refusal(path)
     path = write(tmp_path, "a.json", json.dumps(["a" * 500]))
     assert "a.json:1: not valid JSON: no end within 50 characters" in refusal(path)
+
+
+def test_a_reader_says_what_it_guesses_and_what_it_skips(tmp_path: Path) -> None:
+    for name, content in [("a.txt", PROSE), ("b.txt", PROSE.encode("gbk")), ("c.png", b"x")]:
+        write(tmp_path, name, content)
+    reader = Reader(tmp_path)
+    assert reader.encodings == {
+        str(tmp_path / "a.txt"): ("utf-8", False),
+        str(tmp_path / "b.txt"): ("gb18030", True),
+    }
+    assert reader.skipped_files == {".png": 1}
+    guess, skipped = reader.notes
+    assert guess.startswith(f"{tmp_path / 'b.txt'}: read as gb18030, guessed (--encoding=NAME")
+    assert skipped == f"{tmp_path}: files that are not read: 1 .png"
+    chosen = Reader(tmp_path / "b.txt", ReadConfig(encoding="gbk"))
+    assert chosen.notes == []

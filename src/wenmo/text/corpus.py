@@ -164,6 +164,7 @@ def build(
     elif valid_target is not None:
         raise WenmoError(f"{valid_target}: held-out targets need their sources: give both, or none")
     report("looking into the cache", 0.0)
+    notes = [note for reader in readers for note in reader.notes]
     key = _key("corpus", readers, read, task, tokenizer, split, talk)
 
     def make(spools: Path, folder: Path) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def build(
         tokenizer=trained,
         fingerprint=digest(*sums, trained.fingerprint)[:16],
         summary=meta["summary"],
-        notes=meta["notes"],
+        notes=[*notes, *meta["notes"]],
         train_ends=_map_ends(entry / "train.ends", task),
         valid_ends=_map_ends(entry / "valid.ends", task),
     )

@@ -31,13 +31,15 @@ import shutil
 import sys
 import tempfile
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from wenmo.config import nearest
-from wenmo.text.encodings import PIECE, check_encoding, decoded, detect, opened
+from wenmo.text.detection import Encoding, detect
+from wenmo.text.encodings import PIECE, check_encoding, decoded, opened
 from wenmo.text.fields import Fields
 from wenmo.text.formats import (
     LONGEST,
@@ -68,6 +70,8 @@ __all__ = [
 
 PLAIN = (".txt", ".md")
 FIELDED = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+BINARY = (".parquet",)
+"""Kinds of files that have no text encoding."""
 
 
 class Reader:
@@ -78,6 +82,7 @@ class Reader:
         files: what is read, in order; the standard input (or a pipe) is a temporary copy, which
             lives as long as the reader does.
         parallel: whether they are two plain texts that are read side by side.
+        skipped_files: the number of files of a folder that are not read, by suffix.
         counts: what the latest pass met; complete once the pass is over.
     """
 
@@ -108,8 +113,8 @@ class Reader:
         self.control, self.turns = control, turns
         self.counts = ReadCounts()
         self._names: dict[Path, str] = {}
-        self._encodings: dict[Path, str] = {}
-        self._skipped = 0
+        self._encodings: dict[Path, Encoding] = {}
+        self.skipped_files: Counter[str] = Counter()
         check_encoding(self.config.encoding)
         path = self._found(path)
         self.name = self._place(path)
@@ -183,6 +188,39 @@ class Reader:
         return None
 
     @property
+    def encodings(self) -> dict[str, Encoding]:
+        """The encoding of each text file, by what the user calls the file.
+
+        Raises:
+            WenmoError: a file cannot be read, or is not text.
+        """
+        texts = [path for path in self.files if _kind(path) not in BINARY]
+        return {self._place(path): self._encoding(path) for path in texts}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of how the files are read, a line each.
+
+        Raises:
+            WenmoError: as ``encodings``.
+        """
+        notes = []
+        guesses: dict[str, list[str]] = {}
+        for name, encoding in self.encodings.items():
+            if encoding.guessed:
+                guesses.setdefault(encoding.name, []).append(name)
+        for encoding, names in guesses.items():
+            chosen = f"read as {encoding}, guessed (--encoding=NAME chooses another)"
+            notes.append(f"{_some(names)}: {chosen}")
+        if self.skipped_files:
+            kinds = (
+                f"{count:,} {kind or 'without a suffix'}"
+                for kind, count in self.skipped_files.most_common()
+            )
+            notes.append(f"{self.name}: files that are not read: {', '.join(kinds)}")
+        return notes
+
+    @property
     def _fielded(self) -> bool:
         """Whether only what has fields will do."""
         return bool(self.config.fields or self.control or self.turns)
@@ -232,7 +270,7 @@ class Reader:
                 if _kind(path) in kinds and path.is_file():
                     files.append(path)
                 else:
-                    self._skipped += 1
+                    self.skipped_files[_kind(path)] += 1
         if not files:
             raise WenmoError(
                 f"{folder}: no readable file in this folder (looked for {_list(kinds)})"
@@ -249,7 +287,7 @@ class Reader:
 
     def _pass(self) -> Iterator[Path]:
         """Go through the files once, with fresh counts; some record must come of it."""
-        counts = self.counts = ReadCounts(skipped=self._skipped)
+        counts = self.counts = ReadCounts(skipped=self.skipped_files.total())
         for number, path in enumerate(self.files):
             if number == 0 or not self.parallel:  # otherwise it is read beside the first
                 yield path
@@ -264,14 +302,23 @@ class Reader:
     def _texts(self, path: Path) -> Iterator[str]:
         """The characters of a file, normalised by the rules of the module, piece by piece."""
         place = self._place(path)
-        if path not in self._encodings:
-            with opened(path, place) as stream:
-                self._encodings[path] = self.config.encoding or detect(stream, place)
+        encoding = self._encoding(path).name
         with opened(path, place) as stream:
-            for text in decoded(stream, self._encodings[path], place):
+            for text in decoded(stream, encoding, place):
                 self.counts.nuls += text.count("\0")
                 if text := text.replace("\0", ""):
                     yield text
+
+    def _encoding(self, path: Path) -> Encoding:
+        """The encoding of a file: the user's, or what its bytes look like."""
+        if path not in self._encodings:
+            place = self._place(path)
+            if self.config.encoding:
+                self._encodings[path] = Encoding(self.config.encoding)
+            else:
+                with opened(path, place) as stream:
+                    self._encodings[path] = detect(stream, place)
+        return self._encodings[path]
 
     def _document(self, path: Path) -> Iterator[str]:
         """The pieces of a plain-text file, or none where it holds only white space."""
@@ -360,6 +407,12 @@ def _kind(path: Path) -> str:
     if suffixes[-1:] == [".gz"]:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
+
+
+def _some(names: list[str]) -> str:
+    """Names in a line: the first three, and how many more there are."""
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def _list(kinds: tuple[str, ...]) -> str:
