@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from wenmo.evaluation.latents import collapse
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
-from wenmo.files import atomic, told_in_one_line
+from wenmo.files import atomic
+from wenmo.locks import check_unlocked, is_free, locked
 from wenmo.material import Material, Paired, Running, Whole, judge_text
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.freeze import thaw
@@ -59,8 +60,9 @@ def check_folder(folder: Path, recipe: Recipe) -> Card | None:
         return None
     if not folder.is_dir():
         raise WenmoError(f"{folder}: a file stands here: choose another --out")
+    check_unlocked(folder)
     if not (folder / CARD).exists():
-        if any(folder.iterdir()):
+        if not is_free(folder):
             raise WenmoError(f"{folder}: not empty and not a run folder: choose another --out")
         return None
     card = Card.read(folder)
@@ -116,6 +118,7 @@ class Session:
                 f"{folder}: was trained on other text (its fingerprint differs): "
                 "choose another --out, or remove the folder"
             )
+        self._was_there = before is not None
         self.card = before or Card(recipe, data, asked=asked)
         self.model = self._begun(base, givers).to(device())
         for part in (self.model, *self.model.parts().values()):
@@ -152,7 +155,17 @@ class Session:
         return model
 
     def run(self) -> None:
-        """Train to the end of the budget, or find that it was reached before."""
+        """Train to the end of the budget, or find that it was reached before.
+
+        Raises:
+            WenmoError: another process trains in the folder, or has done so since it was read.
+        """
+        with locked(self.folder):
+            if (self.folder / CARD).exists() != self._was_there:
+                raise WenmoError(f"{self.folder}: another process trained here: run this again")
+            self._run()
+
+    def _run(self) -> None:
         if self.card.finished:
             self._say(f"{self.folder} is trained already; nothing is left to do")
             return
@@ -160,8 +173,6 @@ class Session:
             self.material.batches(self.model)  # if there is nothing to learn, it is told now
         stream = self.material.stream(self.model)
         self.model.examine(stream, share_of(self.tell, "reading the text"))
-        with told_in_one_line(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(self.folder / TOKENIZER)
         if self.reference is not None and "forgetting" not in self.card.results:
             before = self._remembered(self.model, self.reference)
