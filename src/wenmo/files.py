@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -86,6 +87,8 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON that a person can read, atomically."""
     with atomic(path) as temporary:
         text = json.dumps(value, ensure_ascii=False, indent=2)
+        if re.search("[\ud800-\udfff]", text):  # of a file name that is not UTF-8
+            text = json.dumps(value, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

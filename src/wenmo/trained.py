@@ -40,6 +40,7 @@ from wenmo.rules.reading import read_grammar
 from wenmo.runs import TOKENIZER, Card, save_model, talk_of
 from wenmo.session import Tell, share_of
 from wenmo.text import corpus as corpora
+from wenmo.text.inputs import Source, rereadable
 from wenmo.text.pairs import Keep, source_room
 from wenmo.text.readers import has_fields
 from wenmo.text.records import Records
@@ -344,9 +345,10 @@ class Run:
 
     def evaluate(
         self,
-        data: str | Path,
+        data: Source,
         *,
-        target: str | Path | None = None,
+        target: Source | None = None,
+        encoding: str | None = None,
         window: int | None = None,
         stride: int | None = None,
         dynamic: float | None = None,
@@ -362,6 +364,7 @@ class Run:
         Args:
             data: a file or folder of any kind that ``fit`` reads.
             target: the texts that answer the lines of ``data``, a line each.
+            encoding: of the text, such as ``gb18030``; ``None`` detects it.
             window: read the text in windows of so many tokens, each with nothing before it;
                 ``None``: in windows of the model's context, or, where that is unbounded, as one.
             stride: how far windows move; ``None``: by a whole one.
@@ -385,7 +388,8 @@ class Run:
             self._require_hidden_states(dynamic)
         if samples is not None and not self.model.latents:
             raise WenmoError(f"{self.folder}: has no latents to draw: leave --samples out")
-        read = self.card.recipe.read
+        data, target = rereadable(data), target and rereadable(target)
+        read = replace(self.card.recipe.read, encoding=encoding)
         if not has_fields(data):  # the fields of the training text do not matter to a plain one
             read = replace(read, text_field=None, source_field=None)
         read, _ = choose_fields(data, override(read, settings, where="read."), self.task, target)
@@ -397,6 +401,9 @@ class Run:
             target=target,
             talk=self._talk if self.card.talks else None,
         )
+        if tell is not None:
+            for note in encoded.notes:
+                tell(note, None)
         progress = share_of(tell, "scoring")
         if self.model.wholes:
             records, more = Records(encoded.ids, self.model.context), {"samples": samples}

@@ -25,6 +25,7 @@ from wenmo.session import Session, Tell, check_folder
 from wenmo.start import like_givers, open_givers
 from wenmo.text import corpus as corpora
 from wenmo.text.corpus import Corpus
+from wenmo.text.inputs import Source, rereadable
 from wenmo.text.readers import ReadConfig, Reader, has_fields
 from wenmo.text.tasks import choose_fields, open_records
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
@@ -65,13 +66,22 @@ def load(folder: str | Path) -> Run:
 
 
 def compare(
-    runs: Sequence[Run | str | Path], data: str | Path, *, stride: int | None = None
+    runs: Sequence[Run | str | Path],
+    data: Source,
+    *,
+    stride: int | None = None,
+    encoding: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Score the same text with several runs; the best (fewest bits per byte) first."""
+    """Score the same text with several runs; the best (fewest bits per byte) first.
+
+    Args:
+        encoding: of the text; ``None`` detects it.
+    """
+    data = rereadable(data)
     opened = [run if isinstance(run, Run) else load(run) for run in runs]
     rows = [
         {"run": str(run.folder), "model": run.card.recipe.family}
-        | run.evaluate(data, stride=stride)
+        | run.evaluate(data, stride=stride, encoding=encoding)
         for run in opened
     ]
     return sorted(rows, key=lambda row: row["bits_per_byte"])
@@ -79,10 +89,11 @@ def compare(
 
 def tradeoff(
     runs: Sequence[Run | str | Path],
-    data: str | Path,
+    data: Source,
     *,
     temperatures: Sequence[float] = TEMPERATURES,
     texts: int = 200,
+    encoding: str | None = None,
     tell: Tell | None = None,
     **sampling: Any,
 ) -> dict[str, Any]:
@@ -94,6 +105,7 @@ def tradeoff(
             trained by likelihood alone, is shown beside them.
         data: what texts should be like: a record each, read as the first run reads its own.
         texts: how many each writes at each temperature.
+        encoding: of the file; ``None`` detects it.
         tell: is told the share that is done.
         **sampling: how they are written, but for the temperature.
 
@@ -109,7 +121,7 @@ def tradeoff(
     if texts < 2:
         raise WenmoError(f"texts are set beside each other: write at least 2, not {texts}")
     opened = [run if isinstance(run, Run) else load(run) for run in runs]
-    references = read_texts(data, opened[0])
+    references = read_texts(data, opened[0], encoding=encoding, tell=tell)
     if not any(text.strip() for text in references):
         raise WenmoError(f"{data}: no text to set others beside")
     curves: dict[str, Any] = {}
@@ -184,25 +196,52 @@ def plan(
     )
 
 
-def read_prompts(path: str | Path, run: Run) -> list[str]:
-    """What to write for: a line each of a plain text in any encoding, or records of another format.
+def read_prompts(
+    path: Source, run: Run, *, encoding: str | None = None, tell: Tell | None = None
+) -> list[str]:
+    """What to write for: a line each of a plain text, or records of another format.
 
     For a run that was trained on pairs these are the sources, and an empty line stays in its place.
+
+    Args:
+        encoding: of the file; ``None`` detects it.
+        tell: receives what the user should know of how the file was read.
     """
     paired = run.task.paired and run.task.name != "completion"
     if paired and not has_fields(path):
-        text = "".join(record.text for record in Reader(path))
-        return text.removesuffix("\n").split("\n")
-    field = run.card.recipe.read.source_field if paired else None
-    return [record.text for record in Reader(path, ReadConfig(unit="line", text_field=field))]
+        reader = Reader(path, ReadConfig(encoding=encoding))
+        text = "".join(record.text for record in reader)
+        prompts = text.removesuffix("\n").split("\n")
+    else:
+        field = run.card.recipe.read.source_field if paired else None
+        reader = Reader(path, ReadConfig(unit="line", text_field=field, encoding=encoding))
+        prompts = [record.text for record in reader]
+    _tell_notes(reader, tell)
+    return prompts
 
 
-def read_texts(path: str | Path, run: Run) -> list[str]:
-    """Texts of a kind, read as the run reads those it is trained on."""
-    read = run.card.recipe.read
+def read_texts(
+    path: Source, run: Run, *, encoding: str | None = None, tell: Tell | None = None
+) -> list[str]:
+    """Texts of a kind, read as the run reads those it is trained on.
+
+    Args:
+        encoding: of the file; ``None`` detects it.
+        tell: receives what the user should know of how the file was read.
+    """
+    read = replace(run.card.recipe.read, encoding=encoding)
     if not has_fields(path):
         read = replace(read, text_field=None, source_field=None)
-    return [record.text for record in Reader(path, read)]
+    reader = Reader(path, read)
+    texts = [record.text for record in reader]
+    _tell_notes(reader, tell)
+    return texts
+
+
+def _tell_notes(reader: Reader, tell: Tell | None) -> None:
+    if tell is not None:
+        for note in reader.notes:
+            tell(note, None)
 
 
 def write_file(path: Path, text: str) -> None:
@@ -212,17 +251,17 @@ def write_file(path: Path, text: str) -> None:
 
 
 def fit(
-    data: str | Path,
+    data: Source,
     *,
     model: str | None = None,
     task: str | None = None,
     out: str | Path | None = None,
-    target: str | Path | None = None,
-    valid: str | Path | None = None,
-    valid_target: str | Path | None = None,
+    target: Source | None = None,
+    valid: Source | None = None,
+    valid_target: Source | None = None,
     recipe: str | Path | None = None,
     base: str | Path | None = None,
-    reference: str | Path | None = None,
+    reference: Source | None = None,
     settings: Sequence[str] | Mapping[str, Any] = (),
     watch: Callable[[Event], None] | None = None,
     tell: Tell | None = None,
@@ -285,10 +324,13 @@ def fit(
         raise WenmoError(f"{made.family} cannot stand on counts: leave --prior out")
     if wholes and "read.unit" not in made.given:
         made = replace(made, read=replace(made.read, unit="line"))
+    data = rereadable(data)
+    target, valid, valid_target = (
+        path and rereadable(path) for path in (target, valid, valid_target)
+    )
     read, note = choose_fields(data, made.read, made.task, target)
     made = replace(made, read=read)
-    if str(data) != "-":
-        open_records(data, read, made.task, target)  # what is amiss is told before anything else
+    open_records(data, read, made.task, target)  # what is amiss is told before anything else
     before = check_folder(folder, made)
     known = [each[2] for each in (opened, *givers.values()) if each is not None]
     tokenizer: Tokenizer | TokenizerConfig = known[0] if known else made.tokenizer
@@ -335,6 +377,6 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, A
     return {key: value for key, value in after.items() if before[key] != value}
 
 
-def _stem(data: str | Path) -> str:
+def _stem(data: Source) -> str:
     name = "stdin" if str(data) == "-" else Path(data).name
     return name.split(".")[0] or "run"

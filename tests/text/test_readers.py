@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from wenmo.text import encodings, formats, readers
-from wenmo.text.readers import ReadConfig, Reader, Record, spool
+from wenmo.text.readers import ReadConfig, Reader, Record
 from wenmo.types import WenmoError
 
 POEM = "春眠不觉晓，\n处处闻啼鸟。\n夜来风雨声，\n花落知多少。\n"
@@ -168,12 +168,6 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, pack: type[bytes]) -> N
     (copy,) = reader.files
     del reader
     assert not copy.exists()
-
-
-def test_spool(tmp_path: Path) -> None:
-    path = spool(io.BytesIO(b"abc"))
-    assert path.read_bytes() == b"abc"
-    path.unlink()
 
 
 def test_real_poems(data: Path) -> None:

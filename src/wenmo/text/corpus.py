@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from wenmo.files import checksum
 from wenmo.text.cache import cached, digest
-from wenmo.text.readers import ReadConfig, Reader
+from wenmo.text.readers import ReadConfig, Reader, Source
 from wenmo.text.spool import PIECE, Progress, Spool
 from wenmo.text.talk import Talk
 from wenmo.text.tasks import COMPLETION, TaskConfig, open_records
@@ -80,6 +80,7 @@ class Encoded:
         source_tokens: the ids of the sources, the ``END`` behind each counted.
         longest_target: the most ids of one target, its ``END`` counted; 0 where there are no pairs.
         ends: of pairs, where the ``END``s that part the texts stand in the ids, int64 (texts + 1,).
+        notes: what the user should know of how the text was read, a line each.
     """
 
     ids: NDArray[np.unsignedinteger]
@@ -89,6 +90,7 @@ class Encoded:
     source_tokens: int = 0
     longest_target: int = 0
     ends: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -123,15 +125,15 @@ class Corpus:
 
 
 def build(
-    path: str | Path,
+    path: Source,
     *,
     read: ReadConfig,
     tokenizer: TokenizerConfig | Tokenizer,
     split: SplitConfig,
     task: TaskConfig = COMPLETION,
-    valid_path: str | Path | None = None,
-    target: str | Path | None = None,
-    valid_target: str | Path | None = None,
+    valid_path: Source | None = None,
+    target: Source | None = None,
+    valid_target: Source | None = None,
     talk: Talk | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -210,12 +212,12 @@ def build(
 
 
 def encode_text(
-    path: str | Path,
+    path: Source,
     read: ReadConfig,
     tokenizer: Tokenizer,
     *,
     task: TaskConfig = COMPLETION,
-    target: str | Path | None = None,
+    target: Source | None = None,
     talk: Talk | None = None,
     cache: Path | None = None,
 ) -> Encoded:
@@ -225,6 +227,7 @@ def encode_text(
         WenmoError: the text cannot be read, or the disk is full.
     """
     reader = open_records(path, read, task, target)
+    notes = tuple(reader.notes)
     key = _key("text", [reader], read, task, tokenizer, None, talk)
 
     def make(spools: Path, folder: Path) -> dict[str, Any]:
@@ -234,7 +237,7 @@ def encode_text(
     entry, meta = cached(cache, key, _files("text", task), make)
     counts = {name: count for name, count in meta["summary"].items() if name != "tokens"}
     ends = _map_ends(entry / "text.ends", task)
-    return Encoded(ids=_map(entry / "text.bin", tokenizer), ends=ends, **counts)
+    return Encoded(ids=_map(entry / "text.bin", tokenizer), ends=ends, notes=notes, **counts)
 
 
 def _split(
@@ -303,7 +306,7 @@ def _encode(spool: Spool, tokenizer: Tokenizer, path: Path, report: Progress) ->
     return {**counts, "tokens": targets, "source_tokens": sources, "longest_target": longest}
 
 
-def _require_enough(path: str | Path, tokens: int) -> None:
+def _require_enough(path: Source, tokens: int) -> None:
     if tokens < FEW_TOKENS:
         raise WenmoError(
             f"{path}: at most {tokens} tokens to train on, {FEW_TOKENS} are needed: give more text"

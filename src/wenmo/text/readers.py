@@ -26,18 +26,11 @@ The rules:
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-import tempfile
-import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
-from wenmo.config import nearest
 from wenmo.text.detection import Encoding, detect
 from wenmo.text.encodings import PIECE, check_encoding, decoded, opened
 from wenmo.text.fields import Fields
@@ -55,6 +48,7 @@ from wenmo.text.formats import (
     parquet,
     table,
 )
+from wenmo.text.inputs import Source, check_path, files_below, rereadable
 from wenmo.types import WenmoError
 
 __all__ = [
@@ -63,9 +57,9 @@ __all__ = [
     "ReadCounts",
     "Reader",
     "Record",
+    "Source",
     "check_path",
     "has_fields",
-    "spool",
 ]
 
 PLAIN = (".txt", ".md")
@@ -88,12 +82,12 @@ class Reader:
 
     def __init__(
         self,
-        path: str | Path,
+        path: Source,
         config: ReadConfig | None = None,
         *,
         control: tuple[str, ...] = (),
         turns: bool = False,
-        target: str | Path | None = None,
+        target: Source | None = None,
     ) -> None:
         """Find the files.
 
@@ -113,17 +107,18 @@ class Reader:
         self.control, self.turns = control, turns
         self.counts = ReadCounts()
         self._names: dict[Path, str] = {}
+        self._kept: list[Source] = []  # temporary copies live as long as the reader
         self._encodings: dict[Path, Encoding] = {}
         self.skipped_files: Counter[str] = Counter()
         check_encoding(self.config.encoding)
-        path = self._found(path)
-        self.name = self._place(path)
-        self.files = self._in_folder(path) if path.is_dir() else [path]
+        found = self._found(path)
+        self.name = self._place(found)
+        self.files = self._in_folder(found) if found.is_dir() else [found]
         self._target = None if target is None else self._found(target)
         self.parallel = self._target is not None
         if self._target is not None:
             self.files.append(self._target)
-            self._check_parallel(path)
+            self._check_parallel(found)
             self.config = replace(self.config, text_field="target", source_field="source")
         elif self._fielded and _kind(self.files[0]) not in FIELDED:
             options = "--text-field, --source-field and --control"
@@ -209,9 +204,9 @@ class Reader:
         for name, encoding in self.encodings.items():
             if encoding.guessed:
                 guesses.setdefault(encoding.name, []).append(name)
-        for encoding, names in guesses.items():
-            chosen = f"read as {encoding}, guessed (--encoding=NAME chooses another)"
-            notes.append(f"{_some(names)}: {chosen}")
+        for guess, names in guesses.items():
+            advice = f"read as {guess}, guessed (--encoding=NAME chooses another)"
+            notes.append(f"{_some(names)}: {advice}")
         if self.skipped_files:
             kinds = (
                 f"{count:,} {kind or 'without a suffix'}"
@@ -225,21 +220,13 @@ class Reader:
         """Whether only what has fields will do."""
         return bool(self.config.fields or self.control or self.turns)
 
-    def _found(self, path: str | Path) -> Path:
+    def _found(self, path: Source) -> Path:
         """A path that can be read more than once."""
-        if str(path) == "-":
-            copy = self._spooled(sys.stdin.buffer)
-            self._names[copy] = "standard input"
-            return copy
-        check_path(path)
-        path = Path(path)
-        if path.is_file() or path.is_dir():
-            self._names[path] = str(path)
-            return path
-        with path.open("rb") as stream:  # a pipe
-            copy = self._spooled(stream)
-        self._names[copy] = str(path)
-        return copy
+        path = rereadable(path)
+        found = Path(path)
+        self._names[found] = str(path)
+        self._kept.append(path)
+        return found
 
     def _check_parallel(self, path: Path) -> None:
         for side in (path, self._target):
@@ -255,27 +242,22 @@ class Reader:
                 f"--control and --task dialogue, or give {_list(FIELDED)}"
             )
 
-    def _spooled(self, stream: IO[bytes]) -> Path:
-        path = spool(stream)
-        weakref.finalize(self, path.unlink, missing_ok=True)
-        return path
-
     def _in_folder(self, folder: Path) -> list[Path]:
         """The readable files below a folder, sorted; with fields named, only those with fields."""
         kinds = FIELDED if self._fielded else PLAIN + FIELDED
         files = []
-        for root, folders, names in os.walk(folder, onerror=_unreadable):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for path in (Path(root, name) for name in names if not name.startswith(".")):
-                if _kind(path) in kinds and path.is_file():
-                    files.append(path)
-                else:
-                    self.skipped_files[_kind(path)] += 1
+        for path in files_below(folder):
+            if not path.is_file():  # a pipe, or a link to nothing
+                self.skipped_files["not a file"] += 1
+            elif _kind(path) in kinds:
+                files.append(path)
+            else:
+                self.skipped_files[_kind(path)] += 1
         if not files:
             raise WenmoError(
                 f"{folder}: no readable file in this folder (looked for {_list(kinds)})"
             )
-        return sorted(files)
+        return files
 
     def _is_document(self, path: Path) -> bool:
         plain = self._target is None and _kind(path) not in FIELDED
@@ -374,30 +356,7 @@ class Reader:
         return lines_of_text(texts, place) if self.config.unit == "line" else blocks(texts, place)
 
 
-def spool(stream: IO[bytes]) -> Path:
-    """Copy what can be read only once to a temporary file, which is the caller's to remove."""
-    handle, name = tempfile.mkstemp(prefix="wenmo-")
-    try:
-        with open(handle, "wb") as file:
-            shutil.copyfileobj(stream, file, PIECE)
-    except BaseException:
-        Path(name).unlink()
-        raise
-    return Path(name)
-
-
-def check_path(path: str | Path) -> None:
-    """Check that something lies there.
-
-    Raises:
-        WenmoError: nothing does; what has a similar name is offered.
-    """
-    if str(path) != "-" and not os.path.exists(path):
-        siblings = [other.name for other in Path(path).parent.glob("*")]
-        raise WenmoError(f"{path}: no such file or folder{nearest(Path(path).name, siblings)}")
-
-
-def has_fields(path: str | Path) -> bool:
+def has_fields(path: Source) -> bool:
     """Whether fields can be chosen by name in what lies there: not in a plain text."""
     return Path(path).is_dir() or _kind(Path(path)) in FIELDED
 
@@ -417,7 +376,3 @@ def _some(names: list[str]) -> str:
 
 def _list(kinds: tuple[str, ...]) -> str:
     return ", ".join(kinds)
-
-
-def _unreadable(error: OSError) -> None:
-    raise WenmoError(f"{error.filename}: cannot be read: {error.strerror}")

@@ -10,13 +10,20 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from wenmo.config import nearest
 from wenmo.text.fields import TEXT_NAMES, names_of
 from wenmo.text.formats import HINT, by_number, listed
-from wenmo.text.readers import Part, ReadConfig, Reader, Record, check_path, has_fields
+from wenmo.text.readers import (
+    Part,
+    ReadConfig,
+    Reader,
+    Record,
+    Source,
+    check_path,
+    has_fields,
+)
 from wenmo.types import WenmoError
 
 PAIRS = ("translation", "summarization", "paraphrase", "data-to-text")
@@ -109,7 +116,7 @@ class Conversation(NamedTuple):
 
 
 def open_records(
-    path: str | Path, read: ReadConfig, task: TaskConfig, target: str | Path | None = None
+    path: Source, read: ReadConfig, task: TaskConfig, target: Source | None = None
 ) -> Reader:
     """The records of a file, read as the task needs them: see ``Reader``."""
     turns = task.name == "dialogue"
@@ -290,7 +297,7 @@ def _gaps(text: str) -> Iterator[tuple[str, str]]:
 
 
 def choose_fields(
-    path: str | Path, read: ReadConfig, task: TaskConfig, target: str | Path | None
+    path: Source, read: ReadConfig, task: TaskConfig, target: Source | None
 ) -> tuple[ReadConfig, str | None]:
     """Name the fields that a task needs, by those the file has, as far as the user did not.
 

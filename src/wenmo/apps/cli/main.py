@@ -7,7 +7,6 @@ user's input, 1 our fault, 130 interrupted. PyTorch is loaded only inside the co
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import traceback
@@ -18,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from wenmo import __version__
-from wenmo.apps.cli import option
+from wenmo.apps.cli import option, streams
 from wenmo.apps.cli.latent import latent
 from wenmo.apps.cli.tradeoff import tradeoff
 from wenmo.types import WenmoError
@@ -64,6 +63,7 @@ def train(
     source_field: option.SourceField = None,
     control: option.ControlFields = None,
     unit: option.Unit = None,
+    encoding: option.Encoding = None,
     recipe: option.Recipe = None,
     base: option.Base = None,
     reference: option.Reference = None,
@@ -84,6 +84,7 @@ def train(
         "read.text_field": text_field,
         "read.source_field": source_field,
         "read.unit": unit,
+        "read.encoding": encoding,
     }
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     if control is not None:
@@ -115,6 +116,7 @@ def generate(
     run: option.RunFolder,
     prompt: option.Prompt = None,
     input: option.Input = None,  # noqa: A002 - the option's name
+    encoding: option.Encoding = None,
     control: option.Control = None,
     prefix: option.Prefix = "",
     alignments: option.Alignments = None,
@@ -188,7 +190,11 @@ def generate(
         gap=gap,
         depth=depth,
     )
-    prompts = [*(prompt or []), *(read_prompts(input, opened) if input else [])] or [""]
+    prompts = list(prompt or [])
+    if input:
+        with show.Training() as watcher:
+            prompts += read_prompts(input, opened, encoding=encoding, tell=watcher.tell)
+    prompts = prompts or [""]
     if cut := next(filter(None, map(opened.truncates, prompts)), None):
         show.note(f"a prompt is longer than the model can read: only its {cut} is read")
     if any(map(opened.leaves_gap, prompts)):
@@ -227,11 +233,14 @@ def chat(
     method: option.Method = None,
     temperature: option.Temperature = None,
     seed: option.ReplySeed = 0,
+    encoding: option.StdinEncoding = None,
 ) -> None:
     """Talk with a run that was trained on dialogue; an empty line ends it."""
     from wenmo.apps.cli import show
     from wenmo.workbench import load
 
+    if encoding is not None:
+        streams.read_as(encoding)
     opened = show.opened(load(run))
     opened.require("dialogue")
     turns: list[str] = []
@@ -255,6 +264,7 @@ def evaluate(
     text_field: option.TextField = None,
     source_field: option.SourceField = None,
     unit: option.Unit = None,
+    encoding: option.Encoding = None,
     method: option.Method = None,
     beam_width: option.BeamWidth = None,
     length_penalty: option.LengthPenalty = None,
@@ -272,6 +282,7 @@ def evaluate(
         figures = show.opened(load(run)).evaluate(
             data,
             target=target,
+            encoding=encoding,
             window=window,
             stride=stride,
             dynamic=dynamic,
@@ -404,14 +415,8 @@ def _pairs(settings: list[str] | None) -> dict[str, str]:
 
 
 def main() -> None:
-    """Run the command line; every failure becomes one line and its exit code.
-
-    Arguments and output are UTF-8, whatever the terminal's locale says.
-    """
-    sys.argv = [os.fsencode(argument).decode("utf-8", "replace") for argument in sys.argv]
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="replace")
+    """Run the command line; every failure becomes one line and its exit code."""
+    streams.prepare()
     code = run()
     if code == PIPE_CLOSED:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

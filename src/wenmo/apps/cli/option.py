@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar, cast
 
 import typer
+
+T = TypeVar("T")
+
+
+def _utf8(value: T) -> T:
+    """Refuse text whose bytes on the command line are not UTF-8.
+
+    Raises:
+        BadParameter: they are not.
+    """
+    texts = [value] if isinstance(value, str) else value or ()
+    for text in cast(Iterable[str], texts):
+        if re.search("[\ud800-\udfff]", text):
+            advice = "give it in UTF-8, or in a file (--input FILE --encoding=NAME)"
+            raise typer.BadParameter(f"not valid UTF-8: {advice}")
+    return value
+
 
 Method = Annotated[
     str | None,
@@ -36,11 +55,20 @@ Target = Annotated[
 ]
 Control = Annotated[
     list[str] | None,
-    typer.Option(metavar="FIELD=VALUE", help="What the text should be like; repeatable."),
+    typer.Option(
+        metavar="FIELD=VALUE", callback=_utf8, help="What the text should be like; repeatable."
+    ),
 ]
 Unit = Annotated[
     str | None,
     typer.Option(help="What one record of a plain text is: document, paragraph or line."),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(help="Of the text files, such as gb18030, big5 or cp1252 [default: detected]."),
+]
+StdinEncoding = Annotated[
+    str | None, typer.Option("--encoding", help="Of what you say [default: the terminal's].")
 ]
 Data = Annotated[str, typer.Argument(metavar="DATA", help="A file or folder of text; - is stdin.")]
 Settings = Annotated[
@@ -88,10 +116,14 @@ Recipe = Annotated[
 TrainingSeed = Annotated[int | None, typer.Option(help="Of all that is random [default: 0].")]
 Prompt = Annotated[
     list[str] | None,
-    typer.Option("--prompt", "-p", help="What to go on from, or to answer; repeatable."),
+    typer.Option(
+        "--prompt", "-p", callback=_utf8, help="What to go on from, or to answer; repeatable."
+    ),
 ]
 Input = Annotated[Path | None, typer.Option(help="A file with one prompt a line.")]
-Prefix = Annotated[str, typer.Option(help="How every answer must begin, for pairs.")]
+Prefix = Annotated[
+    str, typer.Option(callback=_utf8, help="How every answer must begin, for pairs.")
+]
 Alignments = Annotated[
     Path | None,
     typer.Option(help="A folder for what each token attended to: 1.json, 1.svg and so on."),
@@ -135,9 +167,12 @@ NoRepeatNgram = Annotated[
     int | None, typer.Option(help="Repeat no n-gram of this length [default: 0].")
 ]
 LogitBias = Annotated[
-    list[str] | None, typer.Option(metavar="TEXT=AMOUNT", help="Favour or avoid a token.")
+    list[str] | None,
+    typer.Option(metavar="TEXT=AMOUNT", callback=_utf8, help="Favour or avoid a token."),
 ]
-Stop = Annotated[list[str] | None, typer.Option(help="End before this text; repeatable.")]
+Stop = Annotated[
+    list[str] | None, typer.Option(callback=_utf8, help="End before this text; repeatable.")
+]
 WritingSeed = Annotated[int, typer.Option(help="The same seed writes the same text.")]
 LengthForm = Annotated[
     str | None, typer.Option(help="Of the length penalty: power or gnmt [default: power].")
@@ -200,20 +235,23 @@ Cache = Annotated[
     int | None,
     typer.Option(min=1, help="Expect again what the last so many tokens said; for networks."),
 ]
-Text = Annotated[str, typer.Argument(help="The text, read from its beginning.")]
+Text = Annotated[str, typer.Argument(callback=_utf8, help="The text, read from its beginning.")]
 AnswerSeed = Annotated[int, typer.Option(help="The same seed gives the same answers.")]
 Samples = Annotated[
     int | None,
     typer.Option(min=1, help="Weigh so many draws of the latents, too; for models with some."),
 ]
 Reconstruct = Annotated[
-    list[str] | None, typer.Option(metavar="TEXT", help="Write it again; repeatable.")
+    list[str] | None,
+    typer.Option(metavar="TEXT", callback=_utf8, help="Write it again; repeatable."),
 ]
 Walk = Annotated[
-    tuple[str, str] | None, typer.Option(metavar="TEXT TEXT", help="Go from one to the other.")
+    tuple[str, str] | None,
+    typer.Option(metavar="TEXT TEXT", callback=_utf8, help="Go from one to the other."),
 ]
 Edit = Annotated[
-    list[str] | None, typer.Option(metavar="TEXT", help="Move it along a direction; repeatable.")
+    list[str] | None,
+    typer.Option(metavar="TEXT", callback=_utf8, help="Move it along a direction; repeatable."),
 ]
 WalkSteps = Annotated[int, typer.Option(help="How many texts a walk has, its ends included.")]
 Toward = Annotated[Path | None, typer.Option(help="Texts that have what an edit gives.")]

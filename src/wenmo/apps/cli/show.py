@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
+
+from wenmo.types import WenmoError
 
 if TYPE_CHECKING:
     from wenmo.workbench import Derivation, Event, Output, Run
@@ -141,7 +144,9 @@ def note(text: str) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on standard output; figures that are not numbers become null."""
-    print(json.dumps(_finite(value), ensure_ascii=False))
+    value = _finite(value)
+    text = json.dumps(value, ensure_ascii=False)
+    print(json.dumps(value) if re.search("[\ud800-\udfff]", text) else text)
 
 
 def output(written: Output) -> dict[str, Any]:
@@ -219,11 +224,20 @@ def alignments(folder: Path, aligned: Sequence[Mapping[str, Any]]) -> None:
 
 
 def ask() -> str:
-    """What the user says; empty where nothing more is to come."""
+    """What the user says; empty where nothing more is to come.
+
+    Raises:
+        WenmoError: nothing can be read.
+    """
+    if sys.stdin is None:
+        raise WenmoError("standard input is closed: chat reads what you say from it")
     try:
         return OUT.input(Text("> ", style="bold")).strip()
     except EOFError:
         return ""
+    except UnicodeDecodeError as error:
+        advice = "pass --encoding=NAME, such as gb18030"
+        raise WenmoError(f"standard input: not valid {error.encoding}; {advice}") from None
 
 
 def reply(pieces: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from wenmo.types import WenmoError
 def tradeoff(
     data: option.Data,
     runs: option.Runs,
+    encoding: option.Encoding = None,
     temperatures: option.Temperatures = "0.7,0.85,1.0,1.15",
     n: option.SweepCount = 200,
     max_tokens: option.MaxTokens = None,
@@ -28,7 +29,15 @@ def tradeoff(
     sampling = {"seed": seed} if max_tokens is None else {"seed": seed, "max_tokens": max_tokens}
     opened = [show.opened(load(run)) for run in runs]
     with show.Training() as watcher:
-        found = sweep(opened, data, temperatures=asked, texts=n, tell=watcher.tell, **sampling)
+        found = sweep(
+            opened,
+            data,
+            temperatures=asked,
+            texts=n,
+            encoding=encoding,
+            tell=watcher.tell,
+            **sampling,
+        )
     if plot is not None:
         write_file(plot, tradeoff_svg(found["curves"]))
         show.note(f"drawn: {plot}")

@@ -1,0 +1,122 @@
+"""What users name as data: files, folders, pipes, the standard input."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TypeAlias
+
+from wenmo.config import nearest
+from wenmo.text.encodings import PIECE
+from wenmo.types import WenmoError
+
+
+class Copy:
+    """A temporary copy of what can be read only once: a pipe, or the standard input.
+
+    The copy is removed together with the object. ``str`` gives the name of the original, for
+    messages; as a path it is the copy.
+    """
+
+    def __init__(self, stream: IO[bytes], name: str) -> None:
+        """Read the stream to its end.
+
+        Raises:
+            WenmoError: the folder for temporary files is full, or cannot be written to.
+        """
+        self.name = name
+        suffixes = "".join(Path(name).suffixes)  # they tell the format
+        try:
+            handle, self._path = tempfile.mkstemp(prefix="wenmo-", suffix=suffixes)
+            remove = weakref.finalize(self, _remove, self._path)
+            try:
+                with open(handle, "wb") as file:
+                    shutil.copyfileobj(stream, file, PIECE)
+            except BaseException:
+                remove()
+                raise
+        except OSError as error:
+            raise WenmoError(
+                f"{name}: cannot be copied to the temporary folder {tempfile.gettempdir()}: "
+                f"{error.strerror}; make room there, or set TMPDIR to another folder"
+            ) from None
+
+    def __fspath__(self) -> str:
+        return self._path
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source: TypeAlias = str | Path | Copy
+"""What can be read as data; ``-`` is the standard input."""
+
+
+def _remove(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
+
+
+def check_path(path: Source) -> None:
+    """Check that something lies there.
+
+    Raises:
+        WenmoError: nothing does; what has a similar name is offered.
+    """
+    if str(path) != "-" and not os.path.exists(path):
+        siblings = [other.name for other in Path(path).parent.glob("*")]
+        raise WenmoError(f"{path}: no such file or folder{nearest(Path(path).name, siblings)}")
+
+
+def rereadable(path: Source) -> Source:
+    """The path itself, or a copy where it can be read only once.
+
+    Raises:
+        WenmoError: nothing lies there, or it cannot be copied.
+    """
+    if str(path) == "-":
+        if sys.stdin is None:
+            raise WenmoError("standard input is closed; give a file, or redirect one into it")
+        return Copy(sys.stdin.buffer, "standard input")
+    check_path(path)
+    if isinstance(path, Copy) or os.path.isfile(path) or os.path.isdir(path):
+        return path
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 - closed below; Copy has errors of its own
+    except OSError as error:
+        raise WenmoError(f"{path}: cannot be read: {error.strerror}") from None
+    with stream:
+        return Copy(stream, str(path))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All that is not a folder below a folder, sorted, but for hidden files and folders.
+
+    Links are followed. A folder or file that is reached by several ways is given once, so that a
+    link to a folder above it ends.
+
+    Raises:
+        WenmoError: a folder cannot be read.
+    """
+    return sorted(_walk(folder, set()))
+
+
+def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
+    seen.add(os.path.realpath(folder))
+    try:
+        entries = sorted(folder.iterdir(), key=lambda path: (path.is_symlink(), path))
+    except OSError as error:
+        raise WenmoError(f"{folder}: cannot be read: {error.strerror}") from None
+    for path in entries:  # links come last: a file is named by its own path where it has one
+        real = os.path.realpath(path)
+        if path.name.startswith(".") or real in seen:
+            continue
+        if path.is_dir():
+            yield from _walk(path, seen)
+        else:
+            seen.add(real)
+            yield path
