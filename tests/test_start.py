@@ -148,6 +148,19 @@ def test_a_command_begins_a_decoder(wenmo: Any, folder: Path, model: str, giver:
     assert "trained already" in again
 
 
+def test_a_decoder_brings_its_counts(wenmo: Any, folder: Path) -> None:
+    command = ["train", "my.txt", "--model", "lstm", "--prior", "ngram", "--out", "counted"]
+    wenmo(*command, *ONE_STEP, "rows=2", "time=24", *SMALL["lstm"], cwd=folder)
+    command = ["train", "pairs.tsv", "--task", "translation", "--model", "seq2seq"]
+    start = ["start.decoder=counted", *ONE_STEP]
+    told = wenmo(*command, *start, "--out", "more", cwd=folder).stderr
+    assert "the counts of counted are kept, and those of this text added" in told
+    counts = [package.load(folder / name).model.parts()["counts"] for name in ("more", "counted")]
+    assert counts[0].parameter_count() > counts[1].parameter_count()
+    wenmo(*command, *start, "--out", "less", "--prior", "none", cwd=folder)
+    assert not package.load(folder / "less").model.parts()
+
+
 def test_both_sides_and_what_cannot_be(wenmo: Any, folder: Path) -> None:
     command = ["train", "pairs.tsv", "--task", "translation", "--out", "no"]
     both = ["start.encoder=gpt", "start.decoder=gpt", "encoder_layers=1", *ONE_STEP]

@@ -35,7 +35,13 @@ def derive(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
         return replace(recipe, prior=replace(recipe.prior, counts="none")), []
     if recipe.start.base is not None:
         train, told = _gently(recipe)
-        return replace(recipe, train=train, prior=replace(recipe.prior, counts="none")), told
+        prior = recipe.prior
+        if prior.counts == "ngram" and prior.parts is None:
+            minutes = recipe.train.minutes
+            tokens = int(corpus.summary["train"]["tokens"])
+            budget = Budget(tokens, 60 * minutes, speed()) if minutes else None
+            prior = replace(prior, parts=_parts(recipe, corpus, budget))
+        return replace(recipe, train=train, prior=prior), told
     # With a number of steps the machine does not matter: they mean the same model everywhere.
     tokens, minutes = int(corpus.summary["train"]["tokens"]), recipe.train.minutes
     timed = minutes is not None and not recipe.task.paired
@@ -100,6 +106,8 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
     orders = prior.orders or (ORDERS_OF_LETTERS if letters else DEFAULT_ORDERS)
     parts = prior.parts or _parts(recipe, corpus, budget)
     chosen = replace(prior, counts="ngram", orders=orders, parts=parts)
+    if prior.extensible is None:
+        chosen = replace(chosen, extensible=True)
     told = [f"standing on counts of up to {orders} tokens (--prior none to do without)"]
     if parts < prior.folds:
         told.append(

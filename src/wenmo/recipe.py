@@ -34,12 +34,15 @@ class PriorConfig:
         folds: into how many parts the text is cut, each to be scored by the counts of the others.
         parts: how many of them, from the first on, the network reads; null: as many as the time
             allows for. For pairs it is always all.
+        extensible: keep how often each n-gram was seen, so that a run which begins ``--from`` this
+            one adds its text to the counts; null: yes. (Runs of older versions did not.)
     """
 
     counts: Literal["auto", "none", "ngram"] = "auto"
     orders: int | None = None
     folds: int = 5
     parts: int | None = None
+    extensible: bool | None = None
 
     def __post_init__(self) -> None:
         if self.orders is not None and self.orders < 2:
@@ -147,7 +150,8 @@ class Recipe:
         """What builds the whole model: the family's settings, maybe on those of counts."""
         if self.prior.counts != "ngram":
             return self.model
-        counts = Ngram.Config(self.prior.orders or DEFAULT_ORDERS, totals=True)
+        orders, kept = self.prior.orders or DEFAULT_ORDERS, bool(self.prior.extensible)
+        counts = Ngram.Config(orders, totals=True, counts=kept)
         parts = None if self.task.paired else self.prior.parts
         return Hybrid.Config(self.model, counts, self.prior.folds, parts)
 

@@ -299,12 +299,13 @@ def open_base(recipe: Recipe) -> LanguageModel:
 
 def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
     """A model with a base's weights and the recipe's settings, of which dropout may differ. Of a
-    network on counts it is the network alone.
+    network on counts it is the network alone, where the recipe asks for no counts.
 
     Raises:
         WenmoError: the weights do not fit.
     """
-    base = base.parts().get("network", base)
+    if recipe.prior.counts == "none":
+        base = base.parts().get("network", base)
     with torch.device("meta"):
         model = recipe.generator.build(base.vocab_size)
     try:
@@ -331,8 +332,9 @@ def with_adapters(
     if tensors.keys() != set(names.values()):
         odd = sorted(tensors.keys() ^ set(names.values()))
         raise WenmoError(f"the adapters are those of other layers: {odd[0]}")
-    own = {ours: tensors[theirs] for ours, theirs in names.items()}
-    model.load_state_dict(own, strict=False)
+    for name, layer in adapters(model):
+        own = {letter: tensors[names[f"{name}.{letter}"]] for letter in ("a", "b")}
+        layer.load_state_dict(own, strict=False)
     return model
 
 

@@ -31,10 +31,11 @@ from wenmo.runs import (
     marks_of,
     save_model,
 )
-from wenmo.start import Loaded, Side, embed_words, take_side
+from wenmo.start import Loaded, Side, continue_counts, embed_words, take_counts, take_side
 from wenmo.text.batches import Batches, Counted
 from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records, Shuffled
+from wenmo.text.sketch import union
 from wenmo.training.adversarial import Adversarial
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.journal import Journal
@@ -119,6 +120,8 @@ class Session:
                 "choose another --out, or remove the folder"
             )
         self._was_there = before is not None
+        if base is not None:  # what a run learnt from is also what its base learnt from
+            data["sketch"] = union(data["sketch"], base[0].data.get("sketch", ""))
         self.card = before or Card(recipe, data, asked=asked)
         self.model = self._begun(base, givers).to(device())
         for part in (self.model, *self.model.parts().values()):
@@ -144,12 +147,17 @@ class Session:
         else:
             card.template, card.foreign = base[0].template, base[0].foreign
             model = begin_from(base[1], recipe)
+            if not card.finished:
+                run = str(recipe.start.base)
+                self._say(continue_counts(model, recipe, run, base[0], self.corpus.summary))
             if card.talks and model.conditioning == "prefix":  # all marks are the template's
                 model.opening = model.between = ()
             card.marks = marks_of(model)
         for side, giver in givers.items():
             card.foreign = giver[0].foreign
             self._say(take_side(model, side, giver[1], str(getattr(recipe.start, side))))
+            if side == "decoder" and not card.finished:
+                self._say(take_counts(model, recipe, giver, self.corpus.summary))
         if recipe.start.vectors is not None:
             self._say(embed_words(model, self.tokenizer, Path(recipe.start.vectors)))
         return model
@@ -351,8 +359,8 @@ class Session:
             if warning is not None:
                 self._report(Event("note", event.position, event.progress, text=warning))
 
-    def _say(self, note: str) -> None:
-        if self.tell is not None:
+    def _say(self, note: str | None) -> None:
+        if self.tell is not None and note is not None:
             self.tell(note, None)
 
 

@@ -1,4 +1,4 @@
-"""What a model begins with that another run learnt: a side of it, or its embeddings."""
+"""What a model begins with that another run learnt: counts, a side of it, or its embeddings."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from torch import Tensor, nn
 
 from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
-from wenmo.recipe import Recipe
+from wenmo.recipe import PriorConfig, Recipe
 from wenmo.runs import CARD, Card, load_run
+from wenmo.text.sketch import overlap
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vectors import read_vectors
 from wenmo.types import WenmoError
+
+COMMON = 0.1  # of a text: less may well be common phrases
+ALL_OF_IT = 0.9
 
 Side: TypeAlias = Literal["encoder", "decoder"]
 Loaded: TypeAlias = tuple[Card, LanguageModel, Tokenizer]
@@ -65,6 +69,69 @@ def like_givers(recipe: Recipe, givers: Mapping[Side, Loaded]) -> Recipe:
         return replace(recipe, model=replace(recipe.model, **open_))  # type: ignore[type-var]
     except ValueError as error:
         raise WenmoError(f"beside the settings of what it begins with: {error}") from None
+
+
+def inherited(asked: PriorConfig, base: PriorConfig, run: str) -> PriorConfig:
+    """What a network that begins from a run stands on: the run's counts, unless none are asked for.
+
+    Raises:
+        WenmoError: counts are asked for, and the run has none, or others.
+    """
+    if base.counts != "ngram":
+        if asked.counts == "ngram":
+            raise WenmoError(f"{run} stands on no counts to continue from: omit --prior")
+        return replace(asked, counts="none")
+    if asked.counts == "none":
+        return asked
+    if asked.orders not in (None, base.orders):
+        raise WenmoError(f"the counts of {run} have {base.orders} orders: leave prior.orders out")
+    return replace(asked, counts="ngram", orders=base.orders, extensible=bool(base.extensible))
+
+
+def continue_counts(
+    model: LanguageModel, recipe: Recipe, run: str, base: Card, summary: Mapping[str, Any]
+) -> str | None:
+    """Let the counts of a model, which are those of a run, continue from there; say how.
+
+    A network may not learn beside counts that have seen its text: it would trust them too much.
+
+    Args:
+        run, base: the run's name and card.
+        summary: of the corpus that the model is trained on.
+
+    Raises:
+        WenmoError: the run's counts have seen a part of that corpus.
+    """
+    if not model.counts_text:
+        return None
+    new, old = overlap(summary["sketch"], base.data.get("sketch", ""))
+    seen = new > COMMON and old >= ALL_OF_IT
+    if new > COMMON and not seen:
+        without = "" if model.learner == "count" else ", or leave the counts out (--prior none)"
+        raise WenmoError(
+            f"about {new:.0%} of this text is in the counts of {run} already: give text that is "
+            f"new to it, or old and new text together{without}"
+        )
+    known = model.learner == "count" or base.recipe.prior.extensible
+    extend = not recipe.start.lora and bool(known or seen)
+    model.keep_counts(extend=extend, seen=seen)
+    if extend and seen:
+        return f"this text holds that of {run}: its counts are made anew, of all of it"
+    if extend:
+        return f"the counts of {run} are kept, and those of this text added"
+    reason = "adapters leave them alone" if recipe.start.lora else "an older version made them"
+    return f"the counts of {run} are kept as they are: {reason}"
+
+
+def take_counts(
+    model: LanguageModel, recipe: Recipe, giver: Loaded, summary: Mapping[str, Any]
+) -> str | None:
+    """Let a model that writes as a run does stand on that run's counts; as `continue_counts`."""
+    card, of_run, _ = giver
+    if not (model.counts_text and of_run.counts_text):
+        return None
+    model.parts()["counts"].load_state_dict(of_run.parts()["counts"].state_dict())
+    return continue_counts(model, recipe, str(recipe.start.decoder), card, summary)
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from wenmo.recipe import as_settings, make_recipe, over, read_recipe
 from wenmo.rules.writing import Derivation
 from wenmo.runs import load_run, talk_of
 from wenmo.session import Session, Tell, check_folder
-from wenmo.start import like_givers, open_givers
+from wenmo.start import inherited, like_givers, open_givers
 from wenmo.text import corpus as corpora
 from wenmo.text.corpus import Corpus
 from wenmo.text.inputs import Source, rereadable
@@ -306,11 +306,12 @@ def fit(
         made = make_recipe(
             model := Path(base).stem, over(recipes, given), (begun.family, begun.model)
         )
-        made = replace(made, start=replace(made.start, base=str(base)))
-        if made.prior.counts == "ngram":
-            raise WenmoError("a model trained --from another stands on no counts: omit --prior")
+        prior = inherited(made.prior, begun.prior, str(base))
+        made = replace(made, start=replace(made.start, base=str(base)), prior=prior)
     givers = open_givers(made)
     made = like_givers(made, givers)
+    if "decoder" in givers and (counts := givers["decoder"][0].recipe.prior).counts == "ngram":
+        made = replace(made, prior=inherited(made.prior, counts, str(made.start.decoder)))
     wholes = MODELS[made.family].kind.wholes
     if reference is not None and (base is None or made.task.paired or wholes):
         raise WenmoError("--reference is for plain text that is trained on --from another model")

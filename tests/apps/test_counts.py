@@ -22,8 +22,9 @@ def on_counts(wenmo, text, tmp_path_factory):
 
 def test_what_was_derived_is_kept_beside_what_was_asked(on_counts):
     card = json.loads((on_counts / "wenmo.json").read_text(encoding="utf-8"))
-    assert card["prior"] == {"counts": "ngram", "orders": 7, "folds": 5, "parts": 5}
-    asked = {"counts": "auto", "orders": None, "folds": 5, "parts": None}
+    chosen = {"counts": "ngram", "orders": 7, "folds": 5, "parts": 5, "extensible": True}
+    assert card["prior"] == chosen
+    asked = {"counts": "auto", "orders": None, "folds": 5, "parts": None, "extensible": None}
     assert card["asked"]["prior"] == asked
 
 
@@ -105,3 +106,53 @@ def test_pairs_stand_on_counts_of_their_targets_if_asked(wenmo, tmp_path):
     outputs = json.loads(done.stdout)["outputs"]
     assert len(outputs) == 2
     assert outputs[0]["logprob"] < 0
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    path = tmp_path_factory.mktemp("other") / "new.txt"
+    lines = [
+        f"The quick red fox number {n} jumps over {n * n} lazy cats today.\n" for n in range(99)
+    ]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+FURTHER = ("--steps", 3, "evaluations=1", "time=16")
+
+
+def test_counts_are_kept_and_extended(wenmo, on_counts, other, text, tmp_path):
+    command = ("train", other, "--from", on_counts, "--out", "run", *FURTHER)
+    assert "are kept, and those of this text added" in wenmo(*command, cwd=tmp_path).stderr
+    card = json.loads((tmp_path / "run" / "wenmo.json").read_text(encoding="utf-8"))
+    assert card["prior"]["counts"] == "ngram"
+    parts = card["results"]["parts"]
+    assert parts["mixture"] < parts["network"]
+    figures = wenmo("evaluate", "run", text, "--json", cwd=tmp_path).stdout
+    assert json.loads(figures)["bits_per_byte"] < 1  # what was counted before is there still
+    assert "nothing is left to do" in wenmo(*command, cwd=tmp_path).stderr
+
+
+def test_counts_that_have_seen_the_text_do_not_teach(wenmo, on_counts, other, text, tmp_path):
+    again = wenmo("train", text, "--from", on_counts, "--out", "same", *FURTHER, cwd=tmp_path)
+    assert "its counts are made anew" in again.stderr
+    mixed = tmp_path / "mixed.txt"
+    half = "".join(text.read_text("utf-8").splitlines(True)[:1]) * 40
+    mixed.write_text(half + other.read_text("utf-8")[:200], encoding="utf-8")
+    command = ("train", mixed, "--from", on_counts, "--out", "mixed", *FURTHER)
+    refused = wenmo(*command, cwd=tmp_path, code=2).stderr
+    assert "of this text is in the counts of" in refused
+    assert not (tmp_path / "mixed").exists()
+    wenmo(*command, "--prior", "none", cwd=tmp_path)
+
+
+def test_an_ngram_model_goes_on_counting(wenmo, runs, other, text, tmp_path):
+    command = ("train", other, "--from", runs["ngram"], "--out", "run")
+    assert "are kept, and those of this text added" in wenmo(*command, cwd=tmp_path).stderr
+    for data in (text, other):
+        figures = [
+            json.loads(wenmo("evaluate", run, data, "--json", cwd=tmp_path).stdout)["bits_per_byte"]
+            for run in ("run", runs["ngram"])
+        ]
+        assert figures[0] < 1
+    assert figures[0] < figures[1]

@@ -214,7 +214,7 @@ def test_a_run_is_a_base_too(wenmo, further, runs, text, tmp_path):
     wenmo("train", text, "--from", further, "--out", "run", *SHORT, cwd=tmp_path)
     again = wenmo("train", text, "--from", further, "--out", "run", *SHORT, cwd=tmp_path)
     assert "trained already" in again.stderr
-    ways = {"lstm": [], "gpt": ["lora=2"]}  # the latter stands on counts: of it the network
+    ways = {"lstm": [], "gpt": ["lora=2"]}  # the latter stands on counts, which stay as they are
     for name, way in ways.items():
         wenmo("train", text, "--from", runs[name], "--out", name, *way, *SHORT, cwd=tmp_path)
         wenmo("generate", name, "--prompt", "The", "--max-tokens", 3, cwd=tmp_path)

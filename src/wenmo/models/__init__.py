@@ -73,7 +73,7 @@ MODELS: dict[str, Family] = {
     ),
     "ngram": Family(
         Ngram,
-        Ngram.Config(),
+        Ngram.Config(counts=True),
         "counts (modified Kneser–Ney): trained in seconds, hard to beat on little text",
     ),
     "rnn": Family(

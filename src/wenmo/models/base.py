@@ -84,6 +84,7 @@ class LanguageModel(nn.Module, ABC):
             the way back (Chen et al. 2016): less memory for more time; for Transformers.
         fills: it predicts tokens that are hidden anywhere in a text, with both sides in view, by
             ``fill``; then text is written so, too, and not from left to right.
+        counts_text: it holds counts of its training text, which `keep_counts` continues from.
     """
 
     vocab_size: int
@@ -102,6 +103,7 @@ class LanguageModel(nn.Module, ABC):
     barred: tuple[int, ...] = ()
     recompute: bool = False
     fills: ClassVar[bool] = False
+    counts_text: ClassVar[bool] = False
 
     @abstractmethod
     def begin(
@@ -232,6 +234,18 @@ class LanguageModel(nn.Module, ABC):
             What ``Batch.counted`` should hold of each token, (length - 1, columns), if anything.
         """
         return None
+
+    def keep_counts(self, *, extend: bool, seen: bool) -> None:
+        """For models that hold counts: continue from those they have, in place of counting anew.
+
+        Args:
+            extend: add the counts of the text that is trained on; otherwise they stay as they are.
+            seen: that text holds all that was counted, so that nothing is added twice: what is
+                counted anew is this text alone, and a network learns beside cross-fitted counts.
+
+        Raises:
+            WenmoError: nothing can be added to them.
+        """
 
     def reach(self, length: int) -> int:
         """How many of a text's ids, from the first on, it can be trained on after ``prepare``."""

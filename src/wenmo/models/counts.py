@@ -103,6 +103,31 @@ def count_grams(
         return merged
 
 
+def add_grams(one: list[Grams], other: list[Grams], vocab_size: int) -> list[Grams]:
+    """The n-grams of two texts, counted together, from the n-grams of each.
+
+    The result is that of `count_grams` on both texts, one behind the other.
+
+    Args:
+        one, other: from `count_grams`, of the same number of orders.
+    """
+    merged: list[Grams] = []
+    names = [np.zeros(1, np.int64), np.zeros(1, np.int64)]  # of the order below, in the merged one
+    for pair in zip(one, other, strict=True):
+        keys = []
+        for grams, name in zip(pair, names, strict=True):
+            context, word = np.divmod(grams.keys, vocab_size)
+            keys.append(name[context] * vocab_size + word)
+        suffixes = [name[grams.suffix] for grams, name in zip(pair, names, strict=True)]
+        together, where = _sort(np.concatenate(keys))
+        first = _first(together)
+        counts = np.concatenate([grams.counts for grams in pair])[where]
+        counts = np.add.reduceat(counts, first) if len(first) else counts
+        merged.append(Grams(together[first], counts, np.concatenate(suffixes)[where[first]]))
+        names = [np.searchsorted(merged[-1].keys, own) for own in keys]
+    return merged
+
+
 def _count_piece(stream: Ids, overlap: int, order: int, vocab_size: int) -> Iterator[Grams]:
     """Count one piece, order by order. Its first ``overlap`` ids are contexts, not counted."""
     ids = stream.astype(np.int64)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from torch import nn
-
+from wenmo.models.base import LanguageModel
 from wenmo.types import WenmoError
 
 BLOCK = re.compile(r"^(?:blocks|layers)\.(\d+)\.")
@@ -13,28 +12,30 @@ AFTER = re.compile(r"^(?:norm|head|bias)\b")
 THAWED = 0.5  # the share of the budget by which everything is trained
 
 
-def count_blocks(model: nn.Module) -> int:
+def count_blocks(model: LanguageModel) -> int:
     """How many blocks stand above each other."""
-    numbers = [int(m[1]) for name, _ in model.named_parameters() if (m := BLOCK.match(name))]
+    network = model.parts().get("network", model)
+    numbers = [int(m[1]) for name, _ in network.named_parameters() if (m := BLOCK.match(name))]
     return 1 + max(numbers, default=-1)
 
 
-def train_last(model: nn.Module, blocks: int | None) -> None:
+def train_last(model: LanguageModel, blocks: int | None) -> None:
     """Let only so many of the last blocks be trained, and what follows them; None: everything.
 
     Raises:
         WenmoError: that leaves nothing to train.
     """
     first = 0 if blocks is None else count_blocks(model) - blocks
-    for name, weight in model.named_parameters():
+    network = model.parts().get("network", model)  # what weighs its counts is always trained
+    for name, weight in network.named_parameters():
         block = BLOCK.match(name)
         late = int(block[1]) >= first if block else bool(AFTER.match(name))
         weight.requires_grad_(blocks is None or late)
-    if not any(weight.requires_grad for weight in model.parameters()):
+    if not any(weight.requires_grad for weight in network.parameters()):
         raise WenmoError(f"blocks={blocks}: nothing is left to train")
 
 
-def thaw(model: nn.Module, progress: float) -> None:
+def thaw(model: LanguageModel, progress: float) -> None:
     """Let one block more be trained in each equal part of the first half of the budget, from the
     last block on, and everything from then on (Howard & Ruder 2018, section 3.2).
     """

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wenmo.models.base import LanguageModel, Network, asked, bounded, smooth
-from wenmo.models.counts import Ids, room
+from wenmo.models.counts import Grams, Ids, room
 from wenmo.models.ngram import Ngram
 from wenmo.models.posterior import Posterior
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
@@ -52,6 +52,7 @@ class Hybrid(LanguageModel):
 
     notices = True
     fixed = ("counts.",)
+    counts_text = True
 
     @dataclass(frozen=True)
     class Config:
@@ -80,6 +81,7 @@ class Hybrid(LanguageModel):
         super().__init__()
         self.network, self.counts = network, counts
         self.folds, self.parts_read = folds, parts
+        self.refits, self.cross_fits = True, True
         self.vocab_size, self.context = network.vocab_size, network.context
         self.conditioning = network.conditioning
         self.wholes, self.latents = network.wholes, network.latents
@@ -90,20 +92,34 @@ class Hybrid(LanguageModel):
 
     def prepare(
         self, ids: Ids, progress: Callable[[float], None] | None = None
-    ) -> NDArray[np.float16]:
-        """Count the text that will be trained on, and cross-fit it."""
+    ) -> NDArray[np.float16] | None:
+        """Count the text that will be trained on, and cross-fit it.
+
+        Counts that are kept as they were, and have not seen the text, need no cross-fitting: then
+        nothing is returned, and training asks the counts themselves.
+        """
         share = 1 / (1 + self.parts_read)
-        self.counts.fit(ids, progress=progress and (lambda done: progress(share * done)))
+        if self.refits:
+            self.counts.fit(ids, progress=progress and (lambda done: progress(share * done)))
+        if not self.cross_fits:
+            return None
         return cross_fit(
             ids,
             self.counts.config,
             self.vocab_size,
             folds=self.folds,
             parts=self.parts_read,
+            before=self.counts.counted_before,
             progress=progress and (lambda done: progress(share + (1 - share) * done)),
         )
 
+    def keep_counts(self, *, extend: bool, seen: bool) -> None:
+        self.counts.keep_counts(extend=extend, seen=seen)
+        self.refits, self.cross_fits = extend, extend or seen
+
     def reach(self, length: int) -> int:
+        if not self.cross_fits:
+            return length
         return 1 + _edges(length, self.folds)[self.parts_read]
 
     def begin(
@@ -249,6 +265,7 @@ def cross_fit(
     *,
     folds: int,
     parts: int | None = None,
+    before: list[Grams] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float16]:
     """What the counts of other parts of a text say of each of its ids after the first.
@@ -260,6 +277,7 @@ def cross_fit(
         ids: as for `Ngram.fit`.
         config: of the n-gram model; its order must be above 1.
         folds: at least 2.
+        before: counts of other text, which are added to those of each piece's others.
         progress: told the fraction done, between 0 and 1.
 
     Returns:
@@ -273,7 +291,7 @@ def cross_fit(
 
     def part(edge: tuple[int, int]) -> None:
         torch.set_num_threads(1)  # in this thread: the parts are side by side already
-        _score(ids, config, vocab_size, *edge, table)
+        _score(ids, config, vocab_size, *edge, table, before)
 
     with ThreadPoolExecutor(threads) as pool:
         for done, _ in enumerate(pool.map(part, pairwise(edges)), 1):
@@ -289,10 +307,17 @@ def _edges(length: int, folds: int) -> list[int]:
 
 
 def _score(
-    ids: Ids, config: Ngram.Config, vocab_size: int, begin: int, stop: int, table: NDArray[Any]
+    ids: Ids,
+    config: Ngram.Config,
+    vocab_size: int,
+    begin: int,
+    stop: int,
+    table: NDArray[Any],
+    counted_before: list[Grams] | None,
 ) -> None:
     """Fill the rows of one part by the counts of all that is outside it."""
     model = config.build(vocab_size)
+    model.counted_before = counted_before
     model.fit(np.concatenate([ids[: begin + 1], ids[stop + 1 :]]))
     before, state = max(0, begin - config.order + 2), model.begin(1)
     if before < begin:

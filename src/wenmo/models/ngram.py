@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wenmo.models.base import LanguageModel
-from wenmo.models.counts import MEMORY, Grams, Ids, Ints, count_grams, room
+from wenmo.models.counts import MEMORY, Grams, Ids, Ints, add_grams, count_grams, room
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
 
 NOTHING = -1  # in a history: before the first token; as an index: no such n-gram
 PIECE = 1 << 20
+MOST = 2**31 - 1  # what a count may be
+TABLES = ("prob", "backoff", "total", "count")
 DENSE = 1 << 20  # log-probabilities written at once: at most about 50 MB of scratch
 
 
@@ -44,10 +46,12 @@ class Ngram(LanguageModel):
         ``backoff_n``: log-weight of the lower orders after this n-gram, for n < order.
         ``total_n``: where they are asked for, log(1 + how often it was seen as a context), for
             n < order.
+        ``count_n``: where they are asked for, how often the n-gram was seen, int32.
     """
 
     learner: ClassVar[Literal["count"]] = "count"
     conditioning = "none"
+    counts_text = True
 
     @dataclass(frozen=True)
     class Config:
@@ -58,11 +62,14 @@ class Ngram(LanguageModel):
             prune: n-grams seen at most this many times are dropped, given for each order from 1 up
                 (the last figure holds for the orders above), as KenLM's ``--prune``; () keeps all.
             totals: keep how often each context was seen, too; probabilities do not need it.
+            counts: keep how often each n-gram was seen, too, so that training can continue from
+                the model: counts of further text are added to them.
         """
 
         order: int = 5
         prune: tuple[int, ...] = ()
         totals: bool = False
+        counts: bool = False
 
         def __post_init__(self) -> None:
             if self.order < 1:
@@ -76,10 +83,11 @@ class Ngram(LanguageModel):
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
+        self.counted_before: list[Grams] | None = None
         for n in range(1, config.order + 1):
             size = vocab_size if n == 1 else 0
-            uniform = np.full(size, -np.log(vocab_size))
-            self._store(n, np.arange(size), uniform, np.zeros(size), np.zeros(size))
+            uniform, nothing = np.full(size, -np.log(vocab_size)), np.zeros(size)
+            self._store(n, np.arange(size), uniform, nothing, nothing, nothing)
 
     def fit(
         self,
@@ -89,6 +97,7 @@ class Ngram(LanguageModel):
         progress: Callable[[float], None] | None = None,
     ) -> None:
         """Count a stream of texts, and estimate the probabilities; what was there is replaced.
+        After `keep_counts` the counts of before are added to those of the stream.
 
         Args:
             ids: unsigned integers, shape (length,), maybe memory-mapped: END, a text, END, a text,
@@ -103,11 +112,43 @@ class Ngram(LanguageModel):
         """
         order, prune = self.config.order, self.config.prune or (0,)
         grams = count_grams(ids, order, self.vocab_size, memory=memory, progress=progress)
+        if self.counted_before is not None:
+            grams = add_grams(self.counted_before, grams, self.vocab_size)
         cutoffs = [prune[min(n, len(prune) - 1)] for n in range(order)]
         for n, arrays in enumerate(_estimate(grams, self.vocab_size, cutoffs), 1):
             self._store(n, *arrays)
         if progress:
             progress(1.0)
+
+    def keep_counts(self, *, extend: bool = True, seen: bool = False) -> None:
+        """Let `fit` add further text to what the model has counted.
+
+        Raises:
+            WenmoError: the model has estimates alone, and no counts.
+        """
+        if seen or not extend:
+            return
+        if not self.config.counts or any(self.config.prune):
+            reason = "it dropped rare n-grams" if self.config.counts else "it has estimates alone"
+            raise WenmoError(
+                f"no text can be added to this n-gram model, {reason}: train a new one on all of "
+                "the text together (--model ngram)"
+            )
+        self.counted_before = self.grams()
+
+    def grams(self) -> list[Grams]:
+        """The counts that the model was estimated from, where they are kept, as `count_grams`."""
+        found: list[Grams] = []
+        for n in range(1, self.config.order + 1):
+            counts = self._table("count", n).cpu().numpy().astype(np.int64)
+            if n == 1:
+                found.append(Grams(np.arange(len(counts)), counts, np.zeros_like(counts)))
+                continue
+            keys = self._table("keys", n).cpu().numpy()
+            context, word = np.divmod(keys, self.vocab_size)
+            suffix = found[-1].suffix[context] * self.vocab_size + word
+            found.append(Grams(keys, counts, np.searchsorted(found[-1].keys, suffix)))
+        return found
 
     def begin(
         self,
@@ -318,6 +359,7 @@ class Ngram(LanguageModel):
         prob: NDArray[np.float64],
         backoff: NDArray[np.float64],
         total: NDArray[np.float64],
+        counts: NDArray[np.number[Any]],
     ) -> None:
         """Keep the n-grams of one order as buffers on the model's device."""
         device = self.device if "prob_1" in self._buffers else None
@@ -328,6 +370,8 @@ class Ngram(LanguageModel):
             tables["backoff"] = (backoff, np.float32)
             if self.config.totals:
                 tables["total"] = (np.log1p(total), np.float32)
+        if self.config.counts:
+            tables["count"] = (np.minimum(counts, MOST), np.int32)
         for name, (values, kind) in tables.items():
             table = room(values.shape, kind)
             table[:] = values
@@ -353,15 +397,16 @@ class Ngram(LanguageModel):
         contexts = len(own["prob_1"])
         for n in range(1, self.config.order + 1):
             keys = new[f"keys_{n}"] if n > 1 else torch.arange(self.vocab_size)
-            others = [new.get(f"{name}_{n}", keys) for name in ("prob", "backoff", "total")]
+            others = [new.get(f"{name}_{n}", keys) for name in TABLES]
             if any(len(table) != len(keys) for table in others):
                 raise WenmoError(f"n-gram weights: the tensors of order {n} differ in length")
             limit = contexts * self.vocab_size if n > 1 else self.vocab_size
             if len(keys) and not (keys[0] >= 0 and keys[-1] < limit and _rises(keys)):
                 raise WenmoError(f"n-gram weights: keys_{n} is not sorted or not within its order")
             contexts = len(keys)
+        device = None if self.device.type == "meta" else self.device
         for name, tensor in new.items():
-            self.register_buffer(name, tensor.detach().to(self.device))
+            self.register_buffer(name, tensor.detach().to(device))
 
 
 def _rises(keys: Tensor) -> bool:
@@ -373,8 +418,8 @@ def _rises(keys: Tensor) -> bool:
 
 def _estimate(
     grams: list[Grams], vocab_size: int, cutoffs: list[int]
-) -> list[tuple[Ints, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
-    """Modified Kneser–Ney: (keys, log prob, log backoff, total) of each order.
+) -> list[tuple[Ints, NDArray[Any], NDArray[Any], NDArray[Any], Ints]]:
+    """Modified Kneser–Ney: (keys, log prob, log backoff, total, counts) of each order.
 
     With a(h w) the adjusted count, D its discount and Σ over the words seen after h (Heafield et
     al. 2013, section 3)::
@@ -389,6 +434,7 @@ def _estimate(
     keys, probs = [], []
     backoffs: list[NDArray[np.float64]] = []
     totals: list[NDArray[Any]] = []
+    counts: list[Ints] = []
     for n, (these, cutoff) in enumerate(zip(grams, cutoffs, strict=True), 1):
         adjusted = _adjusted_counts(n, grams, vocab_size)
         kept = these.counts > cutoff
@@ -411,12 +457,13 @@ def _estimate(
         stored = np.flatnonzero(kept) if n > 1 else np.arange(vocab_size)
         keys.append(place[context[stored]] * vocab_size + these.keys[stored] % vocab_size)
         probs.append(np.log(lower[stored]))
+        counts.append(these.counts[stored])
         place = np.zeros(len(these), np.int64)
         place[stored] = np.arange(len(stored))
     nothing = np.zeros(len(stored), np.float64)  # follows the longest n-grams
     backoffs.append(nothing)
     totals.append(nothing)
-    return list(zip(keys, probs, backoffs[1:], totals[1:], strict=True))
+    return list(zip(keys, probs, backoffs[1:], totals[1:], counts, strict=True))
 
 
 def _adjusted_counts(n: int, grams: list[Grams], vocab_size: int) -> Ints:

@@ -11,7 +11,6 @@ are encoded. What comes out is kept in a cache under a key of everything that we
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from wenmo.files import checksum
 from wenmo.text.cache import cached, digest
 from wenmo.text.readers import ReadConfig, Reader, Source
+from wenmo.text.sketch import is_telling, sketch
 from wenmo.text.spool import PIECE, Progress, Spool
 from wenmo.text.talk import Talk
 from wenmo.text.tasks import COMPLETION, TaskConfig, open_records
@@ -31,7 +31,7 @@ from wenmo.types import WenmoError
 
 __all__ = ["Corpus", "Encoded", "Progress", "SplitConfig", "build", "encode_text"]
 
-FORMAT = 4
+FORMAT = 5
 """The number of the cache's layout: raise it when what is stored, or how it is found, changes."""
 
 FEW_RECORDS = 20
@@ -45,8 +45,6 @@ FEW_TOKENS = 20
 """The fewest tokens that one may train on."""
 
 IDS, ENDS = ".bin", ".ends"
-
-_HAN = re.compile(r"[㐀-\u9fff豈-\ufaff\U00020000-\U0003ffff]")
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,7 @@ class Encoded:
         longest_target: the most ids of one target, its ``END`` counted; 0 where there are no pairs.
         ends: of pairs, where the ``END``s that part the texts stand in the ids, int64 (texts + 1,).
         notes: what the user should know of how the text was read, a line each.
+        sketch: of the text; see `wenmo.text.sketch`.
     """
 
     ids: NDArray[np.unsignedinteger]
@@ -91,6 +90,7 @@ class Encoded:
     longest_target: int = 0
     ends: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
+    sketch: str = ""
 
     @property
     def tokens(self) -> int:
@@ -109,7 +109,8 @@ class Corpus:
         fingerprint: 16 hexadecimal digits of both parts' ids and the tokenizer.
         summary: for ``train`` and ``valid`` the ``records``, ``characters``, ``bytes`` and
             ``tokens``, and for pairs ``source_tokens`` and ``longest_target``, as in ``Encoded``;
-            ``missing`` records; ``valid_bytes``; ``held_out``, in words.
+            ``missing`` records; ``valid_bytes``; ``held_out``, in words; and the `sketch` of the
+            training part.
         notes: warnings, a line each.
         train_ends, valid_ends: of pairs, as ``Encoded.ends``.
     """
@@ -185,6 +186,7 @@ def build(
             "valid": _encode(valid, trained, folder / "valid.bin", report),
             "missing": sum(reader.counts.missing for reader in readers),
             "held_out": held_out,
+            "sketch": sketch(train),
         }
         summary["valid_bytes"] = summary["valid"]["bytes"]
         _require_enough(path, summary["train"]["tokens"])
@@ -232,7 +234,8 @@ def encode_text(
 
     def make(spools: Path, folder: Path) -> dict[str, Any]:
         spool = Spool.write(spools / "text", reader, task, _ignore, talk)
-        return {"summary": _encode(spool, tokenizer, folder / "text.bin", _ignore)}
+        counts = _encode(spool, tokenizer, folder / "text.bin", _ignore)
+        return {"summary": counts | {"sketch": sketch(spool)}}
 
     entry, meta = cached(cache, key, _files("text", task), make)
     counts = {name: count for name, count in meta["summary"].items() if name != "tokens"}
@@ -321,7 +324,7 @@ def _leaks(train: Spool, valid: Spool) -> list[str]:
     """
     by_record = valid.records >= FEW_RECORDS or valid.groups is not None
     kind = "lines" if not by_record else "records" if valid.groups is None else "pairs"
-    telling = [hash(unit) for unit in _units(valid, by_record) if _is_telling(unit)]
+    telling = [hash(unit) for unit in _units(valid, by_record) if is_telling(unit)]
     found = set(telling).intersection(map(hash, _units(train, by_record)))
     count = sum(unit in found for unit in telling)
     if count == 0:
@@ -344,10 +347,6 @@ def _units(spool: Spool, by_record: bool) -> Iterator[str]:
         in_source ^= ends and spool.groups is not None
         yield from map(str.strip, units)
         held = held[:PIECE]  # what is longer is known by its beginning, so that memory is bounded
-
-
-def _is_telling(text: str) -> bool:
-    return len(text) >= 20 or len(_HAN.findall(text)) >= 10
 
 
 def _key(

@@ -189,14 +189,14 @@ def _pairs(
     """Source and target of every example in turn; the number of its group is put on ``groups``."""
     for number, (record, made) in enumerate(given):
         key = companions(record, task)
-        group = number if key is None else _number(key)
+        group = number if key is None else hash_of(key)
         for source, target in made:
             groups.append(group)
             yield source, True
             yield target, True
 
 
-def _number(text: str) -> int:
+def hash_of(text: str) -> int:
     """A number that stands for a text: that two texts share one is next to impossible."""
     seed = hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest()
     return int.from_bytes(seed, "little")
