@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.config import from_dict, load_toml, nearest, override, to_dict
+from wenmo.config import from_dict, load_toml, match, nearest, override, to_dict
 from wenmo.models import MODELS, configure, find
 from wenmo.types import WenmoError
 
@@ -59,6 +59,7 @@ class Outer:
         ("inner.steps=null", Outer()),
         ("name=1_2", Outer(name="1_2")),
         ("inner.kind=fast", Outer(inner=Inner(kind="fast"))),
+        ("inner.kind=Fast", Outer(inner=Inner(kind="fast"))),
     ],
 )
 def test_a_setting_is_taken(setting: str, expected: Outer) -> None:
@@ -84,17 +85,17 @@ def test_later_settings_win_and_the_given_one_stays() -> None:
         ("inner.rat=3", "unknown setting 'inner.rat'; did you mean 'inner.rate'? (valid: inner."),
         ("iner.rate=3", "unknown setting 'iner.rate'"),
         ("hidden.rate=3", "unknown setting 'hidden.rate'"),
-        ("hidden=big", "hidden='big': expected a whole number"),
+        ("hidden=big", "hidden=big: expected a whole number"),
         ("hidden=1.5", "hidden=1.5: expected a whole number"),
-        ("hidden=true", "hidden=True: expected a whole number"),
-        ("hidden=null", "hidden=None: expected a whole number"),
+        ("hidden=true", "hidden=true: expected a whole number"),
+        ("hidden=null", "hidden=null: expected a whole number"),
         ("tied=1", "tied=1: expected true or false"),
-        ("tied=yes", "tied='yes': expected true or false"),
-        ("name=true", "name=True: expected text"),
+        ("tied=yes", "tied=yes: expected true or false"),
+        ("name=true", "name=true: expected text"),
         ("prune=[0.5]", "prune=0.5: expected a whole number"),
-        ("inner.rate=true", "inner.rate=True: expected a number"),
-        ("inner.steps=many", "inner.steps='many': expected a whole number"),
-        ("inner.kind=fest", "inner.kind='fest' is not one of: slow, fast; did you mean 'fast'?"),
+        ("inner.rate=true", "inner.rate=true: expected a number"),
+        ("inner.steps=many", "inner.steps=many: expected a whole number"),
+        ("inner.kind=fest", "inner.kind=fest is not one of: slow, fast; did you mean 'fast'?"),
         ("inner=3", "inner=3: expected"),
         ("hidden=0", "Outer: hidden must be at least 1"),
     ],
@@ -153,6 +154,15 @@ def test_unknown_models_and_sizes_offer_the_nearest() -> None:
         find("gpt:gpt2-midium")
     with pytest.raises(WenmoError, match="sizes of ngram: none"):
         find("ngram:tiny")
+
+
+def test_case_does_not_matter_in_names() -> None:
+    assert find("LSTM") == find("lstm")
+    assert find("GPT:Tiny") == find("gpt:tiny")
+    with pytest.raises(WenmoError, match="unknown model 'LSTN'; did you mean 'lstm'"):
+        find("LSTN")
+    assert nearest("HIDDE", ["hidden"]) == "; did you mean 'hidden'?"
+    assert match("Tiny", ["tiny", "TINY"]) is None  # which of them is meant is not clear
 
 
 def test_toml_is_read_and_its_faults_are_told(tmp_path: Path) -> None:

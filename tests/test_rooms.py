@@ -15,7 +15,8 @@ import wenmo
 
 ROOT = Path(wenmo.__file__).parent
 ROOMS = [  # a room imports from itself and from those before it
-    {"types", "config", "files", "locks"},
+    {"types", "config", "files", "figures", "locks"},
+    {"folders", "outline"},
     {"text"},
     {"rules"},
     {"models"},
@@ -23,6 +24,7 @@ ROOMS = [  # a room imports from itself and from those before it
     {"training"},
     {"evaluation"},
     {"interchange"},
+    {"preflight"},
     {"safety"},
     {"recipe"},
     {"derive", "plan"},
@@ -35,7 +37,7 @@ ROOMS = [  # a room imports from itself and from those before it
     {"apps", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(ROOMS) for name in names}
-FACADE = {"types", "workbench", "apps"}  # all that apps may know
+FACADE = {"types", "figures", "folders", "preflight", "workbench", "apps"}  # all that apps may know
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = [".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in FILES]
 

@@ -13,7 +13,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,8 +45,8 @@ def from_dict(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
     changes = {}
     for key, value in values.items():
         if key not in fields:
-            raise WenmoError(_unknown(where + key, [where + name for name in fields]))
-        changes[key] = _coerce(value, fields[key], where + key)
+            raise unknown(where + key, [where + name for name in fields])
+        changes[key] = coerce(value, fields[key], where + key)
     try:
         return cls(**changes)
     except ValueError as error:  # a __post_init__ refused the combination
@@ -72,12 +72,12 @@ def override(config: T, settings: Iterable[str], *, where: str = "") -> T:
         for depth, name in enumerate(path):
             if not isinstance(table.get(name), dict):
                 known = [".".join([*path[:depth], k]) for k in table]
-                raise WenmoError(_unknown(where + key.strip(), known))
+                raise unknown(where + key.strip(), known)
             table = table[name]
         if last not in table:
             prefix = where + ".".join([*path, ""])
-            raise WenmoError(_unknown(where + key.strip(), [prefix + name for name in table]))
-        table[last] = _literal(text)
+            raise unknown(where + key.strip(), [prefix + name for name in table])
+        table[last] = literal(text)
     return from_dict(type(config), values, where=where)
 
 
@@ -92,24 +92,68 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"``, or nothing where no known name comes close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    """``"; did you mean 'x'?"``, or nothing where no known name comes close; case is ignored."""
+    close = closest(name, known)
+    return "" if close is None else f"; did you mean {close!r}?"
 
 
-def _unknown(key: str, known: list[str]) -> str:
-    return f"unknown setting {key!r}{nearest(key, known)} (valid: {', '.join(sorted(known))})"
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like this one, case ignored; ``None`` if none comes close."""
+    folded = {other.casefold(): other for other in known}
+    found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    return folded[found[0]] if found else None
 
 
-def _literal(text: str) -> Any:
+def match(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is this one but for case; ``None`` if there is none, or several."""
+    known = list(known)
+    if name in known:
+        return name
+    same = [other for other in known if other.casefold() == name.casefold()]
+    return same[0] if len(same) == 1 else None
+
+
+def unknown(key: str, known: Iterable[str]) -> WenmoError:
+    """The error of a setting that does not exist."""
+    known = sorted(known)
+    return WenmoError(f"unknown setting {key!r}{nearest(key, known)} (valid: {', '.join(known)})")
+
+
+def table_of(setting: str, tables: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """Which table a ``table.key=value`` or ``key=value`` setting belongs to, and ``key=value``.
+
+    Raises:
+        WenmoError: no table has the key, or several have it.
+    """
+    key = setting.partition("=")[0].strip()
+    head, dot, _ = key.partition(".")
+    if dot and head in tables:
+        return head, setting.partition(".")[2]
+    owners = [table for table, names in tables.items() if key in names]
+    if len(owners) == 1:
+        return owners[0], setting
+    if owners:
+        choices = " or ".join(f"{owner}.{key}" for owner in owners)
+        raise WenmoError(f"setting {key!r} is not clear: say {choices}")
+    known = [name for names in tables.values() for name in names]
+    valid = "; ".join(f"{table}: {', '.join(names)}" for table, names in tables.items())
+    raise WenmoError(f"unknown setting {key!r}{nearest(key, known)} (valid: {valid})")
+
+
+def literal(text: str) -> Any:
+    """A value as JSON where it is JSON (``3``, ``0.1``, ``true``, ``null``), else a string."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
 
 
-def _coerce(value: Any, hint: Any, key: str) -> Any:
-    """Fit a value to a field's type, or say why it does not fit."""
+def coerce(value: Any, hint: Any, key: str) -> Any:
+    """Fit a value to a field's type.
+
+    Raises:
+        WenmoError: it does not fit; ``key`` names the field in the message.
+    """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
@@ -123,14 +167,16 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
         if value in arguments:
             return value
         names = [str(argument) for argument in arguments]
+        if (same := match(str(value), names)) is not None:
+            return arguments[names.index(same)]
         offer = nearest(str(value), names)
-        raise WenmoError(f"{key}={value!r} is not one of: {', '.join(names)}{offer}")
+        raise WenmoError(f"{key}={shown(value)} is not one of: {', '.join(names)}{offer}")
     elif origin is tuple:
         items = value if isinstance(value, list | tuple) else [value]
         kinds = arguments[:1] * len(items) if arguments[-1] is Ellipsis else arguments
         if len(kinds) == len(items):
             pairs = zip(items, kinds, strict=True)
-            return tuple(_coerce(item, kind, key) for item, kind in pairs)
+            return tuple(coerce(item, kind, key) for item, kind in pairs)
     elif hint is float and number:
         return float(value)
     elif hint is int and isinstance(value, float) and value.is_integer():
@@ -143,7 +189,7 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
         pass  # to Python a bool is an int, to a user it is not
     elif isinstance(hint, type) and isinstance(value, hint):
         return value
-    raise WenmoError(f"{key}={value!r}: expected {_name(hint)}")
+    raise WenmoError(f"{key}={shown(value)}: expected {_name(hint)}")
 
 
 def _coerce_union(value: Any, members: tuple[Any, ...], key: str) -> Any:
@@ -153,12 +199,12 @@ def _coerce_union(value: Any, members: tuple[Any, ...], key: str) -> Any:
     error: WenmoError | None = None
     for member in wanted:
         try:
-            return _coerce(value, member, key)
+            return coerce(value, member, key)
         except WenmoError as reason:
             error = reason
     if len(wanted) == 1 and error is not None:
         raise error
-    raise WenmoError(f"{key}={value!r}: expected {' or '.join(map(_name, members))}")
+    raise WenmoError(f"{key}={shown(value)}: expected {' or '.join(map(_name, members))}")
 
 
 NAMES: dict[Any, str] = {
@@ -171,4 +217,16 @@ NAMES: dict[Any, str] = {
 
 
 def _name(hint: Any) -> str:
-    return NAMES.get(hint, str(hint))
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin is tuple:
+        return f"a list of {'text' if arguments[0] is str else 'numbers'}"
+    return NAMES.get(hint, "a table of settings")
+
+
+def shown(value: Any) -> str:
+    """A value of a setting as a user writes it: text as it is, everything else as JSON."""
+    if isinstance(value, str) and value and value.isprintable():
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from wenmo.config import match, nearest
 from wenmo.models.transformer import Transformer
 from wenmo.types import WenmoError
 
@@ -84,13 +85,14 @@ def plan(
     Raises:
         WenmoError: a figure makes no sense, or no such GPU.
     """
-    if gpu not in GPUS:
-        raise WenmoError(f"unknown GPU {gpu!r} (known: {', '.join(GPUS)})")
+    known = match(gpu, GPUS)
+    if known is None:
+        raise WenmoError(f"unknown GPU {gpu!r}{nearest(gpu, GPUS)} (valid: {', '.join(GPUS)})")
     if min(gpus, rows, vocab_size) < 1 or tokens < 1 or not 0 < utilization <= 1:
         raise WenmoError(
             "gpus, rows, tokens and vocabulary must be at least 1, utilization up to 1"
         )
-    machine = GPUS[gpu]
+    machine = GPUS[known]
     weights = count_weights(config, vocab_size)
     flops = 6.0 * weights * tokens
     attention = 12.0 * config.layers * config.width * config.context * tokens
@@ -103,7 +105,7 @@ def plan(
         "tokens": tokens,
         "training_flops": flops,
         "attention_flops": attention,
-        "gpu": gpu,
+        "gpu": known,
         "gpus": gpus,
         "utilization": utilization,
         "tokens_per_second": tokens / seconds,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from wenmo.config import from_dict, load_toml, nearest, override, to_dict
+from wenmo.config import from_dict, load_toml, override, shown, table_of, to_dict
 from wenmo.models import MODELS, ModelConfig, configure, find
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
@@ -18,7 +18,6 @@ from wenmo.text.readers import ReadConfig
 from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import TokenizerConfig
 from wenmo.training.loop import TrainConfig
-from wenmo.types import WenmoError
 
 DEFAULT_MINUTES = 3.0
 DEFAULT_ORDERS = 5
@@ -159,7 +158,7 @@ class Recipe:
         """The settings that are not the same in the other, each with both values."""
         ours, theirs = _flat(self.tables()), _flat(other.tables())
         return [
-            f"{key} ({ours.get(key)} here, {theirs.get(key)} there)"
+            f"{key} ({shown(ours.get(key))} here, {shown(theirs.get(key))} there)"
             for key in {**ours, **theirs}
             if ours.get(key) != theirs.get(key)
         ]
@@ -188,7 +187,7 @@ def make_recipe(
     }
     changes: dict[str, list[str]] = {name: [] for name in tables}
     for setting in settings:
-        table, rest = _table_of(setting, tables)
+        table, rest = table_of(setting, tables)
         changes[table].append(rest)
     for table, changed in changes.items():
         config = override(getattr(recipe, table), changed, where=f"{table}.")
@@ -232,23 +231,6 @@ def as_settings(values: Sequence[str] | Mapping[str, Any]) -> list[str]:
         f"{key}={value if isinstance(value, str) else json.dumps(value)}"
         for key, value in values.items()
     ]
-
-
-def _table_of(setting: str, tables: Mapping[str, list[str]]) -> tuple[str, str]:
-    """Which table a setting belongs to, and the setting without the table's name."""
-    key = _name(setting)
-    head, dot, _ = key.partition(".")
-    if dot and head in tables:
-        return head, setting.partition(".")[2]
-    owners = [table for table, names in tables.items() if key in names]
-    if len(owners) == 1:
-        return owners[0], setting
-    if owners:
-        choices = " or ".join(f"{owner}.{key}" for owner in owners)
-        raise WenmoError(f"setting {key!r} is not clear: say {choices}")
-    known = [name for names in tables.values() for name in names]
-    valid = "; ".join(f"{table}: {', '.join(names)}" for table, names in tables.items())
-    raise WenmoError(f"unknown setting {key!r}{nearest(key, known)} (valid: {valid})")
 
 
 def _name(setting: str) -> str:

@@ -8,7 +8,7 @@ weights lie in that program's layout and its ``config.json`` stands beside them.
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from torch import Tensor
 from wenmo import __version__
 from wenmo.config import from_dict
 from wenmo.decoding.warp import Sampling
-from wenmo.files import read_json, write_json
+from wenmo.files import write_json
+from wenmo.folders import ADAPTERS, CARD, FORMAT, TOKENIZER, WEIGHTS, read_card
 from wenmo.interchange.grammars import is_grammar, open_grammar
 from wenmo.interchange.huggingface import generation_config, layout_of, tokenizer_config
 from wenmo.interchange.layouts import Layout
@@ -40,12 +41,9 @@ from wenmo.text.vocabularies import END_TOKEN
 from wenmo.training.checkpoints import load_tensors, save_tensors
 from wenmo.types import END, WenmoError
 
-FORMAT = 1  # of the run folder; raised when an older program could no longer read it
 LONG_DOCUMENT = 10_000  # characters
 LONGEST_ANSWER = 256  # tokens that a model which others trained may answer with
 UNKNOWN_TEXT = {"characters": 0, "records": 1, "longest_target": LONGEST_ANSWER}
-CARD, WEIGHTS, TOKENIZER = "wenmo.json", "model.safetensors", "tokenizer.json"
-ADAPTERS = "adapter_model.safetensors"
 
 
 @dataclass
@@ -113,6 +111,7 @@ class Card:
         }
         if self.asked is not None:
             content["asked"] = self.asked.tables()
+            content["given"] = sorted(self.asked.given)
         for name in ("template", "foreign", "marks"):
             if getattr(self, name) is not None:
                 content[name] = getattr(self, name)
@@ -127,21 +126,12 @@ class Card:
         Raises:
             WenmoError: not a run folder, damaged, or written by a newer version.
         """
-        if not folder.is_dir():
-            raise WenmoError(f"{folder}: no such run folder")
-        if not (folder / CARD).is_file():
-            raise WenmoError(f"{folder}: not a run folder (it has no {CARD})")
-        content = read_json(folder / CARD)
-        if not isinstance(content.get("format"), int):
-            raise WenmoError(f"{folder / CARD}: damaged, it does not name its format")
-        if content["format"] > FORMAT:
-            raise WenmoError(
-                f"{folder}: written by a newer wenmo ({content.get('wenmo')}); "
-                f"this is {__version__}: upgrade wenmo to read it"
-            )
+        content = read_card(folder)
         try:
             recipe = Recipe.from_tables(content)
             asked = Recipe.from_tables(content["asked"]) if "asked" in content else None
+            if asked is not None:
+                asked = replace(asked, given=frozenset(content.get("given", ())))
             known = (content["data"], content["finished"], content["results"])
             template, foreign, marks = map(content.get, ("template", "foreign", "marks"))
             sampling = content.get("sampling", {})

@@ -14,16 +14,13 @@ from numpy.typing import NDArray
 from wenmo.evaluation.latents import collapse
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
 from wenmo.files import atomic
+from wenmo.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
 from wenmo.locks import check_unlocked, is_free, locked
 from wenmo.material import Material, Paired, Running, Whole, judge_text
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.freeze import thaw
 from wenmo.recipe import Recipe
 from wenmo.runs import (
-    ADAPTERS,
-    CARD,
-    TOKENIZER,
-    WEIGHTS,
     Card,
     begin_from,
     load_model,

@@ -10,10 +10,11 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from wenmo.folders import CARD
 from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
 from wenmo.recipe import PriorConfig, Recipe
-from wenmo.runs import CARD, Card, load_run
+from wenmo.runs import Card, load_run
 from wenmo.text.sketch import overlap
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vectors import read_vectors

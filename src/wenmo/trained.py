@@ -17,6 +17,7 @@ from wenmo.evaluation.alignment import alignment
 from wenmo.evaluation.explain import explain
 from wenmo.evaluation.tradeoff import Curve, sweep, verdict
 from wenmo.files import atomic
+from wenmo.folders import TOKENIZER
 from wenmo.interchange.arpa import write_arpa
 from wenmo.interchange.gguf_out import write_gguf
 from wenmo.interchange.huggingface import layout_of
@@ -37,7 +38,7 @@ from wenmo.recipe import StartConfig
 from wenmo.rules.chart import Chart
 from wenmo.rules.printing import printed
 from wenmo.rules.reading import read_grammar
-from wenmo.runs import TOKENIZER, Card, save_model, talk_of
+from wenmo.runs import Card, save_model, talk_of
 from wenmo.session import Tell, share_of
 from wenmo.text import corpus as corpora
 from wenmo.text.inputs import Source, rereadable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -69,22 +70,46 @@ def compare(
     runs: Sequence[Run | str | Path],
     data: Source,
     *,
+    target: Source | None = None,
     stride: int | None = None,
     encoding: str | None = None,
+    tell: Tell | None = None,
 ) -> list[dict[str, Any]]:
-    """Score the same text with several runs; the best (fewest bits per byte) first.
+    """Score the same text with several runs, whatever their families and tokenizers.
 
     Args:
+        runs: to compare.
+        data: the text.
+        target: the texts that answer the lines of ``data``, a line each.
+        stride: as of `Run.evaluate`.
         encoding: of the text; ``None`` detects it.
+        tell: is told the share that is done.
+
+    Returns:
+        A row for each run, the best (fewest bits per byte) first: ``run``, ``model``, and the
+        figures of `Run.evaluate`; or, at the end, ``run`` and ``problem`` where a run cannot score
+        this text.
+
+    Raises:
+        WenmoError: there is no such text, or no run can score it.
     """
-    data = rereadable(data)
-    opened = [run if isinstance(run, Run) else load(run) for run in runs]
-    rows = [
-        {"run": str(run.folder), "model": run.card.recipe.family}
-        | run.evaluate(data, stride=stride, encoding=encoding)
-        for run in opened
-    ]
-    return sorted(rows, key=lambda row: row["bits_per_byte"])
+    data, options = rereadable(data), {"stride": stride, "encoding": encoding, "tell": tell}
+    target = None if target is None else rereadable(target)
+    rows = [_scored(run, data, target=target, **options) for run in runs]
+    if rows and all("problem" in row for row in rows):
+        raise WenmoError(rows[0]["problem"])
+    return sorted(rows, key=lambda row: row.get("bits_per_byte", math.inf))
+
+
+def _scored(run: Run | str | Path, data: Source, **options: Any) -> dict[str, Any]:
+    """What a run makes of a text, or why it cannot score it."""
+    name = str(run.folder if isinstance(run, Run) else run)
+    try:
+        opened = run if isinstance(run, Run) else load(run)
+        figures = opened.evaluate(data, **options)
+    except WenmoError as error:
+        return {"run": name, "problem": str(error)}
+    return {"run": name, "model": opened.card.recipe.family} | figures
 
 
 def tradeoff(
@@ -140,7 +165,7 @@ def catalogue(family: str | None = None) -> list[dict[str, Any]]:
         WenmoError: no such family.
     """
     if family is not None:
-        find(family)
+        family, _ = find(family)
     return [
         {
             "name": name,

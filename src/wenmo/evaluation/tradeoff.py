@@ -14,7 +14,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Writer
 from wenmo.evaluation.diversity import HAN, KANA, ngrams
+from wenmo.figures import chart_svg
 from wenmo.models.base import LanguageModel
 from wenmo.text.tokenizers import Tokenizer
 
@@ -198,74 +198,14 @@ def _slope(place: float, x: np.ndarray, y: np.ndarray) -> float:
 
 # -- the picture -----------------------------------------------------------------------------------
 
-WIDTH, HEIGHT, EDGE, LETTERS = 640, 440, 64, 13  # pixels
-COLOURS = ("#143c78", "#c0392b", "#1e8449", "#8e44ad", "#b9770e", "#117a8b")
-
 
 def tradeoff_svg(curves: Mapping[str, Curve]) -> str:
     """A picture of curves: diversity to the right, quality upward, a point for each temperature."""
     order = str(LEADING)
-    places = {
+    lines = {
         name: [(1 - point["self_bleu"][order], point["bleu"][order]) for point in curve]
         for name, curve in curves.items()
     }
-    across, up = (
-        _Scale([place[axis] for own in places.values() for place in own], *ends)
-        for axis, ends in enumerate(((EDGE, WIDTH - EDGE / 2), (HEIGHT - EDGE, EDGE / 2)))
-    )
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
-        f'font-family="sans-serif" font-size="{LETTERS}">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-    ]
-    floor, left = HEIGHT - EDGE, EDGE
-    for value in across.ticks():
-        x = across(value)
-        parts.append(f'<path d="M{x:.1f} {EDGE / 2}V{floor}" stroke="#ddd"/>')
-        parts.append(f'<text x="{x:.1f}" y="{floor + 18}" text-anchor="middle">{value:.2f}</text>')
-    for value in up.ticks():
-        y = up(value)
-        parts.append(f'<path d="M{left} {y:.1f}H{WIDTH - EDGE / 2}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2f}</text>')
-    middle = f'transform="rotate(-90 16 {HEIGHT / 2})" text-anchor="middle"'
-    parts += [
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 16}" text-anchor="middle">'
-        f"diversity: 1 − Self-BLEU-{order}</text>",
-        f'<text x="16" y="{HEIGHT / 2}" {middle}>quality: BLEU-{order}</text>',
-    ]
-    for number, (name, own) in enumerate(places.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        points = [(across(x), up(y)) for x, y in own]
-        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for (x, y), point in zip(points, curves[name], strict=True):
-            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
-            told = f"{point['temperature']:g}"
-            parts.append(f'<text x="{x + 6:.1f}" y="{y - 6:.1f}" fill="{colour}">{told}</text>')
-        y = EDGE / 2 + LETTERS * 1.4 * (number + 1)
-        parts.append(
-            f'<text x="{WIDTH - EDGE / 2 - 6}" y="{y:.1f}" text-anchor="end" fill="{colour}">'
-            f"{escape(name)}</text>"
-        )
-    return "\n".join([*parts, "</svg>\n"])
-
-
-class _Scale:
-    """Where values lie between two ends in pixels, with some room around them."""
-
-    def __init__(self, values: Sequence[float], begin: float, end: float) -> None:
-        room = 0.1 * (max(values) - min(values)) or 0.05
-        self.low, self.high = min(values) - room, max(values) + room
-        self.begin, self.end = begin, end
-
-    def __call__(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return self.begin + share * (self.end - self.begin)
-
-    def ticks(self) -> list[float]:
-        """Round values, about five."""
-        rough = (self.high - self.low) / 5
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = min((power * n for n in (1, 2, 5, 10)), key=lambda n: abs(n - rough))
-        first, last = math.ceil(self.low / step), math.floor(self.high / step)
-        return [step * n for n in range(first, last + 1)]
+    labels = {name: [f"{p['temperature']:g}" for p in curve] for name, curve in curves.items()}
+    across, up = f"diversity: 1 − Self-BLEU-{order}", f"quality: BLEU-{order}"
+    return chart_svg(lines, across, up, labels)

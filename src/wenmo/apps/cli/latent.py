@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wenmo import preflight
 from wenmo.apps.cli import option
 from wenmo.types import WenmoError
 
@@ -25,13 +26,16 @@ def latent(
     json: option.Json = False,
 ) -> None:
     """Write texts again from their latents, walk between two, or move them along a direction."""
-    from wenmo.apps.cli import show
-    from wenmo.workbench import load, read_texts
-
     if sum(map(bool, (reconstruct, walk, edit))) != 1:
         raise WenmoError("say one of --reconstruct TEXT, --walk TEXT TEXT and --edit TEXT")
     if bool(edit) != bool(toward and away):
         raise WenmoError("--edit TEXT goes with --toward FILE and --from FILE: give all three")
+    preflight.check_run(run)
+    preflight.check_paths(toward, away)
+    preflight.check_sampling({"method": method})
+    from wenmo.apps.cli import show
+    from wenmo.workbench import load, read_texts
+
     opened = show.opened(load(run))
     latents = opened.latents
     rows: list[dict[str, Any]]

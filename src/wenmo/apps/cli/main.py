@@ -15,18 +15,31 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from wenmo import __version__
-from wenmo.apps.cli import option, streams
+from wenmo import __version__, preflight
+from wenmo.apps.cli import library, option, streams
+from wenmo.apps.cli.compare import compare
 from wenmo.apps.cli.latent import latent
 from wenmo.apps.cli.tradeoff import tradeoff
 from wenmo.types import WenmoError
 
+
+class Commands(TyperGroup):
+    """Commands whose names are taken in any case, and the nearest offered for one that is wrong."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, [args[0].lower(), *args[1:]])
+
+
 app = typer.Typer(
-    add_completion=False,
+    cls=Commands,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": str.lower,  # --Model and TRAIN are taken, too
+    },
 )
 
 
@@ -71,10 +84,8 @@ def train(
     json: option.Json = False,
 ) -> None:
     """Train a generator on your text. The same command goes on where it was interrupted."""
-    from wenmo.apps.cli import show
-    from wenmo.workbench import fit
-
     options = {
+        "task.name": task,
         "prior.counts": prior,
         "tokenizer.kind": tokenizer,
         "train.minutes": minutes,
@@ -89,11 +100,23 @@ def train(
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     if control is not None:
         given.append(f"task.control={dumps(control.split(','))}")
+    changes = [*given, *(settings or [])]
+    preflight.check_training(
+        data,
+        (target, valid, valid_target, reference),
+        model=model,
+        base=base,
+        recipe=recipe,
+        out=out,
+        settings=changes,
+    )
+    from wenmo.apps.cli import show
+    from wenmo.workbench import fit
+
     with show.Training() as watcher:
         run = fit(
             data,
             model=model,
-            task=task,
             out=out,
             target=target,
             valid=valid,
@@ -101,7 +124,7 @@ def train(
             recipe=recipe,
             base=base,
             reference=reference,
-            settings=[*given, *(settings or [])],
+            settings=changes,
             watch=watcher.watch,
             tell=watcher.tell,
         )
@@ -153,6 +176,16 @@ def generate(
     json: option.Json = False,
 ) -> None:
     """Write text with a trained run, or by the rules of a grammar."""
+    preflight.check_run(run)
+    preflight.check_paths(input, grammar)
+    preflight.check_sampling(
+        {
+            "method": method,
+            "length_form": length_form,
+            "unmask_order": unmask_order,
+            "unmask_schedule": unmask_schedule,
+        }
+    )
     from wenmo.apps.cli import show
     from wenmo.workbench import load, read_prompts
 
@@ -236,6 +269,8 @@ def chat(
     encoding: option.StdinEncoding = None,
 ) -> None:
     """Talk with a run that was trained on dialogue; an empty line ends it."""
+    preflight.check_run(run)
+    preflight.check_sampling({"method": method})
     from wenmo.apps.cli import show
     from wenmo.workbench import load
 
@@ -272,12 +307,16 @@ def evaluate(
     json: option.Json = False,
 ) -> None:
     """Score a text: bits per byte, nats per token, perplexity; and for pairs, the answers."""
-    from wenmo.apps.cli import show
-    from wenmo.workbench import load
-
     options = {"text_field": text_field, "source_field": source_field, "unit": unit}
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     reading = [*given, *(settings or [])]
+    preflight.check_run(run)
+    preflight.check_paths(data, target)
+    preflight.check_reading(reading)
+    preflight.check_sampling({"method": method})
+    from wenmo.apps.cli import show
+    from wenmo.workbench import load
+
     with show.Training() as watcher:
         figures = show.opened(load(run)).evaluate(
             data,
@@ -302,6 +341,7 @@ def evaluate(
 @app.command()
 def explain(run: option.RunFolder, text: option.Text, json: option.Json = False) -> None:
     """Token by token: how likely a text is, what was expected, and who in a mixture said so."""
+    preflight.check_run(run)
     from wenmo.apps.cli import show
     from wenmo.workbench import load
 
@@ -314,6 +354,10 @@ def explain(run: option.RunFolder, text: option.Text, json: option.Json = False)
 
 app.command()(latent)
 app.command()(tradeoff)
+app.command("runs")(library.runs)
+app.command("show")(library.show_run)
+app.command()(compare)
+app.command("rm")(library.rm)
 
 
 @app.command()
@@ -324,6 +368,8 @@ def export(
     precision: option.ExportPrecision = None,
 ) -> None:
     """Write a model for other programs: huggingface, gguf, onnx or arpa."""
+    preflight.check_run(run)
+    to = preflight.check_format(to)
     from wenmo.apps.cli import show
     from wenmo.workbench import load
 
@@ -371,6 +417,8 @@ def models(
     json: option.Json = False,
 ) -> None:
     """Every family of generators, what it is good for, its sizes and settings."""
+    if family is not None:
+        family = preflight.check_family(family)
     from wenmo.apps.cli import show
     from wenmo.workbench import catalogue
 
@@ -432,7 +480,9 @@ def run() -> int:
         return _fail(str(error), 2)
     except typer.TyperException as error:  # a wrong option or argument
         return _fail(" ".join(error.format_message().split()), 2)
-    except (SystemExit, BrokenPipeError):  # the reader of our output went away, as `head` does
+    except SystemExit as end:
+        return 0 if end.code in (None, 0) else PIPE_CLOSED
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
         return PIPE_CLOSED
     except KeyboardInterrupt:
         return _fail("interrupted", 130)

@@ -7,11 +7,12 @@ import math
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -84,7 +85,7 @@ class Training:
             self._bits = event.figures["bits_per_byte"]
             self._latents = _latents_line(event.figures)
             figures = f"held out {self._bits:.3f} bits per byte"
-            figures += f", perplexity {event.figures['perplexity']:.2f}"
+            figures += f", perplexity {_number(event.figures['perplexity'], 2)}"
             for name, value in event.figures.items():
                 if name in METRIC_NAMES:
                     figures += f", {METRIC_NAMES[name]} {value:.1f}"
@@ -124,6 +125,25 @@ class Training:
 def columns() -> int:
     """How many columns a line of notes may fill: those of the terminal, at most 100."""
     return min(ERR.width, 100)
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Rows of cells as lines, with two columns of space between the widest cells.
+
+    Args:
+        right: the columns whose cells stand at the right.
+    """
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        filled = (
+            " " * (width - cell_len(cell)) + cell
+            if number in right
+            else cell + " " * (width - cell_len(cell))
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join(filled).rstrip())
+    return lines
 
 
 def cut(text: str, width: int) -> str:
@@ -263,7 +283,7 @@ def trained(run: Run) -> None:
     results = run.card.results
     heldout = results["heldout"]
     table = Table(show_header=False, box=None)
-    table.add_row("held out", _likelihood_line(heldout))
+    table.add_row("held out", likelihood_line(heldout))
     if "latents" in heldout:
         table.add_row("latents", _latents_line(heldout).removeprefix(", "))
     for name, metric in heldout.get("metrics", {}).items():
@@ -272,7 +292,7 @@ def trained(run: Run) -> None:
         before, after = results["forgetting"]["before"], results["forgetting"]["after"]
         table.add_row("reference", f"{before:.4f} bits per byte before, {after:.4f} after")
     for name in results.get("tradeoff", {}).get("verdicts", {}):
-        table.add_row(f"and {name}", _likelihood_line(heldout[name]))
+        table.add_row(f"and {name}", likelihood_line(heldout[name]))
     steps = results["steps"]
     plural = "" if steps == 1 else "s"
     table.add_row("training", f"{_clock(results['seconds'])}, {steps:,} step{plural}")
@@ -288,12 +308,12 @@ def trained(run: Run) -> None:
 
 def figures(figures: Mapping[str, Any]) -> None:
     """The figures of an evaluation."""
-    OUT.print(_likelihood_line(figures))
+    OUT.print(likelihood_line(figures))
     OUT.print(f"{figures['tokens']:,} tokens, {figures['bytes']:,} bytes")
     _records(figures)
     for name, other in figures.items():
         if isinstance(other, Mapping) and "nats_per_record" in other and "samples" not in other:
-            OUT.print(f"{name}: {_likelihood_line(other)}")
+            OUT.print(f"{name}: {likelihood_line(other)}")
     if "metrics" not in figures:
         return
     table = Table(box=None, pad_edge=False)
@@ -317,7 +337,7 @@ def _records(figures: Mapping[str, Any]) -> None:
     if "importance_weighted" in figures:
         weighted = figures["importance_weighted"]
         OUT.print(
-            f"by {weighted['samples']:,} importance-weighted draws: {_likelihood_line(weighted)}, "
+            f"by {weighted['samples']:,} importance-weighted draws: {likelihood_line(weighted)}, "
             f"{weighted['nats_per_record']:.2f} nats a record"
         )
     if figures["records_left_out"]:
@@ -433,14 +453,46 @@ def family(entry: Mapping[str, Any]) -> None:
         OUT.print(f"{entry['name']}:{size}  {shown}")
 
 
-def _likelihood_line(figures: Mapping[str, Any]) -> str:
+def compared(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Runs beside each other on one text, and why some could not be scored."""
+    scored = [row for row in rows if "problem" not in row]
+    bounded = any("bits_per_byte_low" in row for row in scored)
+    cells = [("run", "model", "bits/byte", "95 %" if bounded else "", "nats/token", "tokens")]
+    for row in scored:
+        low, high = row.get("bits_per_byte_low"), row.get("bits_per_byte_high")
+        cells.append(
+            (
+                row["run"],
+                row["model"],
+                f"{'≤ ' if row['bound'] else ''}{_number(row['bits_per_byte'], 4)}",
+                "" if low is None else f"{low:.4f} to {high:.4f}",
+                _number(row["nats_per_token"], 4),
+                f"{row['tokens']:,}",
+            )
+        )
+    for line in aligned(cells, right={2, 3, 4, 5}) if scored else []:
+        OUT.print(Text(line))
+    for row in rows:
+        if "problem" in row:
+            note(f"{row['run']}: not scored: {row['problem']}")
+
+
+def likelihood_line(figures: Mapping[str, Any]) -> str:
     if figures["bits_per_byte"] == math.inf:
         return "impossible: some of the text has no probability at all (wenmo explain tells where)"
     sign = "≤ " if figures["bound"] else ""
     return (
         f"{sign}{figures['bits_per_byte']:.4f} bits per byte, "
-        f"{figures['nats_per_token']:.4f} nats per token, perplexity {figures['perplexity']:.2f}"
+        f"{figures['nats_per_token']:.4f} nats per token, perplexity "
+        f"{_number(figures['perplexity'], 2)}"
     )
+
+
+def _number(value: float, decimals: int) -> str:
+    """A figure with so many decimals; with an exponent where it would fill the line."""
+    if not math.isfinite(value):
+        return "infinite"
+    return f"{value:.{decimals}f}" if abs(value) < 1e6 else f"{value:.2e}"
 
 
 def _latents_line(figures: Mapping[str, Any]) -> str:

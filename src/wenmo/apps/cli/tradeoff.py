@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wenmo import preflight
 from wenmo.apps.cli import option
 from wenmo.types import WenmoError
 
@@ -18,14 +19,17 @@ def tradeoff(
     json: option.Json = False,
 ) -> None:
     """Quality (BLEU) against diversity (Self-BLEU) of what runs write, over temperatures."""
-    from wenmo.apps.cli import show
-    from wenmo.workbench import load, tradeoff_svg, write_file
-    from wenmo.workbench import tradeoff as sweep
-
     try:
         asked = [float(each) for each in temperatures.split(",")]
     except ValueError:
         raise WenmoError(f"--temperatures {temperatures}: say numbers, as in 0.7,1.0") from None
+    for run in runs:
+        preflight.check_run(run)
+    preflight.check_paths(data)
+    from wenmo.apps.cli import show
+    from wenmo.workbench import load, tradeoff_svg, write_file
+    from wenmo.workbench import tradeoff as sweep
+
     sampling = {"seed": seed} if max_tokens is None else {"seed": seed, "max_tokens": max_tokens}
     opened = [show.opened(load(run)) for run in runs]
     with show.Training() as watcher:

@@ -1,0 +1,40 @@
+"""``wenmo compare``: several runs on the same text, in one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wenmo import preflight
+from wenmo.apps.cli import option
+
+Runs = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="Run folders, grammars, pretrained models.")
+]
+ComparedData = Annotated[str, typer.Option("--data", help="The text that all of them score.")]
+
+
+def compare(
+    runs: Runs,
+    data: ComparedData,
+    target: option.Target = None,
+    stride: option.Stride = None,
+    encoding: option.Encoding = None,
+    json: option.Json = False,
+) -> None:
+    """Score one text with several runs, the best first; families and tokenizers may differ."""
+    for run in runs:
+        if not run.exists():  # a damaged one gets its line in the table
+            preflight.check_run(run)
+    preflight.check_paths(data, target)
+    from wenmo.apps.cli import show
+    from wenmo.workbench import compare as score
+
+    with show.Training() as watcher:
+        rows = score(runs, data, target=target, stride=stride, encoding=encoding, tell=watcher.tell)
+    if json:
+        show.print_json({"runs": rows})
+    else:
+        show.compared(rows)

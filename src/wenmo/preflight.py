@@ -1,0 +1,136 @@
+"""What can be wrong with a command before anything is computed: paths, names, types of settings.
+
+Nothing here loads PyTorch, so that a slip of the pen is told at once. What needs a model or the
+whole text to be judged is judged later.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from wenmo import outline
+from wenmo.config import load_toml, match, nearest
+from wenmo.folders import CARD, read_card
+from wenmo.interchange.hub import PACKAGED, PREFIX
+from wenmo.locks import is_free
+from wenmo.rules.reading import SUFFIXES
+from wenmo.text.inputs import check_path
+from wenmo.types import WenmoError
+
+check_reading, check_sampling = outline.check_reading, outline.check_sampling
+FORMATS = ("huggingface", "gguf", "onnx", "arpa", "grammar")
+
+
+def check_training(
+    data: str | Path,
+    others: Sequence[str | Path | None],
+    *,
+    model: str | None,
+    base: str | None,
+    recipe: Path | None,
+    out: Path | None,
+    settings: Sequence[str],
+) -> None:
+    """Check what ``wenmo train`` is given.
+
+    Args:
+        data: the text.
+        others: further files that are read.
+        model: a family, or a family and a size.
+        base: what training begins from.
+        recipe: a file of settings.
+        out: the run folder.
+        settings: ``key=value`` strings.
+
+    Raises:
+        WenmoError: something is missing, or has a name that is not known.
+    """
+    family = None
+    if recipe is not None:
+        model = model or str(load_toml(recipe).get("family") or "") or None
+    if base is not None:
+        check_run(base)
+    elif model is not None:
+        family = outline.check_model(model)
+    elif recipe is None:
+        family = "lstm"  # as `workbench.fit`
+    outline.check_settings(family, settings)
+    check_paths(data, *others)
+    if out is not None:
+        check_out(out)
+
+
+def check_run(run: str | Path) -> None:
+    """Check that something can be opened as a run: a run folder, a grammar, a pretrained model.
+
+    Raises:
+        WenmoError: nothing is there, or a folder that holds no model.
+    """
+    path = Path(run)
+    if str(run).startswith(PREFIX) or str(run) in PACKAGED:
+        return
+    if not path.exists():
+        if path.suffix in SUFFIXES:
+            raise WenmoError(f"{path}: no such file{nearest(path.name, _siblings(path))}")
+        if offer := nearest(str(run), PACKAGED):
+            raise WenmoError(f"{path}: no such run folder{offer}")
+        read_card(path)
+    elif path.is_dir() and ((path / CARD).exists() or not _holds_model(path)):
+        read_card(path)
+
+
+def check_paths(*paths: str | Path | None) -> None:
+    """Check that files or folders are there.
+
+    Raises:
+        WenmoError: one is not; the nearest name is offered.
+    """
+    for path in paths:
+        if path is not None:
+            check_path(path)
+
+
+def check_out(folder: Path) -> None:
+    """Check that a run folder can be made, or is one.
+
+    Raises:
+        WenmoError: something else is there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise WenmoError(f"{folder}: a file stands here: choose another --out")
+    if folder.is_dir() and not (folder / CARD).exists() and not is_free(folder):
+        raise WenmoError(f"{folder}: not empty and not a run folder: choose another --out")
+
+
+def check_family(name: str) -> str:
+    """The family that a name means.
+
+    Raises:
+        WenmoError: there is no such family; the nearest is offered.
+    """
+    return outline.check_model(name.partition(":")[0])
+
+
+def check_format(name: str) -> str:
+    """The format of an export that a name means.
+
+    Raises:
+        WenmoError: there is no such format; the nearest is offered.
+    """
+    known = match(name, FORMATS)
+    if known is None:
+        offer = nearest(name, FORMATS)
+        raise WenmoError(f"unknown format {name!r}{offer} (valid: {', '.join(FORMATS)})")
+    return known
+
+
+def _holds_model(folder: Path) -> bool:
+    """Whether a folder may be a model of another program."""
+    kinds = (".json", ".safetensors", ".gguf", ".bin")
+    return any(name.lower().endswith(kinds) for name in os.listdir(folder))
+
+
+def _siblings(path: Path) -> list[str]:
+    return [other.name for other in path.parent.glob("*")]

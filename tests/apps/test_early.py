@@ -1,0 +1,106 @@
+"""What can be refused without PyTorch is refused before it is loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REFUSED = {
+    "train missing.txt": "missing.txt: no such file or folder",
+    "train my.tx": "did you mean 'my.txt'",
+    "train my.txt --target none.txt": "none.txt: no such file",
+    "train my.txt --recipe none.toml": "none.toml: no such file",
+    "train my.txt --model lsmt": "did you mean 'lstm'",
+    "train my.txt --model GTP": "did you mean 'gpt'",
+    "train my.txt --model gpt:smal": "did you mean 'small'",
+    "train my.txt --task translat": "did you mean 'translation'",
+    "train my.txt --tokenizer char": "did you mean 'chars'",
+    "train my.txt --unit lin": "did you mean 'line'",
+    "train my.txt optimizer=adan": "did you mean 'adam'",
+    "train my.txt hiden=3": "did you mean 'hidden'",
+    "train my.txt hidden=wide": "hidden=wide: expected a whole number",
+    "train my.txt --from nosuchrun": "nosuchrun: no such run folder",
+    "train my.txt --out my.txt": "a file stands here",
+    "generate nosuchrun": "nosuchrun: no such run folder",
+    "generate poem": "did you mean 'runs/poems'",
+    "generate smolm2": "did you mean 'smollm2'",
+    "generate runs/poems --method bem": "did you mean 'beam'",
+    "generate runs/poems --input none.txt": "none.txt: no such file",
+    "generate none.toml": "none.toml: no such file",
+    "chat nosuchrun": "no such run folder",
+    "evaluate runs/poems none.txt": "none.txt: no such file",
+    "evaluate runs/poems my.txt encodng=utf-8": "did you mean 'read.encoding'",
+    "explain nosuchrun text": "no such run folder",
+    "latent nosuchrun --reconstruct text": "no such run folder",
+    "tradeoff my.txt nosuchrun": "no such run folder",
+    "compare nosuchrun --data my.txt": "no such run folder",
+    "compare runs/poems --data none.txt": "none.txt: no such file",
+    "export runs/poems --to hugingface --out x": "did you mean 'huggingface'",
+    "models lstn": "did you mean 'lstm'",
+    "runs nowhere": "nowhere: no such folder",
+    "show nosuchrun": "no such run folder",
+    "rm my.txt": "no such run folder",
+    "rm runs": "not a run folder",
+    "trian my.txt": "'train'",
+    "EXPROT": "'export'",
+    "train my.txt --modle lstm": "--model",
+}
+WORKING = ["runs", "runs --json", "show runs/poems", "show runs/poems --json", "rm runs/poems"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A text, and the card of a run."""
+    (tmp_path / "my.txt").write_text("some text\n", encoding="utf-8")
+    run = tmp_path / "runs" / "poems"
+    run.mkdir(parents=True)
+    card = {"format": 1, "family": "lstm", "data": {}, "finished": True, "results": {}}
+    (run / "wenmo.json").write_text(json.dumps(card), encoding="utf-8")
+    return tmp_path
+
+
+def main() -> None:
+    """In a process of its own: run each command line of the standard input, and tell what it says
+    and whether it has loaded PyTorch.
+    """
+    from wenmo.apps.cli import main as program
+
+    for command in json.load(sys.stdin):
+        sys.argv = ["wenmo", *shlex.split(command)]
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = program.run()
+        print(json.dumps([command, code, err.getvalue(), "torch" in sys.modules]))
+
+
+def test_refusals_and_lists_do_without_pytorch(folder: Path) -> None:
+    commands = [*REFUSED, *WORKING]
+    done = subprocess.run(
+        [sys.executable, __file__],
+        input=json.dumps(commands),
+        capture_output=True,
+        encoding="utf-8",
+        cwd=folder,
+        check=True,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == commands
+    for command, code, told, loaded in lines:
+        assert not loaded, command
+        if command in REFUSED:
+            assert code == 2, command
+            assert len(told.splitlines()) == 1, told
+            assert REFUSED[command] in told, f"{command}: {told}"
+        else:
+            assert code == 0, f"{command}: {told}"
+
+
+if __name__ == "__main__":
+    main()
