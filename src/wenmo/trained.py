@@ -41,12 +41,13 @@ from wenmo.rules.reading import read_grammar
 from wenmo.runs import Card, save_model, talk_of
 from wenmo.session import Tell, share_of
 from wenmo.text import corpus as corpora
+from wenmo.text.choosing import choose_fields
 from wenmo.text.inputs import Source, rereadable
 from wenmo.text.pairs import Keep, source_room
-from wenmo.text.readers import has_fields
+from wenmo.text.readers import has_fields, without_fields
 from wenmo.text.records import Records
 from wenmo.text.talk import Talk
-from wenmo.text.tasks import GAP, TaskConfig, choose_fields, so_far, source_of, turns_source
+from wenmo.text.tasks import GAP, TaskConfig, so_far, source_of, turns_source
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
 
@@ -392,7 +393,7 @@ class Run:
         data, target = rereadable(data), target and rereadable(target)
         read = replace(self.card.recipe.read, encoding=encoding)
         if not has_fields(data):  # the fields of the training text do not matter to a plain one
-            read = replace(read, text_field=None, source_field=None)
+            read = without_fields(read)
         read, _ = choose_fields(data, override(read, settings, where="read."), self.task, target)
         encoded = corpora.encode_text(
             data,
