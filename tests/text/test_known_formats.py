@@ -75,7 +75,9 @@ def test_alpaca_as_conversations(tmp_path: Path) -> None:
 def test_alpaca_without_a_task_is_asked_about(tmp_path: Path) -> None:
     message = refusal(write(tmp_path, "alpaca.json", ALPACA), "completion")
     assert "pass --text-field NAME, one of: instruction, input, output" in message
-    assert "pass --task paraphrase (or another of pairs) to learn output from instruction" in message
+    assert (
+        "pass --task paraphrase (or another of pairs) to learn output from instruction" in message
+    )
 
 
 def test_questions_keep_their_context(tmp_path: Path) -> None:
@@ -128,7 +130,10 @@ def test_several_fields_may_be_chosen(tmp_path: Path) -> None:
 
 
 def test_conversations_without_a_task_are_no_texts_of_their_ids(tmp_path: Path) -> None:
-    row = {"id": "x1", "conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
+    row = {
+        "id": "x1",
+        "conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}],
+    }
     path = write(tmp_path, "sharegpt.json", [row, row])
     assert "field 'conversations' holds conversations: pass --task dialogue" in refusal(
         path, "completion"
@@ -205,7 +210,11 @@ def test_options_of_conversations_that_make_no_sense(tmp_path: Path) -> None:
         ("英文,中文\nHe walks,他走\n", 1, "source: 英文; target: 中文"),
         ("orig,trad\nHe walks,他走\nShe sings,她唱\n", 2, "source: orig; target: trad"),
         ("Hi.,嗨。\nHe walks.,他走。\n", 2, "no header line; source: column 1; target: column 2"),
-        ("晚风摇树树还挺,晨露润花花更红\n一二三四五,六七八九十\n", 2, "no header line; source: column 1"),
+        (
+            "晚风摇树树还挺,晨露润花花更红\n一二三四五,六七八九十\n",
+            2,
+            "no header line; source: column 1",
+        ),
     ],
 )
 def test_headers_of_two_columns(tmp_path: Path, content: str, pairs: int, told: str) -> None:
@@ -227,7 +236,7 @@ def test_a_doubtful_header_is_asked_about(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        "Go.\t走。\tCC-BY 2.0 (France) Attribution: tatoeba.org #1\nHi.\t嗨。\tCC-BY 2.0 (France) #2\n",
+        "Go.\t走。\tCC-BY 2.0 (France) tatoeba.org #1\nHi.\t嗨。\tCC-BY 2.0 (France) #2\n",
         "1276\tGo.\t2481\t走。\n1277\tHi.\t2482\t嗨。\n",
         "#separator:tab\n#html:true\n#tags column:3\nGo.\t走。\nHi.\t嗨。\n",
     ],
@@ -256,7 +265,7 @@ def test_records_under_a_key(tmp_path: Path) -> None:
         assert [record.text for record in reader] == found
         assert len(reader.findings) == 1
     two = write(tmp_path, "b.json", {"train": rows, "test": rows[:1]})
-    with pytest.raises(WenmoError, match="under 'train' and under 'test'; .* records_key=train"):
+    with pytest.raises(WenmoError, match=r"under 'train' and under 'test'; .* records_key=train"):
         list(Reader(two))
     assert len(list(Reader(two, ReadConfig(records_key="test")))) == 1
     with pytest.raises(WenmoError, match=r"no list of records under 'x' \(found: train, test\)"):
@@ -270,7 +279,9 @@ def test_objects_one_after_another_are_records_whatever_they_hold(tmp_path: Path
     row = '{"text": "a", "tags": [{"x": 1}]}\n'
     assert len(list(Reader(write(tmp_path, "a.json", row * 3)))) == 3
     row = '{"words": "a", "tags": [{"x": 1}]}\n'
-    assert len(list(Reader(write(tmp_path, "b.json", row * 3), ReadConfig(text_field="words")))) == 3
+    assert (
+        len(list(Reader(write(tmp_path, "b.json", row * 3), ReadConfig(text_field="words")))) == 3
+    )
     assert len(list(Reader(write(tmp_path, "c.json", row), ReadConfig(text_field="words")))) == 1
 
 

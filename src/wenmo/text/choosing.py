@@ -121,9 +121,7 @@ def _check_parallel(read: ReadConfig, task: TaskConfig) -> None:
 # -- conversations -------------------------------------------------------------------------------
 
 
-def _choose_turns(
-    path: Source, read: ReadConfig, sampled: Sample | None
-) -> Chosen:
+def _choose_turns(path: Source, read: ReadConfig, sampled: Sample | None) -> Chosen:
     if f".{read.format}" in CHATS:
         program = "WhatsApp" if read.format == "whatsapp" else "WeChat"
         return read, f"{path}: a chat exported from {program}"
@@ -186,9 +184,7 @@ def _choose_pair(
     return _pair(read, place, names, found, control)
 
 
-def _choose_columns(
-    read: ReadConfig, place: str, rows: Rows, control: tuple[str, ...]
-) -> Chosen:
+def _choose_columns(read: ReadConfig, place: str, rows: Rows, control: tuple[str, ...]) -> Chosen:
     """The columns of a table, whose first row may be a header or a pair."""
     cells = [[str(cell) for cell in row.values()] for row in rows]
     numbered = by_number(read.fields)
@@ -205,8 +201,8 @@ def _choose_columns(
     has_header = sniffing.header([[row[column] for column in columns] for row in cells])
     if has_header is None:
         raise WenmoError(
-            f"{place}: is the first line a header, or a pair ({listed(first)})? for a header, pass "
-            f"--source-field {_quoted(first[0])} --text-field {_quoted(first[1])}; for a pair, pass "
+            f"{place}: is the first line a header, or a pair ({listed(first)})? a header: "
+            f"--source-field {_quoted(first[0])} --text-field {_quoted(first[1])}; a pair: "
             f"--source-field {source + 1} --text-field {text + 1}"
         )
     if has_header:

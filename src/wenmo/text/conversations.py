@@ -1,4 +1,4 @@
-"""Conversations out of rows that each hold a part of one: a message, or a question and its reply."""
+"""Conversations out of rows that hold a part of one each: a message, or a question and a reply."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def by_group(rows: Rows, fields: Fields, config: ReadConfig) -> Rows:
     Raises:
         WenmoError: a row is no object, or has no such fields.
     """
-    assert config.group_field is not None and config.text_field is not None
+    assert config.group_field is not None
+    assert config.text_field is not None
     found: dict[str, tuple[str, Mapping[str, object]]] = {}
     turns: dict[str, list[dict[str, str | None]]] = {}
     for place, row in rows:
@@ -54,7 +55,8 @@ def by_pair(rows: Rows, fields: Fields, config: ReadConfig) -> Rows:
     Raises:
         WenmoError: a row is no object, or has no such fields.
     """
-    assert config.source_field is not None and config.text_field is not None
+    assert config.source_field is not None
+    assert config.text_field is not None
     for place, row in rows:
         pair = fields.look(row, place)
         asked, told = (

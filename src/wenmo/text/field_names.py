@@ -16,7 +16,20 @@ TARGET_NAMES = (
     *("target", "targets", "tgt", "output", "response", "answer", "answers", "answers.text"),
     *("reply", "completion", "reference", "ref", "summary", "title", "translation", "lower"),
     *("definition", "meaning", "gloss"),
-    *("目标", "译文", "输出", "摘要", "标题", "回答", "答案", "回复", "下联", "释义", "解释", "定义"),
+    *(
+        "目标",
+        "译文",
+        "输出",
+        "摘要",
+        "标题",
+        "回答",
+        "答案",
+        "回复",
+        "下联",
+        "释义",
+        "解释",
+        "定义",
+    ),
 )
 COMPANIONS = {
     **dict.fromkeys(("instruction", "prompt"), ("input", "context")),
@@ -36,7 +49,18 @@ SPOKEN = ("content", "text", "value", "utterance")
 
 SPEAKER_COLUMNS = (
     *SPEAKERS,
-    *("sender", "author", "user", "nickname", "发送者", "发送人", "发言人", "说话人", "昵称", "角色"),
+    *(
+        "sender",
+        "author",
+        "user",
+        "nickname",
+        "发送者",
+        "发送人",
+        "发言人",
+        "说话人",
+        "昵称",
+        "角色",
+    ),
 )
 """The columns of a table with one message a row that may say who speaks."""
 
@@ -150,7 +174,7 @@ def find_pair(
 
 
 def _with_companions(source: str, text: str, names: Sequence[str]) -> str:
-    """A source with the fields that belong to it; those whose names hold commas cannot be listed."""
+    """A source with the fields that belong to it; names with commas cannot be listed."""
     left = [name for name in names if name not in (source, text) and "," not in name]
     wanted = COMPANIONS.get(source.rpartition(".")[2].strip().lower(), ())
     beside = [found for name in wanted if (found := known_field(left, [name])) is not None]

@@ -137,7 +137,7 @@ class Fields:
         raise WenmoError(f"{self.place}: which field holds the text? {advice}")
 
     def read(self, row: Mapping[str, object], field: str, place: str, chosen: bool) -> str:
-        """The text of a field, or of several with commas between them; empty where it is missing."""
+        """The text of a field, or of several with commas between; empty where it is missing."""
         names = spread(field, row)
         if len(names) > 1:
             texts = [self.read(row, name, place, chosen) for name in names]

@@ -182,7 +182,9 @@ def parallel(
         WenmoError: one has more lines than the other, which is known only at the end.
     """
     lines = itertools.zip_longest(
-        numbered_lines(sources, source_place), numbered_lines(targets, target_place), fillvalue=(0, None)
+        numbered_lines(sources, source_place),
+        numbered_lines(targets, target_place),
+        fillvalue=(0, None),
     )
     for number, ((_, source), (_, target)) in enumerate(lines, 1):
         if source is None or target is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from wenmo.text.field_names import SOURCE_NAMES, TARGET_NAMES, TEXT_NAMES, TURN_NAMES
 from wenmo.types import WenmoError
@@ -60,10 +60,11 @@ class Json:
         *,
         records_key: str | None = None,
         dictionary: bool | None = None,
-        wanted: Collection[str] = (),
+        wanted: Collection[str] = frozenset(),
     ) -> None:
         self.texts, self.place, self.note = texts, place, note
-        self.records_key, self.dictionary, self.wanted = records_key, dictionary, wanted
+        self.records_key, self.dictionary = records_key, dictionary
+        self.wanted = frozenset(wanted)
         self.decoder = json.JSONDecoder()
         self.buffer, self.at, self.line = "", 0, 1
 
@@ -164,7 +165,7 @@ class Json:
                 f"{self.place}: no list of records under {self.records_key!r} (found: {listed}); "
                 "pass another records_key=KEY, or leave it out"
             )
-        known = FIELD_NAMES.intersection(map(str.lower, texts)) or set(keys).intersection(self.wanted)
+        known = FIELD_NAMES.intersection(map(str.lower, texts)) or self.wanted.intersection(keys)
         if found is not None:
             usual = self.records_key is not None or found.key.lower() in RECORD_KEYS
             return (None if self.is_followed() or (known and not usual) else found), False
@@ -215,7 +216,7 @@ class Json:
         return at + 1, None
 
     def is_followed(self) -> bool:
-        """Whether another value stands behind the object that begins here: then each is a record."""
+        """Whether another value follows the object that begins here: then each is a record."""
         try:
             _, end = self.decoder.raw_decode(self.buffer, self.at)
         except (ValueError, RecursionError):  # it is not whole yet: it holds much
@@ -272,7 +273,7 @@ class Json:
         self.skip(self.at + end)
         return value
 
-    def decode(self, offset: int) -> tuple[object, int]:
+    def decode(self, offset: int) -> tuple[Any, int]:
         """The value at an offset and the offset behind it, reading on until it is whole."""
         while True:
             try:

@@ -400,7 +400,6 @@ class Reader:
             return table(texts, place, kind, fields or [])
         return lines_of_text(texts, place) if self.config.unit == "line" else blocks(texts, place)
 
-
     def _json(
         self, texts: Iterator[str], place: str, fields: list[str]
     ) -> Iterator[tuple[str, object]]:

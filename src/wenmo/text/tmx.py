@@ -89,6 +89,6 @@ class _Units:
 
     def refuse(self, name: str, *_: object) -> None:
         raise WenmoError(
-            f"{self.place}:{self.parser.CurrentLineNumber}: declares the entity {name!r}, which may "
-            "grow without bounds: write its text in its place"
+            f"{self.place}:{self.parser.CurrentLineNumber}: declares the entity {name!r}, which "
+            "may grow without bounds: write its text in its place"
         )

@@ -74,6 +74,8 @@ def train(
     valid_target: option.ValidTarget = None,
     text_field: option.TextField = None,
     source_field: option.SourceField = None,
+    group_field: option.GroupField = None,
+    speaker_field: option.SpeakerField = None,
     control: option.ControlFields = None,
     unit: option.Unit = None,
     encoding: option.Encoding = None,
@@ -94,6 +96,8 @@ def train(
         "split.seed": seed,
         "read.text_field": text_field,
         "read.source_field": source_field,
+        "read.group_field": group_field,
+        "read.speaker_field": speaker_field,
         "read.unit": unit,
         "read.encoding": encoding,
     }

@@ -48,7 +48,15 @@ TextField = Annotated[
     ),
 ]
 SourceField = Annotated[
-    str | None, typer.Option(help="The column or key of the source, for pairs.")
+    str | None,
+    typer.Option(help="The column or key of the source, for pairs; several with commas."),
+]
+GroupField = Annotated[
+    str | None,
+    typer.Option(help="For dialogue with a message a row: what names the conversation."),
+]
+SpeakerField = Annotated[
+    str | None, typer.Option(help="For dialogue with a message a row: who speaks.")
 ]
 Target = Annotated[
     str | None, typer.Option(help="The text for each line of DATA, for pairs in two files.")
