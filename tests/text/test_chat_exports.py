@@ -131,7 +131,7 @@ TMX = """<?xml version="1.0" encoding="UTF-8"?>
 <tmx version="1.4"><header srclang="en" adminlang="en"/><body>
 <tu tuid="1">
   <prop type="x">noise</prop>
-  <tuv xml:lang="en"><seg>The <bpt i="1">&lt;b&gt;</bpt><hi>mill</hi><ept i="1"/> &amp; I</seg></tuv>
+  <tuv xml:lang="en"><seg>The <bpt>&lt;b&gt;</bpt><hi>mill</hi><ept/> &amp; I</seg></tuv>
   <tuv xml:lang="zh-CN"><seg>磨坊和我</seg></tuv>
 </tu>
 <tu><tuv xml:lang="en"><seg>Only here.</seg></tuv></tu>
