@@ -193,7 +193,7 @@ class Run:
         else:  # others taught it to talk: the conversation is a text to go on with
             every = replace(self.task, history=len(turns))
             [said] = self._talk.sources([so_far(turns, every)])
-            writer = Writer(self.model, self._talk.tokenizer)
+            writer = Writer(self.model, self._talk.tokenizer, alphabet=self.card.alphabet)
             return writer.stream(said, self._sampling({"max_tokens": 512, **sampling}))
         return self._writer().stream("", self._sampling(sampling), source=source)
 
@@ -311,7 +311,8 @@ class Run:
         return from_dict(Sampling, {**to_dict(self.sampling), **options})
 
     def _writer(self) -> Writer:
-        return Writer(self.model, self.tokenizer, keep=kept(self.task))
+        keep, alphabet = kept(self.task), self.card.alphabet
+        return Writer(self.model, self.tokenizer, keep=keep, alphabet=alphabet)
 
     def truncates(self, prompt: str) -> Keep | None:
         """Which end alone is read of a prompt that is too long for the model; None if all of it."""
@@ -448,6 +449,7 @@ class Run:
             temperatures=temperatures,
             texts=texts,
             sampling=self._sampling(sampling),
+            alphabet=self.card.alphabet,
             progress=share_of(tell, f"writing with {name}"),
         )
         return curves, {rival: verdict(curves[name], curves[rival]) for rival in rivals}

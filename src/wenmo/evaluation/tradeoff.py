@@ -47,6 +47,7 @@ def sweep(
     temperatures: Sequence[float] = TEMPERATURES,
     texts: int = 200,
     sampling: Sampling | None = None,
+    alphabet: Iterable[str] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Curve]:
     """The curve of each model, by name.
@@ -56,12 +57,13 @@ def sweep(
         references: what texts should be like.
         texts: how many each writes at each temperature; both figures depend on it.
         sampling: how they are written, but for the temperature.
+        alphabet: the characters that they may have; None: all.
         progress: told the share that is done.
     """
     known = Matches([pieces(text) for text in references])
     curves: dict[str, Curve] = {name: [] for name in models}
     for number, (name, model) in enumerate(models.items()):
-        writer = Writer(model, tokenizer, rows=128)
+        writer = Writer(model, tokenizer, rows=128, alphabet=alphabet)
         for place, temperature in enumerate(temperatures):
             settings = replace(sampling or Sampling(), temperature=temperature)
             [written] = writer.texts([""], settings, texts)

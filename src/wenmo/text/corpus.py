@@ -27,6 +27,7 @@ from wenmo.text.spool import PIECE, Progress, Spool
 from wenmo.text.talk import Talk
 from wenmo.text.tasks import COMPLETION, TaskConfig, open_records
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.vocabularies import CODE_POINTS
 from wenmo.types import WenmoError
 
 __all__ = ["Corpus", "Encoded", "Progress", "SplitConfig", "build", "encode_text"]
@@ -103,6 +104,8 @@ class Corpus:
     """A text to train on and one to judge by.
 
     Attributes:
+        alphabet: the characters of the training part, of pairs those of the targets, in order;
+            None: not known.
         train: the ids of the training part, as in ``Encoded``.
         valid: the ids of the held-out part.
         tokenizer: what made them.
@@ -123,6 +126,7 @@ class Corpus:
     notes: list[str] = field(default_factory=list)
     train_ends: NDArray[np.int64] | None = None
     valid_ends: NDArray[np.int64] | None = None
+    alphabet: str | None = None
 
 
 def build(
@@ -181,8 +185,9 @@ def build(
             report("training the tokenizer", 0.0)
             trained = Tokenizer.train((piece for piece, _ in train.pieces()), tokenizer)
             trained.save(folder / "tokenizer.json")
+        seen = np.zeros(CODE_POINTS, bool)
         summary: dict[str, Any] = {
-            "train": _encode(train, trained, folder / "train.bin", report),
+            "train": _encode(train, trained, folder / "train.bin", report, seen),
             "valid": _encode(valid, trained, folder / "valid.bin", report),
             "missing": sum(reader.counts.missing for reader in readers),
             "held_out": held_out,
@@ -191,7 +196,8 @@ def build(
         summary["valid_bytes"] = summary["valid"]["bytes"]
         _require_enough(path, summary["train"]["tokens"])
         report("looking for held-out text in the training text", 0.0)
-        return {"summary": summary, "notes": _leaks(train, valid)}
+        alphabet = "".join(map(chr, np.flatnonzero(seen)))
+        return {"summary": summary, "notes": _leaks(train, valid), "alphabet": alphabet}
 
     names = [name for part in ("train", "valid") for name in _files(part, task)]
     made = () if isinstance(tokenizer, Tokenizer) else ("tokenizer.json",)
@@ -210,6 +216,7 @@ def build(
         notes=[*notes, *meta["notes"]],
         train_ends=_map_ends(entry / "train.ends", task),
         valid_ends=_map_ends(entry / "valid.ends", task),
+        alphabet=meta["alphabet"],
     )
 
 
@@ -273,8 +280,18 @@ def _nothing_held_out(whole: Spool) -> str:
     )
 
 
-def _encode(spool: Spool, tokenizer: Tokenizer, path: Path, report: Progress) -> dict[str, int]:
-    """Write the ids, and of pairs where they end, and count."""
+def _encode(
+    spool: Spool,
+    tokenizer: Tokenizer,
+    path: Path,
+    report: Progress,
+    seen: NDArray[np.bool_] | None = None,
+) -> dict[str, int]:
+    """Write the ids, and of pairs where they end, and count.
+
+    Args:
+        seen: bool (code points,); what the records, or the targets, contain becomes true.
+    """
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
     characters = tokens = done = 0
     ends = [np.zeros(0, np.int64)]
@@ -284,7 +301,10 @@ def _encode(spool: Spool, tokenizer: Tokenizer, path: Path, report: Progress) ->
         nonlocal characters
         in_source = spool.groups is not None
         for piece, last in spool.pieces():
-            characters += 0 if in_source else len(piece)
+            if not in_source:
+                characters += len(piece)
+                if seen is not None:
+                    seen[np.frombuffer(piece.encode("utf-32-le"), "<u4")] = True
             in_source ^= last and spool.groups is not None
             yield piece, last
 

@@ -182,6 +182,12 @@ Stop = Annotated[
     list[str] | None, typer.Option(callback=_utf8, help="End before this text; repeatable.")
 ]
 WritingSeed = Annotated[int, typer.Option(help="The same seed writes the same text.")]
+UnseenCharacters = Annotated[
+    bool | None,
+    typer.Option(
+        "--unseen-characters", help="Write characters that the training text does not contain, too."
+    ),
+]
 LengthForm = Annotated[
     str | None, typer.Option(help="Of the length penalty: power or gnmt [default: power].")
 ]
