@@ -224,7 +224,7 @@ def load_model(folder: Path, recipe: Recipe, vocab_size: int, end: int = END) ->
     try:
         if recipe.start.lora:
             return with_adapters(open_base(recipe), recipe, tensors, layout).eval()
-        model = recipe.generator.build(vocab_size)
+        model = recipe.build(vocab_size)
         model.load_state_dict(tensors if layout is None else layout.inward(tensors))
     except (RuntimeError, WenmoError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -315,7 +315,7 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
     if recipe.prior.counts == "none":
         base = base.parts().get("network", base)
     with torch.device("meta"):
-        model = recipe.generator.build(base.vocab_size)
+        model = recipe.build(base.vocab_size)
     try:
         model.load_state_dict(base.state_dict(), assign=True)
     except RuntimeError as error:

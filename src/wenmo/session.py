@@ -143,7 +143,7 @@ class Session:
         recipe, card = self.recipe, self.card
         torch.manual_seed(recipe.train.seed)
         if base is None:
-            model = recipe.generator.build(self.tokenizer.vocab_size)
+            model = recipe.build(self.tokenizer.vocab_size)
             if not self.card.finished:
                 model.spelled_by(self.tokenizer.table)
         else:

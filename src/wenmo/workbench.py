@@ -333,6 +333,9 @@ def fit(
             model := Path(base).stem, over(recipes, given), (begun.family, begun.model)
         )
         prior = inherited(made.prior, begun.prior, str(base))
+        if made.train.per_record is None:  # as it has learnt to read
+            train = replace(made.train, per_record=begun.train.per_record)
+            made = replace(made, train=train)
         made = replace(made, start=replace(made.start, base=str(base)), prior=prior)
     givers = open_givers(made)
     made = like_givers(made, givers)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from wenmo.files import checksum
 from wenmo.text.cache import cached, digest
+from wenmo.text.control import Values, kept
 from wenmo.text.readers import ReadConfig, Reader, Source
 from wenmo.text.sketch import is_telling, sketch
 from wenmo.text.spool import PIECE, Progress, Spool
@@ -112,8 +113,8 @@ class Corpus:
         fingerprint: 16 hexadecimal digits of both parts' ids and the tokenizer.
         summary: for ``train`` and ``valid`` the ``records``, ``characters``, ``bytes`` and
             ``tokens``, and for pairs ``source_tokens`` and ``longest_target``, as in ``Encoded``;
-            ``missing`` records; ``valid_bytes``; ``held_out``, in words; and the `sketch` of the
-            training part.
+            ``missing`` records; ``valid_bytes``; ``held_out``, in words; the `sketch` of the
+            training part; and the ``control`` values, see `wenmo.text.control`.
         notes: warnings, a line each.
         train_ends, valid_ends: of pairs, as ``Encoded.ends``.
     """
@@ -175,7 +176,7 @@ def build(
     key = _key("corpus", readers, read, task, tokenizer, split, talk)
 
     def make(spools: Path, folder: Path) -> dict[str, Any]:
-        train, valid, held_out = _split(spools, readers, task, split, report, talk)
+        train, valid, held_out, control = _split(spools, readers, task, split, report, talk)
         if valid.records == 0:
             raise WenmoError(f"{path}: {_nothing_held_out(train)}")
         _require_enough(path, train.records and train.bytes)
@@ -192,6 +193,7 @@ def build(
             "missing": sum(reader.counts.missing for reader in readers),
             "held_out": held_out,
             "sketch": sketch(train),
+            **({"control": kept(control)} if control else {}),
         }
         summary["valid_bytes"] = summary["valid"]["bytes"]
         _require_enough(path, summary["train"]["tokens"])
@@ -257,18 +259,21 @@ def _split(
     split: SplitConfig,
     report: Progress,
     talk: Talk | None,
-) -> tuple[Spool, Spool, str]:
-    """The part to train on, the part held out, and in words what was held out."""
+) -> tuple[Spool, Spool, str, Values]:
+    """The part to train on, the part held out, in words what was held out, and the values of the
+    control fields.
+    """
     whole = Spool.write(folder / "spool", readers[0], task, report, talk)
     if len(readers) > 1:
         valid = Spool.write(folder / "valid_spool", readers[1], task, report, talk)
-        return whole, valid, "a text of its own"
+        return whole, valid, "a text of its own", whole.control
     share = split.valid or min(HELD_OUT[0], HELD_OUT[1] / whole.bytes)
     if not task.paired and whole.records < FEW_RECORDS:
-        return *whole.cut(share), f"the last {share:.1%} of the characters"
+        return *whole.cut(share), f"the last {share:.1%} of the characters", {}
     train, valid = whole.draw(share, split.seed)
     kind = "pairs" if task.paired else "records"
-    return train, valid, f"{valid.records:,} of {whole.records:,} {kind}, drawn at random"
+    drawn = f"{valid.records:,} of {whole.records:,} {kind}, drawn at random"
+    return train, valid, drawn, whole.control
 
 
 def _nothing_held_out(whole: Spool) -> str:

@@ -241,6 +241,8 @@ def generate(
             "a gap is read as it stands, for this run fills none: --model masked does, and so does "
             "what is trained with --task infilling"
         )
+    for line in opened.resolve_control(_pairs(control))[1]:
+        show.note(line)
     plain = not (json or alignments or derivations)
     if len(prompts) == n == 1 and plain:
         show.stream(opened, prompts[0], prefix, opened.stream(prompts[0], **sampling))
@@ -284,6 +286,8 @@ def chat(
         streams.read_as(encoding)
     opened = show.opened(load(run))
     opened.require("dialogue")
+    for line in opened.resolve_control(_pairs(control))[1]:
+        show.note(line)
     turns: list[str] = []
     while turn := show.ask():
         turns.append(turn)
