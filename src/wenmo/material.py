@@ -125,7 +125,7 @@ class Running:
         return {}  # no family that learns so has any
 
     def sample(self, model: LanguageModel) -> tuple[str, Output]:
-        writer = Writer(model, self.corpus.tokenizer, alphabet=self.corpus.alphabet)
+        writer = Writer(model, self.corpus.tokenizer)
         [[output]] = writer.generate([self.opening], AS_IT_IS if model.complete else SAMPLE)
         return output.text, output
 
@@ -198,8 +198,7 @@ class Paired:
         return readable(self.corpus.valid, self.corpus.valid_ends, model, self.recipe.task)
 
     def _writer(self, model: LanguageModel) -> Writer:
-        keep, alphabet = kept(self.recipe.task), self.corpus.alphabet
-        return Writer(model, self.corpus.tokenizer, keep=keep, alphabet=alphabet)
+        return Writer(model, self.corpus.tokenizer, keep=kept(self.recipe.task))
 
 
 @dataclass(frozen=True)
@@ -259,13 +258,11 @@ class Whole:
             references,
             texts=RIVALS_TEXTS,
             sampling=Sampling(max_tokens=int(lengths.max())),
-            alphabet=self.corpus.alphabet,
             progress=progress,
         )
 
     def sample(self, model: LanguageModel) -> tuple[str, Output]:
-        writer = Writer(model, self.corpus.tokenizer, alphabet=self.corpus.alphabet)
-        [[output]] = writer.generate([""], SAMPLE)
+        [[output]] = Writer(model, self.corpus.tokenizer).generate([""], SAMPLE)
         return output.text, output
 
     def _held_out(self, model: LanguageModel) -> Records:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from pathlib import Path
 
@@ -36,6 +37,28 @@ def test_written_and_read_it_is_the_same(order: int, tmp_path: Path) -> None:
     for name, tensor in model.state_dict().items():
         assert torch.allclose(loaded.state_dict()[name], tensor, atol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["model.arpa"]
+
+
+def test_a_compressed_file_is_written_and_read(tmp_path: Path) -> None:
+    model, packed = fitted(2), tmp_path / "model.arpa.gz"
+    write_arpa(model, tmp_path / "model.arpa", WORDS)
+    write_arpa(model, packed, WORDS)
+    plain = (tmp_path / "model.arpa").read_bytes()
+    assert gzip.decompress(packed.read_bytes()) == plain
+    renamed = tmp_path / "compressed"  # what counts are the bytes
+    renamed.write_bytes(packed.read_bytes())
+    for path in (packed, renamed):
+        loaded, words = read_arpa(path)
+        assert words == ["</s>", *WORDS[1:]]
+        assert torch.allclose(loaded.state_dict()["prob_2"], model.state_dict()["prob_2"])
+    assert kenlm.Model(str(packed)).order == 2
+    again = tmp_path / "again.arpa.gz"
+    write_arpa(model, again, WORDS)
+    assert again.read_bytes() == packed.read_bytes()
+    for broken in (packed.read_bytes()[:40], packed.read_bytes()[:-3] + b"\0\0\0"):
+        packed.write_bytes(broken)
+        with pytest.raises(WenmoError, match="not a whole gzip file"):
+            read_arpa(packed)
 
 
 @pytest.mark.parametrize("order", [2, 4])

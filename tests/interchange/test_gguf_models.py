@@ -14,7 +14,7 @@ import torch
 from wenmo.interchange import gguf_out
 from wenmo.interchange.gguf import Gguf
 from wenmo.interchange.gguf_out import write_gguf
-from wenmo.interchange.pretrained import open_pretrained
+from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level
 from wenmo.text.vocabularies import byte_alphabet
@@ -147,3 +147,54 @@ def test_every_end_mark_comes_back(tmp_path: Path) -> None:
     assert settings["tokenizer.ggml.eot_token_id"] == 258
     assert settings["tokenizer.ggml.eom_token_id"] == 259
     assert open_pretrained(tmp_path / "my.gguf").model.ends == (258, 259)
+
+
+@pytest.mark.parametrize("name", ["my.gguf", "my.GGUF"])
+def test_a_file_is_known_by_its_ending_in_any_case(name: str, tmp_path: Path) -> None:
+    write(tmp_path / name, made(LLAMA))
+    assert locate(tmp_path / name) == tmp_path / name
+    same_logits(tmp_path / name, made(LLAMA))
+
+
+@pytest.mark.parametrize(
+    ("match", "setting"),
+    [
+        ("llama.expert_count = 8 is not supported", ("llama.expert_count", 8)),
+        ("llama.attention.clamp_kqv = 8 is not supported", ("llama.attention.clamp_kqv", 8)),
+        ("rope.dimension_count = 16 is not supported", ("llama.rope.dimension_count", 16)),
+        ("one of 3 files", ("split.count", 3)),
+    ],
+)
+def test_no_setting_is_ignored(match: str, setting: tuple[str, int], tmp_path: Path) -> None:
+    def instead(writer: Any, kind: str, config: Transformer.Config) -> None:
+        writer.kv_data[0].pop(setting[0], None)
+        writer.add_uint32(*setting)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gguf_out, "write_scaling", instead)
+        write(tmp_path / "my.gguf", made(LLAMA))
+    with pytest.raises(WenmoError, match=match):
+        open_pretrained(tmp_path / "my.gguf")
+
+
+def test_no_weight_is_ignored(tmp_path: Path) -> None:
+    def instead(writer: Any, kind: str, config: Transformer.Config) -> None:
+        writer.add_tensor("blk.0.attn_post_norm.weight", np.ones(64, np.float32))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gguf_out, "write_scaling", instead)
+        write(tmp_path / "my.gguf", made(LLAMA))
+    with pytest.raises(WenmoError, match=r"'blk.0.attn_post_norm.weight' is not known"):
+        open_pretrained(tmp_path / "my.gguf")
+
+
+def test_how_its_makers_would_write_comes_along(tmp_path: Path) -> None:
+    def instead(writer: Any, kind: str, config: Transformer.Config) -> None:
+        writer.add_float32("general.sampling.temp", 0.25)
+        writer.add_int32("general.sampling.top_k", 20)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gguf_out, "write_scaling", instead)
+        write(tmp_path / "my.gguf", made(LLAMA))
+    opened = open_pretrained(tmp_path / "my.gguf")
+    assert opened.sampling == {"method": "sample", "temperature": 0.25, "top_k": 20}

@@ -145,5 +145,5 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
         open_pretrained(tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(settings | {"is_decoder": True}))
-    with pytest.raises(WenmoError, match="writes from the left"):
+    with pytest.raises(WenmoError, match="is_decoder = true"):
         open_pretrained(tmp_path)

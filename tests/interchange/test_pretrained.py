@@ -267,7 +267,6 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
     refused("the embedding 300", vocab_size=10**12)
     refused("rope|attribute", rope_parameters="yarn")
     refused("hidden_act", hidden_act="sine")
-    refused("yarn", rope_parameters={"rope_type": "yarn", "factor": 2.0})
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "tokenizer.json").rename(tmp_path / "kept")
     (tmp_path / "vocab.json").write_text('{"a": 0, "b": 1}')

@@ -27,6 +27,20 @@ def test_a_conversation_is_written_out() -> None:
     assert render(template, []) == []
 
 
+def test_a_template_finds_what_other_programs_define() -> None:
+    asked = (
+        "{% if tools is not none %}{{ tools | tojson }}{% endif %}"
+        "{% if documents is not none %}{{ documents | tojson }}{% endif %}"
+        "{% if bos_token is defined %}{{ bos_token }}{% endif %}{{ messages | tojson }}"
+    )
+    talk = [{"role": "user", "content": "<你好> & 'so'"}]
+    written = '[{"role": "user", "content": "<你好> & \'so\'"}]'
+    assert render(asked, [talk]) == [written]
+    assert render(asked, [talk], {"bos_token": "<s>"}) == ["<s>" + written]
+    spaced = "{{ messages[0] | tojson(indent=2, sort_keys=true) }}"
+    assert render(spaced, [TALK]) == ['{\n  "content": "你好",\n  "role": "user"\n}']
+
+
 def test_more_is_granted_for_longer_conversations() -> None:
     content = "长" * 3_000_000  # more than a short one may write
     [written] = render("{{ messages[0].content }}", [[{"role": "user", "content": content}]])

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from typing import Any
-from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ References = Sequence[Sequence[str]]
 
 _HAN = re.compile(f"[{HAN}]")
 _LETTER = re.compile(r"[^\W\d_]")
-_UNITS = "unit:word+marks|spaceless:grapheme|norm:nfc"
+_UNITS = "unit:word+han+kana"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,7 @@ def measure(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Metric]:
-    """Measure texts by the named ``METRICS``, in Unicode's composed form (NFC), so that a letter
-    and its accent count alike whether they are one character or two.
+    """Measure texts by the named ``METRICS``.
 
     Args:
         names: of metrics.
@@ -80,8 +78,6 @@ def measure(
         raise ValueError("a text has no reference")
     if resamples < 0 or resamples == 1:
         raise ValueError("resamples must be 0 or at least 2")
-    outputs = [normalize("NFC", output) for output in outputs]
-    references = [[normalize("NFC", text) for text in several] for several in references]
     return {name: METRICS[name](outputs, references, resamples, seed) for name in names}
 
 

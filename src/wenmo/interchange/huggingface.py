@@ -35,14 +35,14 @@ def layout_of(
     for kind in KINDS.values():
         if kind.write is None:
             continue
-        theirs = kind.write(config)
+        theirs = {**kind.write(config), "vocab_size": vocab_size}
         try:
-            same = _meant(kind.read(theirs)) == _meant(config)
+            same = _meant(kind.config_of(theirs)) == _meant(config)
         except (ValueError, WenmoError):
             continue
         if same:
             marks = {"bos_token_id": end if begin is None else begin, "eos_token_id": end}
-            content = {**theirs, "vocab_size": vocab_size, **marks, "torch_dtype": "float32"}
+            content = {**theirs, **marks, "torch_dtype": "float32"}
             return Layout(names_of(kind.names, config, vocab_size), content, end)
     return None
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wenmo.interchange.external_config import SCHEMAS, ExternalConfig
 from wenmo.interchange.names import BART, BERT, CTRL, GPT2, LLAMA, ROBERTA, T5
 from wenmo.interchange.settings import (
     POSITIONS_BEGIN,
@@ -64,12 +65,15 @@ class Layout:
         """Their weights under our names, in our shapes, in float32.
 
         Raises:
-            WenmoError: a weight is missing, named.
+            WenmoError: a weight is missing, or holds whole numbers, whose scale is not known.
         """
         ours: dict[str, Tensor] = {}
         for name in dict.fromkeys(self.names.values()):
             if name not in tensors:
                 raise WenmoError(f"the weight {name!r} is missing")
+            if not tensors[name].is_floating_point():
+                kind = str(tensors[name].dtype).removeprefix("torch.")
+                raise WenmoError(f"the weight {name!r} is stored as {kind}: not supported here")
             targets = [our for our, their in self.names.items() if their == name]
             tensor = tensors[name].float()
             if name.endswith(TRANSPOSED):
@@ -104,29 +108,51 @@ class Kind:
         write: ours as theirs, as far as they can be said there; None: nothing of ours is written
             so.
         family: the catalogue's, of which it is.
+        prefix: of the names of all weights but those of the softmax; without it, they are those of
+            a model that was saved without its softmax.
     """
 
     names: dict[str, str]
     read: Callable[[Settings], Config]
     write: Callable[[Config], dict[str, Any]] | None = None
     family: str = "gpt"
+    prefix: str = ""
+
+    def config_of(self, content: Settings) -> Config:
+        """The content of a ``config.json`` as our settings.
+
+        Raises:
+            KeyError: a setting without a default is missing.
+            UnsupportedSettingError: a setting is not known, or its value not supported here.
+        """
+        settings = ExternalConfig(content, SCHEMAS[content["model_type"]])
+        config = self.read(settings)
+        settings.check_all_read()
+        return config
 
 
 # By the ``model_type`` of their config.json.
 KINDS: dict[str, Kind] = {
-    "gpt2": Kind(GPT2, read_gpt2, write_gpt2),
-    "qwen3": Kind(LLAMA, read_llama, partial(write_llama, "qwen3", "Qwen3ForCausalLM")),
-    "llama": Kind(LLAMA, read_llama, partial(write_llama, "llama", "LlamaForCausalLM")),
-    "qwen2": Kind(LLAMA, read_llama, partial(write_llama, "qwen2", "Qwen2ForCausalLM")),
-    "mistral": Kind(LLAMA, read_llama, partial(write_llama, "mistral", "MistralForCausalLM")),
-    "ctrl": Kind(CTRL, read_ctrl),
+    "gpt2": Kind(GPT2, read_gpt2, write_gpt2, prefix="transformer."),
+    **{
+        kind: Kind(LLAMA, read_llama, partial(write_llama, kind, architecture), prefix="model.")
+        for kind, architecture in (
+            ("qwen3", "Qwen3ForCausalLM"),
+            ("llama", "LlamaForCausalLM"),
+            ("qwen2", "Qwen2ForCausalLM"),
+            ("mistral", "MistralForCausalLM"),
+        )
+    },
+    "ctrl": Kind(CTRL, read_ctrl, prefix="transformer."),
     "t5": Kind(T5, read_t5, partial(write_t5, "t5", "T5ForConditionalGeneration"), "transformer"),
     "mt5": Kind(T5, read_t5, family="transformer"),
-    "bart": Kind(BART, read_bart, family="transformer"),
-    "mbart": Kind(BART, read_bart, family="transformer"),
-    "marian": Kind(BART, read_bart, partial(write_bart, "marian", "MarianMTModel"), "transformer"),
-    "bert": Kind(BERT, read_bert, family="masked"),
-    "roberta": Kind(ROBERTA, read_bert, family="masked"),
+    "bart": Kind(BART, read_bart, family="transformer", prefix="model."),
+    "mbart": Kind(BART, read_bart, family="transformer", prefix="model."),
+    "marian": Kind(
+        BART, read_bart, partial(write_bart, "marian", "MarianMTModel"), "transformer", "model."
+    ),
+    "bert": Kind(BERT, read_bert, family="masked", prefix="bert."),
+    "roberta": Kind(ROBERTA, read_bert, family="masked", prefix="roberta."),
 }
 
 

@@ -9,13 +9,12 @@ from typing import Any
 
 from tokenizers import Tokenizer as Library
 
-from wenmo.files import read_json
-from wenmo.interchange.vocabulary_files import read_template
+from wenmo.interchange.generation import read_generation, unsupported_note
+from wenmo.interchange.vocabulary_files import read_template, template_note
 from wenmo.models.base import LanguageModel
 from wenmo.text.pretrained import Pretrained
 from wenmo.types import END, WenmoError
 
-GENERATION = "generation_config.json"
 END_MARKS = ("</s>", "<|endoftext|>", "<|end|>", "[SEP]", "<eos>")
 
 
@@ -25,13 +24,30 @@ def end_of(path: Path, theirs: dict[str, Any], library: Library) -> int | None:
     model knows no end.
     """
     template = read_template(path) or ""
-    for ends in (theirs.get("eos_token_id"), _generation(path).get("eos_token_id")):
+    for ends in (theirs.get("eos_token_id"), read_generation(path).get("eos_token_id")):
         known = [id_ for id_ in _ids(ends) if id_ < int(theirs["vocab_size"])]
         names = {id_: library.id_to_token(id_) for id_ in known}
         if known:
             return next((id_ for id_, name in names.items() if name and name in template), known[0])
     marks = (library.token_to_id(mark) for mark in END_MARKS)
     return next((id_ for id_ in marks if id_ is not None), None)
+
+
+def known_end(config: Path, end: int | None) -> int:
+    """The end mark, if a model that must have one has one.
+
+    Raises:
+        WenmoError: it has none.
+    """
+    if end is None:
+        raise WenmoError(f"{config}: eos_token_id is missing")
+    return end
+
+
+def joined_notes(path: Path, *more: str) -> str | None:
+    """What the user of a folder's model should know, in one line; None: nothing."""
+    notes = [*more, template_note(path), unsupported_note(path)]
+    return "; ".join(note for note in notes if note) or None
 
 
 def put_marks(
@@ -45,12 +61,12 @@ def put_marks(
     Raises:
         WenmoError: an answer is to begin with what is no id of the model's.
     """
-    generation = _generation(path)
+    generation = read_generation(path)
     ends = [*_ids(theirs.get("eos_token_id")), *_ids(generation.get("eos_token_id"))]
     settings = {n: v for part in (theirs, generation) for n, v in part.items() if v is not None}
     barred = settings.get("bad_words_ids")
     words = [_ids(word) for word in barred] if isinstance(barred, list) else []
-    alone = [word[0] for word in words if len(word) == 1]
+    alone = [word[0] for word in words if len(word) == 1] + _ids(settings.get("suppress_tokens"))
     model.ends, model.barred = _ours(ends, model, tokenizer), _ours(alone, model, tokenizer)
     if model.conditioning == "encoder":
         _begin_answers(path, settings, model, tokenizer)
@@ -71,11 +87,6 @@ def _begin_answers(
         tokenizer.prefix = []
     model.opening = tuple(tokenizer.theirs(marks)) or model.opening
     model.closing = tuple(tokenizer.suffix)
-
-
-def _generation(path: Path) -> dict[str, Any]:
-    """How the model's makers would have texts written."""
-    return read_json(path / GENERATION) if (path / GENERATION).is_file() else {}
 
 
 def _ids(value: object) -> list[int]:

@@ -29,8 +29,8 @@ class Opened:
         tokenizer: with the end mark at id 0.
         template: of its conversations, in Jinja's language, if it has one.
         note: what its user should know.
-        sampling: how it writes where nothing is asked for, as its generation_config says: settings
-            of `Sampling` by name.
+        sampling: how it writes where nothing is asked for: settings of `Sampling` by name.
+        sampling_reason: where these come from, in one line.
     """
 
     family: str
@@ -40,6 +40,7 @@ class Opened:
     template: str | None
     note: str | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    sampling_reason: str = "the generation settings of its makers"
 
 
 def check_sizes(

@@ -4,14 +4,17 @@ keeps it, a GGUF file, or a llama2.c file.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from wenmo.interchange.folders import CONFIG, open_folder
+from wenmo.interchange.folders import open_folder
+from wenmo.interchange.generation import CAREFUL
 from wenmo.interchange.gguf_in import open_gguf
 from wenmo.interchange.hub import PACKAGED, PREFIX, fetch
 from wenmo.interchange.llama2c import open_llama2c
 from wenmo.interchange.opened import Opened
+from wenmo.interchange.through_transformers import CONFIG
 from wenmo.types import WenmoError
 
 
@@ -24,7 +27,7 @@ def locate(name: str | Path) -> Path | None:
     path = Path(name)
     if str(name).startswith(PREFIX):
         return fetch(str(name).removeprefix(PREFIX))
-    if path.suffix in (".gguf", ".bin") and path.is_file():
+    if path.suffix.lower() in (".gguf", ".bin") and path.is_file():
         return path
     if (path / CONFIG).is_file() and not (path / "wenmo.json").exists():
         return path
@@ -40,11 +43,16 @@ def locate(name: str | Path) -> Path | None:
 
 
 def open_pretrained(path: Path) -> Opened:
-    """Read a model, its tokenizer and its chat template.
+    """Read a model, its tokenizer, its chat template, and how its makers would have it write.
 
     Raises:
         WenmoError: it is damaged, or of a kind that is not known here.
     """
-    if path.suffix == ".bin":
-        return open_llama2c(path)
-    return open_gguf(path) if path.is_file() else open_folder(path)
+    if path.suffix.lower() == ".bin":
+        opened = open_llama2c(path)
+    else:
+        opened = open_gguf(path) if path.is_file() else open_folder(path)
+    if opened.template is None or "method" in opened.sampling:
+        return opened
+    reason = "the default for models with a chat template"
+    return replace(opened, sampling={**CAREFUL, **opened.sampling}, sampling_reason=reason)

@@ -1,7 +1,8 @@
 """Other programs' settings of a Transformer: what their ``config.json`` says in our settings
 (``read_``), and ours in theirs (``write_``), as far as they can be said there.
 
-A reader raises `KeyError` for what is missing and `WenmoError` for what has no counterpart here.
+A reader raises `KeyError` for what is missing and `UnsupportedSettingError` for what has no
+counterpart here.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wenmo.interchange.external_config import ExternalConfig, Schema, UnsupportedSettingError
 from wenmo.models.masked import Masked
 from wenmo.models.transformer import Transformer
-from wenmo.types import END, WenmoError
+from wenmo.types import END
 
 Config = Transformer.Config
 Settings = Mapping[str, Any]
@@ -27,17 +29,17 @@ def read_gpt2(c: Settings) -> Config:
         width=c["n_embd"],
         layers=c["n_layer"],
         heads=c["n_head"],
-        feed_forward=c.get("n_inner") or 4 * c["n_embd"],
+        feed_forward=c["n_inner"] or 4 * c["n_embd"],
         context=c["n_positions"],
         positions="learned",
         norm="layer",
-        epsilon=c.get("layer_norm_epsilon", 1e-5),
+        epsilon=c["layer_norm_epsilon"],
         qk_norm=False,
-        activation=_activation(c.get("activation_function", "gelu_new")),
+        activation=_activation(c["activation_function"]),
         bias=True,
-        tied=c.get("tie_word_embeddings", True),
+        tied=c["tie_word_embeddings"],
         zero_outputs=False,
-        dropout=c.get("resid_pdrop", 0.0),
+        dropout=c["resid_pdrop"],
     )
 
 
@@ -62,48 +64,83 @@ def write_gpt2(config: Config) -> dict[str, Any]:
 
 def read_llama(c: Settings) -> Config:
     """Llama's, Mistral's, Qwen2's and Qwen3's settings as ours."""
-    rotary = c.get("rope_parameters") or {}
-    scaling = c.get("rope_scaling") or rotary
-    if c.get("hidden_act", "silu") not in ("silu", "swish"):
-        raise WenmoError(f"hidden_act {c['hidden_act']!r} is not known here")
     kind = c["model_type"]
-    windowed = c.get("use_sliding_window", kind == "mistral")
-    biased = bool(c.get("mlp_bias"))
-    if bool(c.get("attention_bias")) != biased and kind != "qwen2":
-        raise WenmoError("biases in attention alone are not known here")
-    if biased and kind != "llama":
-        raise WenmoError(f"biases in a {kind} are not known here")
+    if c["hidden_act"] not in ("silu", "swish"):
+        raise UnsupportedSettingError(f"hidden_act = {c['hidden_act']!r} is not supported here")
+    biased = kind == "llama" and bool(c.get("mlp_bias"))
+    if kind == "llama" and bool(c.get("attention_bias")) != biased:
+        name = "mlp_bias" if biased else "attention_bias"
+        raise UnsupportedSettingError(f"{name} = true alone is not supported here")
+    base, scaling = _rotary(c)
     return Config(
         width=c["hidden_size"],
         layers=c["num_hidden_layers"],
         heads=c["num_attention_heads"],
-        kv_heads=c.get("num_key_value_heads"),
-        head_width=c.get("head_dim"),
+        kv_heads=c["num_key_value_heads"],
+        head_width=c["head_dim"],
         feed_forward=c["intermediate_size"],
         context=c["max_position_embeddings"],
-        window=c.get("sliding_window") if windowed else None,
-        rotary_base=float(c.get("rope_theta") or rotary.get("rope_theta", 10_000.0)),
-        rotary_scaling=_scaling(scaling),
+        window=_window(c),
+        rotary_base=base,
+        rotary_scaling=scaling,
         epsilon=c["rms_norm_eps"],
         qk_norm=kind == "qwen3",
         bias=biased,
         qkv_bias=True if kind == "qwen2" else None,  # which is not among its settings
-        tied=c.get("tie_word_embeddings", False),
+        tied=c["tie_word_embeddings"],
         zero_outputs=False,
     )
 
 
-def _scaling(scaling: Settings) -> tuple[float, ...]:
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
+def _window(c: Settings) -> int | None:
+    """The sliding window of all layers; None: they see the whole text."""
+    if c["model_type"] == "llama":
+        return None
+    window, layers = c["sliding_window"], c["num_hidden_layers"]
+    if c["model_type"] == "mistral":
+        return window
+    used, first = c["use_sliding_window"] and window is not None, c["max_window_layers"]
+    first = first if used else layers
+    derived = ["full_attention" if n < first else "sliding_attention" for n in range(layers)]
+    listed = c.get("layer_types")
+    kinds = set(listed or derived)
+    if len(kinds) > 1:
+        name = "layer_types" if listed else "max_window_layers"
+        raise UnsupportedSettingError(
+            f"{name}: layers with a sliding window among others without are not supported here"
+        )
+    return window if kinds == {"sliding_attention"} else None
+
+
+def _rotary(c: Settings) -> tuple[float, tuple[float, ...]]:
+    """The base of rotary positions, and how they are scaled: as of `Rotation.at`."""
+    older, modern, base = (c.get(n) for n in ("rope_scaling", "rope_parameters", "rope_theta"))
+    given = older or modern or {}
+    kind = str(given.get("rope_type", given.get("type", "default")))
+    base = given.get("rope_theta") or base or (modern or {}).get("rope_theta") or 10_000.0
+    known = {"type", "rope_type", "rope_theta"}
+    rotary = ExternalConfig(
+        {name: value for name, value in given.items() if name not in known},
+        Schema({"original_max_position_embeddings": c["max_position_embeddings"]}),
+    )
+    scaling = _scaling(rotary, kind)
+    try:
+        rotary.check_all_read()
+    except UnsupportedSettingError as error:
+        raise UnsupportedSettingError(f"rope_scaling: {error}") from None
+    return float(base), scaling
+
+
+def _scaling(rotary: Settings, kind: str) -> tuple[float, ...]:
     if kind == "default":
         return ()
     if kind == "linear":
-        return (float(scaling["factor"]),)
+        return (float(rotary["factor"]),)
     if kind == "llama3":
         names = ("factor", "low_freq_factor", "high_freq_factor")
-        context = scaling["original_max_position_embeddings"]
-        return (*(float(scaling[name]) for name in names), float(context))
-    raise WenmoError(f"rotary positions of the type {kind!r} are not known here")
+        context = rotary["original_max_position_embeddings"]
+        return (*(float(rotary[name]) for name in names), float(context))
+    raise UnsupportedSettingError(f"rotary positions of type {kind!r} are not supported here")
 
 
 def write_llama(kind: str, architecture: str, config: Config) -> dict[str, Any]:
@@ -147,51 +184,49 @@ def read_ctrl(c: Settings) -> Config:
         context=c["n_positions"],
         positions="sinusoidal-split",
         norm="layer",
-        epsilon=c.get("layer_norm_epsilon", 1e-6),
+        epsilon=c["layer_norm_epsilon"],
         qk_norm=False,
         activation="relu",
         bias=True,
         final_bias=True,
-        tied=c.get("tie_word_embeddings", True),
+        tied=c["tie_word_embeddings"],
         scaled=True,
         zero_outputs=False,
-        dropout=c.get("resid_pdrop", 0.0),
+        dropout=c["resid_pdrop"],
     )
 
 
 def read_t5(c: Settings) -> Config:
     """T5's and mT5's settings as ours."""
-    activation = c.get("feed_forward_proj", "relu")
+    activation = c["feed_forward_proj"]
     known = {"relu": "relu", "gated-gelu": "geglu", "gated-silu": "swiglu"}
     if activation not in known:
-        raise WenmoError(f"feed_forward_proj {activation!r} is not known here")
-    tied = c.get("tie_word_embeddings", True)
-    if (
-        c.get("relative_attention_num_buckets", 32),
-        c.get("relative_attention_max_distance", 128),
-    ) != (
-        32,
-        128,
-    ):
-        raise WenmoError("relative positions in other than 32 buckets up to 128 are not known here")
+        raise UnsupportedSettingError(f"feed_forward_proj = {activation!r} is not supported here")
+    tied = c["tie_word_embeddings"]
+    buckets = (c["relative_attention_num_buckets"], c["relative_attention_max_distance"])
+    if buckets != (32, 128):
+        raise UnsupportedSettingError(
+            "relative_attention_num_buckets and relative_attention_max_distance: only 32 and 128 "
+            "are supported here"
+        )
     return Config(
         width=c["d_model"],
-        layers=c.get("num_decoder_layers") or c["num_layers"],
+        layers=c["num_decoder_layers"] or c["num_layers"],
         encoder_layers=c["num_layers"],
         heads=c["num_heads"],
         head_width=c["d_kv"],
         feed_forward=c["d_ff"],
-        context=c.get("n_positions", 512),
+        context=c["n_positions"],
         positions="relative",
         norm="rms",
-        epsilon=c.get("layer_norm_epsilon", 1e-6),
+        epsilon=c["layer_norm_epsilon"],
         qk_norm=False,
         score_scale=1.0,
         activation=known[activation],  # type: ignore[arg-type]
         tied=tied,
         scaled_output=c.get("scale_decoder_outputs", tied and c["model_type"] == "t5"),
         zero_outputs=False,
-        dropout=c.get("dropout_rate", 0.1),
+        dropout=c["dropout_rate"],
     )
 
 
@@ -223,7 +258,15 @@ def read_bart(c: Settings) -> Config:
     kind = c["model_type"]
     for name in ("attention_heads", "ffn_dim"):
         if c[f"encoder_{name}"] != c[f"decoder_{name}"]:
-            raise WenmoError(f"encoder_{name} and decoder_{name} differ: not known here")
+            raise UnsupportedSettingError(
+                f"encoder_{name} and decoder_{name} that differ are not supported here"
+            )
+    for name, same in (
+        ("num_hidden_layers", "encoder_layers"),
+        ("decoder_vocab_size", "vocab_size"),
+    ):
+        if c.get(name) not in (None, c.get(same)):
+            raise UnsupportedSettingError(f"{name} other than {same} is not supported here")
     return Config(
         width=c["d_model"],
         layers=c["decoder_layers"],
@@ -240,10 +283,10 @@ def read_bart(c: Settings) -> Config:
         bias=True,
         final_bias=True,
         embedding_norm=kind != "marian",
-        tied=c.get("tie_word_embeddings", True),
-        scaled=c.get("scale_embedding", False),
+        tied=c["tie_word_embeddings"],
+        scaled=c["scale_embedding"],
         zero_outputs=False,
-        dropout=c.get("dropout", 0.1),
+        dropout=c["dropout"],
     )
 
 
@@ -274,8 +317,11 @@ def write_bart(kind: str, architecture: str, config: Config) -> dict[str, Any]:
 
 def read_bert(c: Settings) -> Masked.Config:
     """BERT's and RoBERTa's."""
-    if c.get("position_embedding_type", "absolute") != "absolute" or c.get("is_decoder"):
-        raise WenmoError("relative positions, or a BERT that writes from the left, are not known")
+    if c["position_embedding_type"] != "absolute":
+        name = f"position_embedding_type = {c['position_embedding_type']!r}"
+        raise UnsupportedSettingError(f"{name} is not supported here")
+    if c["is_decoder"]:
+        raise UnsupportedSettingError("is_decoder = true is not supported here")
     before = POSITIONS_BEGIN if c["model_type"] == "roberta" else 0
     return Masked.Config(
         width=c["hidden_size"],
@@ -286,17 +332,17 @@ def read_bert(c: Settings) -> Masked.Config:
         positions="learned",
         norm="layer",
         prenorm=False,
-        epsilon=c.get("layer_norm_eps", 1e-12),
+        epsilon=c["layer_norm_eps"],
         qk_norm=False,
-        activation=_activation(c.get("hidden_act", "gelu")),
+        activation=_activation(c["hidden_act"]),
         bias=True,
         final_bias=True,
         embedding_norm=True,
         output_layer=True,
-        tied=c.get("tie_word_embeddings", True),
+        tied=c["tie_word_embeddings"],
         zero_outputs=False,
-        dropout=c.get("hidden_dropout_prob", 0.1),
-        attention_dropout=c.get("attention_probs_dropout_prob", 0.1),
+        dropout=c["hidden_dropout_prob"],
+        attention_dropout=c["attention_probs_dropout_prob"],
     )
 
 
@@ -304,5 +350,5 @@ def _activation(name: str) -> Any:
     known = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu": "gelu-exact"}
     known |= {"relu": "relu", "silu": "silu", "swish": "silu"}
     if name not in known:
-        raise WenmoError(f"the activation {name!r} is not known here")
+        raise UnsupportedSettingError(f"the activation {name!r} is not supported here")
     return known[name]

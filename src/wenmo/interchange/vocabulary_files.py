@@ -206,11 +206,31 @@ def read_beginning(path: Path, theirs: dict[str, Any], library: Library) -> str 
     return name if isinstance(name, str) else None
 
 
-def read_template(path: Path) -> str | None:
-    """The template of conversations of a folder, in Jinja's language, if it has one."""
+def read_templates(path: Path) -> dict[str, str]:
+    """The templates of conversations of a folder, in Jinja's language, by their names; one alone is
+    called ``default``.
+    """
     if (path / "chat_template.jinja").is_file():
-        return (path / "chat_template.jinja").read_text("utf-8")
-    if not (path / "tokenizer_config.json").is_file():
+        return {"default": (path / "chat_template.jinja").read_text("utf-8")}
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        found = read_json(path / name).get("chat_template") if (path / name).is_file() else None
+        if isinstance(found, list):  # records with a name and a template
+            records = [entry for entry in found if isinstance(entry, dict)]
+            found = {str(entry.get("name")): entry.get("template") for entry in records}
+        named = {"default": found} if isinstance(found, str) else found or {}
+        if isinstance(named, dict) and named:
+            return {str(key): text for key, text in named.items() if isinstance(text, str)}
+    return {}
+
+
+def read_template(path: Path) -> str | None:
+    """The template of conversations of a folder that is meant where nothing is said."""
+    return read_templates(path).get("default")
+
+
+def template_note(path: Path) -> str | None:
+    """One line where a folder has templates of which none is the default."""
+    names = read_templates(path).keys()
+    if not names or "default" in names:
         return None
-    template = read_json(path / "tokenizer_config.json").get("chat_template")
-    return template if isinstance(template, str) else None
+    return f"its chat templates are called {', '.join(names)}; none is called default: none is used"

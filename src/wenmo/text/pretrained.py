@@ -41,7 +41,8 @@ class Pretrained(Tokenizer):
         library: the tokenizer, as the `tokenizers` library has it.
         end: the id there of the mark that ends a text.
         size: the number of ids that the model has; more than the tokenizer's where its table was
-            rounded up.
+            rounded up, and fewer where tokens were added to the tokenizer alone. A text that holds
+            such a token is refused.
         beginning: the name of the mark that begins a text; None: of the one that stands before
             every text, if there is one.
 
@@ -62,22 +63,25 @@ class Pretrained(Tokenizer):
         library.no_truncation()
         self._library, self.end, self.kind = library, end, "pretrained"
         known = library.get_vocab_size()
-        self.vocab_size = max(size or known, known)
+        self.vocab_size = size or known
         vocabulary = library.get_vocab()
         last = max(vocabulary, key=vocabulary.__getitem__)
-        if vocabulary[last] >= self.vocab_size:  # the library would go through all below it
+        if vocabulary[last] >= max(known, self.vocab_size):  # the library would go through them all
             raise WenmoError(
                 f"the token {last!r} has the id {vocabulary[last]:,}, but the last of "
                 f"{self.vocab_size:,} is {self.vocab_size - 1:,}"
             )
         if not 0 <= end < self.vocab_size:
             raise WenmoError(f"the end mark {end} is not among the {self.vocab_size} tokens")
+        self._beyond = vocabulary[last] >= self.vocab_size
         whole = json.loads(library.to_str())
         self._kinds = set(_types(whole["decoder"])) if whole.get("decoder") else set()
         self._newlines = "ByteLevel" in self._kinds  # where text can be cut, see `_segments`
         self.prefix_space = bool(self._kinds & {"WordPiece", "Metaspace", "Strip"})
         self.table, self.mark = self._table(), library.id_to_token(end) or ""
         self.prefix, self.suffix = self._around()
+        for id_ in (*self.prefix, *self.suffix):
+            self._check_known(id_)
         self.source_prefix = self.prefix
         if beginning is None and self.prefix:
             beginning = library.id_to_token(self.theirs(self.prefix)[0])
@@ -134,12 +138,26 @@ class Pretrained(Tokenizer):
                 ids = self._ids(text, source=source, goes_on=goes_on)
             except TypeError:  # how the library takes half a surrogate pair
                 raise WenmoError("the text holds half a surrogate pair, no character") from None
+            if self._beyond and ids:
+                self._check_known(max(ids))
             before = [] if begun else self.source_prefix if source else self.prefix
             joined = np.array([*before, *ids, *([END] if ends else [])], np.int32)
             yield joined, np.array([len(joined) - 1] if ends else [], np.int64)
             begun = not ends
             if ends:
                 source = next(turns)
+
+    def _check_known(self, id_: int) -> None:
+        """Make sure that the model has a token.
+
+        Raises:
+            WenmoError: the tokenizer alone has it.
+        """
+        if id_ >= self.vocab_size:
+            raise WenmoError(
+                f"the text holds {self._library.id_to_token(id_)!r}, which the tokenizer knows as "
+                f"token {id_:,}, but the model has {self.vocab_size:,} tokens: remove it"
+            )
 
     def _told(self) -> bytes:
         numbers = (self.end, self.prefix, self.source_prefix)
@@ -181,6 +199,8 @@ class Pretrained(Tokenizer):
         added = self._library.get_added_tokens_decoder()
         table = [b""] * self.vocab_size
         for token, id_ in self._library.get_vocab().items():
+            if id_ >= self.vocab_size:
+                continue
             if id_ in added:
                 table[id_] = b"" if added[id_].special else added[id_].content.encode()
             else:

@@ -121,7 +121,8 @@ class Talk:
         *,
         answered: bool = False,
     ) -> list[str]:
-        marks = {"bos_token": self.tokenizer.beginning, "eos_token": self.tokenizer.mark}
+        named = {"bos_token": self.tokenizer.beginning, "eos_token": self.tokenizer.mark}
+        marks = {name: mark for name, mark in named.items() if mark}
         messages = [self._messages(turns) for turns in asked]
         return render(self.template, messages, marks, answered=answered, places=places)
 

@@ -20,6 +20,9 @@ from wenmo.types import WenmoError
 Messages = Sequence[Mapping[str, str]]
 """A conversation: each message has its ``role`` (system, user or assistant) and ``content``."""
 
+ABSENT = {"tools": None, "documents": None}
+"""What a template may ask for and no conversation here has; other programs say None, too."""
+
 MEMORY = 1 << 29  # bytes that the process may use, Python's own among them
 SECONDS = 3
 MOST_CHARACTERS = 1 << 20  # of what is written for one conversation
@@ -42,7 +45,8 @@ def render(
     Args:
         template: the model's own.
         conversations: as many as one likes.
-        marks: ``bos_token`` and ``eos_token`` as text.
+        marks: ``bos_token``, ``eos_token`` and other marks as text; those that the model lacks are
+            left out, and undefined in the template.
         answered: the last message is the model's own turn, which is written to its end.
         places: where each conversation comes from, for errors.
 
@@ -51,7 +55,7 @@ def render(
     """
     if not conversations:
         return []
-    variables = {"add_generation_prompt": not answered, **(marks or {})}
+    variables = {**ABSENT, "add_generation_prompt": not answered, **(marks or {})}
     asked = {"template": template, "conversations": conversations, "variables": variables}
     size = sum(map(_characters, conversations))
     try:
@@ -130,6 +134,19 @@ def _written(
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
     )
+
+    def to_json(
+        value: Any,
+        ensure_ascii: bool = False,
+        indent: int | None = None,
+        separators: tuple[str, str] | None = None,
+        sort_keys: bool = False,
+    ) -> str:
+        """Without the escapes that Jinja's own filter makes for HTML."""
+        form: Any = {"indent": indent, "separators": separators, "sort_keys": sort_keys}
+        return json.dumps(value, ensure_ascii=ensure_ascii, **form)
+
+    environment.filters["tojson"] = to_json
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda form: datetime.now(UTC).strftime(form)
     compiled = environment.from_string(template)

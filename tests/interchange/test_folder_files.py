@@ -1,0 +1,140 @@
+"""What the smaller files of a folder say: chat templates, how texts are written, and tokens that
+the tokenizer alone knows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import wenmo as package
+from wenmo.interchange.generation import sampling_of
+from wenmo.interchange.pretrained import open_pretrained
+from wenmo.models.transformer import Transformer
+from wenmo.recipe import PriorConfig, Recipe
+from wenmo.runs import TOKENIZER, save_model
+from wenmo.text.pretrained import Pretrained, byte_level
+from wenmo.text.vocabularies import byte_alphabet
+from wenmo.types import WenmoError
+
+CONFIG = Transformer.Config(width=16, layers=1, heads=2, context=64, qk_norm=False)
+MARKS = {"<|im_start|>": 256, "<|im_end|>": 257}
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small Llama, of which the tokenizer has one token more than the model."""
+    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
+    library = byte_level({**letters, **MARKS}, [], special=MARKS)
+    tokenizer = Pretrained(library, end=257)
+    torch.manual_seed(0)
+    path = tmp_path / "llama"
+    path.mkdir()
+    recipe = Recipe("gpt", CONFIG, prior=PriorConfig("none"))
+    save_model(path, recipe, CONFIG.build(tokenizer.vocab_size), tokenizer)
+    library.add_special_tokens(["[PAD]"])
+    tokenizer.save(path / TOKENIZER)
+    return path
+
+
+def edit(folder: Path, name: str, **changes: Any) -> None:
+    path = folder / name
+    content = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps({**content, **changes}))
+
+
+def test_a_token_beyond_the_model_is_refused_where_a_text_holds_it(
+    folder: Path, wenmo: Any, tmp_path: Path
+) -> None:
+    run = package.load(folder)
+    assert run.model.vocab_size == 258 == len(run.tokenizer.table)
+    assert run.generate("The fox", max_tokens=3)
+    (tmp_path / "my.txt").write_text("The fox, 春眠不觉晓.\n" * 30, "utf-8")
+    (tmp_path / "pad.txt").write_text("The fox.\n" * 30 + "The [PAD].\n", "utf-8")
+    told = r"the text holds '[PAD]', which the tokenizer knows as token 258"
+    train = ("--from", "llama", "--out", "run", "--steps", 1, "rows=2", "time=24")
+    for command in (
+        ("generate", "llama", "--prompt", "The [PAD]"),
+        ("evaluate", "llama", "pad.txt"),
+        ("train", "pad.txt", *train),
+    ):
+        refused = wenmo(*command, cwd=tmp_path, code=2)
+        assert told in refused.stderr
+    assert not list((tmp_path / "run").glob("*.safetensors"))
+    wenmo("train", "my.txt", *train[:3], "further", *train[4:], cwd=tmp_path)
+    assert package.load(tmp_path / "further").generate("The fox", max_tokens=3)
+
+
+@pytest.mark.parametrize("form", [list, dict])
+def test_of_several_templates_the_default_is_taken(form: type, folder: Path) -> None:
+    named = {"tool_use": "no", "default": CHATML}
+    listed = [{"name": name, "template": text} for name, text in named.items()]
+    edit(folder, "tokenizer_config.json", chat_template=listed if form is list else named)
+    assert open_pretrained(folder).template == CHATML
+    assert "".join(package.load(folder).reply(["你好"], max_tokens=2)) is not None
+    edit(folder, "tokenizer_config.json", chat_template=listed[:1])
+    opened = open_pretrained(folder)
+    assert opened.template is None
+    assert "templates are called tool_use; none is called default" in str(opened.note)
+
+
+def test_a_model_writes_as_its_makers_say(folder: Path) -> None:
+    assert open_pretrained(folder).sampling == {}
+    edit(folder, "config.json", do_sample=True, temperature=0.7)
+    found = {"method": "sample", "temperature": 0.7, "top_k": 50}
+    assert open_pretrained(folder).sampling == found
+    edit(folder, "generation_config.json", temperature=0.2, top_p=0.9, penalty_alpha=0.6)
+    opened = open_pretrained(folder)
+    assert opened.sampling == {"method": "sample", "temperature": 0.2, "top_p": 0.9}
+    assert opened.note == "generation_config.json: penalty_alpha: not supported here, and not used"
+    run = package.load(folder)
+    assert (run.sampling.temperature, run.sampling.top_p) == (0.2, 0.9)
+    assert run.card.sampling_reason == "the generation settings of its makers"
+    edit(folder, "generation_config.json", do_sample=False)
+    run = package.load(folder)
+    assert run.sampling.method == "greedy"
+    assert run.generate("a", max_tokens=5) == run.generate("a", max_tokens=5, seed=5)
+    edit(folder, "generation_config.json", do_sample=True, top_p=2.0)
+    with pytest.raises(WenmoError, match=r"generation_config.json: top_p=2.0: must be"):
+        open_pretrained(folder)
+
+
+def test_a_model_that_answers_is_careful_where_its_makers_say_nothing(folder: Path) -> None:
+    assert package.load(folder).sampling.temperature == 0.8
+    edit(folder, "tokenizer_config.json", chat_template=CHATML)
+    careful = {"method": "sample", "temperature": 0.2, "top_p": 0.9}
+    assert open_pretrained(folder).sampling == careful
+    edit(folder, "generation_config.json", repetition_penalty=1.1)
+    assert open_pretrained(folder).sampling == careful | {"repetition_penalty": 1.1}
+    edit(folder, "generation_config.json", do_sample=True)
+    assert open_pretrained(folder).sampling["temperature"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({}, {}),
+        ({"eos_token_id": 2, "temperature": None}, {}),
+        ({"do_sample": True}, {"method": "sample", "temperature": 1.0, "top_k": 50}),
+        ({"top_k": 20}, {"method": "sample", "top_k": 20}),
+        ({"do_sample": False, "temperature": 0.5}, {"method": "greedy"}),
+        (
+            {"num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3},
+            {"method": "beam", "beam_width": 4, "length_penalty": 2.0, "no_repeat_ngram": 3},
+        ),
+        ({"num_beams": 4}, {"method": "beam", "beam_width": 4, "length_penalty": 1.0}),
+        (
+            {"repetition_penalty": 1.1, "max_new_tokens": 9},
+            {"repetition_penalty": 1.1, "max_tokens": 9},
+        ),
+    ],
+)
+def test_settings_mean_what_they_mean_there(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    assert sampling_of(theirs) == ours

@@ -1,0 +1,103 @@
+"""GGUF files with SentencePiece's pieces cut text as SentencePiece does."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wenmo.interchange import gguf_out
+from wenmo.interchange.gguf_out import write_gguf
+from wenmo.interchange.opened import Opened
+from wenmo.interchange.pretrained import open_pretrained
+from wenmo.models.transformer import Transformer
+from wenmo.text.pretrained import Pretrained, byte_level
+from wenmo.text.vocabularies import byte_alphabet
+
+pytest.importorskip("gguf", reason="needs the gguf package")
+sentencepiece = pytest.importorskip("sentencepiece", reason="needs the sentencepiece package")
+
+TEXTS = [
+    "The quick brown fox jumps over the lazy dog, 1234 times.",
+    "She sells sea shells by the sea shore; the shells she sells are surely seashells.",
+    "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。",
+    "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。",
+] * 8
+CONFIG = Transformer.Config(width=32, layers=1, heads=2, context=32, qk_norm=False)
+some_text = st.lists(
+    st.one_of(
+        st.sampled_from(["The", " quick", "fox", "  ", " ", "\n", "\t", "shells", "1234", "。"]),
+        st.text("the quick sea shell 春眠不觉晓，白日依山尽", max_size=8),
+        st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn", "Co"]), max_size=3),
+    ),
+    max_size=6,
+).map("".join)
+
+
+def trained() -> Any:
+    """A tokenizer as Llama's."""
+    made = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS),
+        model_writer=made,
+        minloglevel=2,
+        model_type="bpe",
+        vocab_size=420,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        user_defined_symbols=["<tool>"],
+    )
+    return sentencepiece.SentencePieceProcessor(model_proto=made.getvalue())
+
+
+def kind_of(theirs: Any, id_: int) -> int:
+    """The number of a piece's type."""
+    if theirs.is_unknown(id_):
+        return 2
+    if theirs.is_control(id_):
+        return 3
+    return 6 if theirs.is_byte(id_) else 4 if theirs.id_to_piece(id_) == "<tool>" else 1
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Opened]:
+    """SentencePiece's tokenizer, and the model opened from a file with its pieces."""
+    theirs, path = trained(), tmp_path_factory.mktemp("gguf") / "my.gguf"
+    size = theirs.get_piece_size()
+
+    def instead(writer: Any, tokenizer: Pretrained, found: Any, template: str | None) -> None:
+        writer.add_tokenizer_model("llama")
+        writer.add_token_list([theirs.id_to_piece(id_) for id_ in range(size)])
+        writer.add_token_scores([theirs.get_score(id_) for id_ in range(size)])
+        writer.add_token_types([kind_of(theirs, id_) for id_ in range(size)])
+        writer.add_bos_token_id(1)
+        writer.add_eos_token_id(2)
+
+    letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
+    model = replace(CONFIG, zero_outputs=False).build(size).eval()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gguf_out, "_tokens", instead)
+        write_gguf(path, model, CONFIG, Pretrained(byte_level(letters, []), end=0, size=size))
+    return theirs, open_pretrained(path)
+
+
+@given(some_text)
+@settings(max_examples=80, deadline=None)
+def test_text_is_cut_as_there(both: tuple[Any, Opened], text: str) -> None:
+    theirs, ours = both
+    ids = ours.tokenizer.encode(text)
+    assert ours.tokenizer.theirs(ids.tolist()) == [1, *theirs.encode(text)]
+    if not text.startswith(" "):  # there, too, the first space is that of the first word
+        assert ours.tokenizer.decode(ids).removeprefix(" ") == text
+
+
+def test_a_text_begins_with_its_mark(both: tuple[Any, Opened]) -> None:
+    _, ours = both
+    assert ours.tokenizer.theirs(ours.tokenizer.prefix) == [1]
+    assert ours.tokenizer.beginning == "<s>"
+    assert ours.tokenizer.end == 2
