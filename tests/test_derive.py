@@ -90,3 +90,20 @@ def test_what_does_not_go_together_is_left_alone(plain: corpus.Corpus) -> None:
 
 def test_the_machine_is_measured() -> None:
     assert derive.speed() > 1e8
+
+
+def test_short_records_are_learnt_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "verses.txt"
+    path.write_text("".join(f"verse {n},\nand its answer.\n\n" for n in range(400)))
+    for model, settings, expected in (
+        ("gpt:tiny", [], True),
+        ("gpt:tiny", ["per_record=false"], False),
+        ("gpt:tiny", ["context=16"], None),  # some are longer
+        ("lstm", [], None),
+        ("masked:tiny", [], None),
+    ):
+        recipe = make_recipe(model, ["unit=paragraph", "steps=1", *settings])
+        read = corpus.build(path, read=recipe.read, tokenizer=recipe.tokenizer, split=recipe.split)
+        derived, _ = derive.derive(recipe, read)
+        assert derived.train.per_record is expected
+        assert derived.build(9).wholes == bool(expected)

@@ -14,6 +14,7 @@ from wenmo.models import MODELS, ModelConfig, can_stand_on_counts
 from wenmo.models.base import Budget, device
 from wenmo.recipe import DEFAULT_ORDERS, PriorConfig, Recipe
 from wenmo.text.corpus import Corpus
+from wenmo.text.records import Records
 from wenmo.training.loop import TrainConfig
 
 # Counting and cross-fitting take about so long for each token, order and fold, on one core; they
@@ -22,6 +23,7 @@ SECONDS_PER_COUNT = 1e-7
 SHARE_FOR_COUNTS = 0.6
 AMPLY = 3  # times what is reckoned that a network reads
 FEW_TOKENS = 5_000  # fewer, and each fold's counts know next to nothing of the others
+MANY_RECORDS = 200
 LETTERS = 1.5  # bytes a token, up to which tokens are letters, and long contexts are worth counting
 ORDERS_OF_LETTERS = 7
 FURTHER_RATE, ADAPTERS_RATE = 5e-5, 1e-3
@@ -44,12 +46,31 @@ def derive(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
         return replace(recipe, train=train, prior=prior), told
     # With a number of steps the machine does not matter: they mean the same model everywhere.
     tokens, minutes = int(corpus.summary["train"]["tokens"]), recipe.train.minutes
-    timed = minutes is not None and not recipe.task.paired
+    timed = minutes is not None and recipe.task.name == "completion"
     budget = Budget(tokens, 60 * minutes, speed()) if timed and minutes else None
     model, sized = _model(recipe, budget)
     recipe = replace(recipe, model=model)
     prior, standing = _prior(recipe, corpus, budget)
-    return replace(recipe, prior=prior), [*sized, *standing]
+    per_record = recipe.train.per_record
+    if per_record is None and _has_short_records(recipe, corpus):
+        per_record = True
+    train = replace(recipe.train, per_record=per_record)
+    return replace(recipe, prior=prior, train=train), [*sized, *standing]
+
+
+def _has_short_records(recipe: Recipe, corpus: Corpus) -> bool:
+    """Whether a model that reads a bounded context has each record in it as a whole. It then learns
+    records one by one, each from its beginning: what stands where in a record is what such a model
+    sees best (docs/experiments.md).
+    """
+    kind = MODELS[recipe.family].kind
+    if recipe.task.paired or kind.learner != "gradient" or kind.wholes or kind.fills:
+        return False
+    with torch.device("meta"):
+        context = recipe.model.build(corpus.tokenizer.vocab_size).context
+    if context is None or int(corpus.summary["train"]["records"]) < MANY_RECORDS:
+        return False
+    return all(not Records(ids, context).left_out for ids in (corpus.train, corpus.valid))
 
 
 def _gently(recipe: Recipe) -> tuple[TrainConfig, list[str]]:
@@ -104,7 +125,7 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
     tokens = int(train["tokens"])
     letters = train["bytes"] < LETTERS * tokens
     orders = prior.orders or (ORDERS_OF_LETTERS if letters else DEFAULT_ORDERS)
-    parts = prior.parts or _parts(recipe, corpus, budget)
+    parts = prior.folds if recipe.task.paired else prior.parts or _parts(recipe, corpus, budget)
     chosen = replace(prior, counts="ngram", orders=orders, parts=parts)
     if prior.extensible is None:
         chosen = replace(chosen, extensible=True)
@@ -116,7 +137,7 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
     if prior.counts == "ngram":
         return chosen, told
     without = replace(prior, counts="none")
-    if recipe.task.paired or MODELS[recipe.family].kind.wholes:
+    if recipe.task.name != "completion" or MODELS[recipe.family].kind.wholes:
         return without, []
     if tokens < FEW_TOKENS:
         return without, [f"no counts to stand on: {tokens:,} tokens are too few to divide"]

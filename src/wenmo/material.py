@@ -125,7 +125,7 @@ class Running:
         return {}  # no family that learns so has any
 
     def sample(self, model: LanguageModel) -> tuple[str, Output]:
-        writer = Writer(model, self.corpus.tokenizer)
+        writer = Writer(model, self.corpus.tokenizer, alphabet=self.corpus.alphabet)
         [[output]] = writer.generate([self.opening], AS_IT_IS if model.complete else SAMPLE)
         return output.text, output
 
@@ -198,7 +198,8 @@ class Paired:
         return readable(self.corpus.valid, self.corpus.valid_ends, model, self.recipe.task)
 
     def _writer(self, model: LanguageModel) -> Writer:
-        return Writer(model, self.corpus.tokenizer, keep=kept(self.recipe.task))
+        keep, alphabet = kept(self.recipe.task), self.corpus.alphabet
+        return Writer(model, self.corpus.tokenizer, keep=keep, alphabet=alphabet)
 
 
 @dataclass(frozen=True)
@@ -258,11 +259,13 @@ class Whole:
             references,
             texts=RIVALS_TEXTS,
             sampling=Sampling(max_tokens=int(lengths.max())),
+            alphabet=self.corpus.alphabet,
             progress=progress,
         )
 
     def sample(self, model: LanguageModel) -> tuple[str, Output]:
-        [[output]] = Writer(model, self.corpus.tokenizer).generate([""], SAMPLE)
+        writer = Writer(model, self.corpus.tokenizer, alphabet=self.corpus.alphabet)
+        [[output]] = writer.generate([""], SAMPLE)
         return output.text, output
 
     def _held_out(self, model: LanguageModel) -> Records:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wenmo.config import from_dict, load_toml, override, shown, table_of, to_dict
-from wenmo.models import MODELS, ModelConfig, configure, find
+from wenmo.models import MODELS, LanguageModel, ModelConfig, configure, find
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
 from wenmo.text.corpus import SplitConfig
@@ -153,6 +153,12 @@ class Recipe:
         counts = Ngram.Config(orders, totals=True, counts=kept)
         parts = None if self.task.paired else self.prior.parts
         return Hybrid.Config(self.model, counts, self.prior.folds, parts)
+
+    def build(self, vocab_size: int) -> LanguageModel:
+        """The whole model, with weights drawn at random."""
+        model = self.generator.build(vocab_size)
+        model.wholes |= bool(self.train.per_record) and not self.task.paired
+        return model
 
     def differences(self, other: Recipe) -> list[str]:
         """The settings that are not the same in the other, each with both values."""

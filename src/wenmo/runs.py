@@ -8,6 +8,7 @@ weights lie in that program's layout and its ``config.json`` stands beside them.
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,12 @@ class Card:
         return self.template is not None and self.recipe.task.name == "dialogue"
 
     @property
+    def alphabet(self) -> str | None:
+        """The characters that the run may write unasked; None: all, as of older runs."""
+        alphabet: str | None = self.data.get("alphabet")
+        return alphabet
+
+    @property
     def longest_target(self) -> int:
         """The most tokens of a target that was trained on, END counted."""
         return int(self.data["train"]["longest_target"])
@@ -143,6 +150,17 @@ class Card:
             raise WenmoError(f"{folder / CARD}: damaged, {error} is missing") from None
         except WenmoError as error:
             raise WenmoError(f"{folder / CARD}: damaged, {error}") from None
+
+
+def joined_alphabet(own: str | None, teachers: Sequence[Card]) -> str | None:
+    """The characters that a run may write: those of its own text, and of the runs it begins from.
+
+    Returns:
+        In order; None, all, where it is not known what one of them may write.
+    """
+    alphabets = [own, *(card.alphabet for card in teachers)]
+    known = [alphabet for alphabet in alphabets if alphabet is not None]
+    return "".join(sorted(set().union(*known))) if len(known) == len(alphabets) else None
 
 
 def save_model(
@@ -206,7 +224,7 @@ def load_model(folder: Path, recipe: Recipe, vocab_size: int, end: int = END) ->
     try:
         if recipe.start.lora:
             return with_adapters(open_base(recipe), recipe, tensors, layout).eval()
-        model = recipe.generator.build(vocab_size)
+        model = recipe.build(vocab_size)
         model.load_state_dict(tensors if layout is None else layout.inward(tensors))
     except (RuntimeError, WenmoError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -297,7 +315,7 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
     if recipe.prior.counts == "none":
         base = base.parts().get("network", base)
     with torch.device("meta"):
-        model = recipe.generator.build(base.vocab_size)
+        model = recipe.build(base.vocab_size)
     try:
         model.load_state_dict(base.state_dict(), assign=True)
     except RuntimeError as error:

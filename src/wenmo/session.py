@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from wenmo.recipe import Recipe
 from wenmo.runs import (
     Card,
     begin_from,
+    joined_alphabet,
     load_model,
     marked,
     marks_of,
@@ -110,7 +112,10 @@ class Session:
         self.folder, self.recipe, self.corpus = folder, recipe, corpus
         self.watch, self.tell, self.reference = watch, tell, reference
         self.tokenizer = corpus.tokenizer
+        teachers = [loaded[0] for loaded in (base, givers.get("decoder")) if loaded is not None]
+        self.corpus = replace(corpus, alphabet=joined_alphabet(corpus.alphabet, teachers))
         data = {"fingerprint": corpus.fingerprint, **corpus.summary}
+        data |= {"alphabet": self.corpus.alphabet}
         if before is not None and before.data["fingerprint"] != corpus.fingerprint:
             raise WenmoError(
                 f"{folder}: was trained on other text (its fingerprint differs): "
@@ -138,7 +143,7 @@ class Session:
         recipe, card = self.recipe, self.card
         torch.manual_seed(recipe.train.seed)
         if base is None:
-            model = recipe.generator.build(self.tokenizer.vocab_size)
+            model = recipe.build(self.tokenizer.vocab_size)
             if not self.card.finished:
                 model.spelled_by(self.tokenizer.table)
         else:

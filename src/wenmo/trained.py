@@ -30,7 +30,7 @@ from wenmo.material import (
     readable,
     sampling_for,
 )
-from wenmo.models import LanguageModel
+from wenmo.models import MODELS, LanguageModel
 from wenmo.models.grammar import GrammarModel
 from wenmo.models.lora import merge
 from wenmo.models.ngram import Ngram
@@ -41,16 +41,20 @@ from wenmo.rules.reading import read_grammar
 from wenmo.runs import Card, save_model, talk_of
 from wenmo.session import Tell, share_of
 from wenmo.text import corpus as corpora
+from wenmo.text.choosing import choose_fields
+from wenmo.text.control import resolve
 from wenmo.text.inputs import Source, rereadable
 from wenmo.text.pairs import Keep, source_room
-from wenmo.text.readers import has_fields
+from wenmo.text.readers import has_fields, without_fields
 from wenmo.text.records import Records
+from wenmo.text.sketch import overlap
 from wenmo.text.talk import Talk
-from wenmo.text.tasks import GAP, TaskConfig, choose_fields, so_far, source_of, turns_source
+from wenmo.text.tasks import GAP, TaskConfig, so_far, source_of, turns_source
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
 
 T = TypeVar("T")
+MUCH = 0.2  # of a text; less may well be common phrases
 UNASKED = Output("", 0, 0.0, "end", False, 0.0, (), ())
 """What answers a blank line among sources."""
 WHOLE = 100_000  # tokens of a text that ends by itself
@@ -185,16 +189,26 @@ class Run:
             WenmoError: the run was not trained on dialogue.
         """
         self.require("dialogue")
+        control, _ = self.resolve_control(control or {})
         if self._talk is None:
-            source = turns_source(turns, self.task, control or {})
+            source = turns_source(turns, self.task, control)
         elif self.card.talks:
-            [source] = self._talk.sources([so_far(turns, self.task, control or {})])
+            [source] = self._talk.sources([so_far(turns, self.task, control)])
         else:  # others taught it to talk: the conversation is a text to go on with
             every = replace(self.task, history=len(turns))
             [said] = self._talk.sources([so_far(turns, every)])
-            writer = Writer(self.model, self._talk.tokenizer)
+            writer = Writer(self.model, self._talk.tokenizer, alphabet=self.card.alphabet)
             return writer.stream(said, self._sampling({"max_tokens": 512, **sampling}))
         return self._writer().stream("", self._sampling(sampling), source=source)
+
+    def resolve_control(self, asked: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+        """The values of control fields that texts are written with, of which those that are not
+        asked for are the most common ones, and a line for the user of each that was not.
+
+        Raises:
+            WenmoError: the training text has no such value.
+        """
+        return resolve(asked, self.task, self.card.data.get("control", {}))
 
     def require(self, task: str) -> None:
         """Make sure that the run was trained for a task.
@@ -286,6 +300,7 @@ class Run:
         self, prompts: Sequence[str], control: Mapping[str, str], prefix: str
     ) -> tuple[list[str], list[str] | None]:
         """How each text begins, and the source it is to answer."""
+        control, _ = self.resolve_control(control)
         if not self.task.paired:
             if control or prefix:
                 wrong = "--control" if control else "--prefix"
@@ -310,7 +325,8 @@ class Run:
         return from_dict(Sampling, {**to_dict(self.sampling), **options})
 
     def _writer(self) -> Writer:
-        return Writer(self.model, self.tokenizer, keep=kept(self.task))
+        keep, alphabet = kept(self.task), self.card.alphabet
+        return Writer(self.model, self.tokenizer, keep=keep, alphabet=alphabet)
 
     def truncates(self, prompt: str) -> Keep | None:
         """Which end alone is read of a prompt that is too long for the model; None if all of it."""
@@ -392,7 +408,7 @@ class Run:
         data, target = rereadable(data), target and rereadable(target)
         read = replace(self.card.recipe.read, encoding=encoding)
         if not has_fields(data):  # the fields of the training text do not matter to a plain one
-            read = replace(read, text_field=None, source_field=None)
+            read = without_fields(read)
         read, _ = choose_fields(data, override(read, settings, where="read."), self.task, target)
         encoded = corpora.encode_text(
             data,
@@ -405,9 +421,13 @@ class Run:
         if tell is not None:
             for note in encoded.notes:
                 tell(note, None)
+            if flattered := self._flattered(encoded.sketch):
+                tell(flattered, None)
         progress = share_of(tell, "scoring")
         if self.model.wholes:
             records, more = Records(encoded.ids, self.model.context), {"samples": samples}
+        in_pieces = (window, stride, cache) != (None, None, None)
+        if self._by_record or (self.model.wholes and not (in_pieces or records.left_out)):
             return judge_beside_rivals(
                 self.model, records, self.tokenizer, progress=progress, **more
             )
@@ -447,6 +467,7 @@ class Run:
             temperatures=temperatures,
             texts=texts,
             sampling=self._sampling(sampling),
+            alphabet=self.card.alphabet,
             progress=share_of(tell, f"writing with {name}"),
         )
         return curves, {rival: verdict(curves[name], curves[rival]) for rival in rivals}
@@ -504,6 +525,21 @@ class Run:
         save_model(path, recipe, self.model, self.tokenizer, self.card.template)
         self.tokenizer.save(path / TOKENIZER)
 
+    @property
+    def _by_record(self) -> bool:
+        """Whether the run's family reads whole records alone."""
+        return MODELS[self.card.recipe.family].kind.wholes
+
+    def _flattered(self, sketch: str) -> str | None:
+        """A line for the user where a text is one that the run has learnt from."""
+        share, _ = overlap(sketch, self.card.data.get("sketch", ""))
+        if share < MUCH:
+            return None
+        return (
+            f"about {share:.0%} of the long lines and records of this text are in the training "
+            "text of the run: its figures flatter"
+        )
+
     def _require_learning(self) -> None:
         """Make sure that the run can go on learning from a text that it is scored on."""
         streams = self.model.learner == "gradient" and self.model.context is None
@@ -517,7 +553,7 @@ class Run:
         """Make sure that the run has hidden states to keep in a cache."""
         if dynamic is not None:
             raise WenmoError("--cache and --dynamic cannot be had at once: leave one out")
-        streams = not (self.task.paired or self.model.wholes)
+        streams = not (self.task.paired or self._by_record)
         if not (streams and self.model.notices):
             raise WenmoError(
                 f"{self.folder}: a cache is for networks that were trained on plain text: leave "

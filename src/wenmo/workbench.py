@@ -25,10 +25,11 @@ from wenmo.runs import load_run, talk_of
 from wenmo.session import Session, Tell, check_folder
 from wenmo.start import inherited, like_givers, open_givers
 from wenmo.text import corpus as corpora
+from wenmo.text.choosing import choose_fields
 from wenmo.text.corpus import Corpus
 from wenmo.text.inputs import Source, rereadable
-from wenmo.text.readers import ReadConfig, Reader, has_fields
-from wenmo.text.tasks import choose_fields, open_records
+from wenmo.text.readers import ReadConfig, Reader, has_fields, without_fields
+from wenmo.text.tasks import open_records
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 from wenmo.trained import Run
 from wenmo.training.loop import Event
@@ -256,7 +257,7 @@ def read_texts(
     """
     read = replace(run.card.recipe.read, encoding=encoding)
     if not has_fields(path):
-        read = replace(read, text_field=None, source_field=None)
+        read = without_fields(read)
     reader = Reader(path, read)
     texts = [record.text for record in reader]
     _tell_notes(reader, tell)
@@ -332,6 +333,9 @@ def fit(
             model := Path(base).stem, over(recipes, given), (begun.family, begun.model)
         )
         prior = inherited(made.prior, begun.prior, str(base))
+        if made.train.per_record is None:  # as it has learnt to read
+            train = replace(made.train, per_record=begun.train.per_record)
+            made = replace(made, train=train)
         made = replace(made, start=replace(made.start, base=str(base)), prior=prior)
     givers = open_givers(made)
     made = like_givers(made, givers)

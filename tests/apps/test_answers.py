@@ -124,6 +124,11 @@ def test_control_codes_decide_what_is_written(wenmo: Wenmo, tmp_path: Path) -> N
     for form, text in verses.items():
         generate = ("generate", "run", "--control", f"form={form}", "--method", "greedy")
         assert wenmo(*generate, cwd=tmp_path).stdout.startswith(text)
+    refused = wenmo("generate", "run", "--control", "form=词", cwd=tmp_path, code=2).stderr
+    assert "no form=词 in the training text" in refused
+    assert "values: " in refused
+    told = wenmo("generate", "run", "--method", "greedy", cwd=tmp_path).stderr
+    assert "form is not given: form=" in told
 
 
 def test_a_conversation(wenmo: Wenmo, runs: dict[str, Path], tmp_path: Path) -> None:

@@ -23,8 +23,18 @@ def goes_on(data: bytes) -> bool:
     return True
 
 
-def offered(table: list[bytes], ids: list[int]) -> list[bool]:
-    return Spelling(table).keep(torch.zeros(1, len(table)), [ids]).isfinite()[0].tolist()
+def spells(data: bytes, alphabet: set[str]) -> bool:
+    """Whether text over an alphabet can begin with these bytes."""
+    whole = data.decode(errors="ignore")
+    rest = data.removeprefix(whole.encode())
+    return set(whole) <= alphabet and any(c.encode().startswith(rest) for c in alphabet)
+
+
+def offered(
+    table: list[bytes], ids: list[int], spelling: Spelling | None = None
+) -> list[bool]:
+    spelling = spelling or Spelling(table)
+    return spelling.keep(torch.zeros(1, len(table)), [ids]).isfinite()[0].tolist()
 
 
 @settings(max_examples=80, deadline=None)
@@ -48,3 +58,49 @@ def test_it_leaves_whole_tokens_alone() -> None:
 def test_a_text_that_is_broken_already_is_whole() -> None:
     assert offered(BYTES, [1 + 0x80]) == offered(BYTES, [])
     assert offered(BYTES, [1 + 0xE6, 1 + 0x41]) == offered(BYTES, [])
+
+
+ALPHABETS = st.sets(st.sampled_from("ab春昨晓\U0001f600é谸ἑ"), min_size=1)
+
+
+@settings(max_examples=80, deadline=None)
+@given(ALPHABETS, ALPHABETS, st.data())
+def test_nothing_outside_the_alphabet_is_offered(
+    own: set[str], more: set[str], data: st.DataObject
+) -> None:
+    """Nor within a character, nor by tokens of several; and with more characters as if they had
+    been there from the beginning.
+    """
+    table = BYTES + MORE
+    alphabet = own | more
+    spelling = Spelling(table, own).extended(more)
+    text = "".join(data.draw(st.lists(st.sampled_from(sorted(alphabet)), max_size=3))).encode()
+    last = data.draw(st.sampled_from(sorted(alphabet))).encode()
+    text += last[: data.draw(st.integers(0, len(last) - 1))]
+    ids = [byte + 1 for byte in text]
+    allowed = offered(table, ids, spelling)
+    for token in range(1, len(table)):
+        assert allowed[token] == spells(text + table[token], alphabet), (text, table[token])
+        assert spelling.allows(ids, token) == allowed[token]
+    assert allowed[0] == (text == text.decode(errors="ignore").encode())
+
+
+def test_rows_with_alphabets_of_their_own_are_independent() -> None:
+    spelling = Spelling(BYTES, "春")
+    logits = torch.zeros(3, len(BYTES))
+    kept = spelling.keep(logits, [[], [1 + 0xE6], [1 + 0xE6, 1 + 0x98]])
+    assert [row.isfinite().nonzero().flatten().tolist() for row in kept] == [
+        [0, 1 + 0xE6],
+        [1 + 0x98],
+        [1 + 0xA5],
+    ]
+    assert spelling.extended("春") is spelling
+    assert spelling.extended("昨") is spelling.extended("昨春")
+    assert not spelling.allows([], 1 + ord("a"))  # what another text may have is not there for all
+
+
+def test_tokens_that_no_text_contains_spell_nothing() -> None:
+    spelled = Spelling([b"", *MORE, "谸".encode()], "春a").spells
+    assert spelled.tolist() == [True, True, *[False] * 6]
+    byte_by_byte = Spelling(BYTES, "春").spells.nonzero().flatten().tolist()
+    assert byte_by_byte == sorted([0, *(byte + 1 for byte in "春".encode())])

@@ -224,9 +224,11 @@ def test_of_all_lengths_of_a_gap_the_likeliest_text_is_taken() -> None:
 @given(seed=st.integers(0, 10_000))
 def test_what_is_spelled_in_bytes_is_utf8(seed: int) -> None:
     table = [b"", *(bytes([byte]) for byte in range(256)), "春".encode(), "月光".encode(), b""]
-    engine = Unmasker(Hashes(len(table), 40), spelling=Spelling(table))
-    engine.add(Request([], Sampling(max_tokens=12, seed=seed, unmask_steps=4)))
-    engine.add(Request([257], Sampling(seed=seed, gap=5), suffix=[258]))
+    engine = Unmasker(Hashes(len(table), 40))
+    spelling = Spelling(table)
+    sampling = Sampling(max_tokens=12, seed=seed, unmask_steps=4)
+    engine.add(Request([], sampling, spelling=spelling))
+    engine.add(Request([257], Sampling(seed=seed, gap=5), suffix=[258], spelling=spelling))
     texts: dict[int, list[int]] = {0: [], 1: []}
     for event in engine.run():
         texts[event.request].append(event.token)
@@ -248,7 +250,7 @@ def test_who_writes() -> None:
         (left, [1], Unmasker),
     ):
         request = Request([1], sampling, suffix=suffix)
-        assert type(make_engine(model, [request], rows=2, spelling=None)) is kind
+        assert type(make_engine(model, [request], rows=2)) is kind
 
 
 def test_what_makes_no_sense_is_told() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from unicodedata import normalize
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.evaluation.diversity import distinct, ngrams, units
+from wenmo.evaluation.diversity import distinct, graphemes, ngrams, units
 
 WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "春", "眠", "x9"]), max_size=8)
 TEXTS = st.lists(WORDS.map(" ".join), min_size=1, max_size=6)
@@ -26,10 +27,31 @@ TEXTS = st.lists(WORDS.map(" ".join), min_size=1, max_size=6)
         ("Où est l'ÉTÉ?", ["où", "est", "l", "été"]),
         ("𠮷野", ["𠮷", "野"]),
         (" … 。", []),
+        ("वह किताब पढ़ती है", ["वह", "किताब", normalize("NFC", "पढ़ती"), "है"]),
+        ("தமிழ் மொழி", ["தமிழ்", "மொழி"]),
+        ("كِتَابٌ جَدِيدٌ", ["كِتَابٌ", "جَدِيدٌ"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("โรงสี", ["โ", "ร", "ง", "สี"]),
+        ("น้ำ ๒๕ ใบ", ["น้ำ", "๒๕", "ใ", "บ"]),
+        ("cafe\u0301 brûlée", ["café", "brûlée"]),
+        ("か\u3099く", ["が", "く"]),
+        ("\u0301 a", ["a"]),
     ],
 )
 def test_units(text: str, expected: list[str]) -> None:
     assert units(text) == expected
+
+
+@given(st.text(st.sampled_from("aé\u0301e 春が\u3099กำ ้कि_1"), max_size=12))
+def test_composed_and_decomposed_text_has_the_same_units(text: str) -> None:
+    assert units(normalize("NFC", text)) == units(normalize("NFD", text))
+    assert graphemes(normalize("NFC", text)) == graphemes(normalize("NFD", text))
+
+
+def test_graphemes_keep_their_marks() -> None:
+    assert graphemes("किता") == ["कि", "ता"]
+    assert graphemes("e\u0301 春") == ["é", " ", "春"]
+    assert len(graphemes("👩‍👩‍👧")) == 1
 
 
 def test_ngrams_of_a_short_text() -> None:

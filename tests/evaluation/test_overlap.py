@@ -7,6 +7,7 @@ import math
 import random
 from functools import partial
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -269,9 +270,12 @@ def test_a_seed_is_a_result_whatever_else_is_measured() -> None:
 def test_our_signatures_say_what_was_counted() -> None:
     found = measure(["rouge2", "distinct1"], ["a b"], [["a b"]], resamples=5, seed=9)
     assert found["rouge2"].signature == (
-        "nrefs:1|bs:5|seed:9|case:lc|unit:word+han+kana|stem:no|score:f1"
+        "nrefs:1|bs:5|seed:9|case:lc|unit:word+marks|spaceless:grapheme|norm:nfc|stem:no|score:f1"
     )
-    assert found["distinct1"].signature == "bs:5|seed:9|case:lc|unit:word+han+kana"
+    assert (
+        found["distinct1"].signature
+        == "bs:5|seed:9|case:lc|unit:word+marks|spaceless:grapheme|norm:nfc"
+    )
 
 
 def test_mistakes() -> None:
@@ -284,3 +288,40 @@ def test_mistakes() -> None:
     with pytest.raises(ValueError, match="resamples"):
         measure(["bleu"], ["a"], [["a"]], resamples=1)
     assert measure(["distinct1"], ["a"], [[]], resamples=0)["distinct1"].value == 100
+
+
+MARKED = {  # two sentences of other words, and how many of the words they share
+    ("वह किताब पढ़ती है", "वह कातिब पढ़ता हो"): 1 / 4,
+    ("கடல் நீலம்", "கடில் நீளம்"): 0,
+    ("كَتَبَ", "كُتُبٌ"): 0,
+    ("โรงสีเก่า", "โรงสู่ก่า"): 10 / 13,
+}
+
+
+@pytest.mark.parametrize(("written", "wanted"), MARKED)
+def test_words_that_differ_in_their_marks_are_other_words(written: str, wanted: str) -> None:
+    [score] = measure(["rouge1"], [written], [[wanted]], resamples=0).values()
+    assert score.value == pytest.approx(100 * MARKED[written, wanted])
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_an_accent_of_its_own_makes_no_difference(name: str) -> None:
+    """Composed and decomposed, the same text scores the same."""
+    texts = ["Café crème brûlée, très sucrée", "Việt Nam có nhiều sông"]
+    others = ["Café noir, très sucré", "Việt Nam có nhiều núi"]
+    figures = {
+        measure([name], forms(first, texts), [[t] for t in forms(second, others)], resamples=0)[
+            name
+        ].value
+        for first in ("NFC", "NFD")
+        for second in ("NFC", "NFD")
+    }
+    assert len(figures) == 1
+    same = [[text] for text in forms("NFD", texts)]
+    if name not in ("ter", "distinct1", "distinct2"):
+        [metric] = measure([name], texts, same, resamples=0).values()
+        assert metric.value == pytest.approx(100)
+
+
+def forms(form: str, texts: list[str]) -> list[str]:
+    return [normalize(form, text) for text in texts]

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wenmo.text.choosing import choose_fields
 from wenmo.text.corpus import Corpus, SplitConfig, build, encode_text
 from wenmo.text.readers import ReadConfig
 from wenmo.text.spool import Spool
-from wenmo.text.tasks import TaskConfig, choose_fields
+from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import END, Tokenizer, TokenizerConfig
 from wenmo.types import WenmoError
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wenmo.text import encodings, formats, readers
+from wenmo.text import encodings, formats, json_values, readers
 from wenmo.text.readers import ReadConfig, Reader, Record
 from wenmo.types import WenmoError
 
@@ -375,7 +375,7 @@ def test_missing_and_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_memory_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encodings, "PIECE", 10)
-    for module in (formats, readers):
+    for module in (formats, json_values, readers):
         monkeypatch.setattr(module, "LONGEST", 50)
     path = write(tmp_path, "a.txt", "一\n" + "a" * 500)
     assert "a.txt:2: a line of over 50 characters" in refusal(path, unit="line")

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from wenmo.config import from_dict
+from wenmo.text.choosing import choose_fields
 from wenmo.text.readers import ReadConfig, Record
 from wenmo.text.tasks import (
     GAP,
     Example,
     TaskConfig,
-    choose_fields,
     examples,
     open_records,
 )
@@ -90,7 +90,7 @@ def test_fields_are_known_by_their_names(
         read, note = choose_fields(path, ReadConfig(), task("translation"), None)
         assert (read.source_field, read.text_field) == (source, target)
         assert note is not None
-        assert note.startswith(f"{path}: {source} is the source, {target} the target")
+        assert note.startswith(f"{path}: source: {source}; target: {target}")
         assert lessons(path, task("paraphrase")) == [(row[source], row[target])]
 
 
@@ -115,7 +115,7 @@ def test_two_columns_without_a_header(tmp_path: Path) -> None:
     path = write(tmp_path, "pairs.tsv", "Ok.\tOk.\nHi.\t嗨。\n")
     read, note = choose_fields(path, ReadConfig(), task("translation"), None)
     assert (read.source_field, read.text_field) == ("1", "2")
-    expected = "no header line with known names: column 1 is the source, column 2 the target"
+    expected = "no header line; source: column 1; target: column 2"
     assert note == f"{path}: {expected}"
     assert lessons(path, task("translation")) == [("Ok.", "Ok."), ("Hi.", "嗨。")]
 
@@ -136,7 +136,7 @@ def test_what_cannot_be_chosen(tmp_path: Path) -> None:
     )
     path = write(tmp_path, "a.jsonl", [{"甲": "a", "乙": "b"}])
     assert refusal(path, config).endswith("--text-field NAME, two of: 甲, 乙")
-    assert refusal(path, talk).endswith("pass --text-field NAME, one of: 甲, 乙")
+    assert "pass --text-field NAME, one of: 甲, 乙; " in refusal(path, talk)
     text = write(tmp_path, "a.txt", "春眠")
     for plain in (text, "-", write(tmp_path, "b.jsonl", ["a"])):
         assert "give the lines that answer it (--target FILE)" in refusal(plain, config)

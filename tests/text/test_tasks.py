@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wenmo.config import from_dict
+from wenmo.text.choosing import choose_fields
 from wenmo.text.readers import Part, ReadConfig, Record
 from wenmo.text.tasks import (
     GAP,
     GAPS,
     Example,
     TaskConfig,
-    choose_fields,
     companions,
     examples,
     open_records,
@@ -234,7 +234,7 @@ def test_turns_without_words_and_talks_without_a_reply(tmp_path: Path) -> None:
         ("a: b", "field 'turns' holds text where a list of turns is expected"),
         ([1], "a.jsonl:1: a number where a turn is expected: text, or an object with the keys"),
         ([{"role": "user"}], "an object where a turn is expected"),
-        ([{"role": "user", "content": ["a"]}], "a list of not only strings where a turn"),
+        ([{"role": "user", "content": 3}], "a number where a turn is expected"),
         (["\ud800", "b"], "half a surrogate pair"),
     ],
 )

@@ -75,15 +75,11 @@ class Engine:
     Attributes:
         rows: how many texts are written side by side; further requests wait. A beam counts as its
             width and one more; one that is wider than this is written when nothing else is.
-        spelling: keeps what is written UTF-8; None: any token may follow any other.
     """
 
-    def __init__(
-        self, model: LanguageModel, *, rows: int = 32, spelling: Spelling | None = None
-    ) -> None:
+    def __init__(self, model: LanguageModel, *, rows: int = 32) -> None:
         self.model = model.eval()
         self.rows = rows
-        self.spelling = spelling
         self._added = 0
         self._open: dict[int, Task] = {}
         self._waiting: deque[Task] = deque()
@@ -259,8 +255,7 @@ class Engine:
         warps = _chain(kind)
         history = self._history(rows if warps.looks_back else [])
         offered = logits if warps.steps and kind.method != "beam" else logp
-        if self.spelling is not None:
-            offered = self.spelling.keep(offered, [row.ids for row in rows])
+        offered = _spelled(offered, rows)
         if self.model.barred:
             offered = forbid(offered, self.model.barred)
         offered = _constrained(offered, rows)
@@ -355,6 +350,21 @@ _Part: TypeAlias = tuple[list[_Row], Tensor, State]  # rows, their next logits, 
 def _check(number: float) -> None:
     if math.isnan(number):
         raise WenmoError("the model's logits are not numbers: go back to an earlier checkpoint")
+
+
+def _spelled(logits: Tensor, rows: list[_Row]) -> Tensor:
+    """Logits (rows, vocab) without what cannot follow, by the spelling of each row's request."""
+    alike: dict[Spelling | None, list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        alike[row.task.request.spelling].append(place)
+    if len(alike) == 1:
+        [spelling] = alike
+        return logits if spelling is None else spelling.keep(logits, [row.ids for row in rows])
+    kept = logits.clone()
+    for spelling, places in alike.items():
+        if spelling is not None:
+            kept[places] = spelling.keep(logits[places], [rows[place].ids for place in places])
+    return kept
 
 
 def _constrained(logits: Tensor, rows: list[_Row]) -> Tensor:

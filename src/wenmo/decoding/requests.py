@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from wenmo.decoding.beam import Search
 from wenmo.decoding.constrain import Constraint
+from wenmo.decoding.spelling import Spelling
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.text.pairs import source_room
@@ -28,6 +29,8 @@ class Request:
         suffix: the ids that stand behind a gap, which is to be filled; None if there is no gap.
         state: of one row, what the text begins in, where that is not an empty one of the model's.
         constraint: what may be written; None: anything.
+        spelling: keeps what is written UTF-8, and to an alphabet where it has one; None: any token
+            may follow any other.
     """
 
     prompt: Sequence[int] = ()
@@ -37,6 +40,7 @@ class Request:
     suffix: Sequence[int] | None = None
     state: State | None = None
     constraint: Constraint | None = None
+    spelling: Spelling | None = None
 
 
 class Task:

@@ -1,23 +1,30 @@
-"""What is written stays UTF-8: after a part of a character only what can complete it may follow.
+"""What is written is UTF-8 and, where an alphabet is given, has no character outside it.
 
 A model that spells rare characters in bytes gives a little probability to bytes that make no
-character; without this they would be drawn now and then, and shown as U+FFFD.
+character, or one that its training text does not contain: the bytes of two rare characters combine
+to a third. Without this, such bytes would be drawn now and then.
+
+The characters that may be written make a trie of their bytes: a text that ends with whole
+characters is at its root, one that ends within a character at an inner node. A token may follow
+where its bytes lead from that node to another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import copy
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wenmo.types import END, Logits
 
-# What a text can lack (RFC 3629, section 4): nothing, one to three continuation bytes, or those
-# after a first byte that narrows the second. For each first byte what is lacking then, and for each
-# lack which bytes may come, and what is lacking after them.
-WHOLE, NEVER = 0, -1
+WHOLE, NEVER = 0, -1  # the root; and where a byte may not come
+# The trie of all characters, with like nodes merged (RFC 3629, section 4): the bytes that begin a
+# character, and the node that each leads to; for each node the bytes that may follow, and where
+# they lead.
 FIRST = [
     *((range(0x80), WHOLE), (range(0xC2, 0xE0), 1), (range(0xE1, 0xF0), 2)),
     *((range(0xF1, 0xF4), 3), ((0xE0,), 4), ((0xED,), 5), ((0xF0,), 6), ((0xF4,), 7)),
@@ -31,7 +38,9 @@ NEXT = {
     6: (range(0x90, 0xC0), 2),
     7: (range(0x80, 0x90), 2),
 }
+CONTINUATION = range(0x80, 0xC0)  # the bytes of a character behind its first
 LONGEST = 4  # bytes of a character
+KEPT = 256  # alphabets with additions that are kept
 
 
 class Spelling:
@@ -39,65 +48,156 @@ class Spelling:
 
     Args:
         table: the bytes that each id stands for; none for END.
-
-    Attributes:
-        spells: which tokens spell anything, or end the text, bool (vocabulary,).
+        alphabet: the characters that may be written; None: all.
     """
 
-    def __init__(self, table: Sequence[bytes]) -> None:
+    def __init__(self, table: Sequence[bytes], alphabet: Iterable[str] | None = None) -> None:
         self._table = table
-        self._bytes = _transitions()
-        allowed = np.zeros((len(self._bytes), len(table)), bool)
-        for token, spelled in enumerate(table):
-            for lack in range(len(allowed)):
-                allowed[lack, token] = self._after(lack, spelled) != NEVER
-        allowed[1:, END] = False
-        self._allowed = torch.from_numpy(allowed)
-        self.spells = torch.tensor([bool(spelled) for spelled in table])
-        self.spells[END] = True
-        self._free = bool(allowed[WHOLE].all())  # no token breaks a text that is whole
+        self._lengths = np.array([len(spelled) for spelled in table], np.int64)
+        self._starts = np.cumsum(self._lengths) - self._lengths
+        self._bytes = np.frombuffer(b"".join(table), np.uint8)
+        heads = np.array([spelled[0] if spelled else 0 for spelled in table])
+        within = (heads >= CONTINUATION.start) & (heads < CONTINUATION.stop)
+        self._tails = torch.from_numpy(np.flatnonzero(within))
+        self.alphabet = None if alphabet is None else frozenset(alphabet)
+        self._extended: dict[frozenset[str], Spelling] = {}
+        nodes = all_characters() if self.alphabet is None else trie(self.alphabet)
+        self._take(nodes, self._walk(nodes, WHOLE, np.arange(len(table))) != NEVER)
+
+    def _take(self, nodes: NDArray[np.int32], whole: NDArray[np.bool_]) -> None:
+        """Hold texts to a trie, at whose root these tokens may follow, bool (vocabulary,)."""
+        self._nodes = nodes
+        self._whole = torch.from_numpy(whole)
+        self._free = bool(whole.all())
+        self._within = torch.zeros(len(nodes), len(self._tails), dtype=torch.bool)
+        self._known: set[int] = {WHOLE}
+        self._spells: Tensor | None = None
+
+    def extended(self, characters: Iterable[str]) -> Spelling:
+        """The same with more characters in the alphabet. What the tokens are is not looked at
+        again, but for those that the alphabet forbids.
+        """
+        more = frozenset() if self.alphabet is None else frozenset(characters) - self.alphabet
+        if not more:
+            return self
+        if more not in self._extended:
+            if len(self._extended) >= KEPT:
+                self._extended.clear()
+            other = copy(self)
+            other.alphabet, other._extended = (self.alphabet or frozenset()) | more, {}
+            nodes, whole = trie(more, self._nodes), self._whole.cpu().numpy().copy()
+            forbidden = np.flatnonzero(~whole)
+            whole[forbidden] = self._walk(nodes, WHOLE, forbidden) != NEVER
+            other._take(nodes, whole)
+            self._extended[more] = other
+        return self._extended[more]
+
+    @property
+    def spells(self) -> Tensor:
+        """Which tokens can be a part of a text, bool (vocabulary,): those that spell something that
+        may be written, and END.
+        """
+        if self._spells is None:
+            for node in range(1, len(self._nodes)):
+                self._look_at(node)
+            spells = self._whole.cpu() & torch.from_numpy(self._lengths > 0)
+            spells[self._tails.cpu()] |= self._within.any(0).cpu()
+            spells[END] = True
+            self._spells = spells
+        return self._spells
 
     def keep(self, logits: Logits, texts: Sequence[Sequence[int]]) -> Logits:
         """Logits (rows, vocab) without what cannot follow each row's ids so far."""
-        lacks = [self._lack(text) for text in texts]
-        if not any(lacks):
-            return (
-                logits if self._free else logits.masked_fill(~self._on(logits)[WHOLE], -torch.inf)
-            )
-        index = torch.tensor(lacks, device=logits.device)
-        return logits.masked_fill(~self._on(logits)[index], -torch.inf)
+        nodes = [self._node(text) for text in texts]
+        if self._free and not any(nodes):
+            return logits
+        device = logits.device
+        self._whole, self._tails = self._whole.to(device), self._tails.to(device)
+        self._within = self._within.to(device)
+        allowed = self._whole.expand(len(texts), -1)
+        if any(nodes):
+            for node in set(nodes):
+                self._look_at(node)
+            allowed = allowed.clone()
+            rows = torch.tensor([row for row, node in enumerate(nodes) if node], device=device)
+            within = self._within[torch.tensor([node for node in nodes if node], device=device)]
+            allowed[rows] = False
+            allowed[rows[:, None], self._tails] = within
+        return logits.masked_fill(~allowed, -torch.inf)
 
     def allows(self, text: Sequence[int], token: int) -> bool:
         """Whether a token may follow these ids."""
-        return bool(self._allowed[self._lack(text), token])
+        node = self._node(text)
+        if node == WHOLE:
+            return bool(self._whole[token])
+        return bool(self._table[token]) and self._after(node, self._table[token]) != NEVER
 
-    def _on(self, logits: Logits) -> Tensor:
-        self._allowed = self._allowed.to(logits.device)
-        return self._allowed
+    def _look_at(self, node: int) -> None:
+        """Find what may follow within a character, unless it is known."""
+        if node not in self._known:
+            ends = self._walk(self._nodes, node, self._tails.cpu().numpy())
+            self._within[node] = torch.from_numpy(ends != NEVER).to(self._within.device)
+            self._known.add(node)
 
-    def _lack(self, ids: Sequence[int]) -> int:
-        """What the text lacks; nothing, too, where it is no UTF-8 before its end."""
+    def _node(self, ids: Sequence[int]) -> int:
+        """Where a text ends; at the root, too, if it is no UTF-8 before its end, or ends with the
+        beginning of a character that is not in the alphabet.
+        """
         tail = b"".join([self._table[id_] for id_ in ids[-LONGEST:]])[-LONGEST:]
         for start in range(len(tail) - 1, -1, -1):
-            if not 0x80 <= tail[start] < 0xC0:  # the first byte of the last character
+            if tail[start] not in CONTINUATION:  # the first byte of the last character
                 return max(WHOLE, self._after(WHOLE, tail[start:]))
         return WHOLE
 
-    def _after(self, lack: int, spelled: bytes) -> int:
+    def _after(self, node: int, spelled: bytes) -> int:
         for byte in spelled:
-            lack = self._bytes[lack][byte]
-            if lack == NEVER:
+            node = int(self._nodes[node, byte])
+            if node == NEVER:
                 return NEVER
-        return lack
+        return node
+
+    def _walk(
+        self, nodes: NDArray[np.int32], node: int, tokens: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Where each token leads from a node of a trie."""
+        ends = np.full(len(tokens), node, np.int32)
+        going, place = np.flatnonzero(self._lengths[tokens] > 0), 0
+        while len(going):
+            ends[going] = nodes[ends[going], self._bytes[self._starts[tokens[going]] + place]]
+            place += 1
+            going = going[(self._lengths[tokens[going]] > place) & (ends[going] != NEVER)]
+        return ends
 
 
-def _transitions() -> list[list[int]]:
-    """For each lack and byte what is lacking then; NEVER where the byte may not come."""
-    table = [[NEVER] * 256 for _ in range(1 + len(NEXT))]
-    for values, lack in FIRST:
-        for byte in values:
-            table[WHOLE][byte] = lack
-    for before, (values, lack) in NEXT.items():
-        for byte in values:
-            table[before][byte] = lack
-    return table
+def all_characters() -> NDArray[np.int32]:
+    """The trie of all characters: for each node and byte the next node, or NEVER, (nodes, 256)."""
+    nodes = np.full((1 + len(NEXT), 256), NEVER, np.int32)
+    for values, after in FIRST:
+        nodes[WHOLE, list(values)] = after
+    for node, (values, after) in NEXT.items():
+        nodes[node, list(values)] = after
+    return nodes
+
+
+def trie(
+    characters: Iterable[str], begun: NDArray[np.int32] | None = None
+) -> NDArray[np.int32]:
+    """The trie of certain characters, as that of `all_characters`.
+
+    Args:
+        begun: the trie that they are added to; None: an empty one.
+    """
+    spelled = [character.encode() for character in characters]
+    beginnings = {each[:length] for each in spelled for length in range(1, len(each))}
+    free = 1 if begun is None else len(begun)
+    nodes = np.full((free + len(beginnings), 256), NEVER, np.int32)
+    if begun is not None:
+        nodes[:free] = begun
+    for each in spelled:
+        node = WHOLE
+        for byte in each[:-1]:
+            if nodes[node, byte] == NEVER:
+                nodes[node, byte], free = free, free + 1
+            node = int(nodes[node, byte])
+        nodes[node, each[-1]] = WHOLE
+    return nodes[:free]

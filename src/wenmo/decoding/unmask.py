@@ -19,7 +19,6 @@ from torch import Tensor
 from wenmo.decoding.choose import derive, greedy, sample, uniform
 from wenmo.decoding.engine import Engine, Event, StoppedBy, window
 from wenmo.decoding.requests import Request, Task
-from wenmo.decoding.spelling import Spelling
 from wenmo.decoding.warp import Chain, History, Sampling, chain
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, IGNORE, Batch, Logits, WenmoError
@@ -29,7 +28,7 @@ ORDERS = 1 << 20  # added to a place for noise that is not the choice's own
 
 
 def make_engine(
-    model: LanguageModel, requests: Sequence[Request], *, rows: int, spelling: Spelling | None
+    model: LanguageModel, requests: Sequence[Request], *, rows: int
 ) -> Engine | Unmasker:
     """What writes requests that are alike in the way they ask to be written; what a grammar holds
     is written from left to right.
@@ -38,7 +37,7 @@ def make_engine(
         r.suffix is not None or (r.sampling.unmasks and r.constraint is None) for r in requests
     )
     kind = Unmasker if model.fills and unmasked else Engine
-    return kind(model, rows=rows, spelling=spelling)
+    return kind(model, rows=rows)
 
 
 class Unmasker:
@@ -46,13 +45,10 @@ class Unmasker:
 
     Attributes:
         rows: how many canvases are filled side by side.
-        spelling: keeps what is written UTF-8; None: any token may follow any other.
     """
 
-    def __init__(
-        self, model: LanguageModel, *, rows: int = 32, spelling: Spelling | None = None
-    ) -> None:
-        self.model, self.rows, self.spelling = model.eval(), rows, spelling
+    def __init__(self, model: LanguageModel, *, rows: int = 32) -> None:
+        self.model, self.rows = model.eval(), rows
         self._added = 0
         self._open: dict[int, _Draft] = {}
 
@@ -176,11 +172,12 @@ class Unmasker:
 
     def _allowed(self, logits: Logits, canvases: list[_Canvas]) -> Logits:
         """Without tokens that spell nothing, and without an end where none may be."""
-        if self.spelling is not None:
-            logits = logits.masked_fill(~self.spelling.spells.to(logits.device), -math.inf)
-        first = canvases[0]
-        draft = first.draft
-        least = first.draft.task.request.sampling.min_tokens - len(draft.written)
+        spellings = [canvas.draft.task.request.spelling for canvas in canvases]
+        spells = [spelling.spells for spelling in spellings if spelling is not None]
+        if len(spells) == len(canvases):  # all of a writer's requests are spelled, or none is
+            logits = logits.masked_fill(~torch.stack(spells)[:, None].to(logits.device), -math.inf)
+        draft = canvases[0].draft
+        least = draft.task.request.sampling.min_tokens - len(draft.written)
         ends = logits.shape[1] if draft.task.request.suffix is not None else max(0, least)
         logits[:, :ends, END] = -math.inf
         return logits
@@ -218,16 +215,17 @@ class Unmasker:
 
     def _mend(self, canvas: _Canvas) -> None:
         """Choose again, from left to right, what breaks a character that is spelled in bytes."""
-        if self.spelling is None:
+        spelling = canvas.draft.task.request.spelling
+        if spelling is None:
             return
         for place in range(canvas.start, canvas.stop):
-            if self.spelling.allows(canvas.ids[:place], canvas.ids[place]):
+            if spelling.allows(canvas.ids[:place], canvas.ids[place]):
                 continue
             tokens = torch.tensor([canvas.ids], device=self.model.device)
             hidden = torch.zeros_like(tokens, dtype=torch.bool)
             hidden[0, place] = True
             logits = self._allowed(self.model.fill(tokens, hidden)[:, place, None], [canvas])
-            kept = self.spelling.keep(logits[:, 0], [canvas.ids[:place]])
+            kept = spelling.keep(logits[:, 0], [canvas.ids[:place]])
             canvas.ids[place] = int(kept.argmax())
             logp = logits[0, 0].log_softmax(0)[canvas.ids[place]]
             canvas.logprobs[place - canvas.start] = float(logp)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, TypeAlias
@@ -57,9 +57,14 @@ class Output:
 
 
 class Writer:
-    """Writes text with a model and the tokenizer it was trained with; what it writes is UTF-8.
+    """Writes text with a model and the tokenizer it was trained with.
+
+    What it writes is UTF-8 and, unless ``Sampling.unseen_characters`` is asked for, has no
+    character that neither the alphabet nor the request (its prompt and source) has. What is held to
+    a grammar may have all that the grammar asks for.
 
     Args:
+        alphabet: the characters of the training text; None: all may be written.
         rows: how many texts are written side by side at most.
         keep: which end of a source that is too long for the model is read.
 
@@ -74,6 +79,7 @@ class Writer:
         *,
         rows: int = 32,
         keep: Keep = "beginning",
+        alphabet: Iterable[str] | None = None,
     ) -> None:
         if len(tokenizer.table) != model.vocab_size:
             raise WenmoError(
@@ -84,7 +90,12 @@ class Writer:
         self.tokenizer = tokenizer
         self.rows = rows
         self.keep = keep
-        self.spelling = Spelling(tokenizer.table)
+        if model.complete:  # what rules say is taken as it is
+            alphabet = None
+        if alphabet is not None and (tokenizer.prefix_space or tokenizer.suffix_space):
+            alphabet = {*alphabet, " "}  # which the tokenizer puts beside words
+        self._spelling = Spelling(tokenizer.table, alphabet)
+        self._unrestricted = self._spelling if alphabet is None else Spelling(tokenizer.table)
         self._obeying: dict[tuple[Chart, bool], Obey] = {}
 
     def generate(
@@ -206,9 +217,11 @@ class Writer:
         self, prompt: str, source: Source | None, sampling: Sampling, n: int, chart: Chart | None
     ) -> Request:
         read = None if source is None else self.encode_source(source)
+        spelling = self._spelled(prompt, source, sampling, chart)
         if not self.model.fills or GAP not in prompt:
             constraint = None if chart is None else self._obey(chart, spaced=self._spaced(prompt))
-            return Request(self._encode(prompt), sampling, read, n, constraint=constraint)
+            ids = self._encode(prompt)
+            return Request(ids, sampling, read, n, constraint=constraint, spelling=spelling)
         if chart is not None:
             raise WenmoError("a gap cannot be held to a grammar: leave one of the two out")
         before, _, after = prompt.partition(GAP)
@@ -217,7 +230,17 @@ class Writer:
         if self.tokenizer.prefix_space:  # spaces belong to the words behind them
             before, after = before.rstrip(" "), after.removeprefix(" ")
         suffix = self._encode(after)[len(self.tokenizer.prefix) :] if after else []
-        return Request(self._encode(before), sampling, read, n, suffix)
+        return Request(self._encode(before), sampling, read, n, suffix, spelling=spelling)
+
+    def _spelled(
+        self, prompt: str, source: Source | None, sampling: Sampling, chart: Chart | None
+    ) -> Spelling:
+        """What a text's tokens are held to."""
+        if sampling.unseen_characters or chart is not None:
+            return self._unrestricted
+        read = source or ""
+        given = prompt + (read if isinstance(read, str) else self.tokenizer.decode(read))
+        return self._spelling.extended(given.replace(GAP, ""))
 
     def _truncates(self, request: Request, source: Source | None) -> bool:
         if source is None or request.source is None:
@@ -243,9 +266,7 @@ class Writer:
         Args:
             asked: requests, each with whether what it reads is cut, and whether it is `_spaced`.
         """
-        engine = make_engine(
-            self.model, [request for request, *_ in asked], rows=self.rows, spelling=self.spelling
-        )
+        engine = make_engine(self.model, [request for request, *_ in asked], rows=self.rows)
         requests = {engine.add(each[0]): each for each in asked}
         drafts: dict[tuple[int, int], _Draft] = {}
         for event in engine.run():

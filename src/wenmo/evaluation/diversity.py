@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
+from unicodedata import normalize
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 KANA = "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"
-_UNIT = re.compile(rf"[{HAN}{KANA}]|[^\W_{HAN}{KANA}]+")
+# Letters of scripts that put no spaces between words: each is a unit by itself.
+SPACELESS = rf"(?:[{HAN}{KANA}]|(?=\p{{L}})[\p{{Thai}}\p{{Lao}}\p{{Khmer}}\p{{Myanmar}}])"
+# A letter or digit keeps its combining marks, and the invisible joiners within a word.
+UNIT = rf"(?={SPACELESS})\X|(?:(?!{SPACELESS})[\p{{L}}\p{{N}}][\p{{M}}\u200c\u200d]*)+"
+_UNIT = regex.compile(UNIT)
+_GRAPHEME = regex.compile(r"\X")
 
 
 def units(text: str) -> list[str]:
-    """Lower-cased runs of letters and digits; Han and kana, written without spaces, one by one.
+    """The words of a text, lower-cased and in Unicode's composed form (NFC).
 
-    Punctuation and white space only divide. For English these are the words of ROUGE.
+    A word is a run of letters and digits with their combining marks. Scripts that put no spaces
+    between words (Han, kana, Thai, Lao, Khmer, Burmese) give one unit for each grapheme, a letter
+    with its marks. Punctuation and white space only divide. For English these are the words of
+    ROUGE.
     """
-    return _UNIT.findall(text.lower())
+    return _UNIT.findall(normalize("NFC", text.lower()))
+
+
+def graphemes(text: str) -> list[str]:
+    """What a reader calls characters: each with its marks (Unicode's UAX #29)."""
+    return _GRAPHEME.findall(normalize("NFC", text))
 
 
 def ngrams(sequence: Sequence[str], order: int) -> list[tuple[str, ...]]:

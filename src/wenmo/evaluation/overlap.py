@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ References = Sequence[Sequence[str]]
 
 _HAN = re.compile(f"[{HAN}]")
 _LETTER = re.compile(r"[^\W\d_]")
-_UNITS = "unit:word+han+kana"
+_UNITS = "unit:word+marks|spaceless:grapheme|norm:nfc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def measure(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Metric]:
-    """Measure texts by the named ``METRICS``.
+    """Measure texts by the named ``METRICS``, in Unicode's composed form (NFC), so that a letter
+    and its accent count alike whether they are one character or two.
 
     Args:
         names: of metrics.
@@ -78,6 +80,8 @@ def measure(
         raise ValueError("a text has no reference")
     if resamples < 0 or resamples == 1:
         raise ValueError("resamples must be 0 or at least 2")
+    outputs = [normalize("NFC", output) for output in outputs]
+    references = [[normalize("NFC", text) for text in several] for several in references]
     return {name: METRICS[name](outputs, references, resamples, seed) for name in names}
 
 

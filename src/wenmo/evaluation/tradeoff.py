@@ -10,17 +10,18 @@ first smoothing: an order without a match counts as a tenth of one.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
+import regex
 
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Writer
-from wenmo.evaluation.diversity import HAN, KANA, ngrams
+from wenmo.evaluation.diversity import UNIT, ngrams
 from wenmo.figures import chart_svg
 from wenmo.models.base import LanguageModel
 from wenmo.text.tokenizers import Tokenizer
@@ -30,7 +31,7 @@ LEADING = 4  # the order that is plotted, and by which it is told who wins
 TEMPERATURES = (0.7, 0.85, 1.0, 1.15)
 UNMATCHED = 0.1
 CERTAIN = 2.0  # standard errors, from which on one is said to win
-_PIECE = re.compile(rf"[{HAN}{KANA}]|[^\W{HAN}{KANA}]+|[^\w\s]")
+_PIECE = regex.compile(rf"{UNIT}|[^\p{{L}}\p{{N}}\p{{M}}\s]")
 
 Curve = list[dict[str, Any]]
 """For each temperature ``temperature``, ``bleu`` and ``self_bleu`` by order, the standard errors of
@@ -46,6 +47,7 @@ def sweep(
     temperatures: Sequence[float] = TEMPERATURES,
     texts: int = 200,
     sampling: Sampling | None = None,
+    alphabet: Iterable[str] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Curve]:
     """The curve of each model, by name.
@@ -55,12 +57,13 @@ def sweep(
         references: what texts should be like.
         texts: how many each writes at each temperature; both figures depend on it.
         sampling: how they are written, but for the temperature.
+        alphabet: the characters that they may have; None: all.
         progress: told the share that is done.
     """
     known = Matches([pieces(text) for text in references])
     curves: dict[str, Curve] = {name: [] for name in models}
     for number, (name, model) in enumerate(models.items()):
-        writer = Writer(model, tokenizer, rows=128)
+        writer = Writer(model, tokenizer, rows=128, alphabet=alphabet)
         for place, temperature in enumerate(temperatures):
             settings = replace(sampling or Sampling(), temperature=temperature)
             [written] = writer.texts([""], settings, texts)
@@ -94,8 +97,8 @@ def _by_order(values: Iterable[float]) -> dict[str, float]:
 
 
 def pieces(text: str) -> list[str]:
-    """Lower-cased words, Han and kana one by one, and marks of punctuation."""
-    return _PIECE.findall(text.lower())
+    """What `units` gives, and marks of punctuation."""
+    return _PIECE.findall(normalize("NFC", text.lower()))
 
 
 class Matches:

@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 
 from wenmo.files import checksum
 from wenmo.text.cache import cached, digest
+from wenmo.text.control import Values, kept
 from wenmo.text.readers import ReadConfig, Reader, Source
 from wenmo.text.sketch import is_telling, sketch
 from wenmo.text.spool import PIECE, Progress, Spool
 from wenmo.text.talk import Talk
 from wenmo.text.tasks import COMPLETION, TaskConfig, open_records
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.vocabularies import CODE_POINTS
 from wenmo.types import WenmoError
 
 __all__ = ["Corpus", "Encoded", "Progress", "SplitConfig", "build", "encode_text"]
@@ -103,14 +105,16 @@ class Corpus:
     """A text to train on and one to judge by.
 
     Attributes:
+        alphabet: the characters of the training part, of pairs those of the targets, in order;
+            None: not known.
         train: the ids of the training part, as in ``Encoded``.
         valid: the ids of the held-out part.
         tokenizer: what made them.
         fingerprint: 16 hexadecimal digits of both parts' ids and the tokenizer.
         summary: for ``train`` and ``valid`` the ``records``, ``characters``, ``bytes`` and
             ``tokens``, and for pairs ``source_tokens`` and ``longest_target``, as in ``Encoded``;
-            ``missing`` records; ``valid_bytes``; ``held_out``, in words; and the `sketch` of the
-            training part.
+            ``missing`` records; ``valid_bytes``; ``held_out``, in words; the `sketch` of the
+            training part; and the ``control`` values, see `wenmo.text.control`.
         notes: warnings, a line each.
         train_ends, valid_ends: of pairs, as ``Encoded.ends``.
     """
@@ -123,6 +127,7 @@ class Corpus:
     notes: list[str] = field(default_factory=list)
     train_ends: NDArray[np.int64] | None = None
     valid_ends: NDArray[np.int64] | None = None
+    alphabet: str | None = None
 
 
 def build(
@@ -171,7 +176,7 @@ def build(
     key = _key("corpus", readers, read, task, tokenizer, split, talk)
 
     def make(spools: Path, folder: Path) -> dict[str, Any]:
-        train, valid, held_out = _split(spools, readers, task, split, report, talk)
+        train, valid, held_out, control = _split(spools, readers, task, split, report, talk)
         if valid.records == 0:
             raise WenmoError(f"{path}: {_nothing_held_out(train)}")
         _require_enough(path, train.records and train.bytes)
@@ -181,17 +186,20 @@ def build(
             report("training the tokenizer", 0.0)
             trained = Tokenizer.train((piece for piece, _ in train.pieces()), tokenizer)
             trained.save(folder / "tokenizer.json")
+        seen = np.zeros(CODE_POINTS, bool)
         summary: dict[str, Any] = {
-            "train": _encode(train, trained, folder / "train.bin", report),
+            "train": _encode(train, trained, folder / "train.bin", report, seen),
             "valid": _encode(valid, trained, folder / "valid.bin", report),
             "missing": sum(reader.counts.missing for reader in readers),
             "held_out": held_out,
             "sketch": sketch(train),
+            **({"control": kept(control)} if control else {}),
         }
         summary["valid_bytes"] = summary["valid"]["bytes"]
         _require_enough(path, summary["train"]["tokens"])
         report("looking for held-out text in the training text", 0.0)
-        return {"summary": summary, "notes": _leaks(train, valid)}
+        alphabet = "".join(map(chr, np.flatnonzero(seen)))
+        return {"summary": summary, "notes": _leaks(train, valid), "alphabet": alphabet}
 
     names = [name for part in ("train", "valid") for name in _files(part, task)]
     made = () if isinstance(tokenizer, Tokenizer) else ("tokenizer.json",)
@@ -210,6 +218,7 @@ def build(
         notes=[*notes, *meta["notes"]],
         train_ends=_map_ends(entry / "train.ends", task),
         valid_ends=_map_ends(entry / "valid.ends", task),
+        alphabet=meta["alphabet"],
     )
 
 
@@ -250,18 +259,21 @@ def _split(
     split: SplitConfig,
     report: Progress,
     talk: Talk | None,
-) -> tuple[Spool, Spool, str]:
-    """The part to train on, the part held out, and in words what was held out."""
+) -> tuple[Spool, Spool, str, Values]:
+    """The part to train on, the part held out, in words what was held out, and the values of the
+    control fields.
+    """
     whole = Spool.write(folder / "spool", readers[0], task, report, talk)
     if len(readers) > 1:
         valid = Spool.write(folder / "valid_spool", readers[1], task, report, talk)
-        return whole, valid, "a text of its own"
+        return whole, valid, "a text of its own", whole.control
     share = split.valid or min(HELD_OUT[0], HELD_OUT[1] / whole.bytes)
     if not task.paired and whole.records < FEW_RECORDS:
-        return *whole.cut(share), f"the last {share:.1%} of the characters"
+        return *whole.cut(share), f"the last {share:.1%} of the characters", {}
     train, valid = whole.draw(share, split.seed)
     kind = "pairs" if task.paired else "records"
-    return train, valid, f"{valid.records:,} of {whole.records:,} {kind}, drawn at random"
+    drawn = f"{valid.records:,} of {whole.records:,} {kind}, drawn at random"
+    return train, valid, drawn, whole.control
 
 
 def _nothing_held_out(whole: Spool) -> str:
@@ -273,8 +285,18 @@ def _nothing_held_out(whole: Spool) -> str:
     )
 
 
-def _encode(spool: Spool, tokenizer: Tokenizer, path: Path, report: Progress) -> dict[str, int]:
-    """Write the ids, and of pairs where they end, and count."""
+def _encode(
+    spool: Spool,
+    tokenizer: Tokenizer,
+    path: Path,
+    report: Progress,
+    seen: NDArray[np.bool_] | None = None,
+) -> dict[str, int]:
+    """Write the ids, and of pairs where they end, and count.
+
+    Args:
+        seen: bool (code points,); what the records, or the targets, contain becomes true.
+    """
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
     characters = tokens = done = 0
     ends = [np.zeros(0, np.int64)]
@@ -284,7 +306,10 @@ def _encode(spool: Spool, tokenizer: Tokenizer, path: Path, report: Progress) ->
         nonlocal characters
         in_source = spool.groups is not None
         for piece, last in spool.pieces():
-            characters += 0 if in_source else len(piece)
+            if not in_source:
+                characters += len(piece)
+                if seen is not None:
+                    seen[np.frombuffer(piece.encode("utf-32-le"), "<u4")] = True
             in_source ^= last and spool.groups is not None
             yield piece, last
 

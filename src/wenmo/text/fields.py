@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from wenmo.config import nearest
-from wenmo.text.formats import HINT, Part, ReadConfig, ReadCounts, Record, by_number, listed, top
+from wenmo.text.field_names import (
+    IDENTIFIERS,
+    SPEAKERS,
+    SPOKEN,
+    TEXT_NAMES,
+    TURN_NAMES,
+    find_pair,
+)
+from wenmo.text.formats import (
+    HINT,
+    Part,
+    ReadConfig,
+    ReadCounts,
+    Record,
+    by_number,
+    listed,
+    spread,
+    top,
+)
+from wenmo.text.json_values import is_text
 from wenmo.types import WenmoError
 
-TEXT_NAMES = ("text", "content", "sentence", "body", "文本", "内容", "正文")
-
-SPEAKERS = ("role", "speaker", "from")
-"""The keys under which an object that is a turn may say who speaks."""
-
-SPOKEN = ("content", "text", "value", "utterance")
-"""The keys under which it may say what is spoken."""
+TEXT_PARTS = ("text", "input_text", "output_text")
+"""Types of the parts of a message that hold text."""
 
 
 class Fields:
@@ -40,7 +54,9 @@ class Fields:
         self.control, self.turns = control, turns
         self.chosen = [*config.fields, *control]
         self.columns = kind in (".csv", ".tsv", ".parquet")  # every row has the same fields
-        by_name = kind in (".csv", ".tsv") and not by_number(self.chosen)
+        tabular = kind in (".csv", ".tsv")
+        by_name = tabular and not by_number(self.chosen)
+        self.absent = frozenset(config.missing_values if tabular else ())
         self.hint = f"; {HINT}" if by_name else ""
         self.text = config.text_field
         self.first: tuple[str, Mapping[str, object]] | None = None  # to name its fields in errors
@@ -49,19 +65,12 @@ class Fields:
     def pick(self, row: object, place: str) -> Record | None:
         """The record of a row; ``None`` where something is missing."""
         source = self.config.source_field
-        only_object = bool(source or self.control or self.turns)
-        if isinstance(row, str) and not only_object:
+        if isinstance(row, str) and not self.only_objects:
             text = self.clean(row, place)
             return Record(text) if text.strip() else None
-        if not isinstance(row, Mapping):
-            expected = "an object" if only_object else "an object or a string"
-            raise WenmoError(f"{place}: {_is(row)} where {expected} is expected; mend or remove it")
+        row = self.look(row, place)
         if not row:
             return None
-        if self.first is None:
-            self.first = (self.place if self.columns else place), row
-            if self.columns:
-                self.check({name for name in self.chosen if name in row or top(name) in row})
         self.text = self.text or self.guess(row)
         parts = self.parts(row, self.text, place)
         if self.turns:
@@ -75,29 +84,77 @@ class Fields:
             return None
         return Record(text, said, parts, attributes, place)
 
+    @property
+    def only_objects(self) -> bool:
+        """Whether a row that is a string will not do."""
+        return bool(self.chosen or self.turns)
+
+    def look(self, row: object, place: str) -> Mapping[str, object]:
+        """A row, made sure to be an object; the first of a table must have the chosen columns.
+
+        Raises:
+            WenmoError: it is no object, or lacks them.
+        """
+        if not isinstance(row, Mapping):
+            expected = "an object" if self.only_objects else "an object or a string"
+            raise WenmoError(f"{place}: {_is(row)} where {expected} is expected; mend or remove it")
+        if self.first is None and row:
+            self.first = (self.place if self.columns else place), row
+            if self.columns:
+                chosen = [each for field in self.chosen for each in spread(field, row)]
+                self.check({name for name in chosen if name in row or top(name) in row})
+        return row
+
     def guess(self, row: Mapping[str, object]) -> str:
-        """The field that holds the text, told by there being only one, its name, or its type."""
-        others = {self.config.source_field, *map(top, self.control)}
+        """The field that holds the text, told by there being only one, its name, or its type.
+
+        Raises:
+            WenmoError: several fields may hold it, or those that do are of another task.
+        """
+        source = self.config.source_field
+        others = {*(spread(source, row) if source else ()), *map(top, self.control)}
         names = [name for name in row if name not in others]
         known = [name for name in names if name in TEXT_NAMES]
-        texts = [name for name in names if _is_text(row[name])]
+        turns = [name for name in names if _holds_turns(name, row[name])]
+        if turns and not known:
+            raise WenmoError(
+                f"{self.place}: field {turns[0]!r} holds conversations: pass --task dialogue, or "
+                f"--text-field NAME with another field{self.hint}"
+            )
+        texts = [name for name in names if is_text(row[name])]
+        doubtful = any(isinstance(row[n], list) and row[n] and n not in texts for n in names)
+        if doubtful or any(name.lower() in IDENTIFIERS for name in texts):
+            texts = []
         for candidates in (names, known, texts):
             if len(candidates) == 1:
                 return candidates[0]
         choice = f"one of: {listed(names)}" if names else "another than the source"
         advice = f"pass --text-field NAME, {choice}{self.hint}"
+        pair = None if source or self.turns else find_pair(list(names_of(row)))
+        if pair is not None:
+            advice += f"; or pass --task paraphrase (or another of pairs) to learn {pair[1]} from "
+            advice += pair[0].replace(",", " and ")
         raise WenmoError(f"{self.place}: which field holds the text? {advice}")
 
     def read(self, row: Mapping[str, object], field: str, place: str, chosen: bool) -> str:
-        """The text of a field, empty where it is missing."""
+        """The text of a field, or of several with commas between; empty where it is missing."""
+        names = spread(field, row)
+        if len(names) > 1:
+            texts = [self.read(row, name, place, chosen) for name in names]
+            return "\n".join(text for text in texts if text.strip())
         value = self.value(row, field)
+        if isinstance(value, str) and value.strip() in self.absent:
+            self.counts.missing_values[value.strip()] += 1
+            return ""
         if chosen and isinstance(value, int | float) and not isinstance(value, bool):
             value = str(value)
         if value is None:
             return ""
-        if not _is_text(value) and value != []:
+        if not is_text(value) and value != []:
             advice = f"pass {self.option(field)} NAME with another, or mend the row"
-            if isinstance(value, Mapping) and value:
+            if _holds_turns(field, value):
+                advice = f"pass --task dialogue to learn from conversations, or {advice}"
+            elif isinstance(value, Mapping) and value:
                 inside = listed(f"{field}.{key}" for key in value)
                 advice = f"pass {self.option(field)} NAME, one of: {inside}"
             raise WenmoError(
@@ -117,7 +174,8 @@ class Fields:
 
     def option(self, field: str) -> str:
         """The option by which the user chose a field, or may choose another."""
-        if field == self.config.source_field:
+        source = self.config.source_field
+        if source and field in (source, *spread(source, ())):
             return "--source-field"
         return "--control" if field in self.control else "--text-field"
 
@@ -131,7 +189,7 @@ class Fields:
             )
         if self.turns:
             return tuple(self.turn(item, place) for item in value or ())
-        items = value if isinstance(value, list) and _is_text(value) else ()
+        items = value if isinstance(value, list) and is_text(value) else ()
         return tuple(Part(_normal(item)) for item in items)
 
     def turn(self, item: object, place: str) -> Part:
@@ -140,6 +198,7 @@ class Fields:
         if isinstance(item, Mapping):
             known = [key for key in SPOKEN if key in item]
             said = item[known[0]] if known else item
+            said = self.text_parts(said, place) if isinstance(said, list) else said
             role = next((str(item[key]) for key in SPEAKERS if item.get(key) is not None), None)
         if not isinstance(said, str | None):
             raise WenmoError(
@@ -147,6 +206,24 @@ class Fields:
                 f"{SPEAKERS[0]!r} and {SPOKEN[0]!r}; mend the row"
             )
         return Part(self.clean(said or "", place), role)
+
+    def text_parts(self, parts: Sequence[object], place: str) -> str:
+        """The text of a message whose content is a list of parts.
+
+        Raises:
+            WenmoError: a part is no text.
+        """
+        texts = []
+        for part in parts:
+            kind = part.get("type", "text") if isinstance(part, Mapping) else _is(part)
+            text = part.get("text") if isinstance(part, Mapping) else part
+            if not isinstance(text, str) or kind not in TEXT_PARTS:
+                raise WenmoError(
+                    f"{place}: a message holds a part of type {kind!r}: only text can be learnt; "
+                    "remove the part, or the row"
+                )
+            texts.append(text)
+        return "\n".join(texts)
 
     def clean(self, text: str, place: str) -> str:
         """What a decoder does to a file, done to a value: escapes hide the same characters."""
@@ -157,12 +234,17 @@ class Fields:
 
     def check(self, met: set[str]) -> None:
         """A field that no row has is a slip of the user's, not a missing value."""
-        for field in self.chosen:
+        place, row = self.first or ("", {})
+        for field in (each for chosen in self.chosen for each in spread(chosen, row)):
             if self.first and field not in met:
-                place, row = self.first
                 names = list(names_of(row))
                 found = f"{nearest(field, names)} (found: {listed(names)}){self.hint}"
                 raise WenmoError(f"{place}: no field {field!r}{found}")
+
+
+def _holds_turns(name: str, value: object) -> bool:
+    turns = isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+    return turns and name.rpartition(".")[2].lower() in TURN_NAMES
 
 
 def names_of(row: Mapping[str, object], prefix: str = "") -> Iterator[str]:
@@ -176,12 +258,6 @@ def names_of(row: Mapping[str, object], prefix: str = "") -> Iterator[str]:
 
 def _normal(text: str) -> str:
     return text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _is_text(value: object) -> bool:
-    if isinstance(value, list):
-        return bool(value) and all(isinstance(item, str) for item in value)
-    return isinstance(value, str)
 
 
 def _is(value: object) -> str:

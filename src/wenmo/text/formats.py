@@ -6,18 +6,27 @@ import csv
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from wenmo.text.encodings import PIECE, opened, seekable
+from wenmo.text.json_values import LONGEST, not_json
 from wenmo.types import WenmoError
 
-LONGEST = 1 << 24
-"""The most characters of one line, field or JSON value, so that memory stays bounded."""
-
 HINT = "without a header line, choose columns by number: --text-field 1"
+
+Format: TypeAlias = Literal[
+    "text", "jsonl", "json", "dictionary", "csv", "tsv", "parquet", "tmx", "whatsapp", "wechat"
+]
+
+MISSING_VALUES = (
+    *("NULL", "Null", "null", "N/A", "n/a", "NA", "<NA>", "#N/A", "#NA", "NaN", "nan", "None"),
+    *("none", "\\N", "无"),
+)
+"""Cells of a table that hold one of these words, and nothing else, are missing."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +37,35 @@ class ReadConfig:
         unit: what one record of plain text is: the whole file, a block between blank lines, or a
             line (without the white space around it).
         text_field: the column or key that holds the text; a dot goes into a nested object. A whole
-            number chooses a column of CSV or TSV without a header line, from 1.
+            number chooses a column of CSV or TSV without a header line, from 1. Several fields,
+            with commas between them, are joined by newlines.
         source_field: the same for the source of a pair.
         encoding: a name that Python knows, such as ``gb18030``; ``None`` detects it.
+        format: what the file is; ``None``: what its suffix says.
+        group_field: for dialogue, where each row holds one message: the field by which messages
+            belong to one conversation.
+        speaker_field: the field that says who speaks in such a row.
+        records_key: the key of a JSON object under which the records stand; ``None``: the only list
+            of objects.
+        missing_values: cells of CSV and TSV that hold one of these words alone are missing; ``()``:
+            every word is text.
     """
 
     unit: Literal["document", "paragraph", "line"] = "document"
     text_field: str | None = None
     source_field: str | None = None
     encoding: str | None = None
+    format: Format | None = None
+    group_field: str | None = None
+    speaker_field: str | None = None
+    records_key: str | None = None
+    missing_values: tuple[str, ...] = MISSING_VALUES
 
     @property
     def fields(self) -> list[str]:
         """The fields chosen by the user."""
-        return [field for field in (self.text_field, self.source_field) if field]
+        chosen = (self.text_field, self.source_field, self.group_field, self.speaker_field)
+        return [field for field in chosen if field]
 
 
 class Part(NamedTuple):
@@ -82,6 +106,8 @@ class ReadCounts:
             example of the task.
         nuls: NUL characters removed.
         skipped: files of a folder that are of no readable kind.
+        system_lines: lines of a chat that nobody wrote, and messages without text: left out.
+        missing_values: the words that were read as missing, and how many cells held each.
     """
 
     files: int = 0
@@ -90,12 +116,14 @@ class ReadCounts:
     missing: int = 0
     nuls: int = 0
     skipped: int = 0
+    system_lines: int = 0
+    missing_values: Counter[str] = field(default_factory=Counter)
 
 
 # Formats: texts in, rows out, each with its place.
 
 
-def _lines(texts: Iterator[str], place: str) -> Iterator[tuple[int, str]]:
+def numbered_lines(texts: Iterator[str], place: str) -> Iterator[tuple[int, str]]:
     """Each line without its newline, and its number from 1. Only LF ends a line."""
     number, rest = 0, ""
     for text in texts:
@@ -112,7 +140,7 @@ def _lines(texts: Iterator[str], place: str) -> Iterator[tuple[int, str]]:
 
 def lines_of_text(texts: Iterator[str], place: str) -> Iterator[tuple[str, object]]:
     """The lines that are not blank, without the white space around them."""
-    for number, line in _lines(texts, place):
+    for number, line in numbered_lines(texts, place):
         if line := line.strip():
             yield f"{place}:{number}", line
 
@@ -121,7 +149,7 @@ def blocks(texts: Iterator[str], place: str) -> Iterator[tuple[str, object]]:
     """Paragraphs: the lines between blank ones."""
     block: list[str] = []
     size = 0
-    for number, line in itertools.chain(_lines(texts, place), [(0, "")]):
+    for number, line in itertools.chain(numbered_lines(texts, place), [(0, "")]):
         if line.strip():
             block.append(line)
             size += len(line)
@@ -137,85 +165,12 @@ def blocks(texts: Iterator[str], place: str) -> Iterator[tuple[str, object]]:
 
 def jsonl(texts: Iterator[str], place: str) -> Iterator[tuple[str, object]]:
     """One JSON value a line."""
-    for number, line in _lines(texts, place):
+    for number, line in numbered_lines(texts, place):
         if line.strip():
             try:
                 yield f"{place}:{number}", json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise _not_json(f"{place}:{number}", error, "line") from None
-
-
-def _not_json(place: str, error: Exception, what: str) -> WenmoError:
-    reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-    return WenmoError(f"{place}: not valid JSON: {reason}; mend or remove the {what}")
-
-
-class Json:
-    """JSON values out of a stream, one at a time: the items of one list, or values in a row."""
-
-    _blank = re.compile(r"[ \t\n]*")
-
-    def __init__(self, texts: Iterator[str], place: str) -> None:
-        self.texts, self.place = texts, place
-        self.decoder = json.JSONDecoder()
-        self.buffer, self.at, self.line = "", 0, 1
-
-    def values(self) -> Iterator[tuple[str, object]]:
-        in_list = self.peek() == "["
-        if in_list:
-            self.skip(self.at + 1)
-        while self.peek() not in ("", "]") or (self.peek() and not in_list):
-            place = f"{self.place}:{self.line}"
-            yield place, self.value(place)
-            if in_list and self.peek() == ",":
-                self.skip(self.at + 1)
-                if self.peek() in ("", "]"):
-                    raise self.broken("a value is expected after the comma")
-            elif in_list and self.peek() != "]":
-                raise self.broken("a comma or the end of the list is expected")
-        if in_list:
-            if not self.peek():
-                raise self.broken("the list has no end")
-            self.skip(self.at + 1)
-            if self.peek():
-                raise self.broken("something follows the end of the list")
-
-    def peek(self) -> str:
-        """The next character that is not white space; empty at the end."""
-        while True:
-            match = self._blank.match(self.buffer, self.at)
-            assert match is not None
-            self.skip(match.end())
-            if self.at < len(self.buffer) or not self.more():
-                return self.buffer[self.at : self.at + 1]
-
-    def value(self, place: str) -> object:
-        """Decode the next value, reading on for as long as it is not whole."""
-        while True:
-            try:
-                value, end = self.decoder.raw_decode(self.buffer, self.at)
-            except (ValueError, RecursionError) as error:
-                endless = len(self.buffer) - self.at > LONGEST
-                if not endless and self.more():
-                    continue
-                reason = ValueError(f"no end within {LONGEST} characters") if endless else error
-                raise _not_json(place, reason, "value that begins here") from None
-            if end < len(self.buffer) or not self.more():  # a number may go on in the next piece
-                self.skip(end)
-                return value
-
-    def skip(self, end: int) -> None:
-        self.line += self.buffer.count("\n", self.at, end)
-        self.at = end
-
-    def more(self) -> bool:
-        piece = next(self.texts, "")
-        if piece:
-            self.buffer, self.at = self.buffer[self.at :] + piece, 0
-        return bool(piece)
-
-    def broken(self, reason: str) -> WenmoError:
-        return _not_json(f"{self.place}:{self.line}", ValueError(reason), "list")
+                raise not_json(f"{place}:{number}", error, "line") from None
 
 
 def parallel(
@@ -227,7 +182,9 @@ def parallel(
         WenmoError: one has more lines than the other, which is known only at the end.
     """
     lines = itertools.zip_longest(
-        _lines(sources, source_place), _lines(targets, target_place), fillvalue=(0, None)
+        numbered_lines(sources, source_place),
+        numbered_lines(targets, target_place),
+        fillvalue=(0, None),
     )
     for number, ((_, source), (_, target)) in enumerate(lines, 1):
         if source is None or target is None:
@@ -264,14 +221,19 @@ def table(
         yield where, dict(zip(names, row, strict=True))
 
 
+_DIRECTIVE = re.compile(r"#(separator|html|columns|tags|notetype|deck|guid)\b[a-z ]*:")
+"""A line at the head of what Anki exports."""
+
+
 def _cells(texts: Iterator[str], place: str, kind: str) -> Iterator[tuple[str, list[str]]]:
     """The rows of CSV or TSV that are not blank."""
     csv.field_size_limit(LONGEST)  # one setting for the whole process; the default is 128 KiB
-    lines = (f"{line}\n" for _, line in _lines(texts, place))
+    lines = (f"{line}\n" for _, line in numbered_lines(texts, place))
     if kind == ".csv":
         reader = csv.reader(lines, strict=True)
     else:
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        kept = ("\n" if _DIRECTIVE.match(line) else line for line in lines)
+        reader = csv.reader(kept, delimiter="\t", quoting=csv.QUOTE_NONE)
     while True:
         where = f"{place}:{reader.line_num + 1}"
         try:
@@ -295,7 +257,8 @@ def parquet(path: Path, place: str, fields: list[str] | None) -> Iterator[tuple[
         with opened(path, place) as stream, seekable(stream) as file:
             stored = pyarrow.parquet.ParquetFile(file, buffer_size=PIECE)
             names = stored.schema_arrow.names
-            columns = [field if field in names else top(field) for field in fields or names]
+            wanted = [each for field in fields or names for each in spread(field, names)]
+            columns = [field if field in names else top(field) for field in wanted]
             if not set(columns) <= set(names):
                 columns = names
             for batch in stored.iter_batches(batch_size=64, columns=columns):
@@ -316,7 +279,13 @@ def by_number(fields: Iterable[str]) -> bool:
 
 
 def _is_number(field: str) -> bool:
-    return field.isascii() and field.isdecimal()
+    """Whether a field is a column's number, or several numbers with commas between them."""
+    return re.fullmatch(r"[0-9]+( *, *[0-9]+)*", field) is not None
+
+
+def spread(field: str, names: Container[str]) -> list[str]:
+    """The fields that a choice names: several have commas between them, unless one is so named."""
+    return [field] if field in names else [part.strip() for part in field.split(",")]
 
 
 def top(field: str) -> str:

@@ -29,14 +29,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
+from wenmo.text import conversations
+from wenmo.text.chat_exports import chat
 from wenmo.text.detection import Encoding, detect
 from wenmo.text.encodings import PIECE, check_encoding, decoded, opened
 from wenmo.text.fields import Fields
 from wenmo.text.formats import (
-    LONGEST,
-    Json,
     Part,
     ReadConfig,
     ReadCounts,
@@ -44,11 +46,15 @@ from wenmo.text.formats import (
     blocks,
     jsonl,
     lines_of_text,
+    numbered_lines,
     parallel,
     parquet,
     table,
+    top,
 )
 from wenmo.text.inputs import Source, check_path, files_below, rereadable
+from wenmo.text.json_values import LONGEST, Json
+from wenmo.text.tmx import tmx
 from wenmo.types import WenmoError
 
 __all__ = [
@@ -63,9 +69,13 @@ __all__ = [
 ]
 
 PLAIN = (".txt", ".md")
-FIELDED = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+FIELDED = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".tmx")
 BINARY = (".parquet",)
 """Kinds of files that have no text encoding."""
+
+CHATS = (".whatsapp", ".wechat")
+KINDS = {"text": ".txt", "dictionary": ".json"}
+"""How a format is known inside, where that is not its name with a dot."""
 
 
 class Reader:
@@ -77,6 +87,7 @@ class Reader:
             lives as long as the reader does.
         parallel: whether they are two plain texts that are read side by side.
         skipped_files: the number of files of a folder that are not read, by suffix.
+        findings: what was found out about the files while they were read, a line each (as keys).
         counts: what the latest pass met; complete once the pass is over.
     """
 
@@ -110,6 +121,8 @@ class Reader:
         self._kept: list[Source] = []  # temporary copies live as long as the reader
         self._encodings: dict[Path, Encoding] = {}
         self.skipped_files: Counter[str] = Counter()
+        self.findings: dict[str, None] = {}
+        conversations.refuse_half(self.config, turns)
         check_encoding(self.config.encoding)
         found = self._found(path)
         self.name = self._place(found)
@@ -120,7 +133,7 @@ class Reader:
             self.files.append(self._target)
             self._check_parallel(found)
             self.config = replace(self.config, text_field="target", source_field="source")
-        elif self._fielded and _kind(self.files[0]) not in FIELDED:
+        elif self._fielded and self._kind(self.files[0]) not in (*FIELDED, *CHATS):
             options = "--text-field, --source-field and --control"
             raise WenmoError(
                 f"{self.name}: plain text has no fields; leave out {options}, or give "
@@ -163,24 +176,33 @@ class Reader:
                         end = start + PIECE
                         yield record.text[start:end], end >= len(record.text)
 
-    def first_row(self) -> tuple[str, str, Mapping[str, object]] | None:
-        """The name, the suffix and the first row of the first file that has fields.
+    def first_rows(self, count: int) -> tuple[str, str, list[Mapping[str, Any]]] | None:
+        """The name, the kind and the first rows of the first file that has fields.
 
         The columns of CSV and TSV are numbered: their first row may be a header, or a record.
 
         Returns:
-            ``None`` where no file has fields, or the first row has none.
+            ``None`` where no file has fields, or the first rows have none.
 
         Raises:
-            WenmoError: the row is malformed.
+            WenmoError: a row is malformed.
         """
         for path in self.files:
-            kind = _kind(path)
+            kind = self._kind(path)
             if kind in FIELDED:
                 numbered = ["1"] if kind in (".csv", ".tsv") else None
-                _, row = next(self._rows(path, numbered), ("", None))
-                return (self._place(path), kind, row) if isinstance(row, Mapping) else None
+                given = (row for _, row in islice(self._rows(path, numbered), count))
+                rows = [row for row in given if isinstance(row, Mapping)]
+                return (self._place(path), kind, rows) if rows else None
         return None
+
+    def first_lines(self, count: int) -> list[str]:
+        """The first lines of the first file, if it is plain text."""
+        path = self.files[0]
+        if self._kind(path) in FIELDED:
+            return []
+        lines = numbered_lines(self._texts(path), self._place(path))
+        return [line for _, line in islice(lines, count)]
 
     @property
     def encodings(self) -> dict[str, Encoding]:
@@ -189,7 +211,7 @@ class Reader:
         Raises:
             WenmoError: a file cannot be read, or is not text.
         """
-        texts = [path for path in self.files if _kind(path) not in BINARY]
+        texts = [path for path in self.files if self._kind(path) not in BINARY]
         return {self._place(path): self._encoding(path) for path in texts}
 
     @property
@@ -230,7 +252,7 @@ class Reader:
 
     def _check_parallel(self, path: Path) -> None:
         for side in (path, self._target):
-            if side is not None and (side.is_dir() or _kind(side) in FIELDED):
+            if side is not None and (side.is_dir() or self._kind(side) in FIELDED):
                 raise WenmoError(
                     f"{self._place(side)}: parallel files are two plain texts with a line for each "
                     "line; where one file holds both sides, choose its fields and leave out the "
@@ -249,10 +271,10 @@ class Reader:
         for path in files_below(folder):
             if not path.is_file():  # a pipe, or a link to nothing
                 self.skipped_files["not a file"] += 1
-            elif _kind(path) in kinds:
+            elif suffix_of(path) in kinds:
                 files.append(path)
             else:
-                self.skipped_files[_kind(path)] += 1
+                self.skipped_files[suffix_of(path)] += 1
         if not files:
             raise WenmoError(
                 f"{folder}: no readable file in this folder (looked for {_list(kinds)})"
@@ -260,7 +282,7 @@ class Reader:
         return files
 
     def _is_document(self, path: Path) -> bool:
-        plain = self._target is None and _kind(path) not in FIELDED
+        plain = self._target is None and self._kind(path) not in (*FIELDED, *CHATS)
         return plain and self.config.unit == "document"
 
     def _place(self, path: Path) -> str:
@@ -321,18 +343,36 @@ class Reader:
 
     def _records(self, path: Path) -> Iterator[Record]:
         """The records of a file that has several; those with something missing are only counted."""
-        fields = Fields(
-            self.config, self._place(path), self.counts, _kind(path), self.control, self.turns
-        )
-        wanted = fields.chosen if self.config.text_field or _kind(path) != ".parquet" else None
-        for place, row in self._rows(path, wanted):
-            record = fields.pick(row, place)
+        place, kind, config = self._place(path), self._kind(path), self.config
+        fields = Fields(config, place, self.counts, kind, self.control, self.turns)
+        wanted = fields.chosen if config.text_field or kind != ".parquet" else None
+        rows = self._rows(path, wanted)
+        if self.turns and (kind in CHATS or conversations.made_of(config)):
+            rows, fields = self._conversations(rows, fields, kind)
+        for where, row in rows:
+            record = fields.pick(row, where)
             if record is None:
                 self.counts.missing += 1
             else:
                 self.counts.records += 1
                 yield record
         fields.check(fields.met)
+
+    def _conversations(
+        self, rows: conversations.Rows, fields: Fields, kind: str
+    ) -> tuple[conversations.Rows, Fields]:
+        """Conversations made of rows that hold a part of one each, and how they are read."""
+        plain = replace(
+            self.config,
+            text_field=conversations.TURNS,
+            source_field=None,
+            group_field=None,
+            speaker_field=None,
+        )
+        if kind not in CHATS:
+            make = conversations.by_group if self.config.group_field else conversations.by_pair
+            rows = make(rows, fields, self.config)
+        return rows, Fields(plain, fields.place, self.counts, "", self.control, turns=True)
 
     def _rows(self, path: Path, fields: list[str] | None) -> Iterator[tuple[str, object]]:
         """Where each row stands, for messages, and the row: a string or a mapping.
@@ -341,7 +381,7 @@ class Reader:
             path: the file.
             fields: the columns that are wanted of a table; ``None``: all.
         """
-        place, kind = self._place(path), _kind(path)
+        place, kind = self._place(path), self._kind(path)
         if kind == ".parquet":
             return parquet(path, place, fields)
         texts = self._texts(path)
@@ -350,18 +390,58 @@ class Reader:
         if kind in (".jsonl", ".ndjson"):
             return jsonl(texts, place)
         if kind == ".json":
-            return Json(texts, place).values()
+            return self._json(texts, place, fields or [])
+        if kind == ".tmx":
+            return tmx(texts, place)
+        if kind == ".whatsapp" or kind == ".wechat":
+            program: Any = kind[1:]
+            return chat(texts, place, program, self._leave_out)
         if kind in (".csv", ".tsv"):
             return table(texts, place, kind, fields or [])
         return lines_of_text(texts, place) if self.config.unit == "line" else blocks(texts, place)
 
+    def _json(
+        self, texts: Iterator[str], place: str, fields: list[str]
+    ) -> Iterator[tuple[str, object]]:
+        values = Json(
+            texts,
+            place,
+            lambda note: self.findings.update({f"{place}: {note}": None}),
+            records_key=self.config.records_key,
+            dictionary={"dictionary": True, "json": False}.get(self.config.format or ""),
+            wanted={top(field) for field in fields},
+        )
+        return values.values()
+
+    def _leave_out(self) -> None:
+        self.counts.system_lines += 1
+
+    def _kind(self, path: Path) -> str:
+        """What a file is, as a suffix would say it."""
+        chosen = self.config.format
+        return KINDS.get(chosen, f".{chosen}") if chosen else suffix_of(path)
+
 
 def has_fields(path: Source) -> bool:
     """Whether fields can be chosen by name in what lies there: not in a plain text."""
-    return Path(path).is_dir() or _kind(Path(path)) in FIELDED
+    return Path(path).is_dir() or suffix_of(Path(path)) in FIELDED
 
 
-def _kind(path: Path) -> str:
+def without_fields(config: ReadConfig) -> ReadConfig:
+    """The same way of reading for a text that has no fields."""
+    return replace(
+        config,
+        text_field=None,
+        source_field=None,
+        group_field=None,
+        speaker_field=None,
+        records_key=None,
+        format=None,
+    )
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that tells what a file is, in lower case: packed or not."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"]:
         suffixes.pop()

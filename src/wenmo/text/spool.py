@@ -6,13 +6,14 @@ import codecs
 import hashlib
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wenmo.text.control import Values, tally
 from wenmo.text.readers import Reader, Record
 from wenmo.text.talk import Talk
 from wenmo.text.tasks import Example, TaskConfig, companions, examples
@@ -34,12 +35,14 @@ class Spool:
         stops: where each ends.
         groups: where sources and targets take turns, a number for each pair; those with the same
             number stay together. uint64 (pairs,); ``None``: every text is a record.
+        control: the values of the control fields in what was read.
     """
 
     path: Path
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
     groups: NDArray[np.uint64] | None = None
+    control: Values = field(default_factory=dict)
 
     @classmethod
     def write(
@@ -63,7 +66,8 @@ class Spool:
         ends_at = array("q", [0])
         size = 0
         with path.open("wb") as file:
-            given = _examples(reader, task, talk, report)
+            values: Values = {}
+            given = _examples(reader, task, talk, report, values)
             for piece, ends in _pairs(given, task, groups) if task.paired else reader.pieces():
                 try:
                     size += file.write(piece.encode())
@@ -77,7 +81,7 @@ class Spool:
                     ends_at.append(size)
         marks = np.array(ends_at, np.int64)
         paired = np.array(groups, np.uint64) if task.paired else None
-        return cls(path, marks[:-1], marks[1:], paired)
+        return cls(path, marks[:-1], marks[1:], paired, values)
 
     @property
     def records(self) -> int:
@@ -162,9 +166,9 @@ class Spool:
 
 
 def _examples(
-    reader: Reader, task: TaskConfig, talk: Talk | None, report: Progress
+    reader: Reader, task: TaskConfig, talk: Talk | None, report: Progress, values: Values
 ) -> Iterator[tuple[Record, list[Example]]]:
-    """Every record with the examples that it gives.
+    """Every record with the examples that it gives; ``values`` counts those of control fields.
 
     Raises:
         WenmoError: there is none in all.
@@ -174,6 +178,8 @@ def _examples(
     found = False
     for number, (record, made) in enumerate(talk.examples(reader, task) if talk else plainly, 1):
         found |= bool(made)
+        if made:
+            tally(values, record, task)
         reader.counts.missing += not made
         if count:
             report("writing conversations by the template", number / count)

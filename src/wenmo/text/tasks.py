@@ -9,21 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from wenmo.config import nearest
-from wenmo.text.fields import TEXT_NAMES, names_of
-from wenmo.text.formats import HINT, by_number, listed
-from wenmo.text.readers import (
-    Part,
-    ReadConfig,
-    Reader,
-    Record,
-    Source,
-    check_path,
-    has_fields,
-)
+from wenmo.text.readers import Part, ReadConfig, Reader, Record, Source
 from wenmo.types import WenmoError
 
 PAIRS = ("translation", "summarization", "paraphrase", "data-to-text")
@@ -39,17 +29,6 @@ SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 ASSISTANTS = {"assistant", "gpt"}
 """Roles as files of conversations know them: an instruction, and those who alone are learnt from
 where they take part."""
-
-SOURCE_NAMES = (
-    *("source", "src", "input", "question", "document", "article", "abstract", "mr", "upper"),
-    *("源", "原文", "问题", "上联"),
-)
-TARGET_NAMES = (
-    *("target", "targets", "tgt", "output", "answer", "reply", "reference", "ref", "summary"),
-    *("title", "translation", "lower", "目标", "译文", "摘要", "标题", "回答", "下联"),
-)
-TURN_NAMES = ("turns", "messages", "conversation", "conversations", "dialogue", "dialog", "对话")
-LANGUAGES = ("en", "zh", "cn", "de", "fr", "es", "it", "pt", "ru", "ja", "ko", "ar")
 
 # Units of a text that a gap is made of: a Han character, or what stands between spaces.
 _HAN = "々〇㐀-\u9fff豈-\ufaff\U00020000-\U0003ffff"
@@ -291,123 +270,3 @@ def _gaps(text: str) -> Iterator[tuple[str, str]]:
         if (start, end) not in drawn and not touched:
             drawn.add((start, end))
             yield text[:start] + GAP + text[end:], text[start:end]
-
-
-# Which fields hold what, where the user does not say.
-
-
-def choose_fields(
-    path: Source, read: ReadConfig, task: TaskConfig, target: Source | None
-) -> tuple[ReadConfig, str | None]:
-    """Name the fields that a task needs, by those the file has, as far as the user did not.
-
-    Args:
-        path: the data.
-        read: how it is read; what is chosen there stays.
-        task: what is to be learnt from it.
-        target: parallel files: the other one, which leaves nothing to choose.
-
-    Returns:
-        How the data is read, and a line for the user where something was assumed.
-
-    Raises:
-        WenmoError: the file holds nothing of the kind, or it is not clear which field does.
-    """
-    check_path(path)
-    if target is not None:
-        _check_parallel(read, task)
-        return read, None
-    needed = {"dialogue": ("text_field",), **dict.fromkeys(PAIRS, ("source_field", "text_field"))}
-    if all(getattr(read, field) for field in needed.get(task.name, ())):
-        return read, None
-    row = None
-    if has_fields(path):
-        row = Reader(path, replace(read, source_field=None, text_field=None)).first_row()
-    if row is None and task.name == "dialogue":
-        raise WenmoError(
-            f"{path}: no conversations: give JSONL, JSON or Parquet in which a field holds a list "
-            "of turns"
-        )
-    if row is None:
-        raise WenmoError(
-            f"{path}: no pairs, only texts: give the lines that answer it (--target FILE), or a "
-            "file with both sides (.jsonl, .csv, .tsv, .parquet)"
-        )
-    place, kind, fields = row
-    if task.name == "dialogue":
-        return _choose_turns(read, place, fields)
-    return _choose_pair(read, place, kind, fields, task.control)
-
-
-def _check_parallel(read: ReadConfig, task: TaskConfig) -> None:
-    if task.name not in PAIRS:
-        raise WenmoError(
-            f"a target file belongs to pairs, not to {task.name}: say --task {' or '.join(PAIRS)}"
-        )
-    if read.fields:
-        raise WenmoError(
-            "parallel files have no fields: leave out --source-field and --text-field, or the "
-            "target file"
-        )
-
-
-def _choose_turns(
-    read: ReadConfig, place: str, row: Mapping[str, object]
-) -> tuple[ReadConfig, str | None]:
-    found = _known([*row], TURN_NAMES)
-    if found is None:
-        raise WenmoError(
-            f"{place}: which field holds the turns? pass --text-field NAME, one of: "
-            f"{listed(names_of(row))}"
-        )
-    note = f"{place}: {found} holds the turns (--text-field chooses another field)"
-    return replace(read, text_field=found), note
-
-
-def _choose_pair(
-    read: ReadConfig, place: str, kind: str, row: Mapping[str, object], control: tuple[str, ...]
-) -> tuple[ReadConfig, str | None]:
-    names = list(names_of(row))
-    tabular = kind in (".csv", ".tsv")
-    if tabular and not by_number(read.fields):
-        names = [str(cell) for cell in row.values()]  # what may be a header
-    sides = [name for name in names if name not in control]
-    found = _pair(sides, read.source_field, read.text_field)
-    if found is not None:
-        source, text = found
-        note = (
-            f"{place}: {source} is the source, {text} the target (--source-field and --text-field "
-            "choose other fields)"
-        )
-        return replace(read, source_field=source, text_field=text), note
-    if tabular and len(row) == 2 and not read.fields:
-        note = (
-            f"{place}: no header line with known names: column 1 is the source, column 2 the target"
-        )
-        return replace(read, source_field="1", text_field="2"), note
-    hint = f"; {HINT}" if tabular else ""
-    raise WenmoError(
-        f"{place}: which fields hold source and target? pass --source-field NAME and --text-field "
-        f"NAME, two of: {listed(names)}{hint}"
-    )
-
-
-def _pair(names: list[str], source: str | None, text: str | None) -> tuple[str, str] | None:
-    """The fields of source and target by their names, or by what the other one leaves."""
-    source = source or _known([name for name in names if name != text], SOURCE_NAMES)
-    text = text or _known([name for name in names if name != source], TARGET_NAMES)
-    rest = [name for name in names if name not in (source, text)]
-    languages = [name for name in rest if name.rpartition(".")[2].lower() in LANGUAGES]
-    if source is None and text is None:
-        return (languages[0], languages[1]) if len(languages) == 2 else None
-    if source is None or text is None:
-        usual = [name for name in rest if name in TEXT_NAMES]
-        other = next((found[0] for found in (rest, usual, languages) if len(found) == 1), None)
-        source, text = source or other, text or other
-    return (source, text) if source is not None and text is not None else None
-
-
-def _known(names: list[str], known: tuple[str, ...]) -> str | None:
-    """The field with the first of the known names, in any case of letters."""
-    by_name = {name.strip().lower(): name for name in reversed(names)}
-    return next((by_name[name] for name in known if name in by_name), None)

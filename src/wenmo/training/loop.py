@@ -37,8 +37,10 @@ class TrainConfig:
         minutes: the time for training, counting, evaluation and samples on the way included.
         rows: sequences in a batch.
         time: tokens of each; null: the model's context, or 64 for one without bounds.
-        batch_tokens: for pairs, in place of rows and time: the most tokens in a batch, sources,
-            targets and padding counted.
+        per_record: learn each record by itself, from its beginning to its end, and not where the
+            one before it ends; null: where a bounded context holds every record as a whole.
+        batch_tokens: for pairs, and records learnt by themselves, in place of rows and time: the
+            most tokens in a batch, sources, targets and padding counted.
         accumulate: batches whose gradients are added up for one step.
         optimizer: sgd, rmsprop, adam, adamw or muon.
         rate: the peak learning rate; null: a default for the optimizer.
@@ -67,6 +69,7 @@ class TrainConfig:
     minutes: float | None = None
     rows: int = 16
     time: int | None = None
+    per_record: bool | None = None
     batch_tokens: int = 2048
     accumulate: int = 1
     optimizer: OptimizerName = "adamw"

@@ -74,6 +74,8 @@ def train(
     valid_target: option.ValidTarget = None,
     text_field: option.TextField = None,
     source_field: option.SourceField = None,
+    group_field: option.GroupField = None,
+    speaker_field: option.SpeakerField = None,
     control: option.ControlFields = None,
     unit: option.Unit = None,
     encoding: option.Encoding = None,
@@ -94,6 +96,8 @@ def train(
         "split.seed": seed,
         "read.text_field": text_field,
         "read.source_field": source_field,
+        "read.group_field": group_field,
+        "read.speaker_field": speaker_field,
         "read.unit": unit,
         "read.encoding": encoding,
     }
@@ -159,6 +163,7 @@ def generate(
     logit_bias: option.LogitBias = None,
     stop: option.Stop = None,
     seed: option.WritingSeed = 0,
+    unseen_characters: option.UnseenCharacters = None,
     beam_width: option.BeamWidth = None,
     length_penalty: option.LengthPenalty = None,
     length_form: option.LengthForm = None,
@@ -210,6 +215,7 @@ def generate(
         no_repeat_ngram=no_repeat_ngram,
         logit_bias=opened.logit_bias(logit_bias) if logit_bias else None,
         stop=tuple(stop) if stop else None,
+        unseen_characters=unseen_characters,
         beam_width=beam_width,
         length_penalty=length_penalty,
         length_form=length_form,
@@ -235,6 +241,8 @@ def generate(
             "a gap is read as it stands, for this run fills none: --model masked does, and so does "
             "what is trained with --task infilling"
         )
+    for line in opened.resolve_control(_pairs(control))[1]:
+        show.note(line)
     plain = not (json or alignments or derivations)
     if len(prompts) == n == 1 and plain:
         show.stream(opened, prompts[0], prefix, opened.stream(prompts[0], **sampling))
@@ -278,6 +286,8 @@ def chat(
         streams.read_as(encoding)
     opened = show.opened(load(run))
     opened.require("dialogue")
+    for line in opened.resolve_control(_pairs(control))[1]:
+        show.note(line)
     turns: list[str] = []
     while turn := show.ask():
         turns.append(turn)

@@ -48,7 +48,15 @@ TextField = Annotated[
     ),
 ]
 SourceField = Annotated[
-    str | None, typer.Option(help="The column or key of the source, for pairs.")
+    str | None,
+    typer.Option(help="The column or key of the source, for pairs; several with commas."),
+]
+GroupField = Annotated[
+    str | None,
+    typer.Option(help="For dialogue with a message a row: what names the conversation."),
+]
+SpeakerField = Annotated[
+    str | None, typer.Option(help="For dialogue with a message a row: who speaks.")
 ]
 Target = Annotated[
     str | None, typer.Option(help="The text for each line of DATA, for pairs in two files.")
@@ -174,6 +182,12 @@ Stop = Annotated[
     list[str] | None, typer.Option(callback=_utf8, help="End before this text; repeatable.")
 ]
 WritingSeed = Annotated[int, typer.Option(help="The same seed writes the same text.")]
+UnseenCharacters = Annotated[
+    bool | None,
+    typer.Option(
+        "--unseen-characters", help="Write characters that the training text does not contain, too."
+    ),
+]
 LengthForm = Annotated[
     str | None, typer.Option(help="Of the length penalty: power or gnmt [default: power].")
 ]

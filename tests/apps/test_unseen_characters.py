@@ -1,0 +1,120 @@
+"""What a run writes has no character that neither its training text nor its prompt has."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wenmo.workbench import Run, fit, load
+
+LINES = """Pepper climbs the ridge before the rain.
+The ridge keeps its snow until May.
+彼岸有舟，舟上有灯。
+Ἑ and œ are rare, 谸 and 袔 rarer.
+""".splitlines()
+WILD = {"temperature": 1.5, "max_tokens": 60, "seed": 1}
+TOKENIZERS = ["bytes", "chars", "words", "bpe", "unigram"]
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text of which every character of the second half stands once."""
+    path = tmp_path_factory.mktemp("lines") / "lines.txt"
+    path.write_text("".join(f"{line}\n" for line in LINES * 3), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def counted(lines: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """An n-gram model of the lines with a tokenizer."""
+    made: dict[str, Run] = {}
+
+    def make(tokenizer: str) -> Run:
+        if tokenizer not in made:
+            out = tmp_path_factory.mktemp("runs") / tokenizer
+            settings = {"tokenizer.kind": tokenizer, "tokenizer.min_count": 4, "order": 3}
+            made[tokenizer] = fit(lines, valid=lines, model="ngram", out=out, settings=settings)
+        return made[tokenizer]
+
+    return make
+
+
+@pytest.mark.parametrize("method", ["sample", "beam"])
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_no_character_is_new(
+    counted: Callable[[str], Run], lines: Path, tokenizer: str, method: str
+) -> None:
+    run = counted(tokenizer)
+    many = {"n": 20} if method == "sample" else {"n": 5, "min_tokens": 40}
+    texts = run.generate("", method=method, **many, **WILD)
+    assert "�" not in "".join(texts)
+    assert set("".join(texts)) <= set(lines.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("tokenizer", ["bytes", "chars"])
+def test_new_ones_are_written_where_they_are_asked_for(
+    counted: Callable[[str], Run], lines: Path, tokenizer: str
+) -> None:
+    written = "".join(counted(tokenizer).generate("", 20, unseen_characters=True, **WILD))
+    assert set(written) - set(lines.read_text(encoding="utf-8"))
+
+
+def test_the_prompt_has_characters_of_its_own(counted: Callable[[str], Run]) -> None:
+    run = counted("bytes")
+    bias = tuple((1 + byte, 1e4) for byte in "鼾".encode())
+    asked = {"logit_bias": bias, "max_tokens": 3, "seed": 1}
+    assert run.generate("鼾", **asked) == ["鼾"]
+    assert run.texts(["鼾", "The ridge"], **asked)[1] != ["鼾"]
+
+
+def test_probabilities_are_the_models_own(counted: Callable[[str], Run]) -> None:
+    run = counted("bytes")
+    [[output]] = run.write([""], seed=3, max_tokens=50)
+    assert math.isclose(output.logprob, sum(run.model.logprobs(output.ids)), rel_tol=1e-4)
+
+
+def test_the_run_folder_tells_its_characters(
+    counted: Callable[[str], Run], lines: Path, wenmo: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = counted("bytes")
+    card = json.loads((run.folder / "wenmo.json").read_text(encoding="utf-8"))
+    assert card["data"]["alphabet"] == "".join(sorted(set("".join(LINES)) | {"\n"}))
+    given = ["-p", "鼾", "--unseen-characters", "--max-tokens", 5, "--json"]
+    assert json.loads(wenmo("generate", run.folder, *given, cwd=tmp_path).stdout)["outputs"]
+
+
+def test_an_older_run_may_write_everything(counted: Callable[[str], Run], tmp_path: Path) -> None:
+    run = counted("bytes")
+    del (card := json.loads((run.folder / "wenmo.json").read_text()))["data"]["alphabet"]
+    for file in run.folder.iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "wenmo.json").write_text(json.dumps(card))
+    assert load(tmp_path).generate("", 20, **WILD) == run.generate(
+        "", 20, unseen_characters=True, **WILD
+    )
+
+
+def test_a_run_from_another_has_the_characters_of_both(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_text("alpha beta\n" * 30)
+    second.write_text("春眠不觉晓\n" * 30, encoding="utf-8")
+    small = {"width": 8, "layers": 1, "heads": 1, "context": 16, "rows": 2, "counts": "none"}
+    base = fit(first, model="gpt", out=tmp_path / "base", steps=1, settings=small)
+    run = fit(second, base=base.folder, out=tmp_path / "run", steps=1, settings={"rows": 2})
+    assert run.card.alphabet == "".join(sorted(set("alpha beta\n春眠不觉晓\n")))
+
+
+def test_pairs_have_the_characters_of_their_targets(tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    rows = [f"the dog {n}\t狗{n}" for n in range(30)]
+    pairs.write_text("source\ttarget\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    run = fit(pairs, model="gru:tiny", task="translation", out=tmp_path / "run", steps=1)
+    assert set(run.card.alphabet or "") <= set("狗0123456789")
+    written = run.texts(["the 猫"], 20, temperature=5.0, max_tokens=20)[0]
+    assert set("".join(written)) <= set("狗0123456789the 猫")
