@@ -1,7 +1,7 @@
 """A lock on a run folder: one process trains in it at a time.
 
-The lock is the operating system's, on the file ``.lock`` in the folder: it ends with the process that
-holds it, however that ends. ``.lock.pid`` beside it names the process, for the message alone.
+The lock is the operating system's, on the file ``.lock`` in the folder: it ends with the process
+that holds it, however that ends. ``.lock.pid`` beside it names the process, for the message alone.
 """
 
 from __future__ import annotations

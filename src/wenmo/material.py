@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -17,7 +18,8 @@ from wenmo.evaluation.dynamic import dynamic_likelihood
 from wenmo.evaluation.latents import importance_weighted, latent_figures
 from wenmo.evaluation.likelihood import likelihood, likelihood_of_wholes
 from wenmo.evaluation.overlap import measure
-from wenmo.evaluation.tradeoff import Curve, sweep
+from wenmo.evaluation.sampled import sampled_likelihood, sampled_wholes
+from wenmo.evaluation.tradeoff import TEMPERATURES, Curve, sweep
 from wenmo.models import LanguageModel
 from wenmo.recipe import Recipe
 from wenmo.text.batches import Batches, Streams, Windows
@@ -26,23 +28,56 @@ from wenmo.text.pairs import Buckets, Keep, Pairs
 from wenmo.text.records import Records
 from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
+from wenmo.training.budget import how_many
 from wenmo.types import WenmoError
 
+SCORING = 0.3  # of the time for pairs is for the targets' likelihood, the rest for answers
 STREAM_TIME = 64  # tokens of truncated back-propagation, where no time is asked for
 TEMPERATURE = 0.8  # of runs whose card says nothing
 SAMPLE = Sampling(max_tokens=160, temperature=TEMPERATURE)
 AS_IT_IS = Sampling(max_tokens=160)  # of a model that has its texts by rule
 SAMPLED_ANSWERS = 100  # questions answered at each evaluation on the way
+FEW_TOKENS = 64  # scored, and
+FEW_TEXTS = 2  # answers or samples written, to see how long it takes
 GREEDY = Sampling(method="greedy")
 RIVALS_TEXTS = 100  # that each writes at each temperature
 REFERENCES = 2000  # held-out records beside which they are set
+FEW_REFERENCES = 300  # where time is short
 
 Share = Callable[[float], None] | None
 """Told the share that is done."""
 
 
+@dataclass(frozen=True)
+class Quick:
+    """How much held-out text is scored at an evaluation on the way.
+
+    Attributes:
+        tokens: the most tokens that are scored.
+        answers: the most sources that are answered, of pairs.
+    """
+
+    tokens: int
+    answers: int = SAMPLED_ANSWERS
+
+
 class Material(Protocol):
-    """One of the two kinds of text that a model can be trained on."""
+    """One of the two kinds of text that a model can be trained on.
+
+    Attributes:
+        quick: how much of it is scored on the way.
+    """
+
+    @property
+    def quick(self) -> Quick: ...
+
+    def with_quick(self, quick: Quick) -> Material:
+        """The same text, of which so much is scored on the way."""
+        ...
+
+    def pace(self, model: LanguageModel, seconds: float) -> Quick:
+        """How much held-out text an evaluation on the way can score in so many seconds."""
+        ...
 
     def batches(self, model: LanguageModel) -> Batches:
         """What the model learns from."""
@@ -60,8 +95,12 @@ class Material(Protocol):
         """Figures on some of the held-out text; ``nats_per_token`` is one."""
         ...
 
-    def judge(self, model: LanguageModel, progress: Share) -> dict[str, Any]:
-        """Figures on all of the held-out text."""
+    def judge(
+        self, model: LanguageModel, progress: Share, seconds: float | None = None
+    ) -> dict[str, Any]:
+        """Figures on all of the held-out text; or, where that takes longer than so many seconds, on
+        a random ``sample`` of it.
+        """
         ...
 
     def judge_parts(self, model: LanguageModel) -> dict[str, float]:
@@ -70,14 +109,20 @@ class Material(Protocol):
         """
         ...
 
-    def judge_rivals(self, model: LanguageModel, progress: Share) -> dict[str, Curve]:
+    def judge_rivals(
+        self, model: LanguageModel, progress: Share, seconds: float | None = None
+    ) -> dict[str, Curve]:
         """The curves of the model, called ``model``, and of its rivals, by name; see `sweep`. Empty
-        where it has none.
+        where it has none. Within so many seconds fewer texts are written.
         """
         ...
 
-    def sample(self, model: LanguageModel) -> tuple[str, Output]:
-        """What the model writes, shown to a person, and as it was written."""
+    def sample(self, model: LanguageModel, tokens: int | None = None) -> tuple[str, Output]:
+        """What the model writes, shown to a person, and as it was written.
+
+        Args:
+            tokens: the most tokens; None: as many as a text has room for.
+        """
         ...
 
 
@@ -92,6 +137,16 @@ class Running:
     recipe: Recipe
     corpus: Corpus
     opening: str
+    quick: Quick
+
+    def with_quick(self, quick: Quick) -> Material:
+        return replace(self, quick=quick)
+
+    def pace(self, model: LanguageModel, seconds: float) -> Quick:
+        def score(tokens: int) -> None:
+            judge_text(model, self.corpus.tokenizer, self.corpus.valid[: tokens + 1])
+
+        return Quick(how_many(score, FEW_TOKENS, self.quick.tokens, seconds))
 
     def batches(self, model: LanguageModel) -> Batches:
         train, ids = self.recipe.train, self.corpus.train
@@ -107,11 +162,16 @@ class Running:
         return []
 
     def judge_on_the_way(self, model: LanguageModel) -> dict[str, float]:
-        some = self.corpus.valid[: self.recipe.train.evaluation_tokens + 1]
+        some = self.corpus.valid[: self.quick.tokens + 1]
         return judge_text(model, self.corpus.tokenizer, some)
 
-    def judge(self, model: LanguageModel, progress: Share) -> dict[str, Any]:
-        return judge_text(model, self.corpus.tokenizer, self.corpus.valid, progress=progress)
+    def judge(
+        self, model: LanguageModel, progress: Share, seconds: float | None = None
+    ) -> dict[str, Any]:
+        tokenizer, ids, some = self.corpus.tokenizer, self.corpus.valid, None
+        if seconds is not None and not model.complete:  # such texts are read from their beginning
+            some = sampled_likelihood(model, ids, tokenizer.count_bytes, seconds, progress=progress)
+        return some or judge_text(model, tokenizer, ids, progress=progress)
 
     def judge_parts(self, model: LanguageModel) -> dict[str, float]:
         if not (parts := model.parts()):
@@ -121,12 +181,15 @@ class Running:
             for name, part in {**parts, "mixture": model}.items()
         }
 
-    def judge_rivals(self, model: LanguageModel, progress: Share) -> dict[str, Curve]:
+    def judge_rivals(
+        self, model: LanguageModel, progress: Share, seconds: float | None = None
+    ) -> dict[str, Curve]:
         return {}  # no family that learns so has any
 
-    def sample(self, model: LanguageModel) -> tuple[str, Output]:
+    def sample(self, model: LanguageModel, tokens: int | None = None) -> tuple[str, Output]:
         writer = Writer(model, self.corpus.tokenizer, alphabet=self.corpus.alphabet)
-        [[output]] = writer.generate([self.opening], AS_IT_IS if model.complete else SAMPLE)
+        sampling = shorter(SAMPLE, tokens)
+        [[output]] = writer.generate([self.opening], AS_IT_IS if model.complete else sampling)
         return output.text, output
 
 
@@ -142,6 +205,25 @@ class Paired:
     recipe: Recipe
     corpus: Corpus
     longest: int
+    quick: Quick
+
+    def with_quick(self, quick: Quick) -> Material:
+        return replace(self, quick=quick)
+
+    def pace(self, model: LanguageModel, seconds: float) -> Quick:
+        pairs, tokenizer = self._held_out(model), self.corpus.tokenizer
+
+        def score(tokens: int) -> None:
+            likelihood_of_wholes(model, pairs.first(tokens), 1)
+
+        tokens = how_many(score, FEW_TOKENS, self.quick.tokens, 0.5 * seconds)
+        asked = questions(pairs.first(tokens), tokenizer)[: self.quick.answers]
+        writer, sampling = self._writer(model), replace(GREEDY, max_tokens=self.longest)
+
+        def reply(count: int) -> None:
+            answer(writer, asked[:count], sampling)
+
+        return Quick(tokens, how_many(reply, FEW_TEXTS, len(asked), 0.5 * seconds))
 
     def batches(self, model: LanguageModel) -> Buckets:
         train = self.recipe.train
@@ -164,29 +246,32 @@ class Paired:
 
     def judge_on_the_way(self, model: LanguageModel) -> dict[str, float]:
         tokenizer, pairs = self.corpus.tokenizer, self._held_out(model)
-        some = pairs.first(self.recipe.train.evaluation_tokens)
+        some = pairs.first(self.quick.tokens)
         figures = likelihood_of_wholes(model, some, tokenizer.count_bytes(some.stream())).figures()
-        asked = questions(some, tokenizer)[:SAMPLED_ANSWERS]
+        asked = questions(some, tokenizer)[: self.quick.answers]
         lead = TASK_METRICS[self.recipe.task.name][:1]
         sampling = replace(GREEDY, max_tokens=self.longest)
         metrics = judge_answers(self._writer(model), asked, lead, sampling, resamples=0)
         return {**figures, **{name: float(m["value"]) for name, m in metrics.items()}}
 
-    def judge(self, model: LanguageModel, progress: Share) -> dict[str, Any]:
+    def judge(
+        self, model: LanguageModel, progress: Share, seconds: float | None = None
+    ) -> dict[str, Any]:
         sampling = replace(sampling_for(self.recipe.task), max_tokens=self.longest)
-        return judge_pairs(
-            self._writer(model), self._held_out(model), self.recipe.task, sampling, progress
-        )
+        writer, pairs = self._writer(model), self._held_out(model)
+        return judge_pairs(writer, pairs, self.recipe.task, sampling, progress, seconds)
 
     def judge_parts(self, model: LanguageModel) -> dict[str, float]:
         return {}  # a sum of counts and a network that knows the source: not to be parted
 
-    def judge_rivals(self, model: LanguageModel, progress: Share) -> dict[str, Curve]:
+    def judge_rivals(
+        self, model: LanguageModel, progress: Share, seconds: float | None = None
+    ) -> dict[str, Curve]:
         return {}  # no family that learns so has any
 
-    def sample(self, model: LanguageModel) -> tuple[str, Output]:
+    def sample(self, model: LanguageModel, tokens: int | None = None) -> tuple[str, Output]:
         [question] = questions(self._held_out(model).first(1), self.corpus.tokenizer)
-        sampling = replace(GREEDY, max_tokens=self.longest)
+        sampling = shorter(replace(GREEDY, max_tokens=self.longest), tokens)
         [[output]] = self._writer(model).generate([""], sampling, sources=[question.source])
         asked = self.corpus.tokenizer.decode(question.source)
         return f"{asked}\n→ {output.text}", output
@@ -208,6 +293,18 @@ class Whole:
 
     recipe: Recipe
     corpus: Corpus
+    quick: Quick
+
+    def with_quick(self, quick: Quick) -> Material:
+        return replace(self, quick=quick)
+
+    def pace(self, model: LanguageModel, seconds: float) -> Quick:
+        records, tokenizer = self._held_out(model), self.corpus.tokenizer
+
+        def score(tokens: int) -> None:
+            judge_records(model, records.first(tokens), tokenizer)
+
+        return Quick(how_many(score, FEW_TOKENS, self.quick.tokens, seconds))
 
     def batches(self, model: LanguageModel) -> Buckets:
         train, stream = self.recipe.train, self.stream(model)
@@ -231,12 +328,16 @@ class Whole:
         ]
 
     def judge_on_the_way(self, model: LanguageModel) -> dict[str, float]:
-        some = self._held_out(model).first(self.recipe.train.evaluation_tokens)
+        some = self._held_out(model).first(self.quick.tokens)
         return judge_records(model, some, self.corpus.tokenizer)
 
-    def judge(self, model: LanguageModel, progress: Share) -> dict[str, Any]:
-        records, tokenizer = self._held_out(model), self.corpus.tokenizer
-        return judge_beside_rivals(model, records, tokenizer, progress=progress)
+    def judge(
+        self, model: LanguageModel, progress: Share, seconds: float | None = None
+    ) -> dict[str, Any]:
+        def figures(records: Records) -> dict[str, Any]:
+            return judge_beside_rivals(model, records, self.corpus.tokenizer, progress=progress)
+
+        return sampled_wholes(self._held_out(model), figures, seconds)
 
     def judge_parts(self, model: LanguageModel) -> dict[str, float]:
         if not (parts := model.parts()):
@@ -246,30 +347,48 @@ class Whole:
             for name, part in {**parts, "mixture": model}.items()
         }
 
-    def judge_rivals(self, model: LanguageModel, progress: Share) -> dict[str, Curve]:
+    def judge_rivals(
+        self, model: LanguageModel, progress: Share, seconds: float | None = None
+    ) -> dict[str, Curve]:
         if not (rivals := model.rivals()):
             return {}
-        records = self._held_out(model)
-        decode = self.corpus.tokenizer.decode
-        references = [decode(records.record(n)) for n in range(min(len(records), REFERENCES))]
+        records, tokenizer = self._held_out(model), self.corpus.tokenizer
+        most = REFERENCES if seconds is None else FEW_REFERENCES
+        references = [tokenizer.decode(records.record(n)) for n in range(min(len(records), most))]
         _, lengths = records.widths()
-        return sweep(
-            {"model": model, **rivals},
-            self.corpus.tokenizer,
-            references,
-            texts=RIVALS_TEXTS,
-            sampling=Sampling(max_tokens=int(lengths.max())),
-            alphabet=self.corpus.alphabet,
-            progress=progress,
-        )
+        sampling = Sampling(max_tokens=int(lengths.max()))
 
-    def sample(self, model: LanguageModel) -> tuple[str, Output]:
+        def curves(texts: int, temperatures: Sequence[float] = TEMPERATURES) -> dict[str, Curve]:
+            return sweep(
+                {"model": model, **rivals},
+                tokenizer,
+                references,
+                temperatures=temperatures,
+                texts=texts,
+                sampling=sampling,
+                alphabet=self.corpus.alphabet,
+                progress=progress,
+            )
+
+        texts = RIVALS_TEXTS
+        if seconds is not None:
+            each = seconds / len(TEMPERATURES)
+            texts = how_many(lambda n: curves(n, (1.0,)), FEW_TEXTS, RIVALS_TEXTS, each)
+        return curves(texts)
+
+    def sample(self, model: LanguageModel, tokens: int | None = None) -> tuple[str, Output]:
         writer = Writer(model, self.corpus.tokenizer, alphabet=self.corpus.alphabet)
-        [[output]] = writer.generate([""], SAMPLE)
+        [[output]] = writer.generate([""], shorter(SAMPLE, tokens))
         return output.text, output
 
     def _held_out(self, model: LanguageModel) -> Records:
         return Records(self.corpus.valid, model.context)
+
+
+def shorter(sampling: Sampling, tokens: int | None) -> Sampling:
+    """The same sampling of at most so many tokens."""
+    most = sampling.max_tokens
+    return replace(sampling, max_tokens=most if tokens is None else min(most, tokens))
 
 
 def kept(task: TaskConfig) -> Keep:
@@ -348,7 +467,9 @@ def judge_records(
         figures |= latent_figures(model, records)
     if samples is not None:
         nats = importance_weighted(model, records, samples, progress)
-        weighted = replace(found, nats=nats).figures() | {"nats_per_record": nats / len(records)}
+        weighted = replace(found, nats=nats, interval=None).figures() | {
+            "nats_per_record": nats / len(records)
+        }
         figures["importance_weighted"] = {"samples": samples, **weighted}
     return figures
 
@@ -363,14 +484,38 @@ def judge_beside_rivals(
 
 
 def judge_pairs(
-    writer: Writer, pairs: Pairs, task: TaskConfig, sampling: Sampling, progress: Share = None
+    writer: Writer,
+    pairs: Pairs,
+    task: TaskConfig,
+    sampling: Sampling,
+    progress: Share = None,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
-    """How likely a model finds the targets, and ``metrics`` of its answers beside them."""
-    bytes_ = writer.tokenizer.count_bytes(pairs.stream())
-    figures = likelihood_of_wholes(writer.model, pairs, bytes_, progress=progress).figures()
+    """How likely a model finds the targets, and ``metrics`` of its answers beside them.
+
+    Args:
+        progress: told the share that is done, first of the targets, then of the answers.
+        seconds: where all of it takes longer, random pairs are scored and random sources answered.
+    """
+    scoring = None if seconds is None else SCORING * seconds
+
+    def score(some: Pairs) -> dict[str, Any]:
+        bytes_ = writer.tokenizer.count_bytes(some.stream())
+        first = progress and (lambda share: progress(SCORING * share))
+        return likelihood_of_wholes(writer.model, some, bytes_, progress=first).figures()
+
+    begun = time.perf_counter()
+    figures = sampled_wholes(pairs, score, scoring)
+    left = None if seconds is None else seconds - (time.perf_counter() - begun)
     asked = questions(pairs, writer.tokenizer)
-    metrics = judge_answers(writer, asked, TASK_METRICS[task.name], sampling)
+    if left is not None:
+        asked = [asked[n] for n in np.random.default_rng(0).permutation(len(asked))]
+    second = progress and (lambda share: progress(SCORING + (1 - SCORING) * share))
+    outputs = answer(writer, asked, sampling, seconds=left, progress=second)
+    metrics = measure_answers(outputs, asked, TASK_METRICS[task.name])
     counts = {"pairs": len(pairs), "pairs_left_out": pairs.left_out, "sources_cut": pairs.cut}
+    if len(outputs) < len(asked):
+        counts["answered"] = len(outputs)
     return {**figures, **counts, "metrics": metrics}
 
 
@@ -383,8 +528,18 @@ def judge_answers(
     resamples: int = 1000,
 ) -> dict[str, dict[str, Any]]:
     """Metrics of what the writer answers: ``value``, ``low``, ``high`` and ``signature`` each."""
-    outputs = answer(writer, asked, sampling)
-    references = [question.references for question in asked]
+    return measure_answers(answer(writer, asked, sampling), asked, names, resamples=resamples)
+
+
+def measure_answers(
+    outputs: Sequence[str],
+    asked: Sequence[Question],
+    names: Sequence[str],
+    *,
+    resamples: int = 1000,
+) -> dict[str, dict[str, Any]]:
+    """The metrics of `judge_answers` of answers to the first questions."""
+    references = [question.references for question in asked[: len(outputs)]]
     measured = measure(names, outputs, references, resamples=resamples)
     return {
         name: {"value": m.value, "low": m.low, "high": m.high, "signature": m.signature}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,9 +18,10 @@ from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
 from wenmo.files import atomic
 from wenmo.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
 from wenmo.locks import check_unlocked, is_free, locked
-from wenmo.material import Material, Paired, Running, Whole, judge_text
+from wenmo.material import Material, Paired, Quick, Running, Whole, judge_text
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.freeze import thaw
+from wenmo.pace import Pace, find_pace, fitting_batch
 from wenmo.recipe import Recipe
 from wenmo.runs import (
     Card,
@@ -36,14 +38,19 @@ from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records, Shuffled
 from wenmo.text.sketch import union
 from wenmo.training.adversarial import Adversarial
+from wenmo.training.budget import TimeBudget
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.journal import Journal
 from wenmo.training.learners import Count, Gradient, Learner, faster_precision
-from wenmo.training.loop import Event, Interrupted, Trainer
+from wenmo.training.loop import Event, Interrupted, Position, Trainer
 from wenmo.training.optimizers import DEFAULT_RATE, Optimizer, make_optimizer
 from wenmo.types import WenmoError
 
 TRADEOFF = "tradeoff.svg"
+SHARE_OF_STEPS = 0.8  # of the time that is left before the first step
+SHARE_OF_TRIALS = 0.02  # of all the time, to find the faster precision
+SHARE_OF_SCORING = 0.5  # of the time that is left after the last step
+SHARE_OF_RIVALS = 0.6  # of the time that is left after scoring
 WATCHED_FROM = 0.5  # of the budget: earlier, latents may not have been found yet
 
 Tell = Callable[[str, float | None], None]
@@ -91,6 +98,7 @@ class Session:
         reference: the ids of a text on which what is forgotten is measured.
         watch: is called with every event of training.
         tell: is told of what comes before and after training.
+        started: when the command started, as `time.perf_counter` tells it; None: now.
 
     Raises:
         WenmoError: the run to go on with was trained on other text.
@@ -108,6 +116,7 @@ class Session:
         reference: NDArray[np.unsignedinteger] | None,
         watch: Callable[[Event], None] | None,
         tell: Tell | None,
+        started: float | None = None,
     ) -> None:
         self.folder, self.recipe, self.corpus = folder, recipe, corpus
         self.watch, self.tell, self.reference = watch, tell, reference
@@ -130,13 +139,18 @@ class Session:
             part.recompute = recipe.train.recompute
         self.material = self._material()
         self._warned = False
+        minutes, started = recipe.train.minutes, started or time.perf_counter()
+        self.timed = minutes is not None
+        self.time = TimeBudget(60 * minutes if minutes else math.inf, started)
+        self._ready = 0.0
 
     def _material(self) -> Material:
+        quick = Quick(self.recipe.train.evaluation_tokens)
         if self.recipe.task.paired:
-            return Paired(self.recipe, self.corpus, self.card.longest_target)
+            return Paired(self.recipe, self.corpus, self.card.longest_target, quick)
         if self.model.wholes:
-            return Whole(self.recipe, self.corpus)
-        return Running(self.recipe, self.corpus, self.card.opening)
+            return Whole(self.recipe, self.corpus, quick)
+        return Running(self.recipe, self.corpus, self.card.opening, quick)
 
     def _begun(self, base: Loaded | None, givers: Mapping[Side, Loaded]) -> LanguageModel:
         """The model as it is before the first step; a checkpoint, if there is one, goes before."""
@@ -192,22 +206,23 @@ class Session:
 
     def _train(self) -> None:
         checkpoints = Checkpoints(self.folder / "checkpoints", self._say)
-        begun = time.perf_counter()
         learner = self._learner()
+        pace = self._pace()
         trainer = Trainer(
             learner=learner,
-            config=self.recipe.train,
+            config=replace(self.recipe.train, evaluations=pace.evaluations),
             checkpoints=checkpoints,
             evaluate=lambda: self.material.judge_on_the_way(self.model),
-            sample=lambda: self.material.sample(self.model)[0],
+            sample=lambda: self.material.sample(self.model, pace.sample_tokens)[0],
             keep_best=self._save,
             report=self._report,
             prepare=self._advance,
+            reserve=pace.reserve,
+            saves=pace.saves,
         )
-        # The time that a user gives is for everything between the text and the result.
-        trainer.position.seconds = time.perf_counter() - begun
         if trainer.resume() and trainer.position.step:
             self._say(f"going on from step {trainer.position.step:,}")
+        self._start_clock(trainer.position)
         for note in self.material.notes(self.model):
             self._say(note)
         self.journal = Journal(self.folder, trainer.position.step)
@@ -221,39 +236,95 @@ class Session:
             raise
         finally:
             self.journal.close()
-        self._finish(
-            {
-                "steps": position.step,
-                "seconds": position.seconds,
-                "tokens_seen": position.tokens,
-                "best_step": position.best_step,
-                "rollbacks": position.rollbacks,
-            }
-        )
+        self._finish(position, pace)
 
-    def _finish(self, results: dict[str, Any]) -> None:
-        """Score the best weights on all held-out text, and time the writing of one text."""
+    def _pace(self) -> Pace:
+        """How the time is divided; where training is by steps, all is done that is asked for."""
+        train, results = self.recipe.train, self.card.results
+        if not self.timed:
+            return Pace(train.evaluations, self.material.quick)
+        pace = find_pace(self.material, self.model, train, self.time, results.get("pace"))
+        self.material = self.material.with_quick(pace.quick)
+        if "pace" not in results:
+            results["pace"] = pace.plain()
+            self.card.write(self.folder)
+            count = "an evaluation" if pace.evaluations == 1 else f"{pace.evaluations} evaluations"
+            self._say(
+                f"ready after {self.time.used():.1f} of {self.time.total:.0f} s; {count} on the way"
+                f" of at most {pace.quick.tokens:,} held-out tokens"
+            )
+        if not pace.saves:
+            self._say("no checkpoints are kept: one takes too much of the time")
+        return pace
+
+    def _start_clock(self, position: Position) -> None:
+        """Count what this process has used so far; of it nothing is for the schedule."""
+        used = self.time.used()
+        self.time.used_before = position.seconds
+        position.seconds += used
+        position.begun_seconds += used
+        self._ready = used
+
+    def _seconds(self, share: float) -> float | None:
+        """A share of the time that is left, for something at the end; None: all it takes."""
+        if not self.timed or self.recipe.train.full_evaluation:
+            return None
+        return share * self.time.left()
+
+    def _best(self, position: Position) -> LanguageModel:
+        """The best weights that were found."""
+        if position.best_step == position.step and not position.averaged:
+            return self.model.eval()
         size, end = self.tokenizer.vocab_size, self.tokenizer.end
         best = marked(load_model(self.folder, self.recipe, size, end), self.card)
-        best.to(self.model.device)
-        heldout = self.material.judge(best, share_of(self.tell, "scoring all held-out text"))
+        return best.to(self.model.device)
+
+    def _has_time_for_parts(self, pace: Pace) -> bool:
+        """Whether an evaluation of each part of a mixture fits beside what else is to be done."""
+        if not self.timed:
+            return True
+        evaluations = max(1, len(self.model.parts()))
+        return evaluations * self.time.evaluations / pace.evaluations < self.time.left()
+
+    def _times(self, position: Position, final: float) -> dict[str, float]:
+        """Seconds that each part of the run took."""
+        return {
+            "ready": self._ready,
+            "steps": position.learning,
+            "evaluations": position.evaluating,
+            "final": final,
+            "total": self.time.used(),
+        }
+
+    def _finish(self, position: Position, pace: Pace) -> None:
+        """Score the best weights on held-out text, and time the writing of one text."""
+        begun_final = time.perf_counter()
+        best = self._best(position)
+        heldout = self.material.judge(
+            best, share_of(self.tell, "scoring held-out text"), self._seconds(SHARE_OF_SCORING)
+        )
         if self.reference is not None:
             self.card.results["forgetting"]["after"] = self._remembered(best, self.reference)
-        parts = self.material.judge_parts(best)
+        parts = self.material.judge_parts(best) if self._has_time_for_parts(pace) else {}
         if parts:
             self._say(about_parts(parts))
         begun = time.perf_counter()
-        sample, output = self.material.sample(best)
+        sample, output = self.material.sample(best, pace.sample_tokens)
         seconds = time.perf_counter() - begun
         rivalry = self._beside_rivals(best)
         self.card.results |= {
             "heldout": heldout,
             **({"parts": parts} if parts else {}),
             **rivalry,
-            **results,
+            "steps": position.step,
+            "seconds": position.seconds,
+            "tokens_seen": position.tokens,
+            "best_step": position.best_step,
+            "rollbacks": position.rollbacks,
             "parameters": best.parameter_count(),
             "characters_per_second": len(output.text) / seconds,
             "sample": sample,
+            "time": self._times(position, time.perf_counter() - begun_final),
         }
         self.card.finished = True
         self.card.write(self.folder)
@@ -262,7 +333,9 @@ class Session:
         """Quality and diversity beside the same generator trained otherwise, and who wins; drawn,
         too, in the run folder.
         """
-        curves = self.material.judge_rivals(model, share_of(self.tell, "writing beside rivals"))
+        curves = self.material.judge_rivals(
+            model, share_of(self.tell, "writing beside rivals"), self._seconds(SHARE_OF_RIVALS)
+        )
         if not curves:
             return {}
         own, *others = curves
@@ -292,11 +365,23 @@ class Session:
         return Count(self.model, self.corpus.train, share_of(self.tell, "counting"))
 
     def _gradient(self) -> Learner:
-        batches: Batches = self.material.batches(self.model)
         stream = self.material.stream(self.model)
         counted = self.model.prepare(stream, share_of(self.tell, "counting"))
-        if counted is not None:
-            batches = Counted(batches, counted)
+
+        def batches_of() -> Batches:
+            batches = self.material.batches(self.model)
+            return batches if counted is None else Counted(batches, counted)
+
+        batches = batches_of()
+        if self.timed and "precision" not in self.card.results:  # else it was done before
+            train, told = fitting_batch(
+                self.recipe, self.model, batches, SHARE_OF_STEPS * self.time.left()
+            )
+            self.recipe = self.card.recipe = replace(self.recipe, train=train)
+            self.material = self._material()
+            batches = batches_of()
+            for line in told:
+                self._say(line)
         return Gradient(
             self.model, batches, self._optimizer(self.model), **self._by_gradients(batches)
         )
@@ -320,7 +405,8 @@ class Session:
         if "precision" not in self.card.results:
             chosen = train.precision
             if chosen == "auto":
-                chosen = faster_precision(self.model, batches)
+                seconds = SHARE_OF_TRIALS * self.time.total
+                chosen = faster_precision(self.model, batches, seconds)
             self.card.results["precision"] = chosen
             self.card.write(self.folder)
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -291,6 +292,7 @@ def fit(
     settings: Sequence[str] | Mapping[str, Any] = (),
     watch: Callable[[Event], None] | None = None,
     tell: Tell | None = None,
+    started: float | None = None,
     **more: Any,
 ) -> Run:
     """Train a generator on a text, or go on where the same call was interrupted.
@@ -310,12 +312,15 @@ def fit(
         settings: what should differ from the defaults, as ``key=value`` or as a dict.
         watch: is called with every event of training.
         tell: is told of what comes before and after training.
+        started: when the command started, as `time.perf_counter` tells it; None: now. ``minutes``
+            are counted from there.
         **more: further settings by their short names: ``minutes=2, hidden=512``.
 
     Raises:
         WenmoError: the user's input is at fault.
         Interrupted: the user pressed Ctrl-C; all is saved.
     """
+    started = time.perf_counter() if started is None else started
     named, recipes = (None, []) if recipe is None else read_recipe(Path(recipe))
     given = [*as_settings(settings), *as_settings(more), *([f"task.name={task}"] if task else [])]
     opened = None
@@ -387,7 +392,7 @@ def fit(
     kept = None
     if reference is not None:
         kept = corpora.encode_text(reference, ReadConfig(), corpus.tokenizer).ids
-    Session(folder, derived, made, corpus, before, opened, givers, kept, watch, tell).run()
+    Session(folder, derived, made, corpus, before, opened, givers, kept, watch, tell, started).run()
     return load(folder)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from wenmo.decoding.warp import Sampling
@@ -10,6 +11,8 @@ from wenmo.decoding.writer import Writer
 from wenmo.text.pairs import Pairs
 from wenmo.text.tokenizers import Tokenizer
 
+BATCHES_AT_ONCE = 4  # of questions, before it is told how far it is
+FEW = 4  # questions that are answered in any case
 # What the texts of each task are measured by; the first is watched in training.
 TASK_METRICS: dict[str, tuple[str, ...]] = {
     "completion": ("distinct1", "distinct2"),
@@ -42,8 +45,35 @@ def questions(pairs: Pairs, tokenizer: Tokenizer) -> list[Question]:
     return [Question(source, tuple(texts)) for source, texts in references.items()]
 
 
-def answer(writer: Writer, asked: Sequence[Question], sampling: Sampling) -> list[str]:
-    """One text for each question; a beam's best."""
-    sources = [question.source for question in asked]
-    written = writer.generate([""] * len(asked), sampling, sources=sources)
-    return [outputs[0].text for outputs in written]
+def answer(
+    writer: Writer,
+    asked: Sequence[Question],
+    sampling: Sampling,
+    *,
+    seconds: float | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> list[str]:
+    """One text for each question; a beam's best.
+
+    Args:
+        seconds: wall-clock time after which no more questions are taken up, so that there may be
+            fewer texts than questions; a few are answered in any case.
+        progress: told the share that is done.
+    """
+    texts: list[str] = []
+    begun, most = time.perf_counter(), BATCHES_AT_ONCE * writer.rows
+    count = most if seconds is None else FEW
+    while len(texts) < len(asked):
+        some = asked[len(texts) : len(texts) + count]
+        sources = [question.source for question in some]
+        written = writer.generate([""] * len(some), sampling, sources=sources)
+        texts += [outputs[0].text for outputs in written]
+        if progress is not None:
+            progress(len(texts) / len(asked))
+        if seconds is not None:
+            used = time.perf_counter() - begun
+            fit = int((seconds - used) * len(texts) / used)
+            if fit < 1:
+                break
+            count = max(1, min(most, 2 * count, fit))
+    return texts

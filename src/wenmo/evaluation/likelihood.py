@@ -6,7 +6,7 @@ Bits per byte compare models with different tokenizers; perplexities do not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from wenmo.types import END, IGNORE, Batch, Score
 LOGITS_AT_ONCE = 1 << 25  # so that scoring takes a few hundred megabytes, whatever the vocabulary
 STREAM_TIME = 256  # tokens read at once by a model that can be streamed
 WHOLE_TOKENS = 8192  # of pairs or records scored at once
+RESAMPLES = 400  # for an interval
 WARM_UP = 128  # tokens read unscored before a stream's share of the text begins
 
 
@@ -32,12 +33,15 @@ class Likelihood:
         tokens: how many, the end of each record included.
         bytes: UTF-8 bytes of the raw text, and one for the end of each record.
         bound: the figures are upper bounds.
+        interval: the ends of the 95% interval of ``nats_per_token``, where blocks or records were
+            resampled for it.
     """
 
     nats: float
     tokens: int
     bytes: int
     bound: bool = False
+    interval: tuple[float, float] | None = None
 
     @property
     def nats_per_token(self) -> float:
@@ -61,7 +65,31 @@ class Likelihood:
             "tokens": self.tokens,
             "bytes": self.bytes,
             "bound": self.bound,
+            **self._ends(),
         }
+
+    def _ends(self) -> dict[str, float]:
+        """``low`` and ``high``, the interval in bits per byte."""
+        if self.interval is None:
+            return {}
+        low, high = (n * self.tokens / self.bytes / math.log(2) for n in self.interval)
+        return {"low": low, "high": high}
+
+
+def interval(nats: Sequence[float], tokens: Sequence[int]) -> tuple[float, float]:
+    """The 95% interval of nats per token: blocks or records are resampled, never tokens, which
+    depend on each other (Efron 1979).
+
+    Args:
+        nats, tokens: of each block or record.
+    """
+    rng, each = np.random.default_rng(0), np.array([nats, tokens], np.float64)
+    means = []
+    for _ in range(RESAMPLES):
+        total, count = each[:, rng.integers(len(nats), size=len(nats))].sum(1)
+        means.append(total / count)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def likelihood(
@@ -121,15 +149,18 @@ def likelihood_of_wholes(
     room = LOGITS_AT_ONCE // model.vocab_size
     batches = Buckets(wholes, min(room, WHOLE_TOKENS))
     nats, tokens, bound = 0.0, 0, False
+    each: tuple[list[float], list[int]] = [], []
     with torch.inference_mode():
         for number, batch in enumerate(batches.once(), 1):
             score = model.score(batch.to(model.device))
             nats += float(score.nats.sum())
             tokens += int(score.tokens.sum())
             bound = bound or score.bound
+            each[0].extend(score.nats.tolist())
+            each[1].extend(score.tokens.tolist())
             if progress is not None:
                 progress(number / batches.per_epoch)
-    return Likelihood(nats, tokens, bytes_, bound)
+    return Likelihood(nats, tokens, bytes_, bound, interval(*each))
 
 
 def _streams(ids: NDArray[np.unsignedinteger], model: LanguageModel) -> Iterator[Score]:

@@ -113,6 +113,13 @@ class Pairs:
         some.sources, some.targets = self.sources[: max(1, count)], self.targets[: max(1, count)]
         return some
 
+    def chosen(self, numbers: NDArray[np.int64]) -> Pairs:
+        """The named pairs alone."""
+        some = replace(self)
+        some.sources, some.targets = self.sources[numbers], self.targets[numbers]
+        some.places = self.places[numbers]
+        return some
+
     def stream(self) -> NDArray[np.unsignedinteger]:
         """The targets alone as a flat array: END target END target END ..."""
         ended = [self.ids[start - 1 : stop] for start, stop in self.targets.tolist()]

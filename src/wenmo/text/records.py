@@ -56,6 +56,12 @@ class Records:
         some.spans = self.spans[: max(1, count)]
         return some
 
+    def chosen(self, numbers: NDArray[np.int64]) -> Records:
+        """The named records alone."""
+        some = replace(self)
+        some.spans, some.places = self.spans[numbers], self.places[numbers]
+        return some
+
     def stream(self) -> NDArray[np.unsignedinteger]:
         """The records as a flat array: END record END record END ..."""
         ended = [self.ids[start - 1 : stop] for start, stop in self.spans.tolist()]

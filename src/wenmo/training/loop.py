@@ -23,9 +23,12 @@ from wenmo.training.schedules import Schedule, factor
 from wenmo.types import WenmoError
 
 MAX_ROLLBACKS = 3
+REWARMED = 0.5  # of the peak rate is what the rate rises to again, where a finished run goes on
 ROLLBACK_RATE = 0.5  # how much smaller the learning rate is after a rollback
 JUMP_NATS = 1.0  # a smoothed loss this far, and half again, above the best one has diverged
+WORSE = 1.005  # times the best nats per token: less is noise, or a plateau
 SMOOTHING = 0.9
+STEP_SMOOTHING = 0.2  # of the seconds that a step takes
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class TrainConfig:
 
     Attributes:
         steps: how many steps; null: as many as fit into ``minutes``.
-        minutes: the time for training, counting, evaluation and samples on the way included.
+        minutes: the wall-clock time from the command's start to its end: start-up, reading,
+            counting, steps, evaluations, samples and the final evaluation.
         rows: sequences in a batch.
         time: tokens of each; null: the model's context, or 64 for one without bounds.
         per_record: learn each record by itself, from its beginning to its end, and not where the
@@ -59,8 +63,12 @@ class TrainConfig:
             the way back (Chen et al. 2016).
         precision: float32, bfloat16, or auto: what is measured to be faster.
         evaluations: how often held-out text is scored on the way.
-        evaluation_tokens: the most held-out tokens scored on the way (at the end: all).
-        patience: stop after so many evaluations without a better one; null: never.
+        evaluation_tokens: the most held-out tokens scored on the way.
+        full_evaluation: score all held-out text at the end, even where that takes longer than a
+            tenth of ``minutes``; otherwise a sample of it is scored then.
+        patience: stop after so many evaluations that find the held-out text no likelier than the
+            best one did, and, where the learning rate still falls, less likely; 0: never; null: 3
+            with ``minutes``, never with ``steps``.
         checkpoint_seconds: the longest time whose work a kill can lose.
         seed: of everything random in training.
     """
@@ -89,6 +97,7 @@ class TrainConfig:
     precision: Precision = "auto"
     evaluations: int = 10
     evaluation_tokens: int = 20_000
+    full_evaluation: bool = False
     patience: int | None = None
     checkpoint_seconds: float = 30.0
     seed: int = 0
@@ -99,9 +108,11 @@ class TrainConfig:
         for name in ("rows", "batch_tokens", "accumulate", "evaluations", "evaluation_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("steps", "time", "patience"):
+        for name in ("steps", "time"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.patience is not None and self.patience < 0:
+            raise ValueError("patience must be at least 0")
         for name in ("minutes", "rate"):
             value = getattr(self, name)
             if value is not None and not (0 < value < math.inf):
@@ -118,10 +129,22 @@ class TrainConfig:
 
 @dataclass
 class Position:
-    """Where training stands: all of it goes into a checkpoint."""
+    """Where training stands: all of it goes into a checkpoint.
+
+    Attributes:
+        seconds: the wall-clock time that is used, start-up included.
+        begun: how often a schedule of learning rates has begun anew.
+        begun_step, begun_seconds: where the present one began.
+        learning, evaluating: the seconds that steps, and evaluations with their samples, took.
+    """
 
     step: int = 0
     seconds: float = 0.0
+    begun: int = 0
+    begun_step: int = 0
+    begun_seconds: float = 0.0
+    learning: float = 0.0
+    evaluating: float = 0.0
     tokens: int = 0
     smoothed_loss: float | None = None
     best_loss: float = math.inf
@@ -178,6 +201,8 @@ class Trainer:
         report: called with every event.
         prepare: called before every step with the share of the budget that is used, and the step's
             number.
+        reserve: with ``minutes``, the seconds that are kept for what follows the last step.
+        saves: whether checkpoints are kept; an interrupted run is saved in any case.
     """
 
     learner: Learner
@@ -189,9 +214,20 @@ class Trainer:
     report: Callable[[Event], None]
     prepare: Callable[[float, int], None] = lambda progress, step: None
     position: Position = field(default_factory=Position)
+    reserve: float = 0.0
+    saves: bool = True
 
     def __post_init__(self) -> None:
         self._average = Average(self.learner.model)
+        self._step_seconds = 0.0  # of the last steps, a running mean
+
+    def go_on(self) -> None:
+        """Begin a new schedule of learning rates where an earlier one ended."""
+        position = self.position
+        position.begun_step, position.begun_seconds = position.step, position.seconds
+        position.since_best, position.stopped_early = 0, False
+        self._average, position.averaged = Average(self.learner.model), 0
+        position.begun += 1
 
     def resume(self) -> bool:
         """Go on from the newest whole checkpoint; false where there is none."""
@@ -210,9 +246,10 @@ class Trainer:
             Interrupted: the user pressed Ctrl-C; a checkpoint was saved first.
             WenmoError: the loss went astray more often than rolling back could mend.
         """
-        if self.position.step == 0:
+        self._clock = time.perf_counter()
+        if self.position.step == 0 and self.saves:
             self._save()
-        self._clock = self._saved_at = time.perf_counter()
+        self._saved_at = time.perf_counter()
         if self.position.step == 0 and self._finished():
             self._note("getting ready took all the time: one step is made; give more minutes")
         with _stop_on_signal() as stop:
@@ -221,17 +258,24 @@ class Trainer:
                 if stop.is_set() and not self._finished():
                     self._save()
                     raise Interrupted(self.position.step)
-        self._save()
+        if self.saves:
+            self._save()
+        self._tick()
         return self.position
 
     def progress(self) -> float:
-        """How much of the budget is used, 0 to 1."""
+        """How much of the budget for steps is used, 0 to 1."""
+        position = self.position
         steps = self.learner.steps or self.config.steps
         if steps is not None:
-            return min(1.0, self.position.step / steps)
+            done = position.step - position.begun_step
+            return min(1.0, done / max(1, steps - position.begun_step))
         if self.config.minutes is None:
             raise ValueError("a budget is needed: steps or minutes")
-        return min(1.0, self.position.seconds / (60 * self.config.minutes))
+        end = 60 * self.config.minutes - self.reserve
+        if end - position.seconds <= self._step_seconds / 2:  # another step would end too late
+            return 1.0
+        return (position.seconds - position.begun_seconds) / (end - position.begun_seconds)
 
     def _finished(self) -> bool:
         return self.progress() >= 1 or self.position.stopped_early
@@ -239,7 +283,11 @@ class Trainer:
     def _step(self) -> None:
         position, before = self.position, self.progress()
         self.prepare(before, position.step)
+        begun = time.perf_counter()
         learned = self.learner.learn(position.step, self._rate() * position.rate_scale)
+        took = time.perf_counter() - begun
+        position.learning += took
+        self._step_seconds += (took - self._step_seconds) * (STEP_SMOOTHING if position.step else 1)
         if self._astray(learned):
             self._roll_back(learned)
             return
@@ -255,13 +303,15 @@ class Trainer:
         due = int(after * count + 1e-9) > int(before * count + 1e-9)
         if due or (after >= 1 and not position.best_step):
             self._evaluate(learned)
-        if time.perf_counter() - self._saved_at >= self.config.checkpoint_seconds:
+        if self.saves and time.perf_counter() - self._saved_at >= self.config.checkpoint_seconds:
             self._save()
 
     def _rate(self) -> float:
-        c = self.config
-        share = self.learner.share(self.progress())
-        return factor(c.schedule, share, warmup=c.warmup, decay=c.decay, floor=c.floor)
+        c, progress = self.config, self.progress()
+        again = self.position.begun > 0
+        share = progress if again else self.learner.share(progress)
+        rate = factor(c.schedule, share, warmup=c.warmup, decay=c.decay, floor=c.floor)
+        return REWARMED * rate if again else rate
 
     def _tick(self) -> None:
         now = time.perf_counter()
@@ -269,8 +319,10 @@ class Trainer:
         self._clock = now
 
     def _evaluate(self, learned: Learned) -> None:
+        begun = time.perf_counter()
         with self._average.in_use():
             self._judge(learned)
+        self.position.evaluating += time.perf_counter() - begun
 
     def _judge(self, learned: Learned) -> None:
         position = self.position
@@ -280,15 +332,38 @@ class Trainer:
         if nats < position.best_nats or first or self.learner.keeps == "last":
             position.best_nats, position.best_step, position.since_best = nats, position.step, 0
             self.keep_best()
-        else:
+        elif self._gains_nothing(nats):
             position.since_best += 1
         patience = self.config.patience
-        position.stopped_early = patience is not None and position.since_best >= patience
+        position.stopped_early = bool(patience) and position.since_best >= int(patience or 0)
         self._tick()
         self.report(Event("evaluation", position, self.progress(), learned, figures))
         self.report(Event("sample", position, self.progress(), learned, text=self.sample()))
         if position.stopped_early:
-            self._note(f"stopped early: no better for {patience} evaluations")
+            self._note(self._why_stopped())
+
+    def _gains_nothing(self, nats: float) -> bool:
+        """Whether an evaluation speaks for stopping.
+
+        While the learning rate falls, a plateau does not: what is gained comes with small steps, at
+        the end. Held-out text that becomes less likely does: the model learns by heart. After the
+        rate was warmed again, the first half of the schedule may be worse than what was before.
+        """
+        if self.position.begun and self.progress() < 0.5:
+            return False
+        plateau = self.config.schedule == "constant"
+        return plateau or nats > WORSE * self.position.best_nats
+
+    def _why_stopped(self) -> str:
+        position, minutes = self.position, self.config.minutes
+        told = (
+            f"stopped early: {position.since_best} evaluations found the held-out text less likely "
+            f"than that at step {position.best_step:,}, whose weights are kept"
+        )
+        if minutes is None:
+            return told
+        left = max(0.0, 60 * minutes - self.reserve - position.seconds)
+        return f"{told}; {left:.0f} s of {60 * minutes:.0f} s are not needed"
 
     def _astray(self, learned: Learned) -> bool:
         """Whether the loss is not finite, or its running mean jumped far above its best."""
@@ -306,7 +381,8 @@ class Trainer:
     def _roll_back(self, learned: Learned) -> None:
         """Return to the last good checkpoint with a smaller rate; give up after three times."""
         where, rollbacks = self.position.step, self.position.rollbacks + 1
-        scale, seconds = self.position.rate_scale * ROLLBACK_RATE, self.position.seconds
+        before = self.position
+        scale = before.rate_scale * ROLLBACK_RATE
         what = "jumped" if math.isfinite(learned.loss) else "is not finite"
         if rollbacks > MAX_ROLLBACKS:
             raise WenmoError(
@@ -317,7 +393,9 @@ class Trainer:
         if not self.resume():
             raise WenmoError(f"the loss {what} at step {where}, and no checkpoint is left")
         self.position.rollbacks, self.position.rate_scale = rollbacks, scale
-        self.position.seconds = seconds  # the time is spent, whatever became of it
+        # The time is spent, whatever became of it.
+        for name in ("seconds", "begun_seconds", "learning", "evaluating"):
+            setattr(self.position, name, getattr(before, name))
         self._save()
         self._note(
             f"the loss {what} at step {where}: back to step {self.position.step} with "

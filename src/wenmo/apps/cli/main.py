@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from json import dumps
 from pathlib import Path
@@ -86,6 +87,7 @@ def train(
     json: option.Json = False,
 ) -> None:
     """Train a generator on your text. The same command goes on where it was interrupted."""
+    started = time.perf_counter()  # before PyTorch is loaded
     options = {
         "task.name": task,
         "prior.counts": prior,
@@ -131,6 +133,7 @@ def train(
             settings=changes,
             watch=watcher.watch,
             tell=watcher.tell,
+            started=started,
         )
     if json:
         show.print_json({"run": str(run.folder), **run.card.results})

@@ -1,0 +1,183 @@
+"""Before the first step of a timed run: what fits into the minutes is measured, and told."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from wenmo.material import SAMPLE, Material, Quick
+from wenmo.models.base import LanguageModel
+from wenmo.recipe import Recipe
+from wenmo.text.batches import Batches
+from wenmo.training.budget import BYTES_PER_SECOND, TimeBudget, how_many
+from wenmo.training.learners import step_seconds
+from wenmo.training.loop import TrainConfig
+from wenmo.types import Batch
+
+SCORING = 0.7  # of the time of an evaluation; the rest is for its sample
+LEAST_TOKENS = 2000  # scored at an evaluation; where fewer fit, there are fewer evaluations
+LEAST_STEPS = 50  # are to fit, or batches are made smaller where that is left open
+FEW_STEPS = 20  # fewer are told to be too few
+LEAST_TIME = 32  # tokens of a sequence
+LEAST_BATCH_TOKENS = 128
+PROBE = 128  # tokens of the first sequence that is tried
+TRIAL = 0.01  # of the time for steps, from which on a trial is long enough
+CHECKPOINT = 3  # times the weights: those, and two moments of the optimizer
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a run divides its time.
+
+    Attributes:
+        evaluations: how many there are on the way.
+        quick: what each of them scores.
+        sample_tokens: of the sample after each; None: as many as a text has room for.
+        reserve: seconds that are kept for what follows the last step.
+        saves: checkpoints are kept; where False, they would take too much of the time.
+    """
+
+    evaluations: int
+    quick: Quick
+    sample_tokens: int | None = None
+    reserve: float = 0.0
+    saves: bool = True
+
+    def plain(self) -> dict[str, Any]:
+        """What a resumed run takes over, so that its evaluations are of the same text."""
+        kept = ("evaluations", "quick", "sample_tokens")
+        return {name: value for name, value in asdict(self).items() if name in kept}
+
+
+def find_pace(
+    material: Material,
+    model: LanguageModel,
+    train: TrainConfig,
+    time: TimeBudget,
+    before: dict[str, Any] | None,
+) -> Pace:
+    """The pace of a timed run, found by trials of scoring and writing.
+
+    Args:
+        material: gives the held-out text.
+        model: as it is before the first step.
+        train: the settings.
+        time: the clock, which is divided.
+        before: of a resumed run, what `Pace.plain` gave.
+    """
+    time.divide()
+    weights = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    saves = time.can_save(CHECKPOINT * weights)
+    writing = (2 + CHECKPOINT * saves) * weights / BYTES_PER_SECOND  # the best are opened again
+    if before is not None:
+        quick = Quick(**before["quick"])
+        pace = Pace(before["evaluations"], quick, before["sample_tokens"])
+    else:
+        pace = _tried(material, model, train, time.evaluations)
+    reserve = time.final + time.evaluations / pace.evaluations + writing
+    return replace(pace, reserve=reserve, saves=saves)
+
+
+def _tried(material: Material, model: LanguageModel, train: TrainConfig, seconds: float) -> Pace:
+    count = train.evaluations
+    quick = material.pace(model, SCORING * seconds / count)
+    least = min(LEAST_TOKENS, train.evaluation_tokens)
+    if quick.tokens < least:
+        fewer = max(1, count * quick.tokens // least)
+        more = count / fewer
+        quick = Quick(int(more * quick.tokens), int(more * quick.answers))
+        count = fewer
+    most = SAMPLE.max_tokens
+    each = (1 - SCORING) * seconds / count
+    tokens = how_many(lambda n: material.sample(model, n), 8, most, each)
+    return Pace(count, quick, tokens)
+
+
+def fitting_batch(
+    recipe: Recipe, model: LanguageModel, batches: Batches, seconds: float
+) -> tuple[TrainConfig, list[str]]:
+    """The training settings, with smaller batches where too few steps would fit and their size is
+    left open; and lines that tell the user of it.
+
+    Args:
+        recipe: its ``given`` says what is not left open.
+        batches: what the model learns from; the weights stay as they are.
+        seconds: for steps.
+    """
+    train, batch = recipe.train, batches[0]
+    took = _step_time(model, batch, seconds, cut=not (recipe.task.paired or model.wholes))
+    took *= train.accumulate
+    if seconds / took >= LEAST_STEPS:
+        return train, []
+    changes, factor = _shrunk(recipe, model, batch, seconds / LEAST_STEPS / took)
+    smaller = took * factor
+    told = f"a step of {batch.tokens.numel():,} tokens takes about {took:.1f} s"
+    if changes:
+        made = ", ".join(f"{name}={value}" for name, value in changes.items())
+        told += f"; so that more fit: {made}, about {smaller:.1f} s a step"
+    steps = max(1, int(seconds / smaller))
+    lines = [f"{told}; about {steps:,} steps fit into {train.minutes:g} minutes"]
+    if steps < FEW_STEPS:
+        enough = LEAST_STEPS * smaller / 60 / 0.75
+        lines.append(
+            f"{steps} steps teach little: give about {enough:.0f} minutes, or train a smaller model"
+        )
+    return replace(train, **changes), lines
+
+
+def _step_time(model: LanguageModel, batch: Batch, seconds: float, *, cut: bool) -> float:
+    """Seconds that a step of a batch takes, from trials of growing parts of it."""
+    rows, most = 1, len(batch.tokens)
+    time = min(PROBE, batch.tokens.shape[1]) if cut else batch.tokens.shape[1]
+    while True:
+        part = _part(batch, rows, time)
+        took = step_seconds(model, part)
+        if took < TRIAL * seconds:  # the first pass of a kind is slower
+            took = min(took, step_seconds(model, part))
+        whole = rows >= most and time >= batch.tokens.shape[1]
+        if whole or took >= TRIAL * seconds:
+            return took * batch.tokens.numel() / part.tokens.numel()
+        rows, time = min(most, 4 * rows), batch.tokens.shape[1]
+
+
+def _part(batch: Batch, rows: int, time: int) -> Batch:
+    """The first rows of a batch, and of these the first tokens."""
+
+    def part(tensor: Tensor | None, *, times: bool = True) -> Tensor | None:
+        if tensor is None:
+            return None
+        return tensor[:rows, :time] if times else tensor[:rows]
+
+    return Batch(
+        batch.tokens[:rows, :time],
+        batch.targets[:rows, :time],
+        part(batch.carry, times=False),
+        part(batch.source, times=False),
+        part(batch.places),
+        part(batch.counted),
+    )
+
+
+def _shrunk(
+    recipe: Recipe, model: LanguageModel, batch: Batch, wanted: float
+) -> tuple[dict[str, Any], float]:
+    """What to change so that batches take ``wanted`` times as long, as far as it is left open, and
+    how many times as long they then take.
+    """
+    train, given = recipe.train, recipe.given
+    if recipe.task.paired or model.wholes:
+        if "train.batch_tokens" in given:
+            return {}, 1.0
+        fewer = max(LEAST_BATCH_TOKENS, int(wanted * train.batch_tokens))
+        return {"batch_tokens": fewer}, fewer / train.batch_tokens
+    most_rows, most_time = rows, time = batch.tokens.shape
+    if "train.rows" not in given:
+        rows = max(1, int(wanted * most_rows))
+    if "train.time" not in given:
+        share = wanted * most_rows / rows
+        time = max(min(LEAST_TIME, time), min(time, int(share * time)))
+    changes = {"rows": rows} if rows != most_rows else {}
+    changes |= {"time": time} if time != most_time else {}
+    return changes, rows * time / (most_rows * most_time)
