@@ -31,6 +31,7 @@ ROOMS = [  # a room imports from itself and from those before it
     {"runs"},
     {"start"},
     {"material"},
+    {"further"},
     {"pace"},
     {"session"},
     {"trained"},

@@ -60,6 +60,7 @@ class Card:
             ``prefix`` of what is written.
         marks: the model's ``opening``, ``between``, ``closing``, ``ends`` and ``barred``, where it
             began from another.
+        goes_on: a finished run is given more steps or minutes; it is not kept.
         note: what the user of a model that others trained should know; it is not kept.
         sampling: how the run writes where nothing is asked for: settings of `Sampling` by name.
         sampling_reason: where these settings come from, in one line.
@@ -77,6 +78,7 @@ class Card:
     foreign: dict[str, Any] | None = None
     marks: dict[str, list[int]] | None = None
     note: str | None = None
+    goes_on: bool = False
     sampling: dict[str, Any] = field(default_factory=dict)
     sampling_reason: str = ""
 

@@ -17,6 +17,7 @@ from wenmo.evaluation.latents import collapse
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
 from wenmo.files import atomic
 from wenmo.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
+from wenmo.further import adapted, fresh_start
 from wenmo.locks import check_unlocked, is_free, locked
 from wenmo.material import Material, Paired, Quick, Running, Whole, judge_text
 from wenmo.models.base import LanguageModel, device
@@ -42,11 +43,13 @@ from wenmo.training.budget import TimeBudget
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.journal import Journal
 from wenmo.training.learners import Count, Gradient, Learner, faster_precision
-from wenmo.training.loop import Event, Interrupted, Position, Trainer
+from wenmo.training.loop import Event, Interrupted, Position, TrainConfig, Trainer
 from wenmo.training.optimizers import DEFAULT_RATE, Optimizer, make_optimizer
 from wenmo.types import WenmoError
 
 TRADEOFF = "tradeoff.svg"
+SCORING = "scoring held-out text"
+PATIENCE = 3  # evaluations
 SHARE_OF_STEPS = 0.8  # of the time that is left before the first step
 SHARE_OF_TRIALS = 0.02  # of all the time, to find the faster precision
 SHARE_OF_SCORING = 0.5  # of the time that is left after the last step
@@ -73,15 +76,7 @@ def check_folder(folder: Path, recipe: Recipe) -> Card | None:
             raise WenmoError(f"{folder}: not empty and not a run folder: choose another --out")
         return None
     card = Card.read(folder)
-    differ = recipe.differences(card.asked or card.recipe)
-    if differ:
-        shown = ", ".join(differ[:4])
-        more = f" and {len(differ) - 4} more" if len(differ) > 4 else ""
-        raise WenmoError(
-            f"{folder}: holds a run with other settings: {shown}{more}: "
-            "choose another --out, or remove the folder"
-        )
-    return card
+    return adapted(folder, card, recipe)
 
 
 class Session:
@@ -128,7 +123,7 @@ class Session:
         if before is not None and before.data["fingerprint"] != corpus.fingerprint:
             raise WenmoError(
                 f"{folder}: was trained on other text (its fingerprint differs): "
-                "choose another --out, or remove the folder"
+                f"{fresh_start(folder)}, or choose another --out"
             )
         self._was_there = before is not None
         if base is not None:  # what a run learnt from is also what its base learnt from
@@ -142,7 +137,7 @@ class Session:
         minutes, started = recipe.train.minutes, started or time.perf_counter()
         self.timed = minutes is not None
         self.time = TimeBudget(60 * minutes if minutes else math.inf, started)
-        self._ready = 0.0
+        self._ready, self._goes_on = 0.0, False
 
     def _material(self) -> Material:
         quick = Quick(self.recipe.train.evaluation_tokens)
@@ -158,7 +153,7 @@ class Session:
         torch.manual_seed(recipe.train.seed)
         if base is None:
             model = recipe.build(self.tokenizer.vocab_size)
-            if not self.card.finished:
+            if not self.card.finished or self.card.goes_on:
                 model.spelled_by(self.tokenizer.table)
         else:
             card.template, card.foreign = base[0].template, base[0].foreign
@@ -190,8 +185,12 @@ class Session:
             self._run()
 
     def _run(self) -> None:
-        if self.card.finished:
-            self._say(f"{self.folder} is trained already; nothing is left to do")
+        if self.card.finished and self.model.learner == "count" and self.card.goes_on:
+            self._say(f"{self.folder} has counted all of the text: more time changes nothing")
+            return
+        if self.card.finished and not self.card.goes_on:
+            if not self._score_the_rest():
+                self._say(f"{self.folder} is trained already; nothing is left to do")
             return
         if self.model.learner != "count":
             self.material.batches(self.model)  # if there is nothing to learn, it is told now
@@ -201,8 +200,20 @@ class Session:
         if self.reference is not None and "forgetting" not in self.card.results:
             before = self._remembered(self.model, self.reference)
             self.card.results["forgetting"] = {"before": before}
-        self.card.write(self.folder)
+        if not self.card.goes_on:
+            self.card.write(self.folder)
         self._train()
+
+    def _score_the_rest(self) -> bool:
+        """Where the held-out text was scored in part, and all of it is asked for, score all."""
+        results = self.card.results
+        if not (self.recipe.train.full_evaluation and "sample" in results["heldout"]):
+            return False
+        model = load_model(self.folder, self.recipe, self.tokenizer.vocab_size, self.tokenizer.end)
+        best = marked(model, self.card).to(self.model.device)
+        results["heldout"] = self.material.judge(best, share_of(self.tell, SCORING))
+        self.card.write(self.folder)
+        return True
 
     def _train(self) -> None:
         checkpoints = Checkpoints(self.folder / "checkpoints", self._say)
@@ -210,7 +221,7 @@ class Session:
         pace = self._pace()
         trainer = Trainer(
             learner=learner,
-            config=replace(self.recipe.train, evaluations=pace.evaluations),
+            config=self._train_config(pace),
             checkpoints=checkpoints,
             evaluate=lambda: self.material.judge_on_the_way(self.model),
             sample=lambda: self.material.sample(self.model, pace.sample_tokens)[0],
@@ -222,7 +233,15 @@ class Session:
         )
         if trainer.resume() and trainer.position.step:
             self._say(f"going on from step {trainer.position.step:,}")
+        elif self.card.goes_on:
+            raise WenmoError(
+                f"{self.folder}: no checkpoint to go on from: {fresh_start(self.folder)}"
+            )
         self._start_clock(trainer.position)
+        if self.card.goes_on:
+            trainer.go_on()
+            self._reopen()
+        self._goes_on = trainer.position.begun > 0
         for note in self.material.notes(self.model):
             self._say(note)
         self.journal = Journal(self.folder, trainer.position.step)
@@ -257,9 +276,29 @@ class Session:
             self._say("no checkpoints are kept: one takes too much of the time")
         return pace
 
+    def _train_config(self, pace: Pace) -> TrainConfig:
+        """The settings of training, with what was left open of evaluations and stopping."""
+        train = self.recipe.train
+        patience = train.patience
+        if patience is None and self.timed and not self.model.latents:
+            patience = PATIENCE  # a bound may get worse while its weights rise
+        return replace(train, evaluations=pace.evaluations, patience=patience)
+
+    def _reopen(self) -> None:
+        """Note in the card what the run had come to, and that it goes on."""
+        results = self.card.results
+        kept = ("steps", "seconds", "best_step", "heldout", "time")
+        ended = {name: results[name] for name in kept if name in results}
+        results.setdefault("history", []).append(ended)
+        self.card.finished = self.card.goes_on = False
+        self.card.write(self.folder)
+
     def _start_clock(self, position: Position) -> None:
         """Count what this process has used so far; of it nothing is for the schedule."""
         used = self.time.used()
+        if self.card.goes_on:  # what followed the last step counts, too
+            ended = self.card.results.get("time", {}).get("total", 0.0)
+            position.seconds = max(position.seconds, ended)
         self.time.used_before = position.seconds
         position.seconds += used
         position.begun_seconds += used
@@ -301,7 +340,7 @@ class Session:
         begun_final = time.perf_counter()
         best = self._best(position)
         heldout = self.material.judge(
-            best, share_of(self.tell, "scoring held-out text"), self._seconds(SHARE_OF_SCORING)
+            best, share_of(self.tell, SCORING), self._seconds(SHARE_OF_SCORING)
         )
         if self.reference is not None:
             self.card.results["forgetting"]["after"] = self._remembered(best, self.reference)
@@ -433,6 +472,8 @@ class Session:
 
     def _advance(self, progress: float, step: int) -> None:
         """What changes in the model as training goes on."""
+        if self._goes_on:
+            progress = self.model.progress_again(progress)
         if self.recipe.start.thaw:
             thaw(self.model, progress)
         self.model.advance(progress, step)

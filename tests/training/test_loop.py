@@ -114,9 +114,61 @@ def test_one_step_is_made_where_getting_ready_took_all_the_time(tmp_path):
     assert "note" in events
 
 
-def test_stops_early_when_patience_ends(tmp_path):
-    made, _ = trainer(tmp_path, Script(), [2, 1, 3, 3, 3, 3], steps=60, evaluations=6, patience=2)
-    assert made.run().step == 40
+RISING = [2, 1, 1.004, 1.1, 1.1, 1.1, 1.1, 1.1, 1.1, 1.1]
+
+
+@pytest.mark.parametrize(
+    ("scores", "schedule", "step"),
+    [
+        (RISING, "cosine", 50),  # a plateau is no reason while the rate falls
+        (RISING, "constant", 40),
+        ([2, 1, 1.1, 0.9, 1.1, 1.1, 1, 1, 1, 1], "cosine", 60),  # a better one begins anew
+        ([1] * 10, "cosine", 100),
+        ([10 - n for n in range(10)], "constant", 100),
+    ],
+)
+def test_stops_early_when_nothing_is_gained(tmp_path, scores, schedule, step):
+    settings = {"steps": 100, "evaluations": 10, "patience": 2, "schedule": schedule}
+    made, events = trainer(tmp_path, Script(), scores, **settings)
+    assert made.run().step == step
+    assert events.count("note") == (step < 100)
+
+
+@pytest.mark.parametrize("patience", [0, None])
+def test_with_steps_nothing_stops_by_itself(tmp_path, patience):
+    made, _ = trainer(tmp_path, Script(), RISING, steps=100, evaluations=10, patience=patience)
+    assert made.run().step == 100
+
+
+def test_goes_on_with_half_the_peak_rate_and_without_stopping_at_once(tmp_path):
+    settings = {"evaluations": 4, "schedule": "cosine", "patience": 1}
+    made, _ = trainer(tmp_path, Script(), [2, 1.5, 1.2, 1], steps=8, **settings)
+    made.run()
+    learner = Script()
+    again, _ = trainer(tmp_path, learner, [3, 3, 3, 3], steps=16, **settings)
+    assert again.resume()
+    again.go_on()
+    position = again.run()
+    # Half of the new schedule may be worse than the best before; then it is stopped.
+    assert (position.step, position.best_step, position.begun) == (12, 8, 1)
+    assert max(learner.rates) == 0.5
+
+
+def test_a_step_that_would_end_too_late_is_not_begun(tmp_path, monkeypatch):
+    from wenmo.training import loop
+
+    now = [0.0]
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+
+    def long_step(step):
+        now[0] += 20.0
+
+    made, events = trainer(tmp_path, Script(on_step=long_step), minutes=1.5, evaluations=3)
+    made.reserve = 20.0
+    position = made.run()
+    assert position.step == 3  # of 70 seconds; a fourth would end ten seconds late
+    assert position.learning == 60.0
+    assert events.count("best") >= 1
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):

@@ -171,6 +171,14 @@ class LanguageModel(nn.Module, ABC):
             step: the number of the step.
         """
 
+    def progress_again(self, progress: float) -> float:
+        """What ``advance`` is told where a finished run is trained further: that it is at its end.
+
+        Args:
+            progress: the share of the further training that is done, 0 to 1.
+        """
+        return 1.0
+
     def spelled_by(self, table: Sequence[bytes]) -> None:
         """Be told what bytes each id stands for, before anything is learnt; for models that look at
         letters.

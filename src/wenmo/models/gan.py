@@ -155,6 +155,11 @@ class Gan(LanguageModel):
     def advance(self, progress: float, step: int) -> None:
         self.progress = progress
 
+    def progress_again(self, progress: float) -> float:
+        """The last stage goes on."""
+        alone = self.config.likelihood + self.config.critic_alone
+        return alone + (1 - alone) * progress
+
     @property
     def stage(self) -> Stage:
         """What is learnt at this point of the budget."""

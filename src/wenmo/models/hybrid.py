@@ -228,6 +228,9 @@ class Hybrid(LanguageModel):
     def advance(self, progress: float, step: int) -> None:
         self.network.advance(progress, step)
 
+    def progress_again(self, progress: float) -> float:
+        return self.network.progress_again(progress)
+
     def score(self, batch: Batch, state: State | None = None) -> Score:
         before = self.first(batch, state)
         _, weights, said, after = self._voices(batch, before)

@@ -1,0 +1,57 @@
+"""A finished run goes on with more steps, and what cannot go on says what to do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SMALL = ["--model", "lstm", "embedding=8", "hidden=8", "layers=1", "rows=4", "counts=none"]
+
+
+@pytest.fixture(scope="module")
+def finished(wenmo, text, tmp_path_factory):
+    """A folder with a run of twelve steps."""
+    folder = tmp_path_factory.mktemp("further")
+    wenmo("train", text, *SMALL, "--out", "run", "--steps", 12, "evaluations=2", cwd=folder)
+    return folder
+
+
+def card_of(folder):
+    return json.loads((folder / "run" / "wenmo.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", 7], "run: was trained with --steps 12, and 7 is less: give more --steps"),
+        (["--minutes", 5], "run: was trained with --steps 12: give more --steps to go on"),
+        (["--steps", 30, "rate=0.5"], "run: holds a run with other settings: train.rate (0.5 here"),
+    ],
+)
+def test_less_of_the_budget_and_other_settings_are_refused(
+    wenmo, text, finished, arguments, message
+):
+    command = ["train", text, *SMALL, "--out", "run", "evaluations=2", *arguments]
+    told = wenmo(*command, cwd=finished, code=2).stderr
+    assert message in told
+    assert "wenmo train DATA --from run --out run-2" in told
+    assert len(told.splitlines()) == 1
+
+
+def test_more_steps_go_on_with_a_rate_that_is_warmed_again(wenmo, text, finished):
+    before = card_of(finished)["results"]
+    command = ["train", text, *SMALL, "--out", "run", "evaluations=2"]
+    told = wenmo(*command, "--steps", 40, cwd=finished).stderr
+    assert "going on from step 12" in told
+    after = card_of(finished)
+    assert (after["results"]["steps"], after["finished"]) == (40, True)
+    [ended] = after["results"]["history"]
+    assert (ended["steps"], ended["heldout"]) == (12, before["heldout"])
+    assert after["asked"]["train"]["steps"] == after["train"]["steps"] == 40
+    lines = (finished / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rates = {each["step"]: each["rate"] for each in map(json.loads, lines) if "rate" in each}
+    assert rates[12] < 0.1  # the end of the first schedule
+    assert 0.3 < rates[20] <= 0.5  # half the peak, and falling
+    assert rates[40] < 0.05
+    assert "trained already" in wenmo(*command, "--steps", 40, cwd=finished).stderr
