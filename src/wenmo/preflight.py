@@ -14,7 +14,7 @@ from wenmo import outline
 from wenmo.config import load_toml, match, nearest
 from wenmo.folders import CARD, read_card
 from wenmo.interchange.hub import PACKAGED, PREFIX
-from wenmo.locks import is_free
+from wenmo.locks import check_unlocked, is_free
 from wenmo.rules.reading import SUFFIXES
 from wenmo.text.inputs import check_path
 from wenmo.types import WenmoError
@@ -93,13 +93,14 @@ def check_paths(*paths: str | Path | None) -> None:
 
 
 def check_out(folder: Path) -> None:
-    """Check that a run folder can be made, or is one.
+    """Check that a run folder can be made, or is one in which nobody trains.
 
     Raises:
-        WenmoError: something else is there.
+        WenmoError: something else is there, or another process is at work.
     """
     if folder.exists() and not folder.is_dir():
         raise WenmoError(f"{folder}: a file stands here: choose another --out")
+    check_unlocked(folder)
     if folder.is_dir() and not (folder / CARD).exists() and not is_free(folder):
         raise WenmoError(f"{folder}: not empty and not a run folder: choose another --out")
 

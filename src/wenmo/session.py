@@ -18,11 +18,12 @@ from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
 from wenmo.files import atomic
 from wenmo.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
 from wenmo.further import adapted, fresh_start
-from wenmo.locks import check_unlocked, is_free, locked
+from wenmo.locks import locked
 from wenmo.material import Material, Paired, Quick, Running, Whole, judge_text
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.freeze import thaw
 from wenmo.pace import Pace, find_pace, fitting_batch
+from wenmo.preflight import check_out
 from wenmo.recipe import Recipe
 from wenmo.runs import (
     Card,
@@ -66,14 +67,8 @@ def check_folder(folder: Path, recipe: Recipe) -> Card | None:
     Raises:
         WenmoError: the folder holds something else, or a run with other settings.
     """
-    if not folder.exists():
-        return None
-    if not folder.is_dir():
-        raise WenmoError(f"{folder}: a file stands here: choose another --out")
-    check_unlocked(folder)
+    check_out(folder)
     if not (folder / CARD).exists():
-        if not is_free(folder):
-            raise WenmoError(f"{folder}: not empty and not a run folder: choose another --out")
         return None
     card = Card.read(folder)
     return adapted(folder, card, recipe)

@@ -30,9 +30,7 @@ def spells(data: bytes, alphabet: set[str]) -> bool:
     return set(whole) <= alphabet and any(c.encode().startswith(rest) for c in alphabet)
 
 
-def offered(
-    table: list[bytes], ids: list[int], spelling: Spelling | None = None
-) -> list[bool]:
+def offered(table: list[bytes], ids: list[int], spelling: Spelling | None = None) -> list[bool]:
     spelling = spelling or Spelling(table)
     return spelling.keep(torch.zeros(1, len(table)), [ids]).isfinite()[0].tolist()
 

@@ -179,9 +179,7 @@ def all_characters() -> NDArray[np.int32]:
     return nodes
 
 
-def trie(
-    characters: Iterable[str], begun: NDArray[np.int32] | None = None
-) -> NDArray[np.int32]:
+def trie(characters: Iterable[str], begun: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
     """The trie of certain characters, as that of `all_characters`.
 
     Args:
