@@ -236,7 +236,7 @@ def read_prompts(
     """
     paired = run.task.paired and run.task.name != "completion"
     if paired and not has_fields(path):
-        reader = Reader(path, ReadConfig(encoding=encoding))
+        reader = Reader(path, ReadConfig(encoding=encoding), aligned=True)
         text = "".join(record.text for record in reader)
         prompts = text.removesuffix("\n").split("\n")
     else:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import codecs
 import io
+import itertools
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -130,3 +133,83 @@ def test_no_such_encoding(name: str) -> None:
 )
 def test_not_text(content: bytes, message: str) -> None:
     assert message in refusal(content)
+
+
+LEGACY = {
+    "iso8859_2": "Kiedy wróciłem do domu, było już późno. Matka siedziała przy oknie i czytała książkę.",
+    "cp1250": "Když jsem přišel domů, bylo už pozdě. Matka seděla u okna a četla knihu. Žluťoučký kůň.",
+    "cp1254": "Eve geldiğimde saat çok geçti. Annem pencerenin yanında kitap okuyordu. Şimdi kış.",
+    "cp1253": "Όταν γύρισα στο σπίτι ήταν ήδη αργά. Η μητέρα καθόταν κοντά στο παράθυρο.",
+    "cp1255": "כשחזרתי הביתה כבר היה מאוחר. אמא ישבה ליד החלון וקראה ספר.",
+    "cp1256": "عندما عدت إلى البيت كان الوقت متأخرا. كانت أمي تجلس قرب النافذة وتقرأ كتابا.",
+    "cp874": "เมื่อฉันกลับถึงบ้านก็ดึกแล้ว แม่นั่งอ่านหนังสืออยู่ข้างหน้าต่าง",
+    "koi8_r": "Когда я вернулся домой, было уже поздно. Мать сидела у окна и читала книгу.",
+    "iso8859_5": "Когда я вернулся домой, было уже поздно. Мать сидела у окна и читала книгу.",
+    "cp866": "Когда я вернулся домой, было уже поздно. Мать сидела у окна и читала книгу.",
+    "cp1257": "Kai grįžau namo, buvo jau vėlu. Motina sėdėjo prie lango ir skaitė knygą. Žiema.",
+    "mac_roman": "Quand je suis rentré à la maison, il était déjà tard. Ma mère lisait près de la fenêtre.",
+    "euc_jp": "家に帰った時はもう遅かった。母は窓のそばに座って本を読んでいた。",
+    "cp949": "집에 돌아왔을 때는 이미 늦었다. 어머니는 창가에 앉아 책을 읽고 계셨다.",
+    "big5hkscs": "當我回到家時已經很晚了。母親坐在窗邊看書，父親在床上睡著了。",
+    "utf-16-le": "夜来风雨声花落知多少",
+}
+
+
+@pytest.mark.parametrize("encoding", LEGACY)
+def test_an_old_encoding_is_found_and_called_a_guess(encoding: str) -> None:
+    text = LEGACY[encoding]
+    content = text.encode(encoding)
+    found = detect(io.BytesIO(content), "a.txt")
+    assert found.guessed
+    assert content.decode(found.name) == text
+
+
+@pytest.mark.parametrize("encoding", LEGACY)
+def test_a_short_text_is_read_right_or_asked_about(encoding: str) -> None:
+    words = LEGACY[encoding].split(" ")
+    for start in range(0, len(words) - 1, 3):
+        text = " ".join(words[start : start + 3])
+        content = text.encode(encoding)
+        if not content.isascii():
+            try:
+                assert content.decode(detect(io.BytesIO(content), "a.txt").name) == text
+            except WenmoError as error:
+                assert "the encoding is not clear: perhaps " in str(error)  # noqa: PT017
+                assert "pass --encoding=NAME" in str(error)  # noqa: PT017
+
+
+def test_short_chinese_lines_are_chinese(data: Path) -> None:
+    with (data / "zh" / "poems_valid.jsonl").open(encoding="utf-8") as file:
+        lines = [json.loads(line)["lines"][0] for line in itertools.islice(file, 40)]
+    asked = 0
+    for line in lines:
+        content = line.encode("gb18030")
+        try:
+            assert detect(io.BytesIO(content), "a.txt") == ("gb18030", True)
+        except WenmoError:
+            asked += 1
+    assert asked <= 2
+    assert detect(io.BytesIO("你好\n".encode("gbk")), "a.txt").name == "gb18030"
+
+
+@quick
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\ufeff")))
+def test_cesu_8(text: str) -> None:
+    content = text.encode("cesu-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for piece in (1, 5, 100):
+            patch.setattr(encodings, "PIECE", piece)
+            assert read(content, "cesu-8") == text
+    if content != text.encode() and text.isprintable():
+        assert detect(io.BytesIO(content), "a.txt") == ("cesu-8", True)
+
+
+def test_a_bad_byte_of_cesu_8_is_placed() -> None:
+    content = "春\n😀😀".encode("cesu-8")
+    message = f"a.txt:2: byte {len(content)} (0xff) is not valid cesu-8"
+    assert message in refusal(content + b"\xff", "cesu-8")
+
+
+def test_codes_of_irc_are_text() -> None:
+    text = "\x0304<bram>\x0f hello \x02all\x02 here\n" * 20
+    assert read(text.encode()) == text

@@ -188,6 +188,26 @@ def test_what_cannot_be_parallel(tmp_path: Path) -> None:
     assert "leave out --control" in message
 
 
+@pytest.mark.parametrize("sides", [("source",), ("source", "target")])
+def test_a_carriage_return_ends_no_line_of_parallel_files(
+    tmp_path: Path, sides: tuple[str, ...]
+) -> None:
+    numbers = {"source": 5, "target": 9}
+    for side, number in numbers.items():
+        cr = "\r more" if side in sides else " more"
+        lines = [f"{side} {i}{cr if i == number else ''}\r\n" for i in range(12)]
+        (tmp_path / side).write_bytes("".join(lines).encode())
+    config = task("translation")
+    source, target = tmp_path / "source", tmp_path / "target"
+    pairs = lessons(source, config, target=target)
+    assert [(s.split()[1], t.split()[1]) for s, t in pairs] == [(str(i), str(i)) for i in range(12)]
+    assert pairs[5][0] == ("source 5  more" if "source" in sides else "source 5 more")
+    notes = open_records(source, ReadConfig(), config, target).notes
+    expected = [f"{tmp_path / side}:{numbers[side] + 1}: a carriage return is" for side in sides]
+    assert len(notes) == len(sides)
+    assert all(map(str.startswith, notes, expected))
+
+
 # -- real files ------------------------------------------------------------------------------------
 
 

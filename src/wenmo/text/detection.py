@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import re
-from functools import cache
 from typing import IO, NamedTuple
 
+from wenmo.text import cesu8
+from wenmo.text.plausibility import cost, neighbour_cost
 from wenmo.types import WenmoError
 
 SAMPLE = 1 << 16
@@ -38,12 +39,64 @@ MAGIC = {
     b"GGUF\x03\0": "a GGUF model",
     b"PAR1\x15": "a Parquet file without the suffix .parquet",
 }
-CONTROLS = bytes(set(range(32)) - set(b"\b\t\n\v\f\r\x1a\x1b"))
-LEGACY = ("gb18030", "big5", "shift_jis", "euc_jp", "euc_kr", "cp1251", "koi8_r", "cp1252")
-FREQUENT = frozenset(
-    "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里"
-    "用道行所然家种事成方多经么去法学如都同现当没动面起看定天分还进好小部其些主样理心她本前开但因只从想实"
+CONTROLS = bytes(set(range(32)) - set(b"\b\t\n\v\f\r\x1a\x1b\x02\x03\x04\x0f\x11\x16\x1d\x1e\x1f"))
+"""Control characters that no text holds; logs of IRC hold those that set colours and styles."""
+LEGACY = {
+    "utf-8": 2.0,
+    "gb18030": 4.5,
+    "big5": 0.5,
+    "cp950": 0.0,
+    "big5hkscs": -0.5,
+    "shift_jis": 1.0,
+    "cp932": 0.5,
+    "euc_jp": -1.0,
+    "euc_kr": 0.5,
+    "cp949": 0.0,
+    "utf-16-le": -2.0,
+    "utf-16-be": -3.0,
+    "cp1252": 3.0,
+    "iso8859_15": 0.0,
+    "iso8859_2": 0.0,
+    "cp1250": 0.5,
+    "cp1251": 1.0,
+    "koi8_r": 0.5,
+    "koi8_u": 0.0,
+    "iso8859_5": -1.0,
+    "cp1253": 0.5,
+    "iso8859_7": 0.0,
+    "cp1254": 0.5,
+    "cp1255": 0.5,
+    "iso8859_8": 0.0,
+    "cp1256": 0.0,
+    "iso8859_6": -1.0,
+    "cp1257": 0.0,
+    "iso8859_4": -1.0,
+    "cp1258": -1.0,
+    "cp874": 0.5,
+    "cp866": -2.0,
+    "cp850": -3.0,
+    "cp852": -3.0,
+    "mac_roman": -3.0,
+    "mac_cyrillic": -3.0,
+}
+"""Encodings that have no mark of their own, and how much likelier (in nats) each is beforehand."""
+
+FAMILIES = (
+    ("big5", "cp950", "big5hkscs"),
+    ("shift_jis", "cp932"),
+    ("euc_kr", "cp949"),
+    ("koi8_r", "koi8_u"),
 )
+"""Encodings that differ in a few characters: they are one answer to what a text is."""
+
+EVIDENCE = 4_000
+"""The bytes, of lines with bytes beyond ASCII, on which an encoding is chosen."""
+
+DOUBT = 4.0
+"""An encoding is chosen where it is so many nats more plausible than what reads another text."""
+
+PLAUSIBLE = 11.0
+"""A text costs fewer nats a character; what is no text costs more."""
 
 
 class Encoding(NamedTuple):
@@ -69,9 +122,9 @@ def detect(stream: IO[bytes], place: str) -> Encoding:
         if block.startswith(mark):
             return Encoding(encoding)
     _refuse_binary_magic(block, place)
-    if unmarked := _utf16(block):
-        return Encoding(unmarked, guessed=True)
     nuls, controls = block.count(0), sum(map(block.count, CONTROLS))
+    if controls and (unmarked := _utf16(block)):
+        return Encoding(unmarked, guessed=True)
     if nuls > 0.3 * len(block) or controls - nuls > 0.02 * len(block):
         raise WenmoError(f"{place}: a binary file, not text; give text, or pass encoding=NAME")
     while block.isascii():
@@ -79,12 +132,7 @@ def detect(stream: IO[bytes], place: str) -> Encoding:
             return Encoding("utf-8")
         block = stream.read(SAMPLE)
     rest = stream.read(SAMPLE)
-    block += rest
-    whole = len(rest) < SAMPLE
-    utf8 = _beyond_ascii(block, "utf-8", whole)
-    if 2 * utf8.count("\ufffd") < len(utf8):  # a bad byte here and there is an error to report
-        return Encoding("utf-8")
-    return Encoding(_legacy(block, whole), guessed=True)
+    return _choose(block + rest, len(rest) < SAMPLE, place)
 
 
 def _refuse_binary_magic(head: bytes, place: str) -> None:
@@ -97,53 +145,75 @@ def _refuse_binary_magic(head: bytes, place: str) -> None:
         raise WenmoError(f"{place}: {kinds[0]}, not text; {advice}")
 
 
-def _beyond_ascii(block: bytes, encoding: str, whole: bool) -> str:
-    """The characters outside ASCII, a bad byte as U+FFFD; unless whole, the last one may be cut."""
-    text = codecs.getincrementaldecoder(encoding)("replace").decode(block, whole)
-    return re.sub(r"[\x00-\x7f]+", "", text)
-
-
 def _utf16(block: bytes) -> str | None:
-    """UTF-16 without its mark: there are NUL bytes, and plausible text if read in one order."""
-    if 0 not in block:
-        return None
-    shares = {}
+    """UTF-16 without its mark, where the text is plausible in one order of the bytes."""
+    costs = {}
     for encoding in ("utf-16-le", "utf-16-be"):
-        text = codecs.getincrementaldecoder(encoding)("replace").decode(block)
-        likely = sum(map(_likely, text))
-        shares[likely / max(len(text), 1)] = encoding
-    return shares[max(shares)] if max(shares) > 0.7 else None
+        text = _decode(block[:EVIDENCE], encoding, False)
+        costs[cost(text)] = encoding
+    least = min(costs)
+    plausible = 2 * least < PLAUSIBLE * len(block[:EVIDENCE])
+    better = least < cost(_decode(block[:EVIDENCE], "utf-8", False))
+    return costs[least] if plausible and better else None
 
 
-def _likely(c: str) -> bool:
-    return c in "\n\r\t" or " " <= c <= "~" or (c.isalpha() and c < "\u0500") or c in _common()
+def _choose(block: bytes, whole: bool, place: str) -> Encoding:
+    """UTF-8 where the bytes are valid; otherwise the encoding whose text is the most plausible.
 
+    Args:
+        block: the bytes, some of which are beyond ASCII.
+        whole: whether the file ends with them.
 
-def _legacy(block: bytes, whole: bool) -> str:
-    """Choose among the encodings from before Unicode, by how plausible the text would be.
-
-    Chinese read as Chinese is mostly of the common characters; Latin letters read as Chinese are
-    rare ones. What neither settles (Korean, Japanese, Russian) is left to charset-normalizer.
+    Raises:
+        WenmoError: two encodings are about as plausible, and read different texts.
     """
-    chinese = _beyond_ascii(block, "gb18030", whole)
-    common = sum(c in _common() for c in chinese) / len(chinese)
-    if common > 0.5 and sum(c in FREQUENT for c in chinese) > 0.1 * len(chinese):
-        return "gb18030"
-    runs = re.findall(rb"[\x80-\xff]+", block)
-    if common < 0.2 and sum(map(len, runs)) < 2 * len(runs):  # accents stand alone
-        return "cp1252"
-    from charset_normalizer import from_bytes
+    if _is_valid(block, "utf-8", whole):
+        return Encoding("utf-8")
+    if cesu8.PAIR.search(block) and _is_valid(block, "cesu-8", whole):
+        return Encoding("cesu-8", guessed=True)
+    ranking = _ranking(block, whole)
+    least, best, text = ranking[0]
+    if best == "utf-8":  # with a bad byte here and there: reading tells where
+        return Encoding(best)
+    near = [each for each in ranking[1:] if each[0] < least + DOUBT and each[2] != text]
+    rivals = [name for _, name, _ in near if _family(name) != _family(best)]
+    others = re.sub("[\x00-\x7f]+", "", text)
+    if rivals or cost(others) > PLAUSIBLE * len(others):
+        names = " or ".join([best, *rivals[:3]])
+        advice = f"perhaps {names}; pass --encoding=NAME"
+        raise WenmoError(f"{place}: the encoding is not clear: {advice}")
+    return Encoding(best, guessed=True)
 
-    lines = block[: block.rfind(b"\n") + 1] or block
-    best = from_bytes(lines, cp_isolation=list(LEGACY)).best()
-    if best is not None:
-        return best.encoding
-    return "gb18030" if common > 0.5 else "cp1252"
+
+def _ranking(block: bytes, whole: bool) -> list[tuple[float, str, str]]:
+    """Costs, encodings and texts, the most plausible first."""
+    lines = [line for line in block.splitlines(keepends=True) if not line.isascii()]
+    evidence = b"".join(lines)
+    texts = []
+    for encoding, prior in LEGACY.items():
+        some = block if encoding.startswith("utf-16") else evidence
+        text = _decode(some[:EVIDENCE], encoding, whole and len(some) <= EVIDENCE)
+        texts.append((cost(text) - prior, encoding, text))
+    ranking: list[tuple[float, str, str]] = []
+    for least, encoding, text in sorted(texts):
+        if not ranking or least < min(ranking)[0] + DOUBT:  # neighbours only add to it
+            ranking.append((least + neighbour_cost(text), encoding, text))
+    return sorted(ranking)
 
 
-@cache
-def _common() -> frozenset[str]:
-    """GB 2312's 3,755 common characters (rows 16 to 55), punctuation and full-width forms."""
-    rows = [0xA1, 0xA3, *range(0xB0, 0xD8)]
-    pairs = (bytes((row, cell)) for row in rows for cell in range(0xA1, 0xFF))
-    return frozenset("".join(pair.decode("gb2312", "ignore") for pair in pairs))
+def _is_valid(block: bytes, encoding: str, whole: bool) -> bool:
+    """Whether every byte belongs to the encoding; unless whole, the last character may be cut."""
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(block, whole)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _decode(block: bytes, encoding: str, whole: bool) -> str:
+    """The text, a bad byte as U+FFFD; unless whole, the last character may be cut."""
+    return codecs.getincrementaldecoder(encoding)("replace").decode(block, whole)
+
+
+def _family(encoding: str) -> str:
+    return next((family[0] for family in FAMILIES if encoding in family), encoding)

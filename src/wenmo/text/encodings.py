@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
+from wenmo.text import cesu8  # noqa: F401 - makes the encoding known
 from wenmo.types import WenmoError
 
 PIECE = 1 << 20
@@ -59,16 +60,30 @@ def seekable(stream: IO[bytes]) -> Iterator[IO[bytes]]:
         yield file
 
 
-def decoded(stream: IO[bytes], encoding: str, place: str) -> Iterator[str]:
+class Crlf:
+    """Makes CRLF an LF, piece by piece; a CR alone stays."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def decode(self, text: str, final: bool = False) -> str:
+        text = (self._held + text).replace("\r\n", "\n")
+        self._held = "\r" if text.endswith("\r") and not final else ""
+        return text.removesuffix(self._held)
+
+
+def decoded(
+    stream: IO[bytes], encoding: str, place: str, *, keep_cr: bool = False
+) -> Iterator[str]:
     """Decode piece by piece; no character, and no CRLF, is parted by the end of a piece.
 
-    CRLF and CR become LF, and the byte order mark is dropped.
+    CRLF becomes LF, and so does CR alone unless it is kept; the byte order mark is dropped.
 
     Raises:
         WenmoError: a byte does not belong to the encoding; names its line and its offset.
     """
     decoder = codecs.getincrementaldecoder(encoding)()
-    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    newlines = Crlf() if keep_cr else io.IncrementalNewlineDecoder(None, translate=True)
     offset, line, begun = 0, 1, False
     for block in itertools.chain(iter(lambda: stream.read(PIECE), b""), [b""]):
         try:

@@ -192,7 +192,7 @@ def parallel(
             counts = (number - 1, longer) if source is None else (longer, number - 1)
             raise WenmoError(
                 f"{source_place} has {counts[0]:,} lines and {target_place} has {counts[1]:,}: "
-                "parallel files have the same number; mend one of them"
+                "parallel files have the same number (LF or CRLF ends a line); mend one of them"
             )
         yield f"{source_place}:{number}", {"source": source.strip(), "target": target.strip()}
 

@@ -7,7 +7,7 @@ What can be read, told by suffix: plain text (``.txt``, ``.md``, and any suffix 
 The rules:
 
 - Characters. The encoding is detected (UTF-8, UTF-16, GB18030, Windows-1252, ...) unless given.
-  CRLF and CR become LF. NUL characters are removed and counted. A byte that does not belong to the
+  CRLF and CR become LF; in parallel files a CR alone ends no line, and is read as a space. NUL characters are removed and counted. A byte that does not belong to the
   encoding is an error, never a silent replacement.
 - Missing values. Null, an absent key, an empty list, and text that is empty or only white space
   leave the record out, and ``ReadCounts.missing`` counts it; of a pair, both sides must be there.
@@ -99,6 +99,7 @@ class Reader:
         control: tuple[str, ...] = (),
         turns: bool = False,
         target: Source | None = None,
+        aligned: bool = False,
     ) -> None:
         """Find the files.
 
@@ -109,6 +110,8 @@ class Reader:
             turns: the text field holds a conversation, a list of turns.
             target: parallel files: ``path`` holds the sources, this file the texts, line by line;
                 no fields are chosen then.
+            aligned: the number of a line matters, as in parallel files: only LF and CRLF end a
+                line, and a CR alone is read as a space.
 
         Raises:
             WenmoError: the path is missing or holds nothing readable; an unknown encoding; fields
@@ -129,6 +132,7 @@ class Reader:
         self.files = self._in_folder(found) if found.is_dir() else [found]
         self._target = None if target is None else self._found(target)
         self.parallel = self._target is not None
+        self.aligned = aligned or self.parallel
         if self._target is not None:
             self.files.append(self._target)
             self._check_parallel(found)
@@ -229,6 +233,9 @@ class Reader:
         for guess, names in guesses.items():
             advice = f"read as {guess}, guessed (--encoding=NAME chooses another)"
             notes.append(f"{_some(names)}: {advice}")
+        for path in self.files if self.aligned else []:
+            if (line := self._first_cr(path)) is not None:
+                notes.append(f"{self._place(path)}:{line}: a carriage return is read as a space")
         if self.skipped_files:
             kinds = (
                 f"{count:,} {kind or 'without a suffix'}"
@@ -308,8 +315,9 @@ class Reader:
         place = self._place(path)
         encoding = self._encoding(path).name
         with opened(path, place) as stream:
-            for text in decoded(stream, encoding, place):
+            for text in decoded(stream, encoding, place, keep_cr=self.aligned):
                 self.counts.nuls += text.count("\0")
+                text = text.replace("\r", " ")
                 if text := text.replace("\0", ""):
                     yield text
 
@@ -323,6 +331,17 @@ class Reader:
                 with opened(path, place) as stream:
                     self._encodings[path] = detect(stream, place)
         return self._encodings[path]
+
+    def _first_cr(self, path: Path) -> int | None:
+        """The number of the first line with a carriage return inside."""
+        place, line = self._place(path), 1
+        with opened(path, place) as stream:
+            for text in decoded(stream, self._encoding(path).name, place, keep_cr=True):
+                before, found, _ = text.partition("\r")
+                line += before.count("\n")
+                if found:
+                    return line
+        return None
 
     def _document(self, path: Path) -> Iterator[str]:
         """The pieces of a plain-text file, or none where it holds only white space."""
