@@ -255,6 +255,30 @@ def test_logits_in_pieces_give_the_same_loss_and_gradients(
     torch.testing.assert_close(both(), whole, **EXACT)
 
 
+LEARN_BY_GRADIENT = [name for name in FAMILIES if make(name).learner != "count"]
+
+
+@pytest.mark.parametrize("family", LEARN_BY_GRADIENT)
+def test_a_step_in_bfloat16_is_close_to_one_in_float32(family: str) -> None:
+    """On every processor: oneDNN has no LSTM in bfloat16 where there is no AVX-512."""
+    ids = some_ids(3, TIME + 1)
+    batch = Batch(ids[:, :-1], ids[:, 1:])
+    model = tiny(family, *no_dropout(family)).build(VOCAB)
+    study(model, np.arange(400) % VOCAB)
+    losses = {}
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        model.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = model.train().loss(batch).total
+        loss.backward()
+        losses[enabled] = float(loss.detach())
+        gradients = [w.grad for w in model.parameters() if w.grad is not None]
+        assert gradients
+        assert all(gradient.isfinite().all() for gradient in gradients)
+    assert losses[True] == pytest.approx(losses[False], rel=0.05)
+
+
 @every_family
 def test_saved_and_loaded_it_is_the_same(family: str, tmp_path: Path) -> None:
     model, ids = make(family), some_ids(2, TIME)

@@ -5,6 +5,7 @@ and the GRU (Cho et al. 2014), of any depth, with the regularisers of AWD-LSTM (
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, Literal, cast
 
@@ -159,6 +160,10 @@ class Layer(nn.Module):
         self, x: Tensor, carried: list[Tensor], weight_dropout: float
     ) -> tuple[Tensor, list[Tensor]]:
         """Run over (rows, time, inputs) from the carried (rows, width) tensors."""
+        device = x.device.type
+        if torch.is_autocast_enabled(device) and not has_bfloat16_kernel(self.cell, device):
+            with torch.autocast(device, enabled=False):
+                return self(x.float(), [tensor.float() for tensor in carried], weight_dropout)
         recurrent = F.dropout(self.hidden_weight, weight_dropout, self.training)
         weights = [self.input_weight, recurrent, self.input_bias, self.hidden_bias]
         if x.shape[1] == 1 and not self.training:
@@ -177,6 +182,24 @@ class Layer(nn.Module):
         after = STEP[self.cell](x[:, 0], hx, *weights)  # type: ignore[operator]
         tensors = list(after) if isinstance(after, tuple) else [after]
         return tensors[0][:, None], tensors
+
+
+@cache
+def has_bfloat16_kernel(cell: Cell, device: str) -> bool:
+    """Whether the sequence kernel of a cell runs in bfloat16 on a type of device.
+
+    On a CPU without AVX-512, oneDNN refuses the LSTM in bfloat16; it runs in float32 there.
+    """
+    x, rows = torch.zeros(1, 2, 1, device=device), GATES[cell]
+    weights = [torch.zeros(shape, device=device) for shape in ((rows, 1), (rows, 1), rows, rows)]
+    carried = [torch.zeros(1, 1, 1, device=device) for _ in CARRIED[cell]]
+    hx = tuple(carried) if len(carried) > 1 else carried[0]
+    try:
+        with torch.autocast(device, torch.bfloat16):
+            SEQUENCE[cell](x, hx, weights, True, 1, 0.0, True, False, True)  # type: ignore[operator]
+    except RuntimeError:
+        return False
+    return True
 
 
 def _sizes(cell: Cell) -> dict[str, Recurrent.Config]:
