@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -71,3 +73,26 @@ def run_wenmo(*arguments: object, cwd: Path, given: str = "", code: int = 0) -> 
 def wenmo() -> Callable[..., Done]:
     """Runs ``wenmo`` with the given arguments in ``cwd``, and checks its exit code."""
     return run_wenmo
+
+
+@pytest.fixture(scope="session")
+def train_until(wenmo: Callable[..., Done]) -> Callable[..., Done]:
+    """Trains a run until it knows its training text as well as stated.
+
+    A test of what a trained model writes must not depend on how the processor rounds. It states the
+    loss from which on the answer is certain, and the run gets more steps until it is reached.
+    """
+
+    def train(
+        data: object, out: str, *options: object, steps: int, bits_per_byte: float, cwd: Path
+    ) -> Done:
+        for budget in (steps, 3 * steps, 9 * steps):
+            shutil.rmtree(cwd / out, ignore_errors=True)
+            done = wenmo("train", data, "--out", out, "--steps", budget, *options, cwd=cwd)
+            scored = wenmo("evaluate", out, data, "--method", "greedy", "--json", cwd=cwd)
+            reached = json.loads(scored.stdout)["bits_per_byte"]
+            if reached <= bits_per_byte:
+                return done
+        pytest.fail(f"{out}: {reached:.3f} bits per byte after {budget} steps")
+
+    return train
