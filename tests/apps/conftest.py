@@ -45,7 +45,7 @@ def make_llama() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def runs(
-    wenmo: Callable[..., Any], text: Path, tmp_path_factory: pytest.TempPathFactory
+    train_until: Callable[..., Any], text: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """One small trained run of each kind of learner and state; the GPT stands on counts."""
     folder = tmp_path_factory.mktemp("runs")
@@ -63,6 +63,6 @@ def runs(
         "gpt": ["width=32", "layers=1", "heads=2", "context=32", "rate=0.02"],
     }
     for model, settings in small.items():
-        command = ["train", text, "--model", model, "--out", folder / model, "--steps", 150]
-        wenmo(*command, "rows=8", *settings, cwd=folder)
+        options = ("--model", model, "rows=8", *settings)
+        train_until(text, model, *options, steps=150, bits_per_byte=0.4, cwd=folder)
     return {model: folder / model for model in small}

@@ -17,6 +17,7 @@ MODELS = {
     "gru": ["embedding=32", "hidden=128", "dropout=0", "rate=0.01"],
 }
 LETTERS = "abcdefgh"
+COLUMNS = ["--source-field", 1, "--text-field", 2]  # words under words: no header to be seen
 Wenmo = Callable[..., Any]
 
 
@@ -37,13 +38,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runs(wenmo: Wenmo, folder: Path) -> dict[str, Path]:
+def runs(train_until: Wenmo, folder: Path) -> dict[str, Path]:
     """One small run of each way in which a model is given its source."""
     for model, settings in MODELS.items():
-        command = ["train", "pairs.tsv", "--task", "translation", "--model", model, "--out", model]
-        budget = ["--steps", 400, "evaluations=1", "batch_tokens=256", "valid=0.05"]
-        told = wenmo(*command, *budget, *settings, cwd=folder).stderr
-        assert "column 1 is the source" in told
+        options = ["--task", "translation", "--model", model, *COLUMNS, *settings]
+        options += ["evaluations=1", "batch_tokens=256", "valid=0.05"]
+        known = {"steps": 250, "bits_per_byte": 0.15}
+        told = train_until("pairs.tsv", model, *options, **known, cwd=folder).stderr
         assert "% padding" in told
         assert "BLEU" in told
     return {model: folder / model for model in MODELS}
@@ -109,7 +110,9 @@ def test_a_prefix_is_kept_and_alignments_are_those_of_the_text(
     assert (plain / "1.svg").read_text(encoding="utf-8").startswith("<svg")
 
 
-def test_control_codes_decide_what_is_written(wenmo: Wenmo, tmp_path: Path) -> None:
+def test_control_codes_decide_what_is_written(
+    wenmo: Wenmo, train_until: Wenmo, tmp_path: Path
+) -> None:
     verses = {"五言": "春眠不觉晓", "七言": "朝辞白帝彩云间"}
     rows = [
         {"form": form, "text": f"{text}{number}"}
@@ -118,9 +121,10 @@ def test_control_codes_decide_what_is_written(wenmo: Wenmo, tmp_path: Path) -> N
     ]
     content = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     (tmp_path / "verses.jsonl").write_text(content, encoding="utf-8")
-    command = ["train", "verses.jsonl", "--text-field", "text", "--control", "form", "--out", "run"]
-    small = ["--model", "gru", "embedding=16", "hidden=48", "rate=0.01", "--steps", 150]
-    wenmo(*command, *small, "evaluations=1", "batch_tokens=512", cwd=tmp_path)
+    fields = ["--text-field", "text", "--control", "form", "evaluations=1", "batch_tokens=512"]
+    small = ["--model", "gru", "embedding=16", "hidden=48", "rate=0.01"]
+    known = {"steps": 150, "bits_per_byte": 0.6}
+    train_until("verses.jsonl", "run", *fields, *small, **known, cwd=tmp_path)
     for form, text in verses.items():
         generate = ("generate", "run", "--control", f"form={form}", "--method", "greedy")
         assert wenmo(*generate, cwd=tmp_path).stdout.startswith(text)
@@ -131,13 +135,16 @@ def test_control_codes_decide_what_is_written(wenmo: Wenmo, tmp_path: Path) -> N
     assert "form is not given: form=" in told
 
 
-def test_a_conversation(wenmo: Wenmo, runs: dict[str, Path], tmp_path: Path) -> None:
+def test_a_conversation(
+    wenmo: Wenmo, train_until: Wenmo, runs: dict[str, Path], tmp_path: Path
+) -> None:
     talks = [{"turns": ["你好吗？", "我很好。", "再见！", "再见。"]} for _ in range(40)]
     content = "".join(f"{json.dumps(talk, ensure_ascii=False)}\n" for talk in talks)
     (tmp_path / "talks.jsonl").write_text(content, encoding="utf-8")
-    command = ["train", "talks.jsonl", "--task", "dialogue", "--model", "seq2seq", "--out", "talk"]
-    small = ["embedding=16", "hidden=48", "rate=0.01", "--steps", 120, "evaluations=1"]
-    wenmo(*command, *small, "batch_tokens=1024", cwd=tmp_path)
+    options = ["--task", "dialogue", "--model", "seq2seq", "batch_tokens=1024", "evaluations=1"]
+    small = ["embedding=16", "hidden=48", "rate=0.01"]
+    known = {"steps": 120, "bits_per_byte": 0.1}
+    train_until("talks.jsonl", "talk", *options, *small, **known, cwd=tmp_path)
     said = wenmo(
         "chat", "talk", "--method", "greedy", given="你好吗？\n再见！\n", cwd=tmp_path
     ).stdout
