@@ -278,7 +278,8 @@ CONFIGS: dict[str, Any] = {
 def test_tables_of_settings_are_those_of_the_program(name: str) -> None:
     config = CONFIGS[name]
     said = {row[0]: row[1] for row in tables_of("setting")[name]}
-    are = {f"`{key}`": f"`{json.dumps(value)}`" for key, value in to_dict(config).items()}
+    told = {key: json.dumps(value, ensure_ascii=False) for key, value in to_dict(config).items()}
+    are = {f"`{key}`": f"`{value}`" for key, value in told.items()}
     if said.get("`cell`") == "the family":
         said["`cell`"] = f'`"{name}"`'
     assert said == are
@@ -315,7 +316,9 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "chat", "evaluate", "latent", "tradeoff"])
+@pytest.mark.parametrize(
+    "command", ["train", "generate", "chat", "evaluate", "latent", "tradeoff", "inspect"]
+)
 def test_tables_of_options_are_those_of_the_program(command: str) -> None:
     assert [row[0].strip("`") for row in tables_of("option")[command]] == list(COMMANDS[command])
 

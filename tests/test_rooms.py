@@ -18,6 +18,7 @@ ROOMS = [  # a room imports from itself and from those before it
     {"types", "config", "files", "figures", "locks"},
     {"folders", "outline"},
     {"text"},
+    {"inspection"},
     {"rules"},
     {"models"},
     {"decoding"},
@@ -39,7 +40,15 @@ ROOMS = [  # a room imports from itself and from those before it
     {"apps", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(ROOMS) for name in names}
-FACADE = {"types", "figures", "folders", "preflight", "workbench", "apps"}  # all that apps may know
+FACADE = {
+    "types",
+    "figures",
+    "folders",
+    "inspection",
+    "preflight",
+    "workbench",
+    "apps",
+}  # all that apps may know
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = [".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in FILES]
 

@@ -14,9 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Run", "WenmoError", "catalogue", "compare", "fit", "load"]
+__all__ = ["Run", "WenmoError", "catalogue", "compare", "fit", "inspect", "load"]
 
 if TYPE_CHECKING:
+    from wenmo.inspection import inspect
     from wenmo.types import WenmoError
     from wenmo.workbench import Run, catalogue, compare, fit, load
 
@@ -25,6 +26,8 @@ def __getattr__(name: str) -> Any:
     """Load PyTorch only when it is needed: ``import wenmo`` and ``wenmo --help`` stay instant."""
     if name == "WenmoError":
         return import_module("wenmo.types").WenmoError
+    if name == "inspect":
+        return import_module("wenmo.inspection").inspect
     if name in __all__:
         return getattr(import_module("wenmo.workbench"), name)
     raise AttributeError(f"module 'wenmo' has no attribute {name!r}")

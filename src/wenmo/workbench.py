@@ -26,11 +26,12 @@ from wenmo.runs import load_run, talk_of
 from wenmo.session import Session, Tell, check_folder
 from wenmo.start import inherited, like_givers, open_givers
 from wenmo.text import corpus as corpora
-from wenmo.text.choosing import choose_fields
+from wenmo.text.choosing import choose
 from wenmo.text.corpus import Corpus
 from wenmo.text.inputs import Source, rereadable
 from wenmo.text.readers import ReadConfig, Reader, has_fields, without_fields
 from wenmo.text.tasks import open_records
+from wenmo.text.telling import counts_line, reading_line
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 from wenmo.trained import Run
 from wenmo.training.loop import Event
@@ -363,9 +364,12 @@ def fit(
     target, valid, valid_target = (
         path and rereadable(path) for path in (target, valid, valid_target)
     )
-    read, note = choose_fields(data, made.read, made.task, target)
+    choice = choose(data, made.read, made.task, target)
+    read = choice.read
     made = replace(made, read=read)
-    open_records(data, read, made.task, target)  # what is amiss is told before anything else
+    reader = open_records(data, read, made.task, target)  # what is amiss is told first
+    reading = [reading_line(reader, read, choice.note)]
+    reading += [f"try {hint}" for hint in choice.hints if choice.plain]
     before = check_folder(folder, made)
     known = [each[2] for each in (opened, *givers.values()) if each is not None]
     tokenizer: Tokenizer | TokenizerConfig = known[0] if known else made.tokenizer
@@ -387,7 +391,7 @@ def fit(
     )
     derived, chosen = derive(made, corpus) if before is None else (before.recipe, [])
     if tell is not None:
-        for line in [*([note] if note else []), *_about(corpus), *chosen]:
+        for line in [*reading, *_about(corpus), *chosen]:
             tell(line, None)
     kept = None
     if reference is not None:
@@ -403,9 +407,7 @@ def _about(corpus: Corpus) -> list[str]:
         f"{train['tokens']:,} tokens to train on ({train['bytes']:,} bytes), "
         f"{valid['tokens']:,} held out: {corpus.summary['held_out']}"
     )
-    missing = corpus.summary["missing"]
-    left_out = f"{missing:,} records left out: their text is missing, or gives no example"
-    return [read, *([left_out] if missing else []), *corpus.notes]
+    return [counts_line(corpus.summary["reading"]), read, *corpus.notes]
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

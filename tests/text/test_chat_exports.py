@@ -146,7 +146,7 @@ def test_a_translation_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr("wenmo.text.encodings.PIECE", size)
         path.write_bytes(TMX.replace("UTF-8", encoding).encode(encoding))
         read, note = choose_fields(path, ReadConfig(), TaskConfig("translation"), None)
-        assert note == f"{path}: source: en; target: zh-CN"
+        assert note == "source: en; target: zh-CN"
         reader = Reader(path, read)
         made = [(record.source, record.text) for record in reader]
         assert made == [("The mill & I", "磨坊和我"), ("Go.", "走。")]

@@ -52,7 +52,7 @@ def test_alpaca_keeps_instructions_and_records_without_input(tmp_path: Path) -> 
         ("Say it in German.\nThe mill.", "Die Mühle."),
         ("Name a river.", "The Alder."),
     ]
-    assert note == f"{path}: source: instruction and input; target: output; not used: id"
+    assert note == "source: instruction and input; target: output; not used: id"
     assert reader.counts.missing == 0
 
 
@@ -60,7 +60,7 @@ def test_a_part_of_alpaca_on_request_tells_what_is_left(tmp_path: Path) -> None:
     path = write(tmp_path, "alpaca.json", ALPACA)
     made, note, reader = lessons(path, "paraphrase", source_field="input")
     assert made == [("The mill.", "Die Mühle.")]
-    assert note == f"{path}: source: input; target: output; not used: instruction, id"
+    assert note == "source: input; target: output; not used: instruction, id"
     assert reader.counts.missing == 1
 
 
@@ -140,7 +140,7 @@ def test_conversations_without_a_task_are_no_texts_of_their_ids(tmp_path: Path) 
     )
     made, note, _ = lessons(path, "dialogue")
     assert made[0] == ("user: a", "b")
-    assert note == f"{path}: turns: conversations; not used: id"
+    assert note == "turns: conversations; not used: id"
     one = write(tmp_path, "one.json", row)  # a single object, whose turns are no records
     assert lessons(one, "dialogue")[0] == [("user: a", "b")]
 
@@ -180,10 +180,7 @@ def test_a_message_a_row(tmp_path: Path) -> None:
         ("user: The mill stands still. What now?", "Open the sluice."),
         ("user: Hi.", "Hello."),
     ]
-    assert note == (
-        f"{path}: a message a row, conversations by ticket; message: message; speaker: sender; "
-        "not used: time"
-    )
+    assert note == ("conversation: ticket; message: message; speaker: sender; not used: time")
     assert reader.counts.missing == 2
     named = TICKETS.replace("ticket", "nr", 1).replace("message", "words", 1)
     path = write(tmp_path, "named.csv", named)
@@ -292,7 +289,7 @@ def test_a_dictionary(tmp_path: Path) -> None:
     assert made[:1] == [("word 0", "what 0 means")]
     assert made[-2:] == [("two", "a"), ("two", "b")]
     assert len(made) == 14
-    assert note == f"{path}: source: word; target: definition"
+    assert note == "source: word; target: definition"
     assert list(reader.findings) == [f"{path}: a dictionary: word, definition"]
     few = write(tmp_path, "few.json", {"mill": "a house", "river": "water"})
     assert lessons(few, "translation", format="dictionary")[0] == [

@@ -90,7 +90,7 @@ def test_fields_are_known_by_their_names(
         read, note = choose_fields(path, ReadConfig(), task("translation"), None)
         assert (read.source_field, read.text_field) == (source, target)
         assert note is not None
-        assert note.startswith(f"{path}: source: {source}; target: {target}")
+        assert note.startswith(f"source: {source}; target: {target}")
         assert lessons(path, task("paraphrase")) == [(row[source], row[target])]
 
 
@@ -102,7 +102,7 @@ def test_nested_languages(tmp_path: Path) -> None:
 def test_chosen_fields_stay(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", "source,target,zh\na,b,c\n")
     both = ReadConfig(source_field="zh", text_field="source")
-    assert choose_fields(path, both, task("translation"), None) == (both, None)
+    assert choose_fields(path, both, task("translation"), None)[0] == both
     assert lessons(path, task("translation"), ReadConfig(source_field="zh")) == [("c", "b")]
     assert lessons(path, task("translation"), ReadConfig(text_field="zh")) == [("a", "c")]
     path = write(tmp_path, "b.tsv", "Hi.\t嗨。\n")
@@ -116,7 +116,7 @@ def test_two_columns_without_a_header(tmp_path: Path) -> None:
     read, note = choose_fields(path, ReadConfig(), task("translation"), None)
     assert (read.source_field, read.text_field) == ("1", "2")
     expected = "no header line; source: column 1; target: column 2"
-    assert note == f"{path}: {expected}"
+    assert note == expected
     assert lessons(path, task("translation")) == [("Ok.", "Ok."), ("Hi.", "嗨。")]
 
 

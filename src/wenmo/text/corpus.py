@@ -27,13 +27,14 @@ from wenmo.text.sketch import is_telling, sketch
 from wenmo.text.spool import PIECE, Progress, Spool
 from wenmo.text.talk import Talk
 from wenmo.text.tasks import COMPLETION, TaskConfig, open_records
+from wenmo.text.telling import counts_of
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 from wenmo.text.vocabularies import CODE_POINTS
 from wenmo.types import WenmoError
 
 __all__ = ["Corpus", "Encoded", "Progress", "SplitConfig", "build", "encode_text"]
 
-FORMAT = 5
+FORMAT = 6
 """The number of the cache's layout: raise it when what is stored, or how it is found, changes."""
 
 FEW_RECORDS = 20
@@ -178,7 +179,7 @@ def build(
     def make(spools: Path, folder: Path) -> dict[str, Any]:
         train, valid, held_out, control = _split(spools, readers, task, split, report, talk)
         if valid.records == 0:
-            raise WenmoError(f"{path}: {_nothing_held_out(train)}")
+            raise WenmoError(f"{path}: {nothing_held_out(train)}")
         _require_enough(path, train.records and train.bytes)
         if isinstance(tokenizer, Tokenizer):
             trained = tokenizer
@@ -192,6 +193,7 @@ def build(
             "valid": _encode(valid, trained, folder / "valid.bin", report),
             "missing": sum(reader.counts.missing for reader in readers),
             "held_out": held_out,
+            "reading": counts_of(readers[0]),
             "sketch": sketch(train),
             **({"control": kept(control)} if control else {}),
         }
@@ -199,7 +201,7 @@ def build(
         _require_enough(path, summary["train"]["tokens"])
         report("looking for held-out text in the training text", 0.0)
         alphabet = "".join(map(chr, np.flatnonzero(seen)))
-        return {"summary": summary, "notes": _leaks(train, valid), "alphabet": alphabet}
+        return {"summary": summary, "notes": leaks(train, valid), "alphabet": alphabet}
 
     names = [name for part in ("train", "valid") for name in _files(part, task)]
     made = () if isinstance(tokenizer, Tokenizer) else ("tokenizer.json",)
@@ -263,10 +265,34 @@ def _split(
     """The part to train on, the part held out, in words what was held out, and the values of the
     control fields.
     """
-    whole = Spool.write(folder / "spool", readers[0], task, report, talk)
+    whole = spooled(folder, readers[0], task, report, talk)
     if len(readers) > 1:
         valid = Spool.write(folder / "valid_spool", readers[1], task, report, talk)
         return whole, valid, "a text of its own", whole.control
+    return whole_split(whole, task, split)
+
+
+def spooled(
+    folder: Path,
+    reader: Reader,
+    task: TaskConfig,
+    report: Progress | None = None,
+    talk: Talk | None = None,
+) -> Spool:
+    """All records of a reader, or the examples that they give, read once into a folder.
+
+    Raises:
+        WenmoError: they cannot be read, or none of them gives an example.
+    """
+    return Spool.write(folder / "spool", reader, task, report or _ignore, talk)
+
+
+def whole_split(
+    whole: Spool, task: TaskConfig, split: SplitConfig
+) -> tuple[Spool, Spool, str, Values]:
+    """The part to train on, the part held out, in words what was held out, and the values of the
+    control fields.
+    """
     share = split.valid or min(HELD_OUT[0], HELD_OUT[1] / whole.bytes)
     if not task.paired and whole.records < FEW_RECORDS:
         return *whole.cut(share), f"the last {share:.1%} of the characters", {}
@@ -276,7 +302,8 @@ def _split(
     return train, valid, drawn, whole.control
 
 
-def _nothing_held_out(whole: Spool) -> str:
+def nothing_held_out(whole: Spool) -> str:
+    """Why no part of a text can be held out, and what to do."""
     if whole.groups is None:
         return "too short to hold anything out: give more text"
     return (
@@ -341,7 +368,7 @@ def _require_enough(path: Source, tokens: int) -> None:
         )
 
 
-def _leaks(train: Spool, valid: Spool) -> list[str]:
+def leaks(train: Spool, valid: Spool) -> list[str]:
     """A note where held-out text also stands in the training text.
 
     Pairs are compared as wholes; records where many are held out, otherwise lines. Ones so short

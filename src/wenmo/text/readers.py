@@ -209,6 +209,11 @@ class Reader:
         return [line for _, line in islice(lines, count)]
 
     @property
+    def kinds(self) -> list[str]:
+        """What the files are, each kind once, as their suffixes say it."""
+        return list(dict.fromkeys(map(self._kind, self.files)))
+
+    @property
     def encodings(self) -> dict[str, Encoding]:
         """The encoding of each text file, by what the user calls the file.
 

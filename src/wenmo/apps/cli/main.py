@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from wenmo import __version__, preflight
 from wenmo.apps.cli import library, option, streams
 from wenmo.apps.cli.compare import compare
+from wenmo.apps.cli.inspection import inspect
 from wenmo.apps.cli.latent import latent
 from wenmo.apps.cli.tradeoff import tradeoff
 from wenmo.types import WenmoError
@@ -370,6 +371,7 @@ app.command()(tradeoff)
 app.command("runs")(library.runs)
 app.command("show")(library.show_run)
 app.command()(compare)
+app.command()(inspect)
 app.command("rm")(library.rm)
 
 

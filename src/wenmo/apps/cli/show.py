@@ -22,6 +22,7 @@ from rich.tree import Tree
 from wenmo.types import WenmoError
 
 if TYPE_CHECKING:
+    from wenmo.inspection import Inspection
     from wenmo.workbench import Derivation, Event, Output, Run
 
 OUT = Console(highlight=False, soft_wrap=True)
@@ -486,6 +487,25 @@ def likelihood_line(figures: Mapping[str, Any]) -> str:
         f"{figures['nats_per_token']:.4f} nats per token, perplexity "
         f"{_number(figures['perplexity'], 2)}"
     )
+
+
+def inspected(found: Inspection) -> None:
+    """What training would read of some data."""
+    for line in found.lines:
+        OUT.print(Text(line))
+    if found.split is not None:
+        train, valid = (found.split[part] for part in ("train", "valid"))
+        OUT.print(
+            f"split: {train['records']:,} to train on ({train['bytes']:,} bytes), "
+            f"{valid['records']:,} held out ({valid['bytes']:,} bytes): {found.split['held_out']}"
+        )
+    for sample in found.samples:
+        texts = [cut(text, columns() // len(sample) - 5) for text in sample.values()]
+        OUT.print(Text("    " + " → ".join(texts), style="dim"))
+    for line in found.suggestions:
+        OUT.print(Text(f"try {line}"))
+    for line in found.warnings:
+        note(line)
 
 
 def _number(value: float, decimals: int) -> str:

@@ -1,0 +1,86 @@
+"""What could be done otherwise with some data, and what should be looked at."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from wenmo.text.choosing import Choice
+from wenmo.text.tasks import TaskConfig
+
+SHORT_LINE = 60
+"""Lines of at most so many characters may be records of their own."""
+
+FEWEST_LINES = 20
+FEW_RECORDS = 20
+WORDS_FROM, WORDS_TO = 20_000, 2_000_000
+"""Between so many words of prose, a tokenizer of words invents none where characters do."""
+
+MOST_MISSING = 0.1
+MOST_TWICE = 0.05
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The beginning of a text: its first records, and the characters of all of it."""
+
+    texts: list[str]
+    characters: int
+
+
+def suggestions(choice: Choice, task: TaskConfig, sample: Sample) -> list[str]:
+    """What could be done otherwise, a line each.
+
+    Args:
+        choice: how the data is read.
+        task: what is learnt from it.
+        sample: of its text.
+    """
+    found = list(choice.hints)
+    if choice.plain and choice.read.unit == "document":
+        found += _unit(sample)
+    words = len(re.findall(r"[^\W\d_]+", "".join(sample.texts)))
+    spaced = sum(text.count(" ") for text in sample.texts) > 0.1 * sum(map(len, sample.texts))
+    seen = sum(map(len, sample.texts)) or 1
+    estimated = words * sample.characters / seen
+    if spaced and WORDS_FROM <= estimated <= WORDS_TO and task.name == "completion":
+        found.append(
+            "--tokenizer words: of prose of this size, a model of characters invents words"
+        )
+    return found
+
+
+def _unit(sample: Sample) -> list[str]:
+    lines = [line for text in sample.texts for line in text.split("\n")]
+    filled = [line for line in lines if line.strip()]
+    if len(filled) < FEWEST_LINES or median(map(len, filled)) > SHORT_LINE:
+        return []
+    blanks = len(lines) - len(filled)
+    if blanks > 0.1 * len(filled):
+        return ["--unit paragraph: blank lines part short blocks, which may be records"]
+    return ["--unit line: the lines are short, and each may be a record"]
+
+
+def warnings(counts: dict[str, Any], sample: Sample) -> list[str]:
+    """What should be looked at, a line each.
+
+    Args:
+        counts: see `wenmo.text.telling.counts_of`.
+        sample: of the text.
+    """
+    found = []
+    records, missing = counts["records"], counts["missing"]
+    if missing > MOST_MISSING * (records + missing):
+        found.append(f"{missing:,} of {records + missing:,} records are left out")
+    if 1 < records < FEW_RECORDS:
+        found.append(f"only {records} records: held-out figures will say little")
+    text = "".join(sample.texts)
+    if bad := text.count("\ufffd"):
+        found.append(f"{bad:,} × U+FFFD: characters were lost before wenmo read the file")
+    twice = len(sample.texts) - len(Counter(sample.texts))
+    if twice > MOST_TWICE * len(sample.texts):
+        found.append(f"{twice:,} of the first {len(sample.texts):,} texts stand there twice")
+    return found

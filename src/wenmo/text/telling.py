@@ -1,0 +1,96 @@
+"""What the user is told of how the data was read: in lines, and as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wenmo.text.formats import ReadConfig
+from wenmo.text.readers import Reader
+
+FORMAT_NAMES = {
+    ".txt": "plain text",
+    ".md": "Markdown",
+    ".jsonl": "JSONL",
+    ".ndjson": "JSONL",
+    ".json": "JSON",
+    ".csv": "CSV",
+    ".tsv": "TSV",
+    ".parquet": "Parquet",
+    ".tmx": "TMX",
+    ".whatsapp": "a chat exported from WhatsApp",
+    ".wechat": "a chat exported from WeChat",
+}
+PLAIN = ("plain text", "Markdown", "HTML")
+
+
+def format_of(reader: Reader) -> str:
+    """The formats of the files, in words."""
+    names = dict.fromkeys(
+        FORMAT_NAMES.get(kind, kind[1:].upper() or "plain text") for kind in reader.kinds
+    )
+    return " and ".join(names) + (", two files side by side" if reader.parallel else "")
+
+
+def encoding_of(reader: Reader) -> str:
+    """The encodings of the files, in words; empty where they hold no plain text."""
+    return " and ".join(
+        dict.fromkeys(
+            each.name + (" (guessed)" if each.guessed else "") for each in reader.encodings.values()
+        )
+    )
+
+
+def reading_line(reader: Reader, read: ReadConfig, fields: str | None) -> str:
+    """Encoding, format and fields, in a line."""
+    format_ = format_of(reader)
+    told = [encoding_of(reader), format_]
+    if any(format_.startswith(name) for name in PLAIN) and not reader.parallel:
+        told.append(f"a {read.unit} is a record")
+    line = f"{reader.name}: {', '.join(filter(None, told))}"
+    return f"{line}; {fields}" if fields else line
+
+
+def counts_of(reader: Reader) -> dict[str, Any]:
+    """What the latest pass over the files met, as plain values."""
+    counts = reader.counts
+    return {
+        "files": counts.files,
+        "bytes": counts.bytes,
+        "records": counts.records,
+        "missing": counts.missing,
+        "missing_values": dict(counts.missing_values),
+        "system_lines": counts.system_lines,
+        "nuls": counts.nuls,
+        "skipped_files": dict(reader.skipped_files),
+        "findings": list(reader.findings),
+    }
+
+
+def counts_line(counts: dict[str, Any]) -> str:
+    """What was read, and what was left out and why, in a line.
+
+    Args:
+        counts: from `counts_of`.
+    """
+    left_out = []
+    if counts["missing"]:
+        left_out.append(f"{counts['missing']:,} without a text, or that give no example")
+    if counts["system_lines"]:
+        left_out.append(f"{counts['system_lines']:,} messages without text, or that nobody wrote")
+    if counts["nuls"]:
+        left_out.append(f"{counts['nuls']:,} NUL characters")
+    line = f"{_number(counts['records'], 'record')} in {_number(counts['files'], 'file')}"
+    if left_out:
+        line += f"; left out: {', '.join(left_out)}"
+    if counts["missing_values"]:
+        words = ", ".join(f"{n:,} × {word}" for word, n in counts["missing_values"].items())
+        line += f"; read as missing: {words} (missing_values=[] reads them as text)"
+    return "; ".join([line, *(_finding(each) for each in counts["findings"])])
+
+
+def _finding(line: str) -> str:
+    return line.rpartition(": ")[2] if line.count(": ") == 1 else line
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
