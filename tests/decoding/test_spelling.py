@@ -97,8 +97,8 @@ def test_rows_with_alphabets_of_their_own_are_independent() -> None:
     assert not spelling.allows([], 1 + ord("a"))  # what another text may have is not there for all
 
 
-def test_tokens_that_no_text_contains_spell_nothing() -> None:
-    spelled = Spelling([b"", *MORE, "谸".encode()], "春a").spells
-    assert spelled.tolist() == [True, True, *[False] * 6]
-    byte_by_byte = Spelling(BYTES, "春").spells.nonzero().flatten().tolist()
+def test_tokens_that_no_text_of_an_alphabet_contains_are_not_usable() -> None:
+    usable = Spelling([b"", *MORE, "谸".encode()], "春a").usable
+    assert usable.tolist() == [True, True, *[False] * 6]
+    byte_by_byte = Spelling(BYTES, "春").usable.nonzero().flatten().tolist()
     assert byte_by_byte == sorted([0, *(byte + 1 for byte in "春".encode())])

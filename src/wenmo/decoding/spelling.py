@@ -49,12 +49,17 @@ class Spelling:
     Args:
         table: the bytes that each id stands for; none for END.
         alphabet: the characters that may be written; None: all.
+
+    Attributes:
+        spells: which tokens spell anything, or end the text, bool (vocabulary,).
     """
 
     def __init__(self, table: Sequence[bytes], alphabet: Iterable[str] | None = None) -> None:
         self._table = table
         self._lengths = np.array([len(spelled) for spelled in table], np.int64)
         self._starts = np.cumsum(self._lengths) - self._lengths
+        self.spells = torch.from_numpy(self._lengths > 0)
+        self.spells[END] = True
         self._bytes = np.frombuffer(b"".join(table), np.uint8)
         heads = np.array([spelled[0] if spelled else 0 for spelled in table])
         within = (heads >= CONTINUATION.start) & (heads < CONTINUATION.stop)
@@ -71,7 +76,7 @@ class Spelling:
         self._free = bool(whole.all())
         self._within = torch.zeros(len(nodes), len(self._tails), dtype=torch.bool)
         self._known: set[int] = {WHOLE}
-        self._spells: Tensor | None = None
+        self._usable: Tensor | None = None
 
     def extended(self, characters: Iterable[str]) -> Spelling:
         """The same with more characters in the alphabet. What the tokens are is not looked at
@@ -93,18 +98,15 @@ class Spelling:
         return self._extended[more]
 
     @property
-    def spells(self) -> Tensor:
-        """Which tokens can be a part of a text, bool (vocabulary,): those that spell something that
-        may be written, and END.
-        """
-        if self._spells is None:
+    def usable(self) -> Tensor:
+        """Which tokens can be a part of a text over the alphabet, bool (vocabulary,); END is one."""
+        if self._usable is None:
             for node in range(1, len(self._nodes)):
                 self._look_at(node)
-            spells = self._whole.cpu() & torch.from_numpy(self._lengths > 0)
-            spells[self._tails.cpu()] |= self._within.any(0).cpu()
-            spells[END] = True
-            self._spells = spells
-        return self._spells
+            usable = self._whole.cpu() & self.spells
+            usable[self._tails.cpu()] |= self._within.any(0).cpu()
+            self._usable = usable
+        return self._usable
 
     def keep(self, logits: Logits, texts: Sequence[Sequence[int]]) -> Logits:
         """Logits (rows, vocab) without what cannot follow each row's ids so far."""

@@ -172,11 +172,10 @@ class Unmasker:
 
     def _allowed(self, logits: Logits, canvases: list[_Canvas]) -> Logits:
         """Without tokens that spell nothing, and without an end where none may be."""
-        spellings = [canvas.draft.task.request.spelling for canvas in canvases]
-        spells = [spelling.spells for spelling in spellings if spelling is not None]
-        if len(spells) == len(canvases):  # all of a writer's requests are spelled, or none is
-            logits = logits.masked_fill(~torch.stack(spells)[:, None].to(logits.device), -math.inf)
         draft = canvases[0].draft
+        spelling = draft.task.request.spelling
+        if spelling is not None:  # all spell with one vocabulary
+            logits = logits.masked_fill(~spelling.spells.to(logits.device), -math.inf)
         least = draft.task.request.sampling.min_tokens - len(draft.written)
         ends = logits.shape[1] if draft.task.request.suffix is not None else max(0, least)
         logits[:, :ends, END] = -math.inf
@@ -189,7 +188,8 @@ class Unmasker:
         flat = logits.flatten(0, 1)
         logp = flat.log_softmax(1)
         nothing = History.of([[]] * len(flat), [0] * len(flat), flat.device)
-        warped = draft.warps(flat, nothing).log_softmax(1) if draft.warps.steps else logp
+        offered = _usable(logits, canvases).flatten(0, 1)
+        warped = draft.warps(offered, nothing).log_softmax(1) if draft.warps.steps else offered
         keys = self._noise(canvases, step, size).flatten()
         choice = (greedy if draft.task.kind.greedy else sample)(warped, keys)
         logp = logp.gather(1, choice[:, None])
@@ -229,6 +229,15 @@ class Unmasker:
             canvas.ids[place] = int(kept.argmax())
             logp = logits[0, 0].log_softmax(0)[canvas.ids[place]]
             canvas.logprobs[place - canvas.start] = float(logp)
+
+
+def _usable(logits: Logits, canvases: list[_Canvas]) -> Logits:
+    """Logits (rows, places, vocab) without tokens that no text of each row's alphabet contains."""
+    spellings = [canvas.draft.task.request.spelling for canvas in canvases]
+    usable = [spelling.usable for spelling in spellings if spelling is not None]
+    if len(usable) < len(canvases):  # all of a writer's requests are spelled, or none is
+        return logits
+    return logits.masked_fill(~torch.stack(usable)[:, None].to(logits.device), -math.inf)
 
 
 def hidden_share(asked: Sampling, progress: float) -> float:
