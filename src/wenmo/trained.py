@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from wenmo.config import from_dict, override, to_dict
+from wenmo.decoding.choose import draw_seed
 from wenmo.decoding.engine import window
 from wenmo.decoding.latents import Latents
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.warp import DRAWING, Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.alignment import alignment
 from wenmo.evaluation.explain import explain
@@ -51,14 +52,13 @@ from wenmo.text.sketch import overlap
 from wenmo.text.talk import Talk
 from wenmo.text.tasks import GAP, TaskConfig, so_far, source_of, turns_source
 from wenmo.text.tokenizers import Tokenizer
-from wenmo.types import WenmoError
+from wenmo.types import WenmoError, string, strings
 
 T = TypeVar("T")
 MUCH = 0.2  # of a text; less may well be common phrases
 UNASKED = Output("", 0, 0.0, "end", False, 0.0, (), ())
 """What answers a blank line among sources."""
 WHOLE = 100_000  # tokens of a text that ends by itself
-DRAWING = {"temperature", "top_k", "top_p", "min_p", "typical_p"}  # settings of drawing alone
 
 
 class Run:
@@ -112,10 +112,13 @@ class Run:
                 text is a few long documents, from the beginning of a line. For pairs: the source.
             n: how many.
             **options: as of ``write``.
-        """
-        return self.texts([prompt], n, **options)[0]
 
-    def texts(self, prompts: Sequence[str], n: int = 1, **options: Any) -> list[list[str]]:
+        Raises:
+            WenmoError: the prompt is not one string, or an option makes no sense.
+        """
+        return self.texts([string(prompt, "prompt")], n, **options)[0]
+
+    def texts(self, prompts: str | Iterable[str], n: int = 1, **options: Any) -> list[list[str]]:
         """As ``write``, but the texts alone. Rules draw a million of them in a minute.
 
         Args:
@@ -123,17 +126,21 @@ class Run:
         """
         return self._answered(self._writer().texts, [""] * n, prompts, n, **options)
 
-    def write(self, prompts: Sequence[str], n: int = 1, **options: Any) -> list[list[Output]]:
+    def write(self, prompts: str | Iterable[str], n: int = 1, **options: Any) -> list[list[Output]]:
         """As ``generate``, for many prompts in one batch, with token counts and probabilities.
 
         Among sources to answer, a blank one is answered by nothing.
 
         Args:
+            prompts: a list, an array or a pandas Series of strings; one string is one prompt.
             **options: ``control``, values of the fields that were trained on as control codes;
                 ``prefix``, how every answer must begin, for runs that were trained on pairs;
                 ``grammar``, the file of a grammar of which every text is to be one, the prompt not
                 counted; and any setting of ``Sampling``: temperature, top_p, max_tokens, seed and
-                so on.
+                so on. Where no seed is given, one is drawn, which every output tells.
+
+        Raises:
+            WenmoError: prompts of another kind, or an option that makes no sense.
         """
         return self._answered(self._writer().generate, [UNASKED] * n, prompts, n, **options)
 
@@ -141,7 +148,7 @@ class Run:
         self,
         write: Callable[..., list[list[T]]],
         blank: list[T],
-        prompts: Sequence[str],
+        prompts: str | Iterable[str],
         n: int,
         *,
         control: Mapping[str, str] | None = None,
@@ -152,6 +159,7 @@ class Run:
         """What a writer writes for each prompt; ``blank`` answers a source without text."""
         if n < 1:
             raise WenmoError(f"n must be at least 1, not {n}")
+        prompts = strings(prompts, "prompts")
         answers = self.task.paired and self.task.name != "completion"
         asked = [p for p in prompts if p.strip()] if answers else list(prompts)
         begun, sources = self._requests(asked or prompts, control or {}, prefix)
@@ -172,31 +180,44 @@ class Run:
         **sampling: Any,
     ) -> Iterator[str]:
         """Write one text in pieces, as they come; never half a character."""
-        [begun], sources = self._requests([prompt], control or {}, prefix)
+        [begun], sources = self._requests([string(prompt, "prompt")], control or {}, prefix)
         source, chart = None if sources is None else sources[0], _chart(grammar)
         settings = self._sampling(sampling)
         yield from self._writer().stream(begun, settings, source=source, chart=chart)
 
     def reply(
-        self, turns: Sequence[str], *, control: Mapping[str, str] | None = None, **sampling: Any
+        self,
+        turns: str | Iterable[str],
+        *,
+        control: Mapping[str, str] | None = None,
+        system: str | None = None,
+        **sampling: Any,
     ) -> Iterator[str]:
         """The next turn of a conversation, in pieces, as they come.
 
         Args:
             turns: what was said so far, by turns; the last is what is replied to.
+            system: an instruction that stands before the conversation.
 
         Raises:
-            WenmoError: the run was not trained on dialogue.
+            WenmoError: the run was not trained on dialogue, or has no place for an instruction.
         """
         self.require("dialogue")
         control, _ = self.resolve_control(control or {})
+        turns = strings(turns, "turns")
         if self._talk is None:
+            if system:
+                raise WenmoError(
+                    f"{self.folder}: has no chat template, and so no place for a system prompt: "
+                    "leave --system out"
+                )
             source = turns_source(turns, self.task, control)
         elif self.card.talks:
-            [source] = self._talk.sources([so_far(turns, self.task, control)])
+            asked = so_far(turns, self.task, control, system)
+            [source] = self._talk.instructed([asked], system)
         else:  # others taught it to talk: the conversation is a text to go on with
             every = replace(self.task, history=len(turns))
-            [said] = self._talk.sources([so_far(turns, every)])
+            [said] = self._talk.instructed([so_far(turns, every, system=system)], system)
             writer = Writer(self.model, self._talk.tokenizer, alphabet=self.card.alphabet)
             return writer.stream(said, self._sampling({"max_tokens": 512, **sampling}))
         return self._writer().stream("", self._sampling(sampling), source=source)
@@ -271,7 +292,7 @@ class Run:
         Raises:
             WenmoError: its family has none.
         """
-        return Latents(self._writer())
+        return Latents(self._writer(), self.sampling)
 
     def explain(self, text: str) -> list[dict[str, Any]]:
         """Token by token, how likely a text is, what was expected, and, where the run stands on
@@ -317,12 +338,20 @@ class Run:
         return [prefix] * len(prompts), sources
 
     def _sampling(self, options: Mapping[str, Any]) -> Sampling:
-        """What was asked for, over what the run does by itself. A setting that only drawing heeds
-        asks for drawing, unless a method is named.
+        """What was asked for, over what the run does by itself, with a seed of its own where none
+        was given. A setting that only drawing heeds asks for drawing, unless a method is named.
         """
         if DRAWING & options.keys():
             options = {"method": "sample", **options}
+        if options.get("seed") is None:
+            options = {**options, "seed": draw_seed()}
         return from_dict(Sampling, {**to_dict(self.sampling), **options})
+
+    def draws(self, **sampling: Any) -> bool:
+        """Whether a text depends on the seed, if it is asked for with these settings."""
+        asked = self._sampling(sampling)
+        searched = asked.method == "beam" or asked.greedy
+        return not searched or self.model.latents > 0 or self.model.fills
 
     def _writer(self) -> Writer:
         keep, alphabet = kept(self.task), self.card.alphabet
@@ -339,14 +368,14 @@ class Run:
             too_long = window(1 + length, self.model.context) < 1 + length
         return kept(self.task) if too_long else None
 
-    def logit_bias(self, amounts: Sequence[str]) -> tuple[tuple[int, float], ...]:
+    def logit_bias(self, amounts: str | Iterable[str]) -> tuple[tuple[int, float], ...]:
         """``TEXT=AMOUNT`` strings as the ids and amounts that sampling takes.
 
         Raises:
             WenmoError: not of that form, or a text that is not one token of this run's.
         """
         biases = []
-        for entry in amounts:
+        for entry in strings(amounts, "logit_bias"):
             text, equals, amount = entry.rpartition("=")
             try:
                 value = float(amount)
@@ -443,7 +472,8 @@ class Run:
                 progress=progress,
             )
         pairs = readable(encoded.ids, encoded.ends, self.model, self.task)
-        return judge_pairs(self._writer(), pairs, self.task, self._sampling(sampling), progress)
+        asked = self._sampling({"seed": 0, **sampling})  # the same figures each time
+        return judge_pairs(self._writer(), pairs, self.task, asked, progress)
 
     def tradeoff(
         self,
@@ -460,13 +490,14 @@ class Run:
             raise WenmoError(f"{self.folder}: answers to sources: leave it out")
         name = str(self.folder)
         rivals = {f"{name}, {rival}": model for rival, model in self.model.rivals().items()}
+        asked = {"max_tokens": self.sampling.max_tokens, "seed": 0, **sampling}
         curves = sweep(
             {name: self.model, **rivals},
             self.tokenizer,
             references,
             temperatures=temperatures,
             texts=texts,
-            sampling=self._sampling(sampling),
+            sampling=from_dict(Sampling, asked),  # as the model has it, but for the temperature
             alphabet=self.card.alphabet,
             progress=share_of(tell, f"writing with {name}"),
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,40 @@ class WenmoError(Exception):
 
     The command line prints it and leaves with exit code 2. Anything else that escapes is our bug.
     """
+
+
+def strings(values: Any, what: str) -> list[str]:
+    """Several strings as a list: a list, a tuple, an array, a pandas Series; one string is one.
+
+    Args:
+        what: their name, for errors: ``prompts``.
+
+    Raises:
+        WenmoError: something else, or one of them is no string.
+    """
+    if isinstance(values, str):
+        return [values]
+    unordered = isinstance(values, Mapping | Set) or hasattr(values, "columns")
+    if unordered or isinstance(values, bytes | bytearray) or not isinstance(values, Iterable):
+        kind = type(values).__name__
+        raise WenmoError(f"{what}: give a string or a list of strings, not {kind}")
+    listed = list(values)
+    for number, value in enumerate(listed, 1):
+        if not isinstance(value, str):
+            kind = type(value).__name__
+            raise WenmoError(f"{what}: number {number} is {kind} ({value!r:.30}), not a string")
+    return listed
+
+
+def string(value: Any, what: str) -> str:
+    """One string.
+
+    Raises:
+        WenmoError: something else.
+    """
+    if not isinstance(value, str):
+        raise WenmoError(f"{what}: give one string, not {type(value).__name__}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import torch
 
 from wenmo import plan as planning
 from wenmo.config import to_dict
+from wenmo.decoding.choose import draw_seed
 from wenmo.decoding.writer import Output
 from wenmo.derive import derive
 from wenmo.evaluation.alignment import alignment_svg
@@ -45,6 +46,7 @@ __all__ = [
     "alignment_svg",
     "catalogue",
     "compare",
+    "draw_seed",
     "fit",
     "load",
     "plan",

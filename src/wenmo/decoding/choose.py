@@ -12,6 +12,8 @@ and when it is taken up again. A beam, which looks at several rows at once, is i
 
 from __future__ import annotations
 
+import secrets
+
 import torch
 from torch import Tensor
 
@@ -48,6 +50,11 @@ def mix(x: Tensor) -> Tensor:
 def derive(seeds: Tensor, numbers: Tensor) -> Tensor:
     """A key for each (seed, number), int64: a row's at a place, or the seed of its n-th sample."""
     return mix(mix(seeds + _GOLDEN) + (numbers + 1) * _GOLDEN)
+
+
+def draw_seed() -> int:
+    """A seed for a request that names none: new at every call, and short enough to be copied."""
+    return secrets.randbelow(10**9)
 
 
 def uniform(keys: Tensor, size: int) -> Tensor:

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wenmo.config import from_dict
-from wenmo.decoding.warp import Sampling
+from wenmo.config import from_dict, to_dict
+from wenmo.decoding.choose import draw_seed
+from wenmo.decoding.warp import DRAWING, Sampling
 from wenmo.decoding.writer import Output, Writer
 from wenmo.models.base import select
 from wenmo.text.batches import pad
-from wenmo.types import END, IGNORE, Batch, WenmoError
+from wenmo.types import END, IGNORE, Batch, WenmoError, strings
 
 AT_ONCE = 64  # texts encoded together
 
@@ -21,12 +22,16 @@ AT_ONCE = 64  # texts encoded together
 class Latents:
     """The latents of a model, and what it writes from them.
 
+    Args:
+        defaults: how texts are drawn, if they are, where nothing is asked for.
+
     Raises:
         WenmoError: the model has none.
     """
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, defaults: Sampling | None = None) -> None:
         self.writer, self.model = writer, writer.model
+        self._defaults = defaults or Sampling()
         if not self.model.latents:
             raise WenmoError(
                 f"{type(self.model).__name__} has no latents to write from: train a vae"
@@ -42,7 +47,7 @@ class Latents:
             WenmoError: a text is empty, or longer than the model can hold.
         """
         rng = None if draw is None else torch.Generator(self.model.device).manual_seed(draw)
-        found = []
+        found, texts = [], strings(texts, "texts")
         for at in range(0, len(texts), AT_ONCE):
             rows = [[*self._encode(text), END] for text in texts[at : at + AT_ONCE]]
             batch = Batch(pad([[END, *row[:-1]] for row in rows], END), pad(rows, IGNORE))
@@ -55,12 +60,15 @@ class Latents:
         """A text for each of ``latents`` (texts, latents).
 
         Args:
-            **sampling: any setting of ``Sampling``; where no method is said, texts are written
-                greedily, so that what differs between two comes from their latents alone.
+            **sampling: any setting of ``Sampling``; where neither a method nor a setting of drawing
+                is said, texts are written greedily, so that what differs between two comes from
+                their latents alone. Where no seed is said, one is drawn.
         """
         states = self.model.begin_at(latents.to(self.model.device))
         each = [select(states, [row]) for row in range(len(latents))]
-        chosen = from_dict(Sampling, {"method": "greedy", **sampling})
+        method = "sample" if DRAWING & sampling.keys() else "greedy"
+        asked = {"method": method, "seed": draw_seed(), **sampling}
+        chosen = from_dict(Sampling, {**to_dict(self._defaults), **asked})
         written = self.writer.generate([""] * len(each), chosen, states=each)
         return [outputs[0] for outputs in written]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,23 @@ class Request:
     state: State | None = None
     constraint: Constraint | None = None
     spelling: Spelling | None = None
+
+
+def own_seed(seed: int, request: Request) -> int:
+    """A request's own seed: the one that was asked for, with a hash of what the text follows.
+
+    With the asked seed alone, the noise at each place would be the same for every prompt of a list,
+    and texts for different prompts would end alike. What is folded in is the content and not the
+    number in the list, so that a request gets the same text alone, in any company and in any order;
+    two equal prompts get equal texts (``n`` asks for different ones). A request that gives nothing
+    to follow keeps the seed as it is.
+    """
+    given = (request.prompt, request.source or (), request.suffix or ())
+    if not any(map(len, given)):
+        return seed
+    content = repr((seed, [[int(id_) for id_ in ids] for ids in given]))
+    digest = hashlib.blake2b(content.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1  # below 2**63
 
 
 class Task:

@@ -99,7 +99,7 @@ class Spelling:
 
     @property
     def usable(self) -> Tensor:
-        """Which tokens can be a part of a text over the alphabet, bool (vocabulary,); END is one."""
+        """Which tokens can be a part of a text over the alphabet, bool (vocabulary,)."""
         if self._usable is None:
             for node in range(1, len(self._nodes)):
                 self._look_at(node)

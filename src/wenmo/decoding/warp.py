@@ -18,6 +18,9 @@ from torch import Tensor
 
 from wenmo.types import END
 
+DRAWING = {"temperature", "top_k", "top_p", "min_p", "typical_p"}
+"""Settings that only drawing heeds: who asks for one without a method asks to draw."""
+
 
 @dataclass(frozen=True)
 class Sampling:

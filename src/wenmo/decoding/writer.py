@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from wenmo.decoding.constrain import Obey
 from wenmo.decoding.engine import StoppedBy, window
-from wenmo.decoding.requests import Request
+from wenmo.decoding.requests import Request, own_seed
 from wenmo.decoding.spelling import Spelling
 from wenmo.decoding.unmask import make_engine
 from wenmo.decoding.warp import Sampling
@@ -43,6 +43,7 @@ class Output:
         ids: the tokens.
         logprobs: the log-probability of each; not a number where it cannot be computed.
         derivation: which rules made it, where rules did.
+        seed: with it, the same request gets the same text again.
     """
 
     text: str
@@ -54,6 +55,7 @@ class Output:
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     derivation: Derivation | None = None
+    seed: int = 0
 
 
 class Writer:
@@ -124,7 +126,7 @@ class Writer:
         if drawn is not None:
             return [[self._told(each, sampling) for each in own] for own in drawn]
         beam = sampling.method == "beam"
-        samplings = [sampling] * (n > 0) if beam else _seeded(sampling, n)
+        each = min(n, 1) if beam else n
         asked = []
         nothing = [None] * len(prompts)
         begun = zip(prompts, sources or nothing, states or nothing, strict=True)
@@ -132,12 +134,11 @@ class Writer:
             request = self._request(prompt, source, sampling, n if beam else 1, chart)
             request = replace(request, state=state)
             truncated, spaced = self._truncates(request, source), self._spaced(prompt)
-            asked += [(replace(request, sampling=each), truncated, spaced) for each in samplings]
+            asked += [(own, truncated, spaced) for own in _seeded(request, each)]
         outputs: list[list[Output]] = [[] for _ in asked]
         for number, _, output in self._write(asked):
             if output is not None:
-                outputs[number].append(output)
-        each = len(samplings)
+                outputs[number].append(replace(output, seed=sampling.seed))
         parts = [outputs[i * each : (i + 1) * each] for i in range(len(prompts))]
         return [[output for own in part for output in own] for part in parts]
 
@@ -170,8 +171,7 @@ class Writer:
         if drawn is not None:
             yield from (kept(each.text, sampling)[0] for own in drawn for each in own)
             return
-        [sampled] = [sampling] if sampling.method == "beam" else _seeded(sampling, 1)
-        request = self._request(prompt, source, sampled, 1, chart)
+        [request] = _seeded(self._request(prompt, source, sampling, 1, chart), 1)
         asked = request, self._truncates(request, source), self._spaced(prompt)
         for _, piece, _ in self._write([asked]):
             if piece:
@@ -200,6 +200,7 @@ class Writer:
         return Output(
             *(text, len(ids), logprob, stopped_by, False, logprob, tuple(ids), logprobs),
             derivation=drawn.derivation,
+            seed=sampling.seed,
         )
 
     def _obey(self, chart: Chart, *, spaced: bool) -> Obey:
@@ -371,6 +372,10 @@ class _Draft:
         )
 
 
-def _seeded(sampling: Sampling, n: int) -> list[Sampling]:
-    """The same request n times, each with its own seed."""
-    return [replace(sampling, seed=seed) for seed in seeds(sampling, n)]
+def _seeded(request: Request, n: int) -> list[Request]:
+    """The same request n times, each with its own seed; a beam's has the request's."""
+    sampling = replace(request.sampling, seed=own_seed(request.sampling.seed, request))
+    if sampling.method == "beam":
+        return [replace(request, sampling=sampling)] * n
+    each = (replace(sampling, seed=seed) for seed in seeds(sampling, n))
+    return [replace(request, sampling=own) for own in each]

@@ -67,6 +67,19 @@ class Talk:
         """
         return self._fitted(asked, ())[1]
 
+    def instructed(self, asked: Sequence[Conversation], system: str | None) -> list[str]:
+        """As `sources`, of conversations that begin with an instruction, if there is one.
+
+        Raises:
+            WenmoError: the template leaves the instruction out.
+        """
+        texts = self.sources(asked)
+        if system and not all(self.tokenizer.shield(system).strip() in text for text in texts):
+            raise WenmoError(
+                "the model's chat template has no place for a system prompt: leave --system out"
+            )
+        return texts
+
     def _target(self, source: str, whole: str, said: Part, place: str) -> str:
         if not whole.startswith(source):
             raise WenmoError(

@@ -168,15 +168,22 @@ def turns_source(
 
 
 def so_far(
-    turns: Sequence[str], task: TaskConfig, attributes: Mapping[str, str] | None = None
+    turns: Sequence[str],
+    task: TaskConfig,
+    attributes: Mapping[str, str] | None = None,
+    system: str | None = None,
 ) -> Conversation:
     """A conversation in which two speak by turns, with its control codes as an instruction; as
     ``turns_source``.
+
+    Args:
+        system: an instruction that stands before all else.
     """
     if not turns or not turns[-1].strip():
         raise WenmoError("dialogue needs something to reply to: give a prompt")
     spoken = [Part(turn) for turn in turns[-task.history :]]
-    said = (*_instructed(attributes or {}, task), *_parted(spoken, None))
+    head = [Part(system, SYSTEM)] if system and system.strip() else []
+    said = (*head, *_instructed(attributes or {}, task), *_parted(spoken, None))
     return Conversation(said, cut=len(turns) > task.history)
 
 

@@ -19,10 +19,10 @@ def latent(
     away: option.Away = None,
     scale: option.Scale = 1.0,
     draw: option.Draw = None,
-    method: option.LatentMethod = "greedy",
-    temperature: option.Temperature = 0.8,
+    method: option.LatentMethod = None,
+    temperature: option.Temperature = None,
     max_tokens: option.MaxTokens = None,
-    seed: option.WritingSeed = 0,
+    seed: option.WritingSeed = None,
     json: option.Json = False,
 ) -> None:
     """Write texts again from their latents, walk between two, or move them along a direction."""
@@ -39,9 +39,10 @@ def latent(
     opened = show.opened(load(run))
     latents = opened.latents
     rows: list[dict[str, Any]]
-    sampling: dict[str, Any] = {"method": method, "temperature": temperature, "seed": seed}
-    if max_tokens is not None:
-        sampling["max_tokens"] = max_tokens
+    options = {"method": method, "temperature": temperature, "max_tokens": max_tokens}
+    sampling: dict[str, Any] = {k: value for k, value in options.items() if value is not None}
+    drawn = sampling.get("method") == "sample" or ("method" not in sampling and bool(temperature))
+    sampling["seed"] = show.seed_of(seed, depends=drawn)
     if walk:
         outputs = latents.walk(*walk, steps, **sampling)
         rows = [{"share": place / (steps - 1)} for place in range(steps)]
@@ -54,6 +55,6 @@ def latent(
         rows = [{"source": text} for text in reconstruct or []]
     rows = [row | show.output(output) for row, output in zip(rows, outputs, strict=True)]
     if json:
-        show.print_json({"outputs": rows})
+        show.print_json({"seed": sampling["seed"], "outputs": rows})
     else:
         show.from_latents(rows)

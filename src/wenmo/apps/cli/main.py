@@ -166,7 +166,7 @@ def generate(
     no_repeat_ngram: option.NoRepeatNgram = None,
     logit_bias: option.LogitBias = None,
     stop: option.Stop = None,
-    seed: option.WritingSeed = 0,
+    seed: option.WritingSeed = None,
     unseen_characters: option.UnseenCharacters = None,
     beam_width: option.BeamWidth = None,
     length_penalty: option.LengthPenalty = None,
@@ -199,12 +199,8 @@ def generate(
     from wenmo.workbench import load, read_prompts
 
     opened = show.opened(load(run))
-    sampling: dict[str, Any] = {
-        "control": _pairs(control),
-        "prefix": prefix,
-        "grammar": grammar,
-        "seed": seed,
-    } | _given(
+    about: dict[str, Any] = {"control": _pairs(control), "prefix": prefix, "grammar": grammar}
+    sampling = _given(
         method=method,
         max_tokens=max_tokens,
         min_tokens=min_tokens,
@@ -233,6 +229,8 @@ def generate(
         gap=gap,
         depth=depth,
     )
+    sampling["seed"] = chosen = show.seed_of(seed, depends=opened.draws(**sampling))
+    asked = about | sampling
     prompts = list(prompt or [])
     if input:
         with show.Training() as watcher:
@@ -249,22 +247,23 @@ def generate(
         show.note(line)
     plain = not (json or alignments or derivations)
     if len(prompts) == n == 1 and plain:
-        show.stream(opened, prompts[0], prefix, opened.stream(prompts[0], **sampling))
+        show.stream(opened, prompts[0], prefix, opened.stream(prompts[0], **asked))
         return
     if plain:
-        show.texts(opened, prompts, prefix, opened.texts(prompts, n, **sampling))
+        show.texts(opened, prompts, prefix, opened.texts(prompts, n, **asked))
         return
-    outputs = opened.write(prompts, n, **sampling)
+    outputs = opened.write(prompts, n, **asked)
     if alignments is not None:
         aligned = [
-            opened.align(prompt, output, control=sampling["control"], prefix=prefix)
+            opened.align(prompt, output, control=about["control"], prefix=prefix)
             for prompt, group in zip(prompts, outputs, strict=True)
             for output in group
             if output.ids  # a blank line among sources has no text
         ]
         show.alignments(alignments, aligned)
     if json:
-        show.print_json({"outputs": [show.output(o) for group in outputs for o in group]})
+        texts = [show.output(output) for group in outputs for output in group]
+        show.print_json({"seed": chosen, "outputs": texts})
     elif derivations:
         show.derivations(outputs)
     else:
@@ -277,7 +276,11 @@ def chat(
     control: option.Control = None,
     method: option.Method = None,
     temperature: option.Temperature = None,
-    seed: option.ReplySeed = 0,
+    top_k: option.TopK = None,
+    top_p: option.TopP = None,
+    max_tokens: option.MaxTokens = None,
+    system: option.System = None,
+    seed: option.ReplySeed = None,
     encoding: option.StdinEncoding = None,
 ) -> None:
     """Talk with a run that was trained on dialogue; an empty line ends it."""
@@ -292,11 +295,16 @@ def chat(
     opened.require("dialogue")
     for line in opened.resolve_control(_pairs(control))[1]:
         show.note(line)
+    sampling = _given(
+        method=method, temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens
+    )
+    first = show.seed_of(seed, depends=opened.draws(**sampling))
     turns: list[str] = []
     while turn := show.ask():
         turns.append(turn)
-        options = _given(method=method, temperature=temperature, seed=seed + len(turns))
-        turns.append(show.reply(opened.reply(turns, control=_pairs(control), **options)))
+        sampling["seed"] = first + len(turns)
+        pieces = opened.reply(turns, control=_pairs(control), system=system, **sampling)
+        turns.append(show.reply(pieces))
 
 
 @app.command()

@@ -181,7 +181,10 @@ LogitBias = Annotated[
 Stop = Annotated[
     list[str] | None, typer.Option(callback=_utf8, help="End before this text; repeatable.")
 ]
-WritingSeed = Annotated[int, typer.Option(help="The same seed writes the same text.")]
+WritingSeed = Annotated[
+    int | None,
+    typer.Option(help="The same seed writes the same text [default: a new one, which is printed]."),
+]
 UnseenCharacters = Annotated[
     bool | None,
     typer.Option(
@@ -229,7 +232,14 @@ ConstrainingGrammar = Annotated[
 Derivations = Annotated[
     bool, typer.Option("--derivations", help="Show which rules made each text of a grammar.")
 ]
-ReplySeed = Annotated[int, typer.Option(help="The same seed gives the same replies.")]
+ReplySeed = Annotated[
+    int | None,
+    typer.Option(help="The same seed gives the same replies [default: a new one, printed]."),
+]
+System = Annotated[
+    str | None,
+    typer.Option(help="An instruction before the conversation; for runs with a chat template."),
+]
 ReadingSettings = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="How to read it: encoding=gb18030."),
@@ -275,7 +285,12 @@ Draw = Annotated[
     int | None,
     typer.Option(help="Reconstruct from a draw with this seed, not from the likeliest latents."),
 ]
-LatentMethod = Annotated[str, typer.Option("--method", help="greedy, sample or beam.")]
+LatentMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--method", help="greedy, sample or beam [default: greedy; sample with --temperature]."
+    ),
+]
 PlannedModel = Annotated[
     str, typer.Argument(help="A size (gpt2-xl, gpt3-175b), or a family and a size: gpt:small.")
 ]

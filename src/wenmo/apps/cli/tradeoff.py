@@ -14,7 +14,7 @@ def tradeoff(
     temperatures: option.Temperatures = "0.7,0.85,1.0,1.15",
     n: option.SweepCount = 200,
     max_tokens: option.MaxTokens = None,
-    seed: option.WritingSeed = 0,
+    seed: option.WritingSeed = None,
     plot: option.Plot = None,
     json: option.Json = False,
 ) -> None:
@@ -30,7 +30,9 @@ def tradeoff(
     from wenmo.workbench import load, tradeoff_svg, write_file
     from wenmo.workbench import tradeoff as sweep
 
-    sampling = {"seed": seed} if max_tokens is None else {"seed": seed, "max_tokens": max_tokens}
+    sampling = {"seed": show.seed_of(seed, depends=True)}
+    if max_tokens is not None:
+        sampling["max_tokens"] = max_tokens
     opened = [show.opened(load(run)) for run in runs]
     with show.Training() as watcher:
         found = sweep(
@@ -46,6 +48,6 @@ def tradeoff(
         write_file(plot, tradeoff_svg(found["curves"]))
         show.note(f"drawn: {plot}")
     if json:
-        show.print_json(found)
+        show.print_json({"seed": sampling["seed"], **found})
     else:
         show.tradeoff(found)

@@ -1,0 +1,109 @@
+"""Seeds and prompts: the same request gets the same text, and what is no prompt is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wenmo.types import WenmoError, strings
+from wenmo.workbench import load
+
+DRAWN = {"temperature": 5.0, "max_tokens": 12}
+PROMPTS = ["春", "夜", "The", "dog", ""]
+
+
+def test_prompts_of_one_call_draw_different_noise(runs: dict[str, Path]) -> None:
+    texts = load(runs["ngram"]).texts(PROMPTS, seed=1, **DRAWN)
+    endings = {text[-4:] for [text] in texts}
+    assert len(endings) == len(PROMPTS)
+
+
+@pytest.mark.parametrize("model", ["ngram", "lstm"])
+def test_company_and_order_change_no_text(runs: dict[str, Path], model: str) -> None:
+    run = load(runs[model])
+    together = run.texts(PROMPTS, 2, seed=1, **DRAWN)
+    assert run.texts(PROMPTS[::-1], 2, seed=1, **DRAWN) == together[::-1]
+    for prompt, both in zip(PROMPTS, together, strict=True):
+        assert run.generate(prompt, 2, seed=1, **DRAWN) == both
+        assert "".join(run.stream(prompt, seed=1, **DRAWN)) == both[0]
+    assert run.texts(["春", "春"], seed=1, **DRAWN)[0] == together[0][:1]
+
+
+def test_without_a_seed_each_call_draws_one(
+    runs: dict[str, Path], wenmo: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = load(runs["ngram"])
+    [[one]], [[other]] = run.write("春", **DRAWN), run.write("春", **DRAWN)
+    assert one.seed != other.seed
+    assert run.write("春", seed=one.seed, **DRAWN) == [[one]]
+    asked = ["generate", runs["ngram"], "-p", "春", "--max-tokens", 12, "--temperature", 5]
+    done = wenmo(*asked, cwd=tmp_path)
+    [seed] = re.findall(r"^seed (\d+)$", done.stderr, re.MULTILINE)
+    assert wenmo(*asked, "--seed", seed, cwd=tmp_path).stdout == done.stdout
+    found = json.loads(wenmo(*asked, "--seed", seed, "--json", cwd=tmp_path).stdout)
+    assert found["seed"] == int(seed)
+    assert "春" + found["outputs"][0]["text"] + "\n" == done.stdout
+
+
+def test_a_seed_that_changes_nothing_is_not_told(
+    runs: dict[str, Path], wenmo: Callable[..., Any], tmp_path: Path
+) -> None:
+    asked = ["generate", runs["ngram"], "-p", "春", "--max-tokens", 3, "--method", "greedy"]
+    assert "seed" not in wenmo(*asked, cwd=tmp_path).stderr
+    assert isinstance(json.loads(wenmo(*asked, "--json", cwd=tmp_path).stdout)["seed"], int)
+
+
+def test_a_string_is_one_prompt(runs: dict[str, Path]) -> None:
+    run = load(runs["ngram"])
+    asked = {"seed": 1, "max_tokens": 5}
+    expected = run.write(["The"], **asked)
+    assert len(expected) == 1
+    for prompts in ("The", ("The",), np.array(["The"]), iter(["The"])):
+        assert run.write(prompts, **asked) == expected
+    assert run.texts("The", **asked) == [[expected[0][0].text]]
+    series = pytest.importorskip("pandas").Series(["The"])
+    assert run.write(series, **asked) == expected
+
+
+class Frame:
+    """Has columns, as a DataFrame."""
+
+    columns = ("text",)
+
+    def __iter__(self) -> Any:
+        return iter(self.columns)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "told"),
+    [
+        (b"The", "give a string or a list of strings, not bytes"),
+        (7, "not int"),
+        (None, "not NoneType"),
+        ({"The": 1}, "not dict"),
+        ({"The"}, "not set"),
+        (Frame(), "not Frame"),
+        (["The", b"dog"], "number 2 is bytes"),
+        (["The", float("nan")], r"number 2 is float \(nan\)"),
+    ],
+)
+def test_what_is_no_prompt_is_refused(runs: dict[str, Path], prompts: Any, told: str) -> None:
+    run = load(runs["ngram"])
+    for write in (run.write, run.texts):
+        with pytest.raises(WenmoError, match=rf"^prompts: .*{told}"):
+            write(prompts)
+    with pytest.raises(WenmoError, match=r"^prompt: give one string, not "):
+        run.generate(prompts)
+    with pytest.raises(WenmoError, match=r"^prompt: give one string, not "):
+        next(run.stream(prompts))
+
+
+def test_strings_of_all_kinds() -> None:
+    assert strings("a", "x") == ["a"]
+    assert strings([], "x") == []
