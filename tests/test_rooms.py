@@ -32,6 +32,7 @@ ROOMS = [  # a room imports from itself and from those before it
     {"runs"},
     {"start"},
     {"material"},
+    {"assess"},
     {"further"},
     {"pace"},
     {"session"},

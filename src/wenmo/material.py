@@ -117,11 +117,18 @@ class Material(Protocol):
         """
         ...
 
-    def sample(self, model: LanguageModel, tokens: int | None = None) -> tuple[str, Output]:
-        """What the model writes, shown to a person, and as it was written.
+    def bits_per_byte(self, model: LanguageModel) -> float:
+        """On the text of an evaluation on the way, of any model of the same tokens."""
+        ...
+
+    def sample(
+        self, model: LanguageModel, tokens: int | None = None, texts: int = 1
+    ) -> tuple[str, list[Output]]:
+        """What the model writes: the first text, shown to a person, and all as they were written.
 
         Args:
-            tokens: the most tokens; None: as many as a text has room for.
+            tokens: the most tokens of each; None: as many as a text has room for.
+            texts: how many; of pairs, for as many sources.
         """
         ...
 
@@ -186,11 +193,16 @@ class Running:
     ) -> dict[str, Curve]:
         return {}  # no family that learns so has any
 
-    def sample(self, model: LanguageModel, tokens: int | None = None) -> tuple[str, Output]:
+    def bits_per_byte(self, model: LanguageModel) -> float:
+        return float(self.judge_on_the_way(model)["bits_per_byte"])
+
+    def sample(
+        self, model: LanguageModel, tokens: int | None = None, texts: int = 1
+    ) -> tuple[str, list[Output]]:
         writer = Writer(model, self.corpus.tokenizer, alphabet=self.corpus.alphabet)
-        sampling = shorter(SAMPLE, tokens)
-        [[output]] = writer.generate([self.opening], AS_IT_IS if model.complete else sampling)
-        return output.text, output
+        sampling = AS_IT_IS if model.complete else shorter(SAMPLE, tokens)
+        [outputs] = writer.generate([self.opening], sampling, texts)
+        return outputs[0].text, outputs
 
 
 @dataclass(frozen=True)
@@ -269,12 +281,22 @@ class Paired:
     ) -> dict[str, Curve]:
         return {}  # no family that learns so has any
 
-    def sample(self, model: LanguageModel, tokens: int | None = None) -> tuple[str, Output]:
-        [question] = questions(self._held_out(model).first(1), self.corpus.tokenizer)
+    def bits_per_byte(self, model: LanguageModel) -> float:
+        some = self._held_out(model).first(self.quick.tokens)
+        bytes_ = self.corpus.tokenizer.count_bytes(some.stream())
+        return likelihood_of_wholes(model, some, bytes_).bits_per_byte
+
+    def sample(
+        self, model: LanguageModel, tokens: int | None = None, texts: int = 1
+    ) -> tuple[str, list[Output]]:
+        pairs = self._held_out(model)
+        some = pairs.chosen(np.arange(min(texts, len(pairs))))
+        sources = [each.source for each in questions(some, self.corpus.tokenizer)]
         sampling = shorter(replace(GREEDY, max_tokens=self.longest), tokens)
-        [[output]] = self._writer(model).generate([""], sampling, sources=[question.source])
-        asked = self.corpus.tokenizer.decode(question.source)
-        return f"{asked}\n→ {output.text}", output
+        written = self._writer(model).generate([""] * len(sources), sampling, sources=sources)
+        outputs = [each[0] for each in written]
+        asked = self.corpus.tokenizer.decode(sources[0])
+        return f"{asked}\n→ {outputs[0].text}", outputs
 
     def _pairs(self, model: LanguageModel) -> Pairs:
         return readable(self.corpus.train, self.corpus.train_ends, model, self.recipe.task)
@@ -376,10 +398,15 @@ class Whole:
             texts = how_many(lambda n: curves(n, (1.0,)), FEW_TEXTS, RIVALS_TEXTS, each)
         return curves(texts)
 
-    def sample(self, model: LanguageModel, tokens: int | None = None) -> tuple[str, Output]:
+    def bits_per_byte(self, model: LanguageModel) -> float:
+        return float(self.judge_on_the_way(model)["bits_per_byte"])
+
+    def sample(
+        self, model: LanguageModel, tokens: int | None = None, texts: int = 1
+    ) -> tuple[str, list[Output]]:
         writer = Writer(model, self.corpus.tokenizer, alphabet=self.corpus.alphabet)
-        [[output]] = writer.generate([""], shorter(SAMPLE, tokens))
-        return output.text, output
+        [outputs] = writer.generate([""], shorter(SAMPLE, tokens), texts)
+        return outputs[0].text, outputs
 
     def _held_out(self, model: LanguageModel) -> Records:
         return Records(self.corpus.valid, model.context)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wenmo.assess import TEXTS, assess
 from wenmo.evaluation.latents import collapse
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
 from wenmo.files import atomic
@@ -42,7 +43,7 @@ from wenmo.text.sketch import union
 from wenmo.training.adversarial import Adversarial
 from wenmo.training.budget import TimeBudget
 from wenmo.training.checkpoints import Checkpoints
-from wenmo.training.journal import Journal
+from wenmo.training.journal import METRICS, Journal
 from wenmo.training.learners import Count, Gradient, Learner, faster_precision
 from wenmo.training.loop import Event, Interrupted, Position, TrainConfig, Trainer
 from wenmo.training.optimizers import DEFAULT_RATE, Optimizer, make_optimizer
@@ -54,6 +55,7 @@ PATIENCE = 3  # evaluations
 SHARE_OF_STEPS = 0.8  # of the time that is left before the first step
 SHARE_OF_TRIALS = 0.02  # of all the time, to find the faster precision
 SHARE_OF_SCORING = 0.5  # of the time that is left after the last step
+SHARE_OF_VERDICT = 0.6  # of the time that is left after all else
 SHARE_OF_RIVALS = 0.6  # of the time that is left after scoring
 WATCHED_FROM = 0.5  # of the budget: earlier, latents may not have been found yet
 
@@ -343,9 +345,19 @@ class Session:
         if parts:
             self._say(about_parts(parts))
         begun = time.perf_counter()
-        sample, output = self.material.sample(best, pace.sample_tokens)
+        sample, outputs = self.material.sample(best, pace.sample_tokens, TEXTS)
         seconds = time.perf_counter() - begun
         rivalry = self._beside_rivals(best)
+        found = assess(
+            self.material,
+            best,
+            self.tokenizer,
+            [output.text for output in outputs],
+            self.folder / METRICS,
+            counted=parts.get("counts"),
+            knows_more=self.recipe.start.base is not None,
+            seconds=self._seconds(SHARE_OF_VERDICT),
+        )
         self.card.results |= {
             "heldout": heldout,
             **({"parts": parts} if parts else {}),
@@ -356,8 +368,9 @@ class Session:
             "best_step": position.best_step,
             "rollbacks": position.rollbacks,
             "parameters": best.parameter_count(),
-            "characters_per_second": len(output.text) / seconds,
+            "characters_per_second": sum(len(each.text) for each in outputs) / seconds,
             "sample": sample,
+            "verdict": found.plain(),
             "time": self._times(position, time.perf_counter() - begun_final),
         }
         self.card.finished = True

@@ -54,4 +54,6 @@ def test_more_steps_go_on_with_a_rate_that_is_warmed_again(wenmo, text, finished
     assert rates[12] < 0.1  # the end of the first schedule
     assert 0.3 < rates[20] <= 0.5  # half the peak, and falling
     assert rates[40] < 0.05
+    assert after["results"]["verdict"]["originality"]["words"] > 0
+    assert after["results"]["verdict"]["counts_bits_per_byte"] > 0
     assert "trained already" in wenmo(*command, "--steps", 40, cwd=finished).stderr

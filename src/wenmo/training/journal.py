@@ -9,6 +9,7 @@ from pathlib import Path
 from wenmo.files import atomic, told_in_one_line
 from wenmo.training.loop import Event
 
+METRICS = "metrics.jsonl"
 STEPS_BETWEEN_LINES = 10  # every evaluation is written, and one step in so many
 
 
@@ -23,7 +24,7 @@ class Journal:
     def __init__(self, folder: Path, step: int) -> None:
         from tensorboardX import SummaryWriter  # slow to load, and not needed to write text
 
-        self.metrics, self.samples = folder / "metrics.jsonl", folder / "samples.md"
+        self.metrics, self.samples = folder / METRICS, folder / "samples.md"
         self._cut(step)
         with told_in_one_line(folder):
             self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

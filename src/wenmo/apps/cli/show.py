@@ -297,6 +297,8 @@ def trained(run: Run) -> None:
     heldout = results["heldout"]
     table = Table(show_header=False, box=None)
     table.add_row("held out", likelihood_line(heldout))
+    if "sample" in heldout:
+        table.add_row("", _sample_line(heldout))
     if "latents" in heldout:
         table.add_row("latents", _latents_line(heldout).removeprefix(", "))
     for name, metric in heldout.get("metrics", {}).items():
@@ -311,12 +313,55 @@ def trained(run: Run) -> None:
     table.add_row("training", f"{_clock(results['seconds'])}, {steps:,} step{plural}")
     table.add_row("parameters", f"{results['parameters']:,}")
     table.add_row("writing", f"{results['characters_per_second']:,.0f} characters/s")
+    for name, line in verdict(results.get("verdict")):
+        table.add_row(name, line)
     table.add_row("run folder", str(run.folder))
     OUT.print(table)
     if "tradeoff" in results:
         tradeoff(results["tradeoff"])
         OUT.print(f"drawn: {run.folder / 'tradeoff.svg'}")
     OUT.print(f'\nNext: wenmo generate {run.folder} --prompt "..."')
+
+
+def _sample_line(heldout: Mapping[str, Any]) -> str:
+    """What a sample of the held-out text tells of all of it."""
+    low, high, share = heldout["low"], heldout["high"], heldout["sample"]["share"]
+    return f"{low:.3f}–{high:.3f} (95%), {share:.1%} of it; all: full_evaluation=true"
+
+
+def verdict(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """What a run is worth, in short lines, each with its name."""
+    if found is None:
+        return []
+    lines = []
+    own, counts = found["bits_per_byte"], found["counts_bits_per_byte"]
+    if own is not None and counts is not None:
+        side = "below" if own <= counts else "above"
+        told = f"{abs(counts - own):.3f} bits per byte {side} plain counts"
+        lines.append(("quality", f"{told} ({own:.3f}, {counts:.3f})"))
+    if found["originality"] is not None:
+        lines.append(("samples", _originality_line(found["originality"])))
+    if found["forecast"] is not None:
+        lines.append(("more time", _forecast_line(found["forecast"])))
+    return [*lines, ("to try", found["advice"])]
+
+
+def _originality_line(found: Mapping[str, Any]) -> str:
+    told = []
+    if found["invented_words"] is not None:
+        told.append(f"new words {found['invented_words']:.1%}")
+        told.append(f"new characters {found['invented_characters']:.1%}")
+    told.append(f"repeated {found['repeated']:.0%}")
+    told.append(f"longest copy {found['longest_copy']}")
+    return ", ".join(told)
+
+
+def _forecast_line(ahead: Mapping[str, Any]) -> str:
+    """What twice the time would gain."""
+    if ahead["overfits"]:
+        return f"gains nothing: best at {ahead['best_at']:.0%}, then learnt by heart"
+    low, high = ahead["low"], ahead["high"]
+    return f"twice as much: {ahead['gain']:.3f} bits per byte less ({low:.3f}–{high:.3f})"
 
 
 def figures(figures: Mapping[str, Any]) -> None:

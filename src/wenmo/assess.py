@@ -1,0 +1,89 @@
+"""The end of a training: what the run is worth, measured within the time that is left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from wenmo.evaluation.verdict import TEXT, Originality, Verdict, advise, forecast, originality
+from wenmo.material import Material
+from wenmo.models.base import LanguageModel
+from wenmo.models.ngram import Ngram
+from wenmo.text.tokenizers import Tokenizer
+from wenmo.types import END
+
+TEXTS = 4  # samples that are looked at
+ORDER = 5  # of the counts beside which a run is set
+COUNTED = 1_000_000  # tokens of the training text at most
+SECONDS_PER_TOKEN = 3e-6  # that is counted
+SHARE_OF_COUNTING, SHARE_OF_COPIES = 0.4, 0.4  # of the time
+SPACED = 0.08  # of a text's characters are spaces, where words are written apart
+
+
+def assess(
+    material: Material,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    samples: list[str],
+    metrics: Path,
+    *,
+    counted: float | None,
+    knows_more: bool,
+    seconds: float | None,
+) -> Verdict:
+    """What a run is worth.
+
+    Args:
+        material: what it learnt from and is judged by.
+        model: the best weights.
+        tokenizer: of its text.
+        samples: what it wrote.
+        metrics: the file with its evaluations.
+        counted: bits per byte of the counts that it stands on, on the text of an evaluation on the
+            way; None: it stands on none.
+        knows_more: it began from a model that knew other text.
+        seconds: the time there is; None: all it takes.
+    """
+    stands, spaced = counted is not None, False
+    stream = material.stream(model)
+    own = counts = None
+    if model.learner != "count":
+        own = material.bits_per_byte(model)
+        counts = counted
+        most = COUNTED if seconds is None else int(SHARE_OF_COUNTING * seconds / SECONDS_PER_TOKEN)
+        if counts is None and most >= min(len(stream), COUNTED):
+            plain = Ngram.Config(ORDER).build(model.vocab_size)
+            plain.fit(stream[:COUNTED])
+            counts = material.bits_per_byte(plain)
+    found: Originality | None = None
+    if samples and not model.complete:
+        text = plain_text(tokenizer, stream[:TEXT].tolist())
+        spaced = text.count(" ") > SPACED * len(text)
+        left = None if seconds is None else SHARE_OF_COPIES * seconds
+        found = originality(samples, text, seconds=left, knows_more=knows_more)
+    ahead = forecast(curve(metrics)) if model.learner == "gradient" else None
+    advice = advise(
+        bits=own,
+        counts=counts,
+        found=found,
+        ahead=ahead,
+        stands_on_counts=stands,
+        spaced=spaced,
+    )
+    return Verdict(own, counts, found, ahead, advice)
+
+
+def plain_text(tokenizer: Tokenizer, ids: list[int]) -> str:
+    """The text of a stream, a line for each record."""
+    table = list(tokenizer.table)
+    table[END] = b"\n"
+    return b"".join([table[id_] for id_ in ids]).decode("utf-8", errors="replace")
+
+
+def curve(metrics: Path) -> list[tuple[int, float]]:
+    """Steps and held-out bits per byte of each evaluation on the way."""
+    if not metrics.exists():
+        return []
+    lines = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())
+    name = "heldout_bits_per_byte"
+    return [(int(line["step"]), float(line[name])) for line in lines if name in line]

@@ -1,0 +1,208 @@
+"""Whether a finished run is any good: beside plain counts, in what it invents, repeats and copies,
+and in what more training would bring.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from unicodedata import normalize
+
+import numpy as np
+
+from wenmo.evaluation.diversity import distinct, graphemes, units
+
+TEXT = 3_000_000  # characters of the training text that samples are compared with, at most
+FEWEST = 5  # evaluations, fewer of which tell nothing about the next ones
+OVERFITTED = 1.005  # times the best bits per byte at the end
+EXPONENTS = np.linspace(0.1, 2.0, 20)  # of the power laws that are tried
+DRAWS = 50
+LEAST_NOISE = 0.003  # bits per byte
+QUANTILES = (0.1, 0.5, 0.9)
+NOISE = 0.01  # bits per byte that a run may be above counts and still be as good
+WORTH = 0.02  # bits per byte that are worth twice the time
+MANY_INVENTED = 0.05
+
+
+@dataclass(frozen=True)
+class Originality:
+    """What samples have of the training text, and what not.
+
+    Attributes:
+        words, characters: how many the samples have; a character is one with its marks.
+        invented_words, invented_characters: the share that stands nowhere in the training text;
+            None where the model knew other text before.
+        repeated: the share of pairs of neighbouring words that stood in the samples before.
+        longest_copy: characters of the longest run that the training text has, too.
+    """
+
+    words: int
+    characters: int
+    invented_words: float | None
+    invented_characters: float | None
+    repeated: float
+    longest_copy: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What as much training again would gain, by the run's own curve.
+
+    Attributes:
+        gain: bits per byte, 0 or more.
+        low, high: the ends of an 80% interval.
+        best_at: the share of the training at which held-out text was likeliest.
+        overfits: it has become less likely since.
+    """
+
+    gain: float
+    low: float
+    high: float
+    best_at: float
+    overfits: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All of it; what could not be told is None.
+
+    Attributes:
+        bits_per_byte: of the run, on some of the held-out text.
+        counts_bits_per_byte: of plain counts of the training text, on the same.
+        originality: of a few samples.
+        forecast: what more training would bring.
+        advice: what to try next.
+    """
+
+    bits_per_byte: float | None
+    counts_bits_per_byte: float | None
+    originality: Originality | None
+    forecast: Forecast | None
+    advice: str
+
+    def plain(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        return asdict(self)
+
+
+def originality(
+    samples: Sequence[str], text: str, *, seconds: float | None = None, knows_more: bool = False
+) -> Originality:
+    """Set samples beside the training text.
+
+    Args:
+        samples: written by the model.
+        text: the training text, or as much of it as is to be looked through.
+        seconds: wall-clock time for finding copies.
+        knows_more: the model was trained on other text before.
+    """
+    folded = normalize("NFC", text.lower())
+    words = [word for sample in samples for word in units(sample)]
+    letters = [each for sample in samples for each in graphemes(sample) if not each.isspace()]
+    known = {word: word in folded for word in set(words)}
+    seen = {letter: letter.lower() in folded for letter in set(letters)}
+    invented = sum(not known[word] for word in words) / max(1, len(words))
+    new = sum(not seen[letter] for letter in letters) / max(1, len(letters))
+    repeated = 1 - distinct(samples, 2)[0] / 100 if len(words) > len(samples) else 0.0
+    return Originality(
+        len(words),
+        len(letters),
+        None if knows_more else invented,
+        None if knows_more else new,
+        repeated,
+        longest_copy(samples, text, seconds=seconds),
+    )
+
+
+def longest_copy(samples: Sequence[str], text: str, *, seconds: float | None = None) -> int:
+    """Characters of the longest run in a sample that stands in the text as it is."""
+    started, longest = time.perf_counter(), 0
+    for sample in samples:
+        begin = 0
+        while begin + longest < len(sample):
+            if sample[begin : begin + longest + 1] in text:
+                longest += 1
+            else:
+                begin += 1
+            if seconds is not None and time.perf_counter() - started > seconds:
+                return longest
+    return longest
+
+
+def forecast(points: Sequence[tuple[int, float]]) -> Forecast | None:
+    """What twice the steps would gain: a power law of the steps, fitted to held-out bits per byte.
+
+    Laws of many exponents are weighed by how well they fit (Hestness et al. 2017 on the form), and
+    drawn again with the noise that is left. The curve of a run whose learning rate falls is steeper
+    at its end than that of a longer one: the gain is rather less.
+
+    Args:
+        points: steps and bits per byte of each evaluation, the last at the end.
+
+    Returns:
+        None: there are too few.
+    """
+    finite = [point for point in points if np.isfinite(point[1])]
+    if len(finite) < FEWEST:
+        return None
+    steps, bits = np.array(finite, float).T
+    best_at = float(steps[bits.argmin()] / steps[-1])
+    if bits[-1] > OVERFITTED * bits.min():
+        return Forecast(0.0, 0.0, 0.0, best_at, True)
+    rng, gains, weights = np.random.default_rng(0), [], []
+    fits = [_fit(exponent, steps / steps[-1], bits) for exponent in EXPONENTS]
+    errors = np.array([error for _, error in fits])
+    noise = max(LEAST_NOISE, float(np.sqrt(errors.min() / (len(bits) - 2))))
+    for exponent, (_, error) in zip(EXPONENTS, fits, strict=True):
+        weight = np.exp(-(error - errors.min()) / (2 * noise**2))
+        for _ in range(DRAWS):
+            drawn = bits + noise * rng.standard_normal(len(bits))
+            slope, _ = _fit(exponent, steps / steps[-1], drawn)
+            gains.append(max(0.0, slope * (1 - 2**-exponent)))
+            weights.append(weight)
+    order = np.argsort(gains)
+    shares = np.cumsum(np.array(weights)[order]) / sum(weights)
+    ranked = np.array(gains)[order]
+    low, middle, high = (float(ranked[np.searchsorted(shares, q)]) for q in QUANTILES)
+    return Forecast(middle, low, high, best_at, False)
+
+
+def _fit(exponent: float, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """The slope of y over x to the power of minus ``exponent``, and the sum of squared errors."""
+    z = x**-exponent
+    slope = float(np.cov(z, y, bias=True)[0, 1] / z.var())
+    errors = y - y.mean() - slope * (z - z.mean())
+    return slope, float((errors**2).sum())
+
+
+def advise(
+    *,
+    bits: float | None,
+    counts: float | None,
+    found: Originality | None,
+    ahead: Forecast | None,
+    stands_on_counts: bool,
+    spaced: bool,
+) -> str:
+    """What to try next, in a few words.
+
+    Args:
+        bits, counts: bits per byte of the run and of plain counts.
+        found: of its samples.
+        ahead: its forecast.
+        stands_on_counts: the run is mixed with counts already.
+        spaced: the text has spaces between its words.
+    """
+    invented = (found and found.invented_words) or 0.0
+    if ahead is not None and ahead.overfits:
+        return "more text, a smaller model or a higher dropout="
+    if bits is not None and counts is not None and bits > counts + NOISE:
+        better = "--model ngram" if stands_on_counts else "--prior ngram"
+        return f"{better}, more minutes, or a pretrained base (--from)"
+    if ahead is not None and ahead.gain >= WORTH:
+        return "the same command with twice the minutes or steps"
+    if spaced and invented > MANY_INVENTED:
+        return "--tokenizer words, or a pretrained base (--from)"
+    return "more text, another family (wenmo models), or a pretrained base (--from)"

@@ -1,0 +1,69 @@
+"""What a verdict on a run rests on, by cases worked by hand."""
+
+import pytest
+
+from wenmo.evaluation.verdict import Forecast, advise, forecast, longest_copy, originality
+
+TEXT = "The dog sleeps. The cat runs.\n春眠不觉晓，处处闻啼鸟。"
+
+
+def test_what_samples_invent_repeat_and_copy():
+    found = originality(["The dog runs. The dog rons.", "春眠觉龘"], TEXT)
+    assert (found.words, found.characters) == (6 + 4, 22 + 4)
+    assert found.invented_words == 2 / 10  # rons, 龘
+    assert found.invented_characters == 1 / 26
+    assert found.repeated == pytest.approx(1 / 8)  # "the dog" twice, of 5 and 3 pairs
+    assert found.longest_copy == len("The dog ")
+
+
+def test_a_character_is_one_with_its_marks():
+    found = originality(["e\u0301t\u00e9"], "\u00e9te\u0301")
+    assert (found.characters, found.invented_characters) == (3, 0)
+
+
+def test_what_a_base_knew_is_not_called_invented():
+    found = originality(["dragon"], TEXT, knows_more=True)
+    assert (found.invented_words, found.invented_characters) == (None, None)
+    assert originality([""], TEXT).words == 0
+
+
+@pytest.mark.parametrize(
+    ("samples", "longest"),
+    [(["xxdog sleeps.y"], 11), (["龘"], 0), ([], 0), ([TEXT], len(TEXT)), (["zzz", "at r"], 4)],
+)
+def test_the_longest_copy(samples, longest):
+    assert longest_copy(samples, TEXT) == longest
+
+
+def test_a_power_law_is_continued():
+    points = [(step, 2 + 0.5 * (step / 1000) ** -0.5) for step in range(100, 1001, 100)]
+    ahead = forecast(points)
+    assert ahead.low <= 0.5 * (1 - 2**-0.5) <= ahead.high
+    assert ahead.gain == pytest.approx(0.146, abs=0.03)
+    assert (ahead.best_at, ahead.overfits) == (1.0, False)
+
+
+def test_a_flat_curve_promises_nothing():
+    ahead = forecast([(step, 2.0) for step in range(100, 1001, 100)])
+    assert ahead.gain < 0.02
+    assert ahead.low == 0
+
+
+def test_a_curve_that_rises_has_learnt_by_heart():
+    ahead = forecast([(1, 3.0), (2, 2.0), (3, 2.1), (4, 2.2), (5, 2.3)])
+    assert ahead == Forecast(0.0, 0.0, 0.0, 0.4, True)
+    assert forecast([(1, 3.0), (2, float("inf")), (3, 2.0), (4, 2.0), (5, 1.9)]) is None
+
+
+def test_advice_follows_what_was_found():
+    def advice(**changes):
+        known = {"bits": 2.0, "counts": 2.2, "found": None, "ahead": None}
+        return advise(**{**known, "stands_on_counts": False, "spaced": True, **changes})
+
+    assert "dropout" in advice(ahead=Forecast(0, 0, 0, 0.5, True))
+    assert "--prior ngram" in advice(counts=1.9)
+    assert "--model ngram" in advice(counts=1.9, stands_on_counts=True)
+    assert "twice" in advice(ahead=Forecast(0.1, 0.05, 0.2, 1, False))
+    invents = originality(["bluergh"], "blue")
+    assert "--tokenizer words" in advice(found=invents)
+    assert "--tokenizer words" not in advice(found=invents, spaced=False)
