@@ -25,11 +25,13 @@ LOCK_FILES = frozenset({LOCK, HOLDER})
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder, which is made where it is missing.
 
-    A folder that holds nothing but the lock afterwards is removed again.
+    A folder that holds nothing but the lock afterwards is removed again, with the folders above it
+    that were made for it.
 
     Raises:
         WenmoError: another process holds it, or the folder cannot be written to.
     """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     with told_in_one_line(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)
@@ -50,7 +52,8 @@ def locked(folder: Path) -> Iterator[None]:
         if empty:
             with suppress(OSError):
                 (folder / LOCK).unlink(missing_ok=True)
-                folder.rmdir()
+                for each in made:
+                    each.rmdir()
 
 
 def is_free(folder: Path) -> bool:

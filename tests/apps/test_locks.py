@@ -55,8 +55,8 @@ def test_the_lock_of_a_killed_process_does_not_block(holder, tmp_path):
 
 
 def test_a_folder_in_which_nothing_was_written_is_removed_again(tmp_path):
-    with locked(tmp_path / "new"):
-        assert (tmp_path / "new" / LOCK).exists()
+    with locked(tmp_path / "new" / "run"):
+        assert (tmp_path / "new" / "run" / LOCK).exists()
     assert not (tmp_path / "new").exists()
 
 
