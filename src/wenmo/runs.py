@@ -8,7 +8,7 @@ weights lie in that program's layout and its ``config.json`` stands beside them.
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -171,12 +171,14 @@ def save_model(
     model: LanguageModel,
     tokenizer: Tokenizer | None = None,
     template: str | None = None,
+    sampling: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the weights, in the layout of the program where such a model is at home; where there
     are adapters, these alone.
 
     Args:
         template: of its conversations, which other programs find beside the tokenizer.
+        sampling: how the model writes where nothing is asked for, for other programs.
     """
     end, mark, beginning, origin, begin = END, END_TOKEN, "", "", None
     if tokenizer is not None:
@@ -195,7 +197,7 @@ def save_model(
         tensors = layout.outward(tensors)
         config = {**layout.config, **_first_there(layout, model, end)}
         write_json(folder / "config.json", config)
-        generation = tokenizer and generation_config(config, model, tokenizer)
+        generation = tokenizer and generation_config(config, model, tokenizer, sampling or {})
         if generation:
             write_json(folder / "generation_config.json", generation)
     save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})

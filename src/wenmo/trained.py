@@ -528,7 +528,13 @@ class Run:
             config, template = self.card.recipe.generator, self.card.template
             chosen: Any = precision or "float16"
             write_gguf(
-                path, self.model, config, self.tokenizer, precision=chosen, template=template
+                path,
+                self.model,
+                config,
+                self.tokenizer,
+                precision=chosen,
+                template=template,
+                sampling=to_dict(self.sampling),
             )
         elif to == "arpa":
             if not isinstance(self.model, Ngram):
@@ -553,7 +559,8 @@ class Run:
         recipe = replace(self.card.recipe, start=StartConfig())
         if layout_of(recipe.generator, self.model.vocab_size, self.tokenizer.end) is None:
             raise WenmoError(f"{self.folder}: transformers has no arrangement of such a model")
-        save_model(path, recipe, self.model, self.tokenizer, self.card.template)
+        template, sampling = self.card.template, to_dict(self.sampling)
+        save_model(path, recipe, self.model, self.tokenizer, template, sampling)
         self.tokenizer.save(path / TOKENIZER)
 
     @property

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 import wenmo as package
-from wenmo.interchange.generation import sampling_of
+from wenmo.config import from_dict, to_dict
+from wenmo.decoding.warp import Sampling
+from wenmo.interchange.generation import generation_of, sampling_of
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.transformer import Transformer
 from wenmo.recipe import PriorConfig, Recipe
@@ -115,6 +117,30 @@ def test_a_model_that_answers_is_careful_where_its_makers_say_nothing(folder: Pa
     assert open_pretrained(folder).sampling == careful | {"repetition_penalty": 1.1}
     edit(folder, "generation_config.json", do_sample=True)
     assert open_pretrained(folder).sampling["temperature"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(temperature=0.7, top_p=0.9),
+        Sampling(min_p=0.1, repetition_penalty=1.2),
+        Sampling(method="greedy", no_repeat_ngram=3),
+        Sampling(method="beam", beam_width=3, length_penalty=0.5),
+    ],
+)
+def test_what_is_written_for_other_programs_is_read_back(sampling: Sampling) -> None:
+    assert from_dict(Sampling, sampling_of(generation_of(to_dict(sampling)))) == sampling
+
+
+@pytest.mark.parametrize("to", ["huggingface", "gguf"])
+def test_an_export_keeps_how_the_run_writes(to: str, folder: Path, tmp_path: Path) -> None:
+    edit(folder, "generation_config.json", do_sample=True, temperature=0.3, top_p=0.5)
+    run = package.load(folder)
+    run.export(to, tmp_path / "out.gguf")
+    again = package.load(tmp_path / "out.gguf")
+    assert again.sampling.temperature == pytest.approx(0.3)
+    assert again.sampling.top_p == pytest.approx(0.5)
+    assert again.sampling.top_k == run.sampling.top_k == 50
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,20 @@ def sampling_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     return beam | {"length_penalty": min(max(float(beam["length_penalty"]), 0.0), 10.0)} | found
 
 
+def generation_of(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of `Sampling` by name as generation settings, which `sampling_of` reads back."""
+    names = {ours: theirs for theirs, ours in SAMPLING.items() if ours != "max_tokens"}
+    given = {names[name]: value for name, value in sampling.items() if name in names}
+    method = sampling.get("method", "sample")
+    if method == "sample":
+        return {"do_sample": True, "top_k": 0, **given}
+    rest = {name: value for name, value in given.items() if name not in DRAWING}
+    if method != "beam":
+        return {"do_sample": False, **rest}
+    beam = {"num_beams": sampling["beam_width"], "length_penalty": sampling["length_penalty"]}
+    return {"do_sample": False, **beam, **rest}
+
+
 def unsupported_note(path: Path) -> str | None:
     """One line that names what a folder's generation settings say in vain; None: nothing."""
     settings = read_generation(path).items()

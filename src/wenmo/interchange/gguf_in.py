@@ -24,6 +24,7 @@ from wenmo.interchange.gguf_names import (
     CONTROL,
     INTERLEAVED,
     OTHER_ENDS,
+    SAMPLING,
     USER_DEFINED,
     WAYS,
     gguf_name,
@@ -56,14 +57,6 @@ SCHEMA = Schema(
         "vocab_size tensor_data_layout rope.scaling.original_context_length rope.scaling.finetuned"
     ),
 )
-# Settings of drawing, and their names in a generation_config.json.
-SAMPLING = {
-    "general.sampling.temp": "temperature",
-    "general.sampling.top_k": "top_k",
-    "general.sampling.top_p": "top_p",
-    "general.sampling.min_p": "min_p",
-    "general.sampling.penalty_repeat": "repetition_penalty",
-}
 
 
 def open_gguf(path: Path) -> Opened:

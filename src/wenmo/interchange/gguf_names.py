@@ -24,6 +24,14 @@ GGUF_NAMES = {
 
 INTERLEAVED = ("llama",)  # whose rotary pairs stand side by side there, and half a head apart here
 OTHER_ENDS = ("tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id")
+# Settings of drawing, and their names in a generation_config.json.
+SAMPLING = {
+    "general.sampling.temp": "temperature",
+    "general.sampling.top_k": "top_k",
+    "general.sampling.top_p": "top_p",
+    "general.sampling.min_p": "min_p",
+    "general.sampling.penalty_repeat": "repetition_penalty",
+}
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # types of tokens
 LLAMA_3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from wenmo.interchange.gguf_names import (
     INTERLEAVED,
     NORMAL,
     OTHER_ENDS,
+    SAMPLING,
     USER_DEFINED,
     WAYS,
     Way,
@@ -43,6 +45,7 @@ def write_gguf(
     *,
     precision: Precision = "float16",
     template: str | None = None,
+    sampling: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model and its tokenizer, whole or not at all.
 
@@ -50,6 +53,7 @@ def write_gguf(
         config: the model's settings.
         precision: of the matrices; what is no matrix stays in float32.
         template: of its conversations.
+        sampling: how it writes where nothing is asked for: settings of `Sampling` by name.
 
     Raises:
         WenmoError: llama.cpp has no such model, or no such tokenizer; or the `gguf` package is not
@@ -71,6 +75,7 @@ def write_gguf(
         _settings(writer, config, model.vocab_size)
         write_scaling(writer, kind, config)
         _tokens(writer, tokenizer, vocabulary, template)
+        _sampling(writer, sampling or {})
         for key, id_ in zip(OTHER_ENDS, tokenizer.theirs(model.ends), strict=False):
             writer.add_uint32(key, id_)
         for theirs, tensor in layout.outward(dict(model.state_dict())).items():
@@ -97,6 +102,15 @@ def _settings(writer: Any, config: Transformer.Config, vocab_size: int) -> None:
     writer.add_layer_norm_rms_eps(config.epsilon)
     if config.window is not None:
         raise WenmoError("GGUF files with a window are not written here")
+
+
+def _sampling(writer: Any, sampling: Mapping[str, Any]) -> None:
+    """Write how texts are drawn; the likeliest tokens are those at temperature 0."""
+    given = {**sampling, "temperature": 0.0} if sampling.get("method") == "greedy" else sampling
+    for key, name in SAMPLING.items():
+        if name in given:
+            add = writer.add_int32 if name == "top_k" else writer.add_float32
+            add(key, given[name])
 
 
 def _tokens(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from wenmo.interchange.generation import generation_of
 from wenmo.interchange.layouts import KINDS, Layout
 from wenmo.interchange.names import names_of
 from wenmo.models import LanguageModel, ModelConfig
@@ -48,20 +49,25 @@ def layout_of(
 
 
 def generation_config(
-    config: Mapping[str, Any], model: LanguageModel, tokenizer: Tokenizer
+    config: Mapping[str, Any],
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    sampling: Mapping[str, Any],
 ) -> dict[str, Any] | None:
     """The ``generation_config.json`` with which other programs write as the model does here, where
     they would not without.
 
     Args:
         config: the ``config.json``, which they do not look into then.
+        sampling: how the model writes where nothing is asked for: settings of `Sampling` by name.
     """
-    if not model.ends and not model.barred:
+    if not (model.ends or model.barred or sampling):
         return None
-    return {name: config[name] for name in BEGINNINGS if name in config} | {
+    marks = {name: config[name] for name in BEGINNINGS if name in config} | {
         "eos_token_id": tokenizer.theirs([END, *model.ends]),
         "bad_words_ids": [[id_] for id_ in tokenizer.theirs(model.barred)] or None,
     }
+    return marks | (generation_of(sampling) if sampling else {})
 
 
 def tokenizer_config(
