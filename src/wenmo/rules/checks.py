@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from wenmo.config import nearest
+from wenmo.config import closest, nearest
 from wenmo.rules.parts import Alternative, Grammar, Save, calls, walk
 from wenmo.types import WenmoError
 
@@ -21,8 +21,7 @@ def check(grammar: Grammar, where: str) -> None:
     names = saved_names(grammar)
     known = [*grammar.rules, *(name for name in names if name not in grammar.rules)]
     if grammar.start not in grammar.rules:
-        offer = nearest(grammar.start, grammar.rules)
-        raise WenmoError(f"{where}: no rule {grammar.start!r} to begin with{offer}")
+        raise WenmoError(f"{where}: no rule {grammar.start!r} to begin with; {_beginning(grammar)}")
     for name, rule in grammar.rules.items():
         for alternative in rule:
             for called in calls(alternative.parts):
@@ -49,6 +48,23 @@ def check(grammar: Grammar, where: str) -> None:
                 f"{where}: rule {name!r} takes {tall[name]} rules within one another to end: more "
                 f"than {TALLEST} are not written"
             )
+
+
+def _beginning(grammar: Grammar) -> str:
+    """Which rule a grammar may begin with, and how to say so: one that no other rule calls."""
+    called = {
+        name
+        for own, rule in grammar.rules.items()
+        for alternative in rule
+        for name in calls(alternative.parts)
+        if name != own
+    }
+    names = [name for name in grammar.rules if name not in called] or list(grammar.rules)
+    close = closest(grammar.start, grammar.rules)
+    chosen = close or names[0]
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    meant = f"did you mean {close!r}? " if close else f"no other rule calls {shown}: "
+    return f'{meant}add the rule "{grammar.start}": "#{chosen}#" (in TOML: start = "{chosen}")'
 
 
 def saved_names(grammar: Grammar) -> list[str]:

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from string import ascii_letters
 from typing import NamedTuple, TypeAlias
 
+from wenmo.rules.articles import ends_word, is_decided
 from wenmo.rules.checks import saved_names
 from wenmo.rules.fixpoint import Beyond
 from wenmo.rules.modifiers import Modifier
@@ -347,7 +347,7 @@ class _Expander:
         alone = len(body) == 1 and asked.bounded
         if kind.acts == "first":
             first, *rest = body
-            ends = alone or (bool(rest) and isinstance(rest[0], str) and _ends_word(rest[0][0]))
+            ends = alone or (bool(rest) and isinstance(rest[0], str) and ends_word(rest[0][0]))
             return (self._part(first, modifier, ends), *rest)
         *rest, last = body
         return (*rest, self._part(last, modifier, alone))
@@ -356,8 +356,8 @@ class _Expander:
         """A part modified, if nothing beside it can matter."""
         reach = modifier.kind.reach
         if isinstance(part, str):
-            seen = part[:reach] if modifier.kind.acts == "first" else ""
-            if bounded or len(part) >= reach or any(map(_ends_word, seen)):
+            decided = modifier.kind.acts == "first" and is_decided(part)
+            if bounded or len(part) >= reach or decided:
                 return _short(modifier(part))
         elif bounded or self._at_least(part) >= reach:
             if part.texts:
@@ -376,11 +376,6 @@ def _asked(symbol: Symbol, asked: Asked) -> Symbol:
     if len(symbol.modifiers) == MOST_MODIFIERS:
         raise Beyond(f"modifier {asked.modifier.name!r} is applied again and again")
     return symbol._replace(modifiers=(*symbol.modifiers, asked))
-
-
-def _ends_word(character: str) -> bool:
-    """Whether it is none of the letters that modifiers tell apart."""
-    return character not in ascii_letters
 
 
 def _modified(text: str, modifiers: Sequence[Asked]) -> str:

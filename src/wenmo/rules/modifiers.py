@@ -9,14 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from wenmo.rules.articles import LONGEST_BEGINNING, takes_an
+
 VOWELS = "aeiou"
-# Words that begin with another sound than their first letter says.
-AS_CONSONANT = (
-    *("unic", "unif", "unil", "unio", "unip", "uniq", "unis", "unit", "univ", "usa", "use", "usi"),
-    *("usu", "uti", "uto", "ubi", "ufo", "uku", "ura", "uri", "uro", "eu", "ewe", "one", "once"),
-)
-AS_VOWEL = ("hour", "honest", "honor", "honour", "heir", "oner")
-LONGEST_BEGINNING = 6
 APOSTROPHES = "'’"
 
 
@@ -55,9 +50,7 @@ class Modifier(NamedTuple):
 
 def article(text: str) -> str:
     """With *a* or *an* before it, by the sound that it begins with."""
-    start = text[:LONGEST_BEGINNING].lower()
-    vowel = start.startswith(tuple(VOWELS)) and not start.startswith(AS_CONSONANT)
-    return ("an " if vowel or start.startswith(AS_VOWEL) else "a ") + text
+    return ("an " if takes_an(text) else "a ") + text
 
 
 def plural(text: str) -> str:
