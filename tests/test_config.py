@@ -97,7 +97,7 @@ def test_later_settings_win_and_the_given_one_stays() -> None:
         ("inner.steps=many", "inner.steps=many: expected a whole number"),
         ("inner.kind=fest", "inner.kind=fest is not one of: slow, fast; did you mean 'fast'?"),
         ("inner=3", "inner=3: expected"),
-        ("hidden=0", "Outer: hidden must be at least 1"),
+        ("hidden=0", "hidden must be at least 1"),
     ],
 )
 def test_a_setting_is_refused(setting: str, told: str) -> None:

@@ -30,7 +30,7 @@ ROOMS = [  # a room imports from itself and from those before it
     {"recipe"},
     {"derive", "plan"},
     {"runs"},
-    {"start"},
+    {"exports", "start"},
     {"material"},
     {"assess"},
     {"further"},

@@ -50,7 +50,8 @@ def from_dict(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
     try:
         return cls(**changes)
     except ValueError as error:  # a __post_init__ refused the combination
-        raise WenmoError(f"{where.rstrip('.') or cls.__name__}: {error}") from None
+        table = f"{where.rstrip('.')}: " if where else ""
+        raise WenmoError(f"{table}{error}") from None
 
 
 def override(config: T, settings: Iterable[str], *, where: str = "") -> T:

@@ -110,7 +110,8 @@ def describe(folder: Path) -> dict[str, Any]:
         What `summarize` gives, with ``parameters`` and ``steps``; ``data``, where the text comes
         from and how much it is; ``settings``, those that the user chose, and ``derived``, those
         that were chosen for the text and the time; ``history`` and ``samples`` as the functions of
-        these names give them; ``exports``, the formats that other programs read.
+        these names give them; ``exports``, for each format the reason why it cannot hold the run,
+        or None, and ``exports_network_only``, the formats that hold its network without counts.
 
     Raises:
         WenmoError: not a run folder, damaged, or written by a newer version.
@@ -128,6 +129,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "history": history(folder),
         "samples": samples(folder),
         "exports": results.get("exports"),
+        "exports_network_only": results.get("exports_network_only", []),
     }
 
 

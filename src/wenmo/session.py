@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from wenmo.assess import TEXTS, assess
 from wenmo.evaluation.latents import collapse
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
+from wenmo.exports import about_exports, network_exports, possible_exports
 from wenmo.files import atomic
 from wenmo.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
 from wenmo.further import adapted, fresh_start
@@ -197,6 +198,7 @@ class Session:
         if self.reference is not None and "forgetting" not in self.card.results:
             before = self._remembered(self.model, self.reference)
             self.card.results["forgetting"] = {"before": before}
+        self._tell_exports()
         if not self.card.goes_on:
             self.card.write(self.folder)
         self._train()
@@ -211,6 +213,15 @@ class Session:
         results["heldout"] = self.material.judge(best, share_of(self.tell, SCORING))
         self.card.write(self.folder)
         return True
+
+    def _tell_exports(self) -> None:
+        """Say what the run can be exported to, and write it down, while it can still be changed."""
+        what = (self.model, self.recipe, self.tokenizer)
+        self.card.results |= {
+            "exports": possible_exports(*what),
+            "exports_network_only": network_exports(*what),
+        }
+        self._say(about_exports(*what))
 
     def _train(self) -> None:
         checkpoints = Checkpoints(self.folder / "checkpoints", self._say)

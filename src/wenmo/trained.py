@@ -17,12 +17,7 @@ from wenmo.decoding.writer import Output, Writer
 from wenmo.evaluation.alignment import alignment
 from wenmo.evaluation.explain import explain
 from wenmo.evaluation.tradeoff import Curve, sweep, verdict
-from wenmo.files import atomic
-from wenmo.folders import TOKENIZER
-from wenmo.interchange.arpa import write_arpa
-from wenmo.interchange.gguf_out import write_gguf
-from wenmo.interchange.huggingface import layout_of
-from wenmo.interchange.onnx import write_onnx
+from wenmo.exports import write_export
 from wenmo.material import (
     judge_beside_rivals,
     judge_pairs,
@@ -32,14 +27,9 @@ from wenmo.material import (
     sampling_for,
 )
 from wenmo.models import MODELS, LanguageModel
-from wenmo.models.grammar import GrammarModel
-from wenmo.models.lora import merge
-from wenmo.models.ngram import Ngram
-from wenmo.recipe import StartConfig
 from wenmo.rules.chart import Chart
-from wenmo.rules.printing import printed
 from wenmo.rules.reading import read_grammar
-from wenmo.runs import Card, save_model, talk_of
+from wenmo.runs import Card, talk_of
 from wenmo.session import Tell, share_of
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose_fields
@@ -503,7 +493,14 @@ class Run:
         )
         return curves, {rival: verdict(curves[name], curves[rival]) for rival in rivals}
 
-    def export(self, to: str, out: str | Path, *, precision: str | None = None) -> None:
+    def export(
+        self,
+        to: str,
+        out: str | Path,
+        *,
+        precision: str | None = None,
+        network_only: bool = False,
+    ) -> str | None:
         """Write the model for other programs; adapters are added into its weights first.
 
         Args:
@@ -512,56 +509,24 @@ class Run:
                 ``grammar``, rules with their weights.
             out: the folder or file.
             precision: of GGUF's matrices: float32, float16 (the default) or q8_0.
+            network_only: write the network of a run on counts without them.
+
+        Returns:
+            What the user should know of what was written; ``None``: nothing.
 
         Raises:
             WenmoError: the format cannot hold this model, or there is no such format.
         """
-        path = Path(out)
-        if precision is not None and to != "gguf":
-            raise WenmoError("--precision is for GGUF files; leave it out")
-        if path.exists() and (path.is_file() or any(path.iterdir())):
-            raise WenmoError(f"{path}: there already: choose another --out")
-        if to == "gguf":
-            if precision not in (None, "float32", "float16", "q8_0"):
-                raise WenmoError(f"--precision {precision}: say float32, float16 or q8_0")
-            merge(self.model)
-            config, template = self.card.recipe.generator, self.card.template
-            chosen: Any = precision or "float16"
-            write_gguf(
-                path,
-                self.model,
-                config,
-                self.tokenizer,
-                precision=chosen,
-                template=template,
-                sampling=to_dict(self.sampling),
-            )
-        elif to == "arpa":
-            if not isinstance(self.model, Ngram):
-                raise WenmoError(f"{self.folder}: ARPA files hold n-gram models alone")
-            words = [self.tokenizer.name_of(id_) for id_ in range(self.tokenizer.vocab_size)]
-            write_arpa(self.model, path, words)
-        elif to == "grammar":
-            if not isinstance(self.model, GrammarModel):
-                raise WenmoError(f"{self.folder}: a grammar's file holds rules alone")
-            with atomic(path) as temporary:
-                temporary.write_text(printed(self.model.grammar), encoding="utf-8")
-        elif to == "onnx":
-            merge(self.model)
-            write_onnx(path, self.model.writer, self.tokenizer, answers=self.task.paired)
-        elif to == "huggingface":
-            self._write_huggingface(path)
-        else:
-            raise WenmoError(f"no such format {to!r}: say huggingface, gguf, onnx, arpa or grammar")
-
-    def _write_huggingface(self, path: Path) -> None:
-        merge(self.model)
-        recipe = replace(self.card.recipe, start=StartConfig())
-        if layout_of(recipe.generator, self.model.vocab_size, self.tokenizer.end) is None:
-            raise WenmoError(f"{self.folder}: transformers has no arrangement of such a model")
-        template, sampling = self.card.template, to_dict(self.sampling)
-        save_model(path, recipe, self.model, self.tokenizer, template, sampling)
-        self.tokenizer.save(path / TOKENIZER)
+        return write_export(
+            to,
+            Path(out),
+            self.model,
+            self.card,
+            self.tokenizer,
+            precision=precision,
+            network_only=network_only,
+            sampling=to_dict(self.sampling),
+        )
 
     @property
     def _by_record(self) -> bool:

@@ -162,7 +162,7 @@ def test_gguf_out_and_in_again(wenmo, further, text, tmp_path):
         in wenmo("export", further, "--to", "arpa", "--out", "x", cwd=tmp_path, code=2).stderr
     )
     assert (
-        "no such format"
+        "unknown format"
         in wenmo("export", further, "--to", "pdf", "--out", "x", cwd=tmp_path, code=2).stderr
     )
 

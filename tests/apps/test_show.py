@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import math
+import re
+from dataclasses import replace
+
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
 from wenmo.apps.cli import show
+from wenmo.training.learners import Learned
+from wenmo.training.loop import Event, Position
 
 
 @pytest.mark.parametrize("width", [1, 7, 20, 80])
@@ -31,3 +39,87 @@ def test_a_text_that_fits_is_kept() -> None:
     assert show.cut("春眠不觉晓", 10) == "春眠不觉晓"
     assert show.cut("春眠不觉晓", 9) == "春眠不觉…"
     assert show.cut("one\n\n two\n", 20) == "one ⏎ two"
+
+
+class Screen:
+    """What a terminal shows after what was written to it: enough of one for a live line."""
+
+    def __init__(self, width: int) -> None:
+        self.width, self.rows, self.at = width, [""], 0
+
+    def write(self, text: str) -> None:
+        for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x1b]", text):
+            self._take(part)
+
+    def _take(self, part: str) -> None:
+        if part == "\r":
+            self.column = 0
+        elif part == "\n":
+            self.at, self.column = self.at + 1, 0
+            self.rows += [""] * (self.at - len(self.rows) + 1)
+        elif part.startswith("\x1b"):
+            if part.endswith("A"):
+                self.at -= int(part[2:-1] or 1)
+            elif part == "\x1b[2K":
+                self.rows[self.at] = ""
+        else:
+            if cell_len(self.rows[self.at]) + cell_len(part) > self.width:
+                self._take("\n")
+            self.rows[self.at] = self.rows[self.at][: self.column] + part
+            self.column += 1
+
+    column = 0
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    """A terminal of 80 columns, to which notes and the live line go."""
+    shown = Screen(80)
+
+    class File(io.StringIO):
+        def write(self, text: str) -> int:
+            shown.write(text)
+            return len(text)
+
+    console = Console(
+        file=File(), force_terminal=True, width=80, highlight=False, color_system=None
+    )
+    monkeypatch.setattr(show, "ERR", console)
+    return shown
+
+
+def step(number: int, kind: str = "step", **more: object) -> Event:
+    learned = Learned(loss=1.5, tokens=9, rate=0.001, parts={"nats": 1.5})
+    position = replace(Position(), step=number, seconds=number / 10, tokens=number * 1000)
+    return Event(kind, position, number / 1000, learned=learned, **more)  # type: ignore[arg-type]
+
+
+FIGURES = {"bits_per_byte": 2.05, "perplexity": 4.1, "bleu": 10.0, "chrf": 20.0}
+LONG = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n" * 3
+
+
+def test_a_live_line_leaves_no_copies_behind(screen: Screen) -> None:
+    with show.Training() as watcher:
+        for number in range(1, 4):
+            watcher.watch(step(number))
+            watcher._live.refresh()
+            watcher.tell("scoring the held-out text with a name that is much longer " * 3, 0.5)
+            watcher._live.refresh()
+            watcher.watch(step(number, "evaluation", figures=FIGURES))
+            watcher.watch(step(number, "sample", text=LONG))
+            watcher._live.refresh()
+        screen.write("^C")
+        watcher.tell("stopped; the same command goes on from here", None)
+    rows = [row for row in screen.rows if row.strip()]
+    assert len([row for row in rows if "held out" in row]) == 3
+    assert len([row for row in rows if "春眠" in row]) == 3
+    assert not [row for row in rows if "tokens/s" in row or "scoring" in row or "^C" in row]
+    assert max(map(cell_len, rows)) <= 80
+
+
+def test_a_figure_that_would_fill_the_line_has_an_exponent() -> None:
+    figures = {"bits_per_byte": 9.9, "nats_per_token": 900.0, "bound": False}
+    line = show.likelihood_line({**figures, "perplexity": math.exp(700)})
+    assert "perplexity 1.01e+304" in line
+    assert "perplexity 41.00" in show.likelihood_line({**figures, "perplexity": 41.0})
+    assert "infinite" in show.likelihood_line({**figures, "perplexity": math.inf})

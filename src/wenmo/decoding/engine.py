@@ -285,7 +285,7 @@ class Engine:
             return torch.zeros(len(rows), 1, device=index.device)
         if "coverage" not in self._state:
             raise WenmoError(
-                f"coverage_penalty={kind.coverage_penalty:g}: {type(self.model).__name__} does not "
+                f"coverage_penalty={kind.coverage_penalty:g}: this model does not "
                 "tell how much it looked at its source; leave the penalty out"
             )
         lengths = [len(row.task.request.source or ()) + 1 for row in rows]

@@ -33,9 +33,7 @@ class Latents:
         self.writer, self.model = writer, writer.model
         self._defaults = defaults or Sampling()
         if not self.model.latents:
-            raise WenmoError(
-                f"{type(self.model).__name__} has no latents to write from: train a vae"
-            )
+            raise WenmoError("this model has no latents to write from: train a vae")
         self.model.eval()
 
     @torch.no_grad()

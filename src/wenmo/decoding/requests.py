@@ -117,9 +117,7 @@ def _check(request: Request, model: LanguageModel) -> None:
     if request.source is None:
         return
     if model.conditioning == "none":
-        raise WenmoError(
-            f"{type(model).__name__} cannot answer to a source: use a model that can read one"
-        )
+        raise WenmoError("this model cannot answer to a source: use one that can read a source")
     room = source_room(model.conditioning, model.context)
     if room is not None and len(request.source) > room:
         raise WenmoError(

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wenmo.config import shown
 from wenmo.types import END
 
 DRAWING = {"temperature", "top_k", "top_p", "min_p", "typical_p"}
@@ -144,7 +145,7 @@ class Sampling:
         }
         for name, (holds, wanted) in valid.items():
             if not holds:
-                raise ValueError(f"{name}={getattr(self, name)!r}: must be {wanted}")
+                raise ValueError(f"{name}={shown(getattr(self, name))}: must be {wanted}")
 
     @property
     def whole(self) -> bool:

@@ -31,7 +31,7 @@ def alignment(model: LanguageModel, source: Sequence[int], target: Sequence[int]
     state = model.eval().begin(1, source=_row([*source, END], model), capacity=len(target) + 1)
     if "coverage" not in state:
         raise WenmoError(
-            f"{type(model).__name__} keeps no alignment: it has no attention between a source and "
+            "this model keeps no alignment: it has no attention between a source and "
             "its text; train --model transformer or seq2seq with attention"
         )
     rows = []

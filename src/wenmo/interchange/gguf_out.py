@@ -26,6 +26,7 @@ from wenmo.interchange.gguf_names import (
 )
 from wenmo.interchange.gguf_rotary import write_scaling
 from wenmo.interchange.huggingface import layout_of
+from wenmo.interchange.layouts import Layout
 from wenmo.models.base import LanguageModel
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained
@@ -59,15 +60,8 @@ def write_gguf(
         WenmoError: llama.cpp has no such model, or no such tokenizer; or the `gguf` package is not
             there.
     """
-    layout = layout_of(config, model.vocab_size, tokenizer.end)
-    kind = None if layout is None else ARCHITECTURES.get(layout.config["model_type"])
-    if layout is None or kind is None or not isinstance(config, Transformer.Config):
-        raise WenmoError("a GGUF file holds models arranged as Llama, Mistral, Qwen2 or Qwen3 are")
-    if not isinstance(tokenizer, Pretrained):
-        raise WenmoError(
-            "a GGUF file cannot hold how this tokenizer cuts text: only tokenizers of models that "
-            "others trained (--from) can be written"
-        )
+    layout, kind = check_gguf(config, model.vocab_size, tokenizer)
+    assert isinstance(tokenizer, Pretrained)
     vocabulary = _vocabulary(tokenizer)
     gguf = package()
     with atomic(path) as temporary:
@@ -87,6 +81,26 @@ def write_gguf(
         writer.close()
 
 
+def check_gguf(config: Any, vocab_size: int, tokenizer: Tokenizer) -> tuple[Layout, str]:
+    """How a model is arranged there, and what llama.cpp calls that.
+
+    Raises:
+        WenmoError: llama.cpp has no such model, or no such tokenizer.
+    """
+    layout = layout_of(config, vocab_size, tokenizer.end)
+    kind = None if layout is None else ARCHITECTURES.get(layout.config["model_type"])
+    if layout is None or kind is None or not isinstance(config, Transformer.Config):
+        raise WenmoError("a GGUF file holds models arranged as Llama, Mistral, Qwen2 or Qwen3 are")
+    if config.window is not None:
+        raise WenmoError("GGUF files with a window are not written here")
+    if not isinstance(tokenizer, Pretrained):
+        raise WenmoError(
+            "a GGUF file cannot hold how this tokenizer cuts text: only tokenizers of models that "
+            "others trained (--from) can be written"
+        )
+    return layout, kind
+
+
 def _settings(writer: Any, config: Transformer.Config, vocab_size: int) -> None:
     writer.add_vocab_size(vocab_size)
     writer.add_context_length(config.context)
@@ -100,8 +114,6 @@ def _settings(writer: Any, config: Transformer.Config, vocab_size: int) -> None:
     writer.add_rope_dimension_count(config.width_of_head)
     writer.add_rope_freq_base(config.rotary_base)
     writer.add_layer_norm_rms_eps(config.epsilon)
-    if config.window is not None:
-        raise WenmoError("GGUF files with a window are not written here")
 
 
 def _sampling(writer: Any, sampling: Mapping[str, Any]) -> None:

@@ -57,7 +57,7 @@ def write_onnx(path: Path, model: LanguageModel, tokenizer: Tokenizer, *, answer
     Raises:
         WenmoError: the model has no state to go on from, or counts, or a package is not there.
     """
-    _require_network(model)
+    check_onnx(model)
     _require_packages()
     order = list(range(model.vocab_size))
     order[END], order[tokenizer.end] = tokenizer.end, END
@@ -78,20 +78,25 @@ def _require_packages() -> None:
             raise WenmoError(f'ONNX graphs need the package {name}: pip install "wenmo[onnx]"')
 
 
-def _require_network(model: LanguageModel) -> None:
+def check_onnx(model: LanguageModel) -> None:
+    """Check that a graph can hold a model.
+
+    Raises:
+        WenmoError: it cannot; the message says why.
+    """
     if model.learner == "count":
         raise WenmoError("an ONNX graph holds no counts: write n-gram models with --to arpa")
     if model.parts():
         raise WenmoError("an ONNX graph holds no counts: train a network without (--prior none)")
     if not isinstance(model, Network):
         raise WenmoError(
-            f"{type(model).__name__} reads all of a text anew for every token: an ONNX graph holds "
+            "this model reads all of a text anew for every token: an ONNX graph holds "
             "a network that goes on from a state"
         )
     if model.context is not None and model.context < LEAST_CONTEXT:
         raise WenmoError(f"ONNX graphs hold networks with a context of at least {LEAST_CONTEXT}")
     if not _begins_with_something(model) and any(t.any() for t in model.begin(1).values()):
-        raise WenmoError(f"{type(model).__name__} begins with more than zeros: no graph holds that")
+        raise WenmoError("this model begins with more than zeros: no graph holds that")
 
 
 def _begins_with_something(model: LanguageModel) -> bool:

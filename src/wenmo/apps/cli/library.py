@@ -125,7 +125,8 @@ def _commands(run: Path, described: Mapping[str, Any]) -> list[str]:
     talks = described["task"] == "dialogue"
     writes = f"wenmo chat {name}" if talks else f'wenmo generate {name} --prompt "..."'
     exports = [to for to, reason in (described["exports"] or {}).items() if not reason]
-    written = [f"wenmo export {name} --to {to} --out PATH" for to in exports]
+    exports += [f"{to} --network-only" for to in described["exports_network_only"]]
+    written = [f"wenmo export {name} --out PATH --to {to}" for to in exports]
     return [writes, f"wenmo evaluate {name} DATA", *written]
 
 

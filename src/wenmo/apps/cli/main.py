@@ -389,14 +389,17 @@ def export(
     to: option.To,
     out: option.ExportOut,
     precision: option.ExportPrecision = None,
+    network_only: option.NetworkOnly = False,
 ) -> None:
-    """Write a model for other programs: huggingface, gguf, onnx or arpa."""
+    """Write a model for other programs: huggingface, gguf, onnx, arpa or grammar."""
     preflight.check_run(run)
     to = preflight.check_format(to)
     from wenmo.apps.cli import show
     from wenmo.workbench import load
 
-    load(run).export(to, out, precision=precision)
+    told = load(run).export(to, out, precision=precision, network_only=network_only)
+    if told is not None:
+        show.note(told)
     show.note(f"written: {out}")
 
 

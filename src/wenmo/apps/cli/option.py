@@ -309,6 +309,9 @@ ExportOut = Annotated[Path, typer.Option("--out", help="The folder or file to wr
 ExportPrecision = Annotated[
     str | None, typer.Option("--precision", help="Of GGUF's matrices: float32, float16, q8_0.")
 ]
+NetworkOnly = Annotated[
+    bool, typer.Option("--network-only", help="Leave out the counts that a network stands on.")
+]
 Runs = Annotated[
     list[Path], typer.Argument(metavar="RUN...", help="One run folder or more, or grammars.")
 ]

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -65,38 +66,47 @@ class Training:
             self._live.update("")
             self._live.stop()
 
+    def _show(self, line: str) -> None:
+        """Put this on the live line, which is kept to one row, with room for the ``^C`` that a
+        terminal adds: what has wrapped cannot be taken back.
+        """
+        self._live.update(Text(cut(line, ERR.width - 4)))
+
     def tell(self, what: str, share: float | None) -> None:
         """A note, or the progress of something that comes before or after training."""
         if share is None:
             ERR.print(Text(what))
             return
+        if share >= 1:
+            self._show("")
         begun = self._begun.setdefault(what, time.perf_counter())
         seconds = time.perf_counter() - begun
         if seconds > SILENT_SECONDS and 0 < share < 1:
             left = seconds * (1 - share) / share
-            self._live.update(Text(f"{what} {share:.0%}, {_clock(left)} left"))
+            self._show(f"{what} {share:.0%}, {_clock(left)} left")
 
     def watch(self, event: Event) -> None:
         """An event of training."""
         position = event.position
         if event.kind == "step" and event.learned is not None:
             self._measure(position.seconds, position.tokens)
-            self._live.update(Text(self._line(event)))
+            self._show(" · ".join(self._parts(event)))
         elif event.kind == "evaluation":
             self._bits = event.figures["bits_per_byte"]
             self._latents = _latents_line(event.figures)
-            figures = f"held out {self._bits:.3f} bits per byte"
-            figures += f", perplexity {_number(event.figures['perplexity'], 2)}"
+            held = [f"held out {self._bits:.3f} bits per byte{self._latents}"]
+            held.append(f"perplexity {_number(event.figures['perplexity'], 2)}")
             for name, value in event.figures.items():
                 if name in METRIC_NAMES:
-                    figures += f", {METRIC_NAMES[name]} {value:.1f}"
-            ERR.print(f"{self._line(event)} · {figures}{self._latents}")
+                    held.append(f"{METRIC_NAMES[name]} {value:.1f}")
+            for line in in_lines([*self._parts(event, speed=False), *held]):
+                ERR.print(Text(line))
         elif event.kind == "sample":
             ERR.print(Text(f"    {cut(event.text, columns() - 4)}", style="dim"))
         elif event.kind == "note":
             ERR.print(Text(event.text, style="yellow"))
 
-    def _line(self, event: Event) -> str:
+    def _parts(self, event: Event, speed: bool = True) -> list[str]:
         position, learned = event.position, event.learned
         parts = [f"{event.progress:4.0%}", f"step {position.step:,}"]
         if learned is not None and math.isfinite(learned.loss):
@@ -108,12 +118,12 @@ class Training:
             parts[-1] = f"critic {learned.loss:.3f}, right {learned.parts['critic_right']:.0%}"
         if event.kind == "step" and math.isfinite(self._bits):
             parts.append(f"{self._bits:.3f} bits per byte{self._latents}")
-        if self._rate:
+        if self._rate and speed:
             parts.append(f"{self._rate:,.0f} tokens/s")
         if 0 < event.progress < 1:
             left = position.seconds * (1 - event.progress) / event.progress
             parts.append(f"{_clock(left)} left")
-        return " · ".join(parts)
+        return parts
 
     def _measure(self, seconds: float, tokens: int) -> None:
         """A running mean of tokens a second."""
@@ -126,6 +136,18 @@ class Training:
 def columns() -> int:
     """How many columns a line of notes may fill: those of the terminal, at most 100."""
     return min(ERR.width, 100)
+
+
+def in_lines(parts: Sequence[str]) -> list[str]:
+    """Parts with dots between them: on a terminal in lines of its width, else in one line."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        longer = f"{lines[-1]} · {part}"
+        if ERR.is_terminal and cell_len(longer) > ERR.width:
+            lines.append(f"    {part}")
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
@@ -320,7 +342,7 @@ def trained(run: Run) -> None:
     if "tradeoff" in results:
         tradeoff(results["tradeoff"])
         OUT.print(f"drawn: {run.folder / 'tradeoff.svg'}")
-    OUT.print(f'\nNext: wenmo generate {run.folder} --prompt "..."')
+    OUT.print(f'\nNext: wenmo generate {quote(str(run.folder))} --prompt "..."')
 
 
 def _sample_line(heldout: Mapping[str, Any]) -> str:
@@ -374,12 +396,10 @@ def figures(figures: Mapping[str, Any]) -> None:
             OUT.print(f"{name}: {likelihood_line(other)}")
     if "metrics" not in figures:
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("metric", "value", "signature"):
-        table.add_column(column, overflow="fold")
-    for name, metric in figures["metrics"].items():
-        table.add_row(METRIC_NAMES[name], _metric_line(metric), metric["signature"])
-    OUT.print(table)
+    for line in aligned(
+        [(METRIC_NAMES[n], _metric_line(m)) for n, m in figures["metrics"].items()]
+    ):
+        OUT.print(line)
     if figures["pairs_left_out"] or figures["sources_cut"]:
         left_out, cut = figures["pairs_left_out"], figures["sources_cut"]
         note(f"too long for the model: {left_out:,} targets left out, {cut:,} sources cut")
@@ -514,10 +534,10 @@ def family(entry: Mapping[str, Any]) -> None:
 def compared(rows: Sequence[Mapping[str, Any]]) -> None:
     """Runs beside each other on one text, and why some could not be scored."""
     scored = [row for row in rows if "problem" not in row]
-    bounded = any("bits_per_byte_low" in row for row in scored)
+    bounded = any("low" in row for row in scored)
     cells = [("run", "model", "bits/byte", "95 %" if bounded else "", "nats/token", "tokens")]
     for row in scored:
-        low, high = row.get("bits_per_byte_low"), row.get("bits_per_byte_high")
+        low, high = row.get("low"), row.get("high")
         cells.append(
             (
                 row["run"],
