@@ -90,7 +90,7 @@ def test_the_end_stands_where_a_text_ends(wenmo, train_until, tmp_path):
     (tmp_path / "names.txt").write_text("\n".join(names * 200), encoding="utf-8")
     options = ("--unit", "line", "--model", "masked", *SMALL, "evaluations=1")
     train_until("names.txt", "run", *options, steps=150, bits_per_byte=0.75, cwd=tmp_path)
-    asked = ["generate", "run", "-n", 6, "--temperature", 0.5, "--json"]
+    asked = ["generate", "run", "-n", 6, "--temperature", 0.5, "--seed", 0, "--json"]
     outputs = json.loads(wenmo(*asked, cwd=tmp_path).stdout)["outputs"]
     assert {output["stopped_by"] for output in outputs} == {"end"}
     assert {*names} & {output["text"] for output in outputs}

@@ -47,20 +47,20 @@ def outputs(done) -> list[dict]:
 
 
 def test_it_writes(wenmo, folder):
-    done = wenmo("generate", "story.json", "-n", 10, cwd=folder)
+    done = wenmo("generate", "story.json", "--seed", 0, "-n", 10, cwd=folder)
     assert done.stdout.splitlines()[0] == "[1]"
     texts = done.stdout.splitlines()[1::2]
     assert len(texts) == 10
-    one = wenmo("generate", "story.json", cwd=folder).stdout.strip()
+    one = wenmo("generate", "story.json", "--seed", 0, cwd=folder).stdout.strip()
     assert one == texts[0]
-    told = outputs(wenmo("generate", "story.json", "-n", 10, "--json", cwd=folder))
+    told = outputs(wenmo("generate", "story.json", "--seed", 0, "-n", 10, "--json", cwd=folder))
     assert [each["text"] for each in told] == texts
-    other = wenmo("generate", "story.json", "-n", 10, "--seed", 1, cwd=folder).stdout
+    other = wenmo("generate", "story.json", "--seed", 0, "-n", 10, "--seed", 1, cwd=folder).stdout
     assert other.splitlines()[1::2] != texts
 
 
 def test_it_tells_which_rules_wrote(wenmo, folder):
-    [told] = outputs(wenmo("generate", "story.json", "--json", cwd=folder))
+    [told] = outputs(wenmo("generate", "story.json", "--seed", 0, "--json", cwd=folder))
     tree = told["derivation"]
     assert tree["rule"] == "origin"
     assert tree["text"] == told["text"]
@@ -68,24 +68,25 @@ def test_it_tells_which_rules_wrote(wenmo, folder):
     assert told["stopped_by"] == "end"
     assert told["tokens"] == len(told["text"]) + 1
     assert math.exp(told["logprob"]) == pytest.approx(0.5 * 0.75 * 0.5, rel=1e-4)
-    shown = wenmo("generate", "zh.toml", "-n", 2, "--derivations", cwd=folder).stdout
+    shown = wenmo("generate", "zh.toml", "--seed", 0, "-n", 2, "--derivations", cwd=folder).stdout
     assert "数" in shown
     assert "└──" in shown
 
 
 def test_it_goes_on_from_a_prompt_and_is_searched(wenmo, folder):
-    told = outputs(wenmo("generate", "zh.toml", "-p", "我看见三", "-n", 30, "--json", cwd=folder))
+    command = ("generate", "zh.toml", "--seed", 0, "--json")
+    told = outputs(wenmo(*command, "-p", "我看见三", "-n", 30, cwd=folder))
     assert {each["text"] for each in told} == {"只猫。", "只狗。", "本书。"}
-    beam = outputs(wenmo("generate", "zh.toml", "--method", "beam", "-n", 3, "--json", cwd=folder))
+    beam = outputs(wenmo(*command, "--method", "beam", "-n", 3, cwd=folder))
     assert [each["text"] for each in beam[:2]] == ["我看见一本书。", "我看见三本书。"]
     assert beam[0]["logprob"] == pytest.approx(math.log(2 / 3 / 4), rel=1e-4)
-    wrong = wenmo("generate", "zh.toml", "-p", "他看见", cwd=folder, code=2)
+    wrong = wenmo("generate", "zh.toml", "--seed", 0, "-p", "他看见", cwd=folder, code=2)
     assert "no text that begins like the prompt" in wrong.stderr
     assert wrong.stdout == ""
 
 
 def test_every_derivation_alike(wenmo, folder):
-    command = ("generate", "zh.toml", "--method", "uniform", "-n", 400, "--json")
+    command = ("generate", "zh.toml", "--seed", 0, "--method", "uniform", "-n", 400, "--json")
     done = wenmo(*command, "--depth", 3, cwd=folder)
     counts = Counter(each["text"] for each in outputs(done))
     assert len(counts) == 12  # two numbers and three nouns, said by the teacher or not
@@ -118,10 +119,10 @@ def test_it_learns(wenmo, folder):
     told = json.loads(wenmo("evaluate", "run", "texts.txt", "--json", cwd=folder).stdout)
     assert told["bits_per_byte"] < before["bits_per_byte"]
     run = package.load(folder / "run")
-    texts = Counter(run.generate(n=300))
+    texts = Counter(run.generate(seed=0, n=300))
     assert texts["我看见一只猫。"] > 60
     assert texts["我看见三本书。"] < texts["我看见一只猫。"]
-    wenmo("generate", "run", "-n", 2, "--derivations", cwd=folder)
+    wenmo("generate", "run", "--seed", 0, "-n", 2, "--derivations", cwd=folder)
     wenmo("export", "run", "--to", "grammar", "--out", "learnt.toml", cwd=folder)
     again = json.loads(wenmo("evaluate", "learnt.toml", "texts.txt", "--json", cwd=folder).stdout)
     assert again["bits_per_byte"] == pytest.approx(told["bits_per_byte"], rel=1e-6)
@@ -143,7 +144,7 @@ def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
         told = outputs(wenmo(*command, cwd=folder))
         assert {each["text"] for each in told} <= poems
         assert all(each["stopped_by"] == "end" for each in told)
-    command = ("generate", runs["lstm"], "--grammar", "poems.toml", "--prompt", "看：")
+    command = ("generate", runs["lstm"], "--seed", 0, "--grammar", "poems.toml", "--prompt", "看：")
     assert wenmo(*command, cwd=folder).stdout.strip().removeprefix("看：") in poems
     assert wenmo(*command, "--method", "beam", cwd=folder).stdout.strip()[2:] in poems
 
@@ -196,15 +197,15 @@ def test_what_makes_no_sense(wenmo, runs, folder, command, message):
 
 def test_from_python(folder):
     run = package.load(folder / "story.json")
-    assert set(run.generate(n=200)) == {
+    assert set(run.generate(seed=0, n=200)) == {
         f"{hero}{rest}"
         for hero in ("Ann", "小明")
         for rest in (" saw an owl.", " saw a cat.", "看见了owl。", "看见了cat。")
     }
-    assert run.generate(n=3) == run.generate(n=200)[:3]
-    [[output]] = run.write([""])
+    assert run.generate(seed=0, n=3) == run.generate(seed=0, n=200)[:3]
+    [[output]] = run.write([""], seed=0)
     assert output.derivation.text == output.text
-    assert run.generate(n=2, stop=["看", " "]) == [
-        text.split(" ")[0].split("看")[0] for text in run.generate(n=2)
+    assert run.generate(seed=0, n=2, stop=["看", " "]) == [
+        text.split(" ")[0].split("看")[0] for text in run.generate(seed=0, n=2)
     ]
-    assert [len(text) for text in run.generate(n=2, max_tokens=2)] == [2, 2]
+    assert [len(text) for text in run.generate(seed=0, n=2, max_tokens=2)] == [2, 2]

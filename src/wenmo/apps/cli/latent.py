@@ -34,7 +34,7 @@ def latent(
     preflight.check_paths(toward, away)
     preflight.check_sampling({"method": method})
     from wenmo.apps.cli import show
-    from wenmo.workbench import load, read_texts
+    from wenmo.workbench import draw_seed, load, read_texts
 
     opened = show.opened(load(run))
     latents = opened.latents
@@ -42,7 +42,7 @@ def latent(
     options = {"method": method, "temperature": temperature, "max_tokens": max_tokens}
     sampling: dict[str, Any] = {k: value for k, value in options.items() if value is not None}
     drawn = sampling.get("method") == "sample" or ("method" not in sampling and bool(temperature))
-    sampling["seed"] = show.seed_of(seed, depends=drawn)
+    sampling["seed"] = draw_seed() if seed is None else seed
     if walk:
         outputs = latents.walk(*walk, steps, **sampling)
         rows = [{"share": place / (steps - 1)} for place in range(steps)]
@@ -58,3 +58,5 @@ def latent(
         show.print_json({"seed": sampling["seed"], "outputs": rows})
     else:
         show.from_latents(rows)
+    if seed is None and drawn:
+        show.seed(sampling["seed"])

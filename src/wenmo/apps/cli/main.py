@@ -196,7 +196,7 @@ def generate(
         }
     )
     from wenmo.apps.cli import show
-    from wenmo.workbench import load, read_prompts
+    from wenmo.workbench import draw_seed, load, read_prompts
 
     opened = show.opened(load(run))
     about: dict[str, Any] = {"control": _pairs(control), "prefix": prefix, "grammar": grammar}
@@ -229,7 +229,8 @@ def generate(
         gap=gap,
         depth=depth,
     )
-    sampling["seed"] = chosen = show.seed_of(seed, depends=opened.draws(**sampling))
+    fresh = seed is None and opened.draws(**sampling)  # a new seed, on which the texts depend
+    sampling["seed"] = chosen = draw_seed() if seed is None else seed
     asked = about | sampling
     prompts = list(prompt or [])
     if input:
@@ -248,11 +249,10 @@ def generate(
     plain = not (json or alignments or derivations)
     if len(prompts) == n == 1 and plain:
         show.stream(opened, prompts[0], prefix, opened.stream(prompts[0], **asked))
-        return
-    if plain:
+    elif plain:
         show.texts(opened, prompts, prefix, opened.texts(prompts, n, **asked))
-        return
-    outputs = opened.write(prompts, n, **asked)
+    else:
+        outputs = opened.write(prompts, n, **asked)
     if alignments is not None:
         aligned = [
             opened.align(prompt, output, control=about["control"], prefix=prefix)
@@ -266,8 +266,10 @@ def generate(
         show.print_json({"seed": chosen, "outputs": texts})
     elif derivations:
         show.derivations(outputs)
-    else:
+    elif alignments is not None:
         show.texts(opened, prompts, prefix, [[o.text for o in group] for group in outputs])
+    if fresh:
+        show.seed(chosen)
 
 
 @app.command()
@@ -287,7 +289,7 @@ def chat(
     preflight.check_run(run)
     preflight.check_sampling({"method": method})
     from wenmo.apps.cli import show
-    from wenmo.workbench import load
+    from wenmo.workbench import draw_seed, load
 
     if encoding is not None:
         streams.read_as(encoding)
@@ -298,13 +300,16 @@ def chat(
     sampling = _given(
         method=method, temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens
     )
-    first = show.seed_of(seed, depends=opened.draws(**sampling))
+    fresh = seed is None and opened.draws(**sampling)
+    first = draw_seed() if seed is None else seed
     turns: list[str] = []
     while turn := show.ask():
         turns.append(turn)
         sampling["seed"] = first + len(turns)
         pieces = opened.reply(turns, control=_pairs(control), system=system, **sampling)
         turns.append(show.reply(pieces))
+        if fresh and len(turns) == 2:
+            show.seed(first)
 
 
 @app.command()

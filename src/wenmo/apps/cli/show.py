@@ -192,16 +192,10 @@ def print_json(value: Mapping[str, Any]) -> None:
     print(json.dumps(value) if re.search("[\ud800-\udfff]", text) else text)
 
 
-def seed_of(given: int | None, *, depends: bool) -> int:
-    """The seed that was given, or a new one, which is shown if what is written depends on it."""
-    from wenmo.workbench import draw_seed
-
-    if given is not None:
-        return given
-    seed = draw_seed()
-    if depends:
-        ERR.print(Text(f"seed {seed}", style="dim"))
-    return seed
+def seed(drawn: int) -> None:
+    """The seed that was drawn for what is written now: with it, it is written again."""
+    sys.stdout.flush()
+    ERR.print(Text(f"seed {drawn}", style="dim"))
 
 
 def output(written: Output) -> dict[str, Any]:

@@ -27,10 +27,10 @@ def tradeoff(
         preflight.check_run(run)
     preflight.check_paths(data)
     from wenmo.apps.cli import show
-    from wenmo.workbench import load, tradeoff_svg, write_file
+    from wenmo.workbench import draw_seed, load, tradeoff_svg, write_file
     from wenmo.workbench import tradeoff as sweep
 
-    sampling = {"seed": show.seed_of(seed, depends=True)}
+    sampling = {"seed": draw_seed() if seed is None else seed}
     if max_tokens is not None:
         sampling["max_tokens"] = max_tokens
     opened = [show.opened(load(run)) for run in runs]
@@ -51,3 +51,5 @@ def tradeoff(
         show.print_json({"seed": sampling["seed"], **found})
     else:
         show.tradeoff(found)
+    if seed is None:
+        show.seed(sampling["seed"])
