@@ -17,6 +17,8 @@ import pytest
 import torch
 
 from wenmo.apps.cli import main
+from wenmo.models import LanguageModel
+from wenmo.types import Batch
 
 torch.set_num_threads(1)
 
@@ -96,3 +98,24 @@ def train_until(wenmo: Callable[..., Done]) -> Callable[..., Done]:
         pytest.fail(f"{out}: {reached:.3f} bits per byte after {budget} steps")
 
     return train
+
+
+@pytest.fixture(scope="session")
+def learn_until() -> Callable[..., None]:
+    """Trains a model with Adam until its loss is below the stated nats per token."""
+
+    def learn(
+        model: LanguageModel, next_batch: Callable[[], Batch], *, rate: float, nats: float
+    ) -> None:
+        adam = torch.optim.Adam(model.parameters(), lr=rate)
+        for _ in range(2000):
+            adam.zero_grad()
+            loss = model.train().loss(next_batch())
+            if float(loss.parts["nats"]) < nats:
+                model.eval()
+                return
+            loss.total.backward()  # type: ignore[no-untyped-call]
+            adam.step()
+        pytest.fail(f"the loss is still {float(loss.parts['nats']):.3f} nats per token")
+
+    return learn

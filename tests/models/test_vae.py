@@ -4,6 +4,7 @@ so few that their probabilities can be summed and integrated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -263,17 +264,13 @@ def test_the_encoder_is_trained_ahead_by_step_and_progress_alone(
     assert model.posterior.weight.grad is not None
 
 
-def test_training_finds_latents_that_tell_texts_apart() -> None:
+def test_training_finds_latents_that_tell_texts_apart(learn_until: Callable[..., None]) -> None:
     """Eight texts that nothing but the latents can tell apart at their first token."""
     torch.manual_seed(0)
     sizes = {"embedding": 16, "width": 24, "latent": 4, "dropout": 0.0}
     model = Vae.Config(**sizes, annealing="none", free_bits=16.0).build(VOCAB)  # type: ignore[arg-type]
     batch = batch_of(*([first, 1, 1] for first in range(1, 9)))
-    adam = torch.optim.Adam(model.parameters(), lr=0.03)
-    for _ in range(140):
-        adam.zero_grad()
-        model.train().loss(batch).total.backward()
-        adam.step()
+    learn_until(model, lambda: batch, rate=0.03, nats=0.03)
     with torch.no_grad():
         state = model.eval().begin_at(model.infer(batch).mean)
         logits, _ = model(batch.tokens[:, :1], state)

