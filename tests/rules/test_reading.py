@@ -142,7 +142,7 @@ REFUSED = {
     '{"origin": "##"}': "an empty tag",
     '{"origin": "#x.#", "x": "x"}': "unknown modifier ''",
     '{"orign": "x"}': "no rule 'origin' to begin with; did you mean 'orign'",
-    '{"top": "#b#", "b": "x"}': 'no other rule calls top: add the rule "origin": "#top#" (in TOML',
+    '{"top": "#b#", "b": "x"}': 'no other rule calls top: add the rule "origin": "#top#"',
     '{"origin": "#a#", "a": "#b#", "b": ["#a#x", "#b#"]}': "rule 'a' never ends",
     '{"origin": ["x", "#origin#"],\n"a": 3\n"b": 4}': r":3: not valid JSON",
     '{"origin": []}': "no alternative with a weight above 0",
