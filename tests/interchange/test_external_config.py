@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from wenmo.interchange.external_config import SCHEMAS
+from wenmo.interchange.external_config import SCHEMAS, UnsupportedSettingError
 from wenmo.interchange.layouts import KINDS
 from wenmo.interchange.opened import Opened
 from wenmo.interchange.pretrained import open_pretrained
@@ -113,6 +113,26 @@ def test_defaults_are_those_of_transformers(kind: str) -> None:
     assert (given.query_groups, given.width_of_head) == (there.query_groups, there.width_of_head)
     for name in ("vocab_size", "eos_token_id", "decoder_start_token_id"):
         assert SCHEMAS[kind].defaults.get(name) == whole.get(name)
+
+
+OLDER: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_ctx": 1024, "output_past": True, "summary_type": "cls_index", "pruned_heads": {}},
+    "llama": {"is_llama_config": True, "rope_interleaved": False, "pretraining_tp": 1},
+    "qwen2": {"use_mrope": False, "sliding_window": 32768, "max_window_layers": 21},
+    "t5": {"n_positions": 512, "output_past": True, "task_specific_params": {"a": {}}},
+    "bart": {"normalize_embedding": True, "num_hidden_layers": 12, "classif_dropout": 0.1},
+    "mbart": {"add_final_layer_norm": True, "normalize_before": True, "_num_labels": 3},
+    "marian": {"static_position_embeddings": True, "extra_pos_embeddings": 58_101},
+    "bert": {"directionality": "bidi", "pooler_fc_size": 768, "type_vocab_size": 2},
+}
+
+
+@pytest.mark.parametrize("kind", OLDER)
+def test_what_older_files_say_is_known(kind: str) -> None:
+    settings = {"model_type": kind, "bos_token_id": 0, "num_beams": 4, "torch_dtype": "float16"}
+    assert KINDS[kind].config_of({**settings, **OLDER[kind]})
+    with pytest.raises(UnsupportedSettingError, match="other = 1 is not supported"):
+        KINDS[kind].config_of({**settings, **OLDER[kind], "other": 1})
 
 
 def test_a_file_of_few_settings_opens(tmp_path: Path) -> None:
