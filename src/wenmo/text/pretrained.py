@@ -28,6 +28,7 @@ from wenmo.types import END, WenmoError
 
 SPACE = "▁"  # SentencePiece's space
 NUL = "\0"  # stands in no text that was read; see `Pretrained.shield`
+AROUND = 20  # characters before and after a token that are shown in a message
 LEAD = "\n"  # what stands before it is no beginning
 BYTES = {character: byte for byte, character in enumerate(byte_alphabet())}
 # Marks before which WordPiece's words are joined without a space.
@@ -139,7 +140,7 @@ class Pretrained(Tokenizer):
             except TypeError:  # how the library takes half a surrogate pair
                 raise WenmoError("the text holds half a surrogate pair, no character") from None
             if self._beyond and ids:
-                self._check_known(max(ids))
+                self._check_known(max(ids), text)
             before = [] if begun else self.source_prefix if source else self.prefix
             joined = np.array([*before, *ids, *([END] if ends else [])], np.int32)
             yield joined, np.array([len(joined) - 1] if ends else [], np.int64)
@@ -147,17 +148,24 @@ class Pretrained(Tokenizer):
             if ends:
                 source = next(turns)
 
-    def _check_known(self, id_: int) -> None:
+    def _check_known(self, id_: int, text: str = "") -> None:
         """Make sure that the model has a token.
+
+        Args:
+            text: where it stands; empty: before or after every text.
 
         Raises:
             WenmoError: the tokenizer alone has it.
         """
-        if id_ >= self.vocab_size:
-            raise WenmoError(
-                f"the text holds {self._library.id_to_token(id_)!r}, which the tokenizer knows as "
-                f"token {id_:,}, but the model has {self.vocab_size:,} tokens: remove it"
-            )
+        if id_ < self.vocab_size:
+            return
+        token = str(self._library.id_to_token(id_))
+        at = max(text.find(token) - AROUND, 0)
+        place = f" (in {text[at : at + len(token) + 2 * AROUND]!r})" if text else ""
+        raise WenmoError(
+            f"the text holds {token!r}{place}, which the tokenizer knows as token {id_:,}, but the "
+            f"model has {self.vocab_size:,} tokens: remove it"
+        )
 
     def _told(self) -> bytes:
         numbers = (self.end, self.prefix, self.source_prefix)
