@@ -15,7 +15,7 @@ import wenmo
 
 ROOT = Path(wenmo.__file__).parent
 ROOMS = [  # a room imports from itself and from those before it
-    {"types", "config", "files", "figures", "locks"},
+    {"types", "config", "effects", "files", "figures", "locks"},
     {"folders", "outline"},
     {"text"},
     {"inspection"},
@@ -28,7 +28,7 @@ ROOMS = [  # a room imports from itself and from those before it
     {"preflight"},
     {"safety"},
     {"recipe"},
-    {"derive", "plan"},
+    {"derive", "plan", "recipe_effects"},
     {"runs"},
     {"exports", "start"},
     {"material"},

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from wenmo.config import from_dict, override, to_dict
 from wenmo.decoding.choose import draw_seed
+from wenmo.decoding.effects import WRITING, Writing
 from wenmo.decoding.engine import window
 from wenmo.decoding.latents import Latents
 from wenmo.decoding.warp import DRAWING, Sampling
 from wenmo.decoding.writer import Output, Writer
+from wenmo.effects import Effect, without_effect
 from wenmo.evaluation.alignment import alignment
 from wenmo.evaluation.explain import explain
 from wenmo.evaluation.tradeoff import Curve, sweep, verdict
@@ -42,9 +45,22 @@ from wenmo.text.sketch import overlap
 from wenmo.text.talk import Talk
 from wenmo.text.tasks import GAP, TaskConfig, so_far, source_of, turns_source
 from wenmo.text.tokenizers import Tokenizer
-from wenmo.types import WenmoError, string, strings
+from wenmo.types import WenmoError, WenmoWarning, string, strings
 
 T = TypeVar("T")
+SCORING: tuple[Effect[Run], ...] = (
+    Effect(
+        "window stride",
+        "for runs that read plain text in windows",
+        lambda run: not run.task.paired and not run.by_record,
+    ),
+    Effect(
+        " ".join(field.name for field in fields(Sampling) if field.name != "seed"),
+        "for runs that answer to sources",
+        lambda run: run.task.paired,
+    ),
+)
+"""Where each setting of `Run.evaluate` has an effect that is not refused elsewhere."""
 MUCH = 0.2  # of a text; less may well be common phrases
 UNASKED = Output("", 0, 0.0, "end", False, 0.0, (), ())
 """What answers a blank line among sources."""
@@ -335,7 +351,9 @@ class Run:
             options = {"method": "sample", **options}
         if options.get("seed") is None:
             options = {**options, "seed": draw_seed()}
-        return from_dict(Sampling, {**to_dict(self.sampling), **options})
+        sampling = from_dict(Sampling, {**to_dict(self.sampling), **options})
+        _warn(without_effect(options, WRITING, Writing(sampling, self.model)))
+        return sampling
 
     def draws(self, **sampling: Any) -> bool:
         """Whether a text depends on the seed, if it is asked for with these settings."""
@@ -424,6 +442,9 @@ class Run:
             self._require_hidden_states(dynamic)
         if samples is not None and not self.model.latents:
             raise WenmoError(f"{self.folder}: has no latents to draw: leave --samples out")
+        options = {"window": window, "stride": stride, **sampling}
+        given = {name for name, value in options.items() if value is not None}
+        _warn(without_effect(given, SCORING, self))
         data, target = rereadable(data), target and rereadable(target)
         read = replace(self.card.recipe.read, encoding=encoding)
         if not has_fields(data):  # the fields of the training text do not matter to a plain one
@@ -446,7 +467,7 @@ class Run:
         if self.model.wholes:
             records, more = Records(encoded.ids, self.model.context), {"samples": samples}
         in_pieces = (window, stride, cache) != (None, None, None)
-        if self._by_record or (self.model.wholes and not (in_pieces or records.left_out)):
+        if self.by_record or (self.model.wholes and not (in_pieces or records.left_out)):
             return judge_beside_rivals(
                 self.model, records, self.tokenizer, progress=progress, **more
             )
@@ -529,7 +550,7 @@ class Run:
         )
 
     @property
-    def _by_record(self) -> bool:
+    def by_record(self) -> bool:
         """Whether the run's family reads whole records alone."""
         return MODELS[self.card.recipe.family].kind.wholes
 
@@ -556,12 +577,17 @@ class Run:
         """Make sure that the run has hidden states to keep in a cache."""
         if dynamic is not None:
             raise WenmoError("--cache and --dynamic cannot be had at once: leave one out")
-        streams = not (self.task.paired or self._by_record)
+        streams = not (self.task.paired or self.by_record)
         if not (streams and self.model.notices):
             raise WenmoError(
                 f"{self.folder}: a cache is for networks that were trained on plain text: leave "
                 "--cache out"
             )
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines:
+        warnings.warn(line, WenmoWarning, stacklevel=3)
 
 
 def _chart(grammar: str | Path | None) -> Chart | None:

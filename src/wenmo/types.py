@@ -67,6 +67,10 @@ def string(value: Any, what: str) -> str:
     return value
 
 
+class WenmoWarning(UserWarning):
+    """Something the user should know of what was asked, one line. The command line prints it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What a model learns from, or is scored on.

@@ -16,12 +16,14 @@ from wenmo.config import to_dict
 from wenmo.decoding.choose import draw_seed
 from wenmo.decoding.writer import Output
 from wenmo.derive import derive
+from wenmo.effects import without_effect
 from wenmo.evaluation.alignment import alignment_svg
 from wenmo.evaluation.tradeoff import TEMPERATURES, tradeoff_svg
 from wenmo.files import atomic
 from wenmo.models import MODELS, can_stand_on_counts, conditional, find
 from wenmo.models.transformer import Transformer
 from wenmo.recipe import as_settings, make_recipe, over, read_recipe
+from wenmo.recipe_effects import TRAINING, Training
 from wenmo.rules.writing import Derivation
 from wenmo.runs import load_run, talk_of
 from wenmo.session import Session, Tell, check_folder
@@ -392,6 +394,8 @@ def fit(
         progress=tell and (lambda what, share: tell(what, share)),
     )
     derived, chosen = derive(made, corpus) if before is None else (before.recipe, [])
+    situation = Training(derived, has_valid=valid is not None)
+    chosen += without_effect(made.given, TRAINING, situation)
     if tell is not None:
         for line in [*reading, *_about(corpus), *chosen]:
             tell(line, None)

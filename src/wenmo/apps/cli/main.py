@@ -505,7 +505,8 @@ def main() -> None:
 def run() -> int:
     """Run the command in ``sys.argv``; return its exit code."""
     try:
-        code = app(standalone_mode=False)
+        with streams.warnings_as_lines():
+            code = app(standalone_mode=False)
         sys.stdout.flush()
     except WenmoError as error:
         return _fail(str(error), 2)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from wenmo.types import WenmoError
+from wenmo.types import WenmoError, WenmoWarning
 
 
 def read_as(encoding: str) -> None:
@@ -20,6 +24,25 @@ def read_as(encoding: str) -> None:
             sys.stdin.reconfigure(encoding=encoding)
     except LookupError:
         raise WenmoError(f"--encoding {encoding}: no such text encoding") from None
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Print each warning of ours once, as one line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", WenmoWarning)
+        plain = warnings.showwarning
+
+        def show(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int, *more: Any
+        ) -> None:
+            if issubclass(category, WenmoWarning):
+                print(f"wenmo: {message}", file=sys.stderr)
+            else:
+                plain(message, category, filename, lineno, *more)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def prepare() -> None:

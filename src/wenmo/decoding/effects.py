@@ -1,0 +1,79 @@
+"""Where each setting of `Sampling` has an effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wenmo.decoding.warp import Sampling
+from wenmo.effects import Effect
+from wenmo.models.base import LanguageModel
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What decides which settings have an effect on what is written."""
+
+    sampling: Sampling
+    model: LanguageModel
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is left to chance."""
+        return self.sampling.method in ("sample", "uniform") and not self.sampling.greedy
+
+    @property
+    def beam(self) -> bool:
+        """Whether texts are searched for."""
+        return self.sampling.method == "beam"
+
+    @property
+    def unmasks(self) -> bool:
+        """Whether hidden tokens appear in any order."""
+        return self.model.fills and self.sampling.unmasks
+
+
+WRITING: tuple[Effect[Writing], ...] = (
+    Effect("temperature", "with method=sample", lambda w: w.sampling.method == "sample"),
+    Effect(
+        "top_k top_p min_p typical_p",
+        "with method=sample and a temperature above 0",
+        lambda w: w.draws and w.sampling.method == "sample",
+    ),
+    Effect(
+        "beam_width length_penalty coverage_penalty beam_groups",
+        "with method=beam",
+        lambda w: w.beam,
+    ),
+    Effect(
+        "length_form",
+        "with method=beam and a length_penalty",
+        lambda w: w.beam and w.sampling.length_penalty > 0,
+    ),
+    Effect(
+        "diversity",
+        "with method=beam and several beam_groups",
+        lambda w: w.beam and w.sampling.beam_groups > 1,
+    ),
+    Effect(
+        "unmask_order",
+        "for models that fill gaps (masked), not with method=beam",
+        lambda w: w.model.fills and not w.beam,
+    ),
+    Effect(
+        "unmask_steps remask",
+        "for models that fill gaps (masked), with unmask_order=random or confidence",
+        lambda w: w.unmasks,
+    ),
+    Effect(
+        "unmask_schedule",
+        "for models that fill gaps (masked), with unmask_steps",
+        lambda w: w.unmasks and w.sampling.unmask_steps > 0,
+    ),
+    Effect("gap", "for models that fill gaps (masked)", lambda w: w.model.fills),
+)
+ALWAYS = (
+    "method max_tokens min_tokens repetition_penalty presence_penalty frequency_penalty "
+    "no_repeat_ngram logit_bias stop seed depth unseen_characters"
+)
+"""The settings that have an effect, or are refused, everywhere. (A seed may always be named: nobody
+expects one to change what is not drawn.)"""

@@ -1,0 +1,145 @@
+"""Where each setting of a recipe has an effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wenmo.effects import Effect
+from wenmo.models import MODELS
+from wenmo.models.transformer import Transformer
+from wenmo.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Training:
+    """What decides which settings have an effect on a training.
+
+    Attributes:
+        recipe: all settings, those that were derived among them.
+        has_valid: a text of its own is held out.
+    """
+
+    recipe: Recipe
+    has_valid: bool
+
+    @property
+    def counts(self) -> bool:
+        """Whether the model is counted, and not trained by gradients."""
+        return MODELS[self.recipe.family].kind.learner == "count"
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether a critic teaches the model."""
+        return MODELS[self.recipe.family].kind.learner == "adversarial"
+
+    @property
+    def in_windows(self) -> bool:
+        """Whether the text is read as one stream, in pieces of equal length."""
+        recipe = self.recipe
+        whole = MODELS[recipe.family].kind.wholes or bool(recipe.train.per_record)
+        return not (self.counts or recipe.task.paired or whole)
+
+    @property
+    def by_length(self) -> bool:
+        """Whether batches are made of texts of like length."""
+        return not (self.counts or self.in_windows)
+
+    @property
+    def own_tokenizer(self) -> bool:
+        """Whether the tokenizer is made of this text."""
+        start = self.recipe.start
+        return not (start.base or start.encoder or start.decoder)
+
+
+ON_COUNTS = "for networks on counts (--prior ngram)"
+TRAINING: tuple[Effect[Training], ...] = (
+    Effect(
+        "train.steps train.minutes train.accumulate train.optimizer train.rate train.weight_decay "
+        "train.schedule train.warmup train.average train.label_smoothing train.clip "
+        "train.precision train.evaluations train.patience train.checkpoint_seconds",
+        "for models that are trained by gradients, not counted",
+        lambda t: not t.counts,
+    ),
+    Effect(
+        "train.rows",
+        "for text that is read as a stream (batch_tokens is for pairs and short records)",
+        lambda t: t.in_windows or t.adversarial,
+    ),
+    Effect(
+        "train.time",
+        "for text that is read as a stream (batch_tokens is for pairs and short records)",
+        lambda t: t.in_windows,
+    ),
+    Effect(
+        "train.batch_tokens",
+        "for pairs and records that are learnt one by one (rows and time are for a stream)",
+        lambda t: t.by_length,
+    ),
+    Effect(
+        "train.per_record",
+        "for text without a source, by models that read a stream",
+        lambda t: t.in_windows or bool(t.recipe.train.per_record and not t.recipe.task.paired),
+    ),
+    Effect(
+        "train.momentum",
+        "with optimizer=sgd, rmsprop or muon",
+        lambda t: t.recipe.train.optimizer in ("sgd", "rmsprop", "muon"),
+    ),
+    Effect(
+        "train.beta1 train.beta2",
+        "with optimizer=adam, adamw or muon",
+        lambda t: t.recipe.train.optimizer in ("adam", "adamw", "muon"),
+    ),
+    Effect(
+        "train.decay",
+        "with schedule=stable-decay",
+        lambda t: t.recipe.train.schedule == "stable-decay",
+    ),
+    Effect(
+        "train.floor",
+        "with a schedule that decays",
+        lambda t: t.recipe.train.schedule != "constant",
+    ),
+    Effect(
+        "train.recompute",
+        "for Transformers (gpt, transformer)",
+        lambda t: issubclass(MODELS[t.recipe.family].kind, Transformer),
+    ),
+    Effect(
+        "prior.orders prior.folds",
+        ON_COUNTS,
+        lambda t: t.recipe.prior.counts == "ngram",
+    ),
+    Effect(
+        "prior.parts",
+        f"{ON_COUNTS} that read no sources",
+        lambda t: t.recipe.prior.counts == "ngram" and not t.recipe.task.paired,
+    ),
+    Effect("prior.extensible", ON_COUNTS, lambda t: t.recipe.prior.counts == "ngram"),
+    Effect("start.alpha start.targets", "with adapters (lora)", lambda t: t.recipe.start.lora > 0),
+    Effect(
+        "start.lora start.blocks start.thaw",
+        "with --from another model",
+        lambda t: t.recipe.start.base is not None,
+    ),
+    Effect("task.history", "with --task dialogue", lambda t: t.recipe.task.name == "dialogue"),
+    Effect(
+        "tokenizer.kind tokenizer.vocab_size tokenizer.min_count tokenizer.split",
+        "where the tokenizer is made of this text, not that of another model",
+        lambda t: t.own_tokenizer,
+    ),
+    Effect(
+        "tokenizer.split", "with --tokenizer words", lambda t: t.recipe.tokenizer.kind == "words"
+    ),
+    Effect(
+        "tokenizer.vocab_size tokenizer.min_count",
+        "with a tokenizer other than bytes",
+        lambda t: t.recipe.tokenizer.kind != "bytes",
+    ),
+    Effect("split.valid", "without --valid", lambda t: not t.has_valid),
+)
+ALWAYS = (
+    "train.evaluation_tokens train.full_evaluation train.seed prior.counts start.base "
+    "start.encoder start.decoder start.vectors split.seed task.name task.control"
+)
+"""The settings of these tables that have an effect, or are refused, everywhere."""
