@@ -136,9 +136,9 @@ def test_not_text(content: bytes, message: str) -> None:
 
 
 LEGACY = {
-    "iso8859_2": "Kiedy wróciłem do domu, było już późno. Matka siedziała przy oknie i czytała książkę.",
-    "cp1250": "Když jsem přišel domů, bylo už pozdě. Matka seděla u okna a četla knihu. Žluťoučký kůň.",
-    "cp1254": "Eve geldiğimde saat çok geçti. Annem pencerenin yanında kitap okuyordu. Şimdi kış.",
+    "iso8859_2": "Kiedy wróciłem do domu, było już późno. Matka siedziała i czytała książkę.",
+    "cp1250": "Když jsem přišel domů, bylo už pozdě. Matka četla knihu. Žluťoučký kůň.",
+    "cp1254": "Eve geldiğimde saat çok geçti. Annem kitap okuyordu. Şimdi kış.",
     "cp1253": "Όταν γύρισα στο σπίτι ήταν ήδη αργά. Η μητέρα καθόταν κοντά στο παράθυρο.",
     "cp1255": "כשחזרתי הביתה כבר היה מאוחר. אמא ישבה ליד החלון וקראה ספר.",
     "cp1256": "عندما عدت إلى البيت كان الوقت متأخرا. كانت أمي تجلس قرب النافذة وتقرأ كتابا.",
@@ -146,8 +146,8 @@ LEGACY = {
     "koi8_r": "Когда я вернулся домой, было уже поздно. Мать сидела у окна и читала книгу.",
     "iso8859_5": "Когда я вернулся домой, было уже поздно. Мать сидела у окна и читала книгу.",
     "cp866": "Когда я вернулся домой, было уже поздно. Мать сидела у окна и читала книгу.",
-    "cp1257": "Kai grįžau namo, buvo jau vėlu. Motina sėdėjo prie lango ir skaitė knygą. Žiema.",
-    "mac_roman": "Quand je suis rentré à la maison, il était déjà tard. Ma mère lisait près de la fenêtre.",
+    "cp1257": "Kai grįžau namo, buvo jau vėlu. Motina sėdėjo ir skaitė knygą. Žiema.",
+    "mac_roman": "Quand je suis rentré à la maison, il était déjà tard. Ma mère lisait à côté.",
     "euc_jp": "家に帰った時はもう遅かった。母は窓のそばに座って本を読んでいた。",
     "cp949": "집에 돌아왔을 때는 이미 늦었다. 어머니는 창가에 앉아 책을 읽고 계셨다.",
     "big5hkscs": "當我回到家時已經很晚了。母親坐在窗邊看書，父親在床上睡著了。",

@@ -49,6 +49,7 @@ class ReadConfig:
             of objects.
         missing_values: cells of CSV and TSV that hold one of these words alone are missing; ``()``:
             every word is text.
+        markup: strip: HTML and Markdown are read as the text that they show; keep: as they stand.
     """
 
     unit: Literal["document", "paragraph", "line"] = "document"
@@ -60,6 +61,7 @@ class ReadConfig:
     speaker_field: str | None = None
     records_key: str | None = None
     missing_values: tuple[str, ...] = MISSING_VALUES
+    markup: Literal["strip", "keep"] = "strip"
 
     @property
     def fields(self) -> list[str]:

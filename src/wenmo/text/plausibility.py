@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import pairwise
 
 ASCII = 3.0
 """The cost of a letter, digit or mark of ASCII in any writing."""
@@ -43,8 +44,14 @@ TRADITIONAL = (
     "岁歲尽盡余餘闻聞谁誰叶葉飞飛远遠尘塵怀懷悲悲欢歡晓曉觉覺处處红紅清清么麼里裏着著经經论論解解"
 )
 CHINESE_MARKS = "，。、；：？！“”‘’（）《》〈〉…—·【】「」『』　～"
-HIRAGANA = "のにはをたがでてとしいるなれかっまうこもらりさすよくけあきせどんそつみえわちおめろだじげやひふほねばびぎごぐずぞへむゆぬべぼぜづでぶぱぴぷぺぽゃゅょぁぃぅぇぉ"
-KATAKANA = "ーンスルトリアイラドクシッタレジフロテマカサプコムニメグバキブデオパウャナュネセソチダツビピワハノヒミモエホガギゴズケベボユザヘポペヨゲヌァィェォョ"
+HIRAGANA = (
+    "のにはをたがでてとしいるなれかっまうこもらりさすよくけあきせどんそつみえわちおめろだ"
+    "じげやひふほねばびぎごぐずぞへむゆぬべぼぜづでぶぱぴぷぺぽゃゅょぁぃぅぇぉ"
+)
+KATAKANA = (
+    "ーンスルトリアイラドクシッタレジフロテマカサプコムニメグバキブデオパウャナュネセソチ"
+    "ダツビピワハノヒミモエホガギゴズケベボユザヘポペヨゲヌァィェォョ"
+)
 KOREAN = (
     "이다는을에의가고하지은를로한사기리도어대인자시아해서나들그일게있수정것부보면제장주었으여전스라구상"
     "성원만과등비적국니안미명동관위문진계조경유물공학현할때연생각말년오선회소신실세간용당행치방모개화내중"
@@ -114,11 +121,10 @@ ALPHABETS = {
     "Serbian": "аоиенрсјтвукдпмлзгбштчцњжљхћђфџ",
     "Greek": "αοιετσνηυρπκμλςωάίέγδθόήχφύβώξζψϊΐϋΰ",
     "Hebrew": "יוהלאתרבמשנםדכחעפקטגסזצןךףץ",
-    "Arabic": "ليمونرتبةعدسفهكقحجشطصخىأإذضزثئغءظآؤ،؛؟",
+    "Arabic": "اليمونرتبةعدسفهكقحجشطصخىأإذضزثئغءظآؤ،؛؟",
     "Persian": "اینردهمتبوسکشلزگعخفقجحپصطچذضغثظژئآءكيى،؛؟",
     "Thai": "านรอกเง่มยลว้ดทัตสิะปบคหีแจ์พชุำขใไโ็ผูึถซธศณฟญภษึืษฐฒฝฎฉฮฬฌๆฯ๐๑๒๓๔๕๖๗๘๙",
 }
-ALPHABETS["Arabic"] = "ا" + ALPHABETS["Arabic"]
 SYMBOLS = "“”‘’„–—…«»°§£€±²³µ×½•·©®™"
 """Marks that any language may hold."""
 
@@ -166,7 +172,7 @@ def cost(text: str) -> float:
 def neighbour_cost(text: str) -> float:
     """What neighbours cost that hardly stand together in one word; never below 0."""
     total = 0.0
-    for before, after in zip(text, text[1:], strict=False):
+    for before, after in pairwise(text):
         if not (before.isascii() and after.isascii()):
             total += _neighbours(before, after)
     return total

@@ -1,14 +1,16 @@
 """Records out of any file a user has, streamed: a file of any size is read in constant memory.
 
-What can be read, told by suffix: plain text (``.txt``, ``.md``, and any suffix not known),
+What can be read, told by suffix: plain text (``.txt``, and any suffix not known), the text of
+Markdown, HTML, Word, EPUB and PDF files, the first sheet of a spreadsheet,
 ``.jsonl`` and ``.ndjson``, ``.json`` (a list, or values one after the other), ``.csv``, ``.tsv``,
 ``.parquet``, each of them also gzipped; folders of these; ``-``, plain text on the standard input.
 
 The rules:
 
 - Characters. The encoding is detected (UTF-8, UTF-16, GB18030, Windows-1252, ...) unless given.
-  CRLF and CR become LF; in parallel files a CR alone ends no line, and is read as a space. NUL characters are removed and counted. A byte that does not belong to the
-  encoding is an error, never a silent replacement.
+  CRLF and CR become LF; in parallel files a CR alone ends no line, and is read as a space. NUL
+  characters are removed and counted. A byte that does not belong to the encoding is an error,
+  never a silent replacement.
 - Missing values. Null, an absent key, an empty list, and text that is empty or only white space
   leave the record out, and ``ReadCounts.missing`` counts it; of a pair, both sides must be there.
 - Malformed rows. Broken JSON, a row with too few or too many columns, a number where text is
@@ -33,9 +35,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from wenmo.text import conversations
+from wenmo.text import conversations, documents
 from wenmo.text.chat_exports import chat
 from wenmo.text.detection import Encoding, detect
+from wenmo.text.documents import DOCUMENTS, MARKUP, SHEETS
 from wenmo.text.encodings import PIECE, check_encoding, decoded, opened
 from wenmo.text.fields import Fields
 from wenmo.text.formats import (
@@ -68,9 +71,9 @@ __all__ = [
     "has_fields",
 ]
 
-PLAIN = (".txt", ".md")
-FIELDED = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".tmx")
-BINARY = (".parquet",)
+PLAIN = (".txt", *MARKUP, *DOCUMENTS)
+FIELDED = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".tmx", *SHEETS)
+BINARY = (".parquet", *DOCUMENTS, *SHEETS)
 """Kinds of files that have no text encoding."""
 
 CHATS = (".whatsapp", ".wechat")
@@ -194,6 +197,7 @@ class Reader:
         for path in self.files:
             kind = self._kind(path)
             if kind in FIELDED:
+                kind = _as_table(kind)
                 numbered = ["1"] if kind in (".csv", ".tsv") else None
                 given = (row for _, row in islice(self._rows(path, numbered), count))
                 rows = [row for row in given if isinstance(row, Mapping)]
@@ -241,11 +245,17 @@ class Reader:
         for path in self.files if self.aligned else []:
             if (line := self._first_cr(path)) is not None:
                 notes.append(f"{self._place(path)}:{line}: a carriage return is read as a space")
+        stripped = [path for path in self.files if self._is_stripped(path)]
+        if stripped:
+            marked = _some([self._place(path) for path in stripped])
+            notes.append(f"{marked}: markup is removed (markup=keep keeps it)")
+        for path in self.files:
+            if (kind := self._kind(path)) in SHEETS and (
+                others := documents.other_sheets(path, self._place(path), kind)
+            ):
+                notes.append(f"{self._place(path)}: sheets that are not read: {_some(others)}")
         if self.skipped_files:
-            kinds = (
-                f"{count:,} {kind or 'without a suffix'}"
-                for kind, count in self.skipped_files.most_common()
-            )
+            kinds = (_skipped(*each) for each in self.skipped_files.most_common())
             notes.append(f"{self.name}: files that are not read: {', '.join(kinds)}")
         return notes
 
@@ -283,10 +293,10 @@ class Reader:
         for path in files_below(folder):
             if not path.is_file():  # a pipe, or a link to nothing
                 self.skipped_files["not a file"] += 1
-            elif suffix_of(path) in kinds:
+            elif (kind := suffix_of(path)) in kinds and documents.is_readable(kind):
                 files.append(path)
             else:
-                self.skipped_files[suffix_of(path)] += 1
+                self.skipped_files[kind] += 1
         if not files:
             raise WenmoError(
                 f"{folder}: no readable file in this folder (looked for {_list(kinds)})"
@@ -317,14 +327,47 @@ class Reader:
 
     def _texts(self, path: Path) -> Iterator[str]:
         """The characters of a file, normalised by the rules of the module, piece by piece."""
+        place, kind = self._place(path), self._kind(path)
+        if kind in DOCUMENTS:
+            texts = iter([documents.document_text(path, place, kind)])
+        elif self._is_stripped(path):
+            texts = iter([documents.strip_markup(self._whole(path), kind)])
+        else:
+            texts = self._characters(path)
+        for text in texts:
+            self.counts.nuls += text.count("\0")
+            text = text.replace("\r", " ")
+            if text := text.replace("\0", ""):
+                yield text
+
+    def _characters(self, path: Path) -> Iterator[str]:
+        """What the bytes of a text file say, piece by piece."""
         place = self._place(path)
         encoding = self._encoding(path).name
         with opened(path, place) as stream:
-            for text in decoded(stream, encoding, place, keep_cr=self.aligned):
-                self.counts.nuls += text.count("\0")
-                text = text.replace("\r", " ")
-                if text := text.replace("\0", ""):
-                    yield text
+            yield from decoded(stream, encoding, place, keep_cr=self.aligned)
+
+    def _whole(self, path: Path) -> str:
+        """All the characters of a file with markup.
+
+        Raises:
+            WenmoError: there are too many to hold at once.
+        """
+        parts: list[str] = []
+        size = 0
+        for text in self._characters(path):
+            parts.append(text)
+            size += len(text)
+            if size > LONGEST:
+                raise WenmoError(
+                    f"{self._place(path)}: over {LONGEST} characters with markup: part the file, "
+                    "or pass markup=keep"
+                )
+        return "".join(parts)
+
+    def _is_stripped(self, path: Path) -> bool:
+        """Whether the markup of a file is removed."""
+        return self._kind(path) in MARKUP and self.config.markup == "strip" and not self.aligned
 
     def _encoding(self, path: Path) -> Encoding:
         """The encoding of a file: the user's, or what its bytes look like."""
@@ -368,7 +411,8 @@ class Reader:
     def _records(self, path: Path) -> Iterator[Record]:
         """The records of a file that has several; those with something missing are only counted."""
         place, kind, config = self._place(path), self._kind(path), self.config
-        fields = Fields(config, place, self.counts, kind, self.control, self.turns)
+        shape = _as_table(kind)
+        fields = Fields(config, place, self.counts, shape, self.control, self.turns)
         wanted = fields.chosen if config.text_field or kind != ".parquet" else None
         rows = self._rows(path, wanted)
         if self.turns and (kind in CHATS or conversations.made_of(config)):
@@ -408,6 +452,9 @@ class Reader:
         place, kind = self._place(path), self._kind(path)
         if kind == ".parquet":
             return parquet(path, place, fields)
+        if kind in SHEETS:
+            sheet = documents.sheet_texts(path, place, kind)
+            return table(sheet, place, ".csv", fields or [])
         texts = self._texts(path)
         if self._target is not None:
             return parallel(texts, place, self._texts(self._target), self._place(self._target))
@@ -446,6 +493,11 @@ class Reader:
         return KINDS.get(chosen, f".{chosen}") if chosen else suffix_of(path)
 
 
+def _as_table(kind: str) -> str:
+    """A spreadsheet is read as CSV."""
+    return ".csv" if kind in SHEETS else kind
+
+
 def has_fields(path: Source) -> bool:
     """Whether fields can be chosen by name in what lies there: not in a plain text."""
     return Path(path).is_dir() or suffix_of(Path(path)) in FIELDED
@@ -476,6 +528,12 @@ def _some(names: list[str]) -> str:
     """Names in a line: the first three, and how many more there are."""
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
+
+
+def _skipped(kind: str, count: int) -> str:
+    """How many files of a kind are not read, and how they would be."""
+    advice = "" if documents.is_readable(kind) else f" (read with {documents.INSTALL})"
+    return f"{count:,} {kind or 'without a suffix'}{advice}"
 
 
 def _list(kinds: tuple[str, ...]) -> str:

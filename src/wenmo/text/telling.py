@@ -10,6 +10,13 @@ from wenmo.text.readers import Reader
 FORMAT_NAMES = {
     ".txt": "plain text",
     ".md": "Markdown",
+    ".markdown": "Markdown",
+    ".htm": "HTML",
+    ".xhtml": "HTML",
+    ".docx": "Word",
+    ".xlsx": "Excel",
+    ".xls": "Excel",
+    ".ods": "OpenDocument",
     ".jsonl": "JSONL",
     ".ndjson": "JSONL",
     ".json": "JSON",
@@ -20,7 +27,7 @@ FORMAT_NAMES = {
     ".whatsapp": "a chat exported from WhatsApp",
     ".wechat": "a chat exported from WeChat",
 }
-PLAIN = ("plain text", "Markdown", "HTML")
+PLAIN = ("plain text", "Markdown", "HTML", "Word", "EPUB", "PDF")
 
 
 def format_of(reader: Reader) -> str:
