@@ -43,7 +43,7 @@ from wenmo.text.readers import has_fields, without_fields
 from wenmo.text.records import Records
 from wenmo.text.sketch import overlap
 from wenmo.text.talk import Talk
-from wenmo.text.tasks import GAP, TaskConfig, so_far, source_of, turns_source
+from wenmo.text.tasks import GAP, TaskConfig, so_far, source_of, turns_source, with_gaps
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError, WenmoWarning, string, strings
 
@@ -251,12 +251,14 @@ class Run:
 
     def leaves_gap(self, prompt: str) -> bool:
         """Whether a prompt has a gap that the run reads as any other text."""
-        return GAP in prompt and self.task.name == "completion" and not self.model.fills
+        fills = self.model.fills or self.task.name != "completion"
+        return not fills and GAP in with_gaps(prompt)
 
     def around(self, prompt: str, prefix: str = "") -> tuple[str, str]:
         """What of prompt and prefix belongs before and after a text that a person is shown."""
-        if self.task.name == "infilling" or (self.model.fills and GAP in prompt):
-            before, _, after = prompt.partition(GAP)
+        marked = with_gaps(prompt)
+        if self.task.name == "infilling" or (self.model.fills and GAP in marked):
+            before, _, after = marked.partition(GAP)
             return before + prefix, after
         return prefix + prompt if self.task.name == "completion" else prefix, ""
 

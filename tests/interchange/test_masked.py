@@ -96,7 +96,10 @@ def test_a_gap_is_filled_with_both_sides_in_view(make: Any, tmp_path: Path) -> N
     """The surest first: as their logits say, looked at once for every token."""
     theirs, ours = make(tmp_path), open_pretrained(tmp_path)
     sampling = Sampling(method="greedy", unmask_order="confidence", gap=3)
-    [[output]] = Writer(ours.model, ours.tokenizer).generate(["床前____光"], sampling)
+    writer = Writer(ours.model, ours.tokenizer)
+    [[output]] = writer.generate(["床前____光"], sampling)
+    others = [f"床前{gap}光" for gap in ("[MASK]", "<mask>", "___", "________", "＿＿＿")]
+    assert writer.generate(others, sampling) == [[output]] * len(others)
     before = ours.tokenizer.theirs(ours.tokenizer.encode("床前").tolist())
     behind = ours.tokenizer.theirs(ours.tokenizer.encode("光").tolist()[1:])
     mask = 4 if make is bert else theirs.config.vocab_size - 1

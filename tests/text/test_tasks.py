@@ -301,7 +301,7 @@ def test_a_filled_gap_is_the_text(text: str) -> None:
         assert 0 < len(piece) < len(text.strip())
 
 
-@pytest.mark.parametrize("text", ["word", "春", f"a {GAP} b", "", "——"])
+@pytest.mark.parametrize("text", ["word", "春", f"a {GAP} b", "a ___ b", "a [MASK] b", "", "——"])
 def test_texts_without_a_gap(text: str) -> None:
     assert list(examples(Record(text), task("infilling"))) == []
 
@@ -309,6 +309,9 @@ def test_texts_without_a_gap(text: str) -> None:
 def test_a_prompt_has_one_gap() -> None:
     config = task("infilling")
     assert source_of(config, "春眠____晓", {}) == "春眠____晓"
+    for gap in ("___", "_______", "________", "＿＿", "＿＿＿＿＿", "[MASK]", "<mask>", "[mask]"):
+        assert source_of(config, f"春眠{gap}晓", {}) == "春眠____晓"
+    assert source_of(config, "a_b __c__ ＿____", {}) == "a_b __c__ ＿____"
     for prompt in ("春眠", "", "a ____ b ____"):
         with pytest.raises(WenmoError, match=r"one gap, written ____: this one has \d"):
             source_of(config, prompt, {})

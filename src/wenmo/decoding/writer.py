@@ -20,7 +20,7 @@ from wenmo.rules.chart import Chart
 from wenmo.rules.sampler import Drawn
 from wenmo.rules.writing import Derivation
 from wenmo.text.pairs import Keep, source_room
-from wenmo.text.tasks import GAP
+from wenmo.text.tasks import GAP, with_gaps
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, State, WenmoError
 
@@ -122,6 +122,7 @@ class Writer:
             chart: of a grammar of which every text must be one, the prompt not counted.
         """
         sampling = sampling or Sampling()
+        prompts = [self._with_gaps(prompt) for prompt in prompts]
         drawn = draw(self.model, prompts, sampling, n, bare=sources is None and chart is None)
         if drawn is not None:
             return [[self._told(each, sampling) for each in own] for own in drawn]
@@ -167,6 +168,7 @@ class Writer:
         A beam's comes when it is found, and one that is drawn whole, whole.
         """
         sampling = sampling or Sampling()
+        prompt = self._with_gaps(prompt)
         drawn = draw(self.model, [prompt], sampling, 1, bare=source is None and chart is None)
         if drawn is not None:
             yield from (kept(each.text, sampling)[0] for own in drawn for each in own)
@@ -232,6 +234,10 @@ class Writer:
             before, after = before.rstrip(" "), after.removeprefix(" ")
         suffix = self._encode(after)[len(self.tokenizer.prefix) :] if after else []
         return Request(self._encode(before), sampling, read, n, suffix, spelling=spelling)
+
+    def _with_gaps(self, prompt: str) -> str:
+        """A prompt whose gaps are written as one, where the model fills them."""
+        return with_gaps(prompt) if self.model.fills else prompt
 
     def _spelled(
         self, prompt: str, source: Source | None, sampling: Sampling, chart: Chart | None

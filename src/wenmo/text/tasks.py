@@ -22,6 +22,9 @@ PAIRS = ("translation", "summarization", "paraphrase", "data-to-text")
 GAP = "____"
 """Stands in a source for the piece that is missing."""
 
+GAP_FORMS = re.compile(r"_{3,}|＿{2,}|\[MASK\]|<mask>", re.IGNORECASE)
+"""How people write a gap: by hand, or as masked models of other programs have it."""
+
 GAPS = 3
 """The most examples of one record with a gap."""
 
@@ -141,6 +144,8 @@ def source_of(task: TaskConfig, prompt: str, attributes: Mapping[str, str]) -> s
     codes = _codes(attributes, task)
     if task.name == "completion":
         return codes
+    if task.name == "infilling":
+        prompt = with_gaps(prompt)
     if task.name == "infilling" and prompt.count(GAP) != 1:
         raise WenmoError(
             f"a prompt for infilling has one gap, written {GAP}: this one has {prompt.count(GAP)}"
@@ -148,6 +153,11 @@ def source_of(task: TaskConfig, prompt: str, attributes: Mapping[str, str]) -> s
     if not prompt.strip():
         raise WenmoError(f"{task.name} needs a text to answer to: give a prompt")
     return codes + prompt
+
+
+def with_gaps(prompt: str) -> str:
+    """A prompt in which every gap, however it is written, is ``GAP``."""
+    return GAP_FORMS.sub(GAP, prompt)
 
 
 def turns_source(
@@ -263,7 +273,7 @@ def _gaps(text: str) -> Iterator[tuple[str, str]]:
     The spaces around a piece are not part of it, so that a gap may be written between words.
     """
     units = [match.span() for match in _UNIT.finditer(text)]
-    if GAP in text or len(units) < 2:
+    if GAP_FORMS.search(text) or len(units) < 2:
         return
     shortest, longest = -(-len(units) // 10), len(units) // 2
     drawn = set()
