@@ -23,7 +23,7 @@ ROOMS = [  # a room imports from itself and from those before it
     {"models"},
     {"decoding"},
     {"training"},
-    {"evaluation"},
+    {"progress", "evaluation"},
     {"interchange"},
     {"preflight"},
     {"safety"},

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from wenmo.evaluation.alignment import alignment
 from wenmo.evaluation.explain import explain
 from wenmo.evaluation.tradeoff import Curve, sweep, verdict
 from wenmo.exports import write_export
+from wenmo.folders import history, samples
 from wenmo.material import (
     judge_beside_rivals,
     judge_pairs,
@@ -38,6 +40,7 @@ from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose_fields
 from wenmo.text.control import resolve
 from wenmo.text.inputs import Source, rereadable
+from wenmo.text.objects import Texts, as_source
 from wenmo.text.pairs import Keep, source_room
 from wenmo.text.readers import has_fields, without_fields
 from wenmo.text.records import Records
@@ -83,6 +86,40 @@ class Run:
         self.folder, self.card, self.model, self.tokenizer = folder, card, model, tokenizer
         if card.talks and self._talk is not None:
             self.tokenizer = self._talk.tokenizer
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The figures of training, a dict each: ``step``, ``seconds``, ``loss``, and after an
+        evaluation ``heldout_bits_per_byte`` and so on; ``pandas.DataFrame(run.history)`` makes a
+        table of it.
+        """
+        return history(self.folder)
+
+    @property
+    def samples(self) -> list[dict[str, Any]]:
+        """What the run wrote after each evaluation of its training: ``step`` and ``text``."""
+        return samples(self.folder)
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: the figures of the run and its last sample."""
+        results = self.card.results
+        heldout = results.get("heldout", {})
+        rows = {
+            "run": self.folder,
+            "model": self.card.recipe.family,
+            "task": self.task.name,
+            "bits per byte": heldout.get("bits_per_byte"),
+            "perplexity": heldout.get("perplexity"),
+            "minutes": results["seconds"] / 60 if "seconds" in results else None,
+            "parameters": results.get("parameters"),
+            "sample": results.get("sample"),
+        }
+        cells = (
+            f"<tr><th>{name}</th><td>{escape(_cell(value))}</td></tr>"
+            for name, value in rows.items()
+            if value is not None
+        )
+        return f"<table>{''.join(cells)}</table>"
 
     def __repr__(self) -> str:
         return f"<wenmo run {str(self.folder)!r}: {self.card.recipe.family}>"
@@ -401,7 +438,7 @@ class Run:
 
     def evaluate(
         self,
-        data: Source,
+        data: Source | Iterable[Any],
         *,
         target: Source | None = None,
         encoding: str | None = None,
@@ -418,7 +455,7 @@ class Run:
         targets are scored, and ``metrics`` measure what the run answers beside them.
 
         Args:
-            data: a file or folder of any kind that ``fit`` reads.
+            data: a file, a folder or records in memory, of any kind that ``fit`` reads.
             target: the texts that answer the lines of ``data``, a line each.
             encoding: of the text, such as ``gb18030``; ``None`` detects it.
             window: read the text in windows of so many tokens, each with nothing before it;
@@ -447,9 +484,10 @@ class Run:
         options = {"window": window, "stride": stride, **sampling}
         given = {name for name, value in options.items() if value is not None}
         _warn(without_effect(given, SCORING, self))
-        data, target = rereadable(data), target and rereadable(target)
+        data, target = as_source(data), target and rereadable(target)
         read = replace(self.card.recipe.read, encoding=encoding)
-        if not has_fields(data):  # the fields of the training text do not matter to a plain one
+        # The fields of the training text do not matter to a plain one.
+        if isinstance(data, Texts) or not has_fields(data):
             read = without_fields(read)
         read, _ = choose_fields(data, override(read, settings, where="read."), self.task, target)
         encoded = corpora.encode_text(
@@ -590,6 +628,10 @@ class Run:
 def _warn(lines: Sequence[str]) -> None:
     for line in lines:
         warnings.warn(line, WenmoWarning, stacklevel=3)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _chart(grammar: str | Path | None) -> Chart | None:

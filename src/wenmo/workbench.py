@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from wenmo.evaluation.tradeoff import TEMPERATURES, tradeoff_svg
 from wenmo.files import atomic
 from wenmo.models import MODELS, can_stand_on_counts, conditional, find
 from wenmo.models.transformer import Transformer
+from wenmo.progress import PlainProgress, in_notebook
 from wenmo.recipe import as_settings, make_recipe, over, read_recipe
 from wenmo.recipe_effects import TRAINING, Training
 from wenmo.rules.writing import Derivation
@@ -32,6 +34,7 @@ from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose
 from wenmo.text.corpus import Corpus
 from wenmo.text.inputs import Source, rereadable
+from wenmo.text.objects import as_source
 from wenmo.text.readers import ReadConfig, Reader, has_fields, without_fields
 from wenmo.text.tasks import open_records
 from wenmo.text.telling import counts_line, reading_line
@@ -75,7 +78,7 @@ def load(folder: str | Path) -> Run:
 
 def compare(
     runs: Sequence[Run | str | Path],
-    data: Source,
+    data: Source | Iterable[Any],
     *,
     target: Source | None = None,
     stride: int | None = None,
@@ -100,7 +103,7 @@ def compare(
     Raises:
         WenmoError: there is no such text, or no run can score it.
     """
-    data, options = rereadable(data), {"stride": stride, "encoding": encoding, "tell": tell}
+    data, options = as_source(data), {"stride": stride, "encoding": encoding, "tell": tell}
     target = None if target is None else rereadable(target)
     rows = [_scored(run, data, target=target, **options) for run in runs]
     if rows and all("problem" in row for row in rows):
@@ -283,13 +286,13 @@ def write_file(path: Path, text: str) -> None:
 
 
 def fit(
-    data: Source,
+    data: Source | Iterable[Any],
     *,
     model: str | None = None,
     task: str | None = None,
     out: str | Path | None = None,
     target: Source | None = None,
-    valid: Source | None = None,
+    valid: Source | Iterable[Any] | None = None,
     valid_target: Source | None = None,
     recipe: str | Path | None = None,
     base: str | Path | None = None,
@@ -304,7 +307,8 @@ def fit(
 
     Args:
         data: a file or folder of txt, JSONL, CSV, TSV or Parquet, packed or not; ``-`` is standard
-            input.
+            input. Or records in memory: a list or pandas Series of texts, of pairs or of dicts, or
+            a pandas DataFrame.
         model: a family, or a family and a size: ``lstm`` (the default), ``gpt:tiny``.
         task: what to learn: ``completion`` (the default), ``translation``, ``dialogue`` and so on.
         out: the run folder; by default ``runs/NAME-MODEL``.
@@ -315,7 +319,8 @@ def fit(
         base: a model that others trained, or a run, to begin from; then ``model`` is not given.
         reference: a plain text that is scored before and after, to see what is forgotten.
         settings: what should differ from the defaults, as ``key=value`` or as a dict.
-        watch: is called with every event of training.
+        watch: is called with every event of training. In a notebook, where neither this nor
+            ``tell`` is given, progress is printed.
         tell: is told of what comes before and after training.
         started: when the command started, as `time.perf_counter` tells it; None: now. ``minutes``
             are counted from there.
@@ -326,6 +331,8 @@ def fit(
         Interrupted: the user pressed Ctrl-C; all is saved.
     """
     started = time.perf_counter() if started is None else started
+    if watch is None and tell is None and in_notebook():
+        watch, tell = (progress := PlainProgress()).watch, progress.tell
     named, recipes = (None, []) if recipe is None else read_recipe(Path(recipe))
     given = [*as_settings(settings), *as_settings(more), *([f"task.name={task}"] if task else [])]
     opened = None
@@ -364,9 +371,9 @@ def fit(
         raise WenmoError(f"{made.family} cannot stand on counts: leave --prior out")
     if wholes and "read.unit" not in made.given:
         made = replace(made, read=replace(made.read, unit="line"))
-    data = rereadable(data)
+    data = as_source(data)
     target, valid, valid_target = (
-        path and rereadable(path) for path in (target, valid, valid_target)
+        path if path is None else as_source(path) for path in (target, valid, valid_target)
     )
     choice = choose(data, made.read, made.task, target)
     read = choice.read
@@ -420,6 +427,8 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, A
     return {key: value for key, value in after.items() if before[key] != value}
 
 
-def _stem(data: Source) -> str:
+def _stem(data: Any) -> str:
+    if not isinstance(data, str | os.PathLike):
+        return "data"
     name = "stdin" if str(data) == "-" else Path(data).name
     return name.split(".")[0] or "run"

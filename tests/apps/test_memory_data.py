@@ -1,0 +1,108 @@
+"""Python: texts in memory as data, what a run remembers of its training, notebooks."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+
+import pytest
+
+import wenmo
+from wenmo.text.objects import as_source
+from wenmo.types import WenmoError
+
+TEXTS = [f"春眠不觉晓，第{n}句。 The quick brown fox." for n in range(40)]
+
+
+class Series:
+    """As much of a pandas Series as is asked of one."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __iter__(self):
+        return iter(self.values)
+
+
+class Frame:
+    """As much of a pandas DataFrame as is asked of one."""
+
+    def __init__(self, rows):
+        self.rows, self.columns = rows, list(rows[0])
+
+    def to_dict(self, how):
+        assert how == "records"
+        return self.rows
+
+
+class Number:
+    """As numpy's numbers are."""
+
+    def item(self):
+        return 3
+
+
+def lines(data):
+    with open(as_source(data), encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (["a", "b\nc"], [{"text": "a"}, {"text": "b\nc"}]),
+        (Series(["一", float("nan"), None]), [{"text": "一"}, {"text": None}, {"text": None}]),
+        (
+            [("a", "b"), ["c", "d"]],
+            [{"source": "a", "target": "b"}, {"source": "c", "target": "d"}],
+        ),
+        ([{"text": "a", "n": Number()}], [{"text": "a", "n": 3}]),
+        (Frame([{"text": "a", "x": float("nan")}]), [{"text": "a", "x": None}]),
+        ((text for text in ("a", "b")), [{"text": "a"}, {"text": "b"}]),
+    ],
+)
+def test_records_in_memory_are_read_as_a_file_of_them(data, expected):
+    assert lines(data) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ([], "no texts"),
+        (b"text", "give a path, or a list"),
+        (3, "give a path, or a list"),
+        ({"text": "a"}, "give a path, or a list"),
+        (["a", 3], "record 2"),
+        ([("a", "b", "c")], "record 1"),
+    ],
+)
+def test_other_things_are_refused_in_one_line(data, told):
+    with pytest.raises(WenmoError, match=told) as error:
+        as_source(data)
+    assert "\n" not in str(error.value)
+
+
+def test_a_list_trains_and_is_scored_as_a_file_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.jsonl").write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in TEXTS), encoding="utf-8"
+    )
+    ours = wenmo.fit(TEXTS, model="ngram", order=3)
+    theirs = wenmo.fit("my.jsonl", model="ngram", order=3)
+    assert ours.folder.name == "data-ngram"
+    assert ours.card.data["fingerprint"] == theirs.card.data["fingerprint"]
+    assert ours.evaluate(TEXTS) == theirs.evaluate("my.jsonl")
+    assert wenmo.compare([ours], TEXTS[:3])[0]["bits_per_byte"] > 0
+    assert ours.samples[-1]["text"]
+    assert any("heldout_bits_per_byte" in row for row in ours.history)
+    assert "<th>bits per byte</th>" in ours._repr_html_()
+
+
+def test_progress_is_printed_in_a_notebook(tmp_path, monkeypatch, capsys):
+    notebook = types.SimpleNamespace(get_ipython=lambda: object())
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    wenmo.fit(TEXTS, model="ngram", order=3, out=tmp_path / "run")
+    shown = capsys.readouterr().out
+    assert "held out" in shown
+    assert "tokens to train on" in shown
