@@ -10,10 +10,12 @@ run = wenmo.load("runs/poems-lstm")
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+IMPORTED_AT = time.perf_counter()  # about when the process started, if it is the command line's
 __all__ = ["Run", "WenmoError", "catalogue", "compare", "fit", "inspect", "load"]
 
 if TYPE_CHECKING:

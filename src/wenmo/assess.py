@@ -29,6 +29,7 @@ def assess(
     *,
     counted: float | None,
     knows_more: bool,
+    plain: bool,
     seconds: float | None,
 ) -> Verdict:
     """What a run is worth.
@@ -42,6 +43,7 @@ def assess(
         counted: bits per byte of the counts that it stands on, on the text of an evaluation on the
             way; None: it stands on none.
         knows_more: it began from a model that knew other text.
+        plain: it learnt a running text, not pairs or records.
         seconds: the time there is; None: all it takes.
     """
     stands, spaced = counted is not None, False
@@ -52,9 +54,9 @@ def assess(
         counts = counted
         most = COUNTED if seconds is None else int(SHARE_OF_COUNTING * seconds / SECONDS_PER_TOKEN)
         if counts is None and most >= min(len(stream), COUNTED):
-            plain = Ngram.Config(ORDER).build(model.vocab_size)
-            plain.fit(stream[:COUNTED])
-            counts = material.bits_per_byte(plain)
+            ngram = Ngram.Config(ORDER).build(model.vocab_size)
+            ngram.fit(stream[:COUNTED])
+            counts = material.bits_per_byte(ngram)
     found: Originality | None = None
     if samples and not model.complete:
         text = plain_text(tokenizer, stream[:TEXT].tolist())
@@ -69,6 +71,7 @@ def assess(
         ahead=ahead,
         stands_on_counts=stands,
         spaced=spaced,
+        plain=plain,
     )
     return Verdict(own, counts, found, ahead, advice)
 

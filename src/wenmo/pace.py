@@ -11,6 +11,7 @@ from wenmo.material import SAMPLE, Material, Quick
 from wenmo.models.base import LanguageModel
 from wenmo.recipe import Recipe
 from wenmo.text.batches import Batches
+from wenmo.training.adversarial import Adversarial
 from wenmo.training.budget import BYTES_PER_SECOND, TimeBudget, how_many
 from wenmo.training.learners import step_seconds
 from wenmo.training.loop import TrainConfig
@@ -24,6 +25,10 @@ LEAST_TIME = 32  # tokens of a sequence
 LEAST_BATCH_TOKENS = 128
 PROBE = 128  # tokens of the first sequence that is tried
 TRIAL = 0.01  # of the time for steps, from which on a trial is long enough
+WARM_UP = 0.1  # of that time: a first trial that takes less is repeated
+FEW_TEXTS = 2  # of a first trial
+CRITIC_AND_BACK = 1.5  # times what writing and judging takes is what a step takes
+LEAVING = 0.3  # seconds in which a process ends
 CHECKPOINT = 3  # times the weights: those, and two moments of the optimizer
 
 
@@ -76,7 +81,7 @@ def find_pace(
         pace = Pace(before["evaluations"], quick, before["sample_tokens"])
     else:
         pace = _tried(material, model, train, time.evaluations)
-    reserve = time.final + time.evaluations / pace.evaluations + writing
+    reserve = time.final + time.evaluations / pace.evaluations + writing + LEAVING
     return replace(pace, reserve=reserve, saves=saves)
 
 
@@ -117,14 +122,39 @@ def fitting_batch(
     if changes:
         made = ", ".join(f"{name}={value}" for name, value in changes.items())
         told += f"; so that more fit: {made}, about {smaller:.1f} s a step"
+    seconds = max(seconds, 1e-3)
     steps = max(1, int(seconds / smaller))
-    lines = [f"{told}; about {steps:,} steps fit into {train.minutes:g} minutes"]
+    lines = [f"{told}; about {steps:,} fit into {train.minutes:g} minutes"]
     if steps < FEW_STEPS:
         enough = LEAST_STEPS * smaller / 60 / 0.75
         lines.append(
-            f"{steps} steps teach little: give about {enough:.0f} minutes, or train a smaller model"
+            f"so few steps teach little: give about {max(enough, train.minutes or 0):.1g} minutes, "
+            "or train a smaller model"
         )
     return replace(train, **changes), lines
+
+
+def fitting_texts(recipe: Recipe, learner: Adversarial, seconds: float) -> tuple[int, list[str]]:
+    """How many texts the generator writes for its critic in a step, fewer where too few steps would
+    fit and that is left open; and lines that tell the user of it.
+
+    Args:
+        recipe: its ``given`` says what is not left open.
+        learner: its weights stay as they are.
+        seconds: for all stages.
+    """
+    learner.trial(FEW_TEXTS)  # the first loads what later ones find
+    took = CRITIC_AND_BACK * learner.trial(FEW_TEXTS) / FEW_TEXTS * recipe.train.rows
+    stage = seconds * (1 - learner.gan.config.likelihood - learner.gan.config.critic_alone)
+    steps = stage / took
+    if steps >= FEW_STEPS:
+        return recipe.train.rows, []
+    told = f"a step of generator and critic takes about {took:.1f} s"
+    if "train.rows" in recipe.given:
+        return recipe.train.rows, [f"{told}: about {max(1, int(steps))} fit: give more minutes"]
+    rows = max(FEW_TEXTS, int(recipe.train.rows * steps / FEW_STEPS))
+    took *= rows / recipe.train.rows
+    return rows, [f"{told}; so that more fit: rows={rows}, about {took:.1f} s a step"]
 
 
 def _step_time(model: LanguageModel, batch: Batch, seconds: float, *, cut: bool) -> float:
@@ -134,8 +164,8 @@ def _step_time(model: LanguageModel, batch: Batch, seconds: float, *, cut: bool)
     while True:
         part = _part(batch, rows, time)
         took = step_seconds(model, part)
-        if took < TRIAL * seconds:  # the first pass of a kind is slower
-            took = min(took, step_seconds(model, part))
+        if took < WARM_UP * seconds:  # the first pass loads what later ones find
+            took = step_seconds(model, part)
         whole = rows >= most and time >= batch.tokens.shape[1]
         if whole or took >= TRIAL * seconds:
             return took * batch.tokens.numel() / part.tokens.numel()

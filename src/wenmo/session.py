@@ -24,7 +24,7 @@ from wenmo.locks import locked
 from wenmo.material import Material, Paired, Quick, Running, Whole, judge_text
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.freeze import thaw
-from wenmo.pace import Pace, find_pace, fitting_batch
+from wenmo.pace import Pace, find_pace, fitting_batch, fitting_texts
 from wenmo.preflight import check_out
 from wenmo.recipe import Recipe
 from wenmo.runs import (
@@ -135,7 +135,7 @@ class Session:
         minutes, started = recipe.train.minutes, started or time.perf_counter()
         self.timed = minutes is not None
         self.time = TimeBudget(60 * minutes if minutes else math.inf, started)
-        self._ready, self._goes_on = 0.0, False
+        self._ready, self._counting, self._goes_on = 0.0, 0.0, False
 
     def _material(self) -> Material:
         quick = Quick(self.recipe.train.evaluation_tokens)
@@ -336,7 +336,8 @@ class Session:
     def _times(self, position: Position, final: float) -> dict[str, float]:
         """Seconds that each part of the run took."""
         return {
-            "ready": self._ready,
+            "ready": self._ready,  # counting included
+            "counting": self._counting,
             "steps": position.learning,
             "evaluations": position.evaluating,
             "final": final,
@@ -367,6 +368,7 @@ class Session:
             self.folder / METRICS,
             counted=parts.get("counts"),
             knows_more=self.recipe.start.base is not None,
+            plain=not (self.recipe.task.paired or self.model.wholes),
             seconds=self._seconds(SHARE_OF_VERDICT),
         )
         self.card.results |= {
@@ -424,7 +426,9 @@ class Session:
 
     def _gradient(self) -> Learner:
         stream = self.material.stream(self.model)
+        begun = time.perf_counter()
         counted = self.model.prepare(stream, share_of(self.tell, "counting"))
+        self._counting = 0.0 if counted is None else time.perf_counter() - begun
 
         def batches_of() -> Batches:
             batches = self.material.batches(self.model)
@@ -448,7 +452,8 @@ class Session:
         batches = self.material.batches(self.model)
         records = Records(self.material.stream(self.model), self.model.context)
         train, (_, lengths) = self.recipe.train, records.widths()
-        return Adversarial(
+        first = "precision" not in self.card.results
+        learner = Adversarial(
             self.model,
             batches,
             Shuffled(records, train.rows, train.seed),
@@ -456,6 +461,14 @@ class Session:
             longest=int(lengths.max()),
             **self._by_gradients(batches),
         )
+        if self.timed and first:
+            rows, told = fitting_texts(self.recipe, learner, SHARE_OF_STEPS * self.time.left())
+            train = replace(train, rows=rows)
+            self.recipe = self.card.recipe = replace(self.recipe, train=train)
+            learner.texts = Shuffled(records, rows, train.seed)
+            for line in told:
+                self._say(line)
+        return learner
 
     def _by_gradients(self, batches: Batches) -> dict[str, Any]:
         """How gradients are followed, in the precision that is measured to be faster."""

@@ -61,6 +61,7 @@ def sampled_likelihood(
         scored. None: all of the text can be scored in the time, and should be.
     """
     model.eval()
+    seconds = max(seconds, 1e-3)
     bounded = model.context is not None and model.context <= BLOCK
     size = min(model.context or BLOCK, BLOCK)
     warm_up = 0 if bounded else WARM_UP

@@ -185,6 +185,7 @@ def advise(
     ahead: Forecast | None,
     stands_on_counts: bool,
     spaced: bool,
+    plain: bool = True,
 ) -> str:
     """What to try next, in a few words.
 
@@ -194,13 +195,14 @@ def advise(
         ahead: its forecast.
         stands_on_counts: the run is mixed with counts already.
         spaced: the text has spaces between its words.
+        plain: the run learns a running text, not pairs or records.
     """
     invented = (found and found.invented_words) or 0.0
     if ahead is not None and ahead.overfits:
         return "more text, a smaller model or a higher dropout="
     if bits is not None and counts is not None and bits > counts + NOISE:
-        better = "--model ngram" if stands_on_counts else "--prior ngram"
-        return f"{better}, more minutes, or a pretrained base (--from)"
+        better = "--model ngram, " if stands_on_counts else "--prior ngram, "
+        return f"{better if plain else ''}more minutes, or a pretrained base (--from)"
     if ahead is not None and ahead.gain >= WORTH:
         return "the same command with twice the minutes or steps"
     if spaced and invented > MANY_INVENTED:

@@ -5,6 +5,7 @@ the critic, by telling its texts from those of the training text.
 from __future__ import annotations
 
 import math
+import time
 from typing import Any, Literal
 
 import torch
@@ -146,6 +147,20 @@ class Adversarial(Gradient):
         above = worth - baseline(worth, mask) if gan.config.baseline else worth
         reward = worth[mask].mean()
         return (above * mask * nats).sum() / mask.sum(), {"reward": float(reward)}
+
+    def trial(self, rows: int) -> float:
+        """Seconds in which so many texts are written and judged, as the generator's step asks for;
+        nothing is learnt.
+        """
+        self.gan.generator.eval()
+        self.gan.critic.eval()
+        begun = time.perf_counter()
+        with torch.no_grad():
+            if self.gan.config.method == "policy":
+                self._policy_loss(rows)
+            else:
+                self._relax(rows)
+        return time.perf_counter() - begun
 
     def _relax(self, rows: int) -> tuple[Tokens, Tensor]:
         """Relaxed texts, sharper from step to step (RelGAN: Nie et al. 2019, section 2.2)."""

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from wenmo import __version__, preflight
+from wenmo import IMPORTED_AT, __version__, preflight
 from wenmo.apps.cli import library, option, streams
 from wenmo.apps.cli.compare import compare
 from wenmo.apps.cli.inspection import inspect
@@ -62,6 +62,7 @@ def overview(
 
 @app.command()
 def train(
+    context: typer.Context,
     data: option.Data,
     settings: option.Settings = None,
     model: option.Model = None,
@@ -88,7 +89,6 @@ def train(
     json: option.Json = False,
 ) -> None:
     """Train a generator on your text. The same command goes on where it was interrupted."""
-    started = time.perf_counter()  # before PyTorch is loaded
     options = {
         "task.name": task,
         "prior.counts": prior,
@@ -134,7 +134,7 @@ def train(
             settings=changes,
             watch=watcher.watch,
             tell=watcher.tell,
-            started=started,
+            started=context.obj,
         )
     if json:
         show.print_json({"run": str(run.folder), **run.card.results})
@@ -496,17 +496,21 @@ def _pairs(settings: list[str] | None) -> dict[str, str]:
 def main() -> None:
     """Run the command line; every failure becomes one line and its exit code."""
     streams.prepare()
-    code = run()
+    code = run(IMPORTED_AT)
     if code == PIPE_CLOSED:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 
-def run() -> int:
-    """Run the command in ``sys.argv``; return its exit code."""
+def run(started: float | None = None) -> int:
+    """Run the command in ``sys.argv``; return its exit code.
+
+    Args:
+        started: when it started, as `time.perf_counter` tells it; None: now.
+    """
     try:
         with streams.warnings_as_lines():
-            code = app(standalone_mode=False)
+            code = app(standalone_mode=False, obj=started or time.perf_counter())
         sys.stdout.flush()
     except WenmoError as error:
         return _fail(str(error), 2)

@@ -1,0 +1,58 @@
+"""What is made smaller where too few steps would fit into the minutes, and what is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from wenmo import pace
+from wenmo.models.recurrent import Recurrent
+from wenmo.recipe import make_recipe
+from wenmo.text.batches import Streams
+
+SECONDS_A_TOKEN = 0.01
+IDS = np.tile(np.arange(10, dtype=np.uint16), 400)
+
+
+@pytest.fixture(autouse=True)
+def _slow(monkeypatch):
+    """Each token of a step takes a hundredth of a second."""
+    monkeypatch.setattr(
+        pace, "step_seconds", lambda model, batch: SECONDS_A_TOKEN * batch.tokens.numel()
+    )
+
+
+@pytest.fixture
+def model():
+    return Recurrent.Config("gru", embedding=4, hidden=4, layers=1).build(10)
+
+
+def fitted(model, seconds, *settings):
+    recipe = make_recipe("gru", ["minutes=1", "rows=8", "time=64", *settings])
+    recipe = replace(recipe, given=frozenset(f"train.{s.split('=')[0]}" for s in settings))
+    return pace.fitting_batch(recipe, model, Streams(IDS, 8, 64), seconds)
+
+
+def test_where_enough_steps_fit_nothing_is_changed_or_told(model):
+    train, told = fitted(model, 300.0)  # 58 steps of 5.12 seconds
+    assert (train.rows, train.time, told) == (8, 64, [])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "settings", "rows", "time"),
+    [(128.0, [], 4, 64), (20.0, [], 1, 40), (1.0, [], 1, 32), (64.0, ["rows=8"], 8, 32)],
+)
+def test_batches_are_made_smaller_where_that_is_left_open(model, seconds, settings, rows, time):
+    train, told = fitted(model, seconds, *settings)
+    assert (train.rows, train.time) == (rows, time)
+    assert told[0].startswith("a step of 512 tokens takes about 5.1 s; so that more fit: ")
+    assert (len(told) == 2) == (seconds / (SECONDS_A_TOKEN * train.rows * train.time) < 20)
+
+
+def test_what_was_given_stays_and_is_told(model):
+    train, told = fitted(model, 10.0, "rows=8", "time=64")
+    assert (train.rows, train.time) == (8, 64)
+    assert told[0] == "a step of 512 tokens takes about 5.1 s; about 1 fit into 1 minutes"
+    assert told[1].startswith("so few steps teach little: give about")
