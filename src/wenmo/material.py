@@ -22,6 +22,7 @@ from wenmo.evaluation.sampled import sampled_likelihood, sampled_wholes
 from wenmo.evaluation.tradeoff import TEMPERATURES, Curve, sweep
 from wenmo.models import LanguageModel
 from wenmo.recipe import Recipe
+from wenmo.runs import always_same_length
 from wenmo.text.batches import Batches, Streams, Windows
 from wenmo.text.corpus import Corpus
 from wenmo.text.pairs import Buckets, Keep, Pairs
@@ -269,7 +270,9 @@ class Paired:
     def judge(
         self, model: LanguageModel, progress: Share, seconds: float | None = None
     ) -> dict[str, Any]:
-        sampling = replace(sampling_for(self.recipe.task), max_tokens=self.longest)
+        sampling = sampling_for(self.recipe.task)
+        held = always_same_length(self.corpus.summary["train"])
+        sampling = replace(sampling, max_tokens=self.longest, same_length=held)
         writer, pairs = self._writer(model), self._held_out(model)
         return judge_pairs(writer, pairs, self.recipe.task, sampling, progress, seconds)
 

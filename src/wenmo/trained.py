@@ -137,6 +137,7 @@ class Run:
         settings = to_dict(sampling_for(self.task, complete=self.model.complete))
         if self.task.paired:
             settings["max_tokens"] = self.card.longest_target
+            settings["same_length"] = self.card.same_length and not self.card.talks
         elif self.model.complete:
             settings["max_tokens"] = WHOLE
         return from_dict(Sampling, settings | self.card.sampling)

@@ -27,7 +27,7 @@ from wenmo.progress import PlainProgress, in_notebook
 from wenmo.recipe import as_settings, make_recipe, over, read_recipe
 from wenmo.recipe_effects import TRAINING, Training
 from wenmo.rules.writing import Derivation
-from wenmo.runs import load_run, talk_of
+from wenmo.runs import always_same_length, load_run, talk_of
 from wenmo.session import Session, Tell, check_folder
 from wenmo.start import inherited, like_givers, open_givers
 from wenmo.text import corpus as corpora
@@ -420,7 +420,12 @@ def _about(corpus: Corpus) -> list[str]:
         f"{train['tokens']:,} tokens to train on ({train['bytes']:,} bytes), "
         f"{valid['tokens']:,} held out: {corpus.summary['held_out']}"
     )
-    return [counts_line(corpus.summary["reading"]), read, *corpus.notes]
+    held = (
+        "targets are as long as their sources, in characters, and so will answers be, unless "
+        "--no-same-length is said"
+    )
+    notes = [*([held] if always_same_length(train) else []), *corpus.notes]
+    return [counts_line(corpus.summary["reading"]), read, *notes]
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

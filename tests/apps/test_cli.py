@@ -153,7 +153,10 @@ def test_python_interface(runs, text, tmp_path):
 
 @pytest.mark.parametrize(
     ("command", "expected"),
-    [("models | head -1", b"model "), ("generate RUN --seed 0 --prompt \xe6\x98\xa5", "春".encode())],
+    [
+        ("models | head -1", b"model "),
+        ("generate RUN --seed 0 --prompt \xe6\x98\xa5", "春".encode()),
+    ],
 )
 def test_any_locale_and_a_closed_pipe(runs, command, expected):
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding.constrain import Obey
+from wenmo.decoding.constrain import Length, Obey
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Writer
 from wenmo.rules.chart import Chart
@@ -121,3 +121,12 @@ def test_a_text_that_is_cut_short_says_so(table):
     [[output]] = Writer(table(noise), tokenizer).generate([""], Sampling(max_tokens=2), chart=CHART)
     assert output.stopped_by == "length"
     assert any(text.startswith(output.text) for text in TEXTS)
+
+
+def test_a_length_in_characters_is_held() -> None:
+    """Tokens of several characters, and of a part of one, count as what they spell."""
+    held = Length([b"", b"a", b"bcd", b"\xe6", b"\x98", b"\xa5"], 3)
+    assert held.allowed([]) == [1, 2, 3, 4, 5]
+    assert held.allowed([1]) == [1, 3, 4, 5]
+    assert held.allowed([2]) == [0, 4, 5]
+    assert held.allowed([1, 3, 4, 5, 1]) == [0, 4, 5]

@@ -77,6 +77,7 @@ def test_pairs_are_one_stream(tmp_path: Path, cache: Path, kind: str) -> None:
             "tokens": sum(lengths),
             "source_tokens": len(ids) - 1 - sum(lengths),
             "longest_target": max(lengths),
+            "same_length": sum(len(source) == len(target) for source, target in both),
         }
     encoded = encode_text(path, SIDES, built.tokenizer, task=TRANSLATION, cache=cache)
     assert pairs(encoded.ids, built.tokenizer) == wanted

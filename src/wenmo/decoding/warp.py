@@ -47,6 +47,7 @@ class Sampling:
         logit_bias: (id, amount) pairs, added to the logits; −inf forbids the token.
         stop: the text ends before the first of these strings.
         seed: the same seed and request give the same text, alone or among others.
+        same_length: an answer has as many characters as its source; for models with a source.
         unseen_characters: also write characters that neither the training text nor the prompt has.
         beam_width: how many texts a beam follows at once; a beam of one writes the greedy text.
         length_penalty: how strongly a beam makes up for the cost of length; 0 does not, 1 compares
@@ -88,6 +89,7 @@ class Sampling:
     logit_bias: tuple[tuple[int, float], ...] = ()
     stop: tuple[str, ...] = ()
     seed: int = 0
+    same_length: bool = False
     unseen_characters: bool = False
     beam_width: int = 5
     length_penalty: float = 0.6

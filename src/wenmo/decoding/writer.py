@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, TypeAlias
 
-from wenmo.decoding.constrain import Obey
+from wenmo.decoding.constrain import Constraint, Length, Obey
 from wenmo.decoding.engine import StoppedBy, window
 from wenmo.decoding.requests import Request, own_seed
 from wenmo.decoding.spelling import Spelling
@@ -98,6 +98,7 @@ class Writer:
             alphabet = {*alphabet, " "}  # which the tokenizer puts beside words
         self._spelling = Spelling(tokenizer.table, alphabet)
         self._unrestricted = self._spelling if alphabet is None else Spelling(tokenizer.table)
+        self._lengths: dict[int, Length] = {}
         self._obeying: dict[tuple[Chart, bool], Obey] = {}
 
     def generate(
@@ -222,7 +223,11 @@ class Writer:
         read = None if source is None else self.encode_source(source)
         spelling = self._spelled(prompt, source, sampling, chart)
         if not self.model.fills or GAP not in prompt:
-            constraint = None if chart is None else self._obey(chart, spaced=self._spaced(prompt))
+            constraint: Constraint | None = None
+            if chart is not None:
+                constraint = self._obey(chart, spaced=self._spaced(prompt))
+            elif sampling.same_length and source is not None:
+                constraint = self._as_long(prompt, source)
             ids = self._encode(prompt)
             return Request(ids, sampling, read, n, constraint=constraint, spelling=spelling)
         if chart is not None:
@@ -238,6 +243,14 @@ class Writer:
     def _with_gaps(self, prompt: str) -> str:
         """A prompt whose gaps are written as one, where the model fills them."""
         return with_gaps(prompt) if self.model.fills else prompt
+
+    def _as_long(self, prompt: str, source: Source) -> Length:
+        """What makes an answer as long as its source, with what the answer begins with."""
+        text = source if isinstance(source, str) else self.tokenizer.decode(source)
+        left = max(0, len(text) - len(prompt)) + self._spaced(prompt)
+        if left not in self._lengths:
+            self._lengths[left] = Length(self.tokenizer.table, left)
+        return self._lengths[left]
 
     def _spelled(
         self, prompt: str, source: Source | None, sampling: Sampling, chart: Chart | None

@@ -11,6 +11,7 @@ are encoded. What comes out is kept in a cache under a key of everything that we
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ from wenmo.types import WenmoError
 
 __all__ = ["Corpus", "Encoded", "Progress", "SplitConfig", "build", "encode_text"]
 
-FORMAT = 6
+FORMAT = 7
 """The number of the cache's layout: raise it when what is stored, or how it is found, changes."""
 
 FEW_RECORDS = 20
@@ -46,6 +47,8 @@ HELD_OUT = 0.1, 1_000_000
 
 FEW_TOKENS = 20
 """The fewest tokens that one may train on."""
+
+UNKEPT = ("tokens", "same_length")  # counts that `Encoded` does not have
 
 IDS, ENDS = ".bin", ".ends"
 
@@ -113,7 +116,8 @@ class Corpus:
         tokenizer: what made them.
         fingerprint: 16 hexadecimal digits of both parts' ids and the tokenizer.
         summary: for ``train`` and ``valid`` the ``records``, ``characters``, ``bytes`` and
-            ``tokens``, and for pairs ``source_tokens`` and ``longest_target``, as in ``Encoded``;
+            ``tokens``, and for pairs ``source_tokens`` and ``longest_target``, as in ``Encoded``,
+            and ``same_length``, how many targets have as many characters as their source;
             ``missing`` records; ``valid_bytes``; ``held_out``, in words; the `sketch` of the
             training part; and the ``control`` values, see `wenmo.text.control`.
         notes: warnings, a line each.
@@ -249,7 +253,7 @@ def encode_text(
         return {"summary": counts | {"sketch": sketch(spool)}}
 
     entry, meta = cached(cache, key, _files("text", task), make)
-    counts = {name: count for name, count in meta["summary"].items() if name != "tokens"}
+    counts = {name: count for name, count in meta["summary"].items() if name not in UNKEPT}
     ends = _map_ends(entry / "text.ends", task)
     return Encoded(ids=_map(entry / "text.bin", tokenizer), ends=ends, notes=notes, **counts)
 
@@ -327,12 +331,17 @@ def _encode(
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
     characters = tokens = done = 0
     ends = [np.zeros(0, np.int64)]
+    side_lengths = array("q")  # characters of source, target, source, ...
     size = int((spool.stops - spool.starts).sum())
 
     def counted() -> Iterator[tuple[str, bool]]:
         nonlocal characters
-        in_source = spool.groups is not None
+        in_source, length = spool.groups is not None, 0
         for piece, last in spool.pieces():
+            length += len(piece)
+            if last and spool.groups is not None:
+                side_lengths.append(length)
+                length = 0
             if not in_source:
                 characters += len(piece)
                 if seen is not None:
@@ -358,7 +367,9 @@ def _encode(
     sides = np.diff(joined).reshape(-1, 2)  # tokens of source and target, with END
     sources, targets = map(int, sides.sum(0))
     longest = int(sides[:, 1].max(initial=0))
-    return {**counts, "tokens": targets, "source_tokens": sources, "longest_target": longest}
+    alike = np.array(side_lengths, np.int64).reshape(-1, 2)
+    counts |= {"tokens": targets, "source_tokens": sources, "longest_target": longest}
+    return {**counts, "same_length": int((alike[:, 0] == alike[:, 1]).sum())}
 
 
 def _require_enough(path: Source, tokens: int) -> None:

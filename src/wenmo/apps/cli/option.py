@@ -185,6 +185,13 @@ WritingSeed = Annotated[
     int | None,
     typer.Option(help="The same seed writes the same text [default: a new one, which is printed]."),
 ]
+SameLength = Annotated[
+    bool | None,
+    typer.Option(
+        "--same-length/--no-same-length",
+        help="Answers have as many characters as their source [default: what the pairs had].",
+    ),
+]
 UnseenCharacters = Annotated[
     bool | None,
     typer.Option(
