@@ -567,8 +567,8 @@ def inspected(found: Inspection) -> None:
     if found.split is not None:
         train, valid = (found.split[part] for part in ("train", "valid"))
         OUT.print(
-            f"split: {train['records']:,} to train on ({train['bytes']:,} bytes), "
-            f"{valid['records']:,} held out ({valid['bytes']:,} bytes): {found.split['held_out']}"
+            f"split: {train['bytes']:,} bytes to train on, {valid['bytes']:,} held out: "
+            f"{found.split['held_out']}"
         )
     for sample in found.samples:
         texts = [cut(text, columns() // len(sample) - 5) for text in sample.values()]
