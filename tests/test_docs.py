@@ -14,12 +14,14 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import pytest
 import typer
 
+from wenmo.apps.cli import demo
 from wenmo.apps.cli.main import app
 from wenmo.config import to_dict
 from wenmo.decoding.warp import Sampling
@@ -204,6 +206,41 @@ def test_the_reader_of_pages_sees_what_is_there(folder: Path) -> None:
     assert seen == [(("train", "-", "--steps", "3", "rows=4", "evaluations=1"), "春眠", 2)]
     shown = 'wenmo.fit("a", steps=3, rows=4, evaluations=1)'
     assert shortened('wenmo.fit("a", minutes=2.5)') == shown
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
+def test_the_demo_ends_as_the_page_says(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the same words and columns; the figures and samples are the page's own."""
+    texts = [
+        content
+        for language, content, _ in blocks_of(ROOT / page)
+        if language == "text" and "──" in content
+    ]
+    [shown] = texts
+    samples = dict(re.findall(r"── (\w+) writes\n(.*?)\n\n(?=──|Held-out)", shown, re.DOTALL))
+    row = re.compile(r"^(\w+) +([\d.]+) +([\d.]+) +([\d.]+) s +([\d,]+) chars/s +(\S+)$", re.M)
+    runs = [
+        SimpleNamespace(
+            folder=folder,
+            card=SimpleNamespace(
+                recipe=SimpleNamespace(family=family),
+                results={
+                    "sample": samples[family],
+                    "heldout": {"bits_per_byte": float(bits), "perplexity": float(perplexity)},
+                    "seconds": float(seconds),
+                    "characters_per_second": float(speed.replace(",", "")),
+                },
+            ),
+        )
+        for family, bits, perplexity, seconds, speed, folder in row.findall(shown)
+    ]
+    assert len(runs) == 3
+    demo.show_results(runs, ".venv/bin/wenmo")  # type: ignore[arg-type]
+    assert stripped(capsys.readouterr().out) == stripped(shown)
+
+
+def stripped(text: str) -> list[str]:
+    return [line.rstrip() for line in text.strip().splitlines()]
 
 
 def test_every_grammar_of_the_page_writes() -> None:

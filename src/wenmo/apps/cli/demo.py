@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.table import Table
@@ -46,13 +48,22 @@ def run_demo(out: Path, seconds: float, json: bool) -> None:
     if json:
         show.print_json({"runs": [{"run": str(r.folder), **r.card.results} for r in runs]})
         return
+    program = "wenmo" if shutil.which("wenmo") else os.path.relpath(sys.argv[0])
+    show_results(runs, quote(program))
+
+
+def show_results(runs: Sequence[Run], program: str) -> None:
+    """What each run writes, how good it is, and what to try next.
+
+    Args:
+        program: how this program is called in a shell.
+    """
     _samples(runs)
     show.OUT.print(_table(runs))
     best = min(runs, key=lambda run: run.card.results["heldout"]["bits_per_byte"])
-    program = "wenmo" if shutil.which("wenmo") else os.path.relpath(sys.argv[0])
     show.OUT.print(f"""
 Try next:
-  {program} generate {best.folder} --prompt "ROMEO." -n 3
+  {program} generate {quote(str(best.folder))} --prompt "ROMEO." -n 3
   {program} train my.txt --model lstm --out runs/my --minutes 2
   {program} models""")
 
@@ -75,13 +86,13 @@ def collect_plays(folder: Path) -> Path:
     return folder
 
 
-def _samples(runs: list[Run]) -> None:
+def _samples(runs: Sequence[Run]) -> None:
     for run in runs:
         show.OUT.print(Text(f"\n── {run.card.recipe.family} writes", style="bold"))
         show.OUT.print(Text(run.card.results["sample"].strip()))
 
 
-def _table(runs: list[Run]) -> Table:
+def _table(runs: Sequence[Run]) -> Table:
     table = Table(title="\nHeld-out plays: fewer bits per byte are better", title_justify="left")
     table.box, table.pad_edge = None, False
     columns = ("model", "bits/byte", "perplexity", "training", "writing", "run folder")
