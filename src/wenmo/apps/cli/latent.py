@@ -18,6 +18,7 @@ def latent(
     toward: option.Toward = None,
     away: option.Away = None,
     scale: option.Scale = 1.0,
+    encoding: option.Encoding = None,
     draw: option.Draw = None,
     method: option.LatentMethod = None,
     temperature: option.Temperature = None,
@@ -47,7 +48,11 @@ def latent(
         outputs = latents.walk(*walk, steps, **sampling)
         rows = [{"share": place / (steps - 1)} for place in range(steps)]
     elif edit and toward and away:
-        having, lacking = (read_texts(path, opened) for path in (toward, away))
+        with show.Training() as watcher:
+            having, lacking = (
+                read_texts(path, opened, encoding=encoding, tell=watcher.tell)
+                for path in (toward, away)
+            )
         outputs = latents.edit(edit, having, lacking, scale, **sampling)
         rows = [{"source": text} for text in edit]
     else:
