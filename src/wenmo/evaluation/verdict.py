@@ -206,5 +206,5 @@ def advise(
     if ahead is not None and ahead.gain >= WORTH:
         return "the same command with twice the minutes or steps"
     if spaced and invented > MANY_INVENTED:
-        return "--tokenizer words, or a pretrained base (--from)"
+        return "--tokenizer words min_count=1, or a pretrained base (--from)"
     return "more text, another family (wenmo models), or a pretrained base (--from)"
