@@ -129,10 +129,7 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
     chosen = replace(prior, counts="ngram", orders=orders, parts=parts)
     if prior.extensible is None:
         chosen = replace(chosen, extensible=True)
-    told = [
-        f"standing on counts of up to {orders} tokens: not for export to huggingface, gguf or onnx "
-        "(--prior none: the network alone, which is)"
-    ]
+    told = [f"standing on counts of up to {orders} tokens (--prior none to do without)"]
     if parts < prior.folds:
         told.append(
             f"the network will read {parts} of {prior.folds} parts of the text: time is short"

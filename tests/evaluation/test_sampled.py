@@ -45,9 +45,9 @@ def build(context):
 @pytest.mark.parametrize("context", [None, 64, 1024])
 def test_a_sample_holds_what_all_of_the_text_says(slow, ids, context):
     model = build(context)
-    found = sampled_likelihood(model, ids, lambda part: len(part) - 1, 0.3)
+    found = sampled_likelihood(model, ids, lambda part: len(part) - 1, 0.5)
     whole = likelihood(model, ids, len(ids) - 1)
-    assert 0 < found["sample"]["share"] < 0.5
+    assert 0 < found["sample"]["share"] < 1
     assert found["low"] < found["bits_per_byte"] < found["high"]
     assert found["low"] - 0.05 < whole.bits_per_byte < found["high"] + 0.05
     assert found["tokens"] == found["bytes"]
@@ -75,11 +75,12 @@ def test_records_are_drawn_as_wholes(ids, seconds, sampled_):
 
     found = sampled_wholes(records, judge, seconds)
     assert ("sample" in found) == sampled_
-    assert found["low"] <= found["bits_per_byte"] <= found["high"]
     if sampled_:
         assert found["sample"]["share"] == 4 / len(records)
+        assert "low" not in found  # four records tell nothing of the spread
     else:
         assert found == judge(records)
+        assert found["low"] <= found["bits_per_byte"] <= found["high"]
 
 
 def test_the_interval_is_that_of_independent_records():

@@ -21,6 +21,7 @@ LOGITS_AT_ONCE = 1 << 25  # so that scoring takes a few hundred megabytes, whate
 STREAM_TIME = 256  # tokens read at once by a model that can be streamed
 WHOLE_TOKENS = 8192  # of pairs or records scored at once
 RESAMPLES = 400  # for an interval
+FEW_BLOCKS = 5  # fewer blocks or records tell nothing of the spread
 WARM_UP = 128  # tokens read unscored before a stream's share of the text begins
 
 
@@ -76,13 +77,18 @@ class Likelihood:
         return {"low": low, "high": high}
 
 
-def interval(nats: Sequence[float], tokens: Sequence[int]) -> tuple[float, float]:
+def interval(nats: Sequence[float], tokens: Sequence[int]) -> tuple[float, float] | None:
     """The 95% interval of nats per token: blocks or records are resampled, never tokens, which
     depend on each other (Efron 1979).
 
     Args:
         nats, tokens: of each block or record.
+
+    Returns:
+        None: there are too few to tell.
     """
+    if len(nats) < FEW_BLOCKS:
+        return None
     rng, each = np.random.default_rng(0), np.array([nats, tokens], np.float64)
     means = []
     for _ in range(RESAMPLES):

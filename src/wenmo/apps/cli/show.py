@@ -341,8 +341,9 @@ def trained(run: Run) -> None:
 
 def _sample_line(heldout: Mapping[str, Any]) -> str:
     """What a sample of the held-out text tells of all of it."""
-    low, high, share = heldout["low"], heldout["high"], heldout["sample"]["share"]
-    return f"{low:.3f}–{high:.3f} (95%), {share:.1%} of it; all: full_evaluation=true"
+    share = heldout["sample"]["share"]
+    told = f"{heldout['low']:.3f}–{heldout['high']:.3f} (95%), " if "low" in heldout else ""
+    return f"{told}{share:.1%} of it; all: full_evaluation=true"
 
 
 def verdict(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
