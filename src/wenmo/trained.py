@@ -42,7 +42,7 @@ from wenmo.text.control import resolve
 from wenmo.text.inputs import Source, rereadable
 from wenmo.text.objects import Texts, as_source
 from wenmo.text.pairs import Keep, source_room
-from wenmo.text.readers import has_fields, without_fields
+from wenmo.text.readers import for_other_data, has_fields
 from wenmo.text.records import Records
 from wenmo.text.sketch import overlap
 from wenmo.text.talk import Talk
@@ -487,9 +487,7 @@ class Run:
         _warn(without_effect(given, SCORING, self))
         data, target = as_source(data), target and rereadable(target)
         read = replace(self.card.recipe.read, encoding=encoding)
-        # The fields of the training text do not matter to a plain one.
-        if isinstance(data, Texts) or not has_fields(data):
-            read = without_fields(read)
+        read = for_other_data(read, plain=isinstance(data, Texts) or not has_fields(data))
         read, _ = choose_fields(data, override(read, settings, where="read."), self.task, target)
         encoded = corpora.encode_text(
             data,

@@ -35,7 +35,7 @@ from wenmo.text.choosing import choose
 from wenmo.text.corpus import Corpus
 from wenmo.text.inputs import Source, rereadable
 from wenmo.text.objects import as_source
-from wenmo.text.readers import ReadConfig, Reader, has_fields, without_fields
+from wenmo.text.readers import ReadConfig, Reader, for_other_data, has_fields
 from wenmo.text.tasks import open_records
 from wenmo.text.telling import counts_line, reading_line
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
@@ -265,9 +265,7 @@ def read_texts(
         tell: receives what the user should know of how the file was read.
     """
     read = replace(run.card.recipe.read, encoding=encoding)
-    if not has_fields(path):
-        read = without_fields(read)
-    reader = Reader(path, read)
+    reader = Reader(path, for_other_data(read, plain=not has_fields(path)))
     texts = [record.text for record in reader]
     _tell_notes(reader, tell)
     return texts

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wenmo.text.choosing import choose_fields
-from wenmo.text.readers import ReadConfig, Reader
+from wenmo.text.readers import ReadConfig, Reader, for_other_data
 from wenmo.text.tasks import TaskConfig, open_records
 from wenmo.types import WenmoError
 
@@ -122,6 +122,15 @@ def test_pairs_are_not_learnt_from_a_chat(tmp_path: Path) -> None:
     path.write_text(ANDROID.format("31/12/2020", "01/01/2021"), encoding="utf-8")
     with pytest.raises(WenmoError, match="only a chat: pass --task dialogue"):
         choose_fields(path, ReadConfig(), TaskConfig("translation"), None)
+
+
+def test_a_run_on_a_chat_reads_conversations_of_other_forms(tmp_path: Path) -> None:
+    chat, rows = tmp_path / "chat.txt", tmp_path / "a.jsonl"
+    chat.write_text(ANDROID.format("31/12/2020", "01/01/2021"), encoding="utf-8")
+    rows.write_text('{"turns": ["Hi.", "Hello."]}\n', encoding="utf-8")
+    *_, read = talks(chat)
+    other, _ = choose_fields(rows, for_other_data(read, plain=False), DIALOGUE, None)
+    assert [record.text for record in open_records(rows, other, DIALOGUE)] == ["Hi.\nHello."]
 
 
 # -- translation memories --------------------------------------------------------------------------

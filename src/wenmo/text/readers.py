@@ -503,6 +503,18 @@ def has_fields(path: Source) -> bool:
     return Path(path).is_dir() or suffix_of(Path(path)) in FIELDED
 
 
+def for_other_data(config: ReadConfig, *, plain: bool) -> ReadConfig:
+    """How other data is read than what a run was trained on.
+
+    Args:
+        config: how that was read.
+        plain: the data has no fields. Then the run's do not matter; nor do those that were found by
+            the lines of a plain text, which say nothing about another file.
+    """
+    by_lines = config.format in ("tsv", "whatsapp", "wechat")
+    return without_fields(config) if plain or by_lines else config
+
+
 def without_fields(config: ReadConfig) -> ReadConfig:
     """The same way of reading for a text that has no fields."""
     return replace(
