@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -33,6 +34,7 @@ FACTS = {
     "The first president of the United States was": "Washington",
     "The chemical symbol for gold is": "Au",
 }
+LLAMA_CPP = "temperature 0.8, top-k 40, top-p 0.95, min-p 0.05"
 SEEDS = 20
 TOKENS = 16
 Write = Callable[[int], list[str]]
@@ -52,18 +54,12 @@ def main() -> None:
         return write
 
     default = run.sampling
-    programs = {
-        f"wenmo, its default: temperature {default.temperature:g}, top-p {default.top_p:g}": (
-            wenmo_at()
-        ),
-        "wenmo, temperature 0.8": wenmo_at(temperature=0.8, top_p=1.0),
-        "wenmo, greedy": wenmo_at(method="greedy"),
-    }
+    about = f"temperature {default.temperature:g}, top-p {default.top_p:g}"
+    programs = {f"wenmo, its default: {about}": wenmo_at()}
     theirs = llama_cpp(prompts)
     if theirs is not None:
-        programs["llama.cpp, its default: temperature 0.8, top-k 40, top-p 0.95, min-p 0.05"] = (
-            theirs
-        )
+        programs[f"llama.cpp, its default: {LLAMA_CPP}"] = theirs
+    programs["wenmo, temperature 0.8"] = wenmo_at(temperature=0.8, top_p=1.0)
     rows, shares = [], {}
     for program, write in programs.items():
         right = [0] * len(prompts)
@@ -71,9 +67,10 @@ def main() -> None:
             for place, text in enumerate(write(seed)):
                 right[place] += is_right(text, FACTS[prompts[place]])
         total = SEEDS * len(prompts)
-        rows.append({"program": program, "right": sum(right), "of": total})
-        rows[-1]["share"] = sum(right) / total
+        share = sum(right) / total
+        rows.append({"program": program, "right": sum(right), "of": total, "share": share})
         shares[program] = dict(zip(prompts, right, strict=True))
+        print(f"{program}: {sum(right)} of {total}", file=sys.stderr, flush=True)
     report(
         "Facts of SmolLM2", rows, options.json, right=shares, seeds=SEEDS, default=asdict(default)
     )
