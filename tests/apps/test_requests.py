@@ -107,3 +107,8 @@ def test_what_is_no_prompt_is_refused(runs: dict[str, Path], prompts: Any, told:
 def test_strings_of_all_kinds() -> None:
     assert strings("a", "x") == ["a"]
     assert strings([], "x") == []
+
+
+def test_without_a_source_no_length_can_be_held(runs: dict[str, Path]) -> None:
+    with pytest.raises(WenmoError, match="same_length is for answers to a source"):
+        load(runs["ngram"]).generate("春", same_length=True)

@@ -221,6 +221,8 @@ class Writer:
         self, prompt: str, source: Source | None, sampling: Sampling, n: int, chart: Chart | None
     ) -> Request:
         read = None if source is None else self.encode_source(source)
+        if sampling.same_length and source is None:
+            raise WenmoError("same_length is for answers to a source: leave it out")
         spelling = self._spelled(prompt, source, sampling, chart)
         if not self.model.fills or GAP not in prompt:
             constraint: Constraint | None = None
