@@ -98,6 +98,9 @@ DOUBT = 4.0
 PLAUSIBLE = 11.0
 """A text costs fewer nats a character; what is no text costs more."""
 
+UNLIKELY = 12.5
+"""Characters beyond ASCII cost fewer nats each in a text that is read right."""
+
 
 class Encoding(NamedTuple):
     """The encoding of a file.
@@ -178,7 +181,7 @@ def _choose(block: bytes, whole: bool, place: str) -> Encoding:
     near = [each for each in ranking[1:] if each[0] < least + DOUBT and each[2] != text]
     rivals = [name for _, name, _ in near if _family(name) != _family(best)]
     others = re.sub("[\x00-\x7f]+", "", text)
-    if rivals or cost(others) > PLAUSIBLE * len(others):
+    if rivals or cost(others) > UNLIKELY * len(others):
         names = " or ".join([best, *rivals[:3]])
         advice = f"perhaps {names}; pass --encoding=NAME"
         raise WenmoError(f"{place}: the encoding is not clear: {advice}")
