@@ -341,7 +341,7 @@ def test_what_no_graph_can_hold_is_told(
 def test_models_that_are_not_ours_are_refused(tmp_path: Path) -> None:
     narrow = replace(GROUPED, context=4).build(VOCAB)
     for model, match in (
-        (Foreign(torch.nn.Identity(), VOCAB, 9, END), "Foreign reads all of a text anew"),
+        (Foreign(torch.nn.Identity(), VOCAB, 9, END), "reads all of a text anew"),
         (Ngram.Config(order=2).build(VOCAB), "--to arpa"),
         (narrow, "a context of at least 8"),
     ):
