@@ -8,6 +8,7 @@ text; `wenmo.recipe` remains the one place that makes settings, and checks what 
 from __future__ import annotations
 
 import ast
+import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -42,6 +43,8 @@ def check_model(name: str) -> str:
     named, colon, size = name.partition(":")
     catalogue = _catalogue()
     family = match(named, catalogue)
+    if family is None and named in _added():
+        return named
     if family is None:
         offer = nearest(named, catalogue)
         raise WenmoError(f"unknown model {named!r}{offer} (valid: {', '.join(catalogue)})")
@@ -63,6 +66,8 @@ def check_settings(family: str | None, settings: Sequence[str]) -> None:
         WenmoError: no ``=``, an unknown name, or a value of the wrong type.
     """
     tables = {name: _fields(HERE / file, kind) for name, (file, kind) in CONFIGS.items()}
+    if family is not None and family in _added():
+        family = None
     if family is not None:
         tables = {"model": _fields(*_family_config(family)), **tables}
     names = {name: list(own) for name, own in tables.items()}
@@ -136,6 +141,12 @@ def _catalogue() -> dict[str, ast.Call]:
         for key, entry in zip(value.keys, value.values, strict=True)
         if isinstance(key, ast.Constant) and isinstance(entry, ast.Call)
     }
+
+
+def _added() -> set[str]:
+    """The families that a program has added to the catalogue since it was loaded."""
+    loaded = sys.modules.get("wenmo.models")
+    return set() if loaded is None else set(loaded.MODELS) - set(_catalogue())
 
 
 def _assigned(path: Path, name: str) -> ast.expr | None:

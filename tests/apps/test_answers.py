@@ -173,7 +173,7 @@ def test_a_source_longer_than_the_model_can_read_is_cut_and_told(
         (["train", "a.txt", "--task", "translation"], "--target FILE"),
         (["train", "empty.tsv", "--task", "translation"], "empty.tsv"),
         (["train", "pairs.tsv", "--task", "translate"], "did you mean 'translation'"),
-        (["train", "pairs.tsv", "--control", "form"], "form"),
+        (["train", "pairs.tsv", "--control", "form"], "--text-field"),
         (["generate", "transformer", "-p", ""], "give a prompt"),
         (["generate", "transformer", "-p", "a", "-n", 9], "9"),
         (["generate", "gru", "-p", "a", "--alignments", "seen"], "keeps no alignment"),

@@ -73,7 +73,8 @@ WRITING: tuple[Effect[Writing], ...] = (
 )
 ALWAYS = (
     "method max_tokens min_tokens repetition_penalty presence_penalty frequency_penalty "
-    "no_repeat_ngram logit_bias stop seed depth unseen_characters"
+    "no_repeat_ngram logit_bias stop seed depth unseen_characters "
+    "same_length"
 )
 """The settings that have an effect, or are refused, everywhere. (A seed may always be named: nobody
 expects one to change what is not drawn.)"""

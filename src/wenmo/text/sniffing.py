@@ -56,7 +56,7 @@ def header(rows: Sequence[Sequence[str]]) -> bool | None:
 def _is_name(cell: str) -> bool:
     """Whether a cell may be the name of a column: a few words, without punctuation."""
     name = cell.strip()
-    if not name or _SENTENCE.search(name) or name.isdecimal():
+    if not name or _SENTENCE.search(name) or any(map(str.isdecimal, name.split())):
         return False
     if _HAN.search(name):
         return len(name) <= LONGEST_HAN_NAME
