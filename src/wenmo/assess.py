@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from wenmo.evaluation.sampling_choice import TOKENS, Choice, choose_sampling, how_many_texts
 from wenmo.evaluation.verdict import TEXT, Originality, Verdict, advise, forecast, originality
-from wenmo.material import Material
+from wenmo.material import SAMPLE, Material
 from wenmo.models.base import LanguageModel
 from wenmo.models.ngram import Ngram
 from wenmo.text.tokenizers import Tokenizer
@@ -74,6 +81,52 @@ def assess(
         plain=plain,
     )
     return Verdict(own, counts, found, ahead, advice)
+
+
+def choose_settings(
+    material: Material,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    held_out: NDArray[np.unsignedinteger],
+    *,
+    seconds: float | None,
+    progress: Callable[[float], None] | None,
+) -> Choice:
+    """Temperature and top-p of a run that writes without a source; see `choose_sampling`.
+
+    Args:
+        material: what it learnt from and is judged by.
+        model: the best weights.
+        tokenizer: of its text.
+        held_out: held-out text, in the form of `Material.stream`.
+        seconds: the time there is; None: all it takes.
+        progress: told the share that is done.
+    """
+
+    def write(setting: tuple[float, float], tokens: int, texts: int) -> list[str]:
+        temperature, top_p = setting
+        sampling = replace(SAMPLE, temperature=temperature, top_p=top_p, seed=0)
+        _, outputs = material.sample(model, tokens, texts, sampling)
+        return [output.text for output in outputs]
+
+    def training(characters: int) -> str:
+        return plain_text(tokenizer, material.stream(model)[:characters].tolist())[:characters]
+
+    some = pieces(tokenizer, held_out)
+    return choose_sampling(write, training, some, seconds=seconds, progress=progress)
+
+
+def pieces(tokenizer: Tokenizer, ids: NDArray[np.unsignedinteger]) -> list[str]:
+    """Texts from all over a stream, as many and as long as are written to choose by."""
+    ends = np.flatnonzero(ids == END).tolist()
+    spans = [
+        (begin, min(begin + TOKENS, end))
+        for start, end in pairwise(ends)
+        for begin in range(start + 1, end, TOKENS)
+    ]
+    count = how_many_texts([end - begin for begin, end in spans])
+    spread = np.linspace(0, len(spans) - 1, min(len(spans), count)).astype(int)
+    return [tokenizer.decode(ids[slice(*spans[place])]) for place in spread]
 
 
 def plain_text(tokenizer: Tokenizer, ids: list[int]) -> str:

@@ -37,6 +37,7 @@ STREAM_TIME = 64  # tokens of truncated back-propagation, where no time is asked
 TEMPERATURE = 0.8  # of runs whose card says nothing
 SAMPLE = Sampling(max_tokens=160, temperature=TEMPERATURE)
 AS_IT_IS = Sampling(max_tokens=160)  # of a model that has its texts by rule
+MOST_ROWS = 128  # samples that are written side by side
 SAMPLED_ANSWERS = 100  # questions answered at each evaluation on the way
 FEW_TOKENS = 64  # scored, and
 FEW_TEXTS = 2  # answers or samples written, to see how long it takes
@@ -123,13 +124,18 @@ class Material(Protocol):
         ...
 
     def sample(
-        self, model: LanguageModel, tokens: int | None = None, texts: int = 1
+        self,
+        model: LanguageModel,
+        tokens: int | None = None,
+        texts: int = 1,
+        sampling: Sampling | None = None,
     ) -> tuple[str, list[Output]]:
         """What the model writes: the first text, shown to a person, and all as they were written.
 
         Args:
             tokens: the most tokens of each; None: as many as a text has room for.
             texts: how many; of pairs, for as many sources.
+            sampling: how they are written; None: by the default for samples.
         """
         ...
 
@@ -198,11 +204,17 @@ class Running:
         return float(self.judge_on_the_way(model)["bits_per_byte"])
 
     def sample(
-        self, model: LanguageModel, tokens: int | None = None, texts: int = 1
+        self,
+        model: LanguageModel,
+        tokens: int | None = None,
+        texts: int = 1,
+        sampling: Sampling | None = None,
     ) -> tuple[str, list[Output]]:
-        writer = Writer(model, self.corpus.tokenizer, alphabet=self.corpus.alphabet)
-        sampling = AS_IT_IS if model.complete else shorter(SAMPLE, tokens)
-        [outputs] = writer.generate([self.opening], sampling, texts)
+        alphabet, rows = self.corpus.alphabet, max(1, min(texts, MOST_ROWS))
+        writer = Writer(model, self.corpus.tokenizer, alphabet=alphabet, rows=rows)
+        default = AS_IT_IS if model.complete else shorter(SAMPLE, tokens)
+        asked = default if sampling is None else shorter(sampling, tokens)
+        [outputs] = writer.generate([self.opening], asked, texts)
         return outputs[0].text, outputs
 
 
@@ -290,12 +302,16 @@ class Paired:
         return likelihood_of_wholes(model, some, bytes_).bits_per_byte
 
     def sample(
-        self, model: LanguageModel, tokens: int | None = None, texts: int = 1
+        self,
+        model: LanguageModel,
+        tokens: int | None = None,
+        texts: int = 1,
+        sampling: Sampling | None = None,
     ) -> tuple[str, list[Output]]:
         pairs = self._held_out(model)
         some = pairs.chosen(np.arange(min(texts, len(pairs))))
         sources = [each.source for each in questions(some, self.corpus.tokenizer)]
-        sampling = shorter(replace(GREEDY, max_tokens=self.longest), tokens)
+        sampling = shorter(replace(sampling or GREEDY, max_tokens=self.longest), tokens)
         written = self._writer(model).generate([""] * len(sources), sampling, sources=sources)
         outputs = [each[0] for each in written]
         asked = self.corpus.tokenizer.decode(sources[0])
@@ -405,10 +421,15 @@ class Whole:
         return float(self.judge_on_the_way(model)["bits_per_byte"])
 
     def sample(
-        self, model: LanguageModel, tokens: int | None = None, texts: int = 1
+        self,
+        model: LanguageModel,
+        tokens: int | None = None,
+        texts: int = 1,
+        sampling: Sampling | None = None,
     ) -> tuple[str, list[Output]]:
-        writer = Writer(model, self.corpus.tokenizer, alphabet=self.corpus.alphabet)
-        [outputs] = writer.generate([""], shorter(SAMPLE, tokens), texts)
+        alphabet, rows = self.corpus.alphabet, max(1, min(texts, MOST_ROWS))
+        writer = Writer(model, self.corpus.tokenizer, alphabet=alphabet, rows=rows)
+        [outputs] = writer.generate([""], shorter(sampling or SAMPLE, tokens), texts)
         return outputs[0].text, outputs
 
     def _held_out(self, model: LanguageModel) -> Records:

@@ -129,7 +129,7 @@ class Card:
         for name in ("template", "foreign", "marks"):
             if getattr(self, name) is not None:
                 content[name] = getattr(self, name)
-        if self.sampling:
+        if self.sampling or self.sampling_reason:
             content |= {"sampling": self.sampling, "sampling_reason": self.sampling_reason}
         write_json(folder / CARD, content)
 

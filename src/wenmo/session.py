@@ -13,15 +13,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wenmo.assess import TEXTS, assess
+from wenmo.assess import TEXTS, assess, choose_settings
+from wenmo.decoding.warp import Sampling
 from wenmo.evaluation.latents import collapse
+from wenmo.evaluation.sampling_choice import NO_TIME
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
 from wenmo.exports import about_exports, network_exports, possible_exports
 from wenmo.files import atomic
 from wenmo.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
 from wenmo.further import adapted, fresh_start
 from wenmo.locks import locked
-from wenmo.material import Material, Paired, Quick, Running, Whole, judge_text
+from wenmo.material import SAMPLE, Material, Paired, Quick, Running, Whole, judge_text
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.freeze import thaw
 from wenmo.pace import Pace, find_pace, fitting_batch, fitting_texts
@@ -56,6 +58,7 @@ PATIENCE = 3  # evaluations
 SHARE_OF_STEPS = 0.8  # of the time that is left before the first step
 SHARE_OF_TRIALS = 0.02  # of all the time, to find the faster precision
 SHARE_OF_SCORING = 0.5  # of the time that is left after the last step
+SHARE_OF_CHOOSING = 0.6  # of the time that is left after scoring
 SHARE_OF_VERDICT = 0.6  # of the time that is left after all else
 SHARE_OF_RIVALS = 0.6  # of the time that is left after scoring
 WATCHED_FROM = 0.5  # of the budget: earlier, latents may not have been found yet
@@ -204,13 +207,19 @@ class Session:
         self._train()
 
     def _score_the_rest(self) -> bool:
-        """Where the held-out text was scored in part, and all of it is asked for, score all."""
+        """Where a full evaluation is asked for, do what there was no time for: score all of the
+        held-out text, and choose how the run writes.
+        """
         results = self.card.results
-        if not (self.recipe.train.full_evaluation and "sample" in results["heldout"]):
+        scores, chooses = "sample" in results["heldout"], self.card.sampling_reason == NO_TIME
+        if not (self.recipe.train.full_evaluation and (scores or chooses)):
             return False
         model = load_model(self.folder, self.recipe, self.tokenizer.vocab_size, self.tokenizer.end)
         best = marked(model, self.card).to(self.model.device)
-        results["heldout"] = self.material.judge(best, share_of(self.tell, SCORING))
+        if scores:
+            results["heldout"] = self.material.judge(best, share_of(self.tell, SCORING))
+        if chooses:
+            self._choose_sampling(best)
         self.card.write(self.folder)
         return True
 
@@ -356,8 +365,9 @@ class Session:
         parts = self.material.judge_parts(best) if self._has_time_for_parts(pace) else {}
         if parts:
             self._say(about_parts(parts))
+        sampling = self._choose_sampling(best)
         begun = time.perf_counter()
-        sample, outputs = self.material.sample(best, pace.sample_tokens, TEXTS)
+        sample, outputs = self.material.sample(best, pace.sample_tokens, TEXTS, sampling)
         seconds = time.perf_counter() - begun
         rivalry = self._beside_rivals(best)
         found = assess(
@@ -388,6 +398,34 @@ class Session:
         }
         self.card.finished = True
         self.card.write(self.folder)
+
+    def _choose_sampling(self, model: LanguageModel) -> Sampling | None:
+        """Choose how the run writes where nothing is asked for, and keep it in the card.
+
+        Returns:
+            None: the defaults hold.
+        """
+        if self.recipe.task.paired or model.complete:  # these have defaults of their own
+            return None
+        choice = choose_settings(
+            self.material,
+            model,
+            self.tokenizer,
+            self.corpus.valid,
+            seconds=self._seconds(SHARE_OF_CHOOSING),
+            progress=share_of(self.tell, "choosing temperature and top-p"),
+        )
+        temperature, top_p = choice.setting or (SAMPLE.temperature, SAMPLE.top_p)
+        chosen = {"temperature": temperature, "top_p": top_p}
+        self.card.sampling = chosen if choice.setting else {}
+        self.card.sampling_reason = choice.reason
+        self.card.results["sampling"] = chosen | {
+            "reason": choice.reason,
+            "written": choice.written,
+            "heldout": choice.held_out,
+            "tried": list(choice.tried),
+        }
+        return replace(SAMPLE, temperature=temperature, top_p=top_p)
 
     def _beside_rivals(self, model: LanguageModel) -> dict[str, Any]:
         """Quality and diversity beside the same generator trained otherwise, and who wins; drawn,

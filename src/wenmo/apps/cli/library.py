@@ -134,7 +134,7 @@ def _facts(described: Mapping[str, Any]) -> dict[str, str]:
     from wenmo.apps.cli import show
 
     heldout, minutes = described["heldout"], described["minutes"]
-    train = described["data"]["train"] or {}
+    train, sampling = described["data"]["train"] or {}, described["sampling"]
     facts = {
         "model": described["family"],
         "task": described["task"],
@@ -143,6 +143,7 @@ def _facts(described: Mapping[str, Any]) -> dict[str, str]:
         "trained": "" if minutes is None else f"{minutes:.1f} minutes",
         "steps": "" if described["steps"] is None else f"{described['steps']:,}",
         "parameters": "" if described["parameters"] is None else f"{described['parameters']:,}",
+        "writes at": show.sampling_line(sampling) if sampling else "",
         "text": f"{train['tokens']:,} tokens, {train['bytes']:,} bytes" if "bytes" in train else "",
         "size": f"{_megabytes(described['bytes'])} MB",
         "settings": _settings(described["settings"]),

@@ -329,6 +329,8 @@ def trained(run: Run) -> None:
     table.add_row("training", f"{_clock(results['seconds'])}, {steps:,} step{plural}")
     table.add_row("parameters", f"{results['parameters']:,}")
     table.add_row("writing", f"{results['characters_per_second']:,.0f} characters/s")
+    if "sampling" in results:
+        table.add_row("writes at", sampling_line(results["sampling"]))
     for name, line in verdict(results.get("verdict")):
         table.add_row(name, line)
     table.add_row("run folder", str(run.folder))
@@ -344,6 +346,19 @@ def _sample_line(heldout: Mapping[str, Any]) -> str:
     share = heldout["sample"]["share"]
     told = f"{heldout['low']:.3f}–{heldout['high']:.3f} (95%), " if "low" in heldout else ""
     return f"{told}{share:.1%} of it; all: full_evaluation=true"
+
+
+def sampling_line(chosen: Mapping[str, Any]) -> str:
+    """Temperature and top-p of a run, and why."""
+    told = f"temperature {chosen['temperature']:g}"
+    if chosen["top_p"] < 1:
+        told += f", top-p {chosen['top_p']:g}"
+    written, heldout = chosen["written"], chosen["heldout"]
+    if written is None:
+        return f"{told} ({chosen['reason']})"
+    name = "new_words" if written["new_words"] or heldout["new_words"] else "new_pairs"
+    shares = f"{name.replace('_', ' ')} {written[name]:.1%} (held-out text {heldout[name]:.1%})"
+    return f"{told}: {shares}"
 
 
 def verdict(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
