@@ -58,7 +58,7 @@ def main() -> None:
         run = wenmo.fit(train, valid=valid, model=family, out=out / "run", settings=settings)
         reference = Reference("\n".join(read_texts(train, run)))
         human, chosen = pieces(read_texts(valid, run)), run.sampling
-        beside = {(chosen.temperature, chosen.top_p): "chosen", (0.8, 1.0): "", (1.0, 1.0): ""}
+        beside = {(0.8, 1.0): "", (1.0, 1.0): "", (chosen.temperature, chosen.top_p): "chosen"}
         for (temperature, top_p), why in beside.items():
             asked = {"temperature": temperature, "top_p": top_p, "max_tokens": TOKENS}
             texts = run.generate("", TEXTS, seed=options.seed, **asked)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from wenmo.assess import TEXTS, assess, choose_settings
 from wenmo.decoding.warp import Sampling
 from wenmo.evaluation.latents import collapse
-from wenmo.evaluation.sampling_choice import NO_TIME
+from wenmo.evaluation.sampling_choice import COST, NO_TIME, TOKENS
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
 from wenmo.exports import about_exports, network_exports, possible_exports
 from wenmo.files import atomic
@@ -219,7 +219,7 @@ class Session:
         if scores:
             results["heldout"] = self.material.judge(best, share_of(self.tell, SCORING))
         if chooses:
-            self._choose_sampling(best)
+            self._choose_sampling(best, results["tokens_seen"])
         self.card.write(self.folder)
         return True
 
@@ -365,7 +365,7 @@ class Session:
         parts = self.material.judge_parts(best) if self._has_time_for_parts(pace) else {}
         if parts:
             self._say(about_parts(parts))
-        sampling = self._choose_sampling(best)
+        sampling = self._choose_sampling(best, position.tokens)
         begun = time.perf_counter()
         sample, outputs = self.material.sample(best, pace.sample_tokens, TEXTS, sampling)
         seconds = time.perf_counter() - begun
@@ -399,20 +399,30 @@ class Session:
         self.card.finished = True
         self.card.write(self.folder)
 
-    def _choose_sampling(self, model: LanguageModel) -> Sampling | None:
+    def _choose_sampling(self, model: LanguageModel, seen: int) -> Sampling | None:
         """Choose how the run writes where nothing is asked for, and keep it in the card.
+
+        Args:
+            model: the best weights.
+            seen: tokens that were trained on.
 
         Returns:
             None: the defaults hold.
         """
         if self.recipe.task.paired or model.complete:  # these have defaults of their own
             return None
+        seconds = self._seconds(SHARE_OF_CHOOSING)
+        if seconds is None and model.learner != "count" and not self.recipe.train.full_evaluation:
+            passes = (
+                TOKENS if model.fills else 1
+            )  # of the whole text for each token that is written
+            seconds = 0.0 if seen < COST * passes else None  # not longer than the training itself
         choice = choose_settings(
             self.material,
             model,
             self.tokenizer,
             self.corpus.valid,
-            seconds=self._seconds(SHARE_OF_CHOOSING),
+            seconds=seconds,
             progress=share_of(self.tell, "choosing temperature and top-p"),
         )
         temperature, top_p = choice.setting or (SAMPLE.temperature, SAMPLE.top_p)

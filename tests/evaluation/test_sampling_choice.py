@@ -108,6 +108,13 @@ def test_too_little_text_leaves_the_default():
     assert (silent.setting, silent.reason) == (None, TOO_LITTLE_TEXT)
 
 
+def test_no_time_writes_nothing():
+    def write(setting, tokens, count):
+        raise AssertionError
+
+    assert chosen(write, texts(0.1, 64), seconds=0.0).reason == NO_TIME
+
+
 @pytest.mark.parametrize(
     ("each", "in_time"), [(1e-6, True), (1e-5, True), (2e-4, False), (0.5, False)]
 )

@@ -30,6 +30,7 @@ MOST_TEXTS = 512  # where they are short
 FEWEST_TOKENS = 48  # fewer show no repetition
 FEWEST_WORDS = 400  # of held-out text, and of what is written: fewer tell too little
 TOLERANCE = 0.005  # that a share may be above that of held-out text, however much text there is
+COST = ROUNDS * TEXTS * TOKENS  # tokens that are written to choose
 STATISTICS = ("new_words", "new_pairs", "repeated")
 LONGEST_REFERENCE = 1_000_000  # characters of the training text that are looked through
 SECONDS_PER_CHARACTER = 2e-6  # to look through it, and
@@ -37,7 +38,7 @@ SHARE_OF_REFERENCE = 0.25  # of the time for it
 PROBE_TOKENS, PROBE_TEXTS = (4, 16), 4  # of the trials of how long writing takes
 LEAST_SHARE = 0.25  # of the time of a trial is spent on its tokens, whatever the clock says
 TOO_LITTLE_TEXT = "default: too little held-out text to choose by"
-NO_TIME = "default: no time left; full_evaluation=true chooses"
+NO_TIME = "default: no time; full_evaluation=true chooses"
 
 Words = list[str]
 
@@ -144,6 +145,8 @@ def choose_sampling(
     human = [inner(text) for text in held_out]
     if sum(map(len, human)) < FEWEST_WORDS:
         return Choice(None, TOO_LITTLE_TEXT)
+    if seconds is not None and seconds <= 0:
+        return Choice(None, NO_TIME)
     tokens, characters, count = TOKENS, LONGEST_REFERENCE, max(TEXTS, len(held_out))
     if seconds is not None:
         characters = min(characters, int(SHARE_OF_REFERENCE * seconds / SECONDS_PER_CHARACTER))
