@@ -27,7 +27,7 @@ def command(text, model, out):
     begins = ["--from", str(out.parent / "base")] if model == "adapters" else ["--model", model]
     settings = ADAPTERS if model == "adapters" else SETTINGS[model]
     train = [sys.executable, "-m", "wenmo", "train", str(text), *begins, "--out", str(out)]
-    return [*train, "--steps", "60", "rows=4", "checkpoint_seconds=0", *settings]
+    return [*train, "--steps", "60", "rows=4", "checkpoint_seconds=0", "evaluations=2", *settings]
 
 
 def final_weights(run):
@@ -42,7 +42,7 @@ def test_sigkill_at_random_moments(wenmo, text, tmp_path, model):
     if model == "adapters":
         small = [*SETTINGS["gpt"], "counts=none", "--steps", 3]
         wenmo("train", text, "--model", "gpt", "--out", "base", *small, cwd=tmp_path)
-    subprocess.run(command(text, model, tmp_path / "whole"), env=env, check=True, timeout=120)
+    wenmo(*command(text, model, tmp_path / "whole")[3:], cwd=tmp_path)
     rng = random.Random(model)
     run = tmp_path / "killed"
     for _ in range(2):
@@ -57,7 +57,7 @@ def test_sigkill_at_random_moments(wenmo, text, tmp_path, model):
         time.sleep(rng.random() * 0.3)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    subprocess.run(command(text, model, run), env=env, check=True, timeout=120)
+    wenmo(*command(text, model, run)[3:], cwd=tmp_path)
     assert final_weights(run) == final_weights(tmp_path / "whole")
 
 
