@@ -123,3 +123,18 @@ def test_a_figure_that_would_fill_the_line_has_an_exponent() -> None:
     assert "perplexity 1.01e+304" in line
     assert "perplexity 41.00" in show.likelihood_line({**figures, "perplexity": 41.0})
     assert "infinite" in show.likelihood_line({**figures, "perplexity": math.inf})
+
+
+@pytest.mark.parametrize(
+    ("words", "pairs", "told"),
+    [
+        ((0.034, 0.043), (0.40, 0.45), "new words 3.4% (held-out text 4.3%)"),
+        ((0.0, 0.009), (0.93, 0.57), "new pairs 93.0% (held-out text 57.0%)"),
+        ((0.0, 0.0), (0.23, 0.25), "new pairs 23.0% (held-out text 25.0%)"),
+        ((0.0, 0.0), (0.0, 0.0), "new words 0.0% (held-out text 0.0%)"),
+    ],
+)
+def test_the_share_that_is_highest_beside_held_out_text_is_told(words, pairs, told):
+    written, heldout = ({"new_words": w, "new_pairs": p} for w, p in zip(words, pairs, strict=True))
+    chosen = {"temperature": 0.7, "top_p": 0.95, "written": written, "heldout": heldout}
+    assert show.sampling_line(chosen) == f"temperature 0.7, top-p 0.95: {told}"

@@ -349,14 +349,17 @@ def _sample_line(heldout: Mapping[str, Any]) -> str:
 
 
 def sampling_line(chosen: Mapping[str, Any]) -> str:
-    """Temperature and top-p of a run, and why."""
+    """Temperature and top-p of a run, and the share of what is new that is highest beside that of
+    held-out text.
+    """
     told = f"temperature {chosen['temperature']:g}"
     if chosen["top_p"] < 1:
         told += f", top-p {chosen['top_p']:g}"
     written, heldout = chosen["written"], chosen["heldout"]
     if written is None:
         return f"{told} ({chosen['reason']})"
-    name = "new_words" if written["new_words"] or heldout["new_words"] else "new_pairs"
+    told_of = [name for name in ("new_words", "new_pairs") if written[name] or heldout[name]]
+    name = max(told_of or ["new_words"], key=lambda each: written[each] - heldout[each])
     shares = f"{name.replace('_', ' ')} {written[name]:.1%} (held-out text {heldout[name]:.1%})"
     return f"{told}: {shares}"
 
