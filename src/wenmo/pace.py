@@ -26,6 +26,7 @@ LEAST_BATCH_TOKENS = 128
 PROBE = 128  # tokens of the first sequence that is tried
 TRIAL = 0.01  # of the time for steps, from which on a trial is long enough
 WARM_UP = 0.1  # of that time: a first trial that takes less is repeated
+FEWEST_WRITTEN = 24  # tokens of a sample
 FEW_TEXTS = 2  # of a first trial
 CRITIC_AND_BACK = 1.5  # times what writing and judging takes is what a step takes
 LEAVING = 0.3  # seconds in which a process ends
@@ -96,7 +97,7 @@ def _tried(material: Material, model: LanguageModel, train: TrainConfig, seconds
         count = fewer
     most = SAMPLE.max_tokens
     each = (1 - SCORING) * seconds / count
-    tokens = how_many(lambda n: material.sample(model, n), 8, most, each)
+    tokens = how_many(lambda n: material.sample(model, n), FEWEST_WRITTEN, most, each)
     return Pace(count, quick, tokens)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from wenmo.assess import TEXTS, assess, choose_settings
 from wenmo.decoding.warp import Sampling
+from wenmo.decoding.writer import Output
 from wenmo.evaluation.latents import collapse
 from wenmo.evaluation.sampling_choice import COST, NO_TIME, TOKENS
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
@@ -59,6 +60,8 @@ SHARE_OF_STEPS = 0.8  # of the time that is left before the first step
 SHARE_OF_TRIALS = 0.02  # of all the time, to find the faster precision
 SHARE_OF_SCORING = 0.5  # of the time that is left after the last step
 SHARE_OF_CHOOSING = 0.6  # of the time that is left after scoring
+SHARE_OF_SAMPLES = 0.3  # of the time that is left when they are written
+LEAST_SAMPLE = 48  # tokens of the final samples, however little time is left
 SHARE_OF_VERDICT = 0.6  # of the time that is left after all else
 SHARE_OF_RIVALS = 0.6  # of the time that is left after scoring
 WATCHED_FROM = 0.5  # of the budget: earlier, latents may not have been found yet
@@ -366,9 +369,7 @@ class Session:
         if parts:
             self._say(about_parts(parts))
         sampling = self._choose_sampling(best, position.tokens)
-        begun = time.perf_counter()
-        sample, outputs = self.material.sample(best, pace.sample_tokens, TEXTS, sampling)
-        seconds = time.perf_counter() - begun
+        sample, outputs, seconds = self._final_samples(best, sampling)
         rivalry = self._beside_rivals(best)
         found = assess(
             self.material,
@@ -398,6 +399,25 @@ class Session:
         }
         self.card.finished = True
         self.card.write(self.folder)
+
+    def _final_samples(
+        self, model: LanguageModel, sampling: Sampling | None
+    ) -> tuple[str, list[Output], float]:
+        """What the run writes: the first text, all texts, and the seconds that they took.
+
+        With little time they are short, but long enough to be judged by a person.
+        """
+        tokens, most = (LEAST_SAMPLE, SAMPLE.max_tokens) if self.timed else (None, 0)
+        while True:
+            begun = time.perf_counter()
+            sample, outputs = self.material.sample(model, tokens, TEXTS, sampling)
+            seconds = time.perf_counter() - begun
+            if tokens is None or tokens >= most:
+                return sample, outputs, seconds
+            fitting = int(tokens * SHARE_OF_SAMPLES * self.time.left() / max(seconds, 1e-9))
+            if fitting < 2 * tokens:
+                return sample, outputs, seconds
+            tokens = min(most, fitting)
 
     def _choose_sampling(self, model: LanguageModel, seen: int) -> Sampling | None:
         """Choose how the run writes where nothing is asked for, and keep it in the card.

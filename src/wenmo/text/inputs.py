@@ -13,6 +13,7 @@ from typing import IO, TypeAlias
 
 from wenmo.config import nearest
 from wenmo.text.encodings import PIECE
+from wenmo.text.natural_order import natural_key
 from wenmo.types import WenmoError
 
 
@@ -94,7 +95,7 @@ def rereadable(path: Source) -> Source:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All that is not a folder below a folder, sorted, but for hidden files and folders.
+    """All that is not a folder below a folder, in natural order, but for hidden files and folders.
 
     Links are followed. A folder or file that is reached by several ways is given once, so that a
     link to a folder above it ends.
@@ -102,7 +103,7 @@ def files_below(folder: Path) -> list[Path]:
     Raises:
         WenmoError: a folder cannot be read.
     """
-    return sorted(_walk(folder, set()))
+    return sorted(_walk(folder, set()), key=natural_key)
 
 
 def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
