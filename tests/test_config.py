@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.config import from_dict, load_toml, match, nearest, override, to_dict
+from wenmo.config import from_dict, load_toml, match, nearest, override, table_of, to_dict
 from wenmo.models import MODELS, configure, find
 from wenmo.types import WenmoError
 
@@ -81,8 +81,8 @@ def test_later_settings_win_and_the_given_one_stays() -> None:
     ("setting", "told"),
     [
         ("hidden", "setting 'hidden' has no '=': write key=value"),
-        ("hiden=3", "unknown setting 'hiden'; did you mean 'hidden'? (valid: hidden, "),
-        ("inner.rat=3", "unknown setting 'inner.rat'; did you mean 'inner.rate'? (valid: inner."),
+        ("hiden=3", "unknown setting 'hiden'; did you mean 'hidden'?"),
+        ("inner.rat=3", "unknown setting 'inner.rat'; did you mean 'inner.rate'?"),
         ("iner.rate=3", "unknown setting 'iner.rate'"),
         ("hidden.rate=3", "unknown setting 'hidden.rate'"),
         ("hidden=big", "hidden=big: expected a whole number"),
@@ -182,3 +182,15 @@ def test_toml_is_read_and_its_faults_are_told(tmp_path: Path) -> None:
 def test_nearest_is_silent_where_nothing_comes_close() -> None:
     assert nearest("zzz", ["hidden"]) == ""
     assert nearest("hidde", ["hidden"]) == "; did you mean 'hidden'?"
+
+
+def test_all_settings_are_listed_only_where_none_comes_close() -> None:
+    tables = {"model": ["hidden", "layers"], "train": ["rate"]}
+    for setting, told in (
+        ("hiden=1", "'hiden'; did you mean 'hidden'? (wenmo models NAME lists them)"),
+        ("ratte=1", "'ratte'; did you mean 'rate'?"),
+        ("zzzz=1", "'zzzz' (valid: model: hidden, layers; train: rate)"),
+    ):
+        with pytest.raises(WenmoError) as error:
+            table_of(setting, tables)
+        assert str(error.value) == f"unknown setting {told}"

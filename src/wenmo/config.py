@@ -1,7 +1,7 @@
 """Settings: frozen dataclasses to and from plain dicts and TOML, with ``dotted.key=value`` changes.
 
-An unknown key, or a value of the wrong type, is the user's to mend: the error names the key, the
-nearest valid one, and all of them.
+An unknown key, or a value of the wrong type, is the user's to mend: the error names the key and
+the nearest valid one, or all of them where none comes close.
 """
 
 from __future__ import annotations
@@ -117,7 +117,16 @@ def match(name: str, known: Iterable[str]) -> str | None:
 def unknown(key: str, known: Iterable[str]) -> WenmoError:
     """The error of a setting that does not exist."""
     known = sorted(known)
-    return WenmoError(f"unknown setting {key!r}{nearest(key, known)} (valid: {', '.join(known)})")
+    near = closest(key, known)
+    of_model = near is not None and near.startswith("model.")
+    return WenmoError(f"unknown setting {key!r}{_offer(near, of_model, ', '.join(known))}")
+
+
+def _offer(near: str | None, of_model: bool, valid: str) -> str:
+    """The nearest setting, or all of them where none comes close."""
+    if near is None:
+        return f" (valid: {valid})"
+    return f"; did you mean {near!r}?{' (wenmo models NAME lists them)' if of_model else ''}"
 
 
 def table_of(setting: str, tables: Mapping[str, Sequence[str]]) -> tuple[str, str]:
@@ -138,7 +147,10 @@ def table_of(setting: str, tables: Mapping[str, Sequence[str]]) -> tuple[str, st
         raise WenmoError(f"setting {key!r} is not clear: say {choices}")
     known = [name for names in tables.values() for name in names]
     valid = "; ".join(f"{table}: {', '.join(names)}" for table, names in tables.items())
-    raise WenmoError(f"unknown setting {key!r}{nearest(key, known)} (valid: {valid})")
+    near = closest(key, known)
+    raise WenmoError(
+        f"unknown setting {key!r}{_offer(near, near in tables.get('model', ()), valid)}"
+    )
 
 
 def literal(text: str) -> Any:

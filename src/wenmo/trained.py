@@ -281,11 +281,15 @@ class Run:
         Raises:
             WenmoError: it was trained for another.
         """
-        talks = task == "dialogue" and self.card.template is not None
-        if self.task.name != task and not talks:
+        if self.task.name != task and not (task == "dialogue" and self.is_chat):
             raise WenmoError(
                 f"{self.folder}: was trained for {self.task.name}: train a run with --task {task}"
             )
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the run has a chat template, and so was trained for conversations."""
+        return self.card.template is not None
 
     def leaves_gap(self, prompt: str) -> bool:
         """Whether a prompt has a gap that the run reads as any other text."""
@@ -600,7 +604,7 @@ class Run:
             return None
         return (
             f"about {share:.0%} of the long lines and records of this text are in the training "
-            "text of the run: its figures flatter"
+            f"text of {self.folder}: its figures flatter"
         )
 
     def _require_learning(self) -> None:

@@ -103,12 +103,27 @@ def compare(
     Raises:
         WenmoError: there is no such text, or no run can score it.
     """
-    data, options = as_source(data), {"stride": stride, "encoding": encoding, "tell": tell}
+    data = as_source(data)
+    options = {"stride": stride, "encoding": encoding, "tell": tell and _notes_once(tell)}
     target = None if target is None else rereadable(target)
     rows = [_scored(run, data, target=target, **options) for run in runs]
     if rows and all("problem" in row for row in rows):
         raise WenmoError(rows[0]["problem"])
     return sorted(rows, key=lambda row: row.get("bits_per_byte", math.inf))
+
+
+def _notes_once(tell: Tell) -> Tell:
+    """Pass progress on, and each note the first time only: every run reads the same data."""
+    notes: set[str] = set()
+
+    def pass_on(what: str, share: float | None) -> None:
+        if share is None and what in notes:
+            return
+        if share is None:
+            notes.add(what)
+        tell(what, share)
+
+    return pass_on
 
 
 def _scored(run: Run | str | Path, data: Source, **options: Any) -> dict[str, Any]:

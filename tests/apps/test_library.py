@@ -91,6 +91,12 @@ def test_compare_sorts_runs_and_says_why_one_cannot_be_scored(wenmo, folder, tex
     assert "damaged" in wenmo("compare", "runs/broken", "--data", text, cwd=folder, code=2).stderr
 
 
+def test_compare_says_a_note_on_the_data_once(wenmo, folder, text):
+    (folder / "notes.md").write_text(f"# Head\n\n{text.read_text()[:3000]}")
+    command = ("compare", "runs/lstm", "runs/old/my 文件 run", "--data", "notes.md")
+    assert wenmo(*command, cwd=folder).stderr.count("markup is removed") == 1
+
+
 def test_samples_are_read_as_they_were_written(tmp_path):
     from wenmo.folders import samples
 

@@ -6,12 +6,15 @@ import io
 import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
 from wenmo.apps.cli import show
+from wenmo.text.tasks import TaskConfig
 from wenmo.training.learners import Learned
 from wenmo.training.loop import Event, Position
 
@@ -138,3 +141,45 @@ def test_the_share_that_is_highest_beside_held_out_text_is_told(words, pairs, to
     written, heldout = ({"new_words": w, "new_pairs": p} for w, p in zip(words, pairs, strict=True))
     chosen = {"temperature": 0.7, "top_p": 0.95, "written": written, "heldout": heldout}
     assert show.sampling_line(chosen) == f"temperature 0.7, top-p 0.95: {told}"
+
+
+@pytest.mark.parametrize("width", [1, 4, 12, 40])
+@pytest.mark.parametrize("source", ["short", "name[Alder], food[fish] " * 20, "春眠不觉晓" * 30])
+@pytest.mark.parametrize("answer", ["yes", "处处闻啼鸟" * 30])
+def test_the_answer_of_a_pair_is_seen(source: str, answer: str, width: int) -> None:
+    line = show.cut_sample(f"{source}\n→ {answer}", width)
+    assert cell_len(line) <= width
+    if width >= 12:
+        assert line.partition(" → ")[2].startswith(answer[:1])
+
+
+def test_a_sample_that_fits_is_kept() -> None:
+    assert show.cut_sample("one\ntwo\n→ three", 20) == "one ⏎ two → three"
+    assert show.cut_sample("one " * 9 + "\n→ three", 20) == "one one one… → three"
+    assert show.cut_sample("no pair\n→", 20) == "no pair ⏎ →"
+
+
+@pytest.mark.parametrize(
+    ("groups", "chat", "told"),
+    [
+        ([["", " \n"]], False, "the model ended the text at once\n"),
+        ([["", "a"], ["b"]], True, ""),
+        (
+            [["a"], [""]],
+            True,
+            "the model ended the text at once; it was trained for conversations: wenmo chat a/b\n",
+        ),
+    ],
+)
+def test_an_empty_text_is_told(
+    groups: list[list[str]], chat: bool, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run: Any = SimpleNamespace(is_chat=chat, folder="a/b", task=TaskConfig())
+    show.empty_texts(run, ["x"] * len(groups), groups)
+    assert capsys.readouterr().err.replace("conversations:\n", "conversations: ") == told
+
+
+def test_a_blank_source_has_no_text(capsys: pytest.CaptureFixture[str]) -> None:
+    run: Any = SimpleNamespace(is_chat=False, folder="a", task=TaskConfig("translation"))
+    show.empty_texts(run, [" "], [[""]])
+    assert capsys.readouterr().err == ""

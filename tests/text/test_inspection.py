@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from wenmo.inspection import inspect
+from wenmo.inspection import Inspection, inspect
 from wenmo.text.readers import ReadConfig, Reader
 from wenmo.types import WenmoError
 
@@ -124,3 +126,22 @@ def test_the_command_loads_no_pytorch(tmp_path: Path) -> None:
     assert json.loads(told("--json"))["fields"] == {"source": "source", "target": "target"}
     sample = next(line for line in told().splitlines() if "→" in line)
     assert sum(1 + (character > "⺀") for character in sample) <= 80
+
+
+def test_csv_on_the_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no suffix: CSV with a known header is told from prose, other data by ``format=``."""
+
+    def piped(content: str, **options: Any) -> Inspection:
+        stream = io.TextIOWrapper(io.BytesIO(content.encode()))
+        monkeypatch.setattr("sys.stdin", stream)
+        return inspect("-", **options)
+
+    rows = "".join(f'name[Mill {n}],"A mill, old: {n}."\n' for n in range(30))
+    found = piped(f"mr,ref\n{rows}", task="data-to-text")
+    assert found.lines[0] == "standard input: utf-8, CSV; source: mr; target: ref"
+    assert found.counts["records"] == 30
+    with pytest.raises(WenmoError, match=r"pass format=csv \(or tsv, jsonl, json\)"):
+        piped(f"a,b\n{rows}", task="data-to-text")
+    given = ["format=csv", "source_field=a", "text_field=b"]
+    assert piped(f"a,b\n{rows}", task="data-to-text", settings=given).counts["records"] == 30
+    assert piped("Well, source\nOnce, a mill\n" * 20).format == "plain text"

@@ -9,7 +9,7 @@ import pytest
 
 from wenmo.config import from_dict
 from wenmo.text.choosing import choose_fields
-from wenmo.text.field_names import find_pair, language_of
+from wenmo.text.field_names import find_pair, language_of, task_of_pair
 from wenmo.text.readers import ReadConfig, Reader
 from wenmo.text.tasks import Example, TaskConfig, examples, open_records
 from wenmo.types import WenmoError
@@ -76,8 +76,36 @@ def test_alpaca_without_a_task_is_asked_about(tmp_path: Path) -> None:
     message = refusal(write(tmp_path, "alpaca.json", ALPACA), "completion")
     assert "pass --text-field NAME, one of: instruction, input, output" in message
     assert (
-        "pass --task paraphrase (or another of pairs) to learn output from instruction" in message
+        "pass --task paraphrase (source → target, as any task of pairs) to learn output from "
+        "instruction and input" in message
     )
+
+
+def test_meaning_representations_are_data_to_text(tmp_path: Path) -> None:
+    path = write(tmp_path, "e2e.csv", "mr,ref\nname[Alder],Alder is a mill.\n")
+    assert "pass --task data-to-text to learn ref from mr" in refusal(path, "completion")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "advice"),
+    [
+        ("document", "title", "--task summarization"),
+        ("English", "中文", "--task translation"),
+        ("row.mr", "row.ref", "--task data-to-text"),
+        ("instruction,input", "output", "--task paraphrase (source"),
+    ],
+)
+def test_the_task_that_suits_a_pair(source: str, target: str, advice: str) -> None:
+    assert task_of_pair(source, target).startswith(advice)
+
+
+def test_a_table_of_sentences_is_not_asked_for_a_field_by_its_sentences(tmp_path: Path) -> None:
+    path = write(tmp_path, "pairs.tsv", "Hi.\t嗨。\nHe walks.\t他走。\n")
+    assert refusal(path, "completion").endswith(
+        "two columns of text: pass --task translation (or another of pairs), or --text-field 1"
+    )
+    path = write(tmp_path, "three.tsv", "Hi.\t嗨。\tHallo.\nYes.\t是。\tJa.\n")
+    assert "3 columns without a header line" in refusal(path, "completion")
 
 
 def test_questions_keep_their_context(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from wenmo.text.field_names import (
     TURN_NAMES,
     find_pair,
     known_field,
+    task_of_pair,
 )
 from wenmo.text.fields import Fields, names_of
 from wenmo.text.formats import HINT, ReadConfig, ReadCounts, by_number, listed, spread
-from wenmo.text.inputs import Source, check_path
+from wenmo.text.inputs import STANDARD_INPUT, Source, check_path
 from wenmo.text.readers import CHATS, Reader, without_fields
 from wenmo.text.tasks import PAIRS, TaskConfig
 from wenmo.types import WenmoError
@@ -89,7 +90,7 @@ def choose(path: Source, read: ReadConfig, task: TaskConfig, target: Source | No
         roles = {"source": read.source_field, "target": read.text_field}
         return _described(given, sampled, roles, task.control)
     if sampled is None:
-        raise WenmoError(f"{path}: no pairs, only {_no_pairs(read)}")
+        raise WenmoError(f"{path}: no pairs, only {_no_pairs(read)}{_no_suffix(path)}")
     place, kind, rows = sampled
     if kind in TABLES:
         return _choose_columns(read, place, rows, task.control)
@@ -102,9 +103,14 @@ def _sampled(path: Source, read: ReadConfig) -> tuple[Sample | None, ReadConfig]
     sampled = reader.first_rows(SAMPLE_ROWS)
     if sampled is not None or read.format is not None:
         return sampled, read
-    read = replace(read, format=sniffing.sniff(reader.first_lines(SAMPLE_LINES)))
-    if read.format == "tsv":
-        sampled = Reader(path, replace(without_fields(read), format="tsv")).first_rows(SAMPLE_ROWS)
+    lines = reader.first_lines(SAMPLE_LINES)
+    read = replace(read, format=sniffing.sniff(lines))
+    if read.format is None and str(path) == STANDARD_INPUT and sniffing.is_csv(lines):
+        read = replace(read, format="csv")  # a file would have a suffix to say so
+    if read.format in ("csv", "tsv"):
+        sampled = Reader(path, replace(without_fields(read), format=read.format)).first_rows(
+            SAMPLE_ROWS
+        )
     return sampled, read
 
 
@@ -132,6 +138,13 @@ def _no_pairs(read: ReadConfig) -> str:
     )
 
 
+def _no_suffix(path: Source) -> str:
+    """What to pass where the format of the standard input is not known."""
+    if str(path) not in ("-", STANDARD_INPUT):
+        return ""
+    return "; standard input has no suffix: pass format=csv (or tsv, jsonl, json) for a table"
+
+
 def _check_parallel(read: ReadConfig, task: TaskConfig) -> None:
     if task.name not in PAIRS:
         raise WenmoError(
@@ -154,6 +167,7 @@ def _choose_turns(path: Source, read: ReadConfig, sampled: Sample | None) -> Cho
         raise WenmoError(
             f"{path}: no conversations: give JSONL, JSON or Parquet in which a field holds a list "
             "of turns, a table with a message a row, or a chat exported from WhatsApp or WeChat"
+            f"{_no_suffix(path)}"
         )
     place, kind, rows = sampled
     if kind in TABLES:
@@ -267,7 +281,7 @@ def _choose_text(
     hints = []
     if pair is not None and text in (pair[0], pair[1]):
         source, target = _and(pair[0]), pair[1]
-        hints.append(f"--task translation (or another of pairs): learn {target} from {source}")
+        hints.append(f"{task_of_pair(*pair)}: learn {target} from {source}")
     return choice._replace(read=read, hints=hints)
 
 
@@ -275,6 +289,7 @@ _CHAT = ("--task dialogue: this is a chat; read as plain text, its times are lea
 _HINTS = {
     "whatsapp": _CHAT,
     "wechat": _CHAT,
+    "csv": ("format=csv: the lines look like CSV with a header",),
     "tsv": ("--task translation (or another of pairs): the lines have columns, parted by tabs",),
 }
 

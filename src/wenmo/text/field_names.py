@@ -173,6 +173,27 @@ def find_pair(
     return source if chosen else _with_companions(source, text, names), text
 
 
+SUMMARIZED = ("document", "article", "abstract", "原文")
+SUMMARIES = ("summary", "title", "摘要", "标题")
+
+
+def task_of_pair(source: str, target: str) -> str:
+    """The task that suits a pair by the names of its fields, as advice for the command line.
+
+    Args:
+        source: as `find_pair` gives it.
+        target: as `find_pair` gives it.
+    """
+    sides = [name.rpartition(".")[2].strip().lower() for name in (source.split(",")[0], target)]
+    if sides[0] == "mr":
+        return "--task data-to-text"
+    if sides[0] in SUMMARIZED and sides[1] in SUMMARIES:
+        return "--task summarization"
+    if all(map(language_of, sides)):
+        return "--task translation"
+    return "--task paraphrase (source → target, as any task of pairs)"
+
+
 def _with_companions(source: str, text: str, names: Sequence[str]) -> str:
     """A source with the fields that belong to it; names with commas cannot be listed."""
     left = [name for name in names if name not in (source, text) and "," not in name]

@@ -14,6 +14,7 @@ from wenmo.text.field_names import (
     TEXT_NAMES,
     TURN_NAMES,
     find_pair,
+    task_of_pair,
 )
 from wenmo.text.formats import (
     HINT,
@@ -27,6 +28,7 @@ from wenmo.text.formats import (
     top,
 )
 from wenmo.text.json_values import is_text
+from wenmo.text.sniffing import looks_like_text
 from wenmo.types import WenmoError
 
 TEXT_PARTS = ("text", "input_text", "output_text")
@@ -128,12 +130,14 @@ class Fields:
         for candidates in (names, known, texts):
             if len(candidates) == 1:
                 return candidates[0]
+        if self.hint and not self.chosen and looks_like_text(list(row)):
+            raise WenmoError(f"{self.place}: {_headerless(len(row))}")
         choice = f"one of: {listed(names)}" if names else "another than the source"
         advice = f"pass --text-field NAME, {choice}{self.hint}"
         pair = None if source or self.turns else find_pair(list(names_of(row)))
         if pair is not None:
-            advice += f"; or pass --task paraphrase (or another of pairs) to learn {pair[1]} from "
-            advice += pair[0].replace(",", " and ")
+            source = pair[0].replace(",", " and ")
+            advice += f"; or pass {task_of_pair(*pair)} to learn {pair[1]} from {source}"
         raise WenmoError(f"{self.place}: which field holds the text? {advice}")
 
     def read(self, row: Mapping[str, object], field: str, place: str, chosen: bool) -> str:
@@ -254,6 +258,15 @@ def names_of(row: Mapping[str, object], prefix: str = "") -> Iterator[str]:
             yield from names_of(value, f"{prefix}{name}.")
         else:
             yield prefix + name
+
+
+def _headerless(columns: int) -> str:
+    """What to do with a table whose first row is no header."""
+    if columns == 2:
+        return (
+            "two columns of text: pass --task translation (or another of pairs), or --text-field 1"
+        )
+    return f"{columns} columns without a header line: choose one by number, --text-field 1"
 
 
 def _normal(text: str) -> str:

@@ -16,6 +16,9 @@ from wenmo.text.encodings import PIECE
 from wenmo.text.natural_order import natural_key
 from wenmo.types import WenmoError
 
+STANDARD_INPUT = "standard input"
+"""The name of `Copy` where it was read from the standard input."""
+
 
 class Copy:
     """A temporary copy of what can be read only once: a pipe, or the standard input.
@@ -82,7 +85,7 @@ def rereadable(path: Source) -> Source:
     if str(path) == "-":
         if sys.stdin is None:
             raise WenmoError("standard input is closed; give a file, or redirect one into it")
-        return Copy(sys.stdin.buffer, "standard input")
+        return Copy(sys.stdin.buffer, STANDARD_INPUT)
     check_path(path)
     if isinstance(path, Copy) or os.path.isfile(path) or os.path.isdir(path):
         return path

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 
 from wenmo.text.chat_exports import is_wechat, is_whatsapp
 from wenmo.text.field_names import language_of
 from wenmo.text.formats import Format
+from wenmo.text.json_values import FIELD_NAMES
 
 FEWEST_LINES = 2
 ATTRIBUTION = re.compile(r"(CC[- ]BY|CC0|tatoeba\.org)")
@@ -27,6 +29,21 @@ def sniff(lines: Sequence[str]) -> Format | None:
     rows = [line for line in said if not line.startswith("#")]
     tabs = {line.count("\t") for line in rows}
     return "tsv" if len(rows) >= FEWEST_LINES and len(tabs) == 1 and min(tabs) > 0 else None
+
+
+def is_csv(lines: Sequence[str]) -> bool:
+    """Whether lines are CSV with a header: two columns or more, one of a known name, and every row
+    as wide as the header. Prose may have a comma in each line, but no such header.
+    """
+    try:
+        rows = [row for row in csv.reader((f"{line}\n" for line in lines), strict=True) if row]
+    except csv.Error:
+        return False
+    if len(rows) < FEWEST_LINES or len(rows[0]) < 2 or {len(row) for row in rows} != {len(rows[0])}:
+        return False
+    names = [name.strip().lower() for name in rows[0]]
+    known = any(name in FIELD_NAMES or language_of(name) for name in names)
+    return known and len(set(names)) == len(names) and all(map(_is_name, rows[0]))
 
 
 def text_columns(rows: Sequence[Sequence[str]]) -> list[int]:
@@ -51,6 +68,19 @@ def header(rows: Sequence[Sequence[str]]) -> bool | None:
         if chinese and not _HAN.search(name):
             return True
     return True if all(map(language_of, first)) else None
+
+
+def looks_like_text(first: Sequence[str]) -> bool:
+    """Whether the first row of a table holds sentences, not the names of columns."""
+    return any(map(_is_sentence, first)) and not any(map(_is_name, first))
+
+
+def _is_sentence(cell: str) -> bool:
+    """Whether a cell is too long for a name, or ends as a sentence does; see `_is_name`."""
+    text = cell.strip()
+    if _HAN.search(text) and len(text) > LONGEST_HAN_NAME:
+        return True
+    return text.endswith(tuple(".!?…。！？")) or len(text.split()) > 3
 
 
 def _is_name(cell: str) -> bool:

@@ -91,7 +91,9 @@ def _list(rows: Sequence[Mapping[str, Any]]) -> None:
         show.OUT.print(line, highlight=False, markup=False)
         below = row.get("problem") or row["sample"] or ""
         if below.strip():
-            show.OUT.print("  " + show.cut(below, show.OUT.width - 2), style="dim", markup=False)
+            show.OUT.print(
+                "  " + show.cut_sample(below, show.OUT.width - 2), style="dim", markup=False
+            )
 
 
 def _show(run: Path, described: Mapping[str, Any]) -> None:

@@ -250,11 +250,13 @@ def generate(
         show.note(line)
     plain = not (json or alignments or derivations)
     if len(prompts) == n == 1 and plain:
-        show.stream(opened, prompts[0], prefix, opened.stream(prompts[0], **asked))
+        texts = [[show.stream(opened, prompts[0], prefix, opened.stream(prompts[0], **asked))]]
     elif plain:
-        show.texts(opened, prompts, prefix, opened.texts(prompts, n, **asked))
+        texts = opened.texts(prompts, n, **asked)
+        show.texts(opened, prompts, prefix, texts)
     else:
         outputs = opened.write(prompts, n, **asked)
+        texts = [[output.text for output in group] for group in outputs]
     if alignments is not None:
         aligned = [
             opened.align(prompt, output, control=about["control"], prefix=prefix)
@@ -264,12 +266,13 @@ def generate(
         ]
         show.alignments(alignments, aligned)
     if json:
-        texts = [show.output(output) for group in outputs for output in group]
-        show.print_json({"seed": chosen, "outputs": texts})
+        plain_outputs = [show.output(output) for group in outputs for output in group]
+        show.print_json({"seed": chosen, "outputs": plain_outputs})
     elif derivations:
         show.derivations(outputs)
     elif alignments is not None:
-        show.texts(opened, prompts, prefix, [[o.text for o in group] for group in outputs])
+        show.texts(opened, prompts, prefix, texts)
+    show.empty_texts(opened, prompts, texts)
     if fresh:
         show.seed(chosen)
 

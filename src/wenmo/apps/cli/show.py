@@ -40,6 +40,7 @@ METRIC_NAMES = {
     "distinct1": "distinct-1",
     "distinct2": "distinct-2",
 }
+ANSWER = "\n→ "  # stands between source and answer in the sample of a run
 SILENT_SECONDS = 2.0  # what is over sooner needs no progress
 
 
@@ -102,7 +103,7 @@ class Training:
             for line in in_lines([*self._parts(event, speed=False), *held]):
                 ERR.print(Text(line))
         elif event.kind == "sample":
-            ERR.print(Text(f"    {cut(event.text, columns() - 4)}", style="dim"))
+            ERR.print(Text(f"    {cut_sample(event.text, columns() - 4)}", style="dim"))
         elif event.kind == "note":
             ERR.print(Text(event.text, style="yellow"))
 
@@ -180,6 +181,20 @@ def cut(text: str, width: int) -> str:
     return line.plain
 
 
+def cut_sample(text: str, width: int) -> str:
+    """A sample of a run in one line, as `cut`; of a pair, the source is cut before the answer.
+
+    Where both are long, the source takes a third of the width.
+    """
+    source, arrow, answer = text.rpartition(ANSWER)
+    room = width - cell_len(" → ")
+    if not arrow or room < 2:
+        return cut(text, width)
+    needed = min(cell_len(cut(answer, width)), room - room // 3)
+    source = cut(source, room - needed)
+    return f"{source} → {cut(answer, room - cell_len(source))}"
+
+
 def note(text: str) -> None:
     """Something the user should know, apart from the result."""
     ERR.print(Text(text, style="yellow"))
@@ -212,15 +227,29 @@ def output(written: Output) -> dict[str, Any]:
     }
 
 
-def stream(run: Run, prompt: str, prefix: str, pieces: Iterable[str]) -> None:
-    """A text as it comes, with what a person needs to see of its prompt."""
+def stream(run: Run, prompt: str, prefix: str, pieces: Iterable[str]) -> str:
+    """Show a text as it comes, with what a person needs to see of its prompt; return the text."""
     before, after = run.around(prompt, prefix)
     pieces = iter(pieces)
-    sys.stdout.write(before + next(pieces, ""))  # what cannot be written is refused before this
+    text = next(pieces, "")  # what cannot be written is refused before this
+    sys.stdout.write(before + text)
     for piece in pieces:
         sys.stdout.write(piece)
         sys.stdout.flush()
+        text += piece
     sys.stdout.write(after + "\n")
+    return text
+
+
+def empty_texts(run: Run, prompts: Sequence[str], groups: Iterable[Sequence[str]]) -> None:
+    """A note where all texts of a prompt are empty: the prompt alone looks like a failure."""
+    for prompt, group in zip(prompts, groups, strict=True):
+        asked = bool(prompt.strip()) or not run.task.paired  # a blank line among sources
+        if asked and not any(text.strip() for text in group):
+            sys.stdout.flush()
+            chat = f"; it was trained for conversations: wenmo chat {quote(str(run.folder))}"
+            note(f"the model ended the text at once{chat if run.is_chat else ''}")
+            return
 
 
 def texts(run: Run, prompts: Sequence[str], prefix: str, groups: Sequence[Sequence[str]]) -> None:
