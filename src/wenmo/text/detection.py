@@ -129,7 +129,7 @@ def detect(stream: IO[bytes], place: str) -> Encoding:
     if controls and (unmarked := _utf16(block)):
         return Encoding(unmarked, guessed=True)
     if nuls > 0.3 * len(block) or controls - nuls > 0.02 * len(block):
-        raise WenmoError(f"{place}: a binary file, not text; give text, or pass encoding=NAME")
+        raise WenmoError(f"{place}: a binary file, not text; give text, or pass --encoding=NAME")
     while block.isascii():
         if not block:
             return Encoding("utf-8")

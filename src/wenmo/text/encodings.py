@@ -92,7 +92,7 @@ def decoded(
             before = error.object[: error.start]  # the object begins with what was kept back before
             line += newlines.decode(before.decode(encoding, "replace"), final=True).count("\n")
             offset += len(block) - len(error.object) + error.start
-            advice = "mend the file, or pass encoding=NAME (gb18030, for example)"
+            advice = "mend the file, or pass --encoding=NAME (gb18030, for example)"
             bad = f"byte {offset} (0x{error.object[error.start]:02x}) is not valid {encoding}"
             raise WenmoError(f"{place}:{line}: {bad}; {advice}") from None
         except UnicodeError as error:
