@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,8 +25,8 @@ FEW_STEPS = 20  # fewer are told to be too few
 LEAST_TIME = 32  # tokens of a sequence
 LEAST_BATCH_TOKENS = 128
 PROBE = 128  # tokens of the first sequence that is tried
-TRIAL = 0.01  # of the time for steps, from which on a trial is long enough
-WARM_UP = 0.1  # of that time: a first trial that takes less is repeated
+TRIAL = 0.03  # of the time for steps, from which on a trial is long enough
+WARM_UP = 0.2  # of that time: a first trial that takes less is repeated
 FEWEST_WRITTEN = 24  # tokens of a sample
 FEW_TEXTS = 2  # of a first trial
 CRITIC_AND_BACK = 1.5  # times what writing and judging takes is what a step takes
@@ -145,7 +146,8 @@ def fitting_texts(recipe: Recipe, learner: Adversarial, seconds: float) -> tuple
         seconds: for all stages.
     """
     learner.trial(FEW_TEXTS)  # the first loads what later ones find
-    took = CRITIC_AND_BACK * learner.trial(FEW_TEXTS) / FEW_TEXTS * recipe.train.rows
+    trials = [(count, learner.trial(count)) for count in (FEW_TEXTS, 2 * FEW_TEXTS)]
+    took = CRITIC_AND_BACK * extrapolated(trials, max(2 * FEW_TEXTS, recipe.train.rows))
     stage = seconds * (1 - learner.gan.config.likelihood - learner.gan.config.critic_alone)
     steps = stage / took
     if steps >= FEW_STEPS:
@@ -160,17 +162,33 @@ def fitting_texts(recipe: Recipe, learner: Adversarial, seconds: float) -> tuple
 
 def _step_time(model: LanguageModel, batch: Batch, seconds: float, *, cut: bool) -> float:
     """Seconds that a step of a batch takes, from trials of growing parts of it."""
-    rows, most = 1, len(batch.tokens)
+    rows, most, asked = 1, len(batch.tokens), batch.tokens.numel()
     time = min(PROBE, batch.tokens.shape[1]) if cut else batch.tokens.shape[1]
+    trials: list[tuple[int, float]] = []
     while True:
         part = _part(batch, rows, time)
         took = step_seconds(model, part)
         if took < WARM_UP * seconds:  # the first pass loads what later ones find
-            took = step_seconds(model, part)
-        whole = rows >= most and time >= batch.tokens.shape[1]
-        if whole or took >= TRIAL * seconds:
-            return took * batch.tokens.numel() / part.tokens.numel()
+            took = min(took, step_seconds(model, part))
+        trials.append((part.tokens.numel(), took))
+        if part.tokens.numel() == asked or took >= TRIAL * seconds:
+            return extrapolated(trials, asked)
         rows, time = min(most, 4 * rows), batch.tokens.shape[1]
+
+
+def extrapolated(trials: Sequence[tuple[int, float]], size: int) -> float:
+    """Seconds that something of a size takes: as much more for each unit as between the last two
+    trials, for a part of the time does not grow with the size.
+
+    Args:
+        trials: sizes, rising, and the seconds that each took.
+        size: not below the last of these.
+    """
+    last, took = trials[-1]
+    if len(trials) == 1:
+        return took * size / last
+    before, less = trials[-2]
+    return took + max(0.0, took - less) / (last - before) * (size - last)
 
 
 def _part(batch: Batch, rows: int, time: int) -> Batch:

@@ -41,6 +41,7 @@ from wenmo.text.telling import counts_line, reading_line
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 from wenmo.trained import Run
 from wenmo.training.loop import Event
+from wenmo.training.threads import avoid_busy_cores
 from wenmo.types import WenmoError
 
 __all__ = [
@@ -413,11 +414,12 @@ def fit(
         talk=talk,
         progress=tell and (lambda what, share: tell(what, share)),
     )
+    busy = None if made.train.minutes is None else avoid_busy_cores()
     derived, chosen = derive(made, corpus) if before is None else (before.recipe, [])
     situation = Training(derived, has_valid=valid is not None)
     chosen += without_effect(made.given, TRAINING, situation)
     if tell is not None:
-        for line in [*reading, *_about(corpus), *chosen]:
+        for line in [*reading, *_about(corpus), *([busy] if busy else []), *chosen]:
             tell(line, None)
     kept = None
     if reference is not None:

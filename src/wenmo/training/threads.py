@@ -1,0 +1,43 @@
+"""How many threads PyTorch computes with where other programs use the same cores."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+ROWS, SIDE = 32, 512  # of the matrix products that are timed
+PRODUCTS, TURNS = 40, 3
+GAIN = 1.5  # times faster, and one thread is used
+
+
+def avoid_busy_cores() -> str | None:
+    """Compute with one thread where that is measured to be faster, and say so in a line.
+
+    PyTorch's threads wait for each other after every operation. Where another program holds one of
+    the cores, each of these waits takes as long as the scheduler lets that program run, and a step
+    takes 5 to 35 times as long. Products with one thread and with all are timed in turns.
+
+    Returns:
+        None: all threads are kept.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return None
+    taken: dict[int, float] = {1: 0.0, threads: 0.0}
+    for count in [1, threads] * TURNS:
+        torch.set_num_threads(count)
+        taken[count] += product_seconds()
+    if GAIN * taken[1] >= taken[threads]:
+        return None  # the last that were set are all of them
+    torch.set_num_threads(1)
+    return f"other programs keep the cores busy: 1 thread is used instead of {threads}"
+
+
+def product_seconds() -> float:
+    """Seconds that some small matrix products take, as they are common in training."""
+    x, weights = torch.ones(ROWS, SIDE), torch.ones(SIDE, SIDE)
+    begun = time.perf_counter()
+    for _ in range(PRODUCTS):
+        x @ weights
+    return time.perf_counter() - begun
