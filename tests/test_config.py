@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wenmo.config import from_dict, load_toml, match, nearest, override, table_of, to_dict
 from wenmo.models import MODELS, configure, find
-from wenmo.types import WenmoError
+from wenmo.types import WenmoError, amount
 
 
 @dataclass(frozen=True)
@@ -194,3 +194,18 @@ def test_all_settings_are_listed_only_where_none_comes_close() -> None:
         with pytest.raises(WenmoError) as error:
             table_of(setting, tables)
         assert str(error.value) == f"unknown setting {told}"
+
+
+@pytest.mark.parametrize(
+    ("number", "nouns", "told"),
+    [
+        (1, ("step",), "1 step"),
+        (0, ("step",), "0 steps"),
+        (1234, ("step",), "1,234 steps"),
+        (1.0, ("minute",), "1 minute"),
+        (0.5, ("minute",), "0.5 minutes"),
+        (2, ("batch", "batches"), "2 batches"),
+    ],
+)
+def test_a_noun_agrees_with_its_number(number: float, nouns: tuple[str, ...], told: str) -> None:
+    assert amount(number, *nouns) == told

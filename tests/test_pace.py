@@ -54,5 +54,12 @@ def test_batches_are_made_smaller_where_that_is_left_open(model, seconds, settin
 def test_what_was_given_stays_and_is_told(model):
     train, told = fitted(model, 10.0, "rows=8", "time=64")
     assert (train.rows, train.time) == (8, 64)
-    assert told[0] == "a step of 512 tokens takes about 5.1 s; about 1 fit into 1 minutes"
-    assert told[1].startswith("so few steps teach little: give about")
+    assert told[0] == "a step of 512 tokens takes about 5.1 s; about 1 step fits into 1 minute"
+    assert told[1] == (
+        "so few steps teach little: give at least 23 minutes, or train a smaller model"
+    )
+
+
+def test_minutes_to_try_are_at_least_twice_those_given(model):
+    _, told = fitted(model, 5.0)  # steps of 0.32 seconds
+    assert "give at least 2 minutes" in told[1]

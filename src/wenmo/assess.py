@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wenmo.evaluation.sampling_choice import TOKENS, Choice, choose_sampling, how_many_texts
-from wenmo.evaluation.verdict import TEXT, Originality, Verdict, advise, forecast, originality
+from wenmo.evaluation.verdict import (
+    TEXT,
+    Originality,
+    Spent,
+    Verdict,
+    advise,
+    forecast,
+    originality,
+)
 from wenmo.material import SAMPLE, Material
 from wenmo.models.base import LanguageModel
 from wenmo.models.ngram import Ngram
@@ -22,6 +30,7 @@ from wenmo.types import END
 TEXTS = 4  # samples that are looked at
 ORDER = 5  # of the counts beside which a run is set
 COUNTED = 1_000_000  # tokens of the training text at most
+CHEAP = 100_000  # tokens are counted however little time there is
 SECONDS_PER_TOKEN = 3e-6  # that is counted
 SHARE_OF_COUNTING, SHARE_OF_COPIES = 0.4, 0.4  # of the time
 SPACED = 0.08  # of a text's characters are spaces, where words are written apart
@@ -38,6 +47,7 @@ def assess(
     knows_more: bool,
     plain: bool,
     seconds: float | None,
+    spent: Spent | None = None,
 ) -> Verdict:
     """What a run is worth.
 
@@ -52,6 +62,7 @@ def assess(
         knows_more: it began from a model that knew other text.
         plain: it learnt a running text, not pairs or records.
         seconds: the time there is; None: all it takes.
+        spent: what it was trained for.
     """
     stands, spaced = counted is not None, False
     stream = material.stream(model)
@@ -59,7 +70,9 @@ def assess(
     if model.learner != "count":
         own = material.bits_per_byte(model)
         counts = counted
-        most = COUNTED if seconds is None else int(SHARE_OF_COUNTING * seconds / SECONDS_PER_TOKEN)
+        most = COUNTED
+        if seconds is not None:
+            most = max(CHEAP, int(SHARE_OF_COUNTING * seconds / SECONDS_PER_TOKEN))
         if counts is None and most >= min(len(stream), COUNTED):
             ngram = Ngram.Config(ORDER).build(model.vocab_size)
             ngram.fit(stream[:COUNTED])
@@ -79,6 +92,8 @@ def assess(
         stands_on_counts=stands,
         spaced=spaced,
         plain=plain,
+        has_base=knows_more,
+        spent=None if model.learner == "count" else spent,
     )
     return Verdict(own, counts, found, ahead, advice)
 

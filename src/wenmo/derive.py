@@ -16,6 +16,7 @@ from wenmo.recipe import DEFAULT_ORDERS, PriorConfig, Recipe
 from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records
 from wenmo.training.loop import TrainConfig
+from wenmo.types import amount
 
 # Counting and cross-fitting take about so long for each token, order and fold, on one core; they
 # may take most of the time: counts learn more in it than a network does (docs/experiments.md).
@@ -102,7 +103,9 @@ def _model(recipe: Recipe, budget: Budget | None) -> tuple[ModelConfig, list[str
     except ValueError:  # what was given does not go with what suits
         return recipe.model, []
     told = ", ".join(f"{name}={value}" for name, value in open_.items())
-    return chosen, [f"for this text and {recipe.train.minutes:g} minutes: {told}"] if told else []
+    if not told:
+        return chosen, []
+    return chosen, [f"for this text and {amount(recipe.train.minutes or 0, 'minute')}: {told}"]
 
 
 def speed() -> float:
@@ -129,7 +132,7 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
     chosen = replace(prior, counts="ngram", orders=orders, parts=parts)
     if prior.extensible is None:
         chosen = replace(chosen, extensible=True)
-    told = [f"standing on counts of up to {orders} tokens (--prior none to do without)"]
+    told = [f"standing on counts of up to {amount(orders, 'token')} (--prior none to do without)"]
     if parts < prior.folds:
         told.append(
             f"the network will read {parts} of {prior.folds} parts of the text: time is short"
@@ -143,7 +146,7 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
         return without, [f"no counts to stand on: {tokens:,} tokens are too few to divide"]
     seconds = SECONDS_PER_COUNT * tokens * orders * (1 + parts)
     if budget is not None and seconds > SHARE_FOR_COUNTS * budget.seconds:
-        reason = f"counting would take about {seconds:,.0f} seconds: give more minutes"
+        reason = f"counting would take about {amount(round(seconds), 'second')}: give more minutes"
         return without, [f"no counts to stand on: {reason}, or ask for --prior ngram"]
     return chosen, told
 

@@ -34,18 +34,19 @@ def possible_exports(
     return {to: _reason(check, model, recipe, tokenizer) for to, check in CHECKS.items()}
 
 
-def about_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> str:
-    """One line on what a run can be exported to, to be told before it is trained."""
+def about_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
+    """What a run can be exported to, in lines of at most 80 columns, told before it is trained."""
     names = _possible(model, recipe, tokenizer)
     if names:
-        return f"other programs can run it: wenmo export --to {' or '.join(names)}"
+        return [f"other programs can run it: wenmo export --to {' or '.join(names)}"]
     alone = network_exports(model, recipe, tokenizer)
     if not alone:
-        return "no other program can run this model: wenmo export has no format for it"
-    return (
-        "no other program can run it with its counts; the network alone can be exported to "
-        f"{' or '.join(alone)} (--network-only), better if trained with --prior none"
-    )
+        return ["no other program can run this model: wenmo export has no format for it"]
+    return [
+        "this run combines a network with n-gram counts: only wenmo can run it whole",
+        f"to export it to {' or '.join(alone)}, train with --prior none",
+        "or export the network alone, which predicts less well: --network-only",
+    ]
 
 
 def network_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:

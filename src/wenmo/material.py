@@ -30,7 +30,7 @@ from wenmo.text.records import Records
 from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.training.budget import how_many
-from wenmo.types import WenmoError
+from wenmo.types import WenmoError, amount
 
 SCORING = 0.3  # of the time for pairs is for the targets' likelihood, the rest for answers
 STREAM_TIME = 64  # tokens of truncated back-propagation, where no time is asked for
@@ -260,12 +260,13 @@ class Paired:
     def notes(self, model: LanguageModel) -> list[str]:
         pairs, buckets = self._pairs(model), self.batches(model)
         notes = [
-            f"{len(pairs):,} pairs in {buckets.per_epoch:,} batches, {buckets.padding:.1%} padding"
+            f"{amount(len(pairs), 'pair')} in {amount(buckets.per_epoch, 'batch', 'batches')}, "
+            f"{buckets.padding:.1%} padding"
         ]
         if pairs.cut or pairs.left_out:
             notes.append(
-                f"too long for the model: {pairs.left_out:,} pairs left out for their target, "
-                f"{pairs.cut:,} sources cut"
+                f"too long for the model: {amount(pairs.left_out, 'target')} left out, "
+                f"{amount(pairs.cut, 'source')} cut"
             )
         return notes
 
@@ -364,7 +365,7 @@ class Whole:
         if not records.left_out:
             return []
         return [
-            f"{records.left_out:,} records left out: they have more than {model.context} tokens "
+            f"{amount(records.left_out, 'record')} left out for more than {model.context} tokens "
             "(context= allows for more)"
         ]
 
@@ -578,7 +579,9 @@ def judge_answers(
     *,
     resamples: int = 1000,
 ) -> dict[str, dict[str, Any]]:
-    """Metrics of what the writer answers: ``value``, ``low``, ``high`` and ``signature`` each."""
+    """Metrics of what the writer answers: ``value``, ``low``, ``high``, ``texts`` (how many were
+    measured) and ``signature`` each.
+    """
     return measure_answers(answer(writer, asked, sampling), asked, names, resamples=resamples)
 
 
@@ -593,6 +596,12 @@ def measure_answers(
     references = [question.references for question in asked[: len(outputs)]]
     measured = measure(names, outputs, references, resamples=resamples)
     return {
-        name: {"value": m.value, "low": m.low, "high": m.high, "signature": m.signature}
+        name: {
+            "value": m.value,
+            "low": m.low,
+            "high": m.high,
+            "texts": len(outputs),
+            "signature": m.signature,
+        }
         for name, m in measured.items()
     }

@@ -13,10 +13,10 @@ from wenmo.models.base import LanguageModel
 from wenmo.recipe import Recipe
 from wenmo.text.batches import Batches
 from wenmo.training.adversarial import Adversarial
-from wenmo.training.budget import BYTES_PER_SECOND, TimeBudget, how_many
+from wenmo.training.budget import BYTES_PER_SECOND, TimeBudget, enough_minutes, how_many
 from wenmo.training.learners import step_seconds
 from wenmo.training.loop import TrainConfig
-from wenmo.types import Batch
+from wenmo.types import Batch, amount
 
 SCORING = 0.7  # of the time of an evaluation; the rest is for its sample
 LEAST_TOKENS = 2000  # scored at an evaluation; where fewer fit, there are fewer evaluations
@@ -125,14 +125,12 @@ def fitting_batch(
         made = ", ".join(f"{name}={value}" for name, value in changes.items())
         told += f"; so that more fit: {made}, about {smaller:.1f} s a step"
     seconds = max(seconds, 1e-3)
-    steps = max(1, int(seconds / smaller))
-    lines = [f"{told}; about {steps:,} fit into {train.minutes:g} minutes"]
+    steps = seconds / smaller
+    given = train.minutes or 0.0
+    lines = [f"{told}; {_fit(steps)} into {amount(given, 'minute')}"]
     if steps < FEW_STEPS:
-        enough = LEAST_STEPS * smaller / 60 / 0.75
-        lines.append(
-            f"so few steps teach little: give about {max(enough, train.minutes or 0):.1g} minutes, "
-            "or train a smaller model"
-        )
+        enough = amount(enough_minutes(smaller, given=given), "minute")
+        lines.append(f"so few steps teach little: give at least {enough}, or train a smaller model")
     return replace(train, **changes), lines
 
 
@@ -154,10 +152,16 @@ def fitting_texts(recipe: Recipe, learner: Adversarial, seconds: float) -> tuple
         return recipe.train.rows, []
     told = f"a step of generator and critic takes about {took:.1f} s"
     if "train.rows" in recipe.given:
-        return recipe.train.rows, [f"{told}: about {max(1, int(steps))} fit: give more minutes"]
+        return recipe.train.rows, [f"{told}: {_fit(steps)}: give more minutes"]
     rows = max(FEW_TEXTS, int(recipe.train.rows * steps / FEW_STEPS))
     took *= rows / recipe.train.rows
     return rows, [f"{told}; so that more fit: rows={rows}, about {took:.1f} s a step"]
+
+
+def _fit(steps: float) -> str:
+    """How many steps fit, at least one."""
+    whole = max(1, int(steps))
+    return f"about {amount(whole, 'step')} {'fits' if whole == 1 else 'fit'}"
 
 
 def _step_time(model: LanguageModel, batch: Batch, seconds: float, *, cut: bool) -> float:

@@ -19,6 +19,7 @@ from wenmo.decoding.writer import Output
 from wenmo.evaluation.latents import collapse
 from wenmo.evaluation.sampling_choice import COST, NO_TIME, TOKENS
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
+from wenmo.evaluation.verdict import Spent
 from wenmo.exports import about_exports, network_exports, possible_exports
 from wenmo.files import atomic
 from wenmo.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
@@ -51,7 +52,7 @@ from wenmo.training.journal import METRICS, Journal
 from wenmo.training.learners import Count, Gradient, Learner, faster_precision
 from wenmo.training.loop import Event, Interrupted, Position, TrainConfig, Trainer
 from wenmo.training.optimizers import DEFAULT_RATE, Optimizer, make_optimizer
-from wenmo.types import WenmoError
+from wenmo.types import WenmoError, amount
 
 TRADEOFF = "tradeoff.svg"
 SCORING = "scoring held-out text"
@@ -233,7 +234,8 @@ class Session:
             "exports": possible_exports(*what),
             "exports_network_only": network_exports(*what),
         }
-        self._say(about_exports(*what))
+        for line in about_exports(*what):
+            self._say(line)
 
     def _train(self) -> None:
         checkpoints = Checkpoints(self.folder / "checkpoints", self._say)
@@ -287,10 +289,10 @@ class Session:
         if "pace" not in results:
             results["pace"] = pace.plain()
             self.card.write(self.folder)
-            count = "an evaluation" if pace.evaluations == 1 else f"{pace.evaluations} evaluations"
+            count = amount(pace.evaluations, "evaluation")
             self._say(
                 f"ready after {self.time.used():.1f} of {self.time.total:.0f} s; {count} on the way"
-                f" of at most {pace.quick.tokens:,} held-out tokens"
+                f" of at most {amount(pace.quick.tokens, 'held-out token')}"
             )
         if not pace.saves:
             self._say("no checkpoints are kept: one takes too much of the time")
@@ -381,6 +383,12 @@ class Session:
             knows_more=self.recipe.start.base is not None,
             plain=not (self.recipe.task.paired or self.model.wholes),
             seconds=self._seconds(SHARE_OF_VERDICT),
+            spent=Spent(
+                position.step,
+                position.learning / max(1, position.step),
+                self.recipe.train.minutes,
+                self.time.used() - position.learning,
+            ),
         )
         self.card.results |= {
             "heldout": heldout,

@@ -33,6 +33,16 @@ class WenmoError(Exception):
     """
 
 
+def amount(number: float, noun: str, plural: str | None = None) -> str:
+    """A number with its noun, in the plural unless it is 1: ``1 minute``, ``0.5 minutes``.
+
+    Args:
+        plural: the noun's plural; None: the noun with an s.
+    """
+    shown = f"{number:g}" if isinstance(number, float) else f"{number:,}"
+    return f"{shown} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def strings(values: Any, what: str) -> list[str]:
     """Several strings as a list: a list, a tuple, an array, a pandas Series; one string is one.
 

@@ -42,7 +42,7 @@ from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 from wenmo.trained import Run
 from wenmo.training.loop import Event
 from wenmo.training.threads import avoid_busy_cores
-from wenmo.types import WenmoError
+from wenmo.types import WenmoError, amount
 
 __all__ = [
     "Derivation",
@@ -432,7 +432,7 @@ def _about(corpus: Corpus) -> list[str]:
     """What the user should know of the text before training."""
     train, valid = corpus.summary["train"], corpus.summary["valid"]
     read = (
-        f"{train['tokens']:,} tokens to train on ({train['bytes']:,} bytes), "
+        f"{amount(train['tokens'], 'token')} to train on ({amount(train['bytes'], 'byte')}), "
         f"{valid['tokens']:,} held out: {corpus.summary['held_out']}"
     )
     held = (

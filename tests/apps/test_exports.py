@@ -19,6 +19,18 @@ def test_a_run_on_counts_offers_its_network_alone(wenmo, runs, tmp_path):
     assert (tmp_path / "there" / "config.json").is_file()
 
 
+def test_what_can_be_exported_is_told_in_short_lines(runs):
+    import wenmo as package
+    from wenmo.exports import about_exports
+
+    run = package.load(runs["gpt"])
+    lines = about_exports(run.model, run.card.recipe, run.tokenizer)
+    assert lines[0].endswith("only wenmo can run it whole")
+    assert "--prior none" in lines[1]
+    assert "--network-only" in lines[2]
+    assert max(map(len, lines)) <= 80
+
+
 def test_the_network_that_is_written_is_that_of_the_run(wenmo, runs, tmp_path):
     from transformers import AutoModelForCausalLM
 

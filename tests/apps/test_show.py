@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -183,3 +184,47 @@ def test_a_blank_source_has_no_text(capsys: pytest.CaptureFixture[str]) -> None:
     run: Any = SimpleNamespace(is_chat=False, folder="a", task=TaskConfig("translation"))
     show.empty_texts(run, [" "], [[""]])
     assert capsys.readouterr().err == ""
+
+
+NOTE = "this run combines a network with counts: only wenmo can run it " * 3 + "春眠不觉晓，" * 9
+
+
+def test_a_long_note_wraps_between_words_on_a_terminal(screen: Screen) -> None:
+    show.note(NOTE)
+    rows = [row.rstrip() for row in screen.rows if row.strip()]
+    assert len(rows) > 2
+    assert max(map(cell_len, rows)) <= 80
+    assert [row.startswith("    ") for row in rows] == [False] + [True] * (len(rows) - 1)
+    assert "".join("".join(rows).split()) == "".join(NOTE.split())
+    assert {word for row in rows for word in row.split() if word.isascii()} <= set(NOTE.split())
+
+
+def test_a_long_note_is_one_line_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(show, "ERR", Console(file=file, width=80, highlight=False))
+    show.note(NOTE)
+    assert file.getvalue() == f"{NOTE}\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "line"),
+    [
+        (2.0, "0.200 bits per byte below plain counts (2.000, 2.200)"),
+        (2.5, "worse: 0.300 bits per byte above plain counts (2.500, 2.200)"),
+        (9.0, "worse than raw bytes: 9.000 bits per byte, those take 8"),
+    ],
+)
+def test_a_run_worse_than_counts_or_raw_bytes_is_called_worse(own: float, line: str) -> None:
+    found = {"bits_per_byte": own, "counts_bits_per_byte": 2.2, "advice": "more text"}
+    lines = dict(show.verdict({**found, "originality": None, "forecast": None}))
+    assert lines["quality"] == line
+
+
+def test_a_run_is_used_by_the_command_of_its_task() -> None:
+    assert show.use(Path("a run"), "dialogue") == "wenmo chat 'a run'"
+    assert show.use(Path("run"), "completion") == 'wenmo generate run --prompt "..."'
+
+
+def test_a_metric_of_few_texts_has_no_interval() -> None:
+    metric = {"value": 31.954, "low": None, "high": None, "texts": 2}
+    assert show._metric_line(metric) == "31.95 (2 pairs)"

@@ -182,10 +182,11 @@ def test_intervals_are_as_wide_as_sacrebleus(
 
 
 def test_draws_without_any_match_are_draws() -> None:
-    """Half the draws of two texts, of which one is wrong, hold the other once."""
-    found = measure(["chrf", "ter"], ["abcdefg", "x"], [["abcdefg"], ["y"]], resamples=100)
-    assert (found["chrf"].low, found["chrf"].high) == (0, 100)
-    assert (found["ter"].low, found["ter"].high) == (0, 100)
+    """Of the draws of five texts, of which three are wrong, 8 % hold none of the others."""
+    outputs, references = ["abcdefg"] * 2 + ["x"] * 3, [["abcdefg"]] * 2 + [["y"]] * 3
+    found = measure(["chrf", "ter"], outputs, references, resamples=100)
+    assert found["chrf"].low == 0
+    assert found["ter"].high == 100
 
 
 def test_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -239,7 +240,7 @@ def test_the_order_of_texts_does_not_matter(
 @settings(max_examples=20, deadline=None)
 @given(PAIRS)
 def test_a_value_lies_inside_its_interval(pairs: list[tuple[str, list[str]]]) -> None:
-    outputs, references = zip(*pairs, strict=True)
+    outputs, references = zip(*pairs * 5, strict=True)
     for name, metric in measure(list(METRICS), outputs, references, resamples=50).items():
         assert metric.low is not None
         assert metric.high is not None
@@ -268,7 +269,7 @@ def test_a_seed_is_a_result_whatever_else_is_measured() -> None:
 
 
 def test_our_signatures_say_what_was_counted() -> None:
-    found = measure(["rouge2", "distinct1"], ["a b"], [["a b"]], resamples=5, seed=9)
+    found = measure(["rouge2", "distinct1"], ["a b"] * 5, [["a b"]] * 5, resamples=5, seed=9)
     assert found["rouge2"].signature == (
         "nrefs:1|bs:5|seed:9|case:lc|unit:word+marks|spaceless:grapheme|norm:nfc|stem:no|score:f1"
     )
@@ -325,3 +326,12 @@ def test_an_accent_of_its_own_makes_no_difference(name: str) -> None:
 
 def forms(form: str, texts: list[str]) -> list[str]:
     return [normalize(form, text) for text in texts]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_fewer_than_five_texts_have_no_interval(name: str) -> None:
+    found = measure([name], ["a b c d", "b"] * 2, [["a b c d"], ["a"]] * 2)[name]
+    assert (found.low, found.high) == (None, None)
+    assert "bs:1000" not in found.signature
+    enough = measure([name], ["a b c d"] * 5, [["a b c d"]] * 5)[name]
+    assert enough.low is not None

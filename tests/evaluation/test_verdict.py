@@ -2,7 +2,7 @@
 
 import pytest
 
-from wenmo.evaluation.verdict import Forecast, advise, forecast, longest_copy, originality
+from wenmo.evaluation.verdict import Forecast, Spent, advise, forecast, longest_copy, originality
 
 TEXT = "The dog sleeps. The cat runs.\n春眠不觉晓，处处闻啼鸟。"
 
@@ -67,3 +67,32 @@ def test_advice_follows_what_was_found():
     invents = originality(["bluergh"], "blue")
     assert "--tokenizer words" in advice(found=invents)
     assert "--tokenizer words" not in advice(found=invents, spaced=False)
+
+
+def test_after_few_steps_more_training_comes_first():
+    invents = originality(["bluergh"], "blue")
+    known = {"found": invents, "ahead": None, "stands_on_counts": False, "spaced": True}
+    few = advise(bits=5.0, counts=2.0, spent=Spent(20, 1.5, 0.5), **known)
+    assert few == "more training: --minutes 6.7, for 200 steps"
+    assert advise(bits=5.0, counts=2.0, spent=Spent(20, 1.5, None), **known).endswith("--steps 200")
+    far = advise(bits=5.0, counts=2.0, spent=Spent(150, 1.5, 5.0), **known)
+    assert far.startswith("more training (--minutes 10, for 300 steps), --prior ngram")
+    enough = advise(bits=1.9, counts=2.0, spent=Spent(900, 0.1, 2.0), **known)
+    assert enough.startswith("--tokenizer words")
+
+
+def test_a_run_with_a_base_is_not_told_to_take_one():
+    for bits in (1.0, 2.1, 9.0):
+        told = advise(
+            bits=bits,
+            counts=2.0,
+            found=originality(["bluergh"], "blue"),
+            ahead=None,
+            stands_on_counts=False,
+            spaced=True,
+            has_base=True,
+            spent=Spent(500, 0.1, 2.0),
+        )
+        assert "--from" not in told
+        assert "--tokenizer" not in told
+        assert "--prior" not in told  # a base without counts cannot take them

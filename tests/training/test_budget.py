@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wenmo.training import budget
-from wenmo.training.budget import TimeBudget, how_many
+from wenmo.training.budget import TimeBudget, enough_minutes, how_many
 
 
 @pytest.fixture
@@ -54,3 +54,10 @@ def test_an_item_that_takes_no_time_fits_as_often_as_is_asked(clock):
     assert how_many(lambda count: None, 4, 500, 1.0) == 500
     assert how_many(lambda count: None, 4, 2, 1.0) == 2
     assert np.isfinite(how_many(lambda count: None, 1, 1, 0.0))
+
+
+def test_enough_minutes_are_rounded_up_and_twice_what_was_given_at_least():
+    assert enough_minutes(0.33, given=0.2) == 1.5  # 88 seconds
+    assert enough_minutes(0.01, given=0.75) == 1.5
+    assert enough_minutes(60.0, given=1.0) == 270
+    assert enough_minutes(1.0, given=1.0, besides=600.0) == 15

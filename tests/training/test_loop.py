@@ -249,3 +249,19 @@ def test_a_rollback_is_kept_through_a_kill(tmp_path):
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig(**settings)
+
+
+def test_a_run_that_goes_on_makes_a_step_however_late_it_is(tmp_path):
+    learner = Script()
+    made, events = trainer(tmp_path, learner, minutes=1.0, schedule="cosine", warmup=0.02)
+    made.position.step = made.position.best_step = 3
+    made.position.seconds = 61.0
+    notes, report = [], made.report
+    made.report = lambda event: (report(event), notes.append(event.text))
+    made.go_on()
+    assert made.run().step == 4
+    assert learner.rates[0] > 0
+    assert events.count("evaluation") == 1
+    said = [note for note in notes if "step" in note]
+    assert said[0] == "getting ready took all the time: one step is made all the same"
+    assert said[1].endswith("--minutes 2 is enough for 200 steps")

@@ -15,6 +15,7 @@ KANA = "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"
 SPACELESS = rf"(?:[{HAN}{KANA}]|(?=\p{{L}})[\p{{Thai}}\p{{Lao}}\p{{Khmer}}\p{{Myanmar}}])"
 # A letter or digit keeps its combining marks, and the invisible joiners within a word.
 UNIT = rf"(?={SPACELESS})\X|(?:(?!{SPACELESS})[\p{{L}}\p{{N}}][\p{{M}}\u200c\u200d]*)+"
+FEWEST_RESAMPLED = 5  # fewer texts, blocks or records tell nothing of the spread
 _UNIT = regex.compile(UNIT)
 _GRAPHEME = regex.compile(r"\X")
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wenmo.evaluation.diversity import FEWEST_RESAMPLED
 from wenmo.models.base import LanguageModel, join
 from wenmo.text.pairs import Buckets, Wholes
 from wenmo.types import END, IGNORE, Batch, Score
@@ -21,7 +22,6 @@ LOGITS_AT_ONCE = 1 << 25  # so that scoring takes a few hundred megabytes, whate
 STREAM_TIME = 256  # tokens read at once by a model that can be streamed
 WHOLE_TOKENS = 8192  # of pairs or records scored at once
 RESAMPLES = 400  # for an interval
-FEW_BLOCKS = 5  # fewer blocks or records tell nothing of the spread
 WARM_UP = 128  # tokens read unscored before a stream's share of the text begins
 
 
@@ -87,7 +87,7 @@ def interval(nats: Sequence[float], tokens: Sequence[int]) -> tuple[float, float
     Returns:
         None: there are too few to tell.
     """
-    if len(nats) < FEW_BLOCKS:
+    if len(nats) < FEWEST_RESAMPLED:
         return None
     rng, each = np.random.default_rng(0), np.array([nats, tokens], np.float64)
     means = []

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wenmo.config import nearest
-from wenmo.evaluation.diversity import HAN, distinct, draws, ngrams, units
+from wenmo.evaluation.diversity import FEWEST_RESAMPLED, HAN, distinct, draws, ngrams, units
 from wenmo.types import WenmoError
 
 References = Sequence[Sequence[str]]
@@ -36,7 +36,8 @@ class Metric:
 
     Attributes:
         value: in percent. More is better, but for ``ter``, which may exceed 100.
-        low: where the 95 % bootstrap confidence interval begins; ``None`` if none was asked for.
+        low: where the 95 % bootstrap confidence interval begins; ``None`` if none was asked for, or
+            there are too few texts.
         high: where it ends.
         signature: what was counted and how; sacrebleu's own for its metrics.
     """
@@ -63,7 +64,8 @@ def measure(
         outputs: the texts that were written; one may be empty.
         references: of each of them, one or more texts; none will do for ``distinct1`` and
             ``distinct2``, which look at the outputs alone.
-        resamples: how many sets of texts the intervals rest on; 0 gives none.
+        resamples: how many sets of texts the intervals rest on; 0 gives none, and so do fewer than
+            five texts, which tell nothing of the spread.
         seed: of the resampling. Every metric sees the same draws as if it were measured alone.
 
     Raises:
@@ -80,6 +82,8 @@ def measure(
         raise ValueError("a text has no reference")
     if resamples < 0 or resamples == 1:
         raise ValueError("resamples must be 0 or at least 2")
+    if len(outputs) < FEWEST_RESAMPLED:
+        resamples = 0
     outputs = [normalize("NFC", output) for output in outputs]
     references = [[normalize("NFC", text) for text in several] for several in references]
     return {name: METRICS[name](outputs, references, resamples, seed) for name in names}

@@ -13,6 +13,7 @@ from unicodedata import normalize
 import numpy as np
 
 from wenmo.evaluation.diversity import distinct, graphemes, units
+from wenmo.training.budget import ENOUGH_STEPS, enough_minutes
 
 TEXT = 3_000_000  # characters of the training text that samples are compared with, at most
 FEWEST = 5  # evaluations, fewer of which tell nothing about the next ones
@@ -22,6 +23,8 @@ DRAWS = 50
 LEAST_NOISE = 0.003  # bits per byte
 QUANTILES = (0.1, 0.5, 0.9)
 NOISE = 0.01  # bits per byte that a run may be above counts and still be as good
+FAR = 0.25  # bits per byte above counts: a run has hardly begun to learn
+FEW_STEPS = 50  # fewer are too few to judge a run by
 WORTH = 0.02  # bits per byte that are worth twice the time
 MANY_INVENTED = 0.05
 
@@ -62,6 +65,33 @@ class Forecast:
     high: float
     best_at: float
     overfits: bool
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a run was trained for.
+
+    Attributes:
+        steps: how many it made.
+        step_seconds: what each took.
+        minutes: those it was given; None: it was given steps.
+        besides: seconds that it spent on other things than steps.
+    """
+
+    steps: int
+    step_seconds: float
+    minutes: float | None
+    besides: float = 0.0
+
+    def more(self) -> str:
+        """The option that trains enough: 200 steps, and twice as many as were made."""
+        steps = max(ENOUGH_STEPS, 2 * self.steps)
+        if self.minutes is None:
+            return f"--steps {steps}"
+        minutes = enough_minutes(
+            self.step_seconds, given=self.minutes, besides=self.besides, steps=steps
+        )
+        return f"--minutes {minutes:g}, for {steps:,} steps"
 
 
 @dataclass(frozen=True)
@@ -186,6 +216,8 @@ def advise(
     stands_on_counts: bool,
     spaced: bool,
     plain: bool = True,
+    has_base: bool = False,
+    spent: Spent | None = None,
 ) -> str:
     """What to try next, in a few words.
 
@@ -196,15 +228,29 @@ def advise(
         stands_on_counts: the run is mixed with counts already.
         spaced: the text has spaces between its words.
         plain: the run learns a running text, not pairs or records.
+        has_base: it began from a trained model.
+        spent: what it was trained for; None: it is not trained in steps.
     """
     invented = (found and found.invented_words) or 0.0
+    base = [] if has_base else ["a pretrained base (--from)"]
+    if spent is not None and spent.steps < FEW_STEPS:
+        return f"more training: {spent.more()}"
     if ahead is not None and ahead.overfits:
         return "more text, a smaller model or a higher dropout="
     if bits is not None and counts is not None and bits > counts + NOISE:
-        better = "--model ngram, " if stands_on_counts else "--prior ngram, "
-        return f"{better if plain else ''}more minutes, or a pretrained base (--from)"
+        begun = spent is not None and bits > counts + FAR
+        more = [f"more training ({spent.more()})" if spent and begun else "more minutes"]
+        other = ["--model ngram" if stands_on_counts or has_base else "--prior ngram"]
+        other = other if plain else []
+        return _or(more + other + base if begun else other + more + base)
     if ahead is not None and ahead.gain >= WORTH:
-        return "the same command with twice the minutes or steps"
-    if spaced and invented > MANY_INVENTED:
-        return "--tokenizer words min_count=1, or a pretrained base (--from)"
-    return "more text, another family (wenmo models), or a pretrained base (--from)"
+        return f"the same command with {spent.more() if spent else 'twice the minutes or steps'}"
+    if spaced and invented > MANY_INVENTED and not has_base:
+        return _or(["--tokenizer words min_count=1", *base])
+    return _or(["more text", "another family (wenmo models)", *base])
+
+
+def _or(options: Sequence[str]) -> str:
+    """``a``; ``a, or b``; ``a, b, or c``."""
+    *others, last = options
+    return f"{', '.join(others)}, or {last}" if others else last

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from statistics import median
+from textwrap import shorten
 from typing import Any
 
 from wenmo.text.choosing import Choice
 from wenmo.text.tasks import TaskConfig
+from wenmo.types import amount
 
 SHORT_LINE = 60
 """Lines of at most so many characters may be records of their own."""
@@ -21,6 +22,7 @@ WORDS_FROM, WORDS_TO = 20_000, 2_000_000  # measured in docs/experiments.md
 
 MOST_MISSING = 0.1
 MOST_TWICE = 0.05
+SHOWN_CHARACTERS = 40  # of a text that is repeated
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,26 @@ def warnings(counts: dict[str, Any], sample: Sample) -> list[str]:
     if missing > MOST_MISSING * (records + missing):
         found.append(f"{missing:,} of {records + missing:,} records are left out")
     if 1 < records < FEW_RECORDS:
-        found.append(f"only {records} records: held-out figures will say little")
+        found.append(f"only {amount(records, 'record')}: held-out figures will say little")
     text = "".join(sample.texts)
     if bad := text.count("\ufffd"):
         found.append(f"{bad:,} × U+FFFD: characters were lost before wenmo read the file")
-    twice = len(sample.texts) - len(Counter(sample.texts))
-    if twice > MOST_TWICE * len(sample.texts):
-        found.append(f"{twice:,} of the first {len(sample.texts):,} texts stand there twice")
-    return found
+    return found + _repeated(sample.texts)
+
+
+def _repeated(texts: list[str]) -> list[str]:
+    """How many texts repeat an earlier one, with the first that does."""
+    first: dict[str, int] = {}
+    repeats = [
+        (number, first[text])
+        for number, text in enumerate(texts, 1)
+        if first.setdefault(text, number) < number
+    ]
+    if len(repeats) <= MOST_TWICE * len(texts):
+        return []
+    number, earlier = repeats[0]
+    shown = shorten(texts[number - 1], SHOWN_CHARACTERS, placeholder="…")
+    return [
+        f"{len(repeats):,} of the first {len(texts):,} texts repeat an earlier one: "
+        f"text {number:,} is text {earlier:,} again ({shown})"
+    ]

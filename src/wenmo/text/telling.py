@@ -6,6 +6,7 @@ from typing import Any
 
 from wenmo.text.formats import ReadConfig
 from wenmo.text.readers import Reader
+from wenmo.types import amount
 
 FORMAT_NAMES = {
     ".txt": "plain text",
@@ -83,10 +84,12 @@ def counts_line(counts: dict[str, Any]) -> str:
     if counts["missing"]:
         left_out.append(f"{counts['missing']:,} without a text, or that give no example")
     if counts["system_lines"]:
-        left_out.append(f"{counts['system_lines']:,} messages without text, or that nobody wrote")
+        left_out.append(
+            f"{amount(counts['system_lines'], 'message')} without text, or that nobody wrote"
+        )
     if counts["nuls"]:
-        left_out.append(f"{counts['nuls']:,} NUL characters")
-    line = f"{_number(counts['records'], 'record')} in {_number(counts['files'], 'file')}"
+        left_out.append(amount(counts["nuls"], "NUL character"))
+    line = f"{amount(counts['records'], 'record')} in {amount(counts['files'], 'file')}"
     if left_out:
         line += f"; left out: {', '.join(left_out)}"
     if counts["missing_values"]:
@@ -97,7 +100,3 @@ def counts_line(counts: dict[str, Any]) -> str:
 
 def _finding(line: str) -> str:
     return line.rpartition(": ")[2] if line.count(": ") == 1 else line
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

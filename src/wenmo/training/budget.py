@@ -5,6 +5,7 @@ The clock runs from the command's start to its end. With ``steps`` nothing here 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,23 @@ MOST = 0.1  # of the budget for all evaluations on the way, and as much for the 
 BYTES_PER_SECOND = 150e6  # about, for a checkpoint: written, synchronised and summed
 TRIAL = 0.2  # of the time for something may be spent on finding out how much of it fits
 CAUTION = 0.8  # of what a trial promises is asked for
+ENOUGH_STEPS = 200  # to learn something from
+SHARE_OF_STEPS = 0.75  # of all the time, at least about
+
+
+def enough_minutes(
+    step_seconds: float, *, given: float, besides: float = 0.0, steps: int = ENOUGH_STEPS
+) -> float:
+    """Minutes into which so many steps fit, rounded up to two digits; at least twice ``given``.
+
+    Args:
+        step_seconds: what a step takes.
+        given: minutes that were too few.
+        besides: seconds that are used by other things.
+    """
+    minutes = max(2 * given, (besides + steps * step_seconds / SHARE_OF_STEPS) / 60, 0.1)
+    unit = 10.0 ** (math.floor(math.log10(minutes)) - 1)
+    return float(f"{math.ceil(minutes / unit - 1e-9) * unit:.2g}")
 
 
 @dataclass

@@ -16,11 +16,12 @@ from types import FrameType
 from typing import Any, Literal
 
 from wenmo.training.average import Average
+from wenmo.training.budget import ENOUGH_STEPS, enough_minutes
 from wenmo.training.checkpoints import Checkpoint, Checkpoints
 from wenmo.training.learners import Learned, Learner, Precision
 from wenmo.training.optimizers import OptimizerName
 from wenmo.training.schedules import Schedule, factor
-from wenmo.types import WenmoError
+from wenmo.types import WenmoError, amount
 
 MAX_ROLLBACKS = 3
 REWARMED = 0.5  # of the peak rate is what the rate rises to again, where a finished run goes on
@@ -219,6 +220,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._average = Average(self.learner.model)
+        self._late = False  # the time was used up before the first step
         self._step_seconds = 0.0  # of the last steps, a running mean
 
     def go_on(self) -> None:
@@ -250,10 +252,11 @@ class Trainer:
         if self.position.step == 0 and self.saves:
             self._save()
         self._saved_at = time.perf_counter()
-        if self.position.step == 0 and self._finished():
-            self._note("getting ready took all the time: one step is made; give more minutes")
+        self._late = self._finished() and self._has_made_none()
+        if self._late:
+            self._note("getting ready took all the time: one step is made all the same")
         with _stop_on_signal() as stop:
-            while not self._finished() or self.position.step == 0:
+            while not self._finished() or self._has_made_none():
                 self._step()
                 if stop.is_set() and not self._finished():
                     self._save()
@@ -261,7 +264,19 @@ class Trainer:
         if self.saves:
             self._save()
         self._tick()
+        if self._late and self.config.minutes is not None:
+            self._note(self._what_is_enough(self.config.minutes))
         return self.position
+
+    def _has_made_none(self) -> bool:
+        """Whether no step was made since training began, or went on after its end."""
+        return self.position.step == self.position.begun_step
+
+    def _what_is_enough(self, minutes: float) -> str:
+        """How many minutes the run needs, where there was time for a single step."""
+        took, used = self._step_seconds, self.position.seconds + self.reserve
+        enough = enough_minutes(took, given=minutes, besides=used)
+        return f"a step takes {took:.2g} s: --minutes {enough:g} is enough for {ENOUGH_STEPS} steps"
 
     def progress(self) -> float:
         """How much of the budget for steps is used, 0 to 1."""
@@ -301,7 +316,8 @@ class Trainer:
         self.report(Event("step", position, after, learned))
         count = self.config.evaluations
         due = int(after * count + 1e-9) > int(before * count + 1e-9)
-        if due or (after >= 1 and not position.best_step):
+        only = position.step == position.begun_step + 1
+        if due or (after >= 1 and (only or not position.best_step)):
             self._evaluate(learned)
         if self.saves and time.perf_counter() - self._saved_at >= self.config.checkpoint_seconds:
             self._save()
@@ -310,6 +326,8 @@ class Trainer:
         c, progress = self.config, self.progress()
         again = self.position.begun > 0
         share = progress if again else self.learner.share(progress)
+        if self._late:  # the schedule has ended, and a rate of 0 would teach nothing
+            share = c.warmup
         rate = factor(c.schedule, share, warmup=c.warmup, decay=c.decay, floor=c.floor)
         return REWARMED * rate if again else rate
 
@@ -357,7 +375,7 @@ class Trainer:
     def _why_stopped(self) -> str:
         position, minutes = self.position, self.config.minutes
         told = (
-            f"stopped early: {position.since_best} evaluations found the held-out text less likely "
+            f"stopped early: {amount(position.since_best, 'evaluation')} found the held-out text less likely "
             f"than that at step {position.best_step:,}, whose weights are kept"
         )
         if minutes is None:

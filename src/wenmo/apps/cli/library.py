@@ -13,7 +13,7 @@ import typer
 
 from wenmo import folders
 from wenmo.apps.cli import option
-from wenmo.types import WenmoError
+from wenmo.types import WenmoError, amount
 
 Folder = Annotated[
     Path, typer.Argument(metavar="[FOLDER]", help="Look below this folder [default: runs].")
@@ -123,13 +123,13 @@ def _show(run: Path, described: Mapping[str, Any]) -> None:
 
 def _commands(run: Path, described: Mapping[str, Any]) -> list[str]:
     """What can be done with a run."""
+    from wenmo.apps.cli import show
+
     name = quote(str(run))
-    talks = described["task"] == "dialogue"
-    writes = f"wenmo chat {name}" if talks else f'wenmo generate {name} --prompt "..."'
     exports = [to for to, reason in (described["exports"] or {}).items() if not reason]
     exports += [f"{to} --network-only" for to in described["exports_network_only"]]
     written = [f"wenmo export {name} --out PATH --to {to}" for to in exports]
-    return [writes, f"wenmo evaluate {name} DATA", *written]
+    return [show.use(run, described["task"]), f"wenmo evaluate {name} DATA", *written]
 
 
 def _facts(described: Mapping[str, Any]) -> dict[str, str]:
@@ -142,7 +142,7 @@ def _facts(described: Mapping[str, Any]) -> dict[str, str]:
         "task": described["task"],
         "state": "finished" if described["finished"] else "unfinished: train again to go on",
         "held out": show.likelihood_line(heldout) if heldout else "",
-        "trained": "" if minutes is None else f"{minutes:.1f} minutes",
+        "trained": "" if minutes is None else amount(round(minutes, 1), "minute"),
         "steps": "" if described["steps"] is None else f"{described['steps']:,}",
         "parameters": "" if described["parameters"] is None else f"{described['parameters']:,}",
         "writes at": show.sampling_line(sampling) if sampling else "",

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from wenmo.types import WenmoError
+from wenmo.types import WenmoError, amount
 
 if TYPE_CHECKING:
     from wenmo.inspection import Inspection
@@ -41,6 +41,8 @@ METRIC_NAMES = {
     "distinct2": "distinct-2",
 }
 ANSWER = "\n→ "  # stands between source and answer in the sample of a run
+RAW_BITS = 8.0  # per byte, of text as it is stored
+INDENT = 4  # columns, of what follows the first line of a long note
 SILENT_SECONDS = 2.0  # what is over sooner needs no progress
 
 
@@ -76,7 +78,7 @@ class Training:
     def tell(self, what: str, share: float | None) -> None:
         """A note, or the progress of something that comes before or after training."""
         if share is None:
-            ERR.print(Text(what))
+            print_line(what)
             return
         if share >= 1:
             self._show("")
@@ -105,7 +107,7 @@ class Training:
         elif event.kind == "sample":
             ERR.print(Text(f"    {cut_sample(event.text, columns() - 4)}", style="dim"))
         elif event.kind == "note":
-            ERR.print(Text(event.text, style="yellow"))
+            note(event.text)
 
     def _parts(self, event: Event, speed: bool = True) -> list[str]:
         position, learned = event.position, event.learned
@@ -197,7 +199,21 @@ def cut_sample(text: str, width: int) -> str:
 
 def note(text: str) -> None:
     """Something the user should know, apart from the result."""
-    ERR.print(Text(text, style="yellow"))
+    print_line(text, style="yellow")
+
+
+def print_line(text: str, style: str = "") -> None:
+    """Print a line on standard error: on a terminal, a long one is wrapped between words, and what
+    follows is indented; elsewhere it stays one line.
+    """
+    if not ERR.is_terminal or cell_len(text) <= ERR.width:
+        ERR.print(Text(text, style), soft_wrap=True)
+        return
+    first = Text(text).wrap(ERR, ERR.width)[0].plain
+    ERR.print(Text(first, style))
+    rest = Text(text[len(first) :].lstrip(), style).wrap(ERR, max(1, ERR.width - INDENT))
+    for each in rest:
+        ERR.print(Text(" " * INDENT).append_text(each))
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -354,8 +370,7 @@ def trained(run: Run) -> None:
     for name in results.get("tradeoff", {}).get("verdicts", {}):
         table.add_row(f"and {name}", likelihood_line(heldout[name]))
     steps = results["steps"]
-    plural = "" if steps == 1 else "s"
-    table.add_row("training", f"{_clock(results['seconds'])}, {steps:,} step{plural}")
+    table.add_row("training", f"{_clock(results['seconds'])}, {amount(steps, 'step')}")
     table.add_row("parameters", f"{results['parameters']:,}")
     table.add_row("writing", f"{results['characters_per_second']:,.0f} characters/s")
     if "sampling" in results:
@@ -367,7 +382,13 @@ def trained(run: Run) -> None:
     if "tradeoff" in results:
         tradeoff(results["tradeoff"])
         OUT.print(f"drawn: {run.folder / 'tradeoff.svg'}")
-    OUT.print(f'\nNext: wenmo generate {quote(str(run.folder))} --prompt "..."')
+    OUT.print(f"\nNext: {use(run.folder, run.task.name)}", markup=False)
+
+
+def use(folder: Path, task: str) -> str:
+    """The command that uses a run: to chat, or to generate."""
+    name = quote(str(folder))
+    return f"wenmo chat {name}" if task == "dialogue" else f'wenmo generate {name} --prompt "..."'
 
 
 def _sample_line(heldout: Mapping[str, Any]) -> str:
@@ -399,10 +420,14 @@ def verdict(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         return []
     lines = []
     own, counts = found["bits_per_byte"], found["counts_bits_per_byte"]
-    if own is not None and counts is not None:
-        side = "below" if own <= counts else "above"
-        told = f"{abs(counts - own):.3f} bits per byte {side} plain counts"
-        lines.append(("quality", f"{told} ({own:.3f}, {counts:.3f})"))
+    if own is not None and own > RAW_BITS:
+        lines.append(("quality", f"worse than raw bytes: {own:.3f} bits per byte, those take 8"))
+    elif own is not None and counts is not None:
+        beside = f"bits per byte {{}} plain counts ({own:.3f}, {counts:.3f})"
+        if own <= counts:
+            lines.append(("quality", f"{counts - own:.3f} {beside.format('below')}"))
+        else:
+            lines.append(("quality", f"worse: {own - counts:.3f} {beside.format('above')}"))
     if found["originality"] is not None:
         lines.append(("samples", _originality_line(found["originality"])))
     if found["forecast"] is not None:
@@ -431,7 +456,7 @@ def _forecast_line(ahead: Mapping[str, Any]) -> str:
 def figures(figures: Mapping[str, Any]) -> None:
     """The figures of an evaluation."""
     OUT.print(likelihood_line(figures))
-    OUT.print(f"{figures['tokens']:,} tokens, {figures['bytes']:,} bytes")
+    OUT.print(f"{amount(figures['tokens'], 'token')}, {amount(figures['bytes'], 'byte')}")
     _records(figures)
     for name, other in figures.items():
         if isinstance(other, Mapping) and "nats_per_record" in other and "samples" not in other:
@@ -443,25 +468,26 @@ def figures(figures: Mapping[str, Any]) -> None:
     ):
         OUT.print(line)
     if figures["pairs_left_out"] or figures["sources_cut"]:
-        left_out, cut = figures["pairs_left_out"], figures["sources_cut"]
-        note(f"too long for the model: {left_out:,} targets left out, {cut:,} sources cut")
+        left_out = amount(figures["pairs_left_out"], "target")
+        shortened = amount(figures["sources_cut"], "source")
+        note(f"too long for the model: {left_out} left out, {shortened} cut")
 
 
 def _records(figures: Mapping[str, Any]) -> None:
     """What is told of records that were scored as wholes."""
     if "records" not in figures:
         return
-    OUT.print(f"{figures['records']:,} records, {figures['nats_per_record']:.2f} nats each")
+    OUT.print(f"{amount(figures['records'], 'record')}, {figures['nats_per_record']:.2f} nats each")
     if "latents" in figures:
         OUT.print(_latents_line(figures).removeprefix(", "))
     if "importance_weighted" in figures:
         weighted = figures["importance_weighted"]
         OUT.print(
-            f"by {weighted['samples']:,} importance-weighted draws: {likelihood_line(weighted)}, "
-            f"{weighted['nats_per_record']:.2f} nats a record"
+            f"by {amount(weighted['samples'], 'importance-weighted draw')}: "
+            f"{likelihood_line(weighted)}, {weighted['nats_per_record']:.2f} nats a record"
         )
     if figures["records_left_out"]:
-        note(f"too long for the model: {figures['records_left_out']:,} records left out")
+        note(f"too long for the model: {amount(figures['records_left_out'], 'record')} left out")
 
 
 def from_latents(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -644,6 +670,9 @@ def _latents_line(figures: Mapping[str, Any]) -> str:
 
 
 def _metric_line(metric: Mapping[str, Any]) -> str:
+    """A metric with its interval, or with how few texts it was measured on."""
+    if metric["low"] is None:
+        return f"{metric['value']:.2f} ({amount(metric['texts'], 'pair')})"
     return f"{metric['value']:.2f} ({metric['low']:.2f} to {metric['high']:.2f})"
 
 
