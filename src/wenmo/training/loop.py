@@ -375,8 +375,8 @@ class Trainer:
     def _why_stopped(self) -> str:
         position, minutes = self.position, self.config.minutes
         told = (
-            f"stopped early: {amount(position.since_best, 'evaluation')} found the held-out text less likely "
-            f"than that at step {position.best_step:,}, whose weights are kept"
+            f"stopped early: {amount(position.since_best, 'evaluation')} found the held-out text "
+            f"less likely than that at step {position.best_step:,}, whose weights are kept"
         )
         if minutes is None:
             return told
