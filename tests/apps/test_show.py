@@ -6,9 +6,9 @@ import io
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
