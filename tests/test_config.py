@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wenmo.config import from_dict, load_toml, match, nearest, override, table_of, to_dict
@@ -131,6 +131,7 @@ def test_dicts_there_and_back() -> None:
     | st.text(max_size=6),
     value=st.text(max_size=8) | st.sampled_from(["{}", "[[]]", "NaN", "1e999", '"\\n"', "fa\nst"]),
 )
+@example("hidden", "\x85")
 def test_any_setting_is_taken_or_refused_in_one_line(key: str, value: str) -> None:
     told = "one line"
     try:

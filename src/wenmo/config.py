@@ -242,4 +242,5 @@ def shown(value: Any) -> str:
     """A value of a setting as a user writes it: text as it is, everything else as JSON."""
     if isinstance(value, str) and value and value.isprintable():
         return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

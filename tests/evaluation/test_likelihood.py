@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wenmo.evaluation import likelihood as module
-from wenmo.evaluation.likelihood import Likelihood, likelihood
+from wenmo.evaluation.likelihood import Likelihood, likelihood, windows
 from wenmo.models import LanguageModel
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
@@ -197,3 +197,10 @@ def test_figures_by_hand() -> None:
         "bound": False,
     }
     assert math.isfinite(Likelihood(nats=1e6, tokens=1, bytes=1).perplexity)
+
+
+def test_a_short_text_is_not_padded_to_a_long_context() -> None:
+    ids = np.array([0, 3, 1, 2, 0], np.uint16)
+    [batch] = windows(ids, vocab_size=4, window=8192, stride=None)
+    assert batch.tokens.shape == (1, 4)
+    assert batch.targets.tolist() == [[3, 1, 2, 0]]

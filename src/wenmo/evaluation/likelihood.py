@@ -204,6 +204,7 @@ def windows(
 ) -> Iterator[Batch]:
     """Windows of the text; where they overlap, only what is new in each is scored."""
     count = len(ids) - 1
+    window = min(window, max(1, count))  # of a short text nothing is padded to a long context
     stride = window if stride is None else max(1, min(stride, window))
     starts = np.arange(0, max(count - window + stride, 1), stride)
     rows = max(1, LOGITS_AT_ONCE // (window * vocab_size))
