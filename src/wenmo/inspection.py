@@ -20,7 +20,7 @@ from wenmo.text.readers import Reader
 from wenmo.text.spool import Spool
 from wenmo.text.suggestions import Sample, suggestions, warnings
 from wenmo.text.tasks import Example, TaskConfig, examples, open_records
-from wenmo.text.telling import counts_line, counts_of, format_of, reading_line
+from wenmo.text.telling import counts_line, counts_of, format_of, reading_line, replies_line
 
 SAMPLES = 3
 LONGEST_SAMPLE = 500
@@ -110,7 +110,11 @@ def inspect(
         samples=[_shown(each, learnt) for each in made],
         suggestions=suggestions(choice, learnt, sample),
         warnings=[*reader.notes, *notes, *warnings(counts, sample)],
-        lines=[reading_line(reader, choice.read, choice.note), counts_line(counts)],
+        lines=[
+            reading_line(reader, choice.read, choice.note),
+            counts_line(counts),
+            *filter(None, [replies_line(counts)]),
+        ],
     )
 
 

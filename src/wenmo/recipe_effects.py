@@ -140,6 +140,7 @@ TRAINING: tuple[Effect[Training], ...] = (
 )
 ALWAYS = (
     "train.evaluation_tokens train.full_evaluation train.seed prior.counts start.base "
-    "start.encoder start.decoder start.vectors split.seed task.name task.control"
+    "start.encoder start.decoder start.vectors split.seed task.name task.control "
+    "task.reply_speakers"
 )
 """The settings of these tables that have an effect, or are refused, everywhere."""

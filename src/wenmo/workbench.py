@@ -37,7 +37,7 @@ from wenmo.text.inputs import Source, rereadable
 from wenmo.text.objects import as_source
 from wenmo.text.readers import ReadConfig, Reader, for_other_data, has_fields
 from wenmo.text.tasks import open_records
-from wenmo.text.telling import counts_line, reading_line
+from wenmo.text.telling import counts_line, reading_line, replies_line
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 from wenmo.trained import Run
 from wenmo.training.loop import Event
@@ -440,7 +440,8 @@ def _about(corpus: Corpus) -> list[str]:
         "--no-same-length is said"
     )
     notes = [*([held] if always_same_length(train) else []), *corpus.notes]
-    return [counts_line(corpus.summary["reading"]), read, *notes]
+    reading = corpus.summary["reading"]
+    return [counts_line(reading), *filter(None, [replies_line(reading)]), read, *notes]
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from wenmo.config import from_dict
+from wenmo.inspection import inspect
 from wenmo.text.choosing import choose_fields
 from wenmo.text.field_names import find_pair, language_of, task_of_pair
 from wenmo.text.readers import ReadConfig, Reader
@@ -209,7 +210,9 @@ def test_a_message_a_row(tmp_path: Path) -> None:
         ("user: Hi.", "Hello."),
     ]
     assert note == ("conversation: ticket; message: message; speaker: sender; not used: time")
-    assert reader.counts.missing == 2
+    assert reader.counts.missing == 0
+    assert reader.counts.rows == 7
+    assert reader.counts.rows_left_out == {("conversation", "empty"): 1, ("message", "NULL"): 1}
     named = TICKETS.replace("ticket", "nr", 1).replace("message", "words", 1)
     path = write(tmp_path, "named.csv", named)
     assert "--group-field NAME" in refusal(path, "dialogue")
@@ -217,6 +220,43 @@ def test_a_message_a_row(tmp_path: Path) -> None:
     given = {"group_field": "nr", "text_field": "words"}
     assert lessons(path, "dialogue", **given)[0] == made
     assert "no field 'nrr'" in refusal(path, "dialogue", group_field="nrr", text_field="words")
+
+
+LEFT_OUT = (
+    "ticket,sender,message\n"
+    + "".join(f"{n},Customer,Hello {n}.\n{n},Agent,Yes {n}.\n" for n in range(9))
+    + "0,,whose words?\n1,N/A,whose?\n2,Agent,\n3,Agent,NULL\n4,NULL,NULL\n0,Customer,Thanks.\n"
+)
+
+
+def test_the_counts_of_rows_add_up_and_nobody_becomes_a_speaker(tmp_path: Path) -> None:
+    path = write(tmp_path, "tickets.csv", LEFT_OUT)
+    found = inspect(path, task="dialogue")
+    assert found.lines[1] == (
+        "24 rows: 19 messages in 9 conversations in 1 file; left out: 2 rows without a speaker "
+        "(1 × empty, 1 × N/A), 3 rows without a message (1 × empty, 2 × NULL); missing_values=[] "
+        "reads such words as text"
+    )
+    assert "5 of 24 rows are left out" in found.warnings
+    made, _, _ = lessons(path, "dialogue")
+    assert [target for _, target in made][:2] == ["Yes 0.", "Thanks."]
+    nobody = write(tmp_path, "nobody.csv", "ticket,sender,message\n1,,a\n1,,b\n")
+    assert "holds no text: 2 rows without a speaker (2 × empty)" in refusal(nobody, "dialogue")
+
+
+def test_who_is_learnt_from_is_told_and_chosen(tmp_path: Path) -> None:
+    path = write(tmp_path, "tickets.csv", LEFT_OUT)
+    told = inspect(path, task="dialogue").lines[2]
+    assert told.startswith("learnt: every turn after the first is a reply; speakers: ")
+    chosen = inspect(path, task="dialogue", settings=["reply_speakers=agent"])
+    assert chosen.lines[2] == "learnt: replies of: Agent"
+    assert chosen.counts["examples"] == 9
+    with pytest.raises(WenmoError, match=r"with a reply of Bot \(speakers: "):
+        inspect(path, task="dialogue", settings=["reply_speakers=Bot"])
+    with pytest.raises(WenmoError, match="pass --task dialogue"):
+        inspect(path, settings=["reply_speakers=Bot"])
+    alpaca = write(tmp_path, "alpaca.json", ALPACA)
+    assert inspect(alpaca, task="dialogue").lines[2] == "learnt: replies of: assistant"
 
 
 def test_options_of_conversations_that_make_no_sense(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from wenmo.text.fields import Fields
 from wenmo.text.formats import ReadConfig
-from wenmo.types import WenmoError
+from wenmo.types import WenmoError, amount
 
 TURNS = "turns"
 """The field of the conversations that are made here."""
@@ -18,8 +19,9 @@ def by_group(rows: Rows, fields: Fields, config: ReadConfig) -> Rows:
     """Each conversation of a table with one message a row, in the order of its first message.
 
     Messages keep their order, also where those of other conversations stand between them: all are
-    held in memory. Messages of one speaker in a row are one turn; those without a text, or without
-    a conversation, count as missing.
+    held in memory. Messages of one speaker in a row are one turn. A row without a conversation, a
+    message or, where there is a column for it, a speaker is left out and counted: whose words they
+    are is not known, and a guess would teach a reply under the wrong name.
 
     Raises:
         WenmoError: a row is no object, or has no such fields.
@@ -28,16 +30,21 @@ def by_group(rows: Rows, fields: Fields, config: ReadConfig) -> Rows:
     assert config.text_field is not None
     found: dict[str, tuple[str, Mapping[str, object]]] = {}
     turns: dict[str, list[dict[str, str | None]]] = {}
+    wanted = {"conversation": config.group_field, "message": config.text_field}
+    if config.speaker_field:
+        wanted["speaker"] = config.speaker_field
     for place, row in rows:
         message = fields.look(row, place)
-        group = fields.read(message, config.group_field, place, chosen=True).strip()
-        text = fields.read(message, config.text_field, place, chosen=True)
-        if not group or not text.strip():
-            fields.counts.missing += 1
+        fields.counts.rows += 1
+        cells = {
+            role: fields.read(message, field, place, chosen=True) for role, field in wanted.items()
+        }
+        lacking = next((role for role, cell in cells.items() if not cell.strip()), None)
+        if lacking is not None:
+            word = fields.missing_word(message, wanted[lacking])
+            fields.counts.rows_left_out[lacking, word] += 1
             continue
-        speaker = config.speaker_field and fields.read(
-            message, config.speaker_field, place, chosen=True
-        )
+        group, text, speaker = cells["conversation"].strip(), cells["message"], cells.get("speaker")
         found.setdefault(group, (place, message))
         said = turns.setdefault(group, [])
         if said and speaker and said[-1]["role"] == speaker:
@@ -47,6 +54,28 @@ def by_group(rows: Rows, fields: Fields, config: ReadConfig) -> Rows:
     fields.check(fields.met)
     for group, (place, row) in found.items():
         yield place, {**row, TURNS: turns[group]}
+
+
+def rows_left_out(left_out: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What the rows that were left out lack, in words.
+
+    Args:
+        left_out: by what a row lacks, how many cells held each word for it.
+    """
+    told = []
+    for lacking, words in left_out.items():
+        count = sum(words.values())
+        cells = ", ".join(f"{n:,} × {word}" for word, n in words.items())
+        told.append(f"{amount(count, 'row')} without a {lacking} ({cells})")
+    return told
+
+
+def by_lacking(left_out: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """The words that stand for what rows lack, by what they lack."""
+    found: dict[str, dict[str, int]] = {}
+    for (lacking, word), count in left_out.items():
+        found.setdefault(lacking, {})[word] = count
+    return found
 
 
 def by_pair(rows: Rows, fields: Fields, config: ReadConfig) -> Rows:

@@ -35,7 +35,7 @@ from wenmo.types import WenmoError
 
 __all__ = ["Corpus", "Encoded", "Progress", "SplitConfig", "build", "encode_text"]
 
-FORMAT = 7
+FORMAT = 8
 """The number of the cache's layout: raise it when what is stored, or how it is found, changes."""
 
 FEW_RECORDS = 20

@@ -166,6 +166,11 @@ class Fields:
             )
         return self.clean(value if isinstance(value, str) else "\n".join(value), place)
 
+    def missing_word(self, row: Mapping[str, object], field: str) -> str:
+        """The word that a cell without a text holds, or ``empty``."""
+        value = self.value(row, field)
+        return value.strip() or "empty" if isinstance(value, str) else "empty"
+
     def value(self, row: Mapping[str, object], field: str) -> Any:
         """What a field holds, ``None`` where it is missing."""
         value: Any = row

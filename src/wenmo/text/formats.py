@@ -110,6 +110,12 @@ class ReadCounts:
         skipped: files of a folder that are of no readable kind.
         system_lines: lines of a chat that nobody wrote, and messages without text: left out.
         missing_values: the words that were read as missing, and how many cells held each.
+        rows: rows that hold a message each, those that are left out among them.
+        rows_left_out: how many rows lack what (``conversation``, ``message`` or ``speaker``), with
+            the word that stands for it; see ``wenmo.text.conversations``.
+        replies: who replies in a conversation, and in how many: empty where every turn after the
+            first is a reply.
+        speakers: who speaks, and in how many conversations.
     """
 
     files: int = 0
@@ -120,6 +126,10 @@ class ReadCounts:
     skipped: int = 0
     system_lines: int = 0
     missing_values: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
+    rows_left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+    replies: Counter[str] = field(default_factory=Counter)
+    speakers: Counter[str] = field(default_factory=Counter)
 
 
 # Formats: texts in, rows out, each with its place.

@@ -323,6 +323,9 @@ class Reader:
             reason = "holds no text" if counts.bytes else "is empty"
             if counts.missing > 1:
                 reason += f": in all {counts.missing} records the text or the source is missing"
+            elif counts.rows_left_out:
+                lacking = conversations.by_lacking(counts.rows_left_out)
+                reason += f": {', '.join(conversations.rows_left_out(lacking))}"
             raise WenmoError(f"{self.name}: {reason}; give a file with text in it")
 
     def _texts(self, path: Path) -> Iterator[str]:

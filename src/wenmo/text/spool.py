@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wenmo.text.control import Values, tally
+from wenmo.text.formats import listed
 from wenmo.text.readers import Reader, Record
 from wenmo.text.talk import Talk
-from wenmo.text.tasks import Example, TaskConfig, companions, examples
+from wenmo.text.tasks import Example, TaskConfig, companions, examples, who_speaks
 from wenmo.types import WenmoError
 
 PIECE = 1 << 20
@@ -181,11 +182,18 @@ def _examples(
         if made:
             tally(values, record, task)
         reader.counts.missing += not made
+        if task.name == "dialogue":
+            speakers, replies = who_speaks(record, task)
+            reader.counts.speakers.update(speakers)
+            reader.counts.replies.update(replies if made else ())
         if count:
             report("writing conversations by the template", number / count)
         yield record, made
     if not found:
         reason = f"none of its {reader.counts.records:,} records gives an example of {task.name}"
+        if task.reply_speakers:
+            known = [name for name, _ in reader.counts.speakers.most_common()]
+            reason += f" with a reply of {listed(task.reply_speakers)} (speakers: {listed(known)})"
         raise WenmoError(f"{reader.name}: {reason}; give other data, or another --task")
 
 

@@ -76,7 +76,11 @@ def warnings(counts: dict[str, Any], sample: Sample) -> list[str]:
     """
     found = []
     records, missing = counts["records"], counts["missing"]
-    if missing > MOST_MISSING * (records + missing):
+    rows = counts["rows"]
+    rows_left_out = sum(sum(words.values()) for words in counts["rows_left_out"].values())
+    if rows_left_out > MOST_MISSING * rows:
+        found.append(f"{rows_left_out:,} of {rows:,} rows are left out")
+    if not rows and missing > MOST_MISSING * (records + missing):
         found.append(f"{missing:,} of {records + missing:,} records are left out")
     if 1 < records < FEW_RECORDS:
         found.append(f"only {amount(records, 'record')}: held-out figures will say little")

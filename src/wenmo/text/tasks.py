@@ -48,6 +48,8 @@ class TaskConfig:
         control: the fields whose values stand as control codes before each source (Keskar et al.
             2019, CTRL).
         history: for dialogue, the most turns before a reply that are read.
+        reply_speakers: for dialogue, those whose turns alone are replies, in any case of letters;
+            ``()``: the assistant, or everybody in a conversation without one.
     """
 
     name: Literal[
@@ -61,10 +63,13 @@ class TaskConfig:
     ] = "completion"
     control: tuple[str, ...] = ()
     history: int = 6
+    reply_speakers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.history < 1:
             raise ValueError(f"history={self.history}: at least 1 turn comes before a reply")
+        if self.reply_speakers and self.name != "dialogue":
+            raise ValueError("reply_speakers is for conversations: pass --task dialogue")
 
     @property
     def paired(self) -> bool:
@@ -200,7 +205,7 @@ def so_far(
 def conversations(record: Record, task: TaskConfig) -> Iterator[Conversation]:
     """Every reply of a record with what was said before, its control codes as an instruction."""
     head = _instructed(dict(record.attributes), task)
-    for said in _replies(record.parts, task.history):
+    for said in _replies(record.parts, task):
         if said.reply.strip() and any(turn.role != SYSTEM for turn in said.turns):
             yield said._replace(turns=(*head, *said.turns))
 
@@ -226,7 +231,7 @@ def _sides(record: Record, task: TaskConfig) -> Iterator[tuple[str, str]]:
     if task.name == "completion":
         yield "", record.text
     elif task.name == "dialogue":
-        for said in _replies(record.parts, task.history):
+        for said in _replies(record.parts, task):
             yield _lines(said.turns), said.reply
     elif task.name == "infilling":
         yield from _gaps(record.text)
@@ -235,22 +240,50 @@ def _sides(record: Record, task: TaskConfig) -> Iterator[tuple[str, str]]:
             yield record.source or "", reference.text
 
 
-def _replies(turns: Sequence[Part], history: int) -> Iterator[Conversation]:
-    """Every turn but the first, after those before it; of an assistant, where there is one."""
-    roles = [turn.role.strip().lower() if turn.role else None for turn in turns]
-    if None in roles:
-        roles = [None] * len(turns)
-    learnt = ASSISTANTS.intersection(role for role in roles if role)
+def _replies(turns: Sequence[Part], task: TaskConfig) -> Iterator[Conversation]:
+    """The turns that are replies, each after those before it: all but the first, or those of the
+    speakers who are learnt from.
+    """
+    roles = _roles(turns)
+    learnt = _learnt(roles, task)
     instructions: list[Part] = []
     spoken: list[Part] = []
     for (text, _), role in zip(turns, roles, strict=True):
         if role == SYSTEM:
             instructions += [Part(text, SYSTEM)] if text.strip() else []
             continue
-        if spoken and (not learnt or role in learnt):
-            said = (*instructions, *_parted(spoken[-history:], role))
-            yield Conversation(said, text, cut=len(spoken) > history)
+        if spoken and (learnt is None or role in learnt):
+            said = (*instructions, *_parted(spoken[-task.history :], role))
+            yield Conversation(said, text, cut=len(spoken) > task.history)
         spoken.append(Part(text, role))
+
+
+def _roles(turns: Sequence[Part]) -> list[str | None]:
+    """Who says each turn, in lower case; nobody where one turn does not tell."""
+    roles = [turn.role.strip().lower() if turn.role else None for turn in turns]
+    return [None] * len(turns) if None in roles else roles
+
+
+def _learnt(roles: Sequence[str | None], task: TaskConfig) -> set[str] | None:
+    """Whose turns alone are replies; ``None``: every turn after the first is one."""
+    named = {name.strip().lower() for name in task.reply_speakers}
+    found = {role for role in roles if role is not None and role in (named or ASSISTANTS)}
+    return found if found or named else None
+
+
+def who_speaks(record: Record, task: TaskConfig) -> tuple[set[str], set[str]]:
+    """Who speaks in a conversation, and who of them replies: ``""`` where every turn after the
+    first is a reply.
+    """
+    roles = _roles(record.parts)
+    learnt = _learnt(roles, task)
+    names = {
+        role: (turn.role or "").strip()
+        for role, turn in zip(roles, record.parts, strict=True)
+        if role is not None and role != SYSTEM
+    }
+    replies = {""} if learnt is None else {names[role] for role in learnt}
+    return set(names.values()), replies
 
 
 def _parted(spoken: Sequence[Part], role: str | None) -> Iterator[Part]:

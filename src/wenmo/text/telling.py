@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from wenmo.text.formats import ReadConfig
+from wenmo.text.conversations import by_lacking, rows_left_out
+from wenmo.text.formats import ReadConfig, listed
 from wenmo.text.readers import Reader
 from wenmo.types import amount
 
@@ -28,6 +29,9 @@ FORMAT_NAMES = {
     ".whatsapp": "a chat exported from WhatsApp",
     ".wechat": "a chat exported from WeChat",
 }
+MOST_SPEAKERS = 8
+"""So many speakers are told."""
+
 PLAIN = ("plain text", "Markdown", "HTML", "Word", "EPUB", "PDF")
 
 
@@ -71,6 +75,10 @@ def counts_of(reader: Reader) -> dict[str, Any]:
         "nuls": counts.nuls,
         "skipped_files": dict(reader.skipped_files),
         "findings": list(reader.findings),
+        "rows": counts.rows,
+        "rows_left_out": by_lacking(counts.rows_left_out),
+        "replies": [name for name, _ in counts.replies.most_common(MOST_SPEAKERS)],
+        "speakers": [name for name, _ in counts.speakers.most_common(MOST_SPEAKERS)],
     }
 
 
@@ -80,6 +88,8 @@ def counts_line(counts: dict[str, Any]) -> str:
     Args:
         counts: from `counts_of`.
     """
+    if counts["rows"]:
+        return "; ".join(_rows_told(counts))
     left_out = []
     if counts["missing"]:
         left_out.append(f"{counts['missing']:,} without a text, or that give no example")
@@ -96,6 +106,46 @@ def counts_line(counts: dict[str, Any]) -> str:
         words = ", ".join(f"{n:,} × {word}" for word, n in counts["missing_values"].items())
         line += f"; read as missing: {words} (missing_values=[] reads them as text)"
     return "; ".join([line, *(_finding(each) for each in counts["findings"])])
+
+
+def _rows_told(counts: dict[str, Any]) -> list[str]:
+    """The counts of a table with a message a row: messages and rows left out make up all rows."""
+    left_out = counts["rows_left_out"]
+    messages = counts["rows"] - sum(sum(words.values()) for words in left_out.values())
+    line = (
+        f"{amount(counts['rows'], 'row')}: {amount(messages, 'message')} in "
+        f"{amount(counts['records'], 'conversation')} in {amount(counts['files'], 'file')}"
+    )
+    if counts["missing"]:
+        line += f" ({counts['missing']:,} without a reply)"
+    told = [line]
+    if left_out:
+        told.append(f"left out: {', '.join(rows_left_out(left_out))}")
+    if counts["nuls"]:
+        told.append(f"left out: {amount(counts['nuls'], 'NUL character')}")
+    if any(word != "empty" for words in left_out.values() for word in words):
+        told.append("missing_values=[] reads such words as text")
+    return [*told, *map(_finding, counts["findings"])]
+
+
+def replies_line(counts: dict[str, Any]) -> str | None:
+    """Which turns of conversations are learnt, in a line; ``None``: there are none.
+
+    Args:
+        counts: from `counts_of`.
+    """
+    named = [name for name in counts["replies"] if name]
+    if named and "" in counts["replies"]:
+        every = "where they say nothing, every turn after the first is a reply"
+        return f"learnt: replies of: {listed(named)}; {every}"
+    if named:
+        return f"learnt: replies of: {listed(named)}"
+    if not counts["replies"]:
+        return None
+    line = "learnt: every turn after the first is a reply"
+    if len(counts["speakers"]) > 1:
+        line += f"; speakers: {listed(counts['speakers'])} (reply_speakers=NAME learns one's alone)"
+    return line
 
 
 def _finding(line: str) -> str:
