@@ -101,7 +101,9 @@ def test_bad_byte_is_placed(monkeypatch: pytest.MonkeyPatch) -> None:
     offset = content.index(b"\xff")
     for piece in (*range(1, 9), 100):
         monkeypatch.setattr(encodings, "PIECE", piece)
-        expected = f"a.txt:3: byte {offset} (0xff) is not valid utf-8; mend the file, or pass --encod"
+        expected = (
+            f"a.txt:3: byte {offset} (0xff) is not valid utf-8; mend the file, or pass --encod"
+        )
         assert refusal(content).startswith(expected)
     monkeypatch.setattr(encodings, "PIECE", 5)
     content = (PROSE * 3).encode("gbk") + b"\xff\xff" + PROSE.encode("gbk")
