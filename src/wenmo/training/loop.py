@@ -364,12 +364,13 @@ class Trainer:
         """Whether an evaluation speaks for stopping.
 
         While the learning rate falls, a plateau does not: what is gained comes with small steps, at
-        the end. Held-out text that becomes less likely does: the model learns by heart. After the
-        rate was warmed again, the first half of the schedule may be worse than what was before.
+        the end. Held-out text that becomes less likely does: the model learns by heart. In the
+        first half of such a schedule, or of one that has begun again, it does not either: the rate
+        is high, and what was best may be the counts that a network has begun with.
         """
-        if self.position.begun and self.progress() < 0.5:
-            return False
         plateau = self.config.schedule == "constant"
+        if self.progress() < 0.5 and (self.position.begun or not plateau):
+            return False
         return plateau or nats > WORSE * self.position.best_nats
 
     def _why_stopped(self) -> str:
