@@ -120,7 +120,7 @@ RISING = [2, 1, 1.004, 1.1, 1.1, 1.1, 1.1, 1.1, 1.1, 1.1]
 @pytest.mark.parametrize(
     ("scores", "schedule", "step"),
     [
-        (RISING, "cosine", 60),  # neither the first half nor a plateau is a reason while the rate falls
+        (RISING, "cosine", 60),  # neither the first half nor a plateau is a reason
         (RISING, "constant", 40),
         ([2, 1, 1.1, 0.9, 1.1, 1.1, 1, 1, 1, 1], "cosine", 60),  # a better one begins anew
         ([1] * 10, "cosine", 100),
