@@ -142,7 +142,8 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
         steps: five bring every singular value to within about [0.7, 1.2].
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrices.bfloat16()
+    # A CPU without bfloat16 instructions is 7 to 30 times slower in it.
+    x = matrices.float() if matrices.device.type == "cpu" else matrices.bfloat16()
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
