@@ -12,6 +12,7 @@ import torch
 
 from wenmo.models import MODELS, ModelConfig, can_stand_on_counts
 from wenmo.models.base import Budget, device
+from wenmo.models.shapes import shapes_only
 from wenmo.recipe import DEFAULT_ORDERS, PriorConfig, Recipe
 from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records
@@ -67,7 +68,7 @@ def _has_short_records(recipe: Recipe, corpus: Corpus) -> bool:
     kind = MODELS[recipe.family].kind
     if recipe.task.paired or kind.learner != "gradient" or kind.wholes or kind.fills:
         return False
-    with torch.device("meta"):
+    with shapes_only():
         context = recipe.model.build(corpus.tokenizer.vocab_size).context
     if context is None or int(corpus.summary["train"]["records"]) < MANY_RECORDS:
         return False
@@ -156,7 +157,7 @@ def _parts(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> int:
     folds = recipe.prior.folds
     if budget is None:
         return folds
-    with torch.device("meta"):
+    with shapes_only():
         network = recipe.model.build(corpus.tokenizer.vocab_size)
     matrices = sum(p.numel() for p in network.parameters() if p.dim() == 2)
     return min(folds, 1 + int(folds * AMPLY * budget.reads(matrices) / budget.tokens))

@@ -16,9 +16,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from wenmo.config import match, nearest
+from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer import Transformer
 from wenmo.types import WenmoError
 
@@ -118,7 +117,7 @@ def plan(
 
 def count_weights(config: Transformer.Config, vocab_size: int) -> int:
     """The number of a model's weights, of which none is made."""
-    with torch.device("meta"):
+    with shapes_only():
         return config.build(vocab_size).parameter_count()
 
 

@@ -31,6 +31,7 @@ from wenmo.models import LanguageModel
 from wenmo.models.base import device
 from wenmo.models.freeze import train_last
 from wenmo.models.lora import adapt, adapters
+from wenmo.models.shapes import shapes_only
 from wenmo.recipe import PriorConfig, Recipe
 from wenmo.text.pairs import source_room
 from wenmo.text.pretrained import Pretrained
@@ -331,7 +332,7 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
     """
     if recipe.prior.counts == "none":
         base = base.parts().get("network", base)
-    with torch.device("meta"):
+    with shapes_only():
         model = recipe.build(base.vocab_size)
     try:
         model.load_state_dict(base.state_dict(), assign=True)

@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wenmo import plan as planning
 from wenmo.config import to_dict
 from wenmo.decoding.choose import draw_seed
@@ -22,6 +20,7 @@ from wenmo.evaluation.alignment import alignment_svg
 from wenmo.evaluation.tradeoff import TEMPERATURES, tradeoff_svg
 from wenmo.files import atomic
 from wenmo.models import MODELS, can_stand_on_counts, conditional, find
+from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer import Transformer
 from wenmo.progress import PlainProgress, in_notebook
 from wenmo.recipe import as_settings, make_recipe, over, read_recipe
@@ -400,7 +399,7 @@ def fit(
     tokenizer: Tokenizer | TokenizerConfig = known[0] if known else made.tokenizer
     talk = None
     if opened is not None and made.task.name == "dialogue":
-        with torch.device("meta"):  # as it will be: the context may be a shorter one
+        with shapes_only():  # as it will be: the context may be a shorter one
             talk = talk_of(opened[0], made.model.build(opened[2].vocab_size), opened[2])
     corpus = corpora.build(
         data,

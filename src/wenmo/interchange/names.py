@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import torch
-
+from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer import Transformer
 
 # Our name, their name. "{}" is a block's number.
@@ -223,7 +222,7 @@ def names_of(
     """
     if table is T5 and config.activation not in ("geglu", "swiglu"):
         table = T5_PLAIN
-    with torch.device("meta"):
+    with shapes_only():
         keys = config.build(vocab_size).state_dict().keys()
     names = {}
     for key in keys:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from wenmo.interchange.layouts import Layout
 from wenmo.models import foreign
 from wenmo.models.base import LanguageModel
+from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained
 from wenmo.types import WenmoError
@@ -78,7 +78,7 @@ def built(
     Raises:
         WenmoError: they do not fit the settings.
     """
-    with torch.device("meta"):
+    with shapes_only():
         model: LanguageModel = config.build(size)
     try:
         model.load_state_dict(layout.inward(tensors), assign=True)

@@ -19,6 +19,7 @@ from wenmo.text.batches import Batches
 from wenmo.training.learners import Gradient, Learned, part
 from wenmo.training.optimizers import Optimizer
 from wenmo.training.rollouts import relax, values, write
+from wenmo.training.updates import Adam
 from wenmo.types import END, IGNORE, Batch, Tokens
 
 BETAS = (0.5, 0.999)  # of Adam: with less inertia the players circle each other less
@@ -178,7 +179,7 @@ class Adversarial(Gradient):
 
 
 def adam(player: torch.nn.Module, rate: float) -> Optimizer:
-    return Optimizer([torch.optim.Adam(player.parameters(), lr=rate, betas=BETAS, fused=True)])
+    return Optimizer([Adam([{"params": list(player.parameters())}], lr=rate, betas=BETAS)])
 
 
 def baseline(worth: Tensor, mask: Tensor) -> Tensor:

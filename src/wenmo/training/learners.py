@@ -222,6 +222,7 @@ def step_seconds(model: LanguageModel, batch: Batch) -> float:
 
 BFLOAT16_WEIGHTS = 1 << 20  # smaller models gain nothing on a CPU: see docs/experiments.md
 BFLOAT16_GAIN = 1.1
+PRODUCT = 128, 512  # rows and columns of the product that is timed first
 
 
 def faster_precision(
@@ -230,11 +231,13 @@ def faster_precision(
     """The precision in which a training step is measured to be faster here.
 
     Three forward and backward passes in each, in turns; the weights stay as they are. Models too
-    small to gain are not measured, so that small runs do not depend on the machine's mood. After so
-    many seconds no further pass is made.
+    small to gain are not measured, so that small runs do not depend on the machine's mood; nor is
+    any on a CPU that is slower in bfloat16. After so many seconds no further pass is made.
     """
     started = time.perf_counter()
     if sum(p.numel() for p in model.parameters() if p.dim() == 2) < BFLOAT16_WEIGHTS:
+        return "float32"
+    if model.device.type == "cpu" and not products_gain():
         return "float32"
     batch = batches[0].to(model.device)
     model.train()
@@ -251,3 +254,17 @@ def faster_precision(
             break
     gained = best["float32"] > BFLOAT16_GAIN * best["bfloat16"]
     return "bfloat16" if gained else "float32"
+
+
+def products_gain() -> bool:
+    """Whether this CPU multiplies matrices faster in bfloat16, as one with instructions for it does;
+    another takes up to thirty times as long.
+    """
+    rows, side = PRODUCT
+    taken = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
+    for kind in [*taken] * 3:
+        x, weights = torch.ones(rows, side, dtype=kind), torch.ones(side, side, dtype=kind)
+        begun = time.perf_counter()
+        x @ weights
+        taken[kind] = min(taken[kind], time.perf_counter() - begun)
+    return taken[torch.float32] > taken[torch.bfloat16]
