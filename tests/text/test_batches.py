@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.text.batches import BEGINNINGS, Streams, Windows
+from wenmo.text import batches
+from wenmo.text.batches import BEGINNINGS, Streams, Windows, joined
 from wenmo.types import Batch, WenmoError
 
 SIZES = {"length": st.integers(30, 200), "rows": st.integers(1, 5), "time": st.integers(1, 9)}
@@ -118,3 +119,12 @@ def test_a_text_that_is_too_short_is_refused() -> None:
     assert Streams(counting(9), 8, 10)[0].tokens.shape == (8, 1)
     with pytest.raises(WenmoError, match="8 tokens, too few for 8 rows: give more text"):
         Streams(counting(8), 8, 10)
+
+
+@pytest.mark.parametrize("spans", [[], [(0, 5)], [(0, 5), (5, 9)], [(3, 4), (10, 20), (7, 7)]])
+def test_pieces_are_joined_in_their_order(monkeypatch, spans):
+    monkeypatch.setattr(batches, "PIECES", 2)
+    ids = np.arange(30, dtype=np.uint16)
+    starts, stops = np.array(spans, np.int64).reshape(-1, 2).T
+    expected = [id_ for start, stop in spans for id_ in range(start, stop)]
+    assert joined(ids, starts, stops).tolist() == expected

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from wenmo.types import END, Batch, WenmoError
 
+PIECES = 1 << 16  # joined at a time
 BEGINNINGS = 16  # one window, or batch of a stream, in so many learns how a text begins
 
 
@@ -134,3 +135,22 @@ def pad(rows: Sequence[Sequence[int] | NDArray[np.integer]], fill: int) -> torch
     for place, row in zip(padded, rows, strict=True):
         place[: len(row)] = row
     return torch.from_numpy(padded)
+
+
+def joined(
+    ids: NDArray[np.unsignedinteger], starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> NDArray[np.unsignedinteger]:
+    """Pieces of an array, one behind the other.
+
+    Args:
+        starts, stops: where each piece begins and ends, (pieces,).
+    """
+    if np.array_equal(starts[1:], stops[:-1]):  # they stand so already
+        return ids[starts[:1].sum() : stops[-1:].sum()]
+    parts = [ids[:0]]
+    for first in range(0, len(starts), PIECES):
+        begins, ends = starts[first : first + PIECES], stops[first : first + PIECES]
+        lengths = ends - begins
+        before = np.cumsum(lengths) - lengths
+        parts.append(ids[np.arange(lengths.sum()) + np.repeat(begins - before, lengths)])
+    return np.concatenate(parts)

@@ -48,6 +48,9 @@ HELD_OUT = 0.1, 1_000_000
 FEW_TOKENS = 20
 """The fewest tokens that one may train on."""
 
+MANY_PIECES = 1000
+"""Pieces of text whose characters are marked together."""
+
 UNKEPT = ("tokens", "same_length")  # counts that `Encoded` does not have
 
 IDS, ENDS = ".bin", ".ends"
@@ -334,6 +337,8 @@ def _encode(
     side_lengths = array("q")  # characters of source, target, source, ...
     size = int((spool.stops - spool.starts).sum())
 
+    held: list[str] = []  # pieces whose characters are to be marked
+
     def counted() -> Iterator[tuple[str, bool]]:
         nonlocal characters
         in_source, length = spool.groups is not None, 0
@@ -345,9 +350,13 @@ def _encode(
             if not in_source:
                 characters += len(piece)
                 if seen is not None:
-                    seen[np.frombuffer(piece.encode("utf-32-le"), "<u4")] = True
+                    held.append(piece)
+                    if len(held) == MANY_PIECES or len(piece) > MANY_PIECES:
+                        _mark(seen, held)
             in_source ^= last and spool.groups is not None
             yield piece, last
+        if seen is not None:
+            _mark(seen, held)
 
     lengths = np.array([len(spelled) for spelled in tokenizer.table])
     encode = tokenizer.encode_pieces if spool.groups is None else tokenizer.encode_pairs
@@ -370,6 +379,12 @@ def _encode(
     alike = np.array(side_lengths, np.int64).reshape(-1, 2)
     counts |= {"tokens": targets, "source_tokens": sources, "longest_target": longest}
     return {**counts, "same_length": int((alike[:, 0] == alike[:, 1]).sum())}
+
+
+def _mark(seen: NDArray[np.bool_], pieces: list[str]) -> None:
+    """Make true what the pieces contain, and forget them."""
+    seen[np.frombuffer("".join(pieces).encode("utf-32-le"), "<u4")] = True
+    pieces.clear()
 
 
 def _require_enough(path: Source, tokens: int) -> None:
@@ -443,11 +458,12 @@ def _files(part: str, task: TaskConfig) -> tuple[str, ...]:
 
 
 def _map(path: Path, tokenizer: Tokenizer) -> NDArray[np.unsignedinteger]:
-    return np.memmap(path, np.min_scalar_type(tokenizer.vocab_size - 1), "r")
+    # As a plain array, for a slice of a memmap takes ten times as long.
+    return np.asarray(np.memmap(path, np.min_scalar_type(tokenizer.vocab_size - 1), "r"))
 
 
 def _map_ends(path: Path, task: TaskConfig) -> NDArray[np.int64] | None:
-    return np.memmap(path, np.int64, "r") if task.paired else None
+    return np.asarray(np.memmap(path, np.int64, "r")) if task.paired else None
 
 
 def _ignore(stage: str, share: float) -> None:

@@ -34,6 +34,9 @@ from wenmo.types import WenmoError
 TEXT_PARTS = ("text", "input_text", "output_text")
 """Types of the parts of a message that hold text."""
 
+ODD = re.compile("[\0\r\ud800-\udfff]")
+"""Characters that a text does not keep as they are. Most texts have none of them."""
+
 
 class Fields:
     """Finds the text, and what belongs to it, in the rows of one file.
@@ -142,6 +145,10 @@ class Fields:
 
     def read(self, row: Mapping[str, object], field: str, place: str, chosen: bool) -> str:
         """The text of a field, or of several with commas between; empty where it is missing."""
+        plain = row.get(field)
+        if type(plain) is str and plain.strip() not in self.absent:  # nearly always
+            self.met.add(field)
+            return self.clean(plain, place)
         names = spread(field, row)
         if len(names) > 1:
             texts = [self.read(row, name, place, chosen) for name in names]
@@ -198,8 +205,12 @@ class Fields:
             )
         if self.turns:
             return tuple(self.turn(item, place) for item in value or ())
-        items = value if isinstance(value, list) and is_text(value) else ()
-        return tuple(Part(_normal(item)) for item in items)
+        if not isinstance(value, list):
+            return ()
+        if not is_text(value):
+            return ()
+        odd = ODD.search("".join(value))
+        return tuple(map(Part, map(_normal, value) if odd else value))
 
     def turn(self, item: object, place: str) -> Part:
         """A turn, from a string or an object; what is null is a turn without words."""
@@ -236,6 +247,8 @@ class Fields:
 
     def clean(self, text: str, place: str) -> str:
         """What a decoder does to a file, done to a value: escapes hide the same characters."""
+        if not ODD.search(text):
+            return text
         self.counts.nuls += text.count("\0")
         if re.search("[\ud800-\udfff]", text):
             raise WenmoError(f"{place}: half a surrogate pair (\\ud800 to \\udfff); mend the row")

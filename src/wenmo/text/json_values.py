@@ -314,5 +314,6 @@ def not_json(place: str, error: Exception, what: str) -> WenmoError:
 def is_text(value: object) -> bool:
     """Whether a value is a text, or a list of texts."""
     if isinstance(value, list):
-        return bool(value) and all(isinstance(item, str) for item in value)
+        kinds = set(map(type, value))
+        return kinds == {str} or (bool(kinds) and all(issubclass(kind, str) for kind in kinds))
     return isinstance(value, str)

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.text.batches import pad
+from wenmo.text.batches import joined, pad
 from wenmo.types import END, IGNORE, Batch, WenmoError
 
 Conditioning = Literal["none", "prefix", "encoder"]
@@ -122,8 +122,8 @@ class Pairs:
 
     def stream(self) -> NDArray[np.unsignedinteger]:
         """The targets alone as a flat array: END target END target END ..."""
-        ended = [self.ids[start - 1 : stop] for start, stop in self.targets.tolist()]
-        return np.concatenate([*ended, np.array([END], self.ids.dtype)])
+        ended = joined(self.ids, self.targets[:, 0] - 1, self.targets[:, 1])
+        return np.append(ended, np.array([END], self.ids.dtype))
 
     def widths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """What each pair takes in a batch: tokens of the source and of the target. Of a source that

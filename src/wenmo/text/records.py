@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.text.batches import pad
+from wenmo.text.batches import joined, pad
 from wenmo.types import END, IGNORE, Batch
 
 
@@ -64,8 +64,8 @@ class Records:
 
     def stream(self) -> NDArray[np.unsignedinteger]:
         """The records as a flat array: END record END record END ..."""
-        ended = [self.ids[start - 1 : stop] for start, stop in self.spans.tolist()]
-        return np.concatenate([*ended, np.array([END], self.ids.dtype)])
+        ended = joined(self.ids, self.spans[:, 0] - 1, self.spans[:, 1])
+        return np.append(ended, np.array([END], self.ids.dtype))
 
     def widths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         lengths = self._lengths()

@@ -106,8 +106,9 @@ class Spool:
         with self.path.open("rb") as file:
             for start, stop in zip(self.starts.tolist(), self.stops.tolist(), strict=True):
                 file.seek(start)
-                if start == stop:  # a source without any code
-                    yield "", True
+                if stop - start <= PIECE:  # of a source without any code: nothing
+                    yield file.read(stop - start).decode(), True
+                    continue
                 while start < stop:
                     raw = file.read(min(PIECE, stop - start))
                     start += len(raw)
@@ -179,7 +180,7 @@ def _examples(
     found = False
     for number, (record, made) in enumerate(talk.examples(reader, task) if talk else plainly, 1):
         found |= bool(made)
-        if made:
+        if made and task.control:
             tally(values, record, task)
         reader.counts.missing += not made
         if task.name == "dialogue":

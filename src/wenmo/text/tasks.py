@@ -116,7 +116,7 @@ def examples(record: Record, task: TaskConfig) -> Iterator[Example]:
     Without a source (completion without control codes) it is empty. Where a side is empty, or a
     conversation or text is too short for the task, there is none.
     """
-    codes = _codes(dict(record.attributes), task)
+    codes = _codes(dict(record.attributes), task) if record.attributes else ""
     for source, target in _sides(record, task):
         if target.strip() and (source.strip() or task.name == "completion"):
             yield Example(codes + source, target)

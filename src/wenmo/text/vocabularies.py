@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import rjieba
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Library
 
@@ -221,6 +220,8 @@ def _words(sample: list[str], config: TokenizerConfig) -> models.Model:
 
 
 def _count_words(sample: list[str], form: str) -> Counter[str]:
+    import rjieba  # takes 0.2 s, for its dictionary
+
     empty = assemble(form, empty_model(form))
     counts: Counter[str] = Counter()
     for text in sample:

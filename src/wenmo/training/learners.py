@@ -222,7 +222,7 @@ def step_seconds(model: LanguageModel, batch: Batch) -> float:
 
 BFLOAT16_WEIGHTS = 1 << 20  # smaller models gain nothing on a CPU: see docs/experiments.md
 BFLOAT16_GAIN = 1.1
-PRODUCT = 128, 512  # rows and columns of the product that is timed first
+PRODUCT = 64, 256  # rows and columns of the product that is timed first
 
 
 def faster_precision(
@@ -257,8 +257,8 @@ def faster_precision(
 
 
 def products_gain() -> bool:
-    """Whether this CPU multiplies matrices faster in bfloat16, as one with instructions for it does;
-    another takes up to thirty times as long.
+    """Whether this CPU multiplies matrices faster in bfloat16, as those with such instructions do;
+    others take up to thirty times as long.
     """
     rows, side = PRODUCT
     taken = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
