@@ -5,6 +5,7 @@ size and dropout, and what a network stands on.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from wenmo.recipe import DEFAULT_ORDERS, PriorConfig, Recipe
 from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records
 from wenmo.training.loop import TrainConfig
-from wenmo.types import amount
+from wenmo.types import END, amount
 
 # Counting and cross-fitting take about so long for each token, order and fold, on one core; they
 # may take most of the time: counts learn more in it than a network does (docs/experiments.md).
@@ -133,6 +134,8 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
     chosen = replace(prior, counts="ngram", orders=orders, parts=parts)
     if prior.extensible is None:
         chosen = replace(chosen, extensible=True)
+    if prior.breaks is None:
+        chosen = replace(chosen, breaks=_breaks(corpus.tokenizer.table))
     told = [f"standing on counts of up to {amount(orders, 'token')} (--prior none to do without)"]
     if parts < prior.folds:
         told.append(
@@ -150,6 +153,11 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
         reason = f"counting would take about {amount(round(seconds), 'second')}: give more minutes"
         return without, [f"no counts to stand on: {reason}, or ask for --prior ngram"]
     return chosen, told
+
+
+def _breaks(table: Sequence[bytes]) -> tuple[int, ...]:
+    """The ids of the tokens that end a line or a text."""
+    return (END, *(i for i, token in enumerate(table) if token and not token.strip(b"\r\n")))
 
 
 def _parts(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> int:

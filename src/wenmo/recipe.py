@@ -35,6 +35,8 @@ class PriorConfig:
             allows for. For pairs it is always all.
         extensible: keep how often each n-gram was seen, so that a run which begins ``--from`` this
             one adds its text to the counts; null: yes. (Runs of older versions did not.)
+        breaks: ids of the tokens that end a line or a text, whose weights in the mixture are their
+            own; null: found in the vocabulary. (Older runs have none.)
     """
 
     counts: Literal["auto", "none", "ngram"] = "auto"
@@ -42,6 +44,7 @@ class PriorConfig:
     folds: int = 5
     parts: int | None = None
     extensible: bool | None = None
+    breaks: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.orders is not None and self.orders < 2:
@@ -152,7 +155,8 @@ class Recipe:
         orders, kept = self.prior.orders or DEFAULT_ORDERS, bool(self.prior.extensible)
         counts = Ngram.Config(orders, totals=True, counts=kept)
         parts = None if self.task.paired else self.prior.parts
-        return Hybrid.Config(self.model, counts, self.prior.folds, parts)
+        breaks = self.prior.breaks or ()
+        return Hybrid.Config(self.model, counts, self.prior.folds, parts, breaks)
 
     def build(self, vocab_size: int) -> LanguageModel:
         """The whole model, with weights drawn at random."""

@@ -116,6 +116,7 @@ TRAINING: tuple[Effect[Training], ...] = (
         lambda t: t.recipe.prior.counts == "ngram" and not t.recipe.task.paired,
     ),
     Effect("prior.extensible", ON_COUNTS, lambda t: t.recipe.prior.counts == "ngram"),
+    Effect("prior.breaks", ON_COUNTS, lambda t: t.recipe.prior.counts == "ngram"),
     Effect("start.alpha start.targets", "with adapters (lora)", lambda t: t.recipe.start.lora > 0),
     Effect(
         "start.lora start.blocks start.thaw",

@@ -48,7 +48,7 @@ RATES = {"masked": 0.002}  # of learning by heart; others learn at 0.03
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
 
 # Every network on counts is a family of its own: it is named after the network, with a plus.
-COUNTS = Ngram.Config(order=4, totals=True)
+COUNTS, BREAKS = Ngram.Config(order=4, totals=True), (0, 3)
 NETWORKS = [name for name, family in MODELS.items() if issubclass(family.kind, Network)]
 FAMILIES = [*MODELS, *(f"{name}+" for name in NETWORKS)]
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -57,7 +57,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 def tiny(family: str, *more: str) -> ModelConfig:
     name = family.removesuffix("+")
     config = override(MODELS[name].config, [*TINY.get(name, []), *more])
-    return config if name == family else Hybrid.Config(config, COUNTS)
+    return config if name == family else Hybrid.Config(config, COUNTS, breaks=BREAKS)
 
 
 @cache

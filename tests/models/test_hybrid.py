@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wenmo.models import counts
-from wenmo.models.hybrid import Hybrid, cross_fit
+from wenmo.models.hybrid import Hybrid, ask, cross_fit
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
@@ -78,6 +78,44 @@ def test_the_mixture_written_out() -> None:
             gates = model.gate(torch.cat([reading[0], signs], -1)).softmax(-1)
             p = (gates[..., :-1] * said.exp()).sum(-1) + gates[..., -1] * own[..., word]
             torch.testing.assert_close(logp[..., word].exp(), p, **NEAR)
+
+
+def test_breaks_have_weights_of_their_own() -> None:
+    """The formula of the module, word by word; and the loss and the table say the same."""
+    breaks = (END, 4)
+    torch.manual_seed(0)
+    network = Recurrent.Config("lstm", embedding=8, hidden=12, dropout=0.0)
+    model = Hybrid.Config(network, COUNTS, breaks=breaks).build(VOCAB).eval()
+    model.counts.fit(text(600))
+    assert model.break_gate is not None
+    for gate in (model.gate, model.break_gate):
+        torch.nn.init.normal_(gate.weight)
+    ids = torch.from_numpy(text(20, seed=2).astype(np.int64))[None]
+    tokens, targets = ids[:, :-1], ids[:, 1:]
+    with torch.no_grad():
+        logp, _ = model(tokens)
+        reading, _ = model.network.read(tokens)
+        own = model.network.predict(reading).log_softmax(-1).exp()
+        voices = []
+        for word in range(VOCAB):
+            said, signs, _ = model.counts.experts(tokens, torch.full_like(tokens, word))
+            voices.append(torch.cat([said.exp(), own[..., word, None]], -1))
+        features = torch.cat([reading[0], signs], -1)
+        at_breaks, at_others = (g(features).softmax(-1) for g in (model.break_gate, model.gate))
+        others = 1 - sum(voices[word] for word in breaks)
+        for word, voice in enumerate(voices):
+            if word in breaks:
+                p = (at_breaks * voice).sum(-1)
+            else:
+                p = (at_breaks * others).sum(-1) * (at_others * voice / others).sum(-1)
+            torch.testing.assert_close(logp[..., word].exp(), p, **NEAR)
+        torch.testing.assert_close(logp.exp().sum(-1), torch.ones(tokens.shape), **NEAR)
+        expected = -logp.gather(-1, targets[..., None]).mean()
+        torch.testing.assert_close(model.loss(Batch(tokens, targets)).total, expected, **NEAR)
+        columns, _ = ask(model.counts, tokens, targets, breaks, None)
+        torch.testing.assert_close(
+            model.loss(Batch(tokens, targets, counted=columns)).total, expected, **NEAR
+        )
 
 
 @pytest.mark.parametrize("folds", [2, 5])

@@ -24,6 +24,7 @@ first is the hidden state."""
 
 SHARE_OF_SPEED = 0.5  # about what training reaches of the speed of matrix products alone
 LOGITS_AT_ONCE = 1 << 26  # more in a loss are made and forgotten in pieces: 256 MB in float32
+LEAST_OTHERS = 1e-6  # the least probability that a token is none of some
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +384,8 @@ class Network(LanguageModel):
     ) -> Loss:
         before = self.first(batch, state)
         reading, after = self.read(batch.tokens, before)
-        nats, evenly = self.costs(*asked(reading, batch.targets), smoothed=label_smoothing > 0)
+        smoothed = label_smoothing > 0
+        nats, evenly, _ = self.costs(*asked(reading, batch.targets), smoothed=smoothed)
         extra, watched = self.penalty(before, len(nats))
         total = smooth(nats, evenly, label_smoothing) + extra
         return Loss(total, {"nats": nats.detach().mean(), **watched}, after)
@@ -394,10 +396,16 @@ class Network(LanguageModel):
         return flat[0].float(), self.costs(flat, targets)[0], after
 
     def costs(
-        self, reading: Reading, targets: Tokens, *, smoothed: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """What each target costs, (targets,): the nats of it and, where ``smoothed``, the mean nats
-        of all the vocabulary in its place.
+        self,
+        reading: Reading,
+        targets: Tokens,
+        *,
+        smoothed: bool = False,
+        breaks: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What each target costs, (targets,): the nats of it; where ``smoothed``, the mean nats of
+        all the vocabulary in its place; and where there are ``breaks``, the log-probability that
+        none of those tokens stands there.
 
         Logits that would not fit in memory at once are made in pieces, and a second time for the
         gradient.
@@ -405,8 +413,11 @@ class Network(LanguageModel):
         Args:
             reading: of each target, (targets, width).
             targets: int64 (targets,).
+            breaks: ids, int64.
         """
-        return costs(self.predict, reading, targets, self.vocab_size, smoothed=smoothed)
+        return costs(
+            self.predict, reading, targets, self.vocab_size, smoothed=smoothed, breaks=breaks
+        )
 
 
 def costs(
@@ -416,21 +427,30 @@ def costs(
     vocab_size: int,
     *,
     smoothed: bool = False,
-) -> tuple[Tensor, Tensor]:
+    breaks: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """What ``Network.costs`` tells, of anything that predicts."""
 
-    def priced(targets: Tokens, *reading: Tensor) -> tuple[Tensor, Tensor]:
+    def priced(targets: Tokens, *reading: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logp = predict(reading).log_softmax(-1)
         nats = F.nll_loss(logp, targets, reduction="none")
-        return nats, -logp.mean(-1) if smoothed else nats
+        others = nats if breaks is None else log_of_others(logp[:, breaks])
+        return nats, -logp.mean(-1) if smoothed else nats, others
 
     pieces = -(-len(targets) * vocab_size // LOGITS_AT_ONCE)
     if pieces < 2:
         return priced(targets, *reading)
     parts = zip(*(tensor.chunk(pieces) for tensor in (targets, *reading)), strict=True)
     each = [checkpoint(priced, *part, use_reentrant=False) for part in parts]
-    nats, evenly = (torch.cat(both) for both in zip(*each, strict=True))
-    return nats, evenly
+    nats, evenly, others = (torch.cat(all_) for all_ in zip(*each, strict=True))
+    return nats, evenly, others
+
+
+def log_of_others(logp: Tensor) -> Tensor:
+    """The log-probability (...,) that none of some tokens stands at a place, from the
+    log-probability of each of them (..., tokens).
+    """
+    return torch.log1p(-logp.exp().sum(-1).clamp(max=1 - LEAST_OTHERS))
 
 
 def bounded(score: Score, before: State | None) -> Score:

@@ -9,6 +9,15 @@ the network's hidden state and on what is known of the context alone (Neubig & D
 "Generalizing and hybridizing count-based and neural language models", section 3). What the counts
 know the network need not learn: it is given gradients where they fail.
 
+The tokens that end a line or a text, the breaks B, have weights a of their own, a softmax of a
+second linear layer. The network sees where in a line it is and the counts do not: with one weight
+for all tokens the counts would break verse anywhere. With cₖ(h) = 1 - Σ_{b ∈ B} pₖ(b | h),
+
+    p(b | h) = Σₖ aₖ(h) pₖ(b | h)                                for b in B,
+    p(y | h) = [Σₖ aₖ(h) cₖ(h)] Σₖ gₖ(h) pₖ(y | h) / cₖ(h)       for any other y,
+
+where k runs over the orders and the network.
+
 The counts have seen the training text, so that they must not be asked of it: the weights would
 learn to trust them too much. `cross_fit` scores each part of the text by the counts of all others.
 To leave out each token alone is not enough, for text repeats itself nearby.
@@ -27,7 +36,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wenmo.models.base import LanguageModel, Network, asked, bounded, smooth
+from wenmo.models.base import LanguageModel, Network, asked, bounded, log_of_others, smooth
 from wenmo.models.counts import Grams, Ids, room
 from wenmo.models.ngram import Ngram
 from wenmo.models.posterior import Posterior
@@ -63,21 +72,30 @@ class Hybrid(LanguageModel):
             counts: of the n-gram model; its order must be above 1.
             folds: into how many parts a text is cut to be cross-fitted.
             parts: how many of them, from the first on, the network will read; null: all.
+            breaks: the ids of the tokens that end a line or a text; they have weights of their own.
         """
 
         network: NetworkConfig
         counts: Ngram.Config
         folds: int = 5
         parts: int | None = None
+        breaks: tuple[int, ...] = ()
 
         def build(self, vocab_size: int) -> Hybrid:
             network = self.network.build(vocab_size)
             if not isinstance(network, Network):
                 raise TypeError(f"{type(network).__name__} has no hidden state to weigh counts by")
             parts = self.folds if self.parts is None else self.parts
-            return Hybrid(network, self.counts.build(vocab_size), self.folds, parts)
+            return Hybrid(network, self.counts.build(vocab_size), self.folds, parts, self.breaks)
 
-    def __init__(self, network: Network, counts: Ngram, folds: int = 5, parts: int = 5) -> None:
+    def __init__(
+        self,
+        network: Network,
+        counts: Ngram,
+        folds: int = 5,
+        parts: int = 5,
+        breaks: tuple[int, ...] = (),
+    ) -> None:
         super().__init__()
         self.network, self.counts = network, counts
         self.folds, self.parts_read = folds, parts
@@ -86,9 +104,10 @@ class Hybrid(LanguageModel):
         self.conditioning = network.conditioning
         self.wholes, self.latents = network.wholes, network.latents
         order = counts.config.order
-        self.gate = nn.Linear(network.hidden_width + counts.sign_count, order + 1)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)
+        self.gate = _even_gate(network.hidden_width + counts.sign_count, order + 1)
+        self.breaks, self.break_gate = breaks, None
+        if breaks:
+            self.break_gate = _even_gate(network.hidden_width + counts.sign_count, order + 1)
 
     def prepare(
         self, ids: Ids, progress: Callable[[float], None] | None = None
@@ -109,6 +128,7 @@ class Hybrid(LanguageModel):
             self.vocab_size,
             folds=self.folds,
             parts=self.parts_read,
+            breaks=self.breaks,
             before=self.counts.counted_before,
             progress=progress and (lambda done: progress(share + (1 - share) * done)),
         )
@@ -143,17 +163,30 @@ class Hybrid(LanguageModel):
         own, history = _parts(state)
         reading, after = self.network.read(tokens, own)
         contexts, read = self.counts.contexts(tokens, history)
-        weights = self._weights(reading[0], self.counts.signs(contexts)).flatten(0, 1)
+        features = torch.cat([reading[0].float(), self.counts.signs(contexts)], -1).flatten(0, 1)
         logp = self.network.predict(reading).log_softmax(-1).flatten(0, 1)
-        flat = [context.flatten() for context in contexts]
+        weights, at_breaks = self._weights(features), None
+        if self.break_gate is not None:
+            each = [self.counts.each_order(contexts, tokens, b).flatten(0, 1) for b in self.breaks]
+            said = torch.cat([torch.stack(each, -1), logp[:, None, list(self.breaks)]], 1)
+            break_weights = self._break_weights(features)
+            at_breaks = (break_weights[..., None] + said).logsumexp(1)
+            weights = _of_others(weights, break_weights, log_of_others(said))
+        mixed = self._mixed([context.flatten() for context in contexts], weights, logp)
+        if at_breaks is not None:
+            mixed[:, list(self.breaks)] = at_breaks
+        return mixed.view(*tokens.shape, self.vocab_size), after | {HISTORY: read["history"]}
+
+    def _mixed(self, contexts: list[Tensor], weights: Tensor, logp: Tensor) -> Tensor:
+        """The log of the weighted sum of all voices, of every word (positions, vocabulary)."""
         step, mixed = max(1, PROBABILITIES_AT_ONCE // self.vocab_size), []
         for at in range(0, len(logp), step):
             piece = slice(at, at + step)
-            shares = weights[piece, :-1].exp()
-            counted = self.counts.mixture([context[piece] for context in flat], shares)
+            counted = self.counts.mixture(
+                [context[piece] for context in contexts], weights[piece, :-1].exp()
+            )
             mixed.append(torch.logaddexp(logp[piece] + weights[piece, -1:], counted.log()))
-        logits = torch.cat(mixed).view(*tokens.shape, self.vocab_size)
-        return logits, after | {HISTORY: read["history"]}
+        return torch.cat(mixed)
 
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
@@ -163,25 +196,16 @@ class Hybrid(LanguageModel):
         Smoothing moves the network alone. Of a batch with ``counted`` the counts are not asked, and
         what they remember stays as it is.
         """
-        own, history = _parts(self.first(batch, state))
-        reading, after = self.network.read(batch.tokens, own)
-        if batch.counted is None:
-            said, signs, history = self._ask(batch, history)
-        else:
-            order = self.counts.config.order
-            said, signs = batch.counted[..., :order], batch.counted[..., order:]
-            history = history or self.counts.begin(len(batch.tokens))
-        (*flat, said, signs), targets = asked((*reading, said, signs), batch.targets)
-        nats, evenly = self.network.costs(tuple(flat), targets, smoothed=label_smoothing > 0)
-        weights = self._weights(flat[0], signs)
-        mixed = -(weights + torch.cat([said, -nats[:, None]], 1)).logsumexp(1)
-        total = smooth(mixed, evenly, label_smoothing)
+        before = self.first(batch, state)
+        voices = self._voices(batch, before, smoothed=label_smoothing > 0)
+        total = smooth(voices.nats, voices.evenly, label_smoothing)
+        own = -voices.said[:, -1]
         if self.training:
-            total = total + ALONE * nats.mean()
-        extra, watched = self.network.penalty(own, len(targets))
-        share = weights[:, -1].detach().exp().mean()
-        parts = {"nats": mixed.detach().mean(), "network_share": share, **watched}
-        return Loss(total + extra, parts, after | {HISTORY: history["history"]})
+            total = total + ALONE * own.mean()
+        extra, watched = self.network.penalty(_parts(before)[0], len(own))
+        share = voices.weights[:, -1].detach().exp().mean()
+        parts = {"nats": voices.nats.detach().mean(), "network_share": share, **watched}
+        return Loss(total + extra, parts, voices.after)
 
     def parts(self) -> Mapping[str, LanguageModel]:
         return {"network": self.network, "counts": self.counts}
@@ -190,27 +214,45 @@ class Hybrid(LanguageModel):
         self, tokens: Tokens, state: State | None = None
     ) -> tuple[list[str], Tensor, Tensor]:
         """The counts of each order, from 1 up, and the network."""
-        batch = Batch(tokens[:, :-1], tokens[:, 1:])
-        _, weights, said, _ = self._voices(batch, state)
+        voices = self._voices(Batch(tokens[:, :-1], tokens[:, 1:]), state)
         names = [f"counts of {n}" for n in range(1, self.counts.config.order + 1)]
-        return [*names, "network"], weights.exp(), said.exp()
+        return [*names, "network"], voices.weights.exp(), voices.said.exp()
 
     def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
-        hidden, weights, said, after = self._voices(batch, self.first(batch, state))
-        return hidden.float(), -(weights + said).logsumexp(1), after
+        voices = self._voices(batch, self.first(batch, state))
+        return voices.hidden.float(), voices.nats, voices.after
 
-    def _voices(self, batch: Batch, state: State | None) -> tuple[Tensor, Tensor, Tensor, State]:
-        """For each target the hidden state, and the log-weight and the log-probability of each
-        order and of the network, (targets, order + 1). Only the targets are looked up.
+    def _voices(self, batch: Batch, state: State | None, *, smoothed: bool = False) -> _Voices:
+        """What each voice says of each target. Only the targets are looked up, and in a batch with
+        ``counted`` not even these.
         """
         own, history = _parts(state)
         reading, after = self.network.read(batch.tokens, own)
-        said, signs, read = self._ask(batch, history)
-        (*flat, said, signs), targets = asked((*reading, said, signs), batch.targets)
-        nats, _ = self.network.costs(tuple(flat), targets)
-        weights = self._weights(flat[0], signs)
-        after = after | {HISTORY: read["history"]}
-        return flat[0], weights, torch.cat([said, -nats[:, None]], 1), after
+        order = self.counts.config.order
+        if batch.counted is None:
+            columns, history = self._ask(batch, history)
+        else:
+            columns, history = batch.counted, history or self.counts.begin(len(batch.tokens))
+        (*flat, columns), targets = asked((*reading, columns), batch.targets)
+        said, signs = columns[:, :order], columns[:, order : order + self.counts.sign_count]
+        breaks = torch.tensor(self.breaks, device=targets.device) if self.breaks else None
+        nats, evenly, others = self.network.costs(
+            tuple(flat), targets, smoothed=smoothed, breaks=breaks
+        )
+        said = torch.cat([said, -nats[:, None]], 1)
+        features = torch.cat([flat[0].float(), signs], -1)
+        weights = self._weights(features)
+        if breaks is not None:
+            break_weights = self._break_weights(features)
+            apart = torch.cat([columns[:, -order:], others[:, None]], 1)
+            weights = torch.where(
+                torch.isin(targets, breaks)[:, None],
+                break_weights,
+                _of_others(weights, break_weights, apart),
+            )
+        mixed = -(weights + said).logsumexp(1)
+        after = after | {HISTORY: history["history"]}
+        return _Voices(flat[0], weights, said, mixed, evenly, after)
 
     def first(self, batch: Batch, state: State | None) -> State | None:
         own = self.network.first(batch, _parts(state)[0])
@@ -233,24 +275,71 @@ class Hybrid(LanguageModel):
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
         before = self.first(batch, state)
-        _, weights, said, after = self._voices(batch, before)
-        nats = -(weights + said).logsumexp(1)
+        voices = self._voices(batch, before)
         mask = batch.targets != IGNORE
         each = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
-        each[mask] = nats.double()
-        return bounded(Score(each.sum(1), mask.sum(1), state=after), before)
+        each[mask] = voices.nats.double()
+        return bounded(Score(each.sum(1), mask.sum(1), state=voices.after), before)
 
     def parameter_count(self) -> int:
         """The network's weights and the gates'; what is counted is not among them."""
-        return self.network.parameter_count() + sum(p.numel() for p in self.gate.parameters())
+        gates = [self.gate] if self.break_gate is None else [self.gate, self.break_gate]
+        return self.network.parameter_count() + sum(
+            p.numel() for g in gates for p in g.parameters()
+        )
 
-    def _ask(self, batch: Batch, history: State | None) -> tuple[Tensor, Tensor, State]:
+    def _ask(self, batch: Batch, history: State | None) -> tuple[Tensor, State]:
+        """What `cross_fit` tells of each target, of the counts themselves."""
         words = batch.targets.where(batch.targets != IGNORE, 0)
-        return self.counts.experts(batch.tokens, words, history)
+        return ask(self.counts, batch.tokens, words, self.breaks, history)
 
-    def _weights(self, hidden: Tensor, signs: Tensor) -> Tensor:
+    def _weights(self, features: Tensor) -> Tensor:
         """The log-weights (..., order + 1), the network's last."""
-        return self.gate(torch.cat([hidden.float(), signs], -1)).float().log_softmax(-1)
+        return self.gate(features).float().log_softmax(-1)
+
+    def _break_weights(self, features: Tensor) -> Tensor:
+        """The same for breaks."""
+        assert self.break_gate is not None
+        return self.break_gate(features).float().log_softmax(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Voices:
+    """What the orders and the network, the voices, say of the targets of a batch.
+
+    Attributes:
+        hidden: the network's hidden states, (targets, width).
+        weights: the log-weight of each voice at this target, (targets, order + 1).
+        said: the log-probability that each gives to it, (targets, order + 1).
+        nats: what the mixture says, (targets,).
+        evenly: the network's mean nats of all the vocabulary, where they are asked for.
+        after: the state after the last token.
+    """
+
+    hidden: Tensor
+    weights: Tensor
+    said: Tensor
+    nats: Tensor
+    evenly: Tensor
+    after: State
+
+
+def _even_gate(features: int, voices: int) -> nn.Linear:
+    """A layer whose softmax gives each voice the same weight at first."""
+    gate = nn.Linear(features, voices)
+    nn.init.zeros_(gate.weight)
+    nn.init.zeros_(gate.bias)
+    return gate
+
+
+def _of_others(weights: Tensor, break_weights: Tensor, others: Tensor) -> Tensor:
+    """The log-weight of each voice at a token that is no break.
+
+    Args:
+        weights, break_weights: the gates' log-weights, (places, voices).
+        others: of each voice, the log-probability that no break stands there, (places, voices).
+    """
+    return weights + (break_weights + others).logsumexp(-1, keepdim=True) - others
 
 
 def _parts(state: State | None) -> tuple[State | None, State | None]:
@@ -268,6 +357,7 @@ def cross_fit(
     *,
     folds: int,
     parts: int | None = None,
+    breaks: tuple[int, ...] = (),
     before: list[Grams] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float16]:
@@ -280,21 +370,23 @@ def cross_fit(
         ids: as for `Ngram.fit`.
         config: of the n-gram model; its order must be above 1.
         folds: at least 2.
+        breaks: ids of tokens that have weights of their own.
         before: counts of other text, which are added to those of each piece's others.
         progress: told the fraction done, between 0 and 1.
 
     Returns:
         float16 (ids, columns): for each id after the first, as far as the parts reach, its
-        log-probability by each order, and the signs of its context, as `Ngram.experts` gives them.
+        log-probability by each order, and the signs of its context, as `Ngram.experts` gives them,
+        and, where there are breaks, by each order the log-probability that none stands there.
     """
-    columns = config.order + config.build(vocab_size).sign_count
+    columns = config.order * (1 + bool(breaks)) + config.build(vocab_size).sign_count
     edges = _edges(len(ids), folds)[: 1 + (folds if parts is None else parts)]
     table = room((edges[-1], columns), np.float16)
     threads = torch.get_num_threads()
 
     def part(edge: tuple[int, int]) -> None:
         torch.set_num_threads(1)  # in this thread: the parts are side by side already
-        _score(ids, config, vocab_size, *edge, table, before)
+        _score(ids, config, vocab_size, *edge, table, breaks, before)
 
     with ThreadPoolExecutor(threads) as pool:
         for done, _ in enumerate(pool.map(part, pairwise(edges)), 1):
@@ -316,6 +408,7 @@ def _score(
     begin: int,
     stop: int,
     table: NDArray[Any],
+    breaks: tuple[int, ...],
     counted_before: list[Grams] | None,
 ) -> None:
     """Fill the rows of one part by the counts of all that is outside it."""
@@ -327,8 +420,22 @@ def _score(
         _, state = model.contexts(_tensor(ids[before:begin]), state)
     for at in range(begin, stop, PIECE):
         piece = _tensor(ids[at : min(at + PIECE, stop) + 1])
-        said, signs, state = model.experts(piece[:, :-1], piece[:, 1:], state)
-        table[at : at + said.shape[1]] = torch.cat([said, signs], 2)[0].half().numpy()
+        columns, state = ask(model, piece[:, :-1], piece[:, 1:], breaks, state)
+        table[at : at + columns.shape[1]] = columns[0].half().numpy()
+
+
+def ask(
+    counts: Ngram, tokens: Tokens, words: Tokens, breaks: tuple[int, ...], state: State | None
+) -> tuple[Tensor, State]:
+    """What counts tell of the word after each token, float32 (rows, time, columns) as `cross_fit`
+    orders them, and the state after the last token.
+    """
+    said, signs, after = counts.experts(tokens, words, state)
+    if not breaks:
+        return torch.cat([said, signs], 2), after
+    contexts, _ = counts.contexts(tokens, state)
+    each = [counts.each_order(contexts, tokens, word) for word in breaks]
+    return torch.cat([said, signs, log_of_others(torch.stack(each, -1))], 2), after
 
 
 def _tensor(ids: Ids) -> Tensor:

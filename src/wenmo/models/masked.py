@@ -126,7 +126,7 @@ class Masked(LanguageModel):
         tokens, asked = _canvas(batch)
         counts = asked.sum(1)
         hidden = _hide(asked, (_even_shares(len(counts)).to(counts.device) * counts).ceil())
-        nats, evenly = self._costs(tokens, hidden, smoothed=label_smoothing > 0)
+        nats, evenly, _ = self._costs(tokens, hidden, smoothed=label_smoothing > 0)
         rows = hidden.nonzero()[:, 0]
         weight = (counts / hidden.sum(1).clamp_min(1))[
             rows
@@ -153,13 +153,13 @@ class Masked(LanguageModel):
         for share in shares:
             hidden = _hide(asked, (share * counts).ceil(), generator)
             weight = counts / hidden.sum(1).clamp_min(1) / draws
-            rows, (nats_of_hidden, _) = hidden.nonzero()[:, 0], self._costs(tokens, hidden)
+            rows, (nats_of_hidden, *_) = hidden.nonzero()[:, 0], self._costs(tokens, hidden)
             nats.index_add_(0, rows, nats_of_hidden.double() * weight[rows])
         return Score(nats=nats, tokens=counts, bound=True)
 
     def _costs(
         self, tokens: Tokens, hidden: Tensor, *, smoothed: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """What each hidden token costs, row by row; see ``Network.costs``."""
         reading, targets = (self._read(tokens, hidden)[hidden],), tokens[hidden]
         return costs(

@@ -194,6 +194,16 @@ class Ngram(LanguageModel):
         orders = self._look_up(contexts, tokens, words)
         return torch.stack(orders, 2).float(), self.signs(contexts), after
 
+    def each_order(self, contexts: list[Tensor], tokens: Tokens, word: int) -> Tensor:
+        """The log-probability of one word after each token by the model of each order from 1 up,
+        float32 (rows, time, order).
+
+        Args:
+            contexts: from `contexts` of the tokens, int64 (rows, time).
+        """
+        orders = self._look_up(contexts, tokens, torch.full_like(tokens, word))
+        return torch.stack(orders, 2).float()
+
     def signs(self, contexts: list[Tensor]) -> Tensor:
         """What is known of a context, whatever follows it: float32 (..., signs).
 

@@ -202,7 +202,7 @@ class Seq2seq(Network):
             return super().loss(batch, state, label_smoothing=label_smoothing)
         before = self.first(batch, state) or self.begin(len(batch.tokens))
         read, after = self._read(batch.tokens, before)
-        nats, evenly = self.costs(*asked(read, batch.targets), smoothed=label_smoothing > 0)
+        nats, evenly, _ = self.costs(*asked(read, batch.targets), smoothed=label_smoothing > 0)
         total = smooth(nats, evenly, label_smoothing)
         covered = before["coverage"][:, None] + read.weights.cumsum(1) - read.weights
         overlap = torch.minimum(read.weights, covered).sum(2)[batch.targets != IGNORE].mean()
