@@ -86,8 +86,8 @@ def inherited(asked: PriorConfig, base: PriorConfig, run: str) -> PriorConfig:
         return asked
     if asked.orders not in (None, base.orders):
         raise WenmoError(f"the counts of {run} have {base.orders} orders: leave prior.orders out")
-    kept = {"extensible": bool(base.extensible), "breaks": base.breaks or ()}
-    return replace(asked, counts="ngram", orders=base.orders, **kept)
+    kept = replace(asked, extensible=bool(base.extensible), breaks=base.breaks or ())
+    return replace(kept, counts="ngram", orders=base.orders)
 
 
 def continue_counts(

@@ -24,7 +24,9 @@ def test_what_was_derived_is_kept_beside_what_was_asked(on_counts):
     card = json.loads((on_counts / "wenmo.json").read_text(encoding="utf-8"))
     chosen = {"counts": "ngram", "orders": 7, "folds": 5, "parts": 5, "extensible": True}
     breaks = card["prior"].pop("breaks")
-    assert card["prior"] == chosen and breaks[0] == 0 and len(breaks) == 2  # END and the line break
+    assert card["prior"] == chosen
+    assert breaks[0] == 0  # END
+    assert len(breaks) == 2  # and the line break
     asked = {"counts": "auto", "orders": None, "folds": 5, "parts": None, "extensible": None}
     asked |= {"breaks": None}
     assert card["asked"]["prior"] == asked
