@@ -5,7 +5,6 @@ size and dropout, and what a network stands on.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -135,7 +134,7 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
     if prior.extensible is None:
         chosen = replace(chosen, extensible=True)
     if prior.breaks is None:
-        chosen = replace(chosen, breaks=_breaks(corpus.tokenizer.table))
+        chosen = replace(chosen, breaks=_breaks(corpus))
     told = [f"standing on counts of up to {amount(orders, 'token')} (--prior none to do without)"]
     if parts < prior.folds:
         told.append(
@@ -155,9 +154,11 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
     return chosen, told
 
 
-def _breaks(table: Sequence[bytes]) -> tuple[int, ...]:
-    """The ids of the tokens that end a line or a text."""
-    return (END, *(i for i, token in enumerate(table) if token and not token.strip(b"\r\n")))
+def _breaks(corpus: Corpus) -> tuple[int, ...]:
+    """The ids of the tokens that end a text, or a line of the training text."""
+    table = enumerate(corpus.tokenizer.table)
+    breaking = (i for i, token in table if token and not token.strip(b"\r\n"))
+    return (END, *(i for i in breaking if (corpus.train == i).any()))
 
 
 def _parts(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> int:
