@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from wenmo import pace
+from wenmo.material import Quick
 from wenmo.models.recurrent import Recurrent
 from wenmo.recipe import make_recipe
 from wenmo.text.batches import Streams
+from wenmo.training.loop import TrainConfig
 
 SECONDS_A_TOKEN = 0.01
 IDS = np.tile(np.arange(10, dtype=np.uint16), 400)
@@ -63,3 +66,35 @@ def test_what_was_given_stays_and_is_told(model):
 def test_minutes_to_try_are_at_least_twice_those_given(model):
     _, told = fitted(model, 5.0)  # steps of 0.32 seconds
     assert "give at least 2 minutes" in told[1]
+
+
+class Trials:
+    """A learner whose trials take a second a text."""
+
+    def __init__(self):
+        self.asked = []
+        self.gan = SimpleNamespace(config=SimpleNamespace(likelihood=0.4, critic_alone=0.1))
+
+    def trial(self, rows):
+        self.asked.append(rows)
+        return float(rows)
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(20.0, [2]), (1000.0, [2, 2, 4])])
+def test_a_slow_trial_of_writing_is_not_repeated(seconds, asked):
+    learner = Trials()
+    pace.fitting_texts(make_recipe("gan", ["minutes=1"]), learner, seconds)
+    assert learner.asked == asked
+
+
+def test_a_sample_that_takes_longer_than_its_share_is_reckoned_with(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(pace, "perf_counter", lambda: now[0])
+
+    def sample(model, tokens):
+        now[0] += 5.0
+        return "", []
+
+    material = SimpleNamespace(pace=lambda model, seconds: Quick(5000), sample=sample)
+    found = pace._tried(material, None, TrainConfig(evaluations=1), 10.0)
+    assert found.late == pytest.approx(5.0 - (1 - pace.SCORING) * 10.0)

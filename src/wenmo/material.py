@@ -41,6 +41,8 @@ MOST_ROWS = 128  # samples that are written side by side
 SAMPLED_ANSWERS = 100  # questions answered at each evaluation on the way
 FEW_TOKENS = 64  # scored, and
 FEW_TEXTS = 2  # answers or samples written, to see how long it takes
+SHOWN = 24  # tokens of the text that is shown, where one of the texts that are tried has so many
+MOST_SHOWN = 8  # texts that are tried
 GREEDY = Sampling(method="greedy")
 RIVALS_TEXTS = 100  # that each writes at each temperature
 REFERENCES = 2000  # held-out records beside which they are set
@@ -130,7 +132,7 @@ class Material(Protocol):
         texts: int = 1,
         sampling: Sampling | None = None,
     ) -> tuple[str, list[Output]]:
-        """What the model writes: the first text, shown to a person, and all as they were written.
+        """What the model writes: a text to be shown to a person, and all as they were written.
 
         Args:
             tokens: the most tokens of each; None: as many as a text has room for.
@@ -214,8 +216,7 @@ class Running:
         writer = Writer(model, self.corpus.tokenizer, alphabet=alphabet, rows=rows)
         default = AS_IT_IS if model.complete else shorter(SAMPLE, tokens)
         asked = default if sampling is None else shorter(sampling, tokens)
-        [outputs] = writer.generate([self.opening], asked, texts)
-        return outputs[0].text, outputs
+        return with_shown(writer, self.opening, asked, texts)
 
 
 @dataclass(frozen=True)
@@ -430,11 +431,26 @@ class Whole:
     ) -> tuple[str, list[Output]]:
         alphabet, rows = self.corpus.alphabet, max(1, min(texts, MOST_ROWS))
         writer = Writer(model, self.corpus.tokenizer, alphabet=alphabet, rows=rows)
-        [outputs] = writer.generate([""], shorter(sampling or SAMPLE, tokens), texts)
-        return outputs[0].text, outputs
+        return with_shown(writer, "", shorter(sampling or SAMPLE, tokens), texts)
 
     def _held_out(self, model: LanguageModel) -> Records:
         return Records(self.corpus.valid, model.context)
+
+
+def with_shown(
+    writer: Writer, opening: str, sampling: Sampling, texts: int
+) -> tuple[str, list[Output]]:
+    """So many texts, and before them one to show: the first that is not too short to tell anything,
+    or else the longest. Where all are too short, it is looked for among a few more.
+    """
+    [outputs] = writer.generate([opening], sampling, texts)
+    least = min(SHOWN, sampling.max_tokens)
+    tried = outputs
+    if texts < MOST_SHOWN and all(len(output.ids) < least for output in outputs):
+        [tried] = writer.generate([opening], sampling, MOST_SHOWN)
+    long = (output for output in tried if len(output.ids) >= least)
+    shown = next(long, None) or max(tried, key=lambda output: len(output.ids))
+    return shown.text, outputs
 
 
 def shorter(sampling: Sampling, tokens: int | None) -> Sampling:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from time import perf_counter
 from typing import Any
 
 from torch import Tensor
@@ -24,7 +25,7 @@ LEAST_STEPS = 50  # are to fit, or batches are made smaller where that is left o
 FEW_STEPS = 20  # fewer are told to be too few
 LEAST_TIME = 32  # tokens of a sequence
 LEAST_BATCH_TOKENS = 128
-PROBE = 128  # tokens of the first sequence that is tried
+PROBE = 32  # tokens of the first sequence that is tried
 TRIAL = 0.03  # of the time for steps, from which on a trial is long enough
 WARM_UP = 0.2  # of that time: a first trial that takes less is repeated
 FEWEST_WRITTEN = 24  # tokens of a sample
@@ -43,6 +44,7 @@ class Pace:
         quick: what each of them scores.
         sample_tokens: of the sample after each; None: as many as a text has room for.
         reserve: seconds that are kept for what follows the last step.
+        late: seconds by which the shortest sample exceeds its share of the time.
         saves: checkpoints are kept; where False, they would take too much of the time.
     """
 
@@ -50,6 +52,7 @@ class Pace:
     quick: Quick
     sample_tokens: int | None = None
     reserve: float = 0.0
+    late: float = 0.0
     saves: bool = True
 
     def plain(self) -> dict[str, Any]:
@@ -83,7 +86,8 @@ def find_pace(
         pace = Pace(before["evaluations"], quick, before["sample_tokens"])
     else:
         pace = _tried(material, model, train, time.evaluations)
-    reserve = time.final + time.evaluations / pace.evaluations + writing + LEAVING
+    # The last evaluation and the end write a sample each, however long that takes.
+    reserve = time.final + time.evaluations / pace.evaluations + 2 * pace.late + writing + LEAVING
     return replace(pace, reserve=reserve, saves=saves)
 
 
@@ -98,8 +102,15 @@ def _tried(material: Material, model: LanguageModel, train: TrainConfig, seconds
         count = fewer
     most = SAMPLE.max_tokens
     each = (1 - SCORING) * seconds / count
-    tokens = how_many(lambda n: material.sample(model, n), FEWEST_WRITTEN, most, each)
-    return Pace(count, quick, tokens)
+    took: list[float] = []
+
+    def write(tokens: int) -> None:
+        begun = perf_counter()
+        material.sample(model, tokens)
+        took.append(perf_counter() - begun)
+
+    tokens = how_many(write, FEWEST_WRITTEN, most, each)
+    return Pace(count, quick, tokens, late=max(0.0, took[0] - each))
 
 
 def fitting_batch(
@@ -143,8 +154,9 @@ def fitting_texts(recipe: Recipe, learner: Adversarial, seconds: float) -> tuple
         learner: its weights stay as they are.
         seconds: for all stages.
     """
-    learner.trial(FEW_TEXTS)  # the first loads what later ones find
-    trials = [(count, learner.trial(count)) for count in (FEW_TEXTS, 2 * FEW_TEXTS)]
+    trials = [(FEW_TEXTS, learner.trial(FEW_TEXTS))]  # the first loads what later ones find
+    if trials[0][1] < TRIAL * seconds:
+        trials = [(count, learner.trial(count)) for count in (FEW_TEXTS, 2 * FEW_TEXTS)]
     took = CRITIC_AND_BACK * extrapolated(trials, max(2 * FEW_TEXTS, recipe.train.rows))
     stage = seconds * (1 - learner.gan.config.likelihood - learner.gan.config.critic_alone)
     steps = stage / took

@@ -28,7 +28,7 @@ from wenmo.locks import locked
 from wenmo.material import SAMPLE, Material, Paired, Quick, Running, Whole, judge_text
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.freeze import thaw
-from wenmo.pace import Pace, find_pace, fitting_batch, fitting_texts
+from wenmo.pace import FEWEST_WRITTEN, Pace, find_pace, fitting_batch, fitting_texts
 from wenmo.preflight import check_out
 from wenmo.recipe import Recipe
 from wenmo.runs import (
@@ -62,7 +62,7 @@ SHARE_OF_TRIALS = 0.02  # of all the time, to find the faster precision
 SHARE_OF_SCORING = 0.5  # of the time that is left after the last step
 SHARE_OF_CHOOSING = 0.6  # of the time that is left after scoring
 SHARE_OF_SAMPLES = 0.3  # of the time that is left when they are written
-LEAST_SAMPLE = 48  # tokens of the final samples, however little time is left
+LEAST_SAMPLE = 48  # tokens of the final samples; where there is no time for them, one is written
 SHARE_OF_VERDICT = 0.6  # of the time that is left after all else
 SHARE_OF_RIVALS = 0.6  # of the time that is left after scoring
 WATCHED_FROM = 0.5  # of the budget: earlier, latents may not have been found yet
@@ -415,16 +415,23 @@ class Session:
 
         With little time they are short, but long enough to be judged by a person.
         """
-        tokens, most = (LEAST_SAMPLE, SAMPLE.max_tokens) if self.timed else (None, 0)
-        while True:
+
+        def write(tokens: int | None, texts: int = TEXTS) -> tuple[str, list[Output], float]:
             begun = time.perf_counter()
-            sample, outputs = self.material.sample(model, tokens, TEXTS, sampling)
-            seconds = time.perf_counter() - begun
-            if tokens is None or tokens >= most:
-                return sample, outputs, seconds
-            fitting = int(tokens * SHARE_OF_SAMPLES * self.time.left() / max(seconds, 1e-9))
-            if fitting < 2 * tokens:
-                return sample, outputs, seconds
+            sample, outputs = self.material.sample(model, tokens, texts, sampling)
+            return sample, outputs, time.perf_counter() - begun
+
+        if not self.timed:
+            return write(None)
+        written = write(FEWEST_WRITTEN, 1)
+        if 2 * TEXTS * written[2] > self.time.left():
+            return written
+        tokens, most = LEAST_SAMPLE, SAMPLE.max_tokens
+        while True:
+            written = write(tokens)
+            fitting = int(tokens * SHARE_OF_SAMPLES * self.time.left() / max(written[2], 1e-9))
+            if tokens >= most or fitting < 2 * tokens:
+                return written
             tokens = min(most, fitting)
 
     def _choose_sampling(self, model: LanguageModel, seen: int) -> Sampling | None:
