@@ -32,10 +32,10 @@ def model():
     return Recurrent.Config("gru", embedding=4, hidden=4, layers=1).build(10)
 
 
-def fitted(model, seconds, *settings):
-    recipe = make_recipe("gru", ["minutes=1", "rows=8", "time=64", *settings])
+def fitted(model, seconds, *settings, rows=8):
+    recipe = make_recipe("gru", ["minutes=1", f"rows={rows}", "time=64", *settings])
     recipe = replace(recipe, given=frozenset(f"train.{s.split('=')[0]}" for s in settings))
-    return pace.fitting_batch(recipe, model, Streams(IDS, 8, 64), seconds)
+    return pace.fitting_batch(recipe, model, Streams(IDS, rows, 64), seconds)
 
 
 def test_where_enough_steps_fit_nothing_is_changed_or_told(model):
@@ -52,6 +52,15 @@ def test_batches_are_made_smaller_where_that_is_left_open(model, seconds, settin
     assert (train.rows, train.time) == (rows, time)
     assert told[0].startswith("a step of 512 tokens takes about 5.1 s; so that more fit: ")
     assert (len(told) == 2) == (seconds / (SECONDS_A_TOKEN * train.rows * train.time) < 20)
+
+
+@pytest.mark.parametrize(
+    ("steps", "rows"), [(200, 32), (100, 16), (60, 9), (51, 8), (40, 8), (20, 8), (10, 6)]
+)
+def test_many_small_steps_are_made_rather_than_few_large_ones(model, steps, rows):
+    train, told = fitted(model, steps * 2048 * SECONDS_A_TOKEN, rows=32)
+    assert train.rows == rows
+    assert bool(told) == (rows < 32)
 
 
 def test_what_was_given_stays_and_is_told(model):

@@ -21,7 +21,9 @@ from wenmo.types import Batch, amount
 
 SCORING = 0.7  # of the time of an evaluation; the rest is for its sample
 LEAST_TOKENS = 2000  # scored at an evaluation; where fewer fit, there are fewer evaluations
-LEAST_STEPS = 50  # are to fit, or batches are made smaller where that is left open
+STEPS = 200  # are to fit, or batches are made smaller where that is left open, ...
+SMALL_BATCH = 512  # ... but not below so many tokens, unless ...
+LEAST_STEPS = 50  # ... not even so many steps fit
 FEW_STEPS = 20  # fewer are told to be too few
 LEAST_TIME = 32  # tokens of a sequence
 LEAST_BATCH_TOKENS = 128
@@ -127,9 +129,12 @@ def fitting_batch(
     train, batch = recipe.train, batches[0]
     took = _step_time(model, batch, seconds, cut=not (recipe.task.paired or model.wholes))
     took *= train.accumulate
-    if seconds / took >= LEAST_STEPS:
+    size = train.batch_tokens if recipe.task.paired or model.wholes else batch.tokens.numel()
+    wanted = max(seconds / STEPS / took, SMALL_BATCH / size)
+    wanted = min(wanted, seconds / LEAST_STEPS / took)
+    changes, factor = _shrunk(recipe, model, batch, wanted) if wanted < 1 else ({}, 1.0)
+    if not changes and seconds / took >= LEAST_STEPS:
         return train, []
-    changes, factor = _shrunk(recipe, model, batch, seconds / LEAST_STEPS / took)
     smaller = took * factor
     told = f"a step of {batch.tokens.numel():,} tokens takes about {took:.1f} s"
     if changes:
