@@ -72,7 +72,9 @@ def main() -> None:
                 first_poems(few, poems)
             known = set("".join(poems))
             written, new = unseen(run, known, options.characters)
-            freely, free = unseen(run, known, int(FREE * options.characters), unseen_characters=True)
+            freely, free = unseen(
+                run, known, int(FREE * options.characters), unseen_characters=True
+            )
             rows.append(
                 {
                     "family": family,

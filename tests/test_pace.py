@@ -12,7 +12,7 @@ from wenmo import pace
 from wenmo.material import Quick
 from wenmo.models.recurrent import Recurrent
 from wenmo.recipe import make_recipe
-from wenmo.text.batches import Streams
+from wenmo.text.batches import Streams, Windows
 from wenmo.training.loop import TrainConfig
 
 SECONDS_A_TOKEN = 0.01
@@ -32,10 +32,10 @@ def model():
     return Recurrent.Config("gru", embedding=4, hidden=4, layers=1).build(10)
 
 
-def fitted(model, seconds, *settings, rows=8):
+def fitted(model, seconds, *settings, rows=8, batches=None):
     recipe = make_recipe("gru", ["minutes=1", f"rows={rows}", "time=64", *settings])
     recipe = replace(recipe, given=frozenset(f"train.{s.split('=')[0]}" for s in settings))
-    return pace.fitting_batch(recipe, model, Streams(IDS, rows, 64), seconds)
+    return pace.fitting_batch(recipe, model, batches or Streams(IDS, rows, 64), seconds)
 
 
 def test_where_enough_steps_fit_nothing_is_changed_or_told(model):
@@ -58,9 +58,16 @@ def test_batches_are_made_smaller_where_that_is_left_open(model, seconds, settin
     ("steps", "rows"), [(200, 32), (100, 16), (60, 9), (51, 8), (40, 8), (20, 8), (10, 6)]
 )
 def test_many_small_steps_are_made_rather_than_few_large_ones(model, steps, rows):
-    train, told = fitted(model, steps * 2048 * SECONDS_A_TOKEN, rows=32)
+    windows = Windows(IDS, 32, 64, seed=0)
+    train, told = fitted(model, steps * 2048 * SECONDS_A_TOKEN, rows=32, batches=windows)
     assert train.rows == rows
     assert bool(told) == (rows < 32)
+
+
+@pytest.mark.parametrize(("steps", "rows"), [(100, 32), (50, 32), (25, 16)])
+def test_streams_keep_their_batches_unless_very_few_steps_fit(model, steps, rows):
+    train, _ = fitted(model, steps * 2048 * SECONDS_A_TOKEN, rows=32)
+    assert train.rows == rows
 
 
 def test_what_was_given_stays_and_is_told(model):

@@ -21,9 +21,11 @@ from wenmo.types import Batch, amount
 
 SCORING = 0.7  # of the time of an evaluation; the rest is for its sample
 LEAST_TOKENS = 2000  # scored at an evaluation; where fewer fit, there are fewer evaluations
-STEPS = 200  # are to fit, or batches are made smaller where that is left open, ...
-SMALL_BATCH = 512  # ... but not below so many tokens, unless ...
-LEAST_STEPS = 50  # ... not even so many steps fit
+# Where fewer steps fit, batches are made smaller if that is left open (docs/experiments.md).
+RECORD_STEPS = 400  # of records and pairs
+WINDOW_STEPS = 200  # of windows of a text
+LEAST_STEPS = 50  # of any batches; fewer, and batches get smaller than
+SMALL_BATCH = 512  # tokens
 FEW_STEPS = 20  # fewer are told to be too few
 LEAST_TIME = 32  # tokens of a sequence
 LEAST_BATCH_TOKENS = 128
@@ -129,8 +131,12 @@ def fitting_batch(
     train, batch = recipe.train, batches[0]
     took = _step_time(model, batch, seconds, cut=not (recipe.task.paired or model.wholes))
     took *= train.accumulate
-    size = train.batch_tokens if recipe.task.paired or model.wholes else batch.tokens.numel()
-    wanted = max(seconds / STEPS / took, SMALL_BATCH / size)
+    size, steps = batch.tokens.numel(), WINDOW_STEPS
+    if recipe.task.paired or model.wholes:
+        size, steps = train.batch_tokens, RECORD_STEPS
+    elif batch.carry is not None:  # smaller batches make recurrent networks worse
+        steps = LEAST_STEPS
+    wanted = max(seconds / steps / took, SMALL_BATCH / size)
     wanted = min(wanted, seconds / LEAST_STEPS / took)
     changes, factor = _shrunk(recipe, model, batch, wanted) if wanted < 1 else ({}, 1.0)
     if not changes and seconds / took >= LEAST_STEPS:
@@ -140,11 +146,9 @@ def fitting_batch(
     if changes:
         made = ", ".join(f"{name}={value}" for name, value in changes.items())
         told += f"; so that more fit: {made}, about {smaller:.1f} s a step"
-    seconds = max(seconds, 1e-3)
-    steps = seconds / smaller
-    given = train.minutes or 0.0
-    lines = [f"{told}; {_fit(steps)} into {amount(given, 'minute')}"]
-    if steps < FEW_STEPS:
+    fit, given = max(seconds, 1e-3) / smaller, train.minutes or 0.0
+    lines = [f"{told}; {_fit(fit)} into {amount(given, 'minute')}"]
+    if fit < FEW_STEPS:
         enough = amount(enough_minutes(smaller, given=given), "minute")
         lines.append(f"so few steps teach little: give at least {enough}, or train a smaller model")
     return replace(train, **changes), lines
