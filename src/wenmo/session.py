@@ -143,6 +143,7 @@ class Session:
         self.timed = minutes is not None
         self.time = TimeBudget(60 * minutes if minutes else math.inf, started)
         self._ready, self._counting, self._goes_on = 0.0, 0.0, False
+        self._trained: LanguageModel | None = None
 
     def _material(self) -> Material:
         quick = Quick(self.recipe.train.evaluation_tokens)
@@ -178,8 +179,11 @@ class Session:
             self._say(embed_words(model, self.tokenizer, Path(recipe.start.vectors)))
         return model
 
-    def run(self) -> None:
+    def run(self) -> LanguageModel | None:
         """Train to the end of the budget, or find that it was reached before.
+
+        Returns:
+            The best weights that this training found; None where it made no step.
 
         Raises:
             WenmoError: another process trains in the folder, or has done so since it was read.
@@ -188,6 +192,7 @@ class Session:
             if (self.folder / CARD).exists() != self._was_there:
                 raise WenmoError(f"{self.folder}: another process trained here: run this again")
             self._run()
+        return self._trained
 
     def _run(self) -> None:
         if self.card.finished and self.model.learner == "count" and self.card.goes_on:
@@ -361,7 +366,7 @@ class Session:
     def _finish(self, position: Position, pace: Pace) -> None:
         """Score the best weights on held-out text, and time the writing of one text."""
         begun_final = time.perf_counter()
-        best = self._best(position)
+        best = self._trained = self._best(position)
         heldout = self.material.judge(
             best, share_of(self.tell, SCORING), self._seconds(SHARE_OF_SCORING)
         )

@@ -423,8 +423,11 @@ def fit(
     kept = None
     if reference is not None:
         kept = corpora.encode_text(reference, ReadConfig(), corpus.tokenizer).ids
-    Session(folder, derived, made, corpus, before, opened, givers, kept, watch, tell, started).run()
-    return load(folder)
+    session = Session(
+        folder, derived, made, corpus, before, opened, givers, kept, watch, tell, started
+    )
+    best = session.run()
+    return load(folder) if best is None else Run(folder, session.card, best, session.tokenizer)
 
 
 def _about(corpus: Corpus) -> list[str]:
