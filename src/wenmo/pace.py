@@ -113,7 +113,8 @@ def _tried(material: Material, model: LanguageModel, train: TrainConfig, seconds
         material.sample(model, tokens)
         took.append(perf_counter() - begun)
 
-    tokens = how_many(write, FEWEST_WRITTEN, most, each)
+    # A model without a cache reads all of its text again for each token.
+    tokens = how_many(write, FEWEST_WRITTEN, most, each, power=2)
     return Pace(count, quick, tokens, late=max(0.0, took[0] - each))
 
 

@@ -434,7 +434,8 @@ class Session:
         tokens, most = LEAST_SAMPLE, SAMPLE.max_tokens
         while True:
             written = write(tokens)
-            fitting = int(tokens * SHARE_OF_SAMPLES * self.time.left() / max(written[2], 1e-9))
+            times = SHARE_OF_SAMPLES * self.time.left() / max(written[2], 1e-9)
+            fitting = int(tokens * times**0.5)  # the time may grow with the square
             if tokens >= most or fitting < 2 * tokens:
                 return written
             tokens = min(most, fitting)

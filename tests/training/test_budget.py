@@ -61,3 +61,15 @@ def test_enough_minutes_are_rounded_up_and_twice_what_was_given_at_least():
     assert enough_minutes(0.01, given=0.75) == 1.5
     assert enough_minutes(60.0, given=1.0) == 270
     assert enough_minutes(1.0, given=1.0, besides=600.0) == 15
+
+
+def test_time_that_grows_with_the_square_is_not_exceeded(clock):
+    taken = []
+
+    def run(count):
+        taken.append(0.001 * count**2)
+        clock(taken[-1])
+
+    found = how_many(run, 4, 500, 10.0, power=2)
+    assert 50 < found <= 100  # 10 seconds are for 100
+    assert sum(taken) < 10.0

@@ -71,7 +71,9 @@ class TimeBudget:
         return bytes_ / BYTES_PER_SECOND <= LEAST_OVERHEAD / 2 * self.total
 
 
-def how_many(run: Callable[[int], object], least: int, most: int, seconds: float) -> int:
+def how_many(
+    run: Callable[[int], object], least: int, most: int, seconds: float, *, power: int = 1
+) -> int:
     """How many items ``run`` does within ``seconds``, found by trials of growing numbers.
 
     Args:
@@ -79,13 +81,14 @@ def how_many(run: Callable[[int], object], least: int, most: int, seconds: float
         least: the number of the first trial, and the least that is returned.
         most: the most that is returned.
         seconds: for one call; the trials take about a fifth of it, and one of ``least`` at least.
+        power: of the number, with which the time grows at most.
     """
     started, count = time.perf_counter(), min(least, most)
     while True:
         begun = time.perf_counter()
         run(count)
         now = time.perf_counter()
-        if count >= most or 4 * (now - begun) + now - started > TRIAL * seconds:
-            fits = int(CAUTION * count * seconds / max(now - begun, 1e-9))
+        if count >= most or 4**power * (now - begun) + now - started > TRIAL * seconds:
+            fits = int(count * (CAUTION * seconds / max(now - begun, 1e-9)) ** (1 / power))
             return max(min(least, most), min(most, fits))
         count = min(most, 4 * count)
