@@ -16,7 +16,8 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
 from wenmo.models.transformer import Transformer
-from wenmo.start import take_side
+from wenmo.recipe import PriorConfig
+from wenmo.start import inherited, take_side
 from wenmo.types import END, WenmoError
 
 VOCAB = 40
@@ -208,3 +209,12 @@ def test_embeddings_of_a_run_begin_others(wenmo: Any, folder: Path) -> None:
     command[-1] = "start.vectors=counts"
     error = wenmo(*command, "--out", "no", *ONE_STEP, cwd=folder, code=2).stderr
     assert "has no embeddings" in error
+
+
+@pytest.mark.parametrize("asked", [{"breaks": ()}, {"extensible": False}])
+def test_what_inherited_counts_cannot_change_is_refused(asked: dict[str, Any]) -> None:
+    base = PriorConfig("ngram", orders=5, extensible=True, breaks=(0, 7))
+    assert inherited(PriorConfig(), base, "run").breaks == (0, 7)
+    assert inherited(PriorConfig(breaks=(0, 7)), base, "run").breaks == (0, 7)
+    with pytest.raises(WenmoError, match=next(iter(asked))):
+        inherited(PriorConfig(**asked), base, "run")

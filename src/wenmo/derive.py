@@ -17,7 +17,7 @@ from wenmo.recipe import DEFAULT_ORDERS, PriorConfig, Recipe
 from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records
 from wenmo.training.loop import TrainConfig
-from wenmo.types import END, amount
+from wenmo.types import END, WenmoError, amount
 
 # Counting and cross-fitting take about so long for each token, order and fold, on one core; they
 # may take most of the time: counts learn more in it than a network does (docs/experiments.md).
@@ -135,6 +135,8 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
         chosen = replace(chosen, extensible=True)
     if prior.breaks is None:
         chosen = replace(chosen, breaks=_breaks(corpus))
+    elif (last := max(prior.breaks, default=0)) >= (size := corpus.tokenizer.vocab_size):
+        raise WenmoError(f"prior.breaks: there is no token {last:,}; the last is {size - 1:,}")
     told = [f"standing on counts of up to {amount(orders, 'token')} (--prior none to do without)"]
     if parts < prior.folds:
         told.append(

@@ -53,6 +53,9 @@ class PriorConfig:
             raise ValueError("folds must be at least 2")
         if self.parts is not None and not 1 <= self.parts <= self.folds:
             raise ValueError("parts must be at least 1, and at most as many as folds")
+        breaks = self.breaks or ()
+        if min(breaks, default=0) < 0 or len(set(breaks)) < len(breaks):
+            raise ValueError("breaks must be different token ids, from 0 on")
 
 
 @dataclass(frozen=True)

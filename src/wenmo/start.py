@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from json import dumps
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -86,8 +87,11 @@ def inherited(asked: PriorConfig, base: PriorConfig, run: str) -> PriorConfig:
         return asked
     if asked.orders not in (None, base.orders):
         raise WenmoError(f"the counts of {run} have {base.orders} orders: leave prior.orders out")
-    kept = replace(asked, extensible=bool(base.extensible), breaks=base.breaks or ())
-    return replace(kept, counts="ngram", orders=base.orders)
+    kept = {"extensible": bool(base.extensible), "breaks": base.breaks or ()}
+    for name, value in kept.items():
+        if getattr(asked, name) not in (None, value):
+            raise WenmoError(f"prior.{name} of {run} is {dumps(value)}: leave prior.{name} out")
+    return replace(asked, counts="ngram", orders=base.orders, **kept)  # type: ignore[arg-type]
 
 
 def continue_counts(

@@ -32,6 +32,14 @@ def test_what_was_derived_is_kept_beside_what_was_asked(on_counts):
     assert card["asked"]["prior"] == asked
 
 
+@pytest.mark.parametrize("breaks", ["[99999]", "[-1]", "[3,3]"])
+def test_breaks_that_are_no_different_tokens_are_refused(wenmo, text, tmp_path, breaks):
+    command = ("train", text, "--model", "lstm", "--out", tmp_path / "run", *STEPS, *SMALL)
+    refused = wenmo(*command, f"prior.breaks={breaks}", cwd=tmp_path, code=2)
+    assert "breaks" in refused.stderr
+    assert not (tmp_path / "run" / "wenmo.json").exists()
+
+
 def test_the_same_command_finds_nothing_left_to_do(wenmo, on_counts, text):
     command = ("train", text, "--model", "lstm", "--out", "run", *STEPS, *SMALL)
     assert "nothing is left to do" in wenmo(*command, cwd=on_counts.parent).stderr

@@ -314,6 +314,6 @@ def not_json(place: str, error: Exception, what: str) -> WenmoError:
 def is_text(value: object) -> bool:
     """Whether a value is a text, or a list of texts."""
     if isinstance(value, list):
-        kinds = set(map(type, value))
-        return kinds == {str} or (bool(kinds) and all(issubclass(kind, str) for kind in kinds))
+        types = set(map(type, value))
+        return types == {str} or (bool(types) and all(issubclass(each, str) for each in types))
     return isinstance(value, str)

@@ -262,9 +262,9 @@ def products_gain() -> bool:
     """
     rows, side = PRODUCT
     taken = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
-    for kind in [*taken] * 3:
-        x, weights = torch.ones(rows, side, dtype=kind), torch.ones(side, side, dtype=kind)
-        begun = time.perf_counter()
+    for dtype in [*taken] * 3:
+        x, weights = torch.ones(rows, side, dtype=dtype), torch.ones(side, side, dtype=dtype)
+        start = time.perf_counter()
         x @ weights
-        taken[kind] = min(taken[kind], time.perf_counter() - begun)
+        taken[dtype] = min(taken[dtype], time.perf_counter() - start)
     return taken[torch.float32] > taken[torch.bfloat16]
