@@ -44,12 +44,12 @@ class Joint(LanguageModel):
 
     forward = begin
 
-    def fill(self, tokens, hidden):
+    def fill(self, tokens, hidden, places):
         self.looks.append(hidden.clone())
         fits = ((self.texts[None] == tokens[:, None]) | hidden[:, None]).all(2).double()
         weight = fits * self.p
         stands = torch.nn.functional.one_hot(self.texts, self.vocab_size).double()
-        return torch.einsum("rn,ntv->rtv", weight, stands).log().float()
+        return torch.einsum("rn,ntv->rtv", weight, stands).log().float()[places]
 
 
 def as_expected(seen: list[int], expected: np.ndarray | list[float]) -> bool:
@@ -110,9 +110,9 @@ def test_the_surest_appear_first() -> None:
     [text] = write(model, [asked(0, method="greedy", unmask_order="confidence")])
     tokens, hidden = torch.tensor([[0, 0, 0, 0]]), torch.tensor([[False, True, True, True]])
     while hidden.any():
-        logp = model.fill(tokens, hidden).log_softmax(2).max(2)
-        best = int(logp.values.masked_fill(~hidden, -torch.inf).argmax())
-        tokens[0, best], hidden[0, best] = logp.indices[0, best], False
+        logp = model.fill(tokens, hidden, hidden).log_softmax(1).max(1)
+        best = hidden[0].nonzero()[logp.values.argmax()]
+        tokens[0, best], hidden[0, best] = logp.indices[logp.values.argmax()], False
     assert text == tuple(tokens[0, 1:].tolist())
 
 
@@ -171,15 +171,14 @@ class Hashes(LanguageModel):
     def forward(self, tokens, state=None):
         return torch.zeros(*tokens.shape, self.vocab_size), {"last": tokens[:, -1]}
 
-    def fill(self, tokens, hidden):
+    def fill(self, tokens, hidden, places):
         self.widest = max(self.widest, tokens.shape[1])
         assert tokens.shape[1] <= self.context + 1
         keys = torch.zeros(len(tokens), dtype=torch.long)
         for column in tokens.masked_fill(hidden, -1).T:
             keys = mix(keys + column + 1)
-        places = torch.arange(tokens.shape[1])
-        flat = mix(keys[:, None] + places).flatten()
-        return uniform(flat, self.vocab_size).view(*tokens.shape, -1) * 6
+        flat = mix(keys[:, None] + torch.arange(tokens.shape[1])).flatten()
+        return uniform(flat, self.vocab_size).view(*tokens.shape, -1)[places] * 6
 
 
 @settings(max_examples=15, deadline=None)

@@ -34,10 +34,15 @@ def mean_over_orders(model: Masked, text: Tensor, places: list[int]) -> float:
         hidden[0, places] = True
         nats = 0.0
         for place in order:
-            nats -= float(model.fill(text[None], hidden)[0, place].log_softmax(0)[text[place]])
+            nats -= float(fill(model, text[None], hidden)[0, place].log_softmax(0)[text[place]])
             hidden[0, place] = False
         costs.append(nats)
     return sum(costs) / len(costs)
+
+
+def fill(model: Masked, tokens: Tensor, hidden: Tensor) -> Tensor:
+    """The logits of all places, (rows, time, vocabulary)."""
+    return model.fill(tokens, hidden, torch.ones_like(hidden)).view(*tokens.shape, -1)
 
 
 TEXT = torch.tensor([END, 3, 1, 4, 1, 5])
@@ -70,7 +75,7 @@ def test_it_bounds_what_the_text_costs() -> None:
         hidden[0, asked] = True
         for place in order:
             with torch.no_grad():
-                logits = model.fill(TEXT[None], hidden)[0, place]
+                logits = fill(model, TEXT[None], hidden)[0, place]
             nats -= float(logits.log_softmax(0)[TEXT[place]])
             hidden[0, place] = False
         costs.append(nats)
@@ -90,12 +95,12 @@ def test_a_figure_can_be_had_again() -> None:
 def test_hidden_tokens_are_not_seen_and_others_are() -> None:
     model, hidden = make(), torch.tensor([[False, True, False, True, False, False]])
     with torch.no_grad():
-        logits = model.fill(TEXT[None], hidden)
+        logits = fill(model, TEXT[None], hidden)
         other, seen = TEXT[None].clone(), TEXT[None].clone()
         other[0, 3] = 2
         seen[0, 5] = 2
-        torch.testing.assert_close(model.fill(other, hidden), logits)
-        assert not torch.allclose(model.fill(seen, hidden)[0, 1], logits[0, 1])
+        torch.testing.assert_close(fill(model, other, hidden), logits)
+        assert not torch.allclose(fill(model, seen, hidden)[0, 1], logits[0, 1])
 
 
 @pytest.mark.parametrize("positions", ["rotary", "learned", "sinusoidal", "relative"])
@@ -107,7 +112,7 @@ def test_what_comes_next_is_seen_with_all_that_follows_hidden(positions: str) ->
             canvas = torch.zeros(1, 12, dtype=torch.long)
             canvas[0, :length] = TEXT[:length]
             hidden = torch.arange(12)[None] >= length
-            expected = model.fill(canvas, hidden)[:, length]
+            expected = fill(model, canvas, hidden)[:, length]
             torch.testing.assert_close(logits[:, length - 1], expected)
 
 

@@ -146,72 +146,77 @@ class Unmasker:
     # -- filling ---------------------------------------------------------------------------------
 
     def _fill(self, canvases: list[_Canvas]) -> None:
-        """Let the tokens of canvases of one shape appear, in as many steps as are asked for."""
+        """Let the tokens of canvases of one shape appear, in as many steps as are asked for.
+
+        Only the places whose tokens can stay after a step are predicted: all hidden ones where
+        the order goes by confidence, else those that the order has chosen beforehand.
+        """
         device, first = self.model.device, canvases[0]
         asked, gap = first.draft.task.kind, slice(first.start, first.stop)
-        size = first.stop - first.start
+        size = left = first.stop - first.start
         tokens = torch.tensor([canvas.ids for canvas in canvases], device=device)
         hidden = torch.zeros_like(tokens, dtype=torch.bool)
         hidden[:, gap] = True
         sure = torch.zeros(len(tokens), size, device=device)  # the log-probability of each choice
-        left = size
         for step in range(steps := min(asked.unmask_steps or size, size)):
-            unknown = hidden[:, gap]
-            logits = self._allowed(self.model.fill(tokens, hidden)[:, gap], canvases)
-            chosen, logp = self._choose(logits, canvases, step)
-            tokens[:, gap] = torch.where(unknown, chosen, tokens[:, gap])
-            sure = torch.where(unknown, logp, sure)
             left = min(left - 1, round(size * hidden_share(asked, (step + 1) / steps)))
-            keys = self._keys(asked, sure, canvases, step)
-            if not asked.remask:
-                keys = keys.masked_fill(~unknown, math.inf)
-            hidden[:, gap] = keys.argsort(1).argsort(1) < left
+            unknown = hidden[:, gap]
+            order, among = self._order(asked, canvases, step), None if asked.remask else unknown
+            after = None if order is None else _lowest(order, left, among)
+            seen = torch.zeros_like(hidden)  # the places that are predicted in this step
+            seen[:, gap] = unknown if after is None else unknown & ~after
+            logits = self.model.fill(tokens, hidden, seen)
+            rows, places = seen[:, gap].nonzero(as_tuple=True)
+            self._allow(logits, canvases, places)
+            tokens[seen], sure[rows, places] = self._choose(logits, canvases, step, rows, places)
+            hidden[:, gap] = _lowest(sure, left, among) if after is None else after
         for canvas, ids, logprobs in zip(canvases, tokens.tolist(), sure.tolist(), strict=True):
             canvas.ids, canvas.logprobs = ids, logprobs
             self._mend(canvas)
 
-    def _allowed(self, logits: Logits, canvases: list[_Canvas]) -> Logits:
-        """Without tokens that spell nothing, and without an end where none may be."""
+    def _allow(self, logits: Logits, canvases: list[_Canvas], places: Tensor) -> None:
+        """Forbid, in place, tokens that spell nothing, and an end where none may be."""
         draft = canvases[0].draft
         spelling = draft.task.request.spelling
         if spelling is not None:  # all spell with one vocabulary
-            logits = logits.masked_fill(~spelling.spells.to(logits.device), -math.inf)
+            logits.masked_fill_(~spelling.spells.to(logits.device), -math.inf)
         least = draft.task.request.sampling.min_tokens - len(draft.written)
-        ends = logits.shape[1] if draft.task.request.suffix is not None else max(0, least)
-        logits[:, :ends, END] = -math.inf
-        return logits
+        early = places < least if draft.task.request.suffix is None else places >= 0
+        logits[early, END] = -math.inf
 
-    def _choose(self, logits: Logits, canvases: list[_Canvas], step: int) -> tuple[Tensor, Tensor]:
-        """A token for every place, (rows, places), and its log-probability under the model."""
-        rows, size, _ = logits.shape
+    def _choose(
+        self, logits: Logits, canvases: list[_Canvas], step: int, rows: Tensor, places: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A token for each of these places, (places,), and its log-probability under the model."""
         draft = canvases[0].draft
-        flat = logits.flatten(0, 1)
-        logp = flat.log_softmax(1)
-        nothing = History.of([[]] * len(flat), [0] * len(flat), flat.device)
-        offered = _usable(logits, canvases).flatten(0, 1)
-        warped = draft.warps(offered, nothing).log_softmax(1) if draft.warps.steps else offered
-        keys = self._noise(canvases, step, size).flatten()
-        choice = (greedy if draft.task.kind.greedy else sample)(warped, keys)
-        logp = logp.gather(1, choice[:, None])
-        return choice.view(rows, size), logp.view(rows, size)
+        logp = logits.log_softmax(1)
+        offered = _usable(logits, canvases, rows)
+        if draft.warps.steps:
+            nothing = History.of([[]] * len(logits), [0] * len(logits), logits.device)
+            offered = draft.warps(offered, nothing).log_softmax(1)
+        keys = derive(self._keys(canvases, step)[rows], places)
+        choice = (greedy if draft.task.kind.greedy else sample)(offered, keys)
+        return choice, logp.gather(1, choice[:, None])[:, 0]
 
-    def _keys(self, asked: Sampling, sure: Tensor, canvases: list[_Canvas], step: int) -> Tensor:
-        """By what the next hidden places are chosen, the lowest first, (rows, places)."""
+    def _order(self, asked: Sampling, canvases: list[_Canvas], step: int) -> Tensor | None:
+        """The order in which places are hidden again after a step, the lowest first, (rows,
+        places); None: by the log-probability of what is chosen for them.
+        """
+        size = canvases[0].stop - canvases[0].start
         if asked.unmask_order == "confidence":
-            return sure
-        size = sure.shape[1]
+            return None
         if asked.unmask_order == "left":
-            return -torch.arange(size, device=sure.device).expand_as(sure).float()
-        return uniform(self._noise(canvases, step + ORDERS, size)[:, 0], size)
+            return -torch.arange(size, device=self.model.device).expand(len(canvases), -1).float()
+        keys = derive(self._keys(canvases, step + ORDERS), torch.zeros((), dtype=torch.int64))
+        return uniform(keys, size)
 
-    def _noise(self, canvases: list[_Canvas], step: int, size: int) -> Tensor:
-        """A key for each place and step, int64 (rows, places)."""
+    def _keys(self, canvases: list[_Canvas], step: int) -> Tensor:
+        """A key for the noise of each row at this step, int64 (rows,)."""
         device = self.model.device
         seeds = [canvas.draft.task.request.sampling.seed for canvas in canvases]
         begun = [len(canvas.draft.written) for canvas in canvases]
         keys = derive(torch.tensor(seeds, device=device), torch.tensor(begun, device=device))
-        keys = derive(keys, torch.full_like(keys, step))[:, None]
-        return derive(keys, torch.arange(size, device=device)[None])
+        return derive(keys, torch.full_like(keys, step))
 
     def _mend(self, canvas: _Canvas) -> None:
         """Choose again, from left to right, what breaks a character that is spelled in bytes."""
@@ -224,20 +229,28 @@ class Unmasker:
             tokens = torch.tensor([canvas.ids], device=self.model.device)
             hidden = torch.zeros_like(tokens, dtype=torch.bool)
             hidden[0, place] = True
-            logits = self._allowed(self.model.fill(tokens, hidden)[:, place, None], [canvas])
-            kept = spelling.keep(logits[:, 0], [canvas.ids[:place]])
+            logits = self.model.fill(tokens, hidden, hidden)
+            self._allow(logits, [canvas], hidden.nonzero()[:, 1] - canvas.start)
+            kept = spelling.keep(logits, [canvas.ids[:place]])
             canvas.ids[place] = int(kept.argmax())
-            logp = logits[0, 0].log_softmax(0)[canvas.ids[place]]
+            logp = logits[0].log_softmax(0)[canvas.ids[place]]
             canvas.logprobs[place - canvas.start] = float(logp)
 
 
-def _usable(logits: Logits, canvases: list[_Canvas]) -> Logits:
-    """Logits (rows, places, vocab) without tokens that no text of each row's alphabet contains."""
+def _lowest(keys: Tensor, count: int, among: Tensor | None) -> Tensor:
+    """Where the lowest keys of each row are, ``among`` these places if any, bool (rows, places)."""
+    if among is not None:
+        keys = keys.masked_fill(~among, math.inf)
+    return keys.argsort(1).argsort(1) < count
+
+
+def _usable(logits: Logits, canvases: list[_Canvas], rows: Tensor) -> Logits:
+    """Logits (places, vocab) without tokens that no text of their row's alphabet contains."""
     spellings = [canvas.draft.task.request.spelling for canvas in canvases]
     usable = [spelling.usable for spelling in spellings if spelling is not None]
     if len(usable) < len(canvases):  # all of a writer's requests are spelled, or none is
         return logits
-    return logits.masked_fill(~torch.stack(usable)[:, None].to(logits.device), -math.inf)
+    return logits.masked_fill(~torch.stack(usable).to(logits.device)[rows], -math.inf)
 
 
 def hidden_share(asked: Sampling, progress: float) -> float:

@@ -135,15 +135,17 @@ class LanguageModel(nn.Module, ABC):
             state the text is taken to begin here, and a bounded model may return an empty state.
         """
 
-    def fill(self, tokens: Tokens, hidden: Tensor) -> Logits:
-        """For models that fill gaps: what stands at each place, as far as the others tell.
+    def fill(self, tokens: Tokens, hidden: Tensor, places: Tensor) -> Logits:
+        """For models that fill gaps: which tokens are likely at some places, given the others.
 
         Args:
             tokens: int64 (rows, time); what they are where ``hidden``, bool (rows, time), is true
                 makes no difference. At most one more than the model's context.
+            places: the places to predict, bool (rows, time).
 
         Returns:
-            The logits of each place's own token, float32 (rows, time, vocabulary).
+            The logits of the token at each of these places, row by row, float32 (places,
+            vocabulary), which the caller may change.
         """
         raise TypeError(f"{type(self).__name__} fills no gaps")
 

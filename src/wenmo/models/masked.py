@@ -114,8 +114,8 @@ class Masked(LanguageModel):
         logits = [self._at(text, unknown, at + 1) for text, unknown, at in parts]
         return torch.cat(logits).view(*tokens.shape, -1), after
 
-    def fill(self, tokens: Tokens, hidden: Tensor) -> Logits:
-        return self._predict(self._read(tokens, hidden))
+    def fill(self, tokens: Tokens, hidden: Tensor, places: Tensor) -> Logits:
+        return self._predict(self._read(tokens, hidden)[places])
 
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
