@@ -91,6 +91,10 @@ def test_lines_name_the_settings_and_where_they_belong(writer: Writer) -> None:
     [
         ("ngram", ["minutes=1", "rows=3"], {"train.minutes", "train.rows"}),
         ("lstm", ["recompute=true", "rows=3"], {"train.recompute"}),
+        ("masked", ["recompute=true"], set()),
+        ("vae", ["recompute=true"], {"train.recompute"}),
+        ("vae:transformer", ["recompute=true"], set()),
+        ("gan:transformer", ["recompute=true"], set()),
         ("gpt", ["recompute=true", "momentum=0.5", "floor=0.1"], set()),
         ("gpt", ["optimizer=adamw", "momentum=0.5"], {"train.momentum"}),
         ("gpt", ["task.name=translation", "rows=3", "batch_tokens=9"], {"train.rows"}),

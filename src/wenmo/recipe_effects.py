@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from wenmo.effects import Effect
 from wenmo.models import MODELS
-from wenmo.models.transformer import Transformer
+from wenmo.models.blocks import blocks_of
+from wenmo.models.shapes import shapes_only
 from wenmo.recipe import Recipe
 
 
@@ -43,6 +44,12 @@ class Training:
     def by_length(self) -> bool:
         """Whether batches are made of texts of like length."""
         return not (self.counts or self.in_windows)
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether any part of the model is made of Transformer blocks."""
+        with shapes_only():
+            return bool(blocks_of(self.recipe.generator.build(vocab_size=2)))
 
     @property
     def own_tokenizer(self) -> bool:
@@ -102,8 +109,8 @@ TRAINING: tuple[Effect[Training], ...] = (
     ),
     Effect(
         "train.recompute",
-        "for Transformers (gpt, transformer)",
-        lambda t: issubclass(MODELS[t.recipe.family].kind, Transformer),
+        "for models with Transformer blocks (gpt, transformer, masked, vae:transformer)",
+        lambda t: t.has_blocks,
     ),
     Effect(
         "prior.orders prior.folds",

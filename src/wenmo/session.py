@@ -27,6 +27,7 @@ from wenmo.further import adapted, fresh_start
 from wenmo.locks import locked
 from wenmo.material import SAMPLE, Material, Paired, Quick, Running, Whole, judge_text
 from wenmo.models.base import LanguageModel, device
+from wenmo.models.blocks import blocks_of
 from wenmo.models.freeze import thaw
 from wenmo.pace import FEWEST_WRITTEN, Pace, find_pace, fitting_batch, fitting_texts
 from wenmo.preflight import check_out
@@ -135,8 +136,8 @@ class Session:
             data["sketch"] = union(data["sketch"], base[0].data.get("sketch", ""))
         self.card = before or Card(recipe, data, asked=asked)
         self.model = self._begun(base, givers).to(device())
-        for part in (self.model, *self.model.parts().values()):
-            part.recompute = recipe.train.recompute
+        for block in blocks_of(self.model):
+            block.recompute = recipe.train.recompute
         self.material = self._material()
         self._warned = False
         minutes, started = recipe.train.minutes, started or time.perf_counter()
@@ -490,7 +491,7 @@ class Session:
         own, *others = curves
         with atomic(self.folder / TRADEOFF) as temporary:
             temporary.write_text(tradeoff_svg(curves), encoding="utf-8")
-        verdicts = {name: verdict(curves[own], curves[name]) for name in others}
+        verdicts = {name: verdict(curves[own], curves[name], ("this run", name)) for name in others}
         return {"tradeoff": {"curves": curves, "verdicts": verdicts}}
 
     def _remembered(self, model: LanguageModel, ids: NDArray[np.unsignedinteger]) -> float:

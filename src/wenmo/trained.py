@@ -168,7 +168,7 @@ class Run:
         Args:
             **options: as of ``write``.
         """
-        return self._answered(self._writer().texts, [""] * n, prompts, n, **options)
+        return self._answered(self._writer.texts, [""] * n, prompts, n, **options)
 
     def write(self, prompts: str | Iterable[str], n: int = 1, **options: Any) -> list[list[Output]]:
         """As ``generate``, for many prompts in one batch, with token counts and probabilities.
@@ -186,7 +186,7 @@ class Run:
         Raises:
             WenmoError: prompts of another kind, or an option that makes no sense.
         """
-        return self._answered(self._writer().generate, [UNASKED] * n, prompts, n, **options)
+        return self._answered(self._writer.generate, [UNASKED] * n, prompts, n, **options)
 
     def _answered(
         self,
@@ -227,7 +227,7 @@ class Run:
         [begun], sources = self._requests([string(prompt, "prompt")], control or {}, prefix)
         source, chart = None if sources is None else sources[0], _chart(grammar)
         settings = self._sampling(sampling)
-        yield from self._writer().stream(begun, settings, source=source, chart=chart)
+        yield from self._writer.stream(begun, settings, source=source, chart=chart)
 
     def reply(
         self,
@@ -262,9 +262,8 @@ class Run:
         else:  # others taught it to talk: the conversation is a text to go on with
             every = replace(self.task, history=len(turns))
             [said] = self._talk.instructed([so_far(turns, every, system=system)], system)
-            writer = Writer(self.model, self._talk.tokenizer, alphabet=self.card.alphabet)
-            return writer.stream(said, self._sampling({"max_tokens": 512, **sampling}))
-        return self._writer().stream("", self._sampling(sampling), source=source)
+            return self._chat_writer.stream(said, self._sampling({"max_tokens": 512, **sampling}))
+        return self._writer.stream("", self._sampling(sampling), source=source)
 
     def resolve_control(self, asked: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
         """The values of control fields that texts are written with, of which those that are not
@@ -326,7 +325,7 @@ class Run:
             WenmoError: the run's family has no encoder to attend to.
         """
         [begun], sources = self._requests([prompt], control or {}, prefix)
-        source = self._writer().encode_source("" if sources is None else sources[0])
+        source = self._writer.encode_source("" if sources is None else sources[0])
         before = self.tokenizer.encode(begun).tolist() if begun else []
         weights = alignment(self.model, source, [*before, *output.ids])[len(before) :]
         return {
@@ -342,7 +341,7 @@ class Run:
         Raises:
             WenmoError: its family has none.
         """
-        return Latents(self._writer(), self.sampling)
+        return Latents(self._writer, self.sampling)
 
     def explain(self, text: str) -> list[dict[str, Any]]:
         """Token by token, how likely a text is, what was expected, and, where the run stands on
@@ -405,9 +404,17 @@ class Run:
         searched = asked.method == "beam" or asked.greedy
         return not searched or self.model.latents > 0 or self.model.fills
 
+    @cached_property
     def _writer(self) -> Writer:
+        """Made once: its table of all tokens takes a quarter of a second for 150,000 of them."""
         keep, alphabet = kept(self.task), self.card.alphabet
         return Writer(self.model, self.tokenizer, keep=keep, alphabet=alphabet)
+
+    @cached_property
+    def _chat_writer(self) -> Writer:
+        """As ``_writer``, for conversations, whose marks the chat template writes."""
+        assert self._talk is not None
+        return Writer(self.model, self._talk.tokenizer, alphabet=self.card.alphabet)
 
     def truncates(self, prompt: str) -> Keep | None:
         """Which end alone is read of a prompt that is too long for the model; None if all of it."""
@@ -527,7 +534,7 @@ class Run:
             )
         pairs = readable(encoded.ids, encoded.ends, self.model, self.task)
         asked = self._sampling({"seed": 0, **sampling})  # the same figures each time
-        return judge_pairs(self._writer(), pairs, self.task, asked, progress)
+        return judge_pairs(self._writer, pairs, self.task, asked, progress)
 
     def tradeoff(
         self,
@@ -555,7 +562,9 @@ class Run:
             alphabet=self.card.alphabet,
             progress=share_of(tell, f"writing with {name}"),
         )
-        return curves, {rival: verdict(curves[name], curves[rival]) for rival in rivals}
+        return curves, {
+            rival: verdict(curves[name], curves[rival], (name, rival)) for rival in rivals
+        }
 
     def export(
         self,

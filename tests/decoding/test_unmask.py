@@ -14,8 +14,9 @@ from torch import Tensor
 
 from wenmo.decoding.choose import mix, uniform
 from wenmo.decoding.engine import Engine, Request
+from wenmo.decoding.router import Router, engine_for
 from wenmo.decoding.spelling import Spelling
-from wenmo.decoding.unmask import Unmasker, make_engine
+from wenmo.decoding.unmask import Unmasker
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, IGNORE, Score, WenmoError
@@ -249,7 +250,33 @@ def test_who_writes() -> None:
         (left, [1], Unmasker),
     ):
         request = Request([1], sampling, suffix=suffix)
-        assert type(make_engine(model, [request], rows=2)) is kind
+        assert engine_for(model, request) is kind
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
+def test_company_does_not_change_how_a_request_is_written(order: list[int]) -> None:
+    """A gap beside a beam: each has the engine, the text and the probabilities it has alone."""
+    requests = [
+        Request([1], Sampling(method="beam", max_tokens=4)),
+        Request([1], Sampling(seed=3, gap=2), suffix=[2]),
+        Request([1], Sampling(seed=3, unmask_order="left", max_tokens=4)),
+    ]
+
+    def written(requests: list[Request]) -> list[list[tuple[int, float]]]:
+        router = Router(Hashes(5, 20), rows=4)
+        texts: dict[int, list[tuple[int, float]]] = {router.add(each): [] for each in requests}
+        for event in router.run():
+            texts[event.request].append((event.token, event.logprob))
+        return list(texts.values())
+
+    alone = [written([request])[0] for request in requests]
+    assert written([requests[number] for number in order]) == [alone[number] for number in order]
+
+
+def test_a_beam_does_not_fill_a_gap() -> None:
+    router = Router(Hashes(5, 20))
+    with pytest.raises(WenmoError, match="beam search cannot fill a gap: use method=sample"):
+        router.add(Request([1], Sampling(method="beam"), suffix=[2]))
 
 
 def test_what_makes_no_sense_is_told() -> None:

@@ -55,6 +55,9 @@ def test_chinese_counts_by_characters() -> None:
     assert found["self_bleu"]["4"] > 0.5
 
 
+NAMES = ("this run", "the other run")
+
+
 def curve(*points: tuple[float, float], error: float = 0.001) -> list[dict]:
     errors = {"bleu_error": {"4": error}, "self_bleu_error": {"4": error}}
     return [
@@ -65,19 +68,19 @@ def curve(*points: tuple[float, float], error: float = 0.001) -> list[dict]:
 
 def test_who_wins_is_told_at_equal_diversity() -> None:
     rival = curve((0.2, 0.2), (0.4, 0.6))
-    better = verdict(curve((0.35, 0.4), (0.9, 0.95)), rival)
+    better = verdict(curve((0.35, 0.4), (0.9, 0.95)), rival, NAMES)
     assert better["gain"] == pytest.approx(0.05)
     assert better["compared"] == 1
-    assert better["text"].startswith("the critic's generator wins")
-    worse = verdict(curve((0.25, 0.4), (0.35, 0.6)), rival)
+    assert better["text"].startswith("this run wins")
+    worse = verdict(curve((0.25, 0.4), (0.35, 0.6)), rival, NAMES)
     assert worse["gain"] == pytest.approx(-0.05)
-    assert worse["text"].startswith("likelihood alone wins")
-    assert verdict(curve((0.5, 0.9)), rival)["gain"] is None
-    assert verdict(curve((0.5, 0.2)), curve((0.3, 0.2)))["gain"] == pytest.approx(0.2)
+    assert worse["text"].startswith("the other run wins")
+    assert verdict(curve((0.5, 0.9)), rival, NAMES)["gain"] is None
+    assert verdict(curve((0.5, 0.2)), curve((0.3, 0.2)), NAMES)["gain"] == pytest.approx(0.2)
 
 
 def test_nobody_wins_within_the_error() -> None:
-    told = verdict(curve((0.35, 0.4), error=0.03), curve((0.2, 0.2), (0.4, 0.6), error=0.03))
+    told = verdict(curve((0.35, 0.4), error=0.03), curve((0.2, 0.2), (0.4, 0.6), error=0.03), NAMES)
     assert told["text"].startswith("neither wins for certain")
     # Each curve's error upward, and sideways by half, the slope of the rival's.
     assert told["error"] == pytest.approx((2 * 0.03**2 * (1 + 0.5**2)) ** 0.5)

@@ -17,6 +17,7 @@ from wenmo.decoding.engine import Engine, Request
 from wenmo.decoding.warp import Sampling
 from wenmo.models import MODELS, LanguageModel, ModelConfig, base
 from wenmo.models.base import Network, join, select
+from wenmo.models.blocks import blocks_of
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
 from wenmo.recipe import PriorConfig, Recipe
@@ -459,3 +460,46 @@ def test_a_batch_with_a_source_is_scored_as_begin_and_forward(family: str) -> No
     torch.testing.assert_close(score.nats, nats.sum(1), **EXACT)
     assert torch.equal(score.tokens, asked.sum(1))
     torch.testing.assert_close(loss.parts["nats"], (nats.sum() / asked.sum()).float(), **EXACT)
+
+
+WITH_BLOCKS = {
+    "gpt": [],
+    "gpt+": [],
+    "transformer": [],
+    "masked": [],
+    "vae": ["decoder=transformer", "encoder=transformer"],
+    "gan": ["generator=transformer"],
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_recomputing_reaches_every_block_and_keeps_the_gradients(family: str) -> None:
+    """Less is kept for the backward pass, and the gradients are the same."""
+    torch.manual_seed(0)
+    model = tiny(family, *WITH_BLOCKS.get(family, [])).build(VOCAB)
+    assert bool(blocks_of(model)) == (family in WITH_BLOCKS or family == "transformer+")
+    if not blocks_of(model):
+        return
+    study(model, np.concatenate([[0], some_ids(1, 400)[0].numpy(), [0]]))
+    ids = some_ids(3, TIME)
+    source = some_ids(3, 5, seed=1) if model.conditioning == "encoder" else None
+    batch = Batch(ids[:, :-1], ids[:, 1:], source=source)
+
+    def kept_and_gradients(recompute: bool) -> tuple[int, list[Tensor]]:
+        for block in blocks_of(model):
+            block.recompute = recompute
+        torch.manual_seed(1)
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda kept: sizes.append(kept.numel()) or kept, lambda kept: kept
+        ):
+            loss = model.train().loss(batch).total
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        found = torch.autograd.grad(loss, weights, allow_unused=True)
+        return sum(sizes), [gradient for gradient in found if gradient is not None]
+
+    most, expected = kept_and_gradients(recompute=False)
+    least, gradients = kept_and_gradients(recompute=True)
+    assert least < most
+    for each, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(each, other, **EXACT)

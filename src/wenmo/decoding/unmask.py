@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from wenmo.decoding.choose import derive, greedy, sample, uniform
-from wenmo.decoding.engine import Engine, Event, StoppedBy, window
+from wenmo.decoding.engine import Event, StoppedBy, window
 from wenmo.decoding.requests import Request, Task
 from wenmo.decoding.warp import Chain, History, Sampling, chain
 from wenmo.models.base import LanguageModel
@@ -25,19 +25,6 @@ from wenmo.types import END, IGNORE, Batch, Logits, WenmoError
 
 LONGEST_GAP = 16  # tokens, where the user does not say how many are missing
 ORDERS = 1 << 20  # added to a place for noise that is not the choice's own
-
-
-def make_engine(
-    model: LanguageModel, requests: Sequence[Request], *, rows: int
-) -> Engine | Unmasker:
-    """What writes requests that are alike in the way they ask to be written; what a grammar holds
-    is written from left to right.
-    """
-    unmasked = any(
-        r.suffix is not None or (r.sampling.unmasks and r.constraint is None) for r in requests
-    )
-    kind = Unmasker if model.fills and unmasked else Engine
-    return kind(model, rows=rows)
 
 
 class Unmasker:

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 from wenmo.decoding.constrain import Constraint, Length, Obey
 from wenmo.decoding.engine import StoppedBy, window
 from wenmo.decoding.requests import Request, own_seed
+from wenmo.decoding.router import Router
 from wenmo.decoding.spelling import Spelling
-from wenmo.decoding.unmask import make_engine
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.whole import draw, kept, seeds
 from wenmo.models.base import LanguageModel
@@ -288,7 +288,7 @@ class Writer:
         Args:
             asked: requests, each with whether what it reads is cut, and whether it is `_spaced`.
         """
-        engine = make_engine(self.model, [request for request, *_ in asked], rows=self.rows)
+        engine = Router(self.model, rows=self.rows)
         requests = {engine.add(each[0]): each for each in asked}
         drafts: dict[tuple[int, int], _Draft] = {}
         for event in engine.run():

@@ -146,8 +146,11 @@ def _counts(text: Sequence[str]) -> Iterable[tuple[tuple[str, ...], int]]:
     return Counter(g for n in range(1, max(ORDERS) + 1) for g in ngrams(text, n)).items()
 
 
-def verdict(own: Curve, rival: Curve) -> dict[str, Any]:
+def verdict(own: Curve, rival: Curve, names: tuple[str, str]) -> dict[str, Any]:
     """Whether a generator writes better texts than its rival at equal diversity.
+
+    Args:
+        names: of the generator and of the rival, for the text.
 
     Returns:
         ``gain``: by how much its BLEU is above the rival's at the same Self-BLEU, the mean over the
@@ -177,7 +180,7 @@ def verdict(own: Curve, rival: Curve) -> dict[str, Any]:
         told = f"BLEU-{LEADING} differs by {gain:+.3f} ± {error:.3f}"
         text = f"neither wins for certain: {told} {where}; more texts tell finer"
     else:
-        winner = "the critic's generator" if gain > 0 else "likelihood alone"
+        winner = names[0] if gain > 0 else names[1]
         told = f"BLEU-{LEADING} higher by {abs(gain):.3f} ± {error:.3f}"
         text = f"{winner} wins: {told} {where}"
     return {"gain": gain, "error": error, "compared": len(gains), "text": text}

@@ -81,8 +81,6 @@ class LanguageModel(nn.Module, ABC):
             keeps in the state; ``infer`` tells where they lie for a text that is given.
         ends: other ids that end a text as END does. Models that others trained may have some.
         barred: ids that are never written.
-        recompute: in training, keep what enters each block alone, and compute the rest once more on
-            the way back (Chen et al. 2016): less memory for more time; for Transformers.
         fills: it predicts tokens that are hidden anywhere in a text, with both sides in view, by
             ``fill``; then text is written so, too, and not from left to right.
         counts_text: it holds counts of its training text, which `keep_counts` continues from.
@@ -102,7 +100,6 @@ class LanguageModel(nn.Module, ABC):
     closing: tuple[int, ...] = (END,)
     ends: tuple[int, ...] = ()
     barred: tuple[int, ...] = ()
-    recompute: bool = False
     fills: ClassVar[bool] = False
     counts_text: ClassVar[bool] = False
 

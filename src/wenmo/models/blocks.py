@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from wenmo.models.attention import (
     Cache,
@@ -40,7 +41,13 @@ GATED = ("swiglu", "geglu")
 class Block(nn.Module):
     """Self-attention, attention on a source if there is one, then a feed-forward layer: each with a
     norm before it, or after what it is added to.
+
+    Attributes:
+        recompute: in training, keep only what enters the block, and compute the rest once more in
+            the backward pass (Chen et al. 2016): less memory for more time.
     """
+
+    recompute = False
 
     def __init__(self, config: Transformer.Config, *, cross: bool) -> None:
         super().__init__()
@@ -64,6 +71,22 @@ class Block(nn.Module):
         """All residual branches over (rows, time, width), and how the source was attended to, where
         that is asked for.
         """
+        if self.recompute and self.training:
+            given = (x, rotation, mask, cache, source)
+            found: tuple[Tensor, Tensor | None] = checkpoint(
+                self._branches, *given, use_reentrant=False
+            )
+            return found
+        return self._branches(x, rotation, mask, cache, source)
+
+    def _branches(
+        self,
+        x: Tensor,
+        rotation: Rotation | None,
+        mask: Tensor | None,
+        cache: Cache | None,
+        source: Source | None,
+    ) -> tuple[Tensor, Tensor | None]:
         mixed = self.attention(self._into(self.attention_norm, x), rotation, mask, cache)
         x, weights = self._onto(self.attention_norm, x, mixed), None
         if self.cross is not None and source is not None:
@@ -83,6 +106,11 @@ class Block(nn.Module):
     def _onto(self, norm: nn.Module, x: Tensor, change: Tensor) -> Tensor:
         x = x + F.dropout(change, self.dropout, self.training)
         return x if self.prenorm else norm(x)
+
+
+def blocks_of(model: nn.Module) -> list[Block]:
+    """All blocks of a model, wherever they are in it."""
+    return [module for module in model.modules() if isinstance(module, Block)]
 
 
 class Gated(nn.Module):

@@ -185,9 +185,17 @@ class Gan(LanguageModel):
 
     @property
     def writer(self) -> LanguageModel:
-        """The generator, which never writes what the whole model may not."""
-        self.generator.barred = self.barred
         return self.generator
+
+    @property
+    def barred(self) -> tuple[int, ...]:
+        """The generator's: what the whole model never writes it never writes alone."""
+        return self.generator.barred
+
+    @barred.setter
+    def barred(self, ids: tuple[int, ...]) -> None:
+        for generator in (self.generator, self.pretrained):
+            generator.barred = ids
 
     def rivals(self) -> Mapping[str, LanguageModel]:
         return {"likelihood alone": self.pretrained} if self.parted else {}

@@ -12,7 +12,6 @@ from typing import Any, Literal, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from wenmo.models.attention import Cache, CrossAttention, Source, begin_caches, extend_caches
 from wenmo.models.base import Budget, Network, Reading, steered
@@ -245,12 +244,7 @@ class Transformer(Network):
         rotation = make_rotation(self.config, positions)
         sources = self._sources(state)
         for block, cache, source in zip(self._stack(), caches, sources, strict=True):
-            if self.recompute and self.training:
-                x, weights = checkpoint(
-                    block, x, rotation, mask, cache, source, use_reentrant=False
-                )
-            else:
-                x, weights = block(x, rotation, mask, cache, source)
+            x, weights = block(x, rotation, mask, cache, source)
             if weights is not None:
                 after["coverage"] = state["coverage"] + weights.sum(1)
         return (self.norm(x),), after
