@@ -18,7 +18,13 @@ from wenmo.evaluation.dynamic import dynamic_likelihood
 from wenmo.evaluation.latents import importance_weighted, latent_figures
 from wenmo.evaluation.likelihood import likelihood, likelihood_of_wholes
 from wenmo.evaluation.overlap import measure
-from wenmo.evaluation.sampled import sampled_likelihood, sampled_wholes
+from wenmo.evaluation.sampled import (
+    FEW,
+    Blocks,
+    block_likelihood,
+    sampled_likelihood,
+    sampled_wholes,
+)
 from wenmo.evaluation.tradeoff import TEMPERATURES, Curve, sweep
 from wenmo.models import LanguageModel
 from wenmo.recipe import Recipe
@@ -100,10 +106,17 @@ class Material(Protocol):
         ...
 
     def judge(
-        self, model: LanguageModel, progress: Share, seconds: float | None = None
+        self,
+        model: LanguageModel,
+        progress: Share,
+        seconds: float | None = None,
+        count: int | None = None,
     ) -> dict[str, Any]:
         """Figures on all of the held-out text; or, where that takes longer than so many seconds, on
-        a random ``sample`` of it.
+        a ``sample`` of it, which holds what an evaluation on the way scores.
+
+        Args:
+            count: with ``seconds``, of an earlier ``sample``: the same one is scored.
         """
         ...
 
@@ -159,10 +172,12 @@ class Running:
         return replace(self, quick=quick)
 
     def pace(self, model: LanguageModel, seconds: float) -> Quick:
-        def score(tokens: int) -> None:
-            judge_text(model, self.corpus.tokenizer, self.corpus.valid[: tokens + 1])
-
-        return Quick(how_many(score, FEW_TOKENS, self.quick.tokens, seconds))
+        if model.complete:  # such texts are read from their beginning
+            return Quick(how_many(self._scored(model), FEW_TOKENS, self.quick.tokens, seconds))
+        size, score = self._blocks(model).size, self._scored(model)
+        most = max(1, self.quick.tokens // size)
+        most = min(most, -(-(len(self.corpus.valid) - 1) // size))
+        return Quick(size * how_many(lambda count: score(size * count), 1, most, seconds))
 
     def batches(self, model: LanguageModel) -> Batches:
         train, ids = self.recipe.train, self.corpus.train
@@ -178,15 +193,42 @@ class Running:
         return []
 
     def judge_on_the_way(self, model: LanguageModel) -> dict[str, float]:
-        some = self.corpus.valid[: self.quick.tokens + 1]
-        return judge_text(model, self.corpus.tokenizer, some)
+        return self._scored(model)(self.quick.tokens)
+
+    def _blocks(self, model: LanguageModel) -> Blocks:
+        return Blocks(model, self.corpus.valid, self.corpus.tokenizer.count_bytes)
+
+    def _scored(self, model: LanguageModel) -> Callable[[int], dict[str, Any]]:
+        """Gives the figures of so many tokens from all over the held-out text."""
+        tokenizer, ids = self.corpus.tokenizer, self.corpus.valid
+
+        def score(tokens: int) -> dict[str, Any]:
+            if model.complete or tokens >= len(ids) - 1:
+                return judge_text(model, tokenizer, ids[: tokens + 1])
+            count = max(1, tokens // self._blocks(model).size)
+            return block_likelihood(model, ids, tokenizer.count_bytes, count)
+
+        return score
 
     def judge(
-        self, model: LanguageModel, progress: Share, seconds: float | None = None
+        self,
+        model: LanguageModel,
+        progress: Share,
+        seconds: float | None = None,
+        count: int | None = None,
     ) -> dict[str, Any]:
         tokenizer, ids, some = self.corpus.tokenizer, self.corpus.valid, None
-        if seconds is not None and not model.complete:  # such texts are read from their beginning
-            some = sampled_likelihood(model, ids, tokenizer.count_bytes, seconds, progress=progress)
+        if seconds is not None and not model.complete:
+            quick = max(1, self.quick.tokens // self._blocks(model).size)
+            some = sampled_likelihood(
+                model,
+                ids,
+                tokenizer.count_bytes,
+                seconds,
+                least=count or quick,
+                most=count,
+                progress=progress,
+            )
         return some or judge_text(model, tokenizer, ids, progress=progress)
 
     def judge_parts(self, model: LanguageModel) -> dict[str, float]:
@@ -240,10 +282,10 @@ class Paired:
         pairs, tokenizer = self._held_out(model), self.corpus.tokenizer
 
         def score(tokens: int) -> None:
-            likelihood_of_wholes(model, pairs.first(tokens), 1)
+            likelihood_of_wholes(model, pairs.sample(tokens), 1)
 
         tokens = how_many(score, FEW_TOKENS, self.quick.tokens, 0.5 * seconds)
-        asked = questions(pairs.first(tokens), tokenizer)[: self.quick.answers]
+        asked = questions(pairs, tokenizer, self.quick.answers)
         writer, sampling = self._writer(model), replace(GREEDY, max_tokens=self.longest)
 
         def reply(count: int) -> None:
@@ -273,22 +315,29 @@ class Paired:
 
     def judge_on_the_way(self, model: LanguageModel) -> dict[str, float]:
         tokenizer, pairs = self.corpus.tokenizer, self._held_out(model)
-        some = pairs.first(self.quick.tokens)
+        some = pairs.sample(self.quick.tokens)
         figures = likelihood_of_wholes(model, some, tokenizer.count_bytes(some.stream())).figures()
-        asked = questions(some, tokenizer)[: self.quick.answers]
+        asked = questions(pairs, tokenizer, self.quick.answers)
         lead = TASK_METRICS[self.recipe.task.name][:1]
         sampling = replace(GREEDY, max_tokens=self.longest)
         metrics = judge_answers(self._writer(model), asked, lead, sampling, resamples=0)
         return {**figures, **{name: float(m["value"]) for name, m in metrics.items()}}
 
     def judge(
-        self, model: LanguageModel, progress: Share, seconds: float | None = None
+        self,
+        model: LanguageModel,
+        progress: Share,
+        seconds: float | None = None,
+        count: int | None = None,
     ) -> dict[str, Any]:
         sampling = sampling_for(self.recipe.task)
         held = always_same_length(self.corpus.summary["train"])
         sampling = replace(sampling, max_tokens=self.longest, same_length=held)
         writer, pairs = self._writer(model), self._held_out(model)
-        return judge_pairs(writer, pairs, self.recipe.task, sampling, progress, seconds)
+        least = count or len(pairs.sample(self.quick.tokens))
+        return judge_pairs(
+            writer, pairs, self.recipe.task, sampling, progress, seconds, least=least, most=count
+        )
 
     def judge_parts(self, model: LanguageModel) -> dict[str, float]:
         return {}  # a sum of counts and a network that knows the source: not to be parted
@@ -299,7 +348,7 @@ class Paired:
         return {}  # no family that learns so has any
 
     def bits_per_byte(self, model: LanguageModel) -> float:
-        some = self._held_out(model).first(self.quick.tokens)
+        some = self._held_out(model).sample(self.quick.tokens)
         bytes_ = self.corpus.tokenizer.count_bytes(some.stream())
         return likelihood_of_wholes(model, some, bytes_).bits_per_byte
 
@@ -311,8 +360,7 @@ class Paired:
         sampling: Sampling | None = None,
     ) -> tuple[str, list[Output]]:
         pairs = self._held_out(model)
-        some = pairs.chosen(np.arange(min(texts, len(pairs))))
-        sources = [each.source for each in questions(some, self.corpus.tokenizer)]
+        sources = [each.source for each in questions(pairs, self.corpus.tokenizer, texts)]
         sampling = shorter(replace(sampling or GREEDY, max_tokens=self.longest), tokens)
         written = self._writer(model).generate([""] * len(sources), sampling, sources=sources)
         outputs = [each[0] for each in written]
@@ -345,7 +393,7 @@ class Whole:
         records, tokenizer = self._held_out(model), self.corpus.tokenizer
 
         def score(tokens: int) -> None:
-            judge_records(model, records.first(tokens), tokenizer)
+            judge_records(model, records.sample(tokens), tokenizer)
 
         return Quick(how_many(score, FEW_TOKENS, self.quick.tokens, seconds))
 
@@ -371,16 +419,22 @@ class Whole:
         ]
 
     def judge_on_the_way(self, model: LanguageModel) -> dict[str, float]:
-        some = self._held_out(model).first(self.quick.tokens)
+        some = self._held_out(model).sample(self.quick.tokens)
         return judge_records(model, some, self.corpus.tokenizer)
 
     def judge(
-        self, model: LanguageModel, progress: Share, seconds: float | None = None
+        self,
+        model: LanguageModel,
+        progress: Share,
+        seconds: float | None = None,
+        count: int | None = None,
     ) -> dict[str, Any]:
         def figures(records: Records) -> dict[str, Any]:
             return judge_beside_rivals(model, records, self.corpus.tokenizer, progress=progress)
 
-        return sampled_wholes(self._held_out(model), figures, seconds)
+        records = self._held_out(model)
+        least = count or len(records.sample(self.quick.tokens))
+        return sampled_wholes(records, figures, seconds, least=least, most=count)
 
     def judge_parts(self, model: LanguageModel) -> dict[str, float]:
         if not (parts := model.parts()):
@@ -558,12 +612,16 @@ def judge_pairs(
     sampling: Sampling,
     progress: Share = None,
     seconds: float | None = None,
+    *,
+    least: int = FEW,
+    most: int | None = None,
 ) -> dict[str, Any]:
     """How likely a model finds the targets, and ``metrics`` of its answers beside them.
 
     Args:
         progress: told the share that is done, first of the targets, then of the answers.
-        seconds: where all of it takes longer, random pairs are scored and random sources answered.
+        seconds: where all of it takes longer, pairs from all over the text are scored and answered.
+        least, most: of the pairs that are then scored; see `sampled_wholes`.
     """
     scoring = None if seconds is None else SCORING * seconds
 
@@ -573,11 +631,9 @@ def judge_pairs(
         return likelihood_of_wholes(writer.model, some, bytes_, progress=first).figures()
 
     begun = time.perf_counter()
-    figures = sampled_wholes(pairs, score, scoring)
+    figures = sampled_wholes(pairs, score, scoring, least=least, most=most)
     left = None if seconds is None else seconds - (time.perf_counter() - begun)
     asked = questions(pairs, writer.tokenizer)
-    if left is not None:
-        asked = [asked[n] for n in np.random.default_rng(0).permutation(len(asked))]
     second = progress and (lambda share: progress(SCORING + (1 - SCORING) * share))
     outputs = answer(writer, asked, sampling, seconds=left, progress=second)
     metrics = measure_answers(outputs, asked, TASK_METRICS[task.name])

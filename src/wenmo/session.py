@@ -369,7 +369,10 @@ class Session:
         begun_final = time.perf_counter()
         best = self._trained = self._best(position)
         heldout = self.material.judge(
-            best, share_of(self.tell, SCORING), self._seconds(SHARE_OF_SCORING)
+            best,
+            share_of(self.tell, SCORING),
+            self._seconds(SHARE_OF_SCORING),
+            self._sample_before(),
         )
         if self.reference is not None:
             self.card.results["forgetting"]["after"] = self._remembered(best, self.reference)
@@ -413,6 +416,15 @@ class Session:
         }
         self.card.finished = True
         self.card.write(self.folder)
+
+    def _sample_before(self) -> int | None:
+        """How much of the held-out text was scored when a run that goes on had ended: the same is
+        scored again, so that the figures can be compared. None: all of it, or it does not go on.
+        """
+        for ended in self.card.results.get("history", [])[-1:]:
+            count: int | None = ended.get("heldout", {}).get("sample", {}).get("count")
+            return count
+        return None
 
     def _final_samples(
         self, model: LanguageModel, sampling: Sampling | None

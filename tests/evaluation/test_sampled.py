@@ -6,7 +6,12 @@ import torch
 
 from wenmo.evaluation import sampled
 from wenmo.evaluation.likelihood import interval, likelihood, likelihood_of_wholes
-from wenmo.evaluation.sampled import sampled_likelihood, sampled_wholes
+from wenmo.evaluation.sampled import (
+    Blocks,
+    block_likelihood,
+    sampled_likelihood,
+    sampled_wholes,
+)
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer import Transformer
 from wenmo.text.records import Records
@@ -89,3 +94,50 @@ def test_the_interval_is_that_of_independent_records():
     low, high = interval(nats.tolist(), tokens.tolist())
     assert high - low == pytest.approx(2 * 1.96 * 0.4 / np.sqrt(400), rel=0.2)
     assert low < nats.sum() / tokens.sum() < high
+
+
+@pytest.mark.parametrize("context", [None, 64, 1024])
+def test_few_blocks_of_a_sorted_text_say_what_all_of_it_does(context):
+    """One half of the text is easy, the other hard, as in a file of poems sorted by form."""
+    rng, model = np.random.default_rng(2), build(context)
+    easy, hard = np.full(30_000, 3), rng.integers(1, VOCABULARY, 30_000)
+    ids = np.concatenate([[END], easy, hard, [END]]).astype(np.uint16)
+    few = block_likelihood(model, ids, lambda part: len(part) - 1, 12)
+    whole = likelihood(model, ids, len(ids) - 1).bits_per_byte
+    halves = [likelihood(model, part, len(part) - 1).bits_per_byte for part in (ids[:30_000],)]
+    assert abs(few["bits_per_byte"] - whole) < 0.35 * abs(halves[0] - whole)
+
+
+def test_the_final_sample_holds_that_of_the_way(ids, slow):
+    model = build(64)
+    found = sampled_likelihood(model, ids, lambda part: len(part) - 1, 1e-6, least=9)
+    assert found["sample"]["count"] == 9
+    on_the_way = block_likelihood(model, ids, lambda part: len(part) - 1, 9)
+    assert found["nats_per_token"] == pytest.approx(on_the_way["nats_per_token"], rel=1e-5)
+
+
+def test_a_run_that_goes_on_is_scored_on_the_same_sample(ids):
+    counting, model = (lambda part: len(part) - 1), build(64)
+    found = [
+        sampled_likelihood(model, ids, counting, seconds, least=9, most=9)
+        for seconds in (1e-6, 1e6)
+    ]
+    assert [each["sample"]["count"] for each in found] == [9, 9]
+    records, asked = Records(ids, 64), []
+
+    def judge(some):
+        asked.append(len(some))
+        return {}
+
+    for seconds in (1e-6, 1e6):
+        sampled_wholes(records, judge, seconds, least=9, most=9)
+    assert asked == [9, 9]
+
+
+def test_blocks_are_the_windows_of_the_full_evaluation(ids):
+    model = build(64)
+    blocks = Blocks(model, ids, lambda part: len(part) - 1)
+    found = block_likelihood(model, ids, lambda part: len(part) - 1, len(blocks))
+    whole = likelihood(model, ids, len(ids) - 1).figures()
+    assert (found["tokens"], found["bytes"]) == (whole["tokens"], whole["bytes"])
+    assert found["nats_per_token"] == pytest.approx(whole["nats_per_token"], rel=1e-5)

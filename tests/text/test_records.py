@@ -48,9 +48,9 @@ def test_each_record_that_fits_comes_once_an_epoch(
     assert sorted(met) == sorted(fitting)
 
 
-def test_the_first_records_are_those_of_so_many_tokens() -> None:
-    whole = Records(flat([[1, 2], [3], [], [4, 5, 6]]))
-    assert len(whole.first(5)) == 2  # three tokens, two, then one
-    assert len(whole.first(6)) == 3
-    assert len(whole.first(1)) == 1
+def test_a_sample_of_records_has_so_many_tokens_and_holds_the_smaller_ones() -> None:
+    whole = Records(flat([[1, 2], [3], [], [4, 5, 6]]))  # 3, 2, 1 and 4 tokens
+    sizes = [len(whole.sample(tokens).stream()) - 1 for tokens in range(1, 12)]
+    assert all(size <= tokens for tokens, size in enumerate(sizes, 1) if tokens > 3)
+    assert sizes == sorted(sizes) and sizes[-1] == 10
     assert len(whole) == 4

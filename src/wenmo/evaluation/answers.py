@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Writer
 from wenmo.text.pairs import Pairs
+from wenmo.text.spread import spread_order
 from wenmo.text.tokenizers import Tokenizer
 
 BATCHES_AT_ONCE = 4  # of questions, before it is told how far it is
@@ -33,16 +34,26 @@ class Question:
     references: tuple[str, ...]
 
 
-def questions(pairs: Pairs, tokenizer: Tokenizer) -> list[Question]:
-    """The distinct sources in the order in which they come, each with the targets of all its pairs.
+def questions(pairs: Pairs, tokenizer: Tokenizer, most: int | None = None) -> list[Question]:
+    """The distinct sources, each with the targets of all its pairs, in an order of which the first
+    few are spread evenly over all.
 
     Tokenizers lose nothing, so the texts are those that were read.
+
+    Args:
+        most: the most questions.
     """
-    references: dict[tuple[int, ...], list[str]] = {}
+    asked: dict[tuple[int, ...], list[int]] = {}
     for number in range(len(pairs)):
-        source = tuple(pairs.source(number).tolist())
-        references.setdefault(source, []).append(tokenizer.decode(pairs.target(number).tolist()))
-    return [Question(source, tuple(texts)) for source, texts in references.items()]
+        asked.setdefault(tuple(pairs.source(number).tolist()), []).append(number)
+    sources = list(asked)
+    return [
+        Question(
+            sources[place],
+            tuple(tokenizer.decode(pairs.target(n).tolist()) for n in asked[sources[place]]),
+        )
+        for place in spread_order(len(sources))[:most].tolist()
+    ]
 
 
 def answer(

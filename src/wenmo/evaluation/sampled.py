@@ -1,13 +1,15 @@
-"""Held-out likelihood within a time limit: a random sample of the text, with an interval.
+"""Held-out likelihood of a part of the text, and an interval.
 
-Blocks of a text, or whole records, are drawn without replacement and resampled for the interval;
-tokens are not independent, and are never resampled by themselves.
+The part is blocks of a text, or whole records, spread evenly over all of it. Parts of two sizes are
+nested, so that the figures on the way and the final one are of the same text as far as they go.
+Tokens are not independent: blocks or records are resampled for the interval, never tokens.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from wenmo.evaluation.likelihood import LOGITS_AT_ONCE, WARM_UP, Likelihood, gather, interval
 from wenmo.models.base import LanguageModel
+from wenmo.text.spread import spread_order
 from wenmo.training.budget import how_many
 from wenmo.types import END, IGNORE
 
@@ -37,87 +40,155 @@ class Texts(Protocol):
 T = TypeVar("T", bound=Texts)
 
 
+@dataclass
+class Blocks:
+    """Blocks of a text, in an order of which the first few are spread evenly over it.
+
+    Where the model's context allows, each block is read after 128 unscored tokens before it.
+
+    Attributes:
+        model: it is put into evaluation mode.
+        ids: the stream, beginning with the end symbol.
+        count_bytes: the UTF-8 bytes of a stream that begins with a token that is not counted.
+        size: tokens of a block that are scored.
+        done: blocks that were scored.
+        most: blocks that are scored side by side.
+    """
+
+    model: LanguageModel
+    ids: NDArray[np.unsignedinteger]
+    count_bytes: Callable[[NDArray[Any]], int]
+    size: int = field(init=False)
+    most: int = field(init=False)
+    done: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.model.eval()
+        context = self.model.context
+        length = min(context or BLOCK, BLOCK)
+        self._warm_up = 0 if context is not None and context <= BLOCK else WARM_UP
+        self.size = length - self._warm_up
+        starts = np.arange(0, len(self.ids) - 1, self.size)
+        self._order = starts[spread_order(len(starts))]
+        self.most = max(1, LOGITS_AT_ONCE // (length * self.model.vocab_size))
+        self._nats: list[float] = []
+        self._tokens: list[int] = []
+        self._bytes, self._bound = 0, False
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def score(self, count: int) -> None:
+        """Score the next blocks, side by side."""
+        begins = self._order[self.done : self.done + count, None]
+        batch = gather(self.ids, begins + np.arange(-self._warm_up, self.size))
+        if self._warm_up:
+            batch.targets[:, : self._warm_up] = IGNORE
+            batch.tokens[:, 0] = END  # as every text begins
+        with torch.inference_mode():
+            score = self.model.score(batch.to(self.model.device))
+        self._nats += score.nats.tolist()
+        self._tokens += score.tokens.tolist()
+        ends = ((begin, begin + self.size + 1) for begin in begins[:, 0].tolist())
+        self._bytes += sum(self.count_bytes(self.ids[begin:end]) for begin, end in ends)
+        self._bound = self._bound or score.bound
+        self.done += len(begins)
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of `Likelihood` of the blocks that were scored."""
+        ends = interval(self._nats, self._tokens)
+        tokens = sum(self._tokens)
+        return Likelihood(sum(self._nats), tokens, self._bytes, self._bound, ends).figures()
+
+
+def block_likelihood(
+    model: LanguageModel,
+    ids: NDArray[np.unsignedinteger],
+    count_bytes: Callable[[NDArray[Any]], int],
+    count: int,
+) -> dict[str, Any]:
+    """The figures of so many blocks of a text; see `Blocks`."""
+    blocks = Blocks(model, ids, count_bytes)
+    count = min(count, len(blocks))
+    while blocks.done < count:
+        blocks.score(min(blocks.most, count - blocks.done))
+    return blocks.figures()
+
+
 def sampled_likelihood(
     model: LanguageModel,
     ids: NDArray[np.unsignedinteger],
     count_bytes: Callable[[NDArray[Any]], int],
     seconds: float,
     *,
+    least: int = 1,
+    most: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any] | None:
-    """Score random blocks of a text for about so many seconds; at least one block.
-
-    Where the model's context allows, each block is read after 128 unscored tokens before it.
+    """Score blocks from all over a text for about so many seconds; see `Blocks`.
 
     Args:
-        model: it is put into evaluation mode.
-        ids: the stream, beginning with the end symbol.
-        count_bytes: the UTF-8 bytes of a stream that begins with a token that is not counted.
         seconds: wall-clock time.
+        least: blocks that are scored however long they take.
+        most: blocks that are enough.
         progress: called with the share of the time that is used.
 
     Returns:
-        The figures of `Likelihood`, and ``sample``, with the ``share`` of the tokens that were
-        scored. None: all of the text can be scored in the time, and should be.
+        The figures of `Likelihood`, and where not all blocks were scored ``sample``, with the
+        ``share`` of the tokens that were and the ``count`` of blocks. None: all of the text can be scored in the time, and
+        should be.
     """
-    model.eval()
     seconds = max(seconds, 1e-3)
-    bounded = model.context is not None and model.context <= BLOCK
-    size = min(model.context or BLOCK, BLOCK)
-    warm_up = 0 if bounded else WARM_UP
-    new = size - warm_up
-    count = len(ids) - 1
-    starts = np.arange(0, count, new)
-    order = np.random.default_rng(0).permutation(starts)
-    most = max(1, LOGITS_AT_ONCE // (size * model.vocab_size))
-    started, done, rows = time.perf_counter(), 0, 1
-    nats: list[float] = []
-    tokens: list[int] = []
-    bytes_, bound = 0, False
-    with torch.inference_mode():
-        while done < len(order):
-            begins = order[done : done + rows, None]
-            batch = gather(ids, begins - warm_up + np.arange(warm_up + new))
-            if warm_up:
-                batch.targets[:, :warm_up] = IGNORE
-                batch.tokens[:, 0] = END  # as every text begins
-            score = model.score(batch.to(model.device))
-            nats += score.nats.tolist()
-            tokens += score.tokens.tolist()
-            bytes_ += sum(count_bytes(ids[b : b + new + 1]) for b in begins[:, 0].tolist())
-            bound = bound or score.bound
-            done += len(begins)
-            used = time.perf_counter() - started
-            if progress is not None:
-                progress(min(1.0, used / seconds))
-            fit = int((SAFE * seconds - used) * done / used)
-            if done <= 4 and fit >= len(order):
-                return None
-            if fit < 1:
-                break
-            rows = max(1, min(most, 2 * rows, fit))
-    found = Likelihood(sum(nats), sum(tokens), bytes_, bound, interval(nats, tokens))
-    return {**found.figures(), "sample": {"share": sum(tokens) / count}}
+    blocks = Blocks(model, ids, count_bytes)
+    enough = len(blocks) if most is None else min(most, len(blocks))
+    least = min(least, enough)
+    started, rows = time.perf_counter(), 1
+    while blocks.done < enough:
+        blocks.score(min(rows, enough - blocks.done))
+        used = time.perf_counter() - started
+        if progress is not None:
+            progress(min(1.0, max(used / seconds, blocks.done / enough)))
+        fit = int((SAFE * seconds - used) * blocks.done / used)
+        if blocks.done <= 4 and fit >= enough == len(blocks):
+            return None
+        fit = max(fit, least - blocks.done)
+        if fit < 1:
+            break
+        rows = min(blocks.most, 2 * rows, fit)
+    figures = blocks.figures()
+    if blocks.done == len(blocks):
+        return figures
+    share = figures["tokens"] / (len(ids) - 1)
+    return {**figures, "sample": {"share": share, "count": blocks.done}}
 
 
 def sampled_wholes(
-    texts: T, judge: Callable[[T], dict[str, Any]], seconds: float | None
+    texts: T,
+    judge: Callable[[T], dict[str, Any]],
+    seconds: float | None,
+    *,
+    least: int = FEW,
+    most: int | None = None,
 ) -> dict[str, Any]:
-    """Judge as many pairs or records, drawn at random, as can be judged in so many seconds.
+    """Judge as many pairs or records from all over the text as can be judged in so many seconds.
 
     Args:
         texts: the pairs or records.
         judge: gives their figures.
         seconds: wall-clock time; None: all are judged, however long it takes.
+        least: those that are judged however long they take.
+        most: those that are enough.
 
     Returns:
-        The figures, and where not all were judged ``sample``, with their ``share``.
+        The figures, and where not all were judged ``sample``, with their ``share`` and ``count``.
     """
     if seconds is None:
         return judge(texts)
-    order = np.random.default_rng(0).permutation(len(texts))
-    count = how_many(lambda n: judge(texts.chosen(order[:n])), FEW, len(texts), seconds)
+    order, enough = spread_order(len(texts)), min(most or len(texts), len(texts))
+    count = enough
+    if least < enough:
+        count = how_many(lambda n: judge(texts.chosen(order[:n])), least, enough, seconds)
     if count == len(texts):
         return judge(texts)
     some = texts.chosen(np.sort(order[:count]))
-    return {**judge(some), "sample": {"share": count / len(texts)}}
+    return {**judge(some), "sample": {"share": count / len(texts), "count": count}}

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wenmo.text.batches import joined, pad
+from wenmo.text.spread import spread_sample
 from wenmo.types import END, IGNORE, Batch, WenmoError
 
 Conditioning = Literal["none", "prefix", "encoder"]
@@ -106,12 +107,9 @@ class Pairs:
         """The ids of a target, without END."""
         return self.ids[slice(*self.targets[number])]
 
-    def first(self, tokens: int) -> Pairs:
-        """The first pairs, whose targets have so many tokens together; at least one."""
-        count = int(np.searchsorted(np.cumsum(1 + _lengths(self.targets)), tokens, "right"))
-        some = replace(self)
-        some.sources, some.targets = self.sources[: max(1, count)], self.targets[: max(1, count)]
-        return some
+    def sample(self, tokens: int) -> Pairs:
+        """Pairs from all over the text whose targets have so many tokens together; at least one."""
+        return self.chosen(spread_sample(1 + _lengths(self.targets), tokens))
 
     def chosen(self, numbers: NDArray[np.int64]) -> Pairs:
         """The named pairs alone."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wenmo.text.batches import joined, pad
+from wenmo.text.spread import spread_sample
 from wenmo.types import END, IGNORE, Batch
 
 
@@ -49,12 +50,9 @@ class Records:
         """The ids of a record, without END."""
         return self.ids[slice(*self.spans[number])]
 
-    def first(self, tokens: int) -> Records:
-        """The first records, which have so many tokens together; at least one."""
-        count = int(np.searchsorted(np.cumsum(self._lengths()), tokens, "right"))
-        some = replace(self)
-        some.spans = self.spans[: max(1, count)]
-        return some
+    def sample(self, tokens: int) -> Records:
+        """Records from all over the text that have so many tokens together; at least one."""
+        return self.chosen(spread_sample(self._lengths(), tokens))
 
     def chosen(self, numbers: NDArray[np.int64]) -> Records:
         """The named records alone."""

@@ -1,0 +1,28 @@
+"""Samples that are spread evenly over a text, and hold the smaller ones."""
+
+import numpy as np
+import pytest
+
+from wenmo.text.spread import spread_order, spread_sample
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 144, 1000])
+def test_each_item_comes_once(count):
+    assert sorted(spread_order(count).tolist()) == list(range(count))
+
+
+@pytest.mark.parametrize("count", [89, 144, 1000, 1024])
+@pytest.mark.parametrize("taken", [8, 20, 50])
+def test_the_first_few_come_from_everywhere(count, taken):
+    order = spread_order(count)[:taken]
+    gaps = np.diff(np.sort(order), prepend=-1, append=count)
+    assert gaps.max() <= 3 * count / taken + 1
+    assert abs(int((order % 2).sum()) - taken / 2) <= 0.25 * taken  # none of every second one
+
+
+def test_samples_of_two_sizes_are_nested():
+    lengths = np.random.default_rng(0).integers(1, 30, 500)
+    small, large = (set(spread_sample(lengths, most).tolist()) for most in (300, 3000))
+    assert small < large
+    assert lengths[sorted(large)].sum() <= 3000
+    assert spread_sample(lengths, 0).tolist() == [spread_order(500)[0]]
