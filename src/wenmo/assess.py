@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -43,11 +43,12 @@ def assess(
     samples: list[str],
     metrics: Path,
     *,
-    counted: float | None,
+    parts: Mapping[str, float],
     knows_more: bool,
     plain: bool,
     seconds: float | None,
     spent: Spent | None = None,
+    smaller: str | None = None,
 ) -> Verdict:
     """What a run is worth.
 
@@ -57,13 +58,15 @@ def assess(
         tokenizer: of its text.
         samples: what it wrote.
         metrics: the file with its evaluations.
-        counted: bits per byte of the counts that it stands on, on the text of an evaluation on the
-            way; None: it stands on none.
+        parts: of a run that stands on counts, bits per byte of each part and of their mixture, on
+            the text of an evaluation on the way; see `Material.judge_parts`.
         knows_more: it began from a model that knew other text.
         plain: it learnt a running text, not pairs or records.
         seconds: the time there is; None: all it takes.
         spent: what it was trained for.
+        smaller: the name of a smaller model of the family.
     """
+    counted = parts.get("counts")
     stands, spaced = counted is not None, False
     stream = material.stream(model)
     own = counts = None
@@ -94,6 +97,9 @@ def assess(
         plain=plain,
         has_base=knows_more,
         spent=None if model.learner == "count" else spent,
+        idle=counted is not None and parts["mixture"] >= counted,
+        smaller=smaller,
+        size=len(stream),
     )
     return Verdict(own, counts, found, ahead, advice)
 

@@ -107,12 +107,13 @@ def describe(folder: Path) -> dict[str, Any]:
     """Everything that is worth knowing about one run.
 
     Returns:
-        What `summarize` gives, with ``parameters``, ``steps``, ``heldout`` and ``sampling`` (how it
-        writes where nothing is asked for); ``data``, where the text comes
-        from and how much it is; ``settings``, those that the user chose, and ``derived``, those
-        that were chosen for the text and the time; ``history`` and ``samples`` as the functions of
-        these names give them; ``exports``, for each format the reason why it cannot hold the run,
-        or None, and ``exports_network_only``, the formats that hold its network without counts.
+        What `summarize` gives, with ``parameters``, ``steps``, ``best_step`` (whose weights are
+        kept), ``heldout`` and ``sampling`` (how it writes where nothing is asked for); ``data``,
+        where the text comes from and how much it is; ``settings``, those that the user chose, and
+        ``derived``, those that were chosen for the text and the time; ``history`` and ``samples``
+        as the functions of these names give them; ``exports``, for each format the reason why it
+        cannot hold the run, or None, and ``exports_network_only``, the formats that hold its
+        network without counts.
 
     Raises:
         WenmoError: not a run folder, damaged, or written by a newer version.
@@ -123,6 +124,7 @@ def describe(folder: Path) -> dict[str, Any]:
     return summarize(folder) | {
         "parameters": results.get("parameters"),
         "steps": results.get("steps"),
+        "best_step": results.get("best_step"),
         "heldout": results.get("heldout"),
         "sampling": results.get("sampling"),
         "data": {name: card["data"].get(name) for name in ("train", "valid", "held_out")},

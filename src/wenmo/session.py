@@ -26,6 +26,7 @@ from wenmo.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
 from wenmo.further import adapted, fresh_start
 from wenmo.locks import locked
 from wenmo.material import SAMPLE, Material, Paired, Quick, Running, Whole, judge_text
+from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.blocks import blocks_of
 from wenmo.models.freeze import thaw
@@ -199,6 +200,8 @@ class Session:
         if self.card.finished and self.model.learner == "count" and self.card.goes_on:
             self._say(f"{self.folder} has counted all of the text: more time changes nothing")
             return
+        if self.card.goes_on and self._gains_nothing():
+            return
         if self.card.finished and not self.card.goes_on:
             if not self._score_the_rest():
                 self._say(f"{self.folder} is trained already; nothing is left to do")
@@ -215,6 +218,30 @@ class Session:
         if not self.card.goes_on:
             self.card.write(self.folder)
         self._train()
+
+    def _gains_nothing(self) -> bool:
+        """Whether a finished run that is given more time had learnt its text by heart; it is told.
+
+        With ``patience=0`` the run goes on all the same.
+        """
+        results = self.card.results
+        ahead = (results.get("verdict") or {}).get("forecast") or {}
+        if not (self._patience() and ahead.get("overfits")):
+            return False
+        best, steps = results["best_step"], results["steps"]
+        self._say(
+            f"{self.folder}: more time gains nothing: held-out text was likeliest at step {best:,} "
+            f"of {steps:,}, whose weights are kept; to try: {results['verdict']['advice']} "
+            "(patience=0 trains on all the same)"
+        )
+        return True
+
+    def _patience(self) -> int | None:
+        """After how many evaluations that gain nothing training stops."""
+        patience = self.recipe.train.patience
+        if patience is None and self.timed and not self.model.latents:
+            return PATIENCE  # a bound may get worse while its weights rise
+        return patience
 
     def _score_the_rest(self) -> bool:
         """Where a full evaluation is asked for, do what there was no time for: score all of the
@@ -306,10 +333,7 @@ class Session:
 
     def _train_config(self, pace: Pace) -> TrainConfig:
         """The settings of training, with what was left open of evaluations and stopping."""
-        train = self.recipe.train
-        patience = train.patience
-        if patience is None and self.timed and not self.model.latents:
-            patience = PATIENCE  # a bound may get worse while its weights rise
+        train, patience = self.recipe.train, self._patience()
         return replace(train, evaluations=pace.evaluations, patience=patience)
 
     def _reopen(self) -> None:
@@ -388,7 +412,7 @@ class Session:
             self.tokenizer,
             [output.text for output in outputs],
             self.folder / METRICS,
-            counted=parts.get("counts"),
+            parts=parts,
             knows_more=self.recipe.start.base is not None,
             plain=not (self.recipe.task.paired or self.model.wholes),
             seconds=self._seconds(SHARE_OF_VERDICT),
@@ -397,7 +421,9 @@ class Session:
                 position.learning / max(1, position.step),
                 self.recipe.train.minutes,
                 self.time.used() - position.learning,
+                self._passes(position),
             ),
+            smaller=self._smaller(best),
         )
         self.card.results |= {
             "heldout": heldout,
@@ -416,6 +442,22 @@ class Session:
         }
         self.card.finished = True
         self.card.write(self.folder)
+
+    def _passes(self, position: Position) -> float:
+        """How often the steps have read the training text; infinite where they do not read it."""
+        if self.model.learner != "gradient":
+            return math.inf
+        return position.tokens / max(1, len(self.material.stream(self.model)) - 1)
+
+    def _smaller(self, model: LanguageModel) -> str | None:
+        """The smallest size of the family, if the model has more weights."""
+        family = MODELS.get(self.recipe.family)
+        sizes = {} if family is None else family.sizes
+        if "tiny" not in sizes:
+            return None
+        tiny = sizes["tiny"].build(self.tokenizer.vocab_size)
+        weights = tiny.parameter_count(), model.parts().get("network", model).parameter_count()
+        return f"{self.recipe.family}:tiny" if weights[0] < weights[1] else None
 
     def _sample_before(self) -> int | None:
         """How much of the held-out text was scored when a run that goes on had ended: the same is

@@ -57,3 +57,24 @@ def test_more_steps_go_on_with_a_rate_that_is_warmed_again(wenmo, text, finished
     assert after["results"]["verdict"]["originality"]["words"] > 0
     assert after["results"]["verdict"]["counts_bits_per_byte"] > 0
     assert "trained already" in wenmo(*command, "--steps", 40, cwd=finished).stderr
+
+
+def test_a_run_that_learnt_by_heart_says_at_once_that_more_time_gains_nothing(
+    wenmo, text, finished
+):
+    command = ["train", text, *SMALL, "--out", "heart", "evaluations=2", "patience=2"]
+    wenmo(*command, "--steps", 12, cwd=finished)
+    path = finished / "heart" / "wenmo.json"
+    card = json.loads(path.read_text(encoding="utf-8"))
+    overfits = {"gain": 0.0, "low": 0.0, "high": 0.0, "best_at": 0.5, "overfits": True}
+    card["results"]["best_step"] = 6
+    card["results"]["verdict"] |= {"forecast": overfits, "advice": "more text"}
+    path.write_text(json.dumps(card), encoding="utf-8")
+    told = wenmo(*command, "--steps", 40, cwd=finished).stderr
+    assert "more time gains nothing: held-out text was likeliest at step 6 of 12" in told
+    assert "to try: more text (patience=0 trains on all the same)" in told
+    assert json.loads(path.read_text(encoding="utf-8")) == card
+    again = [part for part in command if part != "patience=2"]
+    assert (
+        "going on from step 12" in wenmo(*again, "patience=0", "--steps", 40, cwd=finished).stderr
+    )

@@ -54,6 +54,18 @@ def test_show_tells_all_of_one_run(wenmo, folder):
     assert ElementTree.parse(folder / "curve.svg").getroot().tag.endswith("svg")
 
 
+def test_samples_of_weights_that_were_not_kept_are_not_shown(wenmo, folder):
+    card = folder / "runs" / "lstm" / "wenmo.json"
+    content = json.loads(card.read_text(encoding="utf-8"))
+    content["results"] |= {"best_step": 45, "sample": "the text of the kept weights"}
+    card.write_text(json.dumps(content), encoding="utf-8")
+    shown = wenmo("show", "runs/lstm", cwd=folder).stdout
+    steps = [line for line in shown.splitlines() if line.startswith("step ")]
+    assert [int(line.split()[1]) for line in steps] == [30, 45]
+    assert "150; the weights of step 45 are kept, the best" in shown
+    assert "the text of the kept weights" in shown
+
+
 def test_a_hint_can_be_pasted_into_a_shell(wenmo, folder):
     shown = wenmo("show", "runs/old/my 文件 run", cwd=folder).stdout
     assert "wenmo evaluate 'runs/old/my 文件 run' DATA" in shown

@@ -96,3 +96,36 @@ def test_a_run_with_a_base_is_not_told_to_take_one():
         assert "--from" not in told
         assert "--tokenizer" not in told
         assert "--prior" not in told  # a base without counts cannot take them
+
+
+KNOWN = {"bits": 2.0, "counts": 2.2, "found": None, "stands_on_counts": True, "spaced": False}
+OVERFITTED = Forecast(0, 0, 0, 0.5, True)
+
+
+@pytest.mark.parametrize("bits", [2.0, 2.5, 3.5])
+def test_where_the_text_was_hardly_read_more_of_it_is_read_first(bits):
+    spent = Spent(313, 0.3, 2.0, 20.0, passes=0.13)
+    known = {**KNOWN, "bits": bits, "ahead": None, "size": 1_370_820}
+    told = advise(spent=spent, **known)
+    assert told == "more training (--minutes 17, for 2,408 steps): only 13% of the text was read"
+    assert "more text" in advise(spent=Spent(900, 0.3, 2.0, passes=3.0), **{**known, "bits": 2.0})
+
+
+def test_where_the_network_adds_nothing_yet_the_advice_agrees():
+    told = advise(spent=Spent(300, 0.1, 2.0, passes=2.0), idle=True, ahead=None, **KNOWN)
+    assert told.startswith("more training (--minutes 4, for 600 steps): the network adds nothing")
+
+
+def test_a_smaller_model_is_named_or_not_offered():
+    told = advise(ahead=OVERFITTED, smaller="gpt:tiny", **KNOWN)
+    assert "a smaller model (--model gpt:tiny)" in told
+    assert "smaller" not in advise(ahead=OVERFITTED, **KNOWN)
+
+
+@pytest.mark.parametrize("ahead", [None, OVERFITTED])
+@pytest.mark.parametrize("bits", [2.0, 3.5])
+def test_little_text_is_told_before_more_training(bits, ahead):
+    spent = Spent(123, 0.7, 1.5, passes=9.0)
+    told = advise(spent=spent, size=4310, plain=False, **{**KNOWN, "bits": bits, "ahead": ahead})
+    assert told.startswith("more text (4,310 tokens are few)")
+    assert "a pretrained base (--from)" in told

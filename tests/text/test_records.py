@@ -52,5 +52,6 @@ def test_a_sample_of_records_has_so_many_tokens_and_holds_the_smaller_ones() -> 
     whole = Records(flat([[1, 2], [3], [], [4, 5, 6]]))  # 3, 2, 1 and 4 tokens
     sizes = [len(whole.sample(tokens).stream()) - 1 for tokens in range(1, 12)]
     assert all(size <= tokens for tokens, size in enumerate(sizes, 1) if tokens > 3)
-    assert sizes == sorted(sizes) and sizes[-1] == 10
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 10
     assert len(whole) == 4

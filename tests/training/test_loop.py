@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -68,6 +69,28 @@ def test_runs_to_the_end_of_its_steps(tmp_path):
 def test_runs_to_the_end_of_its_minutes(tmp_path):
     made, _ = trainer(tmp_path, Script(), minutes=0.005)
     assert made.run().seconds == pytest.approx(0.3, abs=0.25)
+
+
+def test_the_time_left_never_exceeds_what_is_left_of_the_minutes(tmp_path):
+    told = []
+    made, _ = trainer(tmp_path, Script(), minutes=2.0)
+    made.report = lambda event: told.append((event.position.seconds, event.seconds_left))
+    made._clock, made.position.seconds = time.perf_counter(), 9.0  # start-up
+    made.position.begun_seconds = 9.0
+    made._step()
+    assert told
+    assert all(left == pytest.approx(120 - used, abs=2) for used, left in told)
+    made.position.seconds = 130.0
+    assert made.seconds_left() == 0
+
+
+def test_the_time_left_of_steps_counts_no_start_up_and_is_not_told_after_very_few(tmp_path):
+    made, _ = trainer(tmp_path, Script(), steps=100)
+    made.position.begun_seconds = made.position.seconds = 50.0
+    made.position.step, made.position.seconds = 4, 54.0
+    assert made.seconds_left() is None
+    made.position.step, made.position.seconds = 25, 75.0
+    assert made.seconds_left() == pytest.approx(75.0)
 
 
 def test_evaluates_as_often_as_asked_and_keeps_the_best(tmp_path):

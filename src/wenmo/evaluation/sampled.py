@@ -135,8 +135,8 @@ def sampled_likelihood(
 
     Returns:
         The figures of `Likelihood`, and where not all blocks were scored ``sample``, with the
-        ``share`` of the tokens that were and the ``count`` of blocks. None: all of the text can be scored in the time, and
-        should be.
+        ``share`` of the tokens that were and the ``count`` of blocks. None: all of the text can be
+        scored in the time, and should be.
     """
     seconds = max(seconds, 1e-3)
     blocks = Blocks(model, ids, count_bytes)

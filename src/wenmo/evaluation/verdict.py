@@ -4,6 +4,7 @@ and in what more training would bring.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ import numpy as np
 
 from wenmo.evaluation.diversity import distinct, graphemes, units
 from wenmo.training.budget import ENOUGH_STEPS, enough_minutes
+from wenmo.types import amount
 
 TEXT = 3_000_000  # characters of the training text that samples are compared with, at most
 FEWEST = 5  # evaluations, fewer of which tell nothing about the next ones
@@ -27,6 +29,7 @@ FAR = 0.25  # bits per byte above counts: a run has hardly begun to learn
 FEW_STEPS = 50  # fewer are too few to judge a run by
 WORTH = 0.02  # bits per byte that are worth twice the time
 MANY_INVENTED = 0.05
+LITTLE = 50_000  # tokens of a training text; a network learns few words from fewer
 
 
 @dataclass(frozen=True)
@@ -76,16 +79,24 @@ class Spent:
         step_seconds: what each took.
         minutes: those it was given; None: it was given steps.
         besides: seconds that it spent on other things than steps.
+        passes: how often the steps have read the training text.
     """
 
     steps: int
     step_seconds: float
     minutes: float | None
     besides: float = 0.0
+    passes: float = math.inf
 
     def more(self) -> str:
         """The option that trains enough: 200 steps, and twice as many as were made."""
-        steps = max(ENOUGH_STEPS, 2 * self.steps)
+        return self._option(max(ENOUGH_STEPS, 2 * self.steps))
+
+    def one_pass(self) -> str:
+        """The option that reads the whole text, or ten times as much as was read."""
+        return self._option(max(ENOUGH_STEPS, math.ceil(self.steps / max(self.passes, 0.1))))
+
+    def _option(self, steps: int) -> str:
         if self.minutes is None:
             return f"--steps {steps}"
         minutes = enough_minutes(
@@ -218,6 +229,9 @@ def advise(
     plain: bool = True,
     has_base: bool = False,
     spent: Spent | None = None,
+    idle: bool = False,
+    smaller: str | None = None,
+    size: int | None = None,
 ) -> str:
     """What to try next, in a few words.
 
@@ -230,24 +244,36 @@ def advise(
         plain: the run learns a running text, not pairs or records.
         has_base: it began from a trained model.
         spent: what it was trained for; None: it is not trained in steps.
+        idle: the run is a mixture in which the network adds nothing to the counts.
+        smaller: the name of a smaller model of the family; None: there is none.
+        size: tokens of the training text; None: unknown.
     """
     invented = (found and found.invented_words) or 0.0
     base = [] if has_base else ["a pretrained base (--from)"]
     if spent is not None and spent.steps < FEW_STEPS:
         return f"more training: {spent.more()}"
+    little = size is not None and size < LITTLE
+    text = f"more text ({amount(size or 0, 'token')} are few)" if little else "more text"
     if ahead is not None and ahead.overfits:
-        return "more text, a smaller model or a higher dropout="
+        model = [] if smaller is None else [f"a smaller model (--model {smaller})"]
+        return _or([text, *(base if little else []), *model, "a higher dropout="])
+    if spent is not None and spent.passes < 1:
+        return f"more training ({spent.one_pass()}): only {spent.passes:.0%} of the text was read"
+    if spent is not None and idle:
+        return f"more training ({spent.more()}): the network adds nothing to its counts yet"
     if bits is not None and counts is not None and bits > counts + NOISE:
         begun = spent is not None and bits > counts + FAR
         more = [f"more training ({spent.more()})" if spent and begun else "more minutes"]
         other = ["--model ngram" if stands_on_counts or has_base else "--prior ngram"]
         other = other if plain else []
+        if little:
+            return _or([text, *base, *more])
         return _or(more + other + base if begun else other + more + base)
     if ahead is not None and ahead.gain >= WORTH:
         return f"the same command with {spent.more() if spent else 'twice the minutes or steps'}"
     if spaced and invented > MANY_INVENTED and not has_base:
         return _or(["--tokenizer words min_count=1", *base])
-    return _or(["more text", "another family (wenmo models)", *base])
+    return _or([text, "another family (wenmo models)", *base])
 
 
 def _or(options: Sequence[str]) -> str:

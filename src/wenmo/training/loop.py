@@ -29,6 +29,7 @@ ROLLBACK_RATE = 0.5  # how much smaller the learning rate is after a rollback
 JUMP_NATS = 1.0  # a smoothed loss this far, and half again, above the best one has diverged
 WORSE = 1.005  # times the best nats per token: less is noise, or a plateau
 SMOOTHING = 0.9
+FEWEST_STEPS = 5  # from which the time that is left is reckoned
 STEP_SMOOTHING = 0.2  # of the seconds that a step takes
 
 
@@ -169,6 +170,7 @@ class Event:
         learned: of the last step.
         figures: of an evaluation: ``nats_per_token``, ``bits_per_byte`` and so on.
         text: a sample, or a note for the user.
+        seconds_left: of a step or an evaluation, the time until the end; None: unknown yet.
     """
 
     kind: Literal["step", "evaluation", "sample", "checkpoint", "note"]
@@ -177,6 +179,7 @@ class Event:
     learned: Learned | None = None
     figures: dict[str, float] = field(default_factory=dict)
     text: str = ""
+    seconds_left: float | None = None
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
@@ -292,6 +295,17 @@ class Trainer:
             return 1.0
         return (position.seconds - position.begun_seconds) / (end - position.begun_seconds)
 
+    def seconds_left(self) -> float | None:
+        """Seconds until the end: with ``minutes``, what is left of them, the final evaluation
+        included; with ``steps``, by the time that the steps so far took, None after very few.
+        """
+        position, progress = self.position, self.progress()
+        if self.config.minutes is not None:
+            return max(0.0, 60 * self.config.minutes - position.seconds)
+        if progress == 0 or position.step - position.begun_step < FEWEST_STEPS:
+            return None
+        return (position.seconds - position.begun_seconds) * (1 - progress) / progress
+
     def _finished(self) -> bool:
         return self.progress() >= 1 or self.position.stopped_early
 
@@ -313,7 +327,7 @@ class Trainer:
         if self.config.average and before >= 1 - self.config.average:
             self._average.update()
             position.averaged = self._average.count
-        self.report(Event("step", position, after, learned))
+        self.report(Event("step", position, after, learned, seconds_left=self.seconds_left()))
         count = self.config.evaluations
         due = int(after * count + 1e-9) > int(before * count + 1e-9)
         only = position.step == position.begun_step + 1
@@ -355,7 +369,10 @@ class Trainer:
         patience = self.config.patience
         position.stopped_early = bool(patience) and position.since_best >= int(patience or 0)
         self._tick()
-        self.report(Event("evaluation", position, self.progress(), learned, figures))
+        left = self.seconds_left()
+        self.report(
+            Event("evaluation", position, self.progress(), learned, figures, seconds_left=left)
+        )
         self.report(Event("sample", position, self.progress(), learned, text=self.sample()))
         if position.stopped_early:
             self._note(self._why_stopped())

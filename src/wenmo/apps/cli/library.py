@@ -113,12 +113,28 @@ def _show(run: Path, described: Mapping[str, Any]) -> None:
             show.OUT.print(line, markup=False)
         ends = f"{points[0][0]:.1f}", f"{points[-1][0]:.1f}"
         show.OUT.print(f"{'':8}{ends[0]}{ends[1]:>{min(show.OUT.width, 80) - 8 - len(ends[0])}}")
-    for sample in described["samples"][-SAMPLES_SHOWN:]:
-        show.OUT.print(f"\nstep {sample['step']:,} wrote", style="dim")
-        show.OUT.print(sample["text"], markup=False)
+    for name, text in _samples(described):
+        show.OUT.print(f"\n{name}", style="dim")
+        show.OUT.print(text, markup=False)
     show.OUT.print()
     for command in _commands(run, described):
         show.OUT.print(command, markup=False)
+
+
+def _samples(described: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the run wrote on the way to the weights that are kept, and what those wrote at the end,
+    each with a line that names it.
+    """
+    finished, best = described["finished"], described["best_step"]
+    kept = [
+        (f"step {sample['step']:,} wrote", sample["text"])
+        for sample in described["samples"]
+        if not finished or best is None or sample["step"] <= best
+    ]
+    if not finished or best is None or described["sample"] is None:
+        return kept[-SAMPLES_SHOWN:]
+    last = (f"the weights of step {best:,}, which are kept, wrote at the end", described["sample"])
+    return [*kept[1 - SAMPLES_SHOWN :], last]
 
 
 def _commands(run: Path, described: Mapping[str, Any]) -> list[str]:
@@ -143,7 +159,7 @@ def _facts(described: Mapping[str, Any]) -> dict[str, str]:
         "state": "finished" if described["finished"] else "unfinished: train again to go on",
         "held out": show.likelihood_line(heldout) if heldout else "",
         "trained": "" if minutes is None else amount(round(minutes, 1), "minute"),
-        "steps": "" if described["steps"] is None else f"{described['steps']:,}",
+        "steps": _steps(described),
         "parameters": "" if described["parameters"] is None else f"{described['parameters']:,}",
         "writes at": show.sampling_line(sampling) if sampling else "",
         "text": f"{train['tokens']:,} tokens, {train['bytes']:,} bytes" if "bytes" in train else "",
@@ -152,6 +168,15 @@ def _facts(described: Mapping[str, Any]) -> dict[str, str]:
         "derived": _settings(described["derived"]),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _steps(described: Mapping[str, Any]) -> str:
+    """How many steps were made, and which of them gave the weights that are kept."""
+    steps, best = described["steps"], described["best_step"]
+    if steps is None:
+        return ""
+    kept = f"; the weights of step {best:,} are kept, the best" if best and best < steps else ""
+    return f"{steps:,}{kept}"
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

@@ -123,9 +123,8 @@ class Training:
             parts.append(f"{self._bits:.3f} bits per byte{self._latents}")
         if self._rate and speed:
             parts.append(f"{self._rate:,.0f} tokens/s")
-        if 0 < event.progress < 1:
-            left = position.seconds * (1 - event.progress) / event.progress
-            parts.append(f"{_clock(left)} left")
+        if 0 < event.progress < 1 and event.seconds_left is not None:
+            parts.append(f"{_clock(event.seconds_left)} left")
         return parts
 
     def _measure(self, seconds: float, tokens: int) -> None:
