@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from wenmo import pace
 from wenmo.material import Quick
@@ -14,6 +15,7 @@ from wenmo.models.recurrent import Recurrent
 from wenmo.recipe import make_recipe
 from wenmo.text.batches import Streams, Windows
 from wenmo.training.loop import TrainConfig
+from wenmo.types import Batch
 
 SECONDS_A_TOKEN = 0.01
 IDS = np.tile(np.arange(10, dtype=np.uint16), 400)
@@ -114,3 +116,15 @@ def test_a_sample_that_takes_longer_than_its_share_is_reckoned_with(monkeypatch)
     material = SimpleNamespace(pace=lambda model, seconds: Quick(5000), sample=sample)
     found = pace._tried(material, None, TrainConfig(evaluations=1), 10.0)
     assert found.late == pytest.approx(5.0 - (1 - pace.SCORING) * 10.0)
+
+
+def test_pairs_are_timed_by_a_typical_batch_and_all_its_tokens_are_told(model):
+    def batch(rows):
+        tokens = torch.zeros(rows, 10, dtype=torch.int64)
+        return Batch(tokens, tokens, source=torch.zeros(rows, 22, dtype=torch.int64))
+
+    batches = [batch(rows) for rows in (1, 64, 60, 64, 3, 62, 64, 64, 61)]
+    recipe = make_recipe("seq2seq", ["minutes=1", "task.name=translation"])
+    train, told = pace.fitting_batch(recipe, model, batches, 100.0)
+    assert told[0].startswith("a step of 1,984 tokens takes about 6.2 s; so that more fit: ")
+    assert train.batch_tokens < 2048

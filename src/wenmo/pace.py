@@ -34,6 +34,7 @@ TRIAL = 0.03  # of the time for steps, from which on a trial is long enough
 WARM_UP = 0.2  # of that time: a first trial that takes less is repeated
 FEWEST_WRITTEN = 24  # tokens of a sample
 FEW_TEXTS = 2  # of a first trial
+FEW_BATCHES = 9  # of which the middling one is tried
 CRITIC_AND_BACK = 1.5  # times what writing and judging takes is what a step takes
 LEAVING = 0.3  # seconds in which a process ends
 CHECKPOINT = 3  # times the weights: those, and two moments of the optimizer
@@ -129,11 +130,12 @@ def fitting_batch(
         batches: what the model learns from; the weights stay as they are.
         seconds: for steps.
     """
-    train, batch = recipe.train, batches[0]
-    took = _step_time(model, batch, seconds, cut=not (recipe.task.paired or model.wholes))
+    wholes = recipe.task.paired or model.wholes
+    train, batch = recipe.train, _typical(batches) if wholes else batches[0]
+    took = _step_time(model, batch, seconds, cut=not wholes)
     took *= train.accumulate
     size, steps = batch.tokens.numel(), WINDOW_STEPS
-    if recipe.task.paired or model.wholes:
+    if wholes:
         size, steps = train.batch_tokens, RECORD_STEPS
     elif batch.carry is not None:  # smaller batches make recurrent networks worse
         steps = LEAST_STEPS
@@ -143,7 +145,7 @@ def fitting_batch(
     if not changes and seconds / took >= LEAST_STEPS:
         return train, []
     smaller = took * factor
-    told = f"a step of {batch.tokens.numel():,} tokens takes about {took:.1f} s"
+    told = f"a step of {_size(batch):,} tokens takes about {took:.1f} s"
     if changes:
         made = ", ".join(f"{name}={value}" for name, value in changes.items())
         told += f"; so that more fit: {made}, about {smaller:.1f} s a step"
@@ -215,6 +217,20 @@ def extrapolated(trials: Sequence[tuple[int, float]], size: int) -> float:
         return took * size / last
     before, less = trials[-2]
     return took + max(0.0, took - less) / (last - before) * (size - last)
+
+
+def _typical(batches: Batches) -> Batch:
+    """The batch of middling size among the first few: the last one of an epoch may be far smaller
+    than ``batch_tokens``.
+    """
+    some = [batches[number] for number in range(FEW_BATCHES)]
+    return sorted(some, key=_size)[len(some) // 2]
+
+
+def _size(batch: Batch) -> int:
+    """Tokens of a batch as ``batch_tokens`` counts them: sources, targets and padding."""
+    source = 0 if batch.source is None else batch.source.numel()
+    return batch.tokens.numel() + source
 
 
 def _part(batch: Batch, rows: int, time: int) -> Batch:

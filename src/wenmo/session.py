@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ SHARE_OF_TRIALS = 0.02  # of all the time, to find the faster precision
 SHARE_OF_SCORING = 0.5  # of the time that is left after the last step
 SHARE_OF_CHOOSING = 0.6  # of the time that is left after scoring
 SHARE_OF_SAMPLES = 0.3  # of the time that is left when they are written
+FEWEST_TIMED = 100  # characters from which the speed of writing is told
 LEAST_SAMPLE = 48  # tokens of the final samples; where there is no time for them, one is written
 SHARE_OF_VERDICT = 0.6  # of the time that is left after all else
 SHARE_OF_RIVALS = 0.6  # of the time that is left after scoring
@@ -435,7 +436,7 @@ class Session:
             "best_step": position.best_step,
             "rollbacks": position.rollbacks,
             "parameters": best.parameter_count(),
-            "characters_per_second": sum(len(each.text) for each in outputs) / seconds,
+            "characters_per_second": writing_rate([each.text for each in outputs], seconds),
             "sample": sample,
             "verdict": found.plain(),
             "time": self._times(position, time.perf_counter() - begun_final),
@@ -667,6 +668,12 @@ class Session:
     def _say(self, note: str | None) -> None:
         if self.tell is not None and note is not None:
             self.tell(note, None)
+
+
+def writing_rate(texts: Sequence[str], seconds: float) -> float | None:
+    """Characters a second; None where too few were written to tell."""
+    characters = sum(map(len, texts))
+    return characters / seconds if characters >= FEWEST_TIMED else None
 
 
 def share_of(tell: Tell | None, what: str) -> Callable[[float], None] | None:

@@ -101,13 +101,13 @@ def _table(runs: Sequence[Run]) -> Table:
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for run in runs:
         results = run.card.results
-        heldout = results["heldout"]
+        heldout, speed = results["heldout"], results["characters_per_second"]
         table.add_row(
             run.card.recipe.family,
             f"{heldout['bits_per_byte']:.3f}",
             f"{heldout['perplexity']:.2f}",
             f"{results['seconds']:.1f} s",
-            f"{results['characters_per_second']:,.0f} chars/s",
+            "" if speed is None else f"{speed:,.0f} chars/s",
             str(run.folder),
         )
     return table

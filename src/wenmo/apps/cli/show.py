@@ -371,7 +371,8 @@ def trained(run: Run) -> None:
     steps = results["steps"]
     table.add_row("training", f"{_clock(results['seconds'])}, {amount(steps, 'step')}")
     table.add_row("parameters", f"{results['parameters']:,}")
-    table.add_row("writing", f"{results['characters_per_second']:,.0f} characters/s")
+    if results["characters_per_second"] is not None:
+        table.add_row("writing", f"{results['characters_per_second']:,.0f} characters/s")
     if "sampling" in results:
         table.add_row("writes at", sampling_line(results["sampling"]))
     for name, line in verdict(results.get("verdict")):
