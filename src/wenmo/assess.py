@@ -24,6 +24,7 @@ from wenmo.evaluation.verdict import (
 from wenmo.material import SAMPLE, Material
 from wenmo.models.base import LanguageModel
 from wenmo.models.ngram import Ngram
+from wenmo.text.spread import spread_pieces
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END
 
@@ -70,15 +71,18 @@ def assess(
     stands, spaced = counted is not None, False
     stream = material.stream(model)
     own = counts = None
+    share = 1.0
     if model.learner != "count":
         own = material.bits_per_byte(model)
         counts = counted
         most = COUNTED
         if seconds is not None:
             most = max(CHEAP, int(SHARE_OF_COUNTING * seconds / SECONDS_PER_TOKEN))
-        if counts is None and most >= min(len(stream), COUNTED):
+        if counts is None:
+            part = spread_pieces(stream, min(most, COUNTED))
+            share = len(part) / len(stream)
             ngram = Ngram.Config(ORDER).build(model.vocab_size)
-            ngram.fit(stream[:COUNTED])
+            ngram.fit(part)
             counts = material.bits_per_byte(ngram)
     found: Originality | None = None
     if samples and not model.complete:
@@ -101,7 +105,7 @@ def assess(
         smaller=smaller,
         size=len(stream),
     )
-    return Verdict(own, counts, found, ahead, advice)
+    return Verdict(own, counts, found, ahead, advice, share)
 
 
 def choose_settings(

@@ -220,6 +220,14 @@ def test_a_run_worse_than_counts_or_raw_bytes_is_called_worse(own: float, line: 
     assert lines["quality"] == line
 
 
+def test_counts_of_a_part_of_the_text_are_called_so() -> None:
+    found = {"bits_per_byte": 2.0, "counts_bits_per_byte": 2.2, "counts_share": 0.22}
+    lines = dict(show.verdict({**found, "advice": "", "originality": None, "forecast": None}))
+    assert lines["quality"] == (
+        "0.200 bits per byte below counts of 22% of the text (2.000, 2.200)"
+    )
+
+
 def test_a_run_is_used_by_the_command_of_its_task() -> None:
     assert show.use(Path("a run"), "dialogue") == "wenmo chat 'a run'"
     assert show.use(Path("run"), "completion") == 'wenmo generate run --prompt "..."'

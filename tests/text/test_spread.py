@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from wenmo.text.spread import spread_order, spread_sample
+from wenmo.text.spread import PIECE, spread_order, spread_pieces, spread_sample
+from wenmo.types import END
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 144, 1000])
@@ -26,3 +27,13 @@ def test_samples_of_two_sizes_are_nested():
     assert small < large
     assert lengths[sorted(large)].sum() <= 3000
     assert spread_sample(lengths, 0).tolist() == [spread_order(500)[0]]
+
+
+def test_pieces_come_from_all_over_an_array():
+    ids = np.arange(100 * PIECE + 7)
+    part = spread_pieces(ids, 10 * PIECE)
+    assert len(part) == 10 * PIECE
+    assert part[0] == part[-1] == END
+    assert (np.diff(part[1:-1]) > 0).all()
+    assert set(part // (25 * PIECE)) >= {0, 1, 2, 3}
+    assert spread_pieces(ids, len(ids)) is ids

@@ -115,6 +115,7 @@ class Verdict:
         originality: of a few samples.
         forecast: what more training would bring.
         advice: what to try next.
+        counts_share: the share of the training text that was counted for it.
     """
 
     bits_per_byte: float | None
@@ -122,6 +123,7 @@ class Verdict:
     originality: Originality | None
     forecast: Forecast | None
     advice: str
+    counts_share: float = 1.0
 
     def plain(self) -> dict[str, Any]:
         """As ``--json`` prints it."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from wenmo.types import END
+
+PIECE = 4096
+
 
 def spread_order(count: int) -> NDArray[np.int64]:
     """A permutation of ``range(count)`` whose every prefix is spread evenly over the range, and
@@ -34,3 +38,16 @@ def spread_sample(lengths: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     order = spread_order(len(lengths))
     count = int(np.searchsorted(np.cumsum(lengths[order]), most, "right"))
     return np.sort(order[: max(1, count)])
+
+
+def spread_pieces(ids: NDArray[np.unsignedinteger], most: int) -> NDArray[np.unsignedinteger]:
+    """At most ``most`` ids of a stream of texts, in pieces of `PIECE` from all over it, with END at
+    both ends; all, if so few.
+    """
+    if len(ids) <= most:
+        return ids
+    count = max(1, most // PIECE)
+    begins = PIECE * np.sort(spread_order(-(-len(ids) // PIECE))[:count])
+    part = np.concatenate([ids[begin : begin + PIECE] for begin in begins.tolist()])[:most]
+    part[[0, -1]] = END
+    return part

@@ -423,7 +423,9 @@ def verdict(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if own is not None and own > RAW_BITS:
         lines.append(("quality", f"worse than raw bytes: {own:.3f} bits per byte, those take 8"))
     elif own is not None and counts is not None:
-        beside = f"bits per byte {{}} plain counts ({own:.3f}, {counts:.3f})"
+        share = found.get("counts_share", 1.0)
+        of = f" of {share:.0%} of the text" if share < 1 else ""
+        beside = f"bits per byte {{}} {'' if of else 'plain '}counts{of} ({own:.3f}, {counts:.3f})"
         if own <= counts:
             lines.append(("quality", f"{counts - own:.3f} {beside.format('below')}"))
         else:
