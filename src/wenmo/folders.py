@@ -36,6 +36,8 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises:
         WenmoError: not a run folder, damaged, or written by a newer version.
     """
+    if folder.exists() and not folder.is_dir():
+        raise WenmoError(f"{folder}: a file, not a run folder: train on it first (wenmo train)")
     if not folder.is_dir():
         raise WenmoError(f"{folder}: no such run folder{_offer(folder)}")
     if not (folder / CARD).is_file():

@@ -20,6 +20,9 @@ from wenmo.text.inputs import check_path
 from wenmo.types import WenmoError
 
 check_reading, check_sampling = outline.check_reading, outline.check_sampling
+MODEL_FILES = (".gguf", ".bin")
+"""Files of other programs that hold a whole model."""
+
 FORMATS = ("huggingface", "gguf", "onnx", "arpa", "grammar")
 
 
@@ -77,7 +80,7 @@ def check_run(run: str | Path) -> None:
         if offer := nearest(str(run), PACKAGED):
             raise WenmoError(f"{path}: no such run folder{offer}")
         read_card(path)
-    elif path.is_dir() and ((path / CARD).exists() or not _holds_model(path)):
+    elif (path / CARD).exists() or not _holds_model(path):
         read_card(path)
 
 
@@ -127,10 +130,12 @@ def check_format(name: str) -> str:
     return known
 
 
-def _holds_model(folder: Path) -> bool:
-    """Whether a folder may be a model of another program."""
+def _holds_model(path: Path) -> bool:
+    """Whether a file may be a grammar, or a file or folder a model of another program."""
+    if not path.is_dir():
+        return path.suffix.lower() in (*SUFFIXES, *MODEL_FILES)
     kinds = (".json", ".safetensors", ".gguf", ".bin")
-    return any(name.lower().endswith(kinds) for name in os.listdir(folder))
+    return any(name.lower().endswith(kinds) for name in os.listdir(path))
 
 
 def _siblings(path: Path) -> list[str]:

@@ -67,6 +67,11 @@ SCORING: tuple[Effect[Run], ...] = (
 MUCH = 0.2  # of a text; less may well be common phrases
 UNASKED = Output("", 0, 0.0, "end", False, 0.0, (), ())
 """What answers a blank line among sources."""
+_UNTRAINED = {
+    "control": "trained without control fields: leave --control out, or train with --control FIELD",
+    "prefix": "--prefix is for runs trained on pairs; leave it out, or say it with --prompt",
+}
+"""Why a run that learnt no pairs refuses an option, and what to do."""
 WHOLE = 100_000  # tokens of a text that ends by itself
 
 
@@ -295,6 +300,19 @@ class Run:
         fills = self.model.fills or self.task.name != "completion"
         return not fills and GAP in with_gaps(prompt)
 
+    def chooses_gap(self, prompt: str, **sampling: Any) -> bool:
+        """Whether a prompt has a gap whose length the model chooses."""
+        fills = self.model.fills and GAP in with_gaps(prompt)
+        return fills and not sampling.get("gap", self.sampling.gap)
+
+    def unknown_characters(self, prompts: Iterable[str]) -> str:
+        """The characters of prompts that the training text does not have, each once."""
+        if self.card.alphabet is None:
+            return ""
+        known = {*self.card.alphabet, *GAP}
+        given = dict.fromkeys("".join(map(with_gaps, prompts)))
+        return "".join(c for c in given if c not in known and not c.isspace())
+
     def around(self, prompt: str, prefix: str = "") -> tuple[str, str]:
         """What of prompt and prefix belongs before and after a text that a person is shown."""
         marked = with_gaps(prompt)
@@ -373,10 +391,7 @@ class Run:
         control, _ = self.resolve_control(control)
         if not self.task.paired:
             if control or prefix:
-                wrong = "--control" if control else "--prefix"
-                raise WenmoError(
-                    f"{self.folder}: {wrong} is for runs trained on pairs; leave it out"
-                )
+                raise WenmoError(f"{self.folder}: {_UNTRAINED['control' if control else 'prefix']}")
             return [prompt or self.card.opening for prompt in prompts], None
         if self.card.talks and self._talk is not None:
             said = [so_far([prompt], self.task, control) for prompt in prompts]
@@ -403,6 +418,10 @@ class Run:
         asked = self._sampling(sampling)
         searched = asked.method == "beam" or asked.greedy
         return not searched or self.model.latents > 0 or self.model.fills
+
+    def repeats(self, **sampling: Any) -> bool:
+        """Whether several texts for one prompt are all the same with these settings."""
+        return not self.draws(**sampling) and self._sampling(sampling).method != "beam"
 
     @cached_property
     def _writer(self) -> Writer:

@@ -46,10 +46,15 @@ REFUSED = {
     "models lstn": "did you mean 'lstm'",
     "runs nowhere": "nowhere: no such folder",
     "show nosuchrun": "no such run folder",
-    "rm my.txt": "no such run folder",
+    "rm my.txt": "my.txt: a file, not a run folder: train on it first",
+    "generate my.txt": "my.txt: a file, not a run folder: train on it first",
+    "evaluate my.txt my.txt": "my.txt: a file, not a run folder",
     "rm runs": "not a run folder",
     "trian my.txt": "'train'",
     "EXPROT": "'export'",
+    "gen my.txt": "did you mean 'generate'",
+    "eval my.txt my.txt": "did you mean 'evaluate'",
+    "expl my.txt": "did you mean 'explain'",
     "train my.txt --modle lstm": "--model",
 }
 WORKING = ["runs", "runs --json", "show runs/poems", "show runs/poems --json", "rm runs/poems"]

@@ -44,7 +44,10 @@ def test_a_gap_is_filled_with_what_stands_there(wenmo, masked, prompt, missing):
 def test_the_length_of_a_gap_is_found(wenmo, masked):
     asked = ("generate", masked, "--prompt", "A ____ brown", "--method", "greedy")
     way = ("--unmask-order", "confidence")
-    assert "A quick brown" in wenmo(*asked, *way, cwd=masked).stdout
+    found = wenmo(*asked, *way, cwd=masked)
+    assert "A quick brown" in found.stdout
+    assert "--gap N sets it" in found.stderr
+    assert "--gap N" not in wenmo(*asked, *way, "--gap", 5, cwd=masked).stderr
 
 
 def test_it_goes_on_with_a_text_in_any_order(wenmo, masked):

@@ -112,3 +112,21 @@ def test_strings_of_all_kinds() -> None:
 def test_without_a_source_no_length_can_be_held(runs: dict[str, Path]) -> None:
     with pytest.raises(WenmoError, match="same_length is for answers to a source"):
         load(runs["ngram"]).generate("春", same_length=True)
+
+
+def test_what_a_request_cannot_have_is_noted(wenmo, runs):
+    run, at = runs["ngram"], runs["ngram"].parent
+    said = wenmo("generate", run, "--prompt", "手机春😀", "--max-tokens", 4, cwd=at).stderr
+    assert "characters that the training text does not have: 手机😀" in said
+    said = wenmo("generate", run, "--prompt", "春 ____ fox", "--max-tokens", 4, cwd=at).stderr
+    assert "does not have" not in said
+    greedy = ("generate", run, "--temperature", 0, "--max-tokens", 4)
+    assert "-n 2 repeats it" in wenmo(*greedy, "-n", 2, cwd=at).stderr
+    for several in ((*greedy,), (*greedy[:2], "--method", "beam", "-n", 2, "--max-tokens", 4)):
+        assert "repeats it" not in wenmo(*several, cwd=at).stderr
+
+
+def test_control_of_a_run_without_control_fields(wenmo, runs):
+    run, at = runs["ngram"], runs["ngram"].parent
+    said = wenmo("generate", run, "--control", "form=五言绝句", cwd=at, code=2).stderr
+    assert "train with --control FIELD" in said

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from wenmo.config import from_dict
 from wenmo.text.choosing import choose_fields
+from wenmo.text.control import resolve
 from wenmo.text.readers import Part, ReadConfig, Record
 from wenmo.text.tasks import (
     GAP,
@@ -317,3 +318,9 @@ def test_a_prompt_has_one_gap() -> None:
             source_of(config, prompt, {})
     with pytest.raises(WenmoError, match="translation needs a text"):
         source_of(task("translation"), " ", {})
+
+
+def test_a_wrong_control_field_is_refused_before_values_are_filled_in() -> None:
+    config = TaskConfig(control=("form",))
+    with pytest.raises(WenmoError, match="no control field 'style'"):
+        resolve({"style": "五言绝句"}, config, {"form": {"五言律诗": 3}})

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from wenmo.config import nearest
 from wenmo.text.formats import Record
-from wenmo.text.tasks import TaskConfig
+from wenmo.text.tasks import TaskConfig, unknown_field
 from wenmo.types import WenmoError
 
 MOST_VALUES = 10_000
@@ -46,6 +46,9 @@ def resolve(
     Raises:
         WenmoError: the training text has no such value.
     """
+    for field in asked:
+        if field not in task.control and task.control:
+            raise unknown_field(field, task)
     resolved, notes = dict(asked), []
     for field in task.control:
         seen = values.get(field)

@@ -215,14 +215,17 @@ def _instructed(attributes: Mapping[str, str], task: TaskConfig) -> list[Part]:
     return [Part(codes, SYSTEM)] if codes else []
 
 
+def unknown_field(name: str, task: TaskConfig) -> WenmoError:
+    """The error for a control field that is none of the task's."""
+    known = ", ".join(task.control) or "none"
+    return WenmoError(f"no control field {name!r}{nearest(name, task.control)} (known: {known})")
+
+
 def _codes(attributes: Mapping[str, str], task: TaskConfig) -> str:
     """One code a line, in the order of the task's fields."""
     for name in attributes:
         if name not in task.control:
-            known = ", ".join(task.control) or "none"
-            raise WenmoError(
-                f"no control field {name!r}{nearest(name, task.control)} (known: {known})"
-            )
+            raise unknown_field(name, task)
     values = {name: " ".join(attributes.get(name, "").split()) for name in task.control}
     return "".join(f"{name}={value}\n" for name, value in values.items() if value)
 

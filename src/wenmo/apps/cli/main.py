@@ -31,7 +31,14 @@ class Commands(TyperGroup):
     """Commands whose names are taken in any case, and the nearest offered for one that is wrong."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        return super().resolve_command(ctx, [args[0].lower(), *args[1:]])
+        name = args[0].lower()
+        if name not in self.commands and len(begun := self._beginning_with(name)) > 0:
+            raise WenmoError(f"no such command {args[0]!r}; did you mean {' or '.join(begun)}?")
+        return super().resolve_command(ctx, [name, *args[1:]])
+
+    def _beginning_with(self, name: str) -> list[str]:
+        """The commands that a name is the beginning of, quoted."""
+        return [repr(command) for command in self.commands if command.startswith(name)]
 
 
 app = typer.Typer(
@@ -246,6 +253,11 @@ def generate(
             "a gap is read as it stands, for this run fills none: --model masked does, and so does "
             "what is trained with --task infilling"
         )
+    if unknown := opened.unknown_characters(prompts):
+        shown = unknown[:20] + "…" * (len(unknown) > 20)
+        show.note(f"characters that the training text does not have: {shown}")
+    if n > 1 and opened.repeats(**sampling):
+        show.note(f"greedy text is the same every time: -n {n} repeats it; drop -n, or sample")
     for line in opened.resolve_control(_pairs(control))[1]:
         show.note(line)
     plain = not (json or alignments or derivations)
@@ -273,6 +285,8 @@ def generate(
     elif alignments is not None:
         show.texts(opened, prompts, prefix, texts)
     show.empty_texts(opened, prompts, texts)
+    if any(opened.chooses_gap(each, **sampling) for each in prompts):
+        show.note("the model chose the length of the gap: --gap N sets it (in tokens)")
     if fresh:
         show.seed(chosen)
 
