@@ -69,8 +69,8 @@ def test_what_stands_in_hidden_places_is_the_same(make: Any, tmp_path: Path) -> 
     with torch.no_grad():
         expected = theirs(input_ids=ids.masked_fill(hidden, mask)).logits[..., order]
         tokens = torch.tensor([ours.tokenizer.theirs(row) for row in ids.tolist()])
-        given = ours.model.fill(tokens, hidden)
-        torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
+        given = ours.model.fill(tokens, hidden, torch.ones_like(hidden))
+        torch.testing.assert_close(given, expected.flatten(0, 1), rtol=1e-4, atol=1e-4)
         # From left to right: the next token with all others hidden.
         logits, _ = ours.model(tokens[:1, :5])
         room = ours.model.context + 1
@@ -99,7 +99,9 @@ def test_a_gap_is_filled_with_both_sides_in_view(make: Any, tmp_path: Path) -> N
     writer = Writer(ours.model, ours.tokenizer)
     [[output]] = writer.generate(["床前____光"], sampling)
     others = [f"床前{gap}光" for gap in ("[MASK]", "<mask>", "___", "________", "＿＿＿")]
-    assert writer.generate(others, sampling) == [[output]] * len(others)
+    assert [[o.ids for o in own] for own in writer.generate(others, sampling)] == [
+        [output.ids]
+    ] * len(others)
     before = ours.tokenizer.theirs(ours.tokenizer.encode("床前").tolist())
     behind = ours.tokenizer.theirs(ours.tokenizer.encode("光").tolist()[1:])
     mask = 4 if make is bert else theirs.config.vocab_size - 1
@@ -138,7 +140,7 @@ def test_the_first_names_of_norms_are_known(tmp_path: Path) -> None:
     save_file(old, path)
     again = open_pretrained(tmp_path).model
     ids, hidden = torch.tensor([[3, 7, 8, 9]]), torch.tensor([[False, True, False, True]])
-    assert torch.equal(again.fill(ids, hidden), ours.fill(ids, hidden))
+    assert torch.equal(again.fill(ids, hidden, hidden), ours.fill(ids, hidden, hidden))
 
 
 def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
