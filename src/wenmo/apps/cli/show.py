@@ -369,7 +369,8 @@ def trained(run: Run) -> None:
     for name in results.get("tradeoff", {}).get("verdicts", {}):
         table.add_row(f"and {name}", likelihood_line(heldout[name]))
     steps = results["steps"]
-    table.add_row("training", f"{_clock(results['seconds'])}, {amount(steps, 'step')}")
+    seconds = results.get("time", {}).get("total", results["seconds"])  # with all evaluations
+    table.add_row("training", f"{_clock(seconds)}, {amount(steps, 'step')}")
     table.add_row("parameters", f"{results['parameters']:,}")
     if results["characters_per_second"] is not None:
         table.add_row("writing", f"{results['characters_per_second']:,.0f} characters/s")
