@@ -146,7 +146,7 @@ def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[Prior
         return chosen, told
     without = replace(prior, counts="none")
     if recipe.task.name != "completion" or MODELS[recipe.family].kind.wholes:
-        told = ["no counts to stand on: of pairs only with --prior ngram"]
+        told = ["no counts to stand on: pairs use them only with --prior ngram"]
         return without, told if recipe.task.paired else []
     if tokens < FEW_TOKENS:
         return without, [f"no counts to stand on: {tokens:,} tokens are too few to divide"]

@@ -46,6 +46,8 @@ SPEAKERS = ("role", "speaker", "from")
 
 TOOL_CALLS = ("tool_calls", "function_call")
 TOOL_ROLES = ("tool", "function")
+"""The keys of messages that call tools, and the roles of messages that hold what tools answer."""
+
 SPOKEN = ("content", "text", "value", "utterance")
 """The keys under which it may say what is spoken."""
 
