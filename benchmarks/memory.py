@@ -18,7 +18,7 @@ from common import arguments, percentile, report
 GIGABYTE = 1 << 30
 MODELS = {
     "lstm": ["--steps", "50", "--tokenizer", "chars"],
-    "gpt": ["--steps", "50", "--tokenizer", "bpe", "context=128"],
+    "gpt": ["--steps", "50", "--tokenizer", "bpe", "context_length=128"],
     "ngram": ["--tokenizer", "chars", "order=5"],
 }
 

@@ -108,7 +108,7 @@ def models() -> dict[str, tuple[Config, dict[str, Any]]]:
         for name, size in sizes.items()
     }
     recurrent = Seq2seq.Config(
-        embedding=256, hidden=512, attention="concat", tied=False, dropout=DROPOUT
+        embedding_size=256, hidden_size=512, attention="concat", tie_embeddings=False, dropout=DROPOUT
     )
     return {**both, "GRU 256/512": (recurrent, gru(256, 512))}
 

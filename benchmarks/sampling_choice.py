@@ -19,7 +19,7 @@ from wenmo.workbench import read_texts
 
 CASES: dict[str, dict[str, Any]] = {
     "tinyshakespeare ngram": {},
-    "tinyshakespeare lstm": {"embedding": 64, "hidden": 256, "layers": 1},
+    "tinyshakespeare lstm": {"embedding_size": 64, "hidden_size": 256, "layers": 1},
     "Tang poems ngram": {"text_field": "lines"},
 }
 

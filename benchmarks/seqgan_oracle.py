@@ -103,7 +103,7 @@ def stages(options: argparse.Namespace) -> tuple[int, int, int]:
 
 def make_oracle() -> Recurrent:
     """All weights are drawn from N(0, 1), and END is never written."""
-    config = Recurrent.Config("lstm", embedding=WIDTH, hidden=WIDTH, dropout=0.0)
+    config = Recurrent.Config("lstm", embedding_size=WIDTH, hidden_size=WIDTH, dropout=0.0)
     oracle = config.build(VOCABULARY + 1)
     for name, weight in oracle.named_parameters():
         torch.nn.init.zeros_(weight) if "hidden_bias" in name else torch.nn.init.normal_(weight)
@@ -114,12 +114,12 @@ def make_oracle() -> Recurrent:
 def make_learner(texts: Tokens, seed: int, options: argparse.Namespace) -> Adversarial:
     before, alone, total = stages(options)
     config = Gan.Config(
-        embedding=WIDTH,
-        width=WIDTH,
-        context=LENGTH,
+        embedding_size=WIDTH,
+        hidden_size=WIDTH,
+        context_length=LENGTH,
         dropout=0.0,
-        likelihood=before / total,
-        critic_alone=alone / total,
+        mle_ratio=before / total,
+        critic_pretrain_ratio=alone / total,
     )
     config = override(config, options.settings)
     gan = config.build(VOCABULARY + 1)

@@ -137,7 +137,7 @@ def ours(
 
         Loop(
             learner=learner,
-            config=TrainConfig(steps=steps, evaluations=1),
+            config=TrainConfig(steps=steps, eval_count=1),
             checkpoints=Checkpoints(folder / "ours", lambda _: None),
             evaluate=lambda: {"nats_per_token": 0.0},
             sample=str,

@@ -63,14 +63,14 @@ def test_what_is_given_stays(plain: corpus.Corpus) -> None:
     chosen, told = derive.derive(make_recipe("lstm", ["minutes=3", "dropout=0.3"]), plain)
     assert chosen.model.hidden == 256
     assert chosen.model.dropout == 0.3
-    assert "hidden=256" in told[0]
+    assert "hidden_size=256" in told[0]
     assert "dropout" not in told[0]
     for name, settings in (
-        ("lstm", ["minutes=3", "hidden=512", "model.dropout=0.1"]),
+        ("lstm", ["minutes=3", "hidden_size=512", "model.dropout=0.1"]),
         ("lstm:tiny", ["minutes=3"]),
         ("lstm", ["steps=3"]),  # the same model on any machine
         ("ngram", []),
-        ("gpt", ["minutes=3", "head_width=7", "positions=learned", "heads=3", "kv_heads=1"]),
+        ("gpt", ["minutes=3", "head_dim=7", "positions=learned", "heads=3", "kv_heads=1"]),
     ):
         asked = make_recipe(name, settings)
         chosen, _ = derive.derive(asked, plain)
@@ -98,7 +98,7 @@ def test_short_records_are_learnt_one_by_one(tmp_path: Path) -> None:
     for model, settings, expected in (
         ("gpt:tiny", [], True),
         ("gpt:tiny", ["per_record=false"], False),
-        ("gpt:tiny", ["context=16"], None),  # some are longer
+        ("gpt:tiny", ["context_length=16"], None),  # some are longer
         ("lstm", [], None),
         ("masked:tiny", [], None),
     ):

@@ -47,7 +47,7 @@ def test_every_size_is_let_through(family: str) -> None:
         ("gpt", "seed=1"),
         ("gpt", "activation=relo"),
         ("lstm", "tokenizer.kind=char"),
-        ("masked", "width=wide"),
+        ("masked", "hidden_size=wide"),
         ("lstm", "task.name=translate"),
         ("vae", "train.minutes=soon"),
     ],

@@ -31,29 +31,29 @@ def _slow(monkeypatch):
 
 @pytest.fixture
 def model():
-    return Recurrent.Config("gru", embedding=4, hidden=4, layers=1).build(10)
+    return Recurrent.Config("gru", embedding_size=4, hidden_size=4, layers=1).build(10)
 
 
 def fitted(model, seconds, *settings, rows=8, batches=None):
-    recipe = make_recipe("gru", ["minutes=1", f"rows={rows}", "time=64", *settings])
+    recipe = make_recipe("gru", ["minutes=1", f"batch_size={rows}", "sequence_length=64", *settings])
     recipe = replace(recipe, given=frozenset(f"train.{s.split('=')[0]}" for s in settings))
     return pace.fitting_batch(recipe, model, batches or Streams(IDS, rows, 64), seconds)
 
 
 def test_where_enough_steps_fit_nothing_is_changed_or_told(model):
     train, told = fitted(model, 300.0)  # 58 steps of 5.12 seconds
-    assert (train.rows, train.time, told) == (8, 64, [])
+    assert (train.batch_size, train.sequence_length, told) == (8, 64, [])
 
 
 @pytest.mark.parametrize(
     ("seconds", "settings", "rows", "time"),
-    [(128.0, [], 4, 64), (20.0, [], 1, 40), (1.0, [], 1, 32), (64.0, ["rows=8"], 8, 32)],
+    [(128.0, [], 4, 64), (20.0, [], 1, 40), (1.0, [], 1, 32), (64.0, ["batch_size=8"], 8, 32)],
 )
 def test_batches_are_made_smaller_where_that_is_left_open(model, seconds, settings, rows, time):
     train, told = fitted(model, seconds, *settings)
-    assert (train.rows, train.time) == (rows, time)
+    assert (train.batch_size, train.sequence_length) == (rows, time)
     assert told[0].startswith("a step of 512 tokens takes about 5.1 s; so that more fit: ")
-    assert (len(told) == 2) == (seconds / (SECONDS_A_TOKEN * train.rows * train.time) < 20)
+    assert (len(told) == 2) == (seconds / (SECONDS_A_TOKEN * train.batch_size * train.sequence_length) < 20)
 
 
 @pytest.mark.parametrize(
@@ -62,19 +62,19 @@ def test_batches_are_made_smaller_where_that_is_left_open(model, seconds, settin
 def test_many_small_steps_are_made_rather_than_few_large_ones(model, steps, rows):
     windows = Windows(IDS, 32, 64, seed=0)
     train, told = fitted(model, steps * 2048 * SECONDS_A_TOKEN, rows=32, batches=windows)
-    assert train.rows == rows
+    assert train.batch_size == rows
     assert bool(told) == (rows < 32)
 
 
 @pytest.mark.parametrize(("steps", "rows"), [(100, 32), (50, 32), (25, 16)])
 def test_streams_keep_their_batches_unless_very_few_steps_fit(model, steps, rows):
     train, _ = fitted(model, steps * 2048 * SECONDS_A_TOKEN, rows=32)
-    assert train.rows == rows
+    assert train.batch_size == rows
 
 
 def test_what_was_given_stays_and_is_told(model):
-    train, told = fitted(model, 10.0, "rows=8", "time=64")
-    assert (train.rows, train.time) == (8, 64)
+    train, told = fitted(model, 10.0, "batch_size=8", "sequence_length=64")
+    assert (train.batch_size, train.sequence_length) == (8, 64)
     assert told[0] == "a step of 512 tokens takes about 5.1 s; about 1 step fits into 1 minute"
     assert told[1] == (
         "so few steps teach little: give at least 23 minutes, or train a smaller model"
@@ -114,7 +114,7 @@ def test_a_sample_that_takes_longer_than_its_share_is_reckoned_with(monkeypatch)
         return "", []
 
     material = SimpleNamespace(pace=lambda model, seconds: Quick(5000), sample=sample)
-    found = pace._tried(material, None, TrainConfig(evaluations=1), 10.0)
+    found = pace._tried(material, None, TrainConfig(eval_count=1), 10.0)
     assert found.late == pytest.approx(5.0 - (1 - pace.SCORING) * 10.0)
 
 
@@ -127,4 +127,4 @@ def test_pairs_are_timed_by_a_typical_batch_and_all_its_tokens_are_told(model):
     recipe = make_recipe("seq2seq", ["minutes=1", "task.name=translation"])
     train, told = pace.fitting_batch(recipe, model, batches, 100.0)
     assert told[0].startswith("a step of 1,984 tokens takes about 6.2 s; so that more fit: ")
-    assert train.batch_tokens < 2048
+    assert train.tokens_per_batch < 2048

@@ -13,7 +13,7 @@ import torch
 from wenmo.models import MODELS, ModelConfig, can_stand_on_counts
 from wenmo.models.base import Budget, device
 from wenmo.models.shapes import shapes_only
-from wenmo.recipe import DEFAULT_ORDERS, PriorConfig, Recipe
+from wenmo.recipe import DEFAULT_ORDERS, NgramPriorConfig, Recipe
 from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records
 from wenmo.training.loop import TrainConfig
@@ -36,11 +36,11 @@ PROBES = 8
 def derive(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
     """A recipe with what was left open filled in, and lines that tell the user of it."""
     if MODELS[recipe.family].kind.learner == "count":
-        return replace(recipe, prior=replace(recipe.prior, counts="none")), []
-    if recipe.start.base is not None:
+        return replace(recipe, prior=replace(recipe.ngram_prior, counts="none")), []
+    if recipe.init.base is not None:
         train, told = _gently(recipe)
-        prior = recipe.prior
-        if prior.counts == "ngram" and prior.parts is None:
+        prior = recipe.ngram_prior
+        if prior.enabled == "ngram" and prior.folds_used is None:
             minutes = recipe.train.minutes
             tokens = int(corpus.summary["train"]["tokens"])
             budget = Budget(tokens, 60 * minutes, speed()) if minutes else None
@@ -79,14 +79,14 @@ def _gently(recipe: Recipe) -> tuple[TrainConfig, list[str]]:
     """How a model is trained further that knows much already: small steps on a few short rows, and
     fewer looks at held-out text, for it may be large.
     """
-    rate = ADAPTERS_RATE if recipe.start.lora else FURTHER_RATE
-    suits: dict[str, Any] = {"rate": rate, "weight_decay": 0.0, "rows": 4, "time": 256}
-    suits |= {"evaluations": 4, "evaluation_tokens": 4096, "warmup": 0.05}
-    if not recipe.start.lora:
+    rate = ADAPTERS_RATE if recipe.init.lora_rank else FURTHER_RATE
+    suits: dict[str, Any] = {"learning_rate": rate, "weight_decay": 0.0, "batch_size": 4, "sequence_length": 256}
+    suits |= {"eval_count": 4, "eval_tokens": 4096, "warmup_ratio": 0.05}
+    if not recipe.init.lora_rank:
         suits["checkpoint_seconds"] = 120.0  # a checkpoint is three times the model
     open_ = {k: v for k, v in suits.items() if f"train.{k}" not in recipe.given}
     told = ", ".join(f"{name}={value:g}" for name, value in open_.items())
-    return replace(recipe.train, **open_), [f"to go on from {recipe.start.base}: {told}"]
+    return replace(recipe.train, **open_), [f"to go on from {recipe.init.base}: {told}"]
 
 
 def _model(recipe: Recipe, budget: Budget | None) -> tuple[ModelConfig, list[str]]:
@@ -121,28 +121,28 @@ def speed() -> float:
     return rows * side * side / min(taken)
 
 
-def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[PriorConfig, list[str]]:
-    prior = recipe.prior
-    if not can_stand_on_counts(recipe.family) or prior.counts == "none":
+def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[NgramPriorConfig, list[str]]:
+    prior = recipe.ngram_prior
+    if not can_stand_on_counts(recipe.family) or prior.enabled == "none":
         return replace(prior, counts="none"), []
     train = corpus.summary["train"]
     tokens = int(train["tokens"])
     letters = train["bytes"] < LETTERS * tokens
-    orders = prior.orders or (ORDERS_OF_LETTERS if letters else DEFAULT_ORDERS)
-    parts = prior.folds if recipe.task.paired else prior.parts or _parts(recipe, corpus, budget)
+    orders = prior.order or (ORDERS_OF_LETTERS if letters else DEFAULT_ORDERS)
+    parts = prior.folds if recipe.task.paired else prior.folds_used or _parts(recipe, corpus, budget)
     chosen = replace(prior, counts="ngram", orders=orders, parts=parts)
     if prior.extensible is None:
         chosen = replace(chosen, extensible=True)
     if prior.breaks is None:
         chosen = replace(chosen, breaks=_breaks(corpus))
     elif (last := max(prior.breaks, default=0)) >= (size := corpus.tokenizer.vocab_size):
-        raise WenmoError(f"prior.breaks: there is no token {last:,}; the last is {size - 1:,}")
+        raise WenmoError(f"ngram_prior.breaks: there is no token {last:,}; the last is {size - 1:,}")
     told = [f"standing on counts of up to {amount(orders, 'token')} (--prior none to do without)"]
     if parts < prior.folds:
         told.append(
             f"the network will read {parts} of {prior.folds} parts of the text: time is short"
         )
-    if prior.counts == "ngram":
+    if prior.enabled == "ngram":
         return chosen, told
     without = replace(prior, counts="none")
     if recipe.task.name != "completion" or MODELS[recipe.family].kind.wholes:
@@ -165,7 +165,7 @@ def _breaks(corpus: Corpus) -> tuple[int, ...]:
 
 def _parts(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> int:
     """How many folds of a long text the network has time to read, amply reckoned."""
-    folds = recipe.prior.folds
+    folds = recipe.ngram_prior.folds
     if budget is None:
         return folds
     with shapes_only():

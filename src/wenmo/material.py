@@ -183,8 +183,8 @@ class Running:
         train, ids = self.recipe.train, self.corpus.train
         ids = ids[: model.reach(len(ids))]
         if model.context is None:
-            return Streams(ids, train.rows, train.time or STREAM_TIME)
-        return Windows(ids, train.rows, min(train.time or model.context, model.context), train.seed)
+            return Streams(ids, train.batch_size, train.sequence_length or STREAM_TIME)
+        return Windows(ids, train.batch_size, min(train.sequence_length or model.context, model.context), train.seed)
 
     def stream(self, model: LanguageModel) -> NDArray[np.unsignedinteger]:
         return self.corpus.train
@@ -295,7 +295,7 @@ class Paired:
 
     def batches(self, model: LanguageModel) -> Buckets:
         train = self.recipe.train
-        return Buckets(self._pairs(model), train.batch_tokens, train.seed)
+        return Buckets(self._pairs(model), train.tokens_per_batch, train.seed)
 
     def stream(self, model: LanguageModel) -> NDArray[np.unsignedinteger]:
         return self._pairs(model).stream()
@@ -404,7 +404,7 @@ class Whole:
                 f"each held-out record has more than {model.context} tokens: raise context="
             )
         reached = Records(stream[: model.reach(len(stream))], model.context)
-        return Buckets(reached, train.batch_tokens, train.seed)
+        return Buckets(reached, train.tokens_per_batch, train.seed)
 
     def stream(self, model: LanguageModel) -> NDArray[np.unsignedinteger]:
         return Records(self.corpus.train, model.context).stream()
@@ -415,7 +415,7 @@ class Whole:
             return []
         return [
             f"{amount(records.left_out, 'record')} left out for more than {model.context} tokens "
-            "(context= allows for more)"
+            "(context_length= allows for more)"
         ]
 
     def judge_on_the_way(self, model: LanguageModel) -> dict[str, float]:

@@ -97,9 +97,9 @@ def find_pace(
 
 
 def _tried(material: Material, model: LanguageModel, train: TrainConfig, seconds: float) -> Pace:
-    count = train.evaluations
+    count = train.eval_count
     quick = material.pace(model, SCORING * seconds / count)
-    least = min(LEAST_TOKENS, train.evaluation_tokens)
+    least = min(LEAST_TOKENS, train.eval_tokens)
     if quick.tokens < least:
         fewer = max(1, count * quick.tokens // least)
         more = count / fewer
@@ -133,10 +133,10 @@ def fitting_batch(
     wholes = recipe.task.paired or model.wholes
     train, batch = recipe.train, _typical(batches) if wholes else batches[0]
     took = _step_time(model, batch, seconds, cut=not wholes)
-    took *= train.accumulate
+    took *= train.gradient_accumulation
     size, steps = batch.tokens.numel(), WINDOW_STEPS
     if wholes:
-        size, steps = train.batch_tokens, RECORD_STEPS
+        size, steps = train.tokens_per_batch, RECORD_STEPS
     elif batch.carry is not None:  # smaller batches make recurrent networks worse
         steps = LEAST_STEPS
     wanted = max(seconds / steps / took, SMALL_BATCH / size)
@@ -169,17 +169,17 @@ def fitting_texts(recipe: Recipe, learner: Adversarial, seconds: float) -> tuple
     trials = [(FEW_TEXTS, learner.trial(FEW_TEXTS))]  # the first loads what later ones find
     if trials[0][1] < TRIAL * seconds:
         trials = [(count, learner.trial(count)) for count in (FEW_TEXTS, 2 * FEW_TEXTS)]
-    took = CRITIC_AND_BACK * extrapolated(trials, max(2 * FEW_TEXTS, recipe.train.rows))
-    stage = seconds * (1 - learner.gan.config.likelihood - learner.gan.config.critic_alone)
+    took = CRITIC_AND_BACK * extrapolated(trials, max(2 * FEW_TEXTS, recipe.train.batch_size))
+    stage = seconds * (1 - learner.gan.config.mle_ratio - learner.gan.config.critic_pretrain_ratio)
     steps = stage / took
     if steps >= FEW_STEPS:
-        return recipe.train.rows, []
+        return recipe.train.batch_size, []
     told = f"a step of generator and critic takes about {took:.1f} s"
-    if "train.rows" in recipe.given:
-        return recipe.train.rows, [f"{told}: {_fit(steps)}: give more minutes"]
-    rows = max(FEW_TEXTS, int(recipe.train.rows * steps / FEW_STEPS))
-    took *= rows / recipe.train.rows
-    return rows, [f"{told}; so that more fit: rows={rows}, about {took:.1f} s a step"]
+    if "train.batch_size" in recipe.given:
+        return recipe.train.batch_size, [f"{told}: {_fit(steps)}: give more minutes"]
+    rows = max(FEW_TEXTS, int(recipe.train.batch_size * steps / FEW_STEPS))
+    took *= rows / recipe.train.batch_size
+    return rows, [f"{told}; so that more fit: batch_size={rows}, about {took:.1f} s a step"]
 
 
 def _fit(steps: float) -> str:
@@ -259,16 +259,16 @@ def _shrunk(
     """
     train, given = recipe.train, recipe.given
     if recipe.task.paired or model.wholes:
-        if "train.batch_tokens" in given:
+        if "train.tokens_per_batch" in given:
             return {}, 1.0
-        fewer = max(LEAST_BATCH_TOKENS, int(wanted * train.batch_tokens))
-        return {"batch_tokens": fewer}, fewer / train.batch_tokens
+        fewer = max(LEAST_BATCH_TOKENS, int(wanted * train.tokens_per_batch))
+        return {"tokens_per_batch": fewer}, fewer / train.tokens_per_batch
     most_rows, most_time = rows, time = batch.tokens.shape
-    if "train.rows" not in given:
+    if "train.batch_size" not in given:
         rows = max(1, int(wanted * most_rows))
-    if "train.time" not in given:
+    if "train.sequence_length" not in given:
         share = wanted * most_rows / rows
         time = max(min(LEAST_TIME, time), min(time, int(share * time)))
-    changes = {"rows": rows} if rows != most_rows else {}
-    changes |= {"time": time} if time != most_time else {}
+    changes = {"batch_size": rows} if rows != most_rows else {}
+    changes |= {"sequence_length": time} if time != most_time else {}
     return changes, rows * time / (most_rows * most_time)

@@ -94,7 +94,7 @@ def plan(
     machine = GPUS[known]
     weights = count_weights(config, vocab_size)
     flops = 6.0 * weights * tokens
-    attention = 12.0 * config.layers * config.width * config.context * tokens
+    attention = 12.0 * config.layers * config.hidden_size * config.context_length * tokens
     speed = gpus * machine.speed * utilization
     seconds = (flops + attention) / speed
     dollars = seconds / 3600 * gpus * (machine.price if price is None else price)
@@ -167,8 +167,8 @@ def _activations(
     config: Transformer.Config, vocab_size: int, rows: int, *, recompute: bool
 ) -> float:
     """Bytes of what is kept for the way back, and of the logits in float32 with their gradient."""
-    each = rows * config.context * config.width
+    each = rows * config.context_length * config.hidden_size
     blocks = config.layers + config.encoder_layers
     whole = 34 * each
     kept = 2 * each * blocks + whole if recompute else whole * blocks
-    return kept + 8.0 * rows * config.context * vocab_size
+    return kept + 8.0 * rows * config.context_length * vocab_size

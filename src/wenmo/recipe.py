@@ -24,14 +24,14 @@ DEFAULT_ORDERS = 5
 
 
 @dataclass(frozen=True)
-class PriorConfig:
+class NgramPriorConfig:
     """What a network stands on.
 
     Attributes:
-        counts: ngram, counts of the training text; none; or auto: what suits the text and the time.
-        orders: the length of the longest n-grams; null: what suits the tokens.
+        enabled: ngram, counts of the training text; none; or auto: what suits the text and the time.
+        order: the length of the longest n-grams; null: what suits the tokens.
         folds: into how many parts the text is cut, each to be scored by the counts of the others.
-        parts: how many of them, from the first on, the network reads; null: as many as the time
+        folds_used: how many of them, from the first on, the network reads; null: as many as the time
             allows for. For pairs it is always all.
         extensible: keep how often each n-gram was seen, so that a run which begins ``--from`` this
             one adds its text to the counts; null: yes. (Runs of older versions did not.)
@@ -39,19 +39,19 @@ class PriorConfig:
             own; null: found in the vocabulary. (Older runs have none.)
     """
 
-    counts: Literal["auto", "none", "ngram"] = "auto"
-    orders: int | None = None
+    enabled: Literal["auto", "none", "ngram"] = "auto"
+    order: int | None = None
     folds: int = 5
-    parts: int | None = None
+    folds_used: int | None = None
     extensible: bool | None = None
     breaks: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.orders is not None and self.orders < 2:
+        if self.order is not None and self.order < 2:
             raise ValueError("orders must be at least 2")
         if self.folds < 2:
             raise ValueError("folds must be at least 2")
-        if self.parts is not None and not 1 <= self.parts <= self.folds:
+        if self.folds_used is not None and not 1 <= self.folds_used <= self.folds:
             raise ValueError("parts must be at least 1, and at most as many as folds")
         breaks = self.breaks or ()
         if min(breaks, default=0) < 0 or len(set(breaks)) < len(breaks):
@@ -59,51 +59,51 @@ class PriorConfig:
 
 
 @dataclass(frozen=True)
-class StartConfig:
+class InitConfig:
     """What training begins from.
 
     Attributes:
         base: a model that others trained, or a run; null: nothing.
-        lora: the rank of adapters beside its layers, which alone are trained; 0: there are none,
+        lora_rank: the rank of adapters beside its layers, which alone are trained; 0: there are none,
             and its own weights are trained.
-        alpha: what adapters are scaled by, over their rank; null: twice the rank.
-        targets: the layers that are given adapters, by name; (): all of the blocks'.
-        blocks: train only so many of the last blocks, and what follows them; null: everything.
-        thaw: begin with what follows the blocks, and let one block more, from the last on, be
+        lora_alpha: what adapters are scaled by, over their rank; null: twice the rank.
+        lora_targets: the layers that are given adapters, by name; (): all of the blocks'.
+        trainable_blocks: train only so many of the last blocks, and what follows them; null: everything.
+        gradual_unfreezing: begin with what follows the blocks, and let one block more, from the last on, be
             trained in each equal part of the first half (Howard & Ruder 2018, section 3.2).
         encoder, decoder: a run whose weights that side of an encoder–decoder begins with; what is
             left open of the model's settings is then as there, and the tokenizer is that run's.
-        vectors: a file of word vectors that the embeddings of such words begin with, or a run, with
+        word_vectors: a file of word vectors that the embeddings of such words begin with, or a run, with
             whose embeddings those of the same tokens begin.
     """
 
     base: str | None = None
-    lora: int = 0
-    alpha: float | None = None
-    targets: tuple[str, ...] = ()
-    blocks: int | None = None
-    thaw: bool = False
+    lora_rank: int = 0
+    lora_alpha: float | None = None
+    lora_targets: tuple[str, ...] = ()
+    trainable_blocks: int | None = None
+    gradual_unfreezing: bool = False
     encoder: str | None = None
     decoder: str | None = None
-    vectors: str | None = None
+    word_vectors: str | None = None
 
     def __post_init__(self) -> None:
-        if self.lora < 0 or (self.blocks is not None and self.blocks < 0):
+        if self.lora_rank < 0 or (self.trainable_blocks is not None and self.trainable_blocks < 0):
             raise ValueError("lora and blocks must not be negative")
-        if self.lora and (self.blocks is not None or self.thaw):
+        if self.lora_rank and (self.trainable_blocks is not None or self.gradual_unfreezing):
             raise ValueError("adapters (lora) leave the blocks as they are: without blocks or thaw")
-        if self.alpha is not None and self.alpha <= 0:
+        if self.lora_alpha is not None and self.lora_alpha <= 0:
             raise ValueError("alpha must be above 0")
 
     @property
     def scale(self) -> float:
         """The adapters' alpha."""
-        return float(self.alpha if self.alpha is not None else 2 * self.lora)
+        return float(self.lora_alpha if self.lora_alpha is not None else 2 * self.lora_rank)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All settings of a run, in small tables: ``model.hidden=512``, ``train.rate=0.001``.
+    """All settings of a run, in small tables: ``model.hidden_size=512``, ``train.learning_rate=0.001``.
 
     Attributes:
         family: which entry of the catalogue.
@@ -115,13 +115,13 @@ class Recipe:
         read: how text is read.
         split: what is held out.
         train: how the model is trained.
-        given: the settings that the user chose, as ``model.hidden``; the others are open.
+        given: the settings that the user chose, as ``model.hidden_size``; the others are open.
     """
 
     family: str
     model: ModelConfig
-    prior: PriorConfig = PriorConfig()
-    start: StartConfig = StartConfig()
+    ngram_prior: NgramPriorConfig = NgramPriorConfig()
+    init: InitConfig = InitConfig()
     task: TaskConfig = TaskConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     read: ReadConfig = ReadConfig()
@@ -141,8 +141,8 @@ class Recipe:
             tables["family"],
             configure(tables["family"], tables["model"]),
             # Older runs lack these three tables.
-            from_dict(PriorConfig, tables.get("prior", {"counts": "none"}), where="prior."),
-            from_dict(StartConfig, tables.get("start", {}), where="start."),
+            from_dict(NgramPriorConfig, tables.get("prior", {"ngram_prior.enabled": "none"}), where="prior."),
+            from_dict(InitConfig, tables.get("start", {}), where="start."),
             from_dict(TaskConfig, tables.get("task", {}), where="task."),
             from_dict(TokenizerConfig, tables["tokenizer"], where="tokenizer."),
             from_dict(ReadConfig, tables["read"], where="read."),
@@ -153,13 +153,13 @@ class Recipe:
     @property
     def generator(self) -> ModelConfig:
         """What builds the whole model: the family's settings, maybe on those of counts."""
-        if self.prior.counts != "ngram":
+        if self.ngram_prior.enabled != "ngram":
             return self.model
-        orders, kept = self.prior.orders or DEFAULT_ORDERS, bool(self.prior.extensible)
+        orders, kept = self.ngram_prior.order or DEFAULT_ORDERS, bool(self.ngram_prior.extensible)
         counts = Ngram.Config(orders, totals=True, counts=kept)
-        parts = None if self.task.paired else self.prior.parts
-        breaks = self.prior.breaks or ()
-        return Hybrid.Config(self.model, counts, self.prior.folds, parts, breaks)
+        parts = None if self.task.paired else self.ngram_prior.folds_used
+        breaks = self.ngram_prior.breaks or ()
+        return Hybrid.Config(self.model, counts, self.ngram_prior.folds, parts, breaks)
 
     def build(self, vocab_size: int) -> LanguageModel:
         """The whole model, with weights drawn at random."""

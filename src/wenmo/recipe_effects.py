@@ -54,31 +54,31 @@ class Training:
     @property
     def own_tokenizer(self) -> bool:
         """Whether the tokenizer is made of this text."""
-        start = self.recipe.start
+        start = self.recipe.init
         return not (start.base or start.encoder or start.decoder)
 
 
 ON_COUNTS = "for networks on counts (--prior ngram)"
 TRAINING: tuple[Effect[Training], ...] = (
     Effect(
-        "train.steps train.minutes train.accumulate train.optimizer train.rate train.weight_decay "
-        "train.schedule train.warmup train.average train.label_smoothing train.clip "
-        "train.precision train.evaluations train.patience train.checkpoint_seconds",
+        "train.steps train.minutes train.gradient_accumulation train.optimizer train.learning_rate train.weight_decay "
+        "train.schedule train.warmup_ratio train.weight_averaging train.label_smoothing train.max_grad_norm "
+        "train.precision train.eval_count train.patience train.checkpoint_seconds",
         "for models that are trained by gradients, not counted",
         lambda t: not t.counts,
     ),
     Effect(
-        "train.rows",
+        "train.batch_size",
         "for text that is read as a stream (batch_tokens is for pairs and short records)",
         lambda t: t.in_windows or t.adversarial,
     ),
     Effect(
-        "train.time",
+        "train.sequence_length",
         "for text that is read as a stream (batch_tokens is for pairs and short records)",
         lambda t: t.in_windows,
     ),
     Effect(
-        "train.batch_tokens",
+        "train.tokens_per_batch",
         "for pairs and records that are learnt one by one (rows and time are for a stream)",
         lambda t: t.by_length,
     ),
@@ -98,37 +98,37 @@ TRAINING: tuple[Effect[Training], ...] = (
         lambda t: t.recipe.train.optimizer in ("adam", "adamw", "muon"),
     ),
     Effect(
-        "train.decay",
+        "train.decay_ratio",
         "with schedule=stable-decay",
         lambda t: t.recipe.train.schedule == "stable-decay",
     ),
     Effect(
-        "train.floor",
+        "train.min_lr_ratio",
         "with a schedule that decays",
         lambda t: t.recipe.train.schedule != "constant",
     ),
     Effect(
-        "train.recompute",
+        "train.gradient_checkpointing",
         "for models with Transformer blocks (gpt, transformer, masked, vae:transformer)",
         lambda t: t.has_blocks,
     ),
     Effect(
-        "prior.orders prior.folds",
+        "ngram_prior.order ngram_prior.folds",
         ON_COUNTS,
-        lambda t: t.recipe.prior.counts == "ngram",
+        lambda t: t.recipe.ngram_prior.enabled == "ngram",
     ),
     Effect(
-        "prior.parts",
+        "ngram_prior.folds_used",
         f"{ON_COUNTS} that read no sources",
-        lambda t: t.recipe.prior.counts == "ngram" and not t.recipe.task.paired,
+        lambda t: t.recipe.ngram_prior.enabled == "ngram" and not t.recipe.task.paired,
     ),
-    Effect("prior.extensible", ON_COUNTS, lambda t: t.recipe.prior.counts == "ngram"),
-    Effect("prior.breaks", ON_COUNTS, lambda t: t.recipe.prior.counts == "ngram"),
-    Effect("start.alpha start.targets", "with adapters (lora)", lambda t: t.recipe.start.lora > 0),
+    Effect("ngram_prior.extensible", ON_COUNTS, lambda t: t.recipe.ngram_prior.enabled == "ngram"),
+    Effect("ngram_prior.breaks", ON_COUNTS, lambda t: t.recipe.ngram_prior.enabled == "ngram"),
+    Effect("init.lora_alpha init.lora_targets", "with adapters (lora)", lambda t: t.recipe.init.lora_rank > 0),
     Effect(
-        "start.lora start.blocks start.thaw",
+        "init.lora_rank init.trainable_blocks init.gradual_unfreezing",
         "with --from another model",
-        lambda t: t.recipe.start.base is not None,
+        lambda t: t.recipe.init.base is not None,
     ),
     Effect("task.history", "with --task dialogue", lambda t: t.recipe.task.name == "dialogue"),
     Effect(
@@ -147,8 +147,8 @@ TRAINING: tuple[Effect[Training], ...] = (
     Effect("split.valid", "without --valid", lambda t: not t.has_valid),
 )
 ALWAYS = (
-    "train.evaluation_tokens train.full_evaluation train.seed prior.counts start.base "
-    "start.encoder start.decoder start.vectors split.seed task.name task.control "
+    "train.eval_tokens train.full_evaluation train.seed ngram_prior.enabled init.base "
+    "init.encoder init.decoder init.word_vectors split.seed task.name task.control "
     "task.reply_speakers"
 )
 """The settings of these tables that have an effect, or are refused, everywhere."""

@@ -32,7 +32,7 @@ from wenmo.models.base import device
 from wenmo.models.freeze import train_last
 from wenmo.models.lora import adapt, adapters
 from wenmo.models.shapes import shapes_only
-from wenmo.recipe import PriorConfig, Recipe
+from wenmo.recipe import NgramPriorConfig, Recipe
 from wenmo.text.pairs import source_room
 from wenmo.text.pretrained import Pretrained
 from wenmo.text.readers import ReadConfig
@@ -203,7 +203,7 @@ def save_model(
     if layout is not None:
         theirs = tokenizer_config(model.context, mark, beginning, template, origin)
         write_json(folder / "tokenizer_config.json", theirs)
-    if recipe.start.lora:
+    if recipe.init.lora_rank:
         save_adapters(folder, recipe, model, layout)
         return
     tensors: dict[str, Tensor] = dict(model.state_dict())
@@ -231,7 +231,7 @@ def load_model(folder: Path, recipe: Recipe, vocab_size: int, end: int = END) ->
     Raises:
         WenmoError: missing or damaged weights, or weights that do not fit the settings.
     """
-    path = folder / (ADAPTERS if recipe.start.lora else WEIGHTS)
+    path = folder / (ADAPTERS if recipe.init.lora_rank else WEIGHTS)
     if not path.is_file():
         raise WenmoError(
             f"{folder}: no weights yet: training has not reached its first evaluation; "
@@ -240,7 +240,7 @@ def load_model(folder: Path, recipe: Recipe, vocab_size: int, end: int = END) ->
     layout = layout_of(recipe.generator, vocab_size, end)
     tensors = load_tensors(path)
     try:
-        if recipe.start.lora:
+        if recipe.init.lora_rank:
             return with_adapters(open_base(recipe), recipe, tensors, layout).eval()
         model = recipe.build(vocab_size)
         model.load_state_dict(tensors if layout is None else layout.inward(tensors))
@@ -255,7 +255,7 @@ def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
     if is_grammar(folder):
         config, grammar, letters = open_grammar(folder)
         lines = ReadConfig(unit="line")
-        recipe = Recipe("grammar", config, prior=PriorConfig("none"), read=lines)
+        recipe = Recipe("grammar", config, ngram_prior=NgramPriorConfig("none"), read=lines)
         return Card(recipe, {"train": UNKNOWN_TEXT}, finished=True), grammar, letters
     pretrained = locate(folder)
     if pretrained is not None:
@@ -319,7 +319,7 @@ def open_base(recipe: Recipe) -> LanguageModel:
     Raises:
         WenmoError: it is not there any more, or is another.
     """
-    _, base, _ = load_run(Path(str(recipe.start.base)))
+    _, base, _ = load_run(Path(str(recipe.init.base)))
     return begin_from(base, recipe)
 
 
@@ -330,7 +330,7 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
     Raises:
         WenmoError: the weights do not fit.
     """
-    if recipe.prior.counts == "none":
+    if recipe.ngram_prior.enabled == "none":
         base = base.parts().get("network", base)
     with shapes_only():
         model = recipe.build(base.vocab_size)
@@ -338,15 +338,15 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
         model.load_state_dict(base.state_dict(), assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise WenmoError(f"{recipe.start.base}: does not fit the settings: {reason}") from None
+        raise WenmoError(f"{recipe.init.base}: does not fit the settings: {reason}") from None
     for weight in model.parameters():
         weight.requires_grad_(True)
     model.opening, model.closing = base.opening, base.closing
     model.ends, model.barred = base.ends, base.barred
-    if recipe.start.lora:
-        adapt(model, recipe.start.targets, rank=recipe.start.lora, alpha=recipe.start.scale)
-    elif recipe.start.blocks is not None:
-        train_last(model, recipe.start.blocks)
+    if recipe.init.lora_rank:
+        adapt(model, recipe.init.lora_targets, rank=recipe.init.lora_rank, alpha=recipe.init.scale)
+    elif recipe.init.trainable_blocks is not None:
+        train_last(model, recipe.init.trainable_blocks)
     return model
 
 
@@ -374,9 +374,9 @@ def save_adapters(
     config = {
         "peft_type": "LORA",
         "task_type": "SEQ_2_SEQ_LM" if model.conditioning == "encoder" else "CAUSAL_LM",
-        "base_model_name_or_path": recipe.start.base,
-        "r": recipe.start.lora,
-        "lora_alpha": recipe.start.scale,
+        "base_model_name_or_path": recipe.init.base,
+        "r": recipe.init.lora_rank,
+        "lora_alpha": recipe.init.scale,
         "target_modules": targets,
         "bias": "none",
         "lora_dropout": 0.0,
@@ -404,7 +404,7 @@ def _card_of(opened: Opened) -> Card:
     """A card for a model that others trained."""
     answers, tokenizer = opened.model.conditioning == "encoder", opened.tokenizer
     task = TaskConfig(name="translation" if answers else "completion")
-    recipe = Recipe(opened.family, opened.config, prior=PriorConfig("none"), task=task)
+    recipe = Recipe(opened.family, opened.config, ngram_prior=NgramPriorConfig("none"), task=task)
     return Card(
         recipe,
         {"train": UNKNOWN_TEXT},

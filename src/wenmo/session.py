@@ -139,7 +139,7 @@ class Session:
         self.card = before or Card(recipe, data, asked=asked)
         self.model = self._begun(base, givers).to(device())
         for block in blocks_of(self.model):
-            block.recompute = recipe.train.recompute
+            block.recompute = recipe.train.gradient_checkpointing
         self.material = self._material()
         self._warned = False
         minutes, started = recipe.train.minutes, started or time.perf_counter()
@@ -149,7 +149,7 @@ class Session:
         self._trained: LanguageModel | None = None
 
     def _material(self) -> Material:
-        quick = Quick(self.recipe.train.evaluation_tokens)
+        quick = Quick(self.recipe.train.eval_tokens)
         if self.recipe.task.paired:
             return Paired(self.recipe, self.corpus, self.card.longest_target, quick)
         if self.model.wholes:
@@ -168,18 +168,18 @@ class Session:
             card.template, card.foreign = base[0].template, base[0].foreign
             model = begin_from(base[1], recipe)
             if not card.finished:
-                run = str(recipe.start.base)
+                run = str(recipe.init.base)
                 self._say(continue_counts(model, recipe, run, base[0], self.corpus.summary))
             if card.talks and model.conditioning == "prefix":  # all marks are the template's
                 model.opening = model.between = ()
             card.marks = marks_of(model)
         for side, giver in givers.items():
             card.foreign = giver[0].foreign
-            self._say(take_side(model, side, giver[1], str(getattr(recipe.start, side))))
+            self._say(take_side(model, side, giver[1], str(getattr(recipe.init, side))))
             if side == "decoder" and not card.finished:
                 self._say(take_counts(model, recipe, giver, self.corpus.summary))
-        if recipe.start.vectors is not None:
-            self._say(embed_words(model, self.tokenizer, Path(recipe.start.vectors)))
+        if recipe.init.word_vectors is not None:
+            self._say(embed_words(model, self.tokenizer, Path(recipe.init.word_vectors)))
         return model
 
     def run(self) -> LanguageModel | None:
@@ -317,7 +317,7 @@ class Session:
         """How the time is divided; where training is by steps, all is done that is asked for."""
         train, results = self.recipe.train, self.card.results
         if not self.timed:
-            return Pace(train.evaluations, self.material.quick)
+            return Pace(train.eval_count, self.material.quick)
         pace = find_pace(self.material, self.model, train, self.time, results.get("pace"))
         self.material = self.material.with_quick(pace.quick)
         if "pace" not in results:
@@ -414,7 +414,7 @@ class Session:
             [output.text for output in outputs],
             self.folder / METRICS,
             parts=parts,
-            knows_more=self.recipe.start.base is not None,
+            knows_more=self.recipe.init.base is not None,
             plain=not (self.recipe.task.paired or self.model.wholes),
             seconds=self._seconds(SHARE_OF_VERDICT),
             spent=Spent(
@@ -601,7 +601,7 @@ class Session:
         learner = Adversarial(
             self.model,
             batches,
-            Shuffled(records, train.rows, train.seed),
+            Shuffled(records, train.batch_size, train.seed),
             self._optimizer(self.model.writer),
             longest=int(lengths.max()),
             **self._by_gradients(batches),
@@ -626,8 +626,8 @@ class Session:
             self.card.results["precision"] = chosen
             self.card.write(self.folder)
         return {
-            "clip": train.clip,
-            "accumulate": train.accumulate,
+            "max_grad_norm": train.max_grad_norm,
+            "gradient_accumulation": train.gradient_accumulation,
             "precision": self.card.results["precision"],
             "seed": train.seed,
             "label_smoothing": train.label_smoothing,
@@ -639,7 +639,7 @@ class Session:
         return make_optimizer(
             train.optimizer,
             model,
-            rate=train.rate or DEFAULT_RATE[train.optimizer],
+            rate=train.learning_rate or DEFAULT_RATE[train.optimizer],
             weight_decay=(0.1 if decays else 0.0)
             if train.weight_decay is None
             else train.weight_decay,
@@ -651,7 +651,7 @@ class Session:
         """What changes in the model as training goes on."""
         if self._goes_on:
             progress = self.model.progress_again(progress)
-        if self.recipe.start.thaw:
+        if self.recipe.init.gradual_unfreezing:
             thaw(self.model, progress)
         self.model.advance(progress, step)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from wenmo.folders import CARD
 from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
-from wenmo.recipe import PriorConfig, Recipe
+from wenmo.recipe import NgramPriorConfig, Recipe
 from wenmo.runs import Card, load_run
 from wenmo.text.sketch import overlap
 from wenmo.text.tokenizers import Tokenizer
@@ -36,10 +36,10 @@ def open_givers(recipe: Recipe) -> dict[Side, Loaded]:
             or begins from a base.
     """
     named: dict[Side, str | None] = {
-        "encoder": recipe.start.encoder,
-        "decoder": recipe.start.decoder,
+        "encoder": recipe.init.encoder,
+        "decoder": recipe.init.decoder,
     }
-    if recipe.start.base is not None and any(named.values()):
+    if recipe.init.base is not None and any(named.values()):
         raise WenmoError("a model begins from a base, or its sides from runs: not both")
     givers: dict[Side, Loaded] = {s: load_run(Path(name)) for s, name in named.items() if name}
     if givers and MODELS[recipe.family].like is None:
@@ -73,25 +73,25 @@ def like_givers(recipe: Recipe, givers: Mapping[Side, Loaded]) -> Recipe:
         raise WenmoError(f"beside the settings of what it begins with: {error}") from None
 
 
-def inherited(asked: PriorConfig, base: PriorConfig, run: str) -> PriorConfig:
+def inherited(asked: NgramPriorConfig, base: NgramPriorConfig, run: str) -> NgramPriorConfig:
     """What a network that begins from a run stands on: the run's counts, unless none are asked for.
 
     Raises:
         WenmoError: counts are asked for, and the run has none, or others.
     """
-    if base.counts != "ngram":
-        if asked.counts == "ngram":
+    if base.enabled != "ngram":
+        if asked.enabled == "ngram":
             raise WenmoError(f"{run} stands on no counts to continue from: omit --prior")
         return replace(asked, counts="none")
-    if asked.counts == "none":
+    if asked.enabled == "none":
         return asked
-    if asked.orders not in (None, base.orders):
-        raise WenmoError(f"the counts of {run} have {base.orders} orders: leave prior.orders out")
+    if asked.order not in (None, base.order):
+        raise WenmoError(f"the counts of {run} have {base.order} orders: leave ngram_prior.order out")
     kept = {"extensible": bool(base.extensible), "breaks": base.breaks or ()}
     for name, value in kept.items():
         if getattr(asked, name) not in (None, value):
             raise WenmoError(f"prior.{name} of {run} is {dumps(value)}: leave prior.{name} out")
-    return replace(asked, counts="ngram", orders=base.orders, **kept)  # type: ignore[arg-type]
+    return replace(asked, counts="ngram", orders=base.order, **kept)  # type: ignore[arg-type]
 
 
 def continue_counts(
@@ -118,14 +118,14 @@ def continue_counts(
             f"about {new:.0%} of this text is in the counts of {run} already: give text that is "
             f"new to it, or old and new text together{without}"
         )
-    known = model.learner == "count" or base.recipe.prior.extensible
-    extend = not recipe.start.lora and bool(known or seen)
+    known = model.learner == "count" or base.recipe.ngram_prior.extensible
+    extend = not recipe.init.lora_rank and bool(known or seen)
     model.keep_counts(extend=extend, seen=seen)
     if extend and seen:
         return f"this text holds that of {run}: its counts are made anew, of all of it"
     if extend:
         return f"the counts of {run} are kept, and those of this text added"
-    reason = "adapters leave them alone" if recipe.start.lora else "an older version made them"
+    reason = "adapters leave them alone" if recipe.init.lora_rank else "an older version made them"
     return f"the counts of {run} are kept as they are: {reason}"
 
 
@@ -137,7 +137,7 @@ def take_counts(
     if not (model.counts_text and of_run.counts_text):
         return None
     model.parts()["counts"].load_state_dict(of_run.parts()["counts"].state_dict())
-    return continue_counts(model, recipe, str(recipe.start.decoder), card, summary)
+    return continue_counts(model, recipe, str(recipe.init.decoder), card, summary)
 
 
 @torch.no_grad()

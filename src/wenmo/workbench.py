@@ -337,7 +337,7 @@ def fit(
         tell: is told of what comes before and after training.
         started: when the command started, as `time.perf_counter` tells it; None: now. ``minutes``
             are counted from there.
-        **more: further settings by their short names: ``minutes=2, hidden=512``.
+        **more: further settings by their short names: ``minutes=2, hidden_size=512``.
 
     Raises:
         WenmoError: the user's input is at fault.
@@ -352,8 +352,8 @@ def fit(
     if base is None:
         model = model or named or DEFAULT_MODEL
         made = make_recipe(model, over(recipes, given))
-        if made.start.base is not None:
-            raise WenmoError(f"start.base: say it as --from {made.start.base}, without a --model")
+        if made.init.base is not None:
+            raise WenmoError(f"init.base: say it as --from {made.init.base}, without a --model")
     else:
         if model is not None:
             raise WenmoError("--model and --from cannot be had at once: leave one out")
@@ -362,15 +362,15 @@ def fit(
         made = make_recipe(
             model := Path(base).stem, over(recipes, given), (begun.family, begun.model)
         )
-        prior = inherited(made.prior, begun.prior, str(base))
+        prior = inherited(made.ngram_prior, begun.ngram_prior, str(base))
         if made.train.per_record is None:  # as it has learnt to read
             train = replace(made.train, per_record=begun.train.per_record)
             made = replace(made, train=train)
-        made = replace(made, start=replace(made.start, base=str(base)), prior=prior)
+        made = replace(made, start=replace(made.init, base=str(base)), prior=prior)
     givers = open_givers(made)
     made = like_givers(made, givers)
-    if "decoder" in givers and (counts := givers["decoder"][0].recipe.prior).counts == "ngram":
-        made = replace(made, prior=inherited(made.prior, counts, str(made.start.decoder)))
+    if "decoder" in givers and (counts := givers["decoder"][0].recipe.ngram_prior).enabled == "ngram":
+        made = replace(made, prior=inherited(made.ngram_prior, counts, str(made.init.decoder)))
     wholes = MODELS[made.family].kind.wholes
     if reference is not None and (base is None or made.task.paired or wholes):
         raise WenmoError("--reference is for plain text that is trained on --from another model")
@@ -380,7 +380,7 @@ def fit(
             f"{made.family} cannot answer to a source: leave --task and --control out, or choose "
             "another --model"
         )
-    if made.prior.counts == "ngram" and not can_stand_on_counts(made.family):
+    if made.ngram_prior.enabled == "ngram" and not can_stand_on_counts(made.family):
         raise WenmoError(f"{made.family} cannot stand on counts: leave --prior out")
     if wholes and "read.unit" not in made.given:
         made = replace(made, read=replace(made.read, unit="line"))

@@ -17,7 +17,7 @@ TEMPLATE = (
     "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-SHORT = ["--steps", 60, "batch_tokens=512", "evaluations=2", "rate=0.01"]
+SHORT = ["--steps", 60, "tokens_per_batch=512", "eval_count=2", "learning_rate=0.01"]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_other_programs_speak_with_it_as_it_was_trained(
     run = there = trained
     if way == "adapters":
         run, there = tmp_path / "run", tmp_path / "merged"
-        wenmo(*command(talks, trained, run, "lora=2", "rate=0.001"), cwd=tmp_path)
+        wenmo(*command(talks, trained, run, "lora_rank=2", "learning_rate=0.001"), cwd=tmp_path)
         assert json.loads((run / "tokenizer_config.json").read_text())["chat_template"] == TEMPLATE
         wenmo("export", run, "--to", "huggingface", "--out", there, cwd=tmp_path)
     for turns in (["你好，7！"], ["你好，7！", "Hello.", "Say it"]):
@@ -123,7 +123,7 @@ class KilledError(Exception):
 
 
 def test_it_resumes_exactly(base: Path, talks: Path, tmp_path: Path) -> None:
-    settings = {"steps": 10, "batch_tokens": 512, "evaluations": 2, "checkpoint_seconds": 0}
+    settings = {"steps": 10, "tokens_per_batch": 512, "eval_count": 2, "checkpoint_seconds": 0}
 
     def fit(out: Path, stop: int | None = None) -> None:
         def watch(event: Event) -> None:
@@ -157,16 +157,16 @@ def test_a_run_that_talks_is_trained_on_plain_text_and_on_pairs(
         "plain",
         "--steps",
         3,
-        "rows=2",
-        "time=24",
-        "evaluations=1",
+        "batch_size=2",
+        "sequence_length=24",
+        "eval_count=1",
         cwd=tmp_path,
     )
     assert package.load(tmp_path / "plain").card.marks["between"] == [0]
     pairs = "".join(f"source {n}\ttarget <|im_end|> {n}\n" for n in range(60))
     (tmp_path / "pairs.tsv").write_text("source\ttarget\n" + pairs)
     command = ("train", "pairs.tsv", "--task", "translation", "--from", trained, "--out", "pairs")
-    wenmo(*command, "--steps", 3, "batch_tokens=512", "evaluations=1", cwd=tmp_path)
+    wenmo(*command, "--steps", 3, "tokens_per_batch=512", "eval_count=1", cwd=tmp_path)
     run = package.load(tmp_path / "pairs")
     assert run.model.between == (0,)
     assert run.model.opening == ()

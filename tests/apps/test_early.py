@@ -25,7 +25,7 @@ REFUSED = {
     "train my.txt --unit lin": "did you mean 'line'",
     "train my.txt optimizer=adan": "did you mean 'adam'",
     "train my.txt hiden=3": "did you mean 'hidden'",
-    "train my.txt hidden=wide": "hidden=wide: expected a whole number",
+    "train my.txt hidden_size=wide": "hidden_size=wide: expected a whole number",
     "train my.txt --from nosuchrun": "nosuchrun: no such run folder",
     "train my.txt --out my.txt": "a file stands here",
     "generate nosuchrun": "nosuchrun: no such run folder",

@@ -63,7 +63,7 @@ def ask(model: LanguageModel, sampling: Sampling, prompt: list[int] | None = Non
 
 
 def norm(sampling: Sampling, length: int) -> float:
-    base = length if sampling.length_form == "power" else (5 + length) / 6
+    base = length if sampling.length_penalty_form == "power" else (5 + length) / 6
     return float(base**sampling.length_penalty)
 
 
@@ -352,7 +352,7 @@ def test_no_text_repeats_what_it_must_not(
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_scores_are_the_models_own_log_probabilities(penalty: float) -> None:
     torch.manual_seed(0)
-    model = Recurrent.Config(embedding=8, hidden=16).build(20).eval()
+    model = Recurrent.Config(embedding_size=8, hidden_size=16).build(20).eval()
     sampling = Sampling(method="beam", beam_width=4, length_penalty=penalty, max_tokens=12)
     [events] = write(model, Request([3, 5], sampling, n=4))
     for rank, (text, score) in enumerate(texts(events)):
@@ -459,7 +459,7 @@ def test_encoded_sources_answer_in_any_company(cache: Make, context: int | None)
 
 def test_a_beam_reads_the_coverage_of_a_real_model() -> None:
     torch.manual_seed(0)
-    config = Transformer.Config(width=16, heads=2, layers=1, encoder_layers=1, context=16)
+    config = Transformer.Config(hidden_size=16, heads=2, layers=1, encoder_layers=1, context_length=16)
     model = config.build(12).eval()
     sampling = Sampling(method="beam", beam_width=3, max_tokens=5, length_penalty=0)
     minding = replace(sampling, coverage_penalty=0.5)

@@ -228,7 +228,7 @@ def test_what_is_spelled_in_bytes_is_utf8(seed: int) -> None:
     spelling = Spelling(table)
     sampling = Sampling(max_tokens=12, seed=seed, unmask_steps=4)
     engine.add(Request([], sampling, spelling=spelling))
-    engine.add(Request([257], Sampling(seed=seed, gap=5), suffix=[258], spelling=spelling))
+    engine.add(Request([257], Sampling(seed=seed, gap_tokens=5), suffix=[258], spelling=spelling))
     texts: dict[int, list[int]] = {0: [], 1: []}
     for event in engine.run():
         texts[event.request].append(event.token)
@@ -258,7 +258,7 @@ def test_company_does_not_change_how_a_request_is_written(order: list[int]) -> N
     """A gap beside a beam: each has the engine, the text and the probabilities it has alone."""
     requests = [
         Request([1], Sampling(method="beam", max_tokens=4)),
-        Request([1], Sampling(seed=3, gap=2), suffix=[2]),
+        Request([1], Sampling(seed=3, gap_tokens=2), suffix=[2]),
         Request([1], Sampling(seed=3, unmask_order="left", max_tokens=4)),
     ]
 
@@ -285,6 +285,6 @@ def test_what_makes_no_sense_is_told() -> None:
         engine.add(Request([], Sampling(frequency_penalty=0.5)))
     with pytest.raises(WenmoError, match="text behind the gap has token 7"):
         engine.add(Request([], Sampling(), suffix=[7]))
-    engine.add(Request([], Sampling(gap=12), suffix=[1]))
+    engine.add(Request([], Sampling(gap_tokens=12), suffix=[1]))
     with pytest.raises(WenmoError, match="a gap of 12 tokens leaves no room"):
         list(engine.run())

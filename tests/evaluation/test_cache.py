@@ -20,8 +20,8 @@ from wenmo.types import END, Batch
 
 VOCAB = 9
 NETWORKS = {
-    "lstm": Recurrent.Config("lstm", embedding=8, hidden=8),
-    "gpt": Transformer.Config(width=16, layers=1, heads=2, context=16),
+    "lstm": Recurrent.Config("lstm", embedding_size=8, hidden_size=8),
+    "gpt": Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=16),
 }
 
 

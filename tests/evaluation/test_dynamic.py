@@ -18,7 +18,7 @@ from wenmo.models.recurrent import Recurrent
 from wenmo.types import END
 
 VOCAB = 9
-NETWORK = Recurrent.Config("lstm", embedding=8, hidden=8, dropout=0.5)
+NETWORK = Recurrent.Config("lstm", embedding_size=8, hidden_size=8, dropout=0.5)
 
 
 def text(length: int, seed: int = 0) -> np.ndarray:

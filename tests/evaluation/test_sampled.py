@@ -42,8 +42,8 @@ def slow(monkeypatch):
 def build(context):
     torch.manual_seed(0)
     if context is None:
-        return Recurrent.Config("gru", embedding=4, hidden=8, layers=1).build(VOCABULARY)
-    config = Transformer.Config(width=8, layers=1, heads=2, context=context)
+        return Recurrent.Config("gru", embedding_size=4, hidden_size=8, layers=1).build(VOCABULARY)
+    config = Transformer.Config(hidden_size=8, layers=1, heads=2, context_length=context)
     return config.build(VOCABULARY)
 
 

@@ -108,7 +108,7 @@ def test_defaults_are_those_of_transformers(kind: str) -> None:
 
     whole = transformers.CONFIG_MAPPING[kind]().to_dict()
     given, there = (KINDS[kind].config_of(each) for each in ({"model_type": kind}, whole))
-    said = {"kv_heads": given.query_groups, "head_width": given.width_of_head}
+    said = {"kv_heads": given.query_groups, "head_dim": given.width_of_head}
     assert replace(given, **said) == replace(there, **said)
     assert (given.query_groups, given.width_of_head) == (there.query_groups, there.width_of_head)
     for name in ("vocab_size", "eos_token_id", "decoder_start_token_id"):

@@ -22,9 +22,9 @@ from wenmo.types import WenmoError
 
 gguf = pytest.importorskip("gguf", reason="needs the gguf package")
 LLAMA = Transformer.Config(
-    width=64, layers=2, heads=2, kv_heads=1, context=96, rotary_base=500_000.0, qk_norm=False
+    hidden_size=64, layers=2, heads=2, kv_heads=1, context_length=96, rope_theta=500_000.0, qk_norm=False
 )
-QWEN3 = Transformer.Config(width=64, layers=2, heads=2, kv_heads=1, context=96)
+QWEN3 = Transformer.Config(hidden_size=64, layers=2, heads=2, kv_heads=1, context_length=96)
 SCALINGS = {
     "none": (),
     "all by a factor": (4.0,),
@@ -73,7 +73,7 @@ def test_slowed_positions_come_back(scaling: tuple[float, ...], tmp_path: Path) 
     if "Llama 3" in {ours: name for name, ours in SCALINGS.items()}[scaling]:
         found = open_pretrained(tmp_path / "my.gguf").config
         assert isinstance(found, Transformer.Config)
-        assert found.rotary_scaling == scaling
+        assert found.rope_scaling == scaling
 
 
 def test_the_factors_are_those_that_llama_cpp_reads(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from wenmo.files import write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.models import MODELS
 from wenmo.models.transformer import GPT2, MARIAN, T5, Transformer
-from wenmo.recipe import PriorConfig, Recipe
+from wenmo.recipe import NgramPriorConfig, Recipe
 from wenmo.runs import load_model, save_model
 from wenmo.text.tokenizers import END, Tokenizer, TokenizerConfig
 from wenmo.training.checkpoints import load_tensors, save_tensors
@@ -24,7 +24,7 @@ from wenmo.types import WenmoError
 
 VOCAB = 19
 CLASSIC = replace(GPT2, width=24, layers=2, heads=3, context=40)
-MODERN = Transformer.Config(width=24, layers=3, heads=4, kv_heads=2, head_width=10, context=40)
+MODERN = Transformer.Config(hidden_size=24, layers=3, heads=4, kv_heads=2, head_dim=10, context_length=40)
 LAYOUTS = {
     "gpt2": CLASSIC,
     "gpt2, other settings": replace(CLASSIC, feed_forward=20, epsilon=1e-2, heads=1, dropout=0.3),
@@ -41,7 +41,7 @@ LAYOUTS = {
         MODERN, kv_heads=None, head_width=None, rotary_base=50.0, feed_forward=20, dropout=0.3
     ),
 }
-SMALL = {"width": 24, "layers": 2, "encoder_layers": 2, "heads": 3, "feed_forward": 20}
+SMALL = {"hidden_size": 24, "layers": 2, "encoder_layers": 2, "heads": 3, "ffn_size": 20}
 ENCODED = {
     "t5": replace(T5, **SMALL, head_width=10),
     "t5, plain": replace(T5, **SMALL, activation="relu", tied=False, scaled_output=False),
@@ -67,7 +67,7 @@ def make(config: Transformer.Config) -> Transformer:
 
 
 def recipe_of(config: Any) -> Recipe:
-    return Recipe("gpt", config, prior=PriorConfig("none"))
+    return Recipe("gpt", config, ngram_prior=NgramPriorConfig("none"))
 
 
 def opened(folder: Path) -> Any:
@@ -87,7 +87,7 @@ def some_ids(rows: int, time: int) -> torch.Tensor:
 
 @every_layout
 def test_the_logits_are_the_same_there(config: Transformer.Config, tmp_path: Path) -> None:
-    model, ids = make(config), some_ids(3, config.context)
+    model, ids = make(config), some_ids(3, config.context_length)
     save_model(tmp_path, recipe_of(config), model)
     theirs = opened(tmp_path)
     assert theirs.dtype == torch.float32

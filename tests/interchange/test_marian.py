@@ -204,7 +204,7 @@ def test_what_is_trained_further_keeps_both_sides(wenmo: Any, folder: Path, tmp_
     pairs = "".join(f"The fox sells {n} shells\t狐狸 {n} 花落\n" for n in range(60))
     (tmp_path / "pairs.tsv").write_text("source\ttarget\n" + pairs, "utf-8")
     command = ("train", "pairs.tsv", "--task", "translation", "--from", folder, "--out", "run")
-    wenmo(*command, "--steps", 4, "batch_tokens=256", "evaluations=1", cwd=tmp_path)
+    wenmo(*command, "--steps", 4, "tokens_per_batch=256", "eval_count=1", cwd=tmp_path)
     run = package.load(tmp_path / "run")
     assert isinstance(run.tokenizer, Lookup)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "run", local_files_only=True)

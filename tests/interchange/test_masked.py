@@ -95,7 +95,7 @@ def test_texts_have_the_same_ids(make: Any, tmp_path: Path) -> None:
 def test_a_gap_is_filled_with_both_sides_in_view(make: Any, tmp_path: Path) -> None:
     """The surest first: as their logits say, looked at once for every token."""
     theirs, ours = make(tmp_path), open_pretrained(tmp_path)
-    sampling = Sampling(method="greedy", unmask_order="confidence", gap=3)
+    sampling = Sampling(method="greedy", unmask_order="confidence", gap_tokens=3)
     writer = Writer(ours.model, ours.tokenizer)
     [[output]] = writer.generate(["床前____光"], sampling)
     others = [f"床前{gap}光" for gap in ("[MASK]", "<mask>", "___", "________", "＿＿＿")]

@@ -37,13 +37,13 @@ onnx = pytest.importorskip("onnx", reason="needs the onnx package")
 POEM = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n"
 TOKENIZER = Tokenizer.train([POEM], TokenizerConfig("chars"))
 VOCAB = TOKENIZER.vocab_size
-GROUPED = Transformer.Config(width=24, layers=2, heads=4, kv_heads=2, head_width=10, context=48)
-SMALL: dict[str, Any] = {"width": 24, "layers": 1, "heads": 3, "context": 48}
-BOTH = {**SMALL, "encoder_layers": 1, "feed_forward": 20}
-RECURRENT = {"embedding": 8, "hidden": 12, "layers": 2}
+GROUPED = Transformer.Config(hidden_size=24, layers=2, heads=4, kv_heads=2, head_dim=10, context_length=48)
+SMALL: dict[str, Any] = {"hidden_size": 24, "layers": 1, "heads": 3, "context_length": 48}
+BOTH = {**SMALL, "encoder_layers": 1, "ffn_size": 20}
+RECURRENT = {"embedding_size": 8, "hidden_size": 12, "layers": 2}
 CONFIGS = {
     "rnn": Recurrent.Config("rnn", **RECURRENT),
-    "lstm": Recurrent.Config("lstm", **RECURRENT, tied=True),
+    "lstm": Recurrent.Config("lstm", **RECURRENT, tie_embeddings=True),
     "gru": Recurrent.Config("gru", **RECURRENT),
     "gpt, grouped heads": GROUPED,
     "gpt, window": replace(GROUPED, window=5),
@@ -51,11 +51,11 @@ CONFIGS = {
     "gpt2": replace(GPT2, **SMALL),
     "transformer": replace(MODERN, **BOTH),
     "transformer, marian": replace(MARIAN, **BOTH),
-    "vae": Vae.Config(latent=4, embedding=8, width=12, layers=2, context=48),
+    "vae": Vae.Config(latent_size=4, embedding_size=8, hidden_size=12, layers=2, context_length=48),
     "vae, transformer": Vae.Config(
-        "transformer", "transformer", latent=4, width=24, heads=3, context=48
+        "transformer", "transformer", latent_size=4, hidden_size=24, heads=3, context_length=48
     ),
-    "seq2seq": Seq2seq.Config(embedding=8, hidden=12, layers=2),
+    "seq2seq": Seq2seq.Config(embedding_size=8, hidden_size=12, layers=2),
     "seq2seq, dot": Seq2seq.Config("lstm", 8, 12, attention="dot", input_feeding=False),
     "seq2seq, no attention": Seq2seq.Config("lstm", 8, 12, attention="none"),
     "seq2seq, copy": Seq2seq.Config("gru", 8, 12, attention="concat", coverage=1.0, copy=True),
@@ -299,8 +299,8 @@ def test_a_run_writes_the_same_text_there(wenmo: Callable[..., Any], tmp_path: P
     from tokenizers import Tokenizer as Library
 
     (tmp_path / "my.txt").write_text(POEM * 60, encoding="utf-8")
-    train = ("train", "my.txt", "--model", "gru", "--out", "run", "--steps", 40, "counts=none")
-    wenmo(*train, "embedding=16", "hidden=32", "rate=0.03", "rows=4", "time=32", cwd=tmp_path)
+    train = ("train", "my.txt", "--model", "gru", "--out", "run", "--steps", 40, "ngram_prior.enabled=false")
+    wenmo(*train, "embedding_size=16", "hidden_size=32", "learning_rate=0.03", "batch_size=4", "sequence_length=32", cwd=tmp_path)
     wenmo("export", "run", "--to", "onnx", "--out", "graph", cwd=tmp_path)
     asked = ("--prompt", "春眠", "--method", "greedy", "--max-tokens", 20, "--json")
     told = json.loads(wenmo("generate", "run", *asked, cwd=tmp_path).stdout)["outputs"][0]
@@ -321,7 +321,7 @@ def test_what_no_graph_can_hold_is_told(
     wenmo: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my.txt").write_text(POEM * 60, encoding="utf-8")
-    small = ("--steps", 2, "embedding=8", "hidden=8", "rows=2", "time=8")
+    small = ("--steps", 2, "embedding_size=8", "hidden_size=8", "batch_size=2", "sequence_length=8")
     runs = {
         "--to arpa": ("--model", "ngram", "order=2"),
         "--prior none": ("--model", "gru", "--prior", "ngram", *small),

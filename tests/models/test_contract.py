@@ -20,7 +20,7 @@ from wenmo.models.base import Network, join, select
 from wenmo.models.blocks import blocks_of
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
-from wenmo.recipe import PriorConfig, Recipe
+from wenmo.recipe import NgramPriorConfig, Recipe
 from wenmo.runs import load_model, save_model
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch, State
@@ -28,22 +28,22 @@ from wenmo.types import END, IGNORE, Batch, State
 VOCAB, TIME = 13, 12
 
 # What makes a family's default small; a family that is not named here is tested as it is.
-RECURRENT = ["embedding=16", "hidden=24", "dropout=0.2", "embedding_dropout=0.1"]
+RECURRENT = ["embedding_size=16", "hidden_size=24", "dropout=0.2", "embedding_dropout=0.1"]
 TINY: dict[str, list[str]] = {
     "grammar": [f"grammar={Path(__file__).parent / 'letters.json'}"],
     "ngram": ["order=4"],
-    "rnn": [*RECURRENT, "tied=true"],
-    "lstm": [*RECURRENT, "tied=true", "recurrent_dropout=0.1"],
-    "gru": [*RECURRENT, "tied=false", "variational=true"],
+    "rnn": [*RECURRENT, "tie_embeddings=true"],
+    "lstm": [*RECURRENT, "tie_embeddings=true", "recurrent_dropout=0.1"],
+    "gru": [*RECURRENT, "tie_embeddings=false", "variational=true"],
     "seq2seq": [*RECURRENT[:3], "copy=true"],
-    "gpt": ["width=32", "layers=2", "heads=4", "kv_heads=2", "context=24", "dropout=0.1"],
-    "masked": ["width=32", "layers=2", "heads=4", "context=32", "dropout=0.1"],
+    "gpt": ["hidden_size=32", "layers=2", "heads=4", "kv_heads=2", "context_length=24", "dropout=0.1"],
+    "masked": ["hidden_size=32", "layers=2", "heads=4", "context_length=32", "dropout=0.1"],
     "transformer": [
-        *("width=32", "layers=2", "encoder_layers=2", "heads=4", "kv_heads=2"),
-        *("context=24", "dropout=0.1"),
+        *("hidden_size=32", "layers=2", "encoder_layers=2", "heads=4", "kv_heads=2"),
+        *("context_length=24", "dropout=0.1"),
     ],
-    "gan": ["embedding=16", "width=24", "context=24", "dropout=0.1"],
-    "vae": ["embedding=16", "width=24", "latent=4", "context=24", "word_dropout=0.1"],
+    "gan": ["embedding_size=16", "hidden_size=24", "context_length=24", "dropout=0.1"],
+    "vae": ["embedding_size=16", "hidden_size=24", "latent_size=4", "context_length=24", "word_dropout=0.1"],
 }
 RATES = {"masked": 0.002}  # of learning by heart; others learn at 0.03
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
@@ -283,7 +283,7 @@ def test_a_step_in_bfloat16_is_close_to_one_in_float32(family: str) -> None:
 @every_family
 def test_saved_and_loaded_it_is_the_same(family: str, tmp_path: Path) -> None:
     model, ids = make(family), some_ids(2, TIME)
-    recipe = Recipe(family, tiny(family), prior=PriorConfig("none"))
+    recipe = Recipe(family, tiny(family), ngram_prior=NgramPriorConfig("none"))
     save_model(tmp_path, recipe, model)
     loaded = load_model(tmp_path, recipe, VOCAB)
     assert not loaded.training

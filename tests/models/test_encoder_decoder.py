@@ -44,13 +44,13 @@ def of_framework(model: Transformer) -> nn.Transformer:
     """``nn.Transformer`` with the model's weights."""
     config = model.config
     theirs = nn.Transformer(
-        config.width,
+        config.hidden_size,
         config.heads,
         config.encoder_layers,
         config.layers,
         config.inner_width,
         dropout=0.0,
-        layer_norm_eps=config.epsilon,
+        layer_norm_eps=config.norm_eps,
         batch_first=True,
         norm_first=config.prenorm,
     ).eval()

@@ -33,7 +33,7 @@ def text(length: int, seed: int = 0) -> np.ndarray:
 
 def make() -> Hybrid:
     torch.manual_seed(0)
-    network = Recurrent.Config("lstm", embedding=8, hidden=12, dropout=0.0)
+    network = Recurrent.Config("lstm", embedding_size=8, hidden_size=12, dropout=0.0)
     model = Hybrid.Config(network, COUNTS).build(VOCAB)
     model.counts.fit(text(600))
     torch.nn.init.normal_(model.gate.weight)
@@ -84,7 +84,7 @@ def test_breaks_have_weights_of_their_own() -> None:
     """The formula of the module, word by word; and the loss and the table say the same."""
     breaks = (END, 4)
     torch.manual_seed(0)
-    network = Recurrent.Config("lstm", embedding=8, hidden=12, dropout=0.0)
+    network = Recurrent.Config("lstm", embedding_size=8, hidden_size=12, dropout=0.0)
     model = Hybrid.Config(network, COUNTS, breaks=breaks).build(VOCAB).eval()
     model.counts.fit(text(600))
     assert model.break_gate is not None
@@ -136,7 +136,7 @@ def test_the_first_parts_are_scored_alone() -> None:
     whole = cross_fit(ids, COUNTS, VOCAB, folds=4)
     some = cross_fit(ids, COUNTS, VOCAB, folds=4, parts=2)
     np.testing.assert_array_equal(some, whole[: len(some)])
-    model = Hybrid.Config(Recurrent.Config(embedding=4, hidden=4), COUNTS, 4, 2).build(VOCAB)
+    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), COUNTS, 4, 2).build(VOCAB)
     assert model.reach(len(ids)) == 1 + len(some) < len(ids)
     np.testing.assert_array_equal(model.prepare(ids), some)
 
@@ -201,7 +201,7 @@ def test_the_loss_takes_what_the_batch_carries() -> None:
 def test_source_and_counts_of_the_target_side() -> None:
     """An encoder–decoder on counts scores as it writes."""
     torch.manual_seed(0)
-    model = Hybrid.Config(Seq2seq.Config(embedding=8, hidden=12, copy=True), COUNTS).build(VOCAB)
+    model = Hybrid.Config(Seq2seq.Config(embedding_size=8, hidden_size=12, copy=True), COUNTS).build(VOCAB)
     model.prepare(text(400))
     source = torch.tensor([[3, 4, 5, END], [7, END, IGNORE, IGNORE]])
     ids = torch.from_numpy(text(13, seed=5).astype(np.int64))[None].repeat(2, 1)

@@ -29,7 +29,7 @@ def randomised(model: nn.Module, seed: int = 0) -> None:
 
 
 def make(cell: Cell, **settings: object) -> Recurrent:
-    plain = {"embedding": WIDTH, "hidden": WIDTH, "layers": 2, "tied": True, "dropout": 0.0}
+    plain = {"embedding_size": WIDTH, "hidden_size": WIDTH, "layers": 2, "tie_embeddings": True, "dropout": 0.0}
     model = Recurrent.Config(cell, **{**plain, **settings}).build(VOCAB)  # type: ignore[arg-type]
     randomised(model)
     return model.eval()
@@ -257,7 +257,7 @@ def test_sizes_by_hand() -> None:
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
-        ({"hidden": 0}, "hidden"),
+        ({"hidden_size": 0}, "hidden"),
         ({"dropout": 1.0}, "dropout"),
         ({"recurrent_dropout": -0.1}, "rec"),
     ],

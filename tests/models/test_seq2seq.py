@@ -23,7 +23,7 @@ every_cell = pytest.mark.parametrize("cell", GATES)
 
 def make(**settings: object) -> Seq2seq:
     """A model whose weights and biases are all random, so that none can be left out unnoticed."""
-    small = {"embedding": EMBEDDING, "hidden": HIDDEN, "dropout": 0.0}
+    small = {"embedding_size": EMBEDDING, "hidden_size": HIDDEN, "dropout": 0.0}
     model = Seq2seq.Config(**{**small, **settings}).build(VOCAB)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -83,7 +83,7 @@ def score_of(model: Seq2seq, q: Tensor, h: Tensor, covered: Tensor) -> Tensor:
 
 
 def word_scores(model: Seq2seq, readout: Tensor) -> Tensor:
-    if model.config.tied:
+    if model.config.tie_embeddings:
         return model.embedding.weight @ (model.project.weight @ readout) + model.bias
     return model.head.weight @ readout + model.bias
 
@@ -395,7 +395,7 @@ def reversals(rows: int, generator: torch.Generator) -> Batch:
 def test_attention_learns_to_reverse_what_it_reads(learn_until: Callable[..., None]) -> None:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    model = Seq2seq.Config(embedding=32, hidden=48, dropout=0.0).build(11)
+    model = Seq2seq.Config(embedding_size=32, hidden_size=48, dropout=0.0).build(11)
     learn_until(model, lambda: reversals(64, generator), rate=0.01, nats=0.02)
     unseen = reversals(300, generator)
     with torch.no_grad():
@@ -423,7 +423,7 @@ def test_the_number_of_weights_by_hand() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hidden": 0}, "at least 1"),
+        ({"hidden_size": 0}, "at least 1"),
         ({"dropout": 1.0}, "dropout"),
         ({"scheduled_sampling": 1.5}, "scheduled_sampling"),
         ({"coverage": -1.0}, "coverage"),

@@ -23,7 +23,7 @@ from wenmo.types import State
 
 VOCAB = 11
 NEAR = {"rtol": 1e-5, "atol": 1e-6}
-MODERN = Transformer.Config(width=16, layers=2, heads=4, kv_heads=2, head_width=6, context=400)
+MODERN = Transformer.Config(hidden_size=16, layers=2, heads=4, kv_heads=2, head_dim=6, context_length=400)
 CLASSIC = replace(GPT2, width=16, layers=2, heads=4, context=400, dropout=0.0)
 
 every_arrangement = pytest.mark.parametrize("config", [MODERN, CLASSIC], ids=["modern", "classic"])
@@ -145,10 +145,10 @@ def test_norms_by_their_equations() -> None:
     root_mean_square, layer = make_norm(MODERN), make_norm(CLASSIC)
     randomised(root_mean_square)
     randomised(layer)
-    expected = rms(x, root_mean_square.weight, MODERN.epsilon)  # type: ignore[arg-type]
+    expected = rms(x, root_mean_square.weight, MODERN.norm_eps)  # type: ignore[arg-type]
     torch.testing.assert_close(root_mean_square(x), expected)
     centred = x - x.mean(-1, keepdim=True)
-    expected = rms(centred, layer.weight, CLASSIC.epsilon) + layer.bias  # type: ignore[arg-type]
+    expected = rms(centred, layer.weight, CLASSIC.norm_eps) + layer.bias  # type: ignore[arg-type]
     torch.testing.assert_close(layer(x), expected)
 
 
@@ -159,7 +159,7 @@ def test_a_block_adds_two_branches(config: Transformer.Config) -> None:
     x = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(5))
     rotation = None
     if config.positions == "rotary":
-        rotation = Rotation.at(torch.arange(5)[None], config.width_of_head, config.rotary_base)
+        rotation = Rotation.at(torch.arange(5)[None], config.width_of_head, config.rope_theta)
     with torch.no_grad():
         middle = x + block.attention(block.attention_norm(x), rotation, None)
         h, inner = block.feed_forward_norm(middle), block.feed_forward
@@ -313,10 +313,10 @@ def test_gpt2_small_by_hand() -> None:
 
 def test_inner_widths() -> None:
     config = Transformer.Config
-    assert config(width=384, heads=6).inner_width == 1024  # 8/3 × 384
-    assert config(width=256).inner_width == 704  # 8/3 × 256 = 682.7, up to a multiple of 32
-    assert config(width=256, activation="gelu").inner_width == 1024
-    assert config(width=256, feed_forward=100).inner_width == 100
+    assert config(hidden_size=384, heads=6).inner_width == 1024  # 8/3 × 384
+    assert config(hidden_size=256).inner_width == 704  # 8/3 × 256 = 682.7, up to a multiple of 32
+    assert config(hidden_size=256, activation="gelu").inner_width == 1024
+    assert config(hidden_size=256, ffn_size=100).inner_width == 100
 
 
 def test_weights_begin_small_and_residual_ones_smaller() -> None:
@@ -359,15 +359,15 @@ def test_dropout_is_on_embeddings_attention_and_branches(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"width": 10}, "width 10 is not a multiple of heads 4"),
+        ({"hidden_size": 10}, "width 10 is not a multiple of heads 4"),
         ({"kv_heads": 3}, "heads 4 is not a multiple of kv_heads 3"),
-        ({"head_width": 5}, "even head width, not 5"),
-        ({"head_width": 0}, "head_width"),
-        ({"feed_forward": 0}, "feed_forward"),
+        ({"head_dim": 5}, "even head width, not 5"),
+        ({"head_dim": 0}, "head_width"),
+        ({"ffn_size": 0}, "feed_forward"),
         ({"kv_heads": 0}, "at least 1"),
-        ({"rotary_base": 0.0}, "rotary_base"),
-        ({"epsilon": float("nan")}, "epsilon"),
-        ({"context": 1}, "context at least 2"),
+        ({"rope_theta": 0.0}, "rotary_base"),
+        ({"norm_eps": float("nan")}, "epsilon"),
+        ({"context_length": 1}, "context at least 2"),
         ({"dropout": 1.0}, "dropout"),
     ],
 )

@@ -25,7 +25,7 @@ from wenmo.types import END, IGNORE, Batch
 
 VOCAB = 9
 NEAR = {"rtol": 1e-5, "atol": 1e-5}
-SMALL = {"embedding": 8, "width": 8, "latent": 3, "heads": 2, "context": 16, "dropout": 0.0}
+SMALL = {"embedding_size": 8, "hidden_size": 8, "latent_size": 3, "heads": 2, "context_length": 16, "dropout": 0.0}
 KINDS = list(product(["lstm", "transformer"], repeat=2))
 every_kind = pytest.mark.parametrize(("encoder", "decoder"), KINDS)
 
@@ -206,13 +206,13 @@ def test_latents_are_drawn_from_the_prior_by_the_seed() -> None:
 
 
 def test_the_weight_follows_its_schedule() -> None:
-    linear = Vae.Config(annealing="linear", rise=0.5, kl_floor=0.2, kl_peak=1.0)
+    linear = Vae.Config(annealing="linear", annealing_ratio=0.5, kl_floor=0.2, kl_peak=1.0)
     assert [weight_at(linear, p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.2, 0.6, 1, 1])
-    cyclical = Vae.Config(annealing="cyclical", cycles=2, rise=0.5)
+    cyclical = Vae.Config(annealing="cyclical", cycles=2, annealing_ratio=0.5)
     risen = [weight_at(cyclical, p) for p in (0, 0.125, 0.25, 0.49, 0.5, 0.625, 1)]
     assert risen == [0.0, 0.5, 1.0, 1.0, 0.0, 0.5, 1.0]
     assert weight_at(Vae.Config(annealing="none", kl_peak=0.5), 0.0) == 0.5
-    assert weight_at(Vae.Config(rise=0.0), 0.0) == 1.0
+    assert weight_at(Vae.Config(annealing_ratio=0.0), 0.0) == 1.0
 
 
 @pytest.mark.parametrize("each", [True, False])
@@ -267,7 +267,7 @@ def test_the_encoder_is_trained_ahead_by_step_and_progress_alone(
 def test_training_finds_latents_that_tell_texts_apart(learn_until: Callable[..., None]) -> None:
     """Eight texts that nothing but the latents can tell apart at their first token."""
     torch.manual_seed(0)
-    sizes = {"embedding": 16, "width": 24, "latent": 4, "dropout": 0.0}
+    sizes = {"embedding_size": 16, "hidden_size": 24, "latent_size": 4, "dropout": 0.0}
     model = Vae.Config(**sizes, annealing="none", free_bits=16.0).build(VOCAB)  # type: ignore[arg-type]
     batch = batch_of(*([first, 1, 1] for first in range(1, 9)))
     learn_until(model, lambda: batch, rate=0.03, nats=0.03)
@@ -305,12 +305,12 @@ def test_on_counts_the_bound_is_that_of_the_mixture() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"latent": 0}, "latent must be at least 1"),
-        ({"context": 1}, "context"),
+        ({"latent_size": 0}, "latent must be at least 1"),
+        ({"context_length": 1}, "context"),
         ({"word_dropout": 1.0}, "word_dropout"),
-        ({"rise": 1.5}, "rise must be from 0 to 1"),
+        ({"annealing_ratio": 1.5}, "rise must be from 0 to 1"),
         ({"free_bits": -1.0}, "free_bits"),
-        ({"decoder": "transformer", "width": 10, "heads": 4}, "not a multiple of heads 4"),
+        ({"decoder": "transformer", "hidden_size": 10, "heads": 4}, "not a multiple of heads 4"),
     ],
 )
 def test_settings_that_make_no_sense(setting: dict[str, object], message: str) -> None:

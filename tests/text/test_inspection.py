@@ -107,7 +107,7 @@ def test_what_cannot_be_inspected(tmp_path: Path) -> None:
     with pytest.raises(WenmoError, match="did you mean"):
         inspect(write(tmp_path, "a.txt", "a"), settings=["read.unitt=line"])
     with pytest.raises(WenmoError, match="unknown setting 'hidden'"):
-        inspect(tmp_path / "a.txt", settings=["hidden=3"])
+        inspect(tmp_path / "a.txt", settings=["hidden_size=3"])
 
 
 def test_the_command_loads_no_pytorch(tmp_path: Path) -> None:

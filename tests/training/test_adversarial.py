@@ -21,7 +21,7 @@ from wenmo.types import END, IGNORE
 
 VOCAB, LONGEST = 4, 3
 SMALL = Gan.Config(
-    embedding=6, width=8, heads=2, context=LONGEST, dropout=0.0, critic_embedding=4, critic_width=4
+    embedding_size=6, hidden_size=8, heads=2, context_length=LONGEST, dropout=0.0, critic_embedding_size=4, critic_hidden_size=4
 )
 GENERATORS = ["lstm", "gru", "transformer"]
 CHANCE = 1e-6  # of an error in the draws; PyTorch's noise differs from processor to processor
@@ -193,10 +193,10 @@ def run(gan: Gan, cuts: tuple[int, ...] = ()) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"method": "relaxed", "views": 2}, {"critic": "recurrent"}]
+    "changes", [{}, {"method": "relaxed", "critic_heads": 2}, {"critic": "recurrent"}]
 )
 def test_both_players_go_on_exactly_where_they_were(changes: dict[str, object]) -> None:
-    settings = {**changes, "likelihood": 0.4, "critic_alone": 0.2, "critic_steps": 2}
+    settings = {**changes, "mle_ratio": 0.4, "critic_pretrain_ratio": 0.2, "critic_steps": 2}
     whole = run(make(**settings))
     assert {"model.pretrained.bias", "critic_adam.0.0.exp_avg"} <= whole.keys()
     cut = run(make(**settings), cuts=(2, 6, 10))
@@ -273,12 +273,12 @@ def test_a_critic_learns_what_follows_what(critic: Critic) -> None:
     ("changes", "message"),
     [
         ({"rollouts": 0}, "rollouts"),
-        ({"likelihood": 0.8, "critic_alone": 0.3}, "not be above 1 together"),
-        ({"views": 3}, "multiple of views"),
-        ({"views": 4, "critic": "recurrent"}, "convolutional"),
-        ({"sharpness": 0.5}, "sharpness"),
+        ({"mle_ratio": 0.8, "critic_pretrain_ratio": 0.3}, "not be above 1 together"),
+        ({"critic_heads": 3}, "multiple of views"),
+        ({"critic_heads": 4, "critic": "recurrent"}, "convolutional"),
+        ({"inverse_temperature": 0.5}, "sharpness"),
         ({"generator": "transformer", "heads": 3}, "heads"),
-        ({"critic_rate": 0}, "above 0"),
+        ({"critic_learning_rate": 0}, "above 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, object], message: str) -> None:

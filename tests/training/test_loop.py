@@ -44,7 +44,7 @@ class Script:
 
 
 def trainer(folder, learner, scores=(), **settings):
-    settings = {"schedule": "constant", "warmup": 0.0, "checkpoint_seconds": 1e9, **settings}
+    settings = {"schedule": "constant", "warmup_ratio": 0.0, "checkpoint_seconds": 1e9, **settings}
     events, figures = [], iter(scores)
     made = Trainer(
         learner,
@@ -108,7 +108,7 @@ def test_the_mean_of_the_last_weights_is_scored_and_kept(tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     for name, on_step in (("whole", lambda step: None), ("stopped", stop)):
-        settings = {"steps": 10, "evaluations": 5, "average": 0.4}
+        settings = {"steps": 10, "eval_count": 5, "weight_averaging": 0.4}
         learner = Script(on_step=on_step)
         made, _ = trainer(tmp_path / name, learner, **settings)
         if name == "stopped":
@@ -152,7 +152,7 @@ RISING = [2, 1, 1.004, 1.1, 1.1, 1.1, 1.1, 1.1, 1.1, 1.1]
     ],
 )
 def test_stops_early_when_nothing_is_gained(tmp_path, scores, schedule, step):
-    settings = {"steps": 100, "evaluations": 10, "patience": 2, "schedule": schedule}
+    settings = {"steps": 100, "eval_count": 10, "patience": 2, "schedule": schedule}
     made, events = trainer(tmp_path, Script(), scores, **settings)
     assert made.run().step == step
     assert events.count("note") == (step < 100)
@@ -165,7 +165,7 @@ def test_with_steps_nothing_stops_by_itself(tmp_path, patience):
 
 
 def test_goes_on_with_half_the_peak_rate_and_without_stopping_at_once(tmp_path):
-    settings = {"evaluations": 4, "schedule": "cosine", "patience": 1}
+    settings = {"eval_count": 4, "schedule": "cosine", "patience": 1}
     made, _ = trainer(tmp_path, Script(), [2, 1.5, 1.2, 1], steps=8, **settings)
     made.run()
     learner = Script()
@@ -264,10 +264,10 @@ def test_a_rollback_is_kept_through_a_kill(tmp_path):
         ({"steps": 5, "minutes": 1}, "not both"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"minutes": math.nan}, "minutes must be a positive"),
-        ({"rows": 0}, "rows must be at least 1"),
-        ({"warmup": 1}, "warmup"),
-        ({"decay": 0}, "decay"),
-        ({"clip": -1}, "clip"),
+        ({"batch_size": 0}, "rows must be at least 1"),
+        ({"warmup_ratio": 1}, "warmup"),
+        ({"decay_ratio": 0}, "decay"),
+        ({"max_grad_norm": -1}, "clip"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):

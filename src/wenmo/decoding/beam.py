@@ -176,7 +176,7 @@ class Search:
             for place, token in enumerate(offer.tokens):
                 gain = offer.gains[place]
                 if token != END and gain > -math.inf:
-                    cost = self._sampling.diversity * chosen[token] if chosen else 0.0
+                    cost = self._sampling.diversity_penalty * chosen[token] if chosen else 0.0
                     ranked.append((cost - (total + gain), row, token, place))
         ranked.sort()
         children = []
@@ -217,7 +217,7 @@ class Search:
         return total / self._norm(self._limit if total <= 0 else length + 1)
 
     def _norm(self, length: int) -> float:
-        base = length if self._sampling.length_form == "power" else (5 + length) / 6
+        base = length if self._sampling.length_penalty_form == "power" else (5 + length) / 6
         return float(base**self._sampling.length_penalty)
 
 

@@ -90,7 +90,7 @@ class Unmasker:
             free = room - len(head) - len(closing)
             size = min(draft.task.limit - len(draft.written), max(1, free))
             return [_Canvas.around(draft, head, size, closing)]
-        asked = request.sampling.gap
+        asked = request.sampling.gap_tokens
         sizes = [asked] if asked else range(1, min(LONGEST_GAP, room // 2) + 1)
         before, after = list(draft.task.begun), [*request.suffix, *closing]
         return [self._gap(draft, before, size, after, room) for size in sizes]

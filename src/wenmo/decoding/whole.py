@@ -26,12 +26,12 @@ def draw(
         WenmoError: what is asked for is only for texts that are drawn whole.
     """
     if bare and not any(prompts) and sampling.whole:
-        uniform, depth = sampling.method == "uniform", sampling.depth
+        uniform, depth = sampling.method == "uniform", sampling.max_depth
         drawn = model.compose(seeds(sampling, n), uniform=uniform, depth=depth)
         if drawn is not None:
             drawn = list(drawn) if len(prompts) > 1 else drawn
             return [drawn for _ in prompts]
-    if sampling.method == "uniform" or sampling.depth is not None:
+    if sampling.method == "uniform" or sampling.max_depth is not None:
         asked = "method uniform" if sampling.method == "uniform" else "depth"
         raise WenmoError(
             f"{asked} is for texts that a grammar writes alone: ask one, without a prompt, and "

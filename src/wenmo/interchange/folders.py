@@ -65,7 +65,7 @@ def open_folder(path: Path) -> Opened:
     tokenizer = vocabulary.tokenizer(known_end(path / CONFIG, end), size, beginning)
     if kind.family == "masked":
         tensors = in_one_embedding(tensors, kind, _mask_of(path, vocabulary.library))
-    if config.tied and not _is_tied(kind.names, tensors):
+    if config.tie_embeddings and not _is_tied(kind.names, tensors):
         config = replace(config, tied=False)  # whatever the settings say
     layout = Layout(names_of(kind.names, config, size), {}, tokenizer.end)
     check_all_used(path, tensors, layout.names.values(), kind)

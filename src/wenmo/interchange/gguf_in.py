@@ -115,19 +115,19 @@ def _config(file: Gguf, kind: str) -> Transformer.Config:
     s = ExternalConfig(own, SCHEMA)
     heads = int(s["attention.head_count"])
     config = Transformer.Config(
-        width=int(s["embedding_length"]),
+        hidden_size=int(s["embedding_length"]),
         layers=int(s["block_count"]),
         heads=heads,
         kv_heads=int(s.get("attention.head_count_kv", heads)),
-        head_width=s.get("attention.key_length"),
-        feed_forward=int(s["feed_forward_length"]),
-        context=int(s["context_length"]),
-        rotary_base=float(s.get("rope.freq_base", 10_000.0)),
-        epsilon=float(s["attention.layer_norm_rms_epsilon"]),
+        head_dim=s.get("attention.key_length"),
+        ffn_size=int(s["feed_forward_length"]),
+        context_length=int(s["context_length"]),
+        rope_theta=float(s.get("rope.freq_base", 10_000.0)),
+        norm_eps=float(s["attention.layer_norm_rms_epsilon"]),
         qk_norm="blk.0.attn_q_norm.weight" in file.weights,
         qkv_bias=True if "blk.0.attn_q.bias" in file.weights else None,
-        tied="output.weight" not in file.weights,
-        zero_outputs=False,
+        tie_embeddings="output.weight" not in file.weights,
+        zero_init_residual=False,
     )
     for name in ("attention.value_length", "rope.dimension_count"):
         if s.get(name, config.width_of_head) != config.width_of_head:

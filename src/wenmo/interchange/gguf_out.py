@@ -91,7 +91,7 @@ def check_gguf(config: Any, vocab_size: int, tokenizer: Tokenizer) -> tuple[Layo
     kind = None if layout is None else ARCHITECTURES.get(layout.config["model_type"])
     if layout is None or kind is None or not isinstance(config, Transformer.Config):
         raise WenmoError("a GGUF file holds models arranged as Llama, Mistral, Qwen2 or Qwen3 are")
-    if config.window is not None:
+    if config.sliding_window is not None:
         raise WenmoError("GGUF files with a window are not written here")
     if not isinstance(tokenizer, Pretrained):
         raise WenmoError(
@@ -103,8 +103,8 @@ def check_gguf(config: Any, vocab_size: int, tokenizer: Tokenizer) -> tuple[Layo
 
 def _settings(writer: Any, config: Transformer.Config, vocab_size: int) -> None:
     writer.add_vocab_size(vocab_size)
-    writer.add_context_length(config.context)
-    writer.add_embedding_length(config.width)
+    writer.add_context_length(config.context_length)
+    writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.layers)
     writer.add_feed_forward_length(config.inner_width)
     writer.add_head_count(config.heads)
@@ -112,8 +112,8 @@ def _settings(writer: Any, config: Transformer.Config, vocab_size: int) -> None:
     writer.add_key_length(config.width_of_head)
     writer.add_value_length(config.width_of_head)
     writer.add_rope_dimension_count(config.width_of_head)
-    writer.add_rope_freq_base(config.rotary_base)
-    writer.add_layer_norm_rms_eps(config.epsilon)
+    writer.add_rope_freq_base(config.rope_theta)
+    writer.add_layer_norm_rms_eps(config.norm_eps)
 
 
 def _sampling(writer: Any, sampling: Mapping[str, Any]) -> None:

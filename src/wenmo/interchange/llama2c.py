@@ -57,16 +57,16 @@ def _read(path: Path) -> tuple[Transformer.Config, int, dict[str, Tensor]]:
         raise WenmoError(f"{path}: damaged, or not a llama2.c file: its sizes make no sense")
     try:
         config = Transformer.Config(
-            width=width,
+            hidden_size=width,
             layers=layers,
             heads=heads,
             kv_heads=kv_heads,
-            feed_forward=inner,
-            context=context,
-            epsilon=1e-5,
+            ffn_size=inner,
+            context_length=context,
+            norm_eps=1e-5,
             qk_norm=False,
-            tied=not untied,
-            zero_outputs=False,
+            tie_embeddings=not untied,
+            zero_init_residual=False,
         )
     except ValueError as error:
         raise WenmoError(f"{path}: damaged, or not a llama2.c file: {error}") from None

@@ -81,7 +81,7 @@ MODELS: dict[str, Family] = {
         Recurrent.Config("rnn"),
         "the simple recurrent network: the baseline that LSTM and GRU improve on",
         recurrent.SIZES["rnn"],
-        {"rate": 0.001},
+        {"learning_rate": 0.001},
         recurrent.suit,
     ),
     "lstm": Family(
@@ -89,7 +89,7 @@ MODELS: dict[str, Family] = {
         Recurrent.Config("lstm"),
         "long short-term memory: reads without end in constant memory, strong on little text",
         recurrent.SIZES["lstm"],
-        {"rate": 0.005},
+        {"learning_rate": 0.005},
         recurrent.suit,
     ),
     "gru": Family(
@@ -97,7 +97,7 @@ MODELS: dict[str, Family] = {
         Recurrent.Config("gru"),
         "gated recurrent unit: close to the LSTM with a quarter fewer weights",
         recurrent.SIZES["gru"],
-        {"rate": 0.005},
+        {"learning_rate": 0.005},
         recurrent.suit,
     ),
     "seq2seq": Family(
@@ -105,7 +105,7 @@ MODELS: dict[str, Family] = {
         Seq2seq.Config(),
         "recurrent encoder and decoder with attention: turns one text into another, from few pairs",
         seq2seq.SIZES,
-        {"rate": 0.003},
+        {"learning_rate": 0.003},
         like=seq2seq.like,
     ),
     "gpt": Family(
@@ -137,14 +137,14 @@ MODELS: dict[str, Family] = {
         Vae.Config(),
         "variational autoencoder: writes from a space of texts in which one can walk, and edit",
         vae.SIZES,
-        {"rate": 0.003},
+        {"learning_rate": 0.003},
     ),
     "gan": Family(
         Gan,
         Gan.Config(),
         "adversarial (SeqGAN, RelGAN): learns from a critic, and tells whether that was worth it",
         gan.SIZES,
-        {"rate": 0.003, "rows": 64},
+        {"learning_rate": 0.003, "batch_size": 64},
     ),
 }
 

@@ -32,7 +32,7 @@ def train_last(model: LanguageModel, blocks: int | None) -> None:
         late = int(block[1]) >= first if block else bool(AFTER.match(name))
         weight.requires_grad_(blocks is None or late)
     if not any(weight.requires_grad for weight in network.parameters()):
-        raise WenmoError(f"blocks={blocks}: nothing is left to train")
+        raise WenmoError(f"trainable_blocks={blocks}: nothing is left to train")
 
 
 def thaw(model: LanguageModel, progress: float) -> None:

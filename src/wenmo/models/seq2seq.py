@@ -40,8 +40,8 @@ class Seq2seq(Network):
 
         Attributes:
             cell: the kind of recurrent cell.
-            embedding: the width of the token embeddings.
-            hidden: the width of the recurrent layers, in each direction.
+            embedding_size: the width of the token embeddings.
+            hidden_size: the width of the recurrent layers, in each direction.
             layers: the depth of the encoder and of the decoder.
             bidirectional: the encoder also reads from the end (Schuster & Paliwal 1997).
             attention: additive looks before each step (Bahdanau et al. 2015); dot, general and
@@ -54,13 +54,13 @@ class Seq2seq(Network):
                 attention also sees where that is (See et al. 2017, section 2.3).
             scheduled_sampling: how often training replaces a token by the model's own guess (Bengio
                 et al. 2015).
-            tied: source, text and softmax share one embedding (Press & Wolf 2017).
+            tie_embeddings: source, text and softmax share one embedding (Press & Wolf 2017).
             dropout: on what enters each layer and on what enters the softmax (Zaremba et al. 2014).
         """
 
         cell: Cell = "gru"
-        embedding: int = 256
-        hidden: int = 256
+        embedding_size: int = 256
+        hidden_size: int = 256
         layers: int = 1
         bidirectional: bool = True
         attention: Attending = "additive"
@@ -68,11 +68,11 @@ class Seq2seq(Network):
         copy: bool = False
         coverage: float = 0.0
         scheduled_sampling: float = 0.0
-        tied: bool = True
+        tie_embeddings: bool = True
         dropout: float = 0.2
 
         def __post_init__(self) -> None:
-            if min(self.embedding, self.hidden, self.layers) < 1:
+            if min(self.embedding_size, self.hidden_size, self.layers) < 1:
                 raise ValueError("embedding, hidden and layers must be at least 1")
             if not 0 <= self.dropout < 1:
                 raise ValueError("dropout must be at least 0 and below 1")
@@ -95,7 +95,7 @@ class Seq2seq(Network):
         @property
         def memory(self) -> int:
             """The width of the encoded source."""
-            return self.hidden * (1 + (self.bidirectional and self.attention != "dot"))
+            return self.hidden_size * (1 + (self.bidirectional and self.attention != "dot"))
 
         def build(self, vocab_size: int) -> Seq2seq:
             return Seq2seq(self, vocab_size)
@@ -103,7 +103,7 @@ class Seq2seq(Network):
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
-        embedding, hidden, tied = config.embedding, config.hidden, config.tied
+        embedding, hidden, tied = config.embedding_size, config.hidden_size, config.tie_embeddings
         self.hidden_width = hidden
         attends, additive = config.attention != "none", config.attention == "additive"
         self.embedding = nn.Embedding(vocab_size, embedding)
@@ -158,7 +158,7 @@ class Seq2seq(Network):
         if self.attention.key is not None:
             state["keys"] = self.attention.key(memory)
         if self.config.feeds:
-            state["readout"] = memory.new_zeros(ids.shape[0], self.config.hidden)
+            state["readout"] = memory.new_zeros(ids.shape[0], self.config.hidden_size)
         if self.config.copy:
             same = ids[:, :, None] == ids[:, None]
             state |= {"source": ids, "first": same.byte().argmax(2)}  # of equals, the first
@@ -177,7 +177,7 @@ class Seq2seq(Network):
             return {"embedding.weight": embedding.weight, **dict(self.encoder.named_parameters())}
         own = {k: w for k, w in self.named_parameters() if k.split(".")[0] in WRITING}
         first = cast(Layer, self.layers[0])
-        return own | {"layers.0.input_weight": first.input_weight[:, : self.config.embedding]}
+        return own | {"layers.0.input_weight": first.input_weight[:, : self.config.embedding_size]}
 
     def predict(self, reading: Reading) -> Logits:
         """As any network; with ``copy`` the logits are log-probabilities."""
@@ -350,16 +350,16 @@ class Encoder(Reader):
 
     def __init__(self, config: Seq2seq.Config) -> None:
         directions = 1 + config.bidirectional
-        sizes = (config.embedding, config.hidden, config.layers)
+        sizes = (config.embedding_size, config.hidden_size, config.layers)
         super().__init__(config.cell, *sizes, directions, config.dropout)
         self.config = config
-        out, carried = directions * config.hidden, len(CARRIED[config.cell])
+        out, carried = directions * config.hidden_size, len(CARRIED[config.cell])
         self.bridge = nn.ModuleList(
-            nn.Linear(out, carried * config.hidden) for _ in range(config.layers)
+            nn.Linear(out, carried * config.hidden_size) for _ in range(config.layers)
         )
         # The dot product asks for a memory that is as wide as the decoder.
         narrow = config.attention == "dot" and config.bidirectional
-        self.narrow = nn.Linear(out, config.hidden, bias=False) if narrow else nn.Identity()
+        self.narrow = nn.Linear(out, config.hidden_size, bias=False) if narrow else nn.Identity()
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """Encode (rows, source time, embedding), where ``mask`` is true at the left of each row.
@@ -386,7 +386,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: Seq2seq.Config) -> None:
         super().__init__()
-        hidden, kind = config.hidden, config.attention
+        hidden, kind = config.hidden_size, config.attention
         added = kind in ("additive", "concat")
         self.key = None if kind == "dot" else nn.Linear(config.memory, hidden, bias=added)
         self.query = nn.Linear(hidden, hidden, bias=False) if added else None
@@ -437,16 +437,16 @@ def like(config: Any, side: Literal["encoder", "decoder"]) -> dict[str, Any]:
     """
     if not isinstance(config, Recurrent.Config | Seq2seq.Config):
         return {}
-    names = ("cell", "embedding", "hidden", "layers", "tied")
+    names = ("cell", "embedding_size", "hidden_size", "layers", "tie_embeddings")
     same = {name: getattr(config, name) for name in names}
     if isinstance(config, Seq2seq.Config):
         return {**same, "bidirectional": config.bidirectional}
-    narrow = config.tied and config.layers == 1  # whose one layer is as wide as the embedding
-    return {**same, "hidden": config.embedding} if narrow else same
+    narrow = config.tie_embeddings and config.layers == 1  # whose one layer is as wide as the embedding
+    return {**same, "hidden_size": config.embedding_size} if narrow else same
 
 
 SIZES: dict[str, Seq2seq.Config] = {
-    "tiny": Seq2seq.Config(embedding=64, hidden=128, dropout=0.0),
-    "small": Seq2seq.Config(embedding=256, hidden=512),
-    "medium": Seq2seq.Config(embedding=512, hidden=512, layers=2, dropout=0.3),
+    "tiny": Seq2seq.Config(embedding_size=64, hidden_size=128, dropout=0.0),
+    "small": Seq2seq.Config(embedding_size=256, hidden_size=512),
+    "medium": Seq2seq.Config(embedding_size=512, hidden_size=512, layers=2, dropout=0.3),
 }

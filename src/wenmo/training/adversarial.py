@@ -54,8 +54,8 @@ class Adversarial(Gradient):
         super().__init__(model, batches, optimizer, **likelihood)
         self.gan, self.texts, self.longest = model, texts, longest
         config = model.config
-        self.generator_adam = adam(model.generator, config.adversarial_rate)
-        self.critic_adam = adam(model.critic, config.critic_rate)
+        self.generator_adam = adam(model.generator, config.adversarial_learning_rate)
+        self.critic_adam = adam(model.critic, config.critic_learning_rate)
         self._frozen = set()  # the rival is made in training: checkpoints hold it, too
 
     def share(self, progress: float) -> float:
@@ -167,7 +167,7 @@ class Adversarial(Gradient):
         """Relaxed texts, sharper from step to step (RelGAN: Nie et al. 2019, section 2.2)."""
         gan = self.gan
         done = gan.share_of_stage(gan.progress) if gan.stage == "adversarial" else 0.0
-        sharpness = math.exp(math.log(gan.config.sharpness) * done)
+        sharpness = math.exp(math.log(gan.config.inverse_temperature) * done)
         return relax(self.gan.writer, gan.generator.embedding, rows, self.longest, sharpness)
 
     def _move(self, player: torch.nn.Module, optimizer: Optimizer, rate: float) -> None:

@@ -20,8 +20,8 @@ from wenmo.workbench import Run, fit
 
 MODELS: dict[str, dict[str, Any]] = {
     "ngram": {"order": 7},
-    "lstm": {"embedding": 64, "hidden": 512, "dropout": 0.0},
-    "gpt": {"width": 128, "layers": 4, "heads": 4, "context": 128, "rows": 8},
+    "lstm": {"embedding_size": 64, "hidden_size": 512, "dropout": 0.0},
+    "gpt": {"hidden_size": 128, "layers": 4, "heads": 4, "context_length": 128, "batch_size": 8},
 }
 
 

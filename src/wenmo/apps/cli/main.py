@@ -98,7 +98,7 @@ def train(
     """Train a generator on your text. The same command goes on where it was interrupted."""
     options = {
         "task.name": task,
-        "prior.counts": prior,
+        "ngram_prior.enabled": prior,
         "tokenizer.kind": tokenizer,
         "train.minutes": minutes,
         "train.steps": steps,
@@ -178,16 +178,16 @@ def generate(
     unseen_characters: option.UnseenCharacters = None,
     beam_width: option.BeamWidth = None,
     length_penalty: option.LengthPenalty = None,
-    length_form: option.LengthForm = None,
+    length_penalty_form: option.LengthForm = None,
     coverage_penalty: option.CoveragePenalty = None,
     beam_groups: option.BeamGroups = None,
-    diversity: option.Diversity = None,
+    diversity_penalty: option.Diversity = None,
     unmask_order: option.UnmaskOrder = None,
     unmask_steps: option.UnmaskSteps = None,
     unmask_schedule: option.UnmaskSchedule = None,
     remask: option.Remask = None,
-    gap: option.Gap = None,
-    depth: option.Depth = None,
+    gap_tokens: option.Gap = None,
+    max_depth: option.Depth = None,
     grammar: option.ConstrainingGrammar = None,
     derivations: option.Derivations = False,
     json: option.Json = False,
@@ -198,7 +198,7 @@ def generate(
     preflight.check_sampling(
         {
             "method": method,
-            "length_form": length_form,
+            "length_penalty_form": length_penalty_form,
             "unmask_order": unmask_order,
             "unmask_schedule": unmask_schedule,
         }
@@ -227,16 +227,16 @@ def generate(
         unseen_characters=unseen_characters,
         beam_width=beam_width,
         length_penalty=length_penalty,
-        length_form=length_form,
+        length_form=length_penalty_form,
         coverage_penalty=coverage_penalty,
         beam_groups=beam_groups,
-        diversity=diversity,
+        diversity=diversity_penalty,
         unmask_order=unmask_order,
         unmask_steps=unmask_steps,
         unmask_schedule=unmask_schedule,
         remask=remask,
-        gap=gap,
-        depth=depth,
+        gap=gap_tokens,
+        depth=max_depth,
     )
     fresh = seed is None and opened.draws(**sampling)  # a new seed, on which the texts depend
     sampling["seed"] = chosen = draw_seed() if seed is None else seed
@@ -286,7 +286,7 @@ def generate(
         show.texts(opened, prompts, prefix, texts)
     show.empty_texts(opened, prompts, texts)
     if any(opened.chooses_gap(each, **sampling) for each in prompts):
-        show.note("the model chose the length of the gap: --gap N sets it (in tokens)")
+        show.note("the model chose the length of the gap: --gap-tokens N sets it (in tokens)")
     if fresh:
         show.seed(chosen)
 
