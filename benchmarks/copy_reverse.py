@@ -15,8 +15,20 @@ import wenmo
 from common import arguments, report
 
 MODELS = {
-    "seq2seq": {"cell": "gru", "embedding_size": 64, "hidden_size": 256, "dropout": 0.0, "learning_rate": 0.003},
-    "transformer": {"hidden_size": 128, "layers": 2, "encoder_layers": 2, "heads": 4, "dropout": 0.0},
+    "seq2seq": {
+        "cell": "gru",
+        "embedding_size": 64,
+        "hidden_size": 256,
+        "dropout": 0.0,
+        "learning_rate": 0.003,
+    },
+    "transformer": {
+        "hidden_size": 128,
+        "layers": 2,
+        "encoder_layers": 2,
+        "heads": 4,
+        "dropout": 0.0,
+    },
 }
 STEPS = {"seq2seq": 1200, "transformer": 1500}
 TRAINED, TESTED = 30_000, 1000

@@ -112,10 +112,10 @@ def ours(
 ) -> Turn:
     config = replace(
         GPT2,
-        width=size.width,
+        hidden_size=size.width,
         layers=size.layers,
         heads=size.heads,
-        context=size.context,
+        context_length=size.context,
         dropout=0.0,
     )
     torch.manual_seed(0)

@@ -40,10 +40,10 @@ class Setting:
 COUNTS = [Setting(f"counts, order {n}", "ngram", {"order": n}) for n in (4, 5, 6, 7)]
 WINDOW = 256
 NETWORKS = [
-    Setting("LSTM alone", "lstm", {"ngram_prior.enabled": "none"}),
-    Setting("LSTM on counts", "lstm", {"ngram_prior.enabled": "ngram"}),
-    Setting("GPT alone", "gpt", {"ngram_prior.enabled": "none"}),
-    Setting("GPT on counts", "gpt", {"ngram_prior.enabled": "ngram"}),
+    Setting("LSTM alone", "lstm", {"ngram_prior.enabled": False}),
+    Setting("LSTM on counts", "lstm", {"ngram_prior.enabled": True}),
+    Setting("GPT alone", "gpt", {"ngram_prior.enabled": False}),
+    Setting("GPT on counts", "gpt", {"ngram_prior.enabled": True}),
 ]
 
 

@@ -68,7 +68,7 @@ def learn_text(path: Path, out: Path, settings: dict[str, Any]) -> None:
     """Train a language model on lines."""
     fixed = {
         "unit": "line",
-        "ngram_prior.enabled": "none",
+        "ngram_prior.enabled": False,
         "dropout": 0.1,
         "batch_size": 32,
         "sequence_length": 64,

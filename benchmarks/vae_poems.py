@@ -24,7 +24,7 @@ FILES = {
 WALKS = 5
 SETTINGS = {
     "tokenizer.kind": "chars",
-    "ngram_prior.enabled": "none",
+    "ngram_prior.enabled": False,
     "layers": 2,
     "tie_embeddings": True,
     "dropout": 0.2,

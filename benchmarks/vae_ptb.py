@@ -1,8 +1,8 @@
 r"""Penn Treebank, sentences: a variational autoencoder. Published bounds, in nats a sentence:
 102.54 with an LSTM, 101.61 with a Transformer as decoder; 103.97 with a divergence of 7.27 nats.
 
-    python benchmarks/vae_ptb.py --data DIR
-    python benchmarks/vae_ptb.py --data DIR model.decoder=transformer hidden_size=192 embedding_size=192 \
+    python benchmarks/vae_ptb.py --data DIR python benchmarks/vae_ptb.py --data DIR
+    model.decoder=transformer hidden_size=192 embedding_size=192 \
       layers=3 dropout=0.2 optimizer=muon learning_rate=0.02 precision=float32 steps=8_000
 """
 

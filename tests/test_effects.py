@@ -82,8 +82,8 @@ def test_lines_name_the_settings_and_where_they_belong(writer: Writer) -> None:
     assert told(method="sample", beam_width=3) == [
         "beam_width has no effect here, only with method=beam"
     ]
-    assert not told(method="beam", beam_width=4, beam_groups=2, diversity=1.0, max_tokens=3)
-    assert told(method="beam", diversity=1.0)
+    assert not told(method="beam", beam_width=4, beam_groups=2, diversity_penalty=1.0, max_tokens=3)
+    assert told(method="beam", diversity_penalty=1.0)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +97,19 @@ def test_lines_name_the_settings_and_where_they_belong(writer: Writer) -> None:
         ("gan:transformer", ["gradient_checkpointing=true"], set()),
         ("gpt", ["gradient_checkpointing=true", "momentum=0.5", "min_lr_ratio=0.1"], set()),
         ("gpt", ["optimizer=adamw", "momentum=0.5"], {"train.momentum"}),
-        ("gpt", ["task.name=translation", "batch_size=3", "tokens_per_batch=9"], {"train.batch_size"}),
+        (
+            "gpt",
+            ["task.name=translation", "batch_size=3", "tokens_per_batch=9"],
+            {"train.batch_size"},
+        ),
         ("vae", ["sequence_length=3", "tokens_per_batch=9"], {"train.sequence_length"}),
         ("gan", ["sequence_length=3", "batch_size=9"], {"train.sequence_length"}),
         ("lstm", ["tokens_per_batch=9", "history=2"], {"train.tokens_per_batch", "task.history"}),
-        ("lstm", ["lora_rank=2", "ngram_prior.enabled=false", "folds=3"], {"init.lora_rank", "ngram_prior.folds"}),
+        (
+            "lstm",
+            ["lora_rank=2", "ngram_prior.enabled=false", "folds=3"],
+            {"init.lora_rank", "ngram_prior.folds"},
+        ),
         ("lstm", ["tokenizer.kind=bytes", "min_count=3"], {"tokenizer.min_count"}),
         ("gpt", ["per_record=true", "batch_size=3"], {"train.batch_size"}),
     ],

@@ -35,7 +35,9 @@ def model():
 
 
 def fitted(model, seconds, *settings, rows=8, batches=None):
-    recipe = make_recipe("gru", ["minutes=1", f"batch_size={rows}", "sequence_length=64", *settings])
+    recipe = make_recipe(
+        "gru", ["minutes=1", f"batch_size={rows}", "sequence_length=64", *settings]
+    )
     recipe = replace(recipe, given=frozenset(f"train.{s.split('=')[0]}" for s in settings))
     return pace.fitting_batch(recipe, model, batches or Streams(IDS, rows, 64), seconds)
 
@@ -53,7 +55,9 @@ def test_batches_are_made_smaller_where_that_is_left_open(model, seconds, settin
     train, told = fitted(model, seconds, *settings)
     assert (train.batch_size, train.sequence_length) == (rows, time)
     assert told[0].startswith("a step of 512 tokens takes about 5.1 s; so that more fit: ")
-    assert (len(told) == 2) == (seconds / (SECONDS_A_TOKEN * train.batch_size * train.sequence_length) < 20)
+    assert (len(told) == 2) == (
+        seconds / (SECONDS_A_TOKEN * train.batch_size * train.sequence_length) < 20
+    )
 
 
 @pytest.mark.parametrize(

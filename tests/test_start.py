@@ -48,7 +48,11 @@ def transformer(**settings: Any) -> Transformer.Config:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"positions": "learned", "norm": "layer", "bias": True, "tie_embeddings": False}, {"share_embeddings": False}],
+    [
+        {},
+        {"positions": "learned", "norm": "layer", "bias": True, "tie_embeddings": False},
+        {"share_embeddings": False},
+    ],
 )
 def test_a_decoder_that_sees_no_source_is_the_language_model(settings: dict[str, Any]) -> None:
     giver = transformer(**settings).build(VOCAB).eval()
@@ -125,7 +129,16 @@ def folder(wenmo: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "pairs.tsv").write_text("source\ttarget\n" + pairs, encoding="utf-8")
     for model, settings in SMALL.items():
         command = ["train", "my.txt", "--model", model, "--prior", "none", "--out", model]
-        wenmo(*command, "--steps", 3, "batch_size=2", "sequence_length=24", "eval_count=1", *settings, cwd=path)
+        wenmo(
+            *command,
+            "--steps",
+            3,
+            "batch_size=2",
+            "sequence_length=24",
+            "eval_count=1",
+            *settings,
+            cwd=path,
+        )
     return path
 
 
@@ -193,7 +206,9 @@ def test_embeddings_of_a_run_begin_others(wenmo: Any, folder: Path) -> None:
     """By what tokens are spelled like, whatever their ids are."""
     (folder / "less.txt").write_text("懒狗 dog lazy The\n" * 80, encoding="utf-8")
     command = ["train", "less.txt", "--model", "gru", "--prior", "none", "init.word_vectors=gpt"]
-    told = wenmo(*command, "--out", "gru2", "embedding_size=32", "batch_size=2", *ONE_STEP, cwd=folder).stderr
+    told = wenmo(
+        *command, "--out", "gru2", "embedding_size=32", "batch_size=2", *ONE_STEP, cwd=folder
+    ).stderr
     run, before = package.load(folder / "gru2"), package.load(folder / "gpt")
     ids = run.tokenizer.encode("狗d").tolist()
     there = before.tokenizer.encode("狗d").tolist()
@@ -213,7 +228,7 @@ def test_embeddings_of_a_run_begin_others(wenmo: Any, folder: Path) -> None:
 
 @pytest.mark.parametrize("asked", [{"breaks": ()}, {"extensible": False}])
 def test_what_inherited_counts_cannot_change_is_refused(asked: dict[str, Any]) -> None:
-    base = NgramPriorConfig("ngram", order=5, extensible=True, breaks=(0, 7))
+    base = NgramPriorConfig(enabled=True, order=5, extensible=True, breaks=(0, 7))
     assert inherited(NgramPriorConfig(), base, "run").breaks == (0, 7)
     assert inherited(NgramPriorConfig(breaks=(0, 7)), base, "run").breaks == (0, 7)
     with pytest.raises(WenmoError, match=next(iter(asked))):

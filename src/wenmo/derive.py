@@ -36,16 +36,16 @@ PROBES = 8
 def derive(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
     """A recipe with what was left open filled in, and lines that tell the user of it."""
     if MODELS[recipe.family].kind.learner == "count":
-        return replace(recipe, prior=replace(recipe.ngram_prior, counts="none")), []
+        return replace(recipe, ngram_prior=replace(recipe.ngram_prior, enabled=False)), []
     if recipe.init.base is not None:
         train, told = _gently(recipe)
         prior = recipe.ngram_prior
-        if prior.enabled == "ngram" and prior.folds_used is None:
+        if prior.enabled and prior.folds_used is None:
             minutes = recipe.train.minutes
             tokens = int(corpus.summary["train"]["tokens"])
             budget = Budget(tokens, 60 * minutes, speed()) if minutes else None
-            prior = replace(prior, parts=_parts(recipe, corpus, budget))
-        return replace(recipe, train=train, prior=prior), told
+            prior = replace(prior, folds_used=_parts(recipe, corpus, budget))
+        return replace(recipe, train=train, ngram_prior=prior), told
     # With a number of steps the machine does not matter: they mean the same model everywhere.
     tokens, minutes = int(corpus.summary["train"]["tokens"]), recipe.train.minutes
     timed = minutes is not None and recipe.task.name == "completion"
@@ -57,7 +57,7 @@ def derive(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
     if per_record is None and _has_short_records(recipe, corpus):
         per_record = True
     train = replace(recipe.train, per_record=per_record)
-    return replace(recipe, prior=prior, train=train), [*sized, *standing]
+    return replace(recipe, ngram_prior=prior, train=train), [*sized, *standing]
 
 
 def _has_short_records(recipe: Recipe, corpus: Corpus) -> bool:
@@ -80,7 +80,12 @@ def _gently(recipe: Recipe) -> tuple[TrainConfig, list[str]]:
     fewer looks at held-out text, for it may be large.
     """
     rate = ADAPTERS_RATE if recipe.init.lora_rank else FURTHER_RATE
-    suits: dict[str, Any] = {"learning_rate": rate, "weight_decay": 0.0, "batch_size": 4, "sequence_length": 256}
+    suits: dict[str, Any] = {
+        "learning_rate": rate,
+        "weight_decay": 0.0,
+        "batch_size": 4,
+        "sequence_length": 256,
+    }
     suits |= {"eval_count": 4, "eval_tokens": 4096, "warmup_ratio": 0.05}
     if not recipe.init.lora_rank:
         suits["checkpoint_seconds"] = 120.0  # a checkpoint is three times the model
@@ -121,30 +126,36 @@ def speed() -> float:
     return rows * side * side / min(taken)
 
 
-def _prior(recipe: Recipe, corpus: Corpus, budget: Budget | None) -> tuple[NgramPriorConfig, list[str]]:
+def _prior(
+    recipe: Recipe, corpus: Corpus, budget: Budget | None
+) -> tuple[NgramPriorConfig, list[str]]:
     prior = recipe.ngram_prior
-    if not can_stand_on_counts(recipe.family) or prior.enabled == "none":
-        return replace(prior, counts="none"), []
+    if not can_stand_on_counts(recipe.family) or prior.enabled is False:
+        return replace(prior, enabled=False), []
     train = corpus.summary["train"]
     tokens = int(train["tokens"])
     letters = train["bytes"] < LETTERS * tokens
     orders = prior.order or (ORDERS_OF_LETTERS if letters else DEFAULT_ORDERS)
-    parts = prior.folds if recipe.task.paired else prior.folds_used or _parts(recipe, corpus, budget)
-    chosen = replace(prior, counts="ngram", orders=orders, parts=parts)
+    parts = (
+        prior.folds if recipe.task.paired else prior.folds_used or _parts(recipe, corpus, budget)
+    )
+    chosen = replace(prior, enabled=True, order=orders, folds_used=parts)
     if prior.extensible is None:
         chosen = replace(chosen, extensible=True)
     if prior.breaks is None:
         chosen = replace(chosen, breaks=_breaks(corpus))
     elif (last := max(prior.breaks, default=0)) >= (size := corpus.tokenizer.vocab_size):
-        raise WenmoError(f"ngram_prior.breaks: there is no token {last:,}; the last is {size - 1:,}")
+        raise WenmoError(
+            f"ngram_prior.breaks: there is no token {last:,}; the last is {size - 1:,}"
+        )
     told = [f"standing on counts of up to {amount(orders, 'token')} (--prior none to do without)"]
     if parts < prior.folds:
         told.append(
             f"the network will read {parts} of {prior.folds} parts of the text: time is short"
         )
-    if prior.enabled == "ngram":
+    if prior.enabled:
         return chosen, told
-    without = replace(prior, counts="none")
+    without = replace(prior, enabled=False)
     if recipe.task.name != "completion" or MODELS[recipe.family].kind.wholes:
         return without, []
     if tokens < FEW_TOKENS:

@@ -18,7 +18,7 @@ from wenmo.models.grammar import GrammarModel
 from wenmo.models.lora import merge
 from wenmo.models.ngram import Ngram
 from wenmo.preflight import check_format
-from wenmo.recipe import NgramPriorConfig, Recipe, InitConfig
+from wenmo.recipe import InitConfig, NgramPriorConfig, Recipe
 from wenmo.rules.printing import printed
 from wenmo.runs import Card, save_model
 from wenmo.text.tokenizers import Tokenizer
@@ -58,7 +58,7 @@ def network_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) 
 
 def without_counts(recipe: Recipe) -> Recipe:
     """The settings of the network alone of a network on counts."""
-    return replace(recipe, prior=NgramPriorConfig("none"))
+    return replace(recipe, ngram_prior=NgramPriorConfig(enabled=False))
 
 
 def write_export(
@@ -124,7 +124,7 @@ def _possible(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> lis
 
 
 def _check_huggingface(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
-    config = replace(recipe, start=InitConfig()).generator
+    config = replace(recipe, init=InitConfig()).generator
     if layout_of(config, model.vocab_size, tokenizer.end) is None:
         raise WenmoError("transformers has no arrangement of such a model")
 
@@ -207,7 +207,7 @@ class Export:
 
 
 def _write_huggingface(path: Path, export: Export) -> None:
-    recipe, template = replace(export.card.recipe, start=InitConfig()), export.card.template
+    recipe, template = replace(export.card.recipe, init=InitConfig()), export.card.template
     save_model(path, recipe, export.model, export.tokenizer, template, export.sampling)
     export.tokenizer.save(path / TOKENIZER)
 

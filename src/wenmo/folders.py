@@ -19,15 +19,16 @@ from wenmo import __version__
 from wenmo.config import closest
 from wenmo.figures import chart_svg
 from wenmo.files import atomic, read_json
+from wenmo.format1 import convert_card
 from wenmo.locks import check_unlocked
 from wenmo.types import WenmoError
 
-FORMAT = 1  # of the run folder; raised when an older program could no longer read it
+FORMAT = 2  # of the run folder; raised when an older program could no longer read it
 CARD, WEIGHTS, TOKENIZER = "wenmo.json", "model.safetensors", "tokenizer.json"
 ADAPTERS = "adapter_model.safetensors"
 METRICS, SAMPLES = "metrics.jsonl", "samples.md"
 RUNS, TRASH = Path("runs"), ".trash"
-TABLES = ("model", "prior", "start", "task", "tokenizer", "read", "split", "train")
+TABLES = ("model", "ngram_prior", "init", "task", "tokenizer", "read", "split", "train")
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     missing = [key for key in ("family", "data", "finished", "results") if key not in content]
     if missing:
         raise WenmoError(f"{folder / CARD}: damaged, {missing[0]!r} is missing")
-    return content
+    return convert_card(content) if content["format"] == 1 else content
 
 
 def find_runs(root: Path) -> list[Path]:
@@ -150,6 +151,8 @@ def history(folder: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
         if isinstance(row, dict):
+            if "rate" in row:  # as format 1 calls it
+                row["learning_rate"] = row.pop("rate")
             rows.append(row)
     return rows
 

@@ -14,7 +14,7 @@ BUDGETS = {"train.steps": "steps", "train.minutes": "minutes"}
 FREE = frozenset({"train.patience", "train.full_evaluation", "train.checkpoint_seconds"})
 """What may differ: it says when to stop, score and save, not what is learnt."""
 SHOWN = 4  # settings that differ
-OTHER_MODEL = ("family", "model.", "prior.", "tokenizer.", "task.", "read.", "split.")
+OTHER_MODEL = ("family", "model.", "ngram_prior.", "tokenizer.", "task.", "read.", "split.")
 
 
 def adapted(folder: Path, card: Card, recipe: Recipe) -> Card:

@@ -184,7 +184,12 @@ class Running:
         ids = ids[: model.reach(len(ids))]
         if model.context is None:
             return Streams(ids, train.batch_size, train.sequence_length or STREAM_TIME)
-        return Windows(ids, train.batch_size, min(train.sequence_length or model.context, model.context), train.seed)
+        return Windows(
+            ids,
+            train.batch_size,
+            min(train.sequence_length or model.context, model.context),
+            train.seed,
+        )
 
     def stream(self, model: LanguageModel) -> NDArray[np.unsignedinteger]:
         return self.corpus.train

@@ -21,8 +21,8 @@ from wenmo.types import WenmoError
 HERE = Path(__file__).parent
 CATALOGUE = HERE / "models" / "__init__.py"
 CONFIGS = {  # the file and the class of each table of settings of a run
-    "prior": ("recipe.py", "PriorConfig"),
-    "start": ("recipe.py", "StartConfig"),
+    "ngram_prior": ("recipe.py", "NgramPriorConfig"),
+    "init": ("recipe.py", "InitConfig"),
     "task": ("text/tasks.py", "TaskConfig"),
     "tokenizer": ("text/vocabularies.py", "TokenizerConfig"),
     "read": ("text/formats.py", "ReadConfig"),

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from wenmo.config import from_dict, load_toml, override, shown, table_of, to_dict
+from wenmo.format1 import convert_setting
 from wenmo.models import MODELS, LanguageModel, ModelConfig, configure, find
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
@@ -28,18 +29,19 @@ class NgramPriorConfig:
     """What a network stands on.
 
     Attributes:
-        enabled: ngram, counts of the training text; none; or auto: what suits the text and the time.
+        enabled: whether n-gram counts of the training text stand beside it; null: where they suit
+            the text and the time.
         order: the length of the longest n-grams; null: what suits the tokens.
         folds: into how many parts the text is cut, each to be scored by the counts of the others.
-        folds_used: how many of them, from the first on, the network reads; null: as many as the time
-            allows for. For pairs it is always all.
+        folds_used: how many of them, from the first on, the network reads; null: as many as the
+            time allows for. For pairs it is always all.
         extensible: keep how often each n-gram was seen, so that a run which begins ``--from`` this
             one adds its text to the counts; null: yes. (Runs of older versions did not.)
         breaks: ids of the tokens that end a line or a text, whose weights in the mixture are their
             own; null: found in the vocabulary. (Older runs have none.)
     """
 
-    enabled: Literal["auto", "none", "ngram"] = "auto"
+    enabled: bool | None = None
     order: int | None = None
     folds: int = 5
     folds_used: int | None = None
@@ -64,17 +66,19 @@ class InitConfig:
 
     Attributes:
         base: a model that others trained, or a run; null: nothing.
-        lora_rank: the rank of adapters beside its layers, which alone are trained; 0: there are none,
-            and its own weights are trained.
+        lora_rank: the rank of adapters beside its layers, which alone are trained; 0: there are
+            none, and its own weights are trained.
         lora_alpha: what adapters are scaled by, over their rank; null: twice the rank.
         lora_targets: the layers that are given adapters, by name; (): all of the blocks'.
-        trainable_blocks: train only so many of the last blocks, and what follows them; null: everything.
-        gradual_unfreezing: begin with what follows the blocks, and let one block more, from the last on, be
-            trained in each equal part of the first half (Howard & Ruder 2018, section 3.2).
+        trainable_blocks: train only so many of the last blocks, and what follows them; null:
+            everything.
+        gradual_unfreezing: begin with what follows the blocks, and let one block more, from the
+            last on, be trained in each equal part of the first half (Howard & Ruder 2018, section
+            3.2).
         encoder, decoder: a run whose weights that side of an encoder–decoder begins with; what is
             left open of the model's settings is then as there, and the tokenizer is that run's.
-        word_vectors: a file of word vectors that the embeddings of such words begin with, or a run, with
-            whose embeddings those of the same tokens begin.
+        word_vectors: a file of word vectors that the embeddings of such words begin with, or a run,
+            with whose embeddings those of the same tokens begin.
     """
 
     base: str | None = None
@@ -103,13 +107,14 @@ class InitConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All settings of a run, in small tables: ``model.hidden_size=512``, ``train.learning_rate=0.001``.
+    """All settings of a run, in small tables: ``model.hidden_size=512``,
+    ``train.learning_rate=0.001``.
 
     Attributes:
         family: which entry of the catalogue.
         model: its settings.
-        start: what training begins from.
-        prior: what it stands on.
+        init: what training begins from.
+        ngram_prior: the counts that it stands on.
         task: what is learnt from each record.
         tokenizer: how text becomes tokens.
         read: how text is read.
@@ -131,7 +136,7 @@ class Recipe:
 
     def tables(self) -> dict[str, Any]:
         """The settings as plain dicts."""
-        names = ("model", "prior", "start", "task", "tokenizer", "read", "split", "train")
+        names = ("model", "ngram_prior", "init", "task", "tokenizer", "read", "split", "train")
         return {"family": self.family, **{name: to_dict(getattr(self, name)) for name in names}}
 
     @classmethod
@@ -141,8 +146,12 @@ class Recipe:
             tables["family"],
             configure(tables["family"], tables["model"]),
             # Older runs lack these three tables.
-            from_dict(NgramPriorConfig, tables.get("prior", {"ngram_prior.enabled": "none"}), where="prior."),
-            from_dict(InitConfig, tables.get("start", {}), where="start."),
+            from_dict(
+                NgramPriorConfig,
+                tables.get("ngram_prior", {"enabled": False}),
+                where="ngram_prior.",
+            ),
+            from_dict(InitConfig, tables.get("init", {}), where="init."),
             from_dict(TaskConfig, tables.get("task", {}), where="task."),
             from_dict(TokenizerConfig, tables["tokenizer"], where="tokenizer."),
             from_dict(ReadConfig, tables["read"], where="read."),
@@ -153,7 +162,7 @@ class Recipe:
     @property
     def generator(self) -> ModelConfig:
         """What builds the whole model: the family's settings, maybe on those of counts."""
-        if self.ngram_prior.enabled != "ngram":
+        if not self.ngram_prior.enabled:
             return self.model
         orders, kept = self.ngram_prior.order or DEFAULT_ORDERS, bool(self.ngram_prior.extensible)
         counts = Ngram.Config(orders, totals=True, counts=kept)
@@ -223,7 +232,7 @@ def read_recipe(path: Path) -> tuple[str | None, list[str]]:
     """
     content = load_toml(path)
     family = content.pop("family", None)
-    return family and str(family), as_settings(_flat(content))
+    return family and str(family), [*map(convert_setting, as_settings(_flat(content)))]
 
 
 def over(recipe: Sequence[str], given: Sequence[str]) -> list[str]:

@@ -34,6 +34,11 @@ class Training:
         return MODELS[self.recipe.family].kind.learner == "adversarial"
 
     @property
+    def on_counts(self) -> bool:
+        """Whether n-gram counts stand beside the network."""
+        return bool(self.recipe.ngram_prior.enabled)
+
+    @property
     def in_windows(self) -> bool:
         """Whether the text is read as one stream, in pieces of equal length."""
         recipe = self.recipe
@@ -61,8 +66,9 @@ class Training:
 ON_COUNTS = "for networks on counts (--prior ngram)"
 TRAINING: tuple[Effect[Training], ...] = (
     Effect(
-        "train.steps train.minutes train.gradient_accumulation train.optimizer train.learning_rate train.weight_decay "
-        "train.schedule train.warmup_ratio train.weight_averaging train.label_smoothing train.max_grad_norm "
+        "train.steps train.minutes train.gradient_accumulation train.optimizer "
+        "train.learning_rate train.weight_decay train.schedule train.warmup_ratio "
+        "train.weight_averaging train.label_smoothing train.max_grad_norm "
         "train.precision train.eval_count train.patience train.checkpoint_seconds",
         "for models that are trained by gradients, not counted",
         lambda t: not t.counts,
@@ -115,16 +121,20 @@ TRAINING: tuple[Effect[Training], ...] = (
     Effect(
         "ngram_prior.order ngram_prior.folds",
         ON_COUNTS,
-        lambda t: t.recipe.ngram_prior.enabled == "ngram",
+        lambda t: t.on_counts,
     ),
     Effect(
         "ngram_prior.folds_used",
         f"{ON_COUNTS} that read no sources",
-        lambda t: t.recipe.ngram_prior.enabled == "ngram" and not t.recipe.task.paired,
+        lambda t: t.on_counts and not t.recipe.task.paired,
     ),
-    Effect("ngram_prior.extensible", ON_COUNTS, lambda t: t.recipe.ngram_prior.enabled == "ngram"),
-    Effect("ngram_prior.breaks", ON_COUNTS, lambda t: t.recipe.ngram_prior.enabled == "ngram"),
-    Effect("init.lora_alpha init.lora_targets", "with adapters (lora)", lambda t: t.recipe.init.lora_rank > 0),
+    Effect("ngram_prior.extensible", ON_COUNTS, lambda t: t.on_counts),
+    Effect("ngram_prior.breaks", ON_COUNTS, lambda t: t.on_counts),
+    Effect(
+        "init.lora_alpha init.lora_targets",
+        "with adapters (lora)",
+        lambda t: t.recipe.init.lora_rank > 0,
+    ),
     Effect(
         "init.lora_rank init.trainable_blocks init.gradual_unfreezing",
         "with --from another model",

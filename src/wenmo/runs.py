@@ -255,7 +255,7 @@ def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
     if is_grammar(folder):
         config, grammar, letters = open_grammar(folder)
         lines = ReadConfig(unit="line")
-        recipe = Recipe("grammar", config, ngram_prior=NgramPriorConfig("none"), read=lines)
+        recipe = Recipe("grammar", config, ngram_prior=NgramPriorConfig(enabled=False), read=lines)
         return Card(recipe, {"train": UNKNOWN_TEXT}, finished=True), grammar, letters
     pretrained = locate(folder)
     if pretrained is not None:
@@ -330,7 +330,7 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
     Raises:
         WenmoError: the weights do not fit.
     """
-    if recipe.ngram_prior.enabled == "none":
+    if recipe.ngram_prior.enabled is False:
         base = base.parts().get("network", base)
     with shapes_only():
         model = recipe.build(base.vocab_size)
@@ -404,7 +404,9 @@ def _card_of(opened: Opened) -> Card:
     """A card for a model that others trained."""
     answers, tokenizer = opened.model.conditioning == "encoder", opened.tokenizer
     task = TaskConfig(name="translation" if answers else "completion")
-    recipe = Recipe(opened.family, opened.config, ngram_prior=NgramPriorConfig("none"), task=task)
+    recipe = Recipe(
+        opened.family, opened.config, ngram_prior=NgramPriorConfig(enabled=False), task=task
+    )
     return Card(
         recipe,
         {"train": UNKNOWN_TEXT},

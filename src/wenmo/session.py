@@ -335,7 +335,7 @@ class Session:
     def _train_config(self, pace: Pace) -> TrainConfig:
         """The settings of training, with what was left open of evaluations and stopping."""
         train, patience = self.recipe.train, self._patience()
-        return replace(train, evaluations=pace.evaluations, patience=patience)
+        return replace(train, eval_count=pace.evaluations, patience=patience)
 
     def _reopen(self) -> None:
         """Note in the card what the run had come to, and that it goes on."""
@@ -608,7 +608,7 @@ class Session:
         )
         if self.timed and first:
             rows, told = fitting_texts(self.recipe, learner, SHARE_OF_STEPS * self.time.left())
-            train = replace(train, rows=rows)
+            train = replace(train, batch_size=rows)
             self.recipe = self.card.recipe = replace(self.recipe, train=train)
             learner.texts = Shuffled(records, rows, train.seed)
             for line in told:

@@ -79,19 +79,22 @@ def inherited(asked: NgramPriorConfig, base: NgramPriorConfig, run: str) -> Ngra
     Raises:
         WenmoError: counts are asked for, and the run has none, or others.
     """
-    if base.enabled != "ngram":
-        if asked.enabled == "ngram":
+    if not base.enabled:
+        if asked.enabled:
             raise WenmoError(f"{run} stands on no counts to continue from: omit --prior")
-        return replace(asked, counts="none")
-    if asked.enabled == "none":
+        return replace(asked, enabled=False)
+    if asked.enabled is False:
         return asked
     if asked.order not in (None, base.order):
-        raise WenmoError(f"the counts of {run} have {base.order} orders: leave ngram_prior.order out")
+        raise WenmoError(
+            f"the counts of {run} have {base.order} orders: leave ngram_prior.order out"
+        )
     kept = {"extensible": bool(base.extensible), "breaks": base.breaks or ()}
     for name, value in kept.items():
         if getattr(asked, name) not in (None, value):
-            raise WenmoError(f"prior.{name} of {run} is {dumps(value)}: leave prior.{name} out")
-    return replace(asked, counts="ngram", orders=base.order, **kept)  # type: ignore[arg-type]
+            setting = f"ngram_prior.{name}"
+            raise WenmoError(f"{setting} of {run} is {dumps(value)}: leave {setting} out")
+    return replace(asked, enabled=True, order=base.order, **kept)  # type: ignore[arg-type]
 
 
 def continue_counts(

@@ -366,11 +366,13 @@ def fit(
         if made.train.per_record is None:  # as it has learnt to read
             train = replace(made.train, per_record=begun.train.per_record)
             made = replace(made, train=train)
-        made = replace(made, start=replace(made.init, base=str(base)), prior=prior)
+        made = replace(made, init=replace(made.init, base=str(base)), ngram_prior=prior)
     givers = open_givers(made)
     made = like_givers(made, givers)
-    if "decoder" in givers and (counts := givers["decoder"][0].recipe.ngram_prior).enabled == "ngram":
-        made = replace(made, prior=inherited(made.ngram_prior, counts, str(made.init.decoder)))
+    if "decoder" in givers and (counts := givers["decoder"][0].recipe.ngram_prior).enabled:
+        made = replace(
+            made, ngram_prior=inherited(made.ngram_prior, counts, str(made.init.decoder))
+        )
     wholes = MODELS[made.family].kind.wholes
     if reference is not None and (base is None or made.task.paired or wholes):
         raise WenmoError("--reference is for plain text that is trained on --from another model")
@@ -380,7 +382,7 @@ def fit(
             f"{made.family} cannot answer to a source: leave --task and --control out, or choose "
             "another --model"
         )
-    if made.ngram_prior.enabled == "ngram" and not can_stand_on_counts(made.family):
+    if made.ngram_prior.enabled and not can_stand_on_counts(made.family):
         raise WenmoError(f"{made.family} cannot stand on counts: leave --prior out")
     if wholes and "read.unit" not in made.given:
         made = replace(made, read=replace(made.read, unit="line"))

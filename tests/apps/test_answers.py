@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 MODELS = {
-    "seq2seq": ["embedding_size=16", "hidden_size=48", "dropout=0", "copy=true", "learning_rate=0.01"],
+    "seq2seq": [
+        "embedding_size=16",
+        "hidden_size=48",
+        "dropout=0",
+        "copy=true",
+        "learning_rate=0.01",
+    ],
     "transformer": ["hidden_size=32", "layers=1", "encoder_layers=1", "heads=2", "dropout=0"],
     "gpt": ["hidden_size=32", "layers=1", "heads=2", "context_length=48", "learning_rate=0.02"],
     "gru": ["embedding_size=32", "hidden_size=128", "dropout=0", "learning_rate=0.01"],

@@ -161,7 +161,13 @@ def test_other_settings_for_a_run_that_is_there(wenmo, run, text):
 
 def test_a_checkpoint_with_a_bad_checksum_is_told_and_the_one_before_taken(wenmo, text, tmp_path):
     train = ["train", text, "--out", "run", "--model", "lstm", "--steps", 40]
-    train += ["embedding_size=8", "hidden_size=8", "layers=1", "batch_size=4", "checkpoint_seconds=0"]
+    train += [
+        "embedding_size=8",
+        "hidden_size=8",
+        "layers=1",
+        "batch_size=4",
+        "checkpoint_seconds=0",
+    ]
     wenmo(*train, cwd=tmp_path)
     card = json.loads((tmp_path / "run/wenmo.json").read_text(encoding="utf-8"))
     (tmp_path / "run/wenmo.json").write_text(json.dumps({**card, "finished": False}))

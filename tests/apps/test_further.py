@@ -6,7 +6,15 @@ import json
 
 import pytest
 
-SMALL = ["--model", "lstm", "embedding_size=8", "hidden_size=8", "layers=1", "batch_size=4", "ngram_prior.enabled=false"]
+SMALL = [
+    "--model",
+    "lstm",
+    "embedding_size=8",
+    "hidden_size=8",
+    "layers=1",
+    "batch_size=4",
+    "ngram_prior.enabled=false",
+]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +34,10 @@ def card_of(folder):
     [
         (["--steps", 7], "run: was trained with --steps 12, and 7 is less: give more --steps"),
         (["--minutes", 5], "run: was trained with --steps 12: give more --steps to go on"),
-        (["--steps", 30, "learning_rate=0.5"], "run: holds a run with other settings: train.learning_rate (0.5 here"),
+        (
+            ["--steps", 30, "learning_rate=0.5"],
+            "run: holds a run with other settings: train.learning_rate (0.5 here",
+        ),
     ],
 )
 def test_less_of_the_budget_and_other_settings_are_refused(

@@ -8,7 +8,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-SMALL = ["embedding_size=16", "hidden_size=32", "dropout=0", "learning_rate=0.02", "tokens_per_batch=256", "batch_size=8"]
+SMALL = [
+    "embedding_size=16",
+    "hidden_size=32",
+    "dropout=0",
+    "learning_rate=0.02",
+    "tokens_per_batch=256",
+    "batch_size=8",
+]
 VERSES = ["春眠不觉晓", "夜来风雨声", "床前明月光", "疑是地上霜"]
 DOGS = [f"The {how} dog {what}." for how, what in product(["old", "quick"], ["barks", "runs"])]
 

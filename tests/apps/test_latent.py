@@ -9,7 +9,14 @@ import pytest
 
 import wenmo as program
 
-SMALL = ["embedding_size=16", "hidden_size=48", "latent_size=4", "dropout=0", "learning_rate=0.02", "tokens_per_batch=512"]
+SMALL = [
+    "embedding_size=16",
+    "hidden_size=48",
+    "latent_size=4",
+    "dropout=0",
+    "learning_rate=0.02",
+    "tokens_per_batch=512",
+]
 VERSES = ["春眠不觉晓", "夜来风雨声", "床前明月光", "疑是地上霜"]
 DOGS = [f"The {how} dog {what}." for how, what in product(["old", "quick"], ["barks", "runs"])]
 

@@ -6,7 +6,14 @@ import json
 
 import pytest
 
-SMALL = ["hidden_size=32", "layers=2", "heads=2", "context_length=17", "batch_size=16", "learning_rate=0.02"]
+SMALL = [
+    "hidden_size=32",
+    "layers=2",
+    "heads=2",
+    "context_length=17",
+    "batch_size=16",
+    "learning_rate=0.02",
+]
 TEXT = "春眠不觉晓，处处闻啼鸟。\nA quick brown fox.\n"
 
 

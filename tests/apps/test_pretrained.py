@@ -167,7 +167,9 @@ def test_gguf_out_and_in_again(wenmo, further, text, tmp_path):
     )
 
 
-@pytest.mark.parametrize("way", [["trainable_blocks=1"], ["gradual_unfreezing=true"], ["gradient_checkpointing=true"]])
+@pytest.mark.parametrize(
+    "way", [["trainable_blocks=1"], ["gradual_unfreezing=true"], ["gradient_checkpointing=true"]]
+)
 def test_other_ways_of_training_further(wenmo, base, text, tmp_path, way):
     wenmo("train", text, "--from", base, "--out", "run", *way, *SHORT, cwd=tmp_path)
     import wenmo as package
@@ -195,7 +197,9 @@ def test_pairs_and_conversations_train_it_further(wenmo, base, tmp_path):
     )
     (tmp_path / "talk.jsonl").write_text(talk)
     command = ("train", "talk.jsonl", "--task", "dialogue", "--from", base, "--out", "talks")
-    wenmo(*command, "--steps", 6, "tokens_per_batch=256", "eval_count=1", "lora_rank=2", cwd=tmp_path)
+    wenmo(
+        *command, "--steps", 6, "tokens_per_batch=256", "eval_count=1", "lora_rank=2", cwd=tmp_path
+    )
     assert wenmo("chat", "talks", cwd=tmp_path, given="Hello?\n\n").returncode == 0
 
 
@@ -214,7 +218,10 @@ def test_a_run_is_a_base_too(wenmo, further, runs, text, tmp_path):
     wenmo("train", text, "--from", further, "--out", "run", *SHORT, cwd=tmp_path)
     again = wenmo("train", text, "--from", further, "--out", "run", *SHORT, cwd=tmp_path)
     assert "trained already" in again.stderr
-    ways = {"lstm": [], "gpt": ["lora_rank=2"]}  # the latter stands on counts, which stay as they are
+    ways = {
+        "lstm": [],
+        "gpt": ["lora_rank=2"],
+    }  # the latter stands on counts, which stay as they are
     for name, way in ways.items():
         wenmo("train", text, "--from", runs[name], "--out", name, *way, *SHORT, cwd=tmp_path)
         wenmo("generate", name, "--prompt", "The", "--max-tokens", 3, cwd=tmp_path)

@@ -15,7 +15,14 @@ import pytest
 
 SETTINGS = {
     "lstm": ["embedding_size=16", "hidden_size=24", "layers=2", "dropout=0.2"],
-    "gpt": ["hidden_size=16", "layers=1", "heads=2", "context_length=16", "dropout=0.1", "optimizer=muon"],
+    "gpt": [
+        "hidden_size=16",
+        "layers=1",
+        "heads=2",
+        "context_length=16",
+        "dropout=0.1",
+        "optimizer=muon",
+    ],
     "masked": ["hidden_size=16", "layers=1", "heads=2", "context_length=17", "dropout=0.1"],
 }
 
@@ -27,7 +34,15 @@ def command(text, model, out):
     begins = ["--from", str(out.parent / "base")] if model == "adapters" else ["--model", model]
     settings = ADAPTERS if model == "adapters" else SETTINGS[model]
     train = [sys.executable, "-m", "wenmo", "train", str(text), *begins, "--out", str(out)]
-    return [*train, "--steps", "60", "batch_size=4", "checkpoint_seconds=0", "eval_count=2", *settings]
+    return [
+        *train,
+        "--steps",
+        "60",
+        "batch_size=4",
+        "checkpoint_seconds=0",
+        "eval_count=2",
+        *settings,
+    ]
 
 
 def final_weights(run):

@@ -105,7 +105,14 @@ def test_a_run_from_another_has_the_characters_of_both(tmp_path: Path) -> None:
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
     first.write_text("alpha beta\n" * 30)
     second.write_text("春眠不觉晓\n" * 30, encoding="utf-8")
-    small = {"hidden_size": 8, "layers": 1, "heads": 1, "context_length": 16, "batch_size": 2, "ngram_prior.enabled": "none"}
+    small = {
+        "hidden_size": 8,
+        "layers": 1,
+        "heads": 1,
+        "context_length": 16,
+        "batch_size": 2,
+        "ngram_prior.enabled": False,
+    }
     base = fit(first, model="gpt", out=tmp_path / "base", steps=1, settings=small)
     run = fit(second, base=base.folder, out=tmp_path / "run", steps=1, settings={"batch_size": 2})
     assert run.card.alphabet == "".join(sorted(set("alpha beta\n春眠不觉晓\n")))

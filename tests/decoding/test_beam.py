@@ -172,21 +172,21 @@ def test_a_length_penalty_favours_longer_texts(table: Make) -> None:
     assert ask(model, PLAIN)[0] == (pytest.approx((1, 3, 0)), pytest.approx(math.log(0.45)))
     per_token = ask(model, replace(PLAIN, length_penalty=1))
     same(per_token, [((1, 3, 0), math.log(0.45) / 3), ((2, 3, 0), math.log(0.2) / 3)])
-    gnmt = replace(PLAIN, length_penalty=1, length_form="gnmt")
+    gnmt = replace(PLAIN, length_penalty=1, length_penalty_form="gnmt")
     same(ask(model, gnmt)[:1], [((1, 3, 0), math.log(0.45) / (8 / 6))])
 
 
 def test_groups_keep_away_from_each_other(table: Make) -> None:
     logits = torch.tensor([[0, 0.6, 0.3, 0.1], [0.8, 0.2, 0, 0], [0.7, 0, 0.3, 0], [1.0, 0, 0, 0]])
     model = table(logits.log())
-    sampling = replace(PLAIN, beam_groups=2, diversity=0.1)
+    sampling = replace(PLAIN, beam_groups=2, diversity_penalty=0.1)
     # 0.1 nats are too little to turn the second group from 1, ln 2 = 0.69 nats likelier than 2.
     same(ask(model, sampling), [((1, 0), math.log(0.48))])
     # A nat is enough, and the score does not heed it.
-    sampling = replace(sampling, diversity=1)
+    sampling = replace(sampling, diversity_penalty=1)
     same(ask(model, sampling), [((1, 0), math.log(0.48)), ((2, 0), math.log(0.21))])
     # The third group pays for both.
-    three = replace(sampling, beam_width=3, beam_groups=3, diversity=5)
+    three = replace(sampling, beam_width=3, beam_groups=3, diversity_penalty=5)
     same(ask(model, three)[2:], [((3, 0), math.log(0.1))])
 
 
@@ -267,7 +267,7 @@ any_beam = st.builds(
         seed=seed,
         min_tokens=min(least, sampling.max_tokens),
         no_repeat_ngram=ngram,
-        diversity=diversity,
+        diversity_penalty=diversity,
     ),
     beams,
     st.integers(1, 2),
@@ -459,7 +459,9 @@ def test_encoded_sources_answer_in_any_company(cache: Make, context: int | None)
 
 def test_a_beam_reads_the_coverage_of_a_real_model() -> None:
     torch.manual_seed(0)
-    config = Transformer.Config(hidden_size=16, heads=2, layers=1, encoder_layers=1, context_length=16)
+    config = Transformer.Config(
+        hidden_size=16, heads=2, layers=1, encoder_layers=1, context_length=16
+    )
     model = config.build(12).eval()
     sampling = Sampling(method="beam", beam_width=3, max_tokens=5, length_penalty=0)
     minding = replace(sampling, coverage_penalty=0.5)

@@ -199,7 +199,10 @@ def test_every_batch_writes_what_each_request_would_alone(
 
 @pytest.mark.parametrize(
     "config",
-    [Recurrent.Config(embedding_size=16, hidden_size=16), Transformer.Config(hidden_size=16, heads=2, context_length=12)],
+    [
+        Recurrent.Config(embedding_size=16, hidden_size=16),
+        Transformer.Config(hidden_size=16, heads=2, context_length=12),
+    ],
 )
 def test_real_families_write_what_each_request_would_alone(config: ModelConfig) -> None:
     torch.manual_seed(0)

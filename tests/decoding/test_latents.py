@@ -23,7 +23,13 @@ TEXTS = ["春眠不觉晓。", "The lazy dog.", "花落知多少。"]
 def latents(request: pytest.FixtureRequest) -> Latents:
     tokenizer = Tokenizer.train(TEXTS, TokenizerConfig("chars"))
     torch.manual_seed(0)
-    sizes = {"embedding_size": 16, "hidden_size": 16, "latent_size": 4, "context_length": 24, "dropout": 0.0}
+    sizes = {
+        "embedding_size": 16,
+        "hidden_size": 16,
+        "latent_size": 4,
+        "context_length": 24,
+        "dropout": 0.0,
+    }
     model = Vae.Config(decoder=request.param, **sizes).build(tokenizer.vocab_size)
     with torch.no_grad():
         for weight in model.parameters():

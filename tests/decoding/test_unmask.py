@@ -87,7 +87,7 @@ def test_one_token_at_a_time_draws_from_the_joint_distribution(way: dict[str, ob
 
 def test_a_gap_is_drawn_given_both_sides() -> None:
     model, count = Joint(), 2000
-    requests = [asked(seed, prompt=[2], suffix=[1], gap=1) for seed in range(count)]
+    requests = [asked(seed, prompt=[2], suffix=[1], gap_tokens=1) for seed in range(count)]
     drawn = Counter(write(model, requests, rows=1000))
     given_both = torch.stack(
         [model.p[(model.texts == torch.tensor([0, 2, x, 1])).all(1)][0] for x in (1, 2, 3)]
@@ -119,7 +119,7 @@ def test_the_surest_appear_first() -> None:
 
 def test_from_the_left_the_first_hidden_place_is_next() -> None:
     model = Joint()
-    write(model, [asked(0, prompt=[1], suffix=[], gap=2, unmask_order="left")])
+    write(model, [asked(0, prompt=[1], suffix=[], gap_tokens=2, unmask_order="left")])
     assert [look[0].tolist() for look in model.looks] == [
         [False, False, True, True],
         [False, False, False, True],
@@ -146,7 +146,7 @@ def test_a_request_gives_the_same_text_in_any_company(order: list[int], rows: in
         asked(1),
         asked(2, temperature=0.7),
         asked(3, unmask_steps=2, unmask_order="confidence"),
-        asked(4, prompt=[1], suffix=[2], gap=1),
+        asked(4, prompt=[1], suffix=[2], gap_tokens=1),
         asked(5, prompt=[3]),
     ]
     alone = [write(Joint(), [request])[0] for request in requests]

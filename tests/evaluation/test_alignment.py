@@ -54,7 +54,8 @@ def test_rows_are_distributions_over_the_source(family: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "settings"), [("gpt", ["hidden_size=16"]), ("lstm", []), ("seq2seq", ["attention=none"])]
+    ("family", "settings"),
+    [("gpt", ["hidden_size=16"]), ("lstm", []), ("seq2seq", ["attention=none"])],
 )
 def test_a_model_without_attention_to_a_source_is_told(family: str, settings: list[str]) -> None:
     model = override(MODELS[family].config, settings).build(20)

@@ -47,7 +47,9 @@ def test_mutual_information_agrees_with_its_definition() -> None:
 def toy() -> tuple[Vae, Records, float]:
     """Texts of up to two letters under one latent, and the nats of them all by integration."""
     torch.manual_seed(0)
-    model = Vae.Config(embedding_size=8, hidden_size=8, latent_size=1, context_length=8, dropout=0.0).build(3)
+    model = Vae.Config(
+        embedding_size=8, hidden_size=8, latent_size=1, context_length=8, dropout=0.0
+    ).build(3)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.3)
@@ -79,7 +81,9 @@ def test_importance_weighting_comes_down_to_what_integration_gives() -> None:
 
 def test_active_latents_are_those_whose_mean_differs_between_texts() -> None:
     torch.manual_seed(0)
-    model = Vae.Config(embedding_size=8, hidden_size=8, latent_size=3, context_length=8, dropout=0.0).build(9)
+    model = Vae.Config(
+        embedding_size=8, hidden_size=8, latent_size=3, context_length=8, dropout=0.0
+    ).build(9)
     with torch.no_grad():
         model.posterior.weight.mul_(3)
         model.posterior.weight[1] = 0  # its mean is the same for all

@@ -175,7 +175,16 @@ def test_it_writes_from_a_control_code(folder: Path) -> None:
 def test_it_can_learn_to_end(wenmo: Any, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "my.txt").write_text("Links sea shells\n" * 400, "utf-8")
     command = ("train", "my.txt", "--unit", "line", "--from", folder, "--out", "run")
-    wenmo(*command, "--steps", 60, "batch_size=8", "sequence_length=16", "learning_rate=0.01", "eval_count=1", cwd=tmp_path)
+    wenmo(
+        *command,
+        "--steps",
+        60,
+        "batch_size=8",
+        "sequence_length=16",
+        "learning_rate=0.01",
+        "eval_count=1",
+        cwd=tmp_path,
+    )
     run = package.load(tmp_path / "run")
     assert isinstance(run.tokenizer, Lookup)
     [[output]] = run.write(["Links"], method="greedy", max_tokens=12)

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     path = tmp_path / "llama"
     path.mkdir()
-    recipe = Recipe("gpt", CONFIG, ngram_prior=NgramPriorConfig("none"))
+    recipe = Recipe("gpt", CONFIG, ngram_prior=NgramPriorConfig(enabled=False))
     save_model(path, recipe, CONFIG.build(tokenizer.vocab_size), tokenizer)
     library.add_special_tokens(["[PAD]"])
     tokenizer.save(path / TOKENIZER)

@@ -22,7 +22,13 @@ from wenmo.types import WenmoError
 
 gguf = pytest.importorskip("gguf", reason="needs the gguf package")
 LLAMA = Transformer.Config(
-    hidden_size=64, layers=2, heads=2, kv_heads=1, context_length=96, rope_theta=500_000.0, qk_norm=False
+    hidden_size=64,
+    layers=2,
+    heads=2,
+    kv_heads=1,
+    context_length=96,
+    rope_theta=500_000.0,
+    qk_norm=False,
 )
 QWEN3 = Transformer.Config(hidden_size=64, layers=2, heads=2, kv_heads=1, context_length=96)
 SCALINGS = {
@@ -46,7 +52,7 @@ def tokenizer() -> Pretrained:
 
 def made(config: Transformer.Config, **settings: Any) -> Transformer:
     torch.manual_seed(0)
-    model = replace(config, zero_outputs=False, **settings).build(260).eval()
+    model = replace(config, zero_init_residual=False, **settings).build(260).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.1)

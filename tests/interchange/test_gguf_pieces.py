@@ -79,7 +79,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Opened]:
         writer.add_eos_token_id(2)
 
     letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
-    model = replace(CONFIG, zero_outputs=False).build(size).eval()
+    model = replace(CONFIG, zero_init_residual=False).build(size).eval()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gguf_out, "_tokens", instead)
         write_gguf(path, model, CONFIG, Pretrained(byte_level(letters, []), end=0, size=size))

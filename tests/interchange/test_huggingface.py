@@ -23,29 +23,31 @@ from wenmo.training.checkpoints import load_tensors, save_tensors
 from wenmo.types import WenmoError
 
 VOCAB = 19
-CLASSIC = replace(GPT2, width=24, layers=2, heads=3, context=40)
-MODERN = Transformer.Config(hidden_size=24, layers=3, heads=4, kv_heads=2, head_dim=10, context_length=40)
+CLASSIC = replace(GPT2, hidden_size=24, layers=2, heads=3, context_length=40)
+MODERN = Transformer.Config(
+    hidden_size=24, layers=3, heads=4, kv_heads=2, head_dim=10, context_length=40
+)
 LAYOUTS = {
     "gpt2": CLASSIC,
-    "gpt2, other settings": replace(CLASSIC, feed_forward=20, epsilon=1e-2, heads=1, dropout=0.3),
-    "gpt2, untied": replace(CLASSIC, tied=False),
+    "gpt2, other settings": replace(CLASSIC, ffn_size=20, norm_eps=1e-2, heads=1, dropout=0.3),
+    "gpt2, untied": replace(CLASSIC, tie_embeddings=False),
     "qwen3": MODERN,
-    "qwen3, untied": replace(MODERN, tied=False, kv_heads=1, epsilon=1e-2),
+    "qwen3, untied": replace(MODERN, tie_embeddings=False, kv_heads=1, norm_eps=1e-2),
     "llama": replace(MODERN, qk_norm=False),
     "llama, longer, with biases": replace(
-        MODERN, qk_norm=False, bias=True, rotary_scaling=(8.0, 1.0, 4.0, 16.0)
+        MODERN, qk_norm=False, bias=True, rope_scaling=(8.0, 1.0, 4.0, 16.0)
     ),
     "qwen2": replace(MODERN, qk_norm=False, qkv_bias=True),
-    "mistral": replace(MODERN, qk_norm=False, window=5),
+    "mistral": replace(MODERN, qk_norm=False, sliding_window=5),
     "qwen3, other settings": replace(
-        MODERN, kv_heads=None, head_width=None, rotary_base=50.0, feed_forward=20, dropout=0.3
+        MODERN, kv_heads=None, head_dim=None, rope_theta=50.0, ffn_size=20, dropout=0.3
     ),
 }
 SMALL = {"hidden_size": 24, "layers": 2, "encoder_layers": 2, "heads": 3, "ffn_size": 20}
 ENCODED = {
-    "t5": replace(T5, **SMALL, head_width=10),
-    "t5, plain": replace(T5, **SMALL, activation="relu", tied=False, scaled_output=False),
-    "marian": replace(MARIAN, **SMALL, context=40),
+    "t5": replace(T5, **SMALL, head_dim=10),
+    "t5, plain": replace(T5, **SMALL, activation="relu", tie_embeddings=False, scale_logits=False),
+    "marian": replace(MARIAN, **SMALL, context_length=40),
 }
 TEXTS = [
     "春眠不觉晓，处处闻啼鸟。",
@@ -67,7 +69,7 @@ def make(config: Transformer.Config) -> Transformer:
 
 
 def recipe_of(config: Any) -> Recipe:
-    return Recipe("gpt", config, ngram_prior=NgramPriorConfig("none"))
+    return Recipe("gpt", config, ngram_prior=NgramPriorConfig(enabled=False))
 
 
 def opened(folder: Path) -> Any:
@@ -173,10 +175,10 @@ def test_encoder_decoders_are_the_same_there(config: Transformer.Config, tmp_pat
 def test_a_model_without_a_home_keeps_our_names(tmp_path: Path) -> None:
     homeless = [
         replace(MODERN, bias=True),
-        replace(MODERN, scaled=True),
+        replace(MODERN, scale_embeddings=True),
         replace(MODERN, norm="layer"),
         replace(CLASSIC, kv_heads=1),
-        replace(CLASSIC, head_width=4),
+        replace(CLASSIC, head_dim=4),
         replace(CLASSIC, bias=False),
     ]
     for config in [*homeless, MODELS["lstm"].config]:

@@ -37,7 +37,9 @@ onnx = pytest.importorskip("onnx", reason="needs the onnx package")
 POEM = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n"
 TOKENIZER = Tokenizer.train([POEM], TokenizerConfig("chars"))
 VOCAB = TOKENIZER.vocab_size
-GROUPED = Transformer.Config(hidden_size=24, layers=2, heads=4, kv_heads=2, head_dim=10, context_length=48)
+GROUPED = Transformer.Config(
+    hidden_size=24, layers=2, heads=4, kv_heads=2, head_dim=10, context_length=48
+)
 SMALL: dict[str, Any] = {"hidden_size": 24, "layers": 1, "heads": 3, "context_length": 48}
 BOTH = {**SMALL, "encoder_layers": 1, "ffn_size": 20}
 RECURRENT = {"embedding_size": 8, "hidden_size": 12, "layers": 2}
@@ -46,8 +48,8 @@ CONFIGS = {
     "lstm": Recurrent.Config("lstm", **RECURRENT, tie_embeddings=True),
     "gru": Recurrent.Config("gru", **RECURRENT),
     "gpt, grouped heads": GROUPED,
-    "gpt, window": replace(GROUPED, window=5),
-    "gpt, window longer than what is recorded": replace(GROUPED, window=9),
+    "gpt, window": replace(GROUPED, sliding_window=5),
+    "gpt, window longer than what is recorded": replace(GROUPED, sliding_window=9),
     "gpt2": replace(GPT2, **SMALL),
     "transformer": replace(MODERN, **BOTH),
     "transformer, marian": replace(MARIAN, **BOTH),
@@ -299,8 +301,26 @@ def test_a_run_writes_the_same_text_there(wenmo: Callable[..., Any], tmp_path: P
     from tokenizers import Tokenizer as Library
 
     (tmp_path / "my.txt").write_text(POEM * 60, encoding="utf-8")
-    train = ("train", "my.txt", "--model", "gru", "--out", "run", "--steps", 40, "ngram_prior.enabled=false")
-    wenmo(*train, "embedding_size=16", "hidden_size=32", "learning_rate=0.03", "batch_size=4", "sequence_length=32", cwd=tmp_path)
+    train = (
+        "train",
+        "my.txt",
+        "--model",
+        "gru",
+        "--out",
+        "run",
+        "--steps",
+        40,
+        "ngram_prior.enabled=false",
+    )
+    wenmo(
+        *train,
+        "embedding_size=16",
+        "hidden_size=32",
+        "learning_rate=0.03",
+        "batch_size=4",
+        "sequence_length=32",
+        cwd=tmp_path,
+    )
     wenmo("export", "run", "--to", "onnx", "--out", "graph", cwd=tmp_path)
     asked = ("--prompt", "春眠", "--method", "greedy", "--max-tokens", 20, "--json")
     told = json.loads(wenmo("generate", "run", *asked, cwd=tmp_path).stdout)["outputs"][0]
@@ -339,7 +359,7 @@ def test_what_no_graph_can_hold_is_told(
 
 
 def test_models_that_are_not_ours_are_refused(tmp_path: Path) -> None:
-    narrow = replace(GROUPED, context=4).build(VOCAB)
+    narrow = replace(GROUPED, context_length=4).build(VOCAB)
     for model, match in (
         (Foreign(torch.nn.Identity(), VOCAB, 9, END), "reads all of a text anew"),
         (Ngram.Config(order=2).build(VOCAB), "--to arpa"),

@@ -237,7 +237,16 @@ def test_every_end_mark_ends_a_text(wenmo: Any, tmp_path: Path) -> None:
     assert expected[-1] == other
     assert ours.tokenizer.theirs(ours_of(ours.model)) == [*expected[:-1], END_THERE]
     (tmp_path / "my.txt").write_text("The quick brown fox. 春眠不觉晓\n" * 40, "utf-8")
-    command = ("train", "my.txt", "--from", folder, "--out", "run", "batch_size=2", "sequence_length=24")
+    command = (
+        "train",
+        "my.txt",
+        "--from",
+        folder,
+        "--out",
+        "run",
+        "batch_size=2",
+        "sequence_length=24",
+    )
     wenmo(*command, "--steps", 1, "eval_count=1", "learning_rate=1e-9", cwd=tmp_path)
     run = package.load(tmp_path / "run")
     assert (run.model.ends, run.model.barred) == ((other,), (7,))

@@ -36,14 +36,27 @@ TINY: dict[str, list[str]] = {
     "lstm": [*RECURRENT, "tie_embeddings=true", "recurrent_dropout=0.1"],
     "gru": [*RECURRENT, "tie_embeddings=false", "variational=true"],
     "seq2seq": [*RECURRENT[:3], "copy=true"],
-    "gpt": ["hidden_size=32", "layers=2", "heads=4", "kv_heads=2", "context_length=24", "dropout=0.1"],
+    "gpt": [
+        "hidden_size=32",
+        "layers=2",
+        "heads=4",
+        "kv_heads=2",
+        "context_length=24",
+        "dropout=0.1",
+    ],
     "masked": ["hidden_size=32", "layers=2", "heads=4", "context_length=32", "dropout=0.1"],
     "transformer": [
         *("hidden_size=32", "layers=2", "encoder_layers=2", "heads=4", "kv_heads=2"),
         *("context_length=24", "dropout=0.1"),
     ],
     "gan": ["embedding_size=16", "hidden_size=24", "context_length=24", "dropout=0.1"],
-    "vae": ["embedding_size=16", "hidden_size=24", "latent_size=4", "context_length=24", "word_dropout=0.1"],
+    "vae": [
+        "embedding_size=16",
+        "hidden_size=24",
+        "latent_size=4",
+        "context_length=24",
+        "word_dropout=0.1",
+    ],
 }
 RATES = {"masked": 0.002}  # of learning by heart; others learn at 0.03
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
@@ -283,7 +296,7 @@ def test_a_step_in_bfloat16_is_close_to_one_in_float32(family: str) -> None:
 @every_family
 def test_saved_and_loaded_it_is_the_same(family: str, tmp_path: Path) -> None:
     model, ids = make(family), some_ids(2, TIME)
-    recipe = Recipe(family, tiny(family), ngram_prior=NgramPriorConfig("none"))
+    recipe = Recipe(family, tiny(family), ngram_prior=NgramPriorConfig(enabled=False))
     save_model(tmp_path, recipe, model)
     loaded = load_model(tmp_path, recipe, VOCAB)
     assert not loaded.training

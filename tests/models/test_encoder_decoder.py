@@ -20,7 +20,7 @@ from wenmo.types import END, IGNORE, Batch
 
 VOCAB, WIDTH, HEADS = 11, 16, 4
 NEAR = {"rtol": 1e-5, "atol": 1e-5}
-SMALL = replace(VASWANI, width=WIDTH, layers=2, encoder_layers=3, heads=HEADS, dropout=0.0)
+SMALL = replace(VASWANI, hidden_size=WIDTH, layers=2, encoder_layers=3, heads=HEADS, dropout=0.0)
 SOURCE = pad([[3, 4, 5, 6, END], [7, END], [1, 9, 2, END]], IGNORE)
 
 
@@ -158,7 +158,7 @@ def test_buckets_of_distances_are_those_of_t5(both_ways: bool) -> None:
 
 @torch.no_grad()
 def test_relative_positions_add_a_score_for_each_distance() -> None:
-    model = make(replace(SMALL, positions="relative", layers=1, scaled=False))
+    model = make(replace(SMALL, positions="relative", layers=1, scale_embeddings=False))
     block, ids = model.blocks[0], some_ids(1, 5)
     x = model.embedding(ids)
     attention, d = block.attention, WIDTH // HEADS
@@ -188,10 +188,15 @@ def test_relative_positions_add_a_score_for_each_distance() -> None:
 
 ARRANGEMENTS = {
     "vaswani": SMALL,
-    "learned": replace(SMALL, positions="learned", context=12, shared=False),
+    "learned": replace(SMALL, positions="learned", context_length=12, share_embeddings=False),
     "relative": replace(SMALL, positions="relative", prenorm=True, norm="rms", bias=False),
     "rotary": replace(
-        find("transformer")[1], width=WIDTH, layers=2, encoder_layers=2, kv_heads=2, dropout=0.0
+        find("transformer")[1],
+        hidden_size=WIDTH,
+        layers=2,
+        encoder_layers=2,
+        kv_heads=2,
+        dropout=0.0,
     ),
 }
 every_arrangement = pytest.mark.parametrize("name", ARRANGEMENTS)
@@ -251,8 +256,8 @@ class Nats(nn.Module):
 @every_arrangement
 def test_gradients_equal_finite_differences(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)  # float64 to the very end
-    small = replace(ARRANGEMENTS[name], width=4, heads=2, layers=1, encoder_layers=1)
-    model = Nats(make(replace(small, kv_heads=1, feed_forward=3, context=6)).double())
+    small = replace(ARRANGEMENTS[name], hidden_size=4, heads=2, layers=1, encoder_layers=1)
+    model = Nats(make(replace(small, kv_heads=1, ffn_size=3, context_length=6)).double())
     names, weights = zip(*model.named_parameters(), strict=True)
     ids = some_ids(2, 4)
     batch = Batch(ids[:, :-1], ids[:, 1:], source=SOURCE[:2])

@@ -136,7 +136,9 @@ def test_the_first_parts_are_scored_alone() -> None:
     whole = cross_fit(ids, COUNTS, VOCAB, folds=4)
     some = cross_fit(ids, COUNTS, VOCAB, folds=4, parts=2)
     np.testing.assert_array_equal(some, whole[: len(some)])
-    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), COUNTS, 4, 2).build(VOCAB)
+    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), COUNTS, 4, 2).build(
+        VOCAB
+    )
     assert model.reach(len(ids)) == 1 + len(some) < len(ids)
     np.testing.assert_array_equal(model.prepare(ids), some)
 
@@ -201,7 +203,9 @@ def test_the_loss_takes_what_the_batch_carries() -> None:
 def test_source_and_counts_of_the_target_side() -> None:
     """An encoder–decoder on counts scores as it writes."""
     torch.manual_seed(0)
-    model = Hybrid.Config(Seq2seq.Config(embedding_size=8, hidden_size=12, copy=True), COUNTS).build(VOCAB)
+    model = Hybrid.Config(
+        Seq2seq.Config(embedding_size=8, hidden_size=12, copy=True), COUNTS
+    ).build(VOCAB)
     model.prepare(text(400))
     source = torch.tensor([[3, 4, 5, END], [7, END, IGNORE, IGNORE]])
     ids = torch.from_numpy(text(13, seed=5).astype(np.int64))[None].repeat(2, 1)

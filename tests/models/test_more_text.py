@@ -58,7 +58,9 @@ def test_an_estimate_without_counts_cannot_grow() -> None:
 
 def test_a_part_of_new_text_is_scored_by_the_old_and_the_other_parts() -> None:
     old, new = text(100, 0), text(40, 1)
-    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), KEPT, folds=2).build(VOCAB)
+    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), KEPT, folds=2).build(
+        VOCAB
+    )
     model.counts.fit(old)
     model.keep_counts(extend=True, seen=False)
     table = model.prepare(new)
@@ -72,7 +74,9 @@ def test_a_part_of_new_text_is_scored_by_the_old_and_the_other_parts() -> None:
 
 def test_counts_that_stay_are_asked_themselves() -> None:
     old, new = text(100, 0), text(40, 1)
-    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), KEPT, folds=2).build(VOCAB)
+    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), KEPT, folds=2).build(
+        VOCAB
+    )
     model.counts.fit(old)
     model.keep_counts(extend=False, seen=False)
     assert model.prepare(new) is None

@@ -29,7 +29,13 @@ def randomised(model: nn.Module, seed: int = 0) -> None:
 
 
 def make(cell: Cell, **settings: object) -> Recurrent:
-    plain = {"embedding_size": WIDTH, "hidden_size": WIDTH, "layers": 2, "tie_embeddings": True, "dropout": 0.0}
+    plain = {
+        "embedding_size": WIDTH,
+        "hidden_size": WIDTH,
+        "layers": 2,
+        "tie_embeddings": True,
+        "dropout": 0.0,
+    }
     model = Recurrent.Config(cell, **{**plain, **settings}).build(VOCAB)  # type: ignore[arg-type]
     randomised(model)
     return model.eval()

@@ -396,7 +396,7 @@ def test_attention_learns_to_reverse_what_it_reads(learn_until: Callable[..., No
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     model = Seq2seq.Config(embedding_size=32, hidden_size=48, dropout=0.0).build(11)
-    learn_until(model, lambda: reversals(64, generator), rate=0.01, nats=0.02)
+    learn_until(model, lambda: reversals(64, generator), learning_rate=0.01, nats=0.02)
     unseen = reversals(300, generator)
     with torch.no_grad():
         logits, _ = model.eval()(unseen.tokens, model.encode(unseen.source))

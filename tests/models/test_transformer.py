@@ -23,8 +23,10 @@ from wenmo.types import State
 
 VOCAB = 11
 NEAR = {"rtol": 1e-5, "atol": 1e-6}
-MODERN = Transformer.Config(hidden_size=16, layers=2, heads=4, kv_heads=2, head_dim=6, context_length=400)
-CLASSIC = replace(GPT2, width=16, layers=2, heads=4, context=400, dropout=0.0)
+MODERN = Transformer.Config(
+    hidden_size=16, layers=2, heads=4, kv_heads=2, head_dim=6, context_length=400
+)
+CLASSIC = replace(GPT2, hidden_size=16, layers=2, heads=4, context_length=400, dropout=0.0)
 
 every_arrangement = pytest.mark.parametrize("config", [MODERN, CLASSIC], ids=["modern", "classic"])
 
@@ -178,8 +180,10 @@ def test_gradients_equal_finite_differences(
     config: Transformer.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)  # float64 to the very end
-    small = replace(config, width=4, heads=2, layers=1, head_width=2, feed_forward=3, context=4)
-    small = replace(small, kv_heads=1, tied=False)
+    small = replace(
+        config, hidden_size=4, heads=2, layers=1, head_dim=2, ffn_size=3, context_length=4
+    )
+    small = replace(small, kv_heads=1, tie_embeddings=False)
     model = make(small).double().train()
     names, weights = zip(*model.named_parameters(), strict=True)
     ids = some_ids(2, 5)
@@ -248,7 +252,7 @@ def spoilt(cache: Tensor, lengths: list[int]) -> Tensor:
 def test_the_engine_keeps_within_the_context(
     positions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = make(replace(MODERN, context=10, positions=positions))  # type: ignore[arg-type]
+    model = make(replace(MODERN, context_length=10, positions=positions))  # type: ignore[arg-type]
     held: list[int] = []
     forward = model.forward
 
@@ -321,7 +325,7 @@ def test_inner_widths() -> None:
 
 def test_weights_begin_small_and_residual_ones_smaller() -> None:
     torch.manual_seed(6)
-    model = replace(CLASSIC, width=64, layers=8).build(500)
+    model = replace(CLASSIC, hidden_size=64, layers=8).build(500)
     assert float(model.embedding.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
     block = model.blocks[3]
     assert float(block.attention.query.weight.detach().std()) == pytest.approx(0.02, rel=0.05)

@@ -25,7 +25,14 @@ from wenmo.types import END, IGNORE, Batch
 
 VOCAB = 9
 NEAR = {"rtol": 1e-5, "atol": 1e-5}
-SMALL = {"embedding_size": 8, "hidden_size": 8, "latent_size": 3, "heads": 2, "context_length": 16, "dropout": 0.0}
+SMALL = {
+    "embedding_size": 8,
+    "hidden_size": 8,
+    "latent_size": 3,
+    "heads": 2,
+    "context_length": 16,
+    "dropout": 0.0,
+}
 KINDS = list(product(["lstm", "transformer"], repeat=2))
 every_kind = pytest.mark.parametrize(("encoder", "decoder"), KINDS)
 
@@ -270,7 +277,7 @@ def test_training_finds_latents_that_tell_texts_apart(learn_until: Callable[...,
     sizes = {"embedding_size": 16, "hidden_size": 24, "latent_size": 4, "dropout": 0.0}
     model = Vae.Config(**sizes, annealing="none", free_bits=16.0).build(VOCAB)  # type: ignore[arg-type]
     batch = batch_of(*([first, 1, 1] for first in range(1, 9)))
-    learn_until(model, lambda: batch, rate=0.03, nats=0.03)
+    learn_until(model, lambda: batch, learning_rate=0.03, nats=0.03)
     with torch.no_grad():
         state = model.eval().begin_at(model.infer(batch).mean)
         logits, _ = model(batch.tokens[:, :1], state)

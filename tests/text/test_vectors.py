@@ -55,7 +55,7 @@ def test_embeddings_begin_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "hidden_size": 8,
         "steps": 1,
         "learning_rate": 1e-9,
-        "ngram_prior.enabled": "none",
+        "ngram_prior.enabled": False,
         "word_vectors": "v.txt",
         "optimizer": "sgd",
     }

@@ -21,7 +21,13 @@ from wenmo.types import END, IGNORE
 
 VOCAB, LONGEST = 4, 3
 SMALL = Gan.Config(
-    embedding_size=6, hidden_size=8, heads=2, context_length=LONGEST, dropout=0.0, critic_embedding_size=4, critic_hidden_size=4
+    embedding_size=6,
+    hidden_size=8,
+    heads=2,
+    context_length=LONGEST,
+    dropout=0.0,
+    critic_embedding_size=4,
+    critic_hidden_size=4,
 )
 GENERATORS = ["lstm", "gru", "transformer"]
 CHANCE = 1e-6  # of an error in the draws; PyTorch's noise differs from processor to processor

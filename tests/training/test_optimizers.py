@@ -69,7 +69,9 @@ def test_every_weight_moves_once_and_only_matrices_decay():
 
 
 def test_muon_takes_hidden_matrices_and_leaves_embeddings_to_adamw():
-    model = Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=8, tie_embeddings=False).build(11)
+    model = Transformer.Config(
+        hidden_size=16, layers=1, heads=2, context_length=8, tie_embeddings=False
+    ).build(11)
     muon = make_optimizer("muon", model, rate=0.01, **SETTINGS).parts[0]
     assert isinstance(muon, Muon)
     names = {id(p): name for name, p in model.named_parameters()}

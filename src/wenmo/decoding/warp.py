@@ -52,8 +52,8 @@ class Sampling:
         beam_width: how many texts a beam follows at once; a beam of one writes the greedy text.
         length_penalty: how strongly a beam makes up for the cost of length; 0 does not, 1 compares
             the log-probability of a token.
-        length_penalty_form: what a beam divides a log-probability by: with ``power``, the length to the
-            power of length_penalty; with ``gnmt``, equation 14 of Wu et al. (2016).
+        length_penalty_form: what a beam divides a log-probability by: with ``power``, the length to
+            the power of length_penalty; with ``gnmt``, equation 14 of Wu et al. (2016).
         coverage_penalty: how much a beam minds places of the source that got little attention
             (Wu et al. 2016, equation 14); for models whose state holds ``coverage``.
         beam_groups: into how many groups a beam is parted, which keep away from each other
@@ -65,10 +65,10 @@ class Sampling:
         unmask_schedule: as many at each step (``linear``), or few at first (``cosine``).
         remask: what has appeared may be hidden again and chosen anew.
         gap_tokens: how many tokens a gap has; 0: what suits it best.
-        diversity_penalty: what a token costs a group for each time that a group before it chose it at the
-            same step.
-        max_depth: of a grammar's text, so many rules may stand within one another; None: as the grammar
-            says.
+        diversity_penalty: what a token costs a group for each time that a group before it chose it
+            at the same step.
+        max_depth: of a grammar's text, so many rules may stand within one another; None: as the
+            grammar says.
 
     Raises:
         ValueError: a value out of range; the message names the field.

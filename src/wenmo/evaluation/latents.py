@@ -53,8 +53,8 @@ def collapse(figures: Mapping[str, float]) -> str | None:
     return (
         f"the posterior has collapsed ({active} of {latents} latents are active, mutual "
         f"information {figures['mutual_information']:.2f} nats): texts are written without. Raise "
-        "free_bits= or word_dropout=, let the weight rise more slowly (annealing_ratio=, annealing=cyclical), "
-        "train the encoder ahead (aggressive_ratio=0.2), or leave --prior out"
+        "free_bits= or word_dropout=, let the weight rise more slowly (annealing_ratio=, "
+        "annealing=cyclical), train the encoder ahead (aggressive_ratio=0.2), or leave --prior out"
     )
 
 

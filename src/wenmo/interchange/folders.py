@@ -66,7 +66,7 @@ def open_folder(path: Path) -> Opened:
     if kind.family == "masked":
         tensors = in_one_embedding(tensors, kind, _mask_of(path, vocabulary.library))
     if config.tie_embeddings and not _is_tied(kind.names, tensors):
-        config = replace(config, tied=False)  # whatever the settings say
+        config = replace(config, tie_embeddings=False)  # whatever the settings say
     layout = Layout(names_of(kind.names, config, size), {}, tokenizer.end)
     check_all_used(path, tensors, layout.names.values(), kind)
     model = built(path, config, layout, size, tensors)

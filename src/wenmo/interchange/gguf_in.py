@@ -133,7 +133,7 @@ def _config(file: Gguf, kind: str) -> Transformer.Config:
         if s.get(name, config.width_of_head) != config.width_of_head:
             width = f"{config.width_of_head} numbers of a head"
             raise UnsupportedSettingError(f"{name} = {s[name]} is not supported beside {width}")
-    config = replace(config, rotary_scaling=read_scaling(file, s, config))
+    config = replace(config, rope_scaling=read_scaling(file, s, config))
     s.check_all_read()
     return config
 

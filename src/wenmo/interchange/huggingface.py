@@ -100,12 +100,12 @@ def _meant(config: Transformer.Config) -> Transformer.Config:
     return replace(
         config,
         kv_heads=config.query_groups,
-        head_width=config.width_of_head,
-        feed_forward=config.inner_width,
+        head_dim=config.width_of_head,
+        ffn_size=config.inner_width,
         qkv_bias=config.bias if config.qkv_bias is None else config.qkv_bias,
-        score_scale=config.scale_of_scores,
+        attention_scale=config.scale_of_scores,
         dropout=0.0,
         attention_dropout=0.0,
-        spread=None,
-        zero_outputs=False,
+        init_std=None,
+        zero_init_residual=False,
     )

@@ -167,7 +167,11 @@ def make_embedding_norm(config: Transformer.Config) -> nn.Module:
 
 def make_positions(config: Transformer.Config) -> nn.Embedding | None:
     """The table of learned positions, where they are learned."""
-    return nn.Embedding(config.context_length, config.hidden_size) if config.positions == "learned" else None
+    return (
+        nn.Embedding(config.context_length, config.hidden_size)
+        if config.positions == "learned"
+        else None
+    )
 
 
 def make_relative(config: Transformer.Config, *, both_ways: bool) -> RelativeBias | None:

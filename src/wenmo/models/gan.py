@@ -51,19 +51,20 @@ class Gan(LanguageModel):
             critic_embedding_size: the width of the critic's token embeddings.
             critic_hidden_size: filters of each span, or the width of the recurrent layer.
             critic_dropout: on what the verdict rests on.
-            critic_heads: into how many parts the critic's embedding is cut, each judged by itself; for a
-                convolutional critic.
+            critic_heads: into how many parts the critic's embedding is cut, each judged by itself;
+                for a convolutional critic.
             method: what the generator learns from the critic by: policy gradients, or relaxed
                 tokens.
             rollouts: with policy, how often each beginning of a text is finished to see what it is
                 worth.
             baseline: with policy, what a text is worth counts as far as it is above the others.
-            inverse_temperature: with relaxed, the inverse temperature that the mixtures end with; they begin
-                with 1.
+            inverse_temperature: with relaxed, the inverse temperature that the mixtures end with;
+                they begin with 1.
             mle_ratio: the share of the budget in which the generator learns by likelihood.
             critic_pretrain_ratio: the share after that in which the critic learns alone.
             critic_steps: of the critic, for each of the generator.
-            adversarial_learning_rate: the generator's peak learning rate, when it learns from the critic.
+            adversarial_learning_rate: the generator's peak learning rate, when it learns from the
+                critic.
             critic_learning_rate: the critic's.
         """
 
@@ -91,7 +92,14 @@ class Gan(LanguageModel):
         critic_learning_rate: float = 1e-3
 
         def __post_init__(self) -> None:
-            sizes = ("embedding_size", "hidden_size", "layers", "heads", "critic_embedding_size", "critic_hidden_size")
+            sizes = (
+                "embedding_size",
+                "hidden_size",
+                "layers",
+                "heads",
+                "critic_embedding_size",
+                "critic_hidden_size",
+            )
             for name in (*sizes, "critic_heads", "rollouts", "critic_steps"):
                 if getattr(self, name) < 1:
                     raise ValueError(f"{name} must be at least 1")
@@ -234,7 +242,11 @@ def transformer_settings(config: Gan.Config) -> Transformer.Config:
 
 def make_critic(config: Gan.Config, vocab_size: int) -> Critic:
     """The network that judges."""
-    embedding, width, dropout = config.critic_embedding_size, config.critic_hidden_size, config.critic_dropout
+    embedding, width, dropout = (
+        config.critic_embedding_size,
+        config.critic_hidden_size,
+        config.critic_dropout,
+    )
     if config.critic == "recurrent":
         return RecurrentCritic(vocab_size, embedding=embedding, width=width, dropout=dropout)
     return ConvolutionalCritic(

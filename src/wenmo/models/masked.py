@@ -85,7 +85,9 @@ class Masked(LanguageModel):
         self.blocks = nn.ModuleList(Block(config, cross=False) for _ in range(config.layers))
         self.norm = make_norm(config) if config.prenorm else nn.Identity()
         self.output = OutputLayer(config) if config.lm_head_transform else nn.Identity()
-        self.head = None if config.tie_embeddings else nn.Linear(config.hidden_size, vocab_size, bias=False)
+        self.head = (
+            None if config.tie_embeddings else nn.Linear(config.hidden_size, vocab_size, bias=False)
+        )
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.lm_head_bias else None
         initialise(self, [self.blocks], config)
 

@@ -40,8 +40,8 @@ class Recurrent(Network):
         Attributes:
             cell: the kind of recurrent cell.
             embedding_size: the width of the token embedding.
-            hidden_size: the width of the recurrent layers. With tied weights the last layer is as wide
-                as the embedding, so that its output can be compared with it.
+            hidden_size: the width of the recurrent layers. With tied weights the last layer is as
+                wide as the embedding, so that its output can be compared with it.
             layers: the depth of the stack.
             tie_embeddings: the softmax uses the embedding's weights (Press & Wolf 2017).
             dropout: on what enters each layer and on what leaves the last (Zaremba et al. 2014).
@@ -207,9 +207,15 @@ def _sizes(cell: Cell) -> dict[str, Recurrent.Config]:
     make = Recurrent.Config
     return {
         "tiny": make(cell, embedding_size=64, hidden_size=128, layers=1, dropout=0.0),
-        "small": make(cell, embedding_size=200, hidden_size=200, layers=2, tie_embeddings=True, dropout=0.0),
-        "medium": make(cell, embedding_size=650, hidden_size=650, layers=2, tie_embeddings=True, dropout=0.5),
-        "large": make(cell, embedding_size=1500, hidden_size=1500, layers=2, tie_embeddings=True, dropout=0.65),
+        "small": make(
+            cell, embedding_size=200, hidden_size=200, layers=2, tie_embeddings=True, dropout=0.0
+        ),
+        "medium": make(
+            cell, embedding_size=650, hidden_size=650, layers=2, tie_embeddings=True, dropout=0.5
+        ),
+        "large": make(
+            cell, embedding_size=1500, hidden_size=1500, layers=2, tie_embeddings=True, dropout=0.65
+        ),
         "awd": make(
             cell,
             embedding_size=400,

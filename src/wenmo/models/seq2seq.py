@@ -441,7 +441,9 @@ def like(config: Any, side: Literal["encoder", "decoder"]) -> dict[str, Any]:
     same = {name: getattr(config, name) for name in names}
     if isinstance(config, Seq2seq.Config):
         return {**same, "bidirectional": config.bidirectional}
-    narrow = config.tie_embeddings and config.layers == 1  # whose one layer is as wide as the embedding
+    narrow = (
+        config.tie_embeddings and config.layers == 1
+    )  # whose one layer is as wide as the embedding
     return {**same, "hidden_size": config.embedding_size} if narrow else same
 
 

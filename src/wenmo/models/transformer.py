@@ -47,7 +47,8 @@ class Transformer(Network):
             ffn_size: inner width of the feed-forward layer; null: 4 × width, or 8/3 × width
                 rounded up to a multiple of 32 for SwiGLU, which has three matrices instead of two.
             context_length: the most tokens it can look at, of a text and of a source.
-            sliding_window: how many of the last tokens each looks at (Beltagy et al. 2020); null: all.
+            sliding_window: how many of the last tokens each looks at (Beltagy et al. 2020); null:
+                all.
             positions: rotary (Su et al. 2021), learned, sinusoidal (Vaswani et al. 2017, section
                 3.5), sinusoidal-split with all sines first, or relative (Raffel et al. 2020,
                 section 2.1).
@@ -58,7 +59,8 @@ class Transformer(Network):
                 al. (2017), the sum that leaves it.
             norm_eps: added to the variance in every norm.
             qk_norm: normalise queries and keys, head by head.
-            attention_scale: what products of queries and keys are multiplied by; null: 1/√head width.
+            attention_scale: what products of queries and keys are multiplied by; null: 1/√head
+                width.
             activation: of the feed-forward layer: swiglu or geglu (Shazeer 2020), gelu in its tanh
                 form as in GPT-2, gelu-exact, silu or relu.
             bias: biases in linear layers.
@@ -67,11 +69,13 @@ class Transformer(Network):
             embedding_norm: embeddings are normed before the first block.
             tie_embeddings: the softmax uses the embedding's weights (Press & Wolf 2017).
             share_embeddings: the encoder uses the embedding's weights, too.
-            scale_embeddings: embeddings are multiplied by √width (Vaswani et al. 2017, section 3.4).
+            scale_embeddings: embeddings are multiplied by √width (Vaswani et al. 2017, section
+                3.4).
             scale_logits: what enters the softmax is divided by √width (Raffel et al. 2020).
             init_std: standard deviation of the linear layers' first weights; null: √(2 / (inputs +
                 outputs)) (Glorot & Bengio 2010).
-            zero_init_residual: what is added to the residual stream begins as nothing, and not small.
+            zero_init_residual: what is added to the residual stream begins as nothing, and not
+                small.
             dropout: on embeddings and residual branches.
             attention_dropout: on attention weights, which it makes slower; null: as ``dropout``.
         """
@@ -110,10 +114,15 @@ class Transformer(Network):
         attention_dropout: float | None = None
 
         def __post_init__(self) -> None:
-            if min(self.hidden_size, self.layers, self.heads, self.query_groups) < 1 or self.context_length < 2:
+            if (
+                min(self.hidden_size, self.layers, self.heads, self.query_groups) < 1
+                or self.context_length < 2
+            ):
                 raise ValueError("width, layers and heads must be at least 1, context at least 2")
             if self.head_dim is None and self.hidden_size % self.heads:
-                raise ValueError(f"width {self.hidden_size} is not a multiple of heads {self.heads}")
+                raise ValueError(
+                    f"width {self.hidden_size} is not a multiple of heads {self.heads}"
+                )
             if self.heads % self.query_groups:
                 groups = f"kv_heads {self.kv_heads}"
                 raise ValueError(f"heads {self.heads} is not a multiple of {groups}")
@@ -128,10 +137,7 @@ class Transformer(Network):
                 raise ValueError(f"rotary positions need an even head width, not {width}")
             if self.sliding_window is not None and self.sliding_window < 1:
                 raise ValueError("window must be at least 1")
-            if (
-                len(self.rope_scaling) not in (0, 1, 4)
-                or min(self.rope_scaling, default=1) <= 0
-            ):
+            if len(self.rope_scaling) not in (0, 1, 4) or min(self.rope_scaling, default=1) <= 0:
                 raise ValueError("rotary_scaling is a factor, or four figures, all above 0")
             if not (0 <= self.dropout < 1 and 0 <= self.dropout_of_attention < 1):
                 raise ValueError("dropout and attention_dropout must be at least 0 and below 1")
@@ -152,7 +158,9 @@ class Transformer(Network):
         @property
         def scale_of_scores(self) -> float:
             """What products of queries and keys are multiplied by."""
-            return self.width_of_head**-0.5 if self.attention_scale is None else self.attention_scale
+            return (
+                self.width_of_head**-0.5 if self.attention_scale is None else self.attention_scale
+            )
 
         @property
         def inner_width(self) -> int:
@@ -181,7 +189,9 @@ class Transformer(Network):
         )
         self.norm = make_norm(config) if config.prenorm else nn.Identity()
         self.encoder = Encoder(config, vocab_size) if config.encoder_layers else None
-        self.head = None if config.tie_embeddings else nn.Linear(config.hidden_size, vocab_size, bias=False)
+        self.head = (
+            None if config.tie_embeddings else nn.Linear(config.hidden_size, vocab_size, bias=False)
+        )
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.lm_head_bias else None
         stacks = [self.blocks] if self.encoder is None else [self.blocks, self.encoder.blocks]
         initialise(self, stacks, config)
@@ -306,7 +316,9 @@ class Encoder(nn.Module):
     def __init__(self, config: Transformer.Config, vocab_size: int) -> None:
         super().__init__()
         self.config = config
-        self.embedding = None if config.share_embeddings else nn.Embedding(vocab_size, config.hidden_size)
+        self.embedding = (
+            None if config.share_embeddings else nn.Embedding(vocab_size, config.hidden_size)
+        )
         self.position = make_positions(config)
         self.embedding_norm = make_embedding_norm(config)
         self.relative = make_relative(config, both_ways=True)
@@ -366,7 +378,7 @@ VASWANI = Transformer.Config(
     attention_dropout=0.0,
 )
 # As `transformers` has them, so that runs open there.
-MARIAN = replace(VASWANI, positions="sinusoidal-split", epsilon=1e-5, final_bias=True)
+MARIAN = replace(VASWANI, positions="sinusoidal-split", norm_eps=1e-5, lm_head_bias=True)
 T5 = Transformer.Config(
     hidden_size=512,
     layers=6,
@@ -382,7 +394,7 @@ T5 = Transformer.Config(
     zero_init_residual=False,
     dropout=0.1,
 )
-GPT3 = replace(GPT2, context=2048, dropout=0.0)
+GPT3 = replace(GPT2, context_length=2048, dropout=0.0)
 
 # GPT-2's sizes are those of its release. GPT-3's are table 2.1 of Brown et al. (2020); its XL row
 # gives 24 heads of 128, which its own 1.3 B parameters rule out: 16 heads of 128 make them.
@@ -390,20 +402,24 @@ SIZES: dict[str, Transformer.Config] = {
     "tiny": Transformer.Config(hidden_size=128, layers=4, heads=4, context_length=128),
     "small": Transformer.Config(hidden_size=256, layers=6, heads=4, context_length=256),
     "medium": Transformer.Config(hidden_size=384, layers=6, heads=6, context_length=256),
-    "large": Transformer.Config(hidden_size=768, layers=12, heads=12, kv_heads=4, context_length=1024),
-    "nanogpt-cpu": replace(GPT2, width=128, layers=4, heads=4, context=64, dropout=0.0),
+    "large": Transformer.Config(
+        hidden_size=768, layers=12, heads=12, kv_heads=4, context_length=1024
+    ),
+    "nanogpt-cpu": replace(
+        GPT2, hidden_size=128, layers=4, heads=4, context_length=64, dropout=0.0
+    ),
     "gpt2": GPT2,
-    "gpt2-medium": replace(GPT2, width=1024, layers=24, heads=16),
-    "gpt2-large": replace(GPT2, width=1280, layers=36, heads=20),
-    "gpt2-xl": replace(GPT2, width=1600, layers=48, heads=25),
-    "gpt3-small": replace(GPT3, width=768, layers=12, heads=12),
-    "gpt3-medium": replace(GPT3, width=1024, layers=24, heads=16),
-    "gpt3-large": replace(GPT3, width=1536, layers=24, heads=16),
-    "gpt3-xl": replace(GPT3, width=2048, layers=24, heads=16),
-    "gpt3-2.7b": replace(GPT3, width=2560, layers=32, heads=32),
-    "gpt3-6.7b": replace(GPT3, width=4096, layers=32, heads=32),
-    "gpt3-13b": replace(GPT3, width=5120, layers=40, heads=40),
-    "gpt3-175b": replace(GPT3, width=12288, layers=96, heads=96),
+    "gpt2-medium": replace(GPT2, hidden_size=1024, layers=24, heads=16),
+    "gpt2-large": replace(GPT2, hidden_size=1280, layers=36, heads=20),
+    "gpt2-xl": replace(GPT2, hidden_size=1600, layers=48, heads=25),
+    "gpt3-small": replace(GPT3, hidden_size=768, layers=12, heads=12),
+    "gpt3-medium": replace(GPT3, hidden_size=1024, layers=24, heads=16),
+    "gpt3-large": replace(GPT3, hidden_size=1536, layers=24, heads=16),
+    "gpt3-xl": replace(GPT3, hidden_size=2048, layers=24, heads=16),
+    "gpt3-2.7b": replace(GPT3, hidden_size=2560, layers=32, heads=32),
+    "gpt3-6.7b": replace(GPT3, hidden_size=4096, layers=32, heads=32),
+    "gpt3-13b": replace(GPT3, hidden_size=5120, layers=40, heads=40),
+    "gpt3-175b": replace(GPT3, hidden_size=12288, layers=96, heads=96),
 }
 
 MODERN = Transformer.Config(
@@ -415,9 +431,9 @@ ENCODER_SIZES: dict[str, Transformer.Config] = {
     "base": VASWANI,
     "marian": MARIAN,
     "t5": T5,
-    "big": replace(VASWANI, width=1024, heads=16, dropout=0.3),
-    "tiny": replace(MODERN, width=128, layers=4, encoder_layers=4, feed_forward=256),
-    "small": replace(MODERN, width=256, layers=4, encoder_layers=4, feed_forward=512),
+    "big": replace(VASWANI, hidden_size=1024, heads=16, dropout=0.3),
+    "tiny": replace(MODERN, hidden_size=128, layers=4, encoder_layers=4, ffn_size=256),
+    "small": replace(MODERN, hidden_size=256, layers=4, encoder_layers=4, ffn_size=512),
 }
 
 

@@ -49,8 +49,8 @@ class Vae(Network):
             encoder_layers: the depth of the encoder.
             heads: of a Transformer's attention.
             context_length: the most tokens of a text.
-            tie_embeddings: the softmax uses the decoder's embedding (Press & Wolf 2017); an LSTM's last layer
-                is then as wide as that.
+            tie_embeddings: the softmax uses the decoder's embedding (Press & Wolf 2017); an LSTM's
+                last layer is then as wide as that.
             dropout: on what enters each layer and on what leaves the last.
             word_dropout: how often training keeps a token from the decoder, which reads END in its
                 place (Bowman et al. 2016, section 3.1).
@@ -62,9 +62,10 @@ class Vae(Network):
             annealing_ratio: the share of the budget, or of each cycle, in which it rises.
             kl_floor: the weight it rises from.
             kl_peak: the weight it rises to; 1: the bound.
-            aggressive_ratio: the share of the budget, from its beginning, in which the encoder is trained
-                ahead (He et al. 2019, algorithm 1).
-            encoder_steps: how many steps are the encoder's alone then, before each that is for both.
+            aggressive_ratio: the share of the budget, from its beginning, in which the encoder is
+                trained ahead (He et al. 2019, algorithm 1).
+            encoder_steps: how many steps are the encoder's alone then, before each that is for
+                both.
         """
 
         encoder: Kind = "lstm"
@@ -90,7 +91,15 @@ class Vae(Network):
         encoder_steps: int = 9
 
         def __post_init__(self) -> None:
-            sizes = ("latent_size", "embedding_size", "hidden_size", "layers", "encoder_layers", "heads", "cycles")
+            sizes = (
+                "latent_size",
+                "embedding_size",
+                "hidden_size",
+                "layers",
+                "encoder_layers",
+                "heads",
+                "cycles",
+            )
             for name in sizes:
                 if getattr(self, name) < 1:
                     raise ValueError(f"{name} must be at least 1")
@@ -125,7 +134,9 @@ class Vae(Network):
             if name.startswith(CARRIED)
         }
         carried = sum(self._carried.values())
-        self.steering = nn.Linear(config.latent_size, self.decoder.embedding.embedding_dim, bias=False)
+        self.steering = nn.Linear(
+            config.latent_size, self.decoder.embedding.embedding_dim, bias=False
+        )
         self.start = nn.Linear(config.latent_size, carried) if carried else None
         # As loud as a token at first: less, and it is overheard; more, and it drowns the tokens.
         nn.init.normal_(self.steering.weight, std=config.latent_size**-0.5)
@@ -302,5 +313,7 @@ class TransformerEncoder(nn.Module):
 
 SIZES: dict[str, Vae.Config] = {
     "tiny": Vae.Config(latent_size=16, embedding_size=64, hidden_size=128, dropout=0.0),
-    "transformer": Vae.Config("transformer", "transformer", layers=3, encoder_layers=2, tie_embeddings=True),
+    "transformer": Vae.Config(
+        "transformer", "transformer", layers=3, encoder_layers=2, tie_embeddings=True
+    ),
 }

@@ -190,7 +190,8 @@ class Buckets:
     def __post_init__(self) -> None:
         if not len(self.pairs):
             raise WenmoError(
-                "no text is left: each is longer than the model's context: raise context_length=, or give "
+                "no text is left: each is longer than the model's context: raise "
+                "context_length=, or give "
                 "shorter ones (--unit line)"
             )
         self._widths = np.stack(self.pairs.widths())

@@ -49,7 +49,12 @@ class Journal:
         """A line of figures; those that are not numbers have no place on a plot."""
         position, learned = event.position, event.learned
         if learned is not None:
-            figures = {**figures, "loss": learned.loss, "learning_rate": learned.rate, **learned.parts}
+            figures = {
+                **figures,
+                "loss": learned.loss,
+                "learning_rate": learned.rate,
+                **learned.parts,
+            }
         finite = {name: value for name, value in figures.items() if math.isfinite(value)}
         line = {"step": position.step, "seconds": round(position.seconds, 3), **finite}
         self._append(self.metrics, json.dumps(line))

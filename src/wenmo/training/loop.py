@@ -45,8 +45,8 @@ class TrainConfig:
         sequence_length: tokens of each; null: the model's context, or 64 for one without bounds.
         per_record: learn each record by itself, from its beginning to its end, and not where the
             one before it ends; null: where a bounded context holds every record as a whole.
-        tokens_per_batch: for pairs, and records learnt by themselves, in place of rows and time: the
-            most tokens in a batch, sources, targets and padding counted.
+        tokens_per_batch: for pairs, and records learnt by themselves, in place of rows and time:
+            the most tokens in a batch, sources, targets and padding counted.
         gradient_accumulation: batches whose gradients are added up for one step.
         optimizer: sgd, rmsprop, adam, adamw or muon.
         learning_rate: the peak learning rate; null: a default for the optimizer.
@@ -57,12 +57,12 @@ class TrainConfig:
         warmup_ratio: the share of the budget in which the rate rises.
         decay_ratio: for stable-decay, the share in which it falls.
         min_lr_ratio: where the decay ends, as a share of the peak.
-        weight_averaging: the share of the budget, at its end, over which weights are averaged; their mean is
-            what is scored and kept.
+        weight_averaging: the share of the budget, at its end, over which weights are averaged;
+            their mean is what is scored and kept.
         label_smoothing: the share of a target's probability that is spread over the vocabulary.
         max_grad_norm: the largest norm of the gradient; 0: unbounded.
-        gradient_checkpointing: for Transformers: keep only what enters each block, and compute the rest again on
-            the way back (Chen et al. 2016).
+        gradient_checkpointing: for Transformers: keep only what enters each block, and compute the
+            rest again on the way back (Chen et al. 2016).
         precision: float32, bfloat16, or auto: what is measured to be faster.
         eval_count: how often held-out text is scored on the way.
         eval_tokens: the most held-out tokens scored on the way.
@@ -107,7 +107,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
             raise ValueError("give steps or minutes, not both")
-        for name in ("batch_size", "tokens_per_batch", "gradient_accumulation", "eval_count", "eval_tokens"):
+        for name in (
+            "batch_size",
+            "tokens_per_batch",
+            "gradient_accumulation",
+            "eval_count",
+            "eval_tokens",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
         for name in ("steps", "sequence_length"):
@@ -119,7 +125,15 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not (0 < value < math.inf):
                 raise ValueError(f"{name} must be a positive number")
-        for name in ("warmup_ratio", "min_lr_ratio", "weight_averaging", "label_smoothing", "momentum", "beta1", "beta2"):
+        for name in (
+            "warmup_ratio",
+            "min_lr_ratio",
+            "weight_averaging",
+            "label_smoothing",
+            "momentum",
+            "beta1",
+            "beta2",
+        ):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1")
         if not 0 < self.decay_ratio <= 1:
@@ -342,7 +356,9 @@ class Trainer:
         share = progress if again else self.learner.share(progress)
         if self._late:  # the schedule has ended, and a rate of 0 would teach nothing
             share = c.warmup_ratio
-        rate = factor(c.schedule, share, warmup=c.warmup_ratio, decay=c.decay_ratio, floor=c.min_lr_ratio)
+        rate = factor(
+            c.schedule, share, warmup=c.warmup_ratio, decay=c.decay_ratio, floor=c.min_lr_ratio
+        )
         return REWARMED * rate if again else rate
 
     def _tick(self) -> None:
@@ -423,7 +439,8 @@ class Trainer:
         if rollbacks > MAX_ROLLBACKS:
             raise WenmoError(
                 f"the loss {what} at step {where} again, after {MAX_ROLLBACKS} rollbacks: try a "
-                f"smaller learning_rate= (it began with {self.config.optimizer}'s), a smaller max_grad_norm= or "
+                f"smaller learning_rate= (it began with {self.config.optimizer}'s), a smaller "
+                "max_grad_norm= or "
                 "precision=float32"
             )
         if not self.resume():

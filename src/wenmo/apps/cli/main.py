@@ -24,6 +24,7 @@ from wenmo.apps.cli.compare import compare
 from wenmo.apps.cli.inspection import inspect
 from wenmo.apps.cli.latent import latent
 from wenmo.apps.cli.tradeoff import tradeoff
+from wenmo.config import match
 from wenmo.types import WenmoError
 
 
@@ -67,6 +68,17 @@ def overview(
         print(context.get_help())
 
 
+PRIORS = {"ngram": "true", "none": "false", "auto": "null"}
+
+
+def _enabled(prior: str) -> str:
+    """The value of ``ngram_prior.enabled`` that ``--prior`` asks for."""
+    known = match(prior, PRIORS)
+    if known is None:
+        raise WenmoError(f"--prior {prior}: choose one of {', '.join(PRIORS)}")
+    return PRIORS[known]
+
+
 @app.command()
 def train(
     context: typer.Context,
@@ -98,7 +110,7 @@ def train(
     """Train a generator on your text. The same command goes on where it was interrupted."""
     options = {
         "task.name": task,
-        "ngram_prior.enabled": prior,
+        "ngram_prior.enabled": prior and _enabled(prior),
         "tokenizer.kind": tokenizer,
         "train.minutes": minutes,
         "train.steps": steps,
@@ -227,16 +239,16 @@ def generate(
         unseen_characters=unseen_characters,
         beam_width=beam_width,
         length_penalty=length_penalty,
-        length_form=length_penalty_form,
+        length_penalty_form=length_penalty_form,
         coverage_penalty=coverage_penalty,
         beam_groups=beam_groups,
-        diversity=diversity_penalty,
+        diversity_penalty=diversity_penalty,
         unmask_order=unmask_order,
         unmask_steps=unmask_steps,
         unmask_schedule=unmask_schedule,
         remask=remask,
-        gap=gap_tokens,
-        depth=max_depth,
+        gap_tokens=gap_tokens,
+        max_depth=max_depth,
     )
     fresh = seed is None and opened.draws(**sampling)  # a new seed, on which the texts depend
     sampling["seed"] = chosen = draw_seed() if seed is None else seed
