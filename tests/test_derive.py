@@ -32,7 +32,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> corpus.Corpus:
 def test_more_time_and_text_make_wider_networks() -> None:
     def hidden(tokens: int, seconds: float) -> int:
         return recurrent.suit(recurrent.Recurrent.Config(), Budget(tokens, seconds, LAPTOP))[
-            "hidden"
+            "hidden_size"
         ]
 
     assert hidden(1_000_000, 10) == 256
@@ -41,7 +41,7 @@ def test_more_time_and_text_make_wider_networks() -> None:
 
     def width(tokens: int, seconds: float, speed: float = LAPTOP) -> int:
         return transformer.suit(transformer.Transformer.Config(), Budget(tokens, seconds, speed))[
-            "width"
+            "hidden_size"
         ]
 
     assert width(1_000_000, 180) == 128
@@ -61,7 +61,7 @@ def test_many_passes_ask_for_dropout() -> None:
 @pytest.mark.usefixtures("on_a_laptop")
 def test_what_is_given_stays(plain: corpus.Corpus) -> None:
     chosen, told = derive.derive(make_recipe("lstm", ["minutes=3", "dropout=0.3"]), plain)
-    assert chosen.model.hidden == 256
+    assert chosen.model.hidden_size == 256
     assert chosen.model.dropout == 0.3
     assert "hidden_size=256" in told[0]
     assert "dropout" not in told[0]

@@ -300,7 +300,7 @@ def tables_of(kind: str) -> dict[str, list[list[str]]]:
 
 
 CONFIGS: dict[str, Any] = {
-    "prior": NgramPriorConfig(),
+    "ngram_prior": NgramPriorConfig(),
     "read": ReadConfig(),
     "split": SplitConfig(),
     "task": TaskConfig(),

@@ -27,7 +27,7 @@ def named(effects: tuple[Effect[Any], ...], always: str) -> set[str]:
 def test_every_setting_has_its_entry() -> None:
     """A new setting is entered, so that it cannot be ignored in silence."""
     recipe = make_recipe("lstm")
-    tables = ("prior", "start", "task", "tokenizer", "split", "train")
+    tables = ("ngram_prior", "init", "task", "tokenizer", "split", "train")
     settings = {f"{t}.{f.name}" for t in tables for f in fields(getattr(recipe, t))}
     assert named(TRAINING, recipe_effects.ALWAYS) == settings
     assert named(WRITING, writing_effects.ALWAYS) == {f.name for f in fields(Sampling)}

@@ -95,7 +95,7 @@ class Trials:
 
     def __init__(self):
         self.asked = []
-        self.gan = SimpleNamespace(config=SimpleNamespace(likelihood=0.4, critic_alone=0.1))
+        self.gan = SimpleNamespace(config=SimpleNamespace(mle_ratio=0.4, critic_pretrain_ratio=0.1))
 
     def trial(self, rows):
         self.asked.append(rows)

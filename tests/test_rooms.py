@@ -15,7 +15,7 @@ import wenmo
 
 ROOT = Path(wenmo.__file__).parent
 ROOMS = [  # a room imports from itself and from those before it
-    {"types", "config", "effects", "files", "figures", "locks"},
+    {"types", "format1", "config", "effects", "files", "figures", "locks"},
     {"folders", "outline"},
     {"text"},
     {"inspection"},

@@ -106,7 +106,10 @@ def test_a_recurrent_decoder_without_attention_is_the_language_model(cell: Any) 
 def test_what_does_not_fit_is_told() -> None:
     giver = transformer().build(VOCAB)
     cases = [
-        (transformer(encoder_layers=1, width=64), "embedding.weight is 40 × 32 there and 40 × 64"),
+        (
+            transformer(encoder_layers=1, hidden_size=64),
+            "embedding.weight is 40 × 32 there and 40 × 64",
+        ),
         (Seq2seq.Config(embedding_size=33), "embedding.weight is 40 × 32 there and 40 × 33 here"),
     ]
     for config, match in cases:

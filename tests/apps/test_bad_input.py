@@ -58,7 +58,7 @@ def test_files_that_are_no_text(wenmo, tmp_path, name):
         (["train", "TEXT", "--model", "lsmt"], "did you mean 'lstm'"),
         (["train", "TEXT", "--model", "gpt:smal"], "did you mean 'small'"),
         (["train", "TEXT", "--model", "ngram", "--prior", "ngram"], "cannot stand on counts"),
-        (["train", "TEXT", "--prior", "counts"], "ngram_prior.enabled"),
+        (["train", "TEXT", "--prior", "counts"], "--prior counts: choose one of ngram"),
         (["train", "TEXT", "init.base=runs/a"], "say it as --from runs/a"),
         (["train", "TEXT", "--prior", "ngram", "ngram_prior.order=1"], "orders must be at least 2"),
         (["train", "TEXT", "hiden=3"], "did you mean 'hidden'"),
@@ -126,7 +126,7 @@ def newer_format(run):
 
 def other_weights(run):
     card = json.loads((run / "wenmo.json").read_text(encoding="utf-8"))
-    card["model"]["hidden"] = 48
+    card["model"]["hidden_size"] = 48
     (run / "wenmo.json").write_text(json.dumps(card))
 
 

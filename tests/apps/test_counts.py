@@ -22,7 +22,7 @@ def on_counts(wenmo, text, tmp_path_factory):
 
 def test_what_was_derived_is_kept_beside_what_was_asked(on_counts):
     card = json.loads((on_counts / "wenmo.json").read_text(encoding="utf-8"))
-    chosen = {"ngram_prior.enabled": True, "orders": 7, "folds": 5, "parts": 5, "extensible": True}
+    chosen = {"enabled": True, "order": 7, "folds": 5, "folds_used": 5, "extensible": True}
     breaks = card["ngram_prior"].pop("breaks")
     assert card["ngram_prior"] == chosen
     assert breaks[0] == 0  # END
@@ -143,7 +143,7 @@ def test_counts_are_kept_and_extended(wenmo, on_counts, other, text, tmp_path):
     command = ("train", other, "--from", on_counts, "--out", "run", *FURTHER)
     assert "are kept, and those of this text added" in wenmo(*command, cwd=tmp_path).stderr
     card = json.loads((tmp_path / "run" / "wenmo.json").read_text(encoding="utf-8"))
-    assert card["ngram_prior"]["enabled"] == "ngram"
+    assert card["ngram_prior"]["enabled"] is True
     parts = card["results"]["parts"]
     assert parts["mixture"] < parts["network"]
     figures = wenmo("evaluate", "run", text, "--json", cwd=tmp_path).stdout

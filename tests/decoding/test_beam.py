@@ -125,7 +125,7 @@ beams = st.builds(
     method=st.just("beam"),
     beam_width=st.integers(2, 4),
     length_penalty=st.sampled_from([0.0, 0.6, 1.0, 2.0]),
-    length_form=st.sampled_from(["power", "gnmt"]),
+    length_penalty_form=st.sampled_from(["power", "gnmt"]),
     max_tokens=st.integers(1, 7),
     seed=st.integers(0, 10**6),
 )

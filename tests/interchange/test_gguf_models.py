@@ -73,7 +73,7 @@ def same_logits(path: Path, model: Transformer) -> None:
 
 @pytest.mark.parametrize("scaling", SCALINGS.values(), ids=SCALINGS)
 def test_slowed_positions_come_back(scaling: tuple[float, ...], tmp_path: Path) -> None:
-    model = made(LLAMA, rotary_scaling=scaling)
+    model = made(LLAMA, rope_scaling=scaling)
     write(tmp_path / "my.gguf", model)
     same_logits(tmp_path / "my.gguf", model)
     if "Llama 3" in {ours: name for name, ours in SCALINGS.items()}[scaling]:
@@ -85,7 +85,7 @@ def test_slowed_positions_come_back(scaling: tuple[float, ...], tmp_path: Path) 
 def test_the_factors_are_those_that_llama_cpp_reads(tmp_path: Path) -> None:
     """The rule of Llama 3.1 as it is published: by wavelengths, one after another."""
     factor, low, high, context = SCALINGS["Llama 3.1"]
-    write(tmp_path / "my.gguf", made(LLAMA, rotary_scaling=SCALINGS["Llama 3.1"]))
+    write(tmp_path / "my.gguf", made(LLAMA, rope_scaling=SCALINGS["Llama 3.1"]))
     expected = []
     for pair in range(0, 32, 2):
         wavelength = 2 * math.pi * 500_000.0 ** (pair / 32)
@@ -102,16 +102,16 @@ def test_the_factors_are_those_that_llama_cpp_reads(tmp_path: Path) -> None:
 
 
 def test_the_settings_are_those_that_llama_cpp_reads(tmp_path: Path) -> None:
-    write(tmp_path / "my.gguf", made(QWEN3, rotary_scaling=(4.0,)))
+    write(tmp_path / "my.gguf", made(QWEN3, rope_scaling=(4.0,)))
     settings = Gguf(tmp_path / "my.gguf").settings
     assert settings["qwen3.rope.scaling.type"] == "linear"
     assert settings["qwen3.rope.scaling.factor"] == 4.0
-    same_logits(tmp_path / "my.gguf", made(QWEN3, rotary_scaling=(4.0,)))
+    same_logits(tmp_path / "my.gguf", made(QWEN3, rope_scaling=(4.0,)))
 
 
 def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WenmoError, match="qwen3 cannot hold"):
-        write(tmp_path / "my.gguf", made(QWEN3, rotary_scaling=SCALINGS["Llama 3.1"]))
+        write(tmp_path / "my.gguf", made(QWEN3, rope_scaling=SCALINGS["Llama 3.1"]))
     assert not (tmp_path / "my.gguf").exists()
 
 

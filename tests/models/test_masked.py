@@ -149,7 +149,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
 def test_settings_that_do_not_go_together_are_refused() -> None:
     for wrong, message in (
         ("encoder_layers=1", "one stack"),
-        ("window=4", "both sides"),
+        ("sliding_window=4", "both sides"),
         ("lm_head_transform=true", "without a gate"),
     ):
         with pytest.raises(Exception, match=message):

@@ -147,7 +147,7 @@ def assert_computes(model: Seq2seq, equations: Callable[..., tuple[Tensor, list[
 @pytest.mark.parametrize("copy", [False, True])
 @pytest.mark.parametrize("coverage", [0.0, 0.5])
 def test_additive_attention_computes_its_equations(tied: bool, copy: bool, coverage: float) -> None:
-    assert_computes(make(tied=tied, copy=copy, coverage=coverage), bahdanau)
+    assert_computes(make(tie_embeddings=tied, copy=copy, coverage=coverage), bahdanau)
 
 
 @pytest.mark.parametrize("attention", ["dot", "general", "concat"])
@@ -328,7 +328,9 @@ def test_gradients_equal_finite_differences(
     cell: Cell, attention: Attending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)  # float64 to the very end
-    model = make(cell=cell, attention=attention, embedding=2, hidden=2, copy=True, coverage=0.5)
+    model = make(
+        cell=cell, attention=attention, embedding_size=2, hidden_size=2, copy=True, coverage=0.5
+    )
     model = model.double().train()
     batch = Batch(IDS[:2, :3], IDS[:2, 1:], source=SOURCE[:2])
     monkeypatch.setattr(model, "forward", lambda: model.loss(batch).total)
@@ -396,7 +398,7 @@ def test_attention_learns_to_reverse_what_it_reads(learn_until: Callable[..., No
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     model = Seq2seq.Config(embedding_size=32, hidden_size=48, dropout=0.0).build(11)
-    learn_until(model, lambda: reversals(64, generator), learning_rate=0.01, nats=0.02)
+    learn_until(model, lambda: reversals(64, generator), rate=0.01, nats=0.02)
     unseen = reversals(300, generator)
     with torch.no_grad():
         logits, _ = model.eval()(unseen.tokens, model.encode(unseen.source))
@@ -417,7 +419,7 @@ def test_the_number_of_weights_by_hand() -> None:
     words = VOCAB * EMBEDDING
     assert make().parameter_count() == encoder + attention + decoder + readout + words + VOCAB
     untied = words + VOCAB * HIDDEN - HIDDEN * EMBEDDING
-    assert make(tied=False).parameter_count() - make().parameter_count() == untied
+    assert make(tie_embeddings=False).parameter_count() - make().parameter_count() == untied
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_the_score_is_the_texts_given_their_latents_and_the_divergence(
 
 def test_the_bound_lies_above_what_integration_gives() -> None:
     """Two letters, up to two of them: every text's probability, integrated over one latent."""
-    model = make(3, latent=1)
+    model = make(3, latent_size=1)
     texts = [[], [1], [2], [1, 1], [1, 2], [2, 1], [2, 2]]
     batch = batch_of(*texts)
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
@@ -192,7 +192,7 @@ def test_pieces_from_latents_are_one_pass(encoder: str, decoder: str) -> None:
 
 
 def test_latents_are_drawn_from_the_prior_by_the_seed() -> None:
-    model = make(latent=500)
+    model = make(latent_size=500)
 
     def drawn(seed: int) -> Tensor:
         seen = []
@@ -224,7 +224,7 @@ def test_the_weight_follows_its_schedule() -> None:
 
 @pytest.mark.parametrize("each", [True, False])
 def test_free_bits_cost_nothing(each: bool) -> None:
-    model = make(free_bits=1.2, free_each=each)
+    model = make(free_bits=1.2, free_bits_per_dim=each)
     model.weight = 0.5
     divergence = torch.tensor([[0.1, 0.2, 1.0], [0.3, 0.8, 2.0]], requires_grad=True)
     total, watched = model.penalty({DIVERGENCE: divergence}, targets=10)
@@ -234,7 +234,7 @@ def test_free_bits_cost_nothing(each: bool) -> None:
     assert float(total.detach()) == pytest.approx(0.5 * beyond * 2 / 10)
     assert float(watched["kl"]) == pytest.approx(2.2)
     assert bool(gradient[:, 0].any()) is not each
-    free, _ = make(free_bits=9.0, free_each=each).penalty({DIVERGENCE: divergence}, 10)
+    free, _ = make(free_bits=9.0, free_bits_per_dim=each).penalty({DIVERGENCE: divergence}, 10)
     assert not free.any()
 
 
@@ -262,7 +262,7 @@ def test_word_dropout_keeps_tokens_from_the_decoder_in_training_alone() -> None:
 def test_the_encoder_is_trained_ahead_by_step_and_progress_alone(
     step: int, progress: float
 ) -> None:
-    model = make(aggressive=0.5, ahead=3)
+    model = make(aggressive_ratio=0.5, encoder_steps=3)
     model.advance(progress, step)
     alone = progress < 0.5 and step % 4 != 3
     model.train().loss(TEXTS).total.backward()
@@ -277,7 +277,7 @@ def test_training_finds_latents_that_tell_texts_apart(learn_until: Callable[...,
     sizes = {"embedding_size": 16, "hidden_size": 24, "latent_size": 4, "dropout": 0.0}
     model = Vae.Config(**sizes, annealing="none", free_bits=16.0).build(VOCAB)  # type: ignore[arg-type]
     batch = batch_of(*([first, 1, 1] for first in range(1, 9)))
-    learn_until(model, lambda: batch, learning_rate=0.03, nats=0.03)
+    learn_until(model, lambda: batch, rate=0.03, nats=0.03)
     with torch.no_grad():
         state = model.eval().begin_at(model.infer(batch).mean)
         logits, _ = model(batch.tokens[:, :1], state)
@@ -312,10 +312,10 @@ def test_on_counts_the_bound_is_that_of_the_mixture() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"latent_size": 0}, "latent must be at least 1"),
+        ({"latent_size": 0}, "latent_size must be at least 1"),
         ({"context_length": 1}, "context"),
         ({"word_dropout": 1.0}, "word_dropout"),
-        ({"annealing_ratio": 1.5}, "rise must be from 0 to 1"),
+        ({"annealing_ratio": 1.5}, "annealing_ratio must be from 0 to 1"),
         ({"free_bits": -1.0}, "free_bits"),
         ({"decoder": "transformer", "hidden_size": 10, "heads": 4}, "not a multiple of heads 4"),
     ],

@@ -106,7 +106,7 @@ def test_what_is_warned_of(tmp_path: Path) -> None:
 def test_what_cannot_be_inspected(tmp_path: Path) -> None:
     with pytest.raises(WenmoError, match="did you mean"):
         inspect(write(tmp_path, "a.txt", "a"), settings=["read.unitt=line"])
-    with pytest.raises(WenmoError, match="unknown setting 'hidden'"):
+    with pytest.raises(WenmoError, match="unknown setting 'hidden_size'"):
         inspect(tmp_path / "a.txt", settings=["hidden_size=3"])
 
 

@@ -225,11 +225,11 @@ def test_what_likelihood_left_is_kept_once() -> None:
 
 
 def test_the_schedule_of_rates_begins_anew_with_each_stage() -> None:
-    gan = make(likelihood=0.5, critic_alone=0.25)
+    gan = make(mle_ratio=0.5, critic_pretrain_ratio=0.25)
     places = (0.0, 0.25, 0.5, 0.625, 0.75, 0.875, 1.0)
     assert [gan.share_of_stage(place) for place in places] == [0, 0.5, 0, 0.5, 0, 0.5, 1]
-    assert make(likelihood=1.0, critic_alone=0.0).share_of_stage(0.75) == 0.75
-    assert make(likelihood=0.0, critic_alone=0.0).share_of_stage(0.75) == 0.75
+    assert make(mle_ratio=1.0, critic_pretrain_ratio=0.0).share_of_stage(0.75) == 0.75
+    assert make(mle_ratio=0.0, critic_pretrain_ratio=0.0).share_of_stage(0.75) == 0.75
 
 
 def test_the_baseline_is_the_mean_of_the_others() -> None:

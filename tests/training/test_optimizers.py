@@ -151,7 +151,7 @@ from wenmo.training.optimizers import DEFAULT_RATE, make_optimizer
 for name in DEFAULT_RATE:
     model = Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=8).build(11)
     settings = dict(weight_decay=0.1, momentum=0.0, betas=(0.9, 0.98))
-    optimizer = make_optimizer(name, model, learning_rate=0.01, **settings)
+    optimizer = make_optimizer(name, model, rate=0.01, **settings)
     sum(p.sum() for p in model.parameters()).backward()
     optimizer.step(1.0)
 assert "torch._dynamo" not in sys.modules

@@ -33,7 +33,7 @@ class Adversarial(Gradient):
     Args:
         texts: what the critic is shown of the training text, whatever its length.
         longest: the most tokens of a text that the generator writes, END counted.
-        clip: the largest norm of either player's gradient; 0: unbounded.
+        max_grad_norm: the largest norm of either player's gradient; 0: unbounded.
         **likelihood: how the first stage learns; see `Gradient`.
     """
 
@@ -172,7 +172,7 @@ class Adversarial(Gradient):
 
     def _move(self, player: torch.nn.Module, optimizer: Optimizer, rate: float) -> None:
         """Move one player; what the other was given on the way is forgotten."""
-        limit = self.clip if self.clip > 0 else math.inf
+        limit = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         torch.nn.utils.clip_grad_norm_(player.parameters(), limit)
         optimizer.step(rate)
         self.gan.zero_grad(set_to_none=True)

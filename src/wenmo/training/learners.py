@@ -85,8 +85,8 @@ class Gradient:
         batches: Batches,
         optimizer: Optimizer,
         *,
-        clip: float,
-        accumulate: int,
+        max_grad_norm: float,
+        gradient_accumulation: int,
         precision: Literal["float32", "bfloat16"],
         seed: int,
         label_smoothing: float = 0.0,
@@ -95,7 +95,12 @@ class Gradient:
         self.model, self.batches, self.optimizer = model, batches, optimizer
         # What is frozen for good is not for checkpoints: it is there again when training begins.
         self._frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
-        self.clip, self.accumulate, self.precision, self.seed = clip, accumulate, precision, seed
+        self.max_grad_norm, self.gradient_accumulation, self.precision, self.seed = (
+            max_grad_norm,
+            gradient_accumulation,
+            precision,
+            seed,
+        )
         self._carried: State = {}
 
     def share(self, progress: float) -> float:
@@ -106,15 +111,17 @@ class Gradient:
         torch.manual_seed((self.seed << 32) + step)
         total, tokens = torch.zeros(()), 0
         parts: dict[str, float] = {}
-        for number in range(step * self.accumulate, (step + 1) * self.accumulate):
+        for number in range(
+            step * self.gradient_accumulation, (step + 1) * self.gradient_accumulation
+        ):
             batch = self.batches[number].to(self.model.device)
             with autocast(self.model.device, self.precision):
                 loss = self.model.loss(
                     batch, self._state_before(batch), label_smoothing=self.label_smoothing
                 )
-            (loss.total / self.accumulate).backward()  # type: ignore[no-untyped-call]
+            (loss.total / self.gradient_accumulation).backward()  # type: ignore[no-untyped-call]
             self._carried = {} if batch.carry is None else loss.state
-            total = total + loss.total.detach().cpu() / self.accumulate
+            total = total + loss.total.detach().cpu() / self.gradient_accumulation
             tokens += int((batch.targets != IGNORE).sum())
             parts = {name: float(part) for name, part in loss.parts.items()}
         parts["gradient_norm"] = self._clip()
@@ -150,8 +157,10 @@ class Gradient:
         return where(batch.carry, detach(self._carried), self.model.begin(len(batch.tokens)))
 
     def _clip(self) -> float:
-        """Scale the gradient down to norm ``clip`` (Pascanu et al. 2013); return its own norm."""
-        limit = self.clip if self.clip > 0 else float("inf")
+        """Scale the gradient down to norm ``max_grad_norm`` (Pascanu et al. 2013); return its own
+        norm.
+        """
+        limit = self.max_grad_norm if self.max_grad_norm > 0 else float("inf")
         return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
 
 
