@@ -28,6 +28,7 @@ def test_however_little_time_there_is_counts_are_set_beside(monkeypatch, seconds
         parts={},
         knows_more=False,
         plain=False,
+        countable=True,
         seconds=seconds,
     )
     assert (found.bits_per_byte, found.counts_bits_per_byte) == (3.0, 2.0)

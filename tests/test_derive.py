@@ -107,3 +107,18 @@ def test_short_records_are_learnt_one_by_one(tmp_path: Path) -> None:
         derived, _ = derive.derive(recipe, read)
         assert derived.train.per_record is expected
         assert derived.build(9).wholes == bool(expected)
+
+
+def test_pairs_stand_on_counts_of_their_targets(tmp_path: Path, on_a_laptop: None) -> None:
+    path = tmp_path / "pairs.tsv"
+    rows = (f"Where is door {n}?\tDoor {n} is to the left of door {n + 1}.\n" for n in range(400))
+    path.write_text("source\ttarget\n" + "".join(rows))
+    for given, counts in (("minutes=1", "ngram"), ("steps=9", "ngram"), ("minutes=0.001", "none")):
+        fields = ["text_field=target", "source_field=source"]
+        recipe = make_recipe("seq2seq:tiny", ["task.name=translation", *fields, given])
+        made = {"tokenizer": recipe.tokenizer, "split": recipe.split, "task": recipe.task}
+        pairs = corpus.build(path, read=recipe.read, **made)
+        chosen, told = derive.derive(recipe, pairs)
+        assert chosen.prior.counts == counts, told
+        assert counts == "none" or chosen.prior.parts == chosen.prior.folds
+    assert "counting would take" in told[0]

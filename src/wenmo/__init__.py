@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from wenmo.workbench import Run, catalogue, compare, fit, load
 
 
+def __dir__() -> list[str]:
+    """What is public, for completion in notebooks and shells."""
+    return sorted([*__all__, "__version__"])
+
+
 def __getattr__(name: str) -> Any:
     """Load PyTorch only when it is needed: ``import wenmo`` and ``wenmo --help`` stay instant."""
     if name == "WenmoError":

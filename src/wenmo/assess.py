@@ -47,6 +47,7 @@ def assess(
     parts: Mapping[str, float],
     knows_more: bool,
     plain: bool,
+    countable: bool,
     seconds: float | None,
     spent: Spent | None = None,
     smaller: str | None = None,
@@ -63,6 +64,7 @@ def assess(
             the text of an evaluation on the way; see `Material.judge_parts`.
         knows_more: it began from a model that knew other text.
         plain: it learnt a running text, not pairs or records.
+        countable: its family can be mixed with counts.
         seconds: the time there is; None: all it takes.
         spent: what it was trained for.
         smaller: the name of a smaller model of the family.
@@ -99,6 +101,7 @@ def assess(
         stands_on_counts=stands,
         spaced=spaced,
         plain=plain,
+        countable=countable,
         has_base=knows_more,
         spent=None if model.learner == "count" else spent,
         idle=counted is not None and parts["mixture"] >= counted,

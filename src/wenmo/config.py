@@ -83,6 +83,16 @@ def override(config: T, settings: Iterable[str], *, where: str = "") -> T:
     return from_dict(type(config), values, where=where)
 
 
+def as_settings(values: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    """Settings given in Python as the ``key=value`` strings of the command line."""
+    if not isinstance(values, Mapping):
+        return list(values)
+    return [
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in values.items()
+    ]
+
+
 def load_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; a syntax error is told with its line."""
     try:

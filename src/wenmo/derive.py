@@ -48,9 +48,8 @@ def derive(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
         return replace(recipe, train=train, ngram_prior=prior), told
     # With a number of steps the machine does not matter: they mean the same model everywhere.
     tokens, minutes = int(corpus.summary["train"]["tokens"]), recipe.train.minutes
-    timed = minutes is not None and recipe.task.name == "completion"
-    budget = Budget(tokens, 60 * minutes, speed()) if timed and minutes else None
-    model, sized = _model(recipe, budget)
+    budget = Budget(tokens, 60 * minutes, speed()) if minutes is not None else None
+    model, sized = _model(recipe, budget if recipe.task.name == "completion" else None)
     recipe = replace(recipe, model=model)
     prior, standing = _prior(recipe, corpus, budget)
     per_record = recipe.train.per_record
@@ -156,7 +155,7 @@ def _prior(
     if prior.enabled:
         return chosen, told
     without = replace(prior, enabled=False)
-    if recipe.task.name != "completion" or MODELS[recipe.family].kind.wholes:
+    if MODELS[recipe.family].kind.wholes:
         return without, []
     if tokens < FEW_TOKENS:
         return without, [f"no counts to stand on: {tokens:,} tokens are too few to divide"]

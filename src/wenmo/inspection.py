@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from wenmo.config import override, table_of, to_dict
+from wenmo.config import as_settings, override, table_of, to_dict
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose
 from wenmo.text.corpus import SplitConfig
 from wenmo.text.formats import ReadConfig
 from wenmo.text.inputs import Source, rereadable
+from wenmo.text.objects import as_source
 from wenmo.text.readers import Reader
 from wenmo.text.spool import Spool
 from wenmo.text.suggestions import Sample, suggestions, warnings
@@ -68,27 +69,29 @@ class Inspection:
 
 
 def inspect(
-    data: Source,
+    data: Source | Iterable[Any],
     *,
     task: str | None = None,
     target: Source | None = None,
-    settings: Sequence[str] = (),
+    settings: Sequence[str] | Mapping[str, Any] = (),
+    **more: Any,
 ) -> Inspection:
     """Find out what training would read: encoding, format, fields, counts, split and samples.
 
     Args:
-        data: a file or folder, as `wenmo.fit` takes it.
+        data: a file, a folder or records in memory, as `wenmo.fit` takes them.
         task: what to learn; ``None``: completion.
         target: the texts that answer the lines of ``data``, a line each.
         settings: how to read and split it, as ``key=value`` of the tables ``read``, ``task`` and
             ``split``.
+        **more: further settings by their short names: ``text_field="text", encoding="gb18030"``.
 
     Raises:
         WenmoError: it cannot be read, or it is not clear which field holds what.
     """
-    given = [*settings, *([f"task.name={task}"] if task else [])]
+    given = [*as_settings(settings), *as_settings(more), *([f"task.name={task}"] if task else [])]
     read, learnt, split = _configs(given)
-    data = rereadable(data)
+    data = as_source(data)
     target = target and rereadable(target)
     choice = choose(data, read, learnt, target)
     reader = open_records(data, choice.read, learnt, target)

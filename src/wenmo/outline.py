@@ -75,8 +75,18 @@ def check_settings(family: str | None, settings: Sequence[str]) -> None:
         key = _key(setting)
         if family is None and (key.startswith("model.") or "." not in key):
             continue  # it may be one of the model's
+        name = key.removeprefix("model.")
+        if family is not None and not any(name in own for own in names.values()):
+            _check_other_families(family, name)
         table, rest = table_of(setting, names)
         _check(tables[table], rest, f"{table}.")
+
+
+def _check_other_families(family: str, name: str) -> None:
+    """Refuse a setting that other families have, and this one does not."""
+    owners = [other for other in _catalogue() if name in _fields(*_family_config(other))]
+    if owners:
+        raise WenmoError(f"{family} has no setting {name!r}: it belongs to {', '.join(owners)}")
 
 
 def check_reading(settings: Sequence[str]) -> None:

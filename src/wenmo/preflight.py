@@ -103,6 +103,9 @@ def check_out(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise WenmoError(f"{folder}: a file stands here: choose another --out")
+    parent = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise WenmoError(f"{folder}: cannot be made in {parent}: choose another --out")
     check_unlocked(folder)
     if folder.is_dir() and not (folder / CARD).exists() and not is_free(folder):
         raise WenmoError(f"{folder}: not empty and not a run folder: choose another --out")

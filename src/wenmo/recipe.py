@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wenmo.config import from_dict, load_toml, override, shown, table_of, to_dict
+from wenmo.config import as_settings, from_dict, load_toml, override, shown, table_of, to_dict
 from wenmo.format1 import convert_setting
 from wenmo.models import MODELS, LanguageModel, ModelConfig, configure, find
 from wenmo.models.hybrid import Hybrid
@@ -243,16 +242,6 @@ def over(recipe: Sequence[str], given: Sequence[str]) -> list[str]:
 
     kept = [setting for setting in recipe if not (any(map(budget, given)) and budget(setting))]
     return [*kept, *given]
-
-
-def as_settings(values: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """Settings given in Python as the ``key=value`` strings of the command line."""
-    if not isinstance(values, Mapping):
-        return list(values)
-    return [
-        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in values.items()
-    ]
 
 
 def _name(setting: str) -> str:

@@ -26,7 +26,7 @@ from wenmo.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
 from wenmo.further import adapted, fresh_start
 from wenmo.locks import locked
 from wenmo.material import SAMPLE, Material, Paired, Quick, Running, Whole, judge_text
-from wenmo.models import MODELS
+from wenmo.models import MODELS, can_stand_on_counts
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.blocks import blocks_of
 from wenmo.models.freeze import thaw
@@ -416,6 +416,7 @@ class Session:
             parts=parts,
             knows_more=self.recipe.init.base is not None,
             plain=not (self.recipe.task.paired or self.model.wholes),
+            countable=can_stand_on_counts(self.recipe.family),
             seconds=self._seconds(SHARE_OF_VERDICT),
             spent=Spent(
                 position.step,

@@ -306,8 +306,10 @@ class Run:
         return fills and not sampling.get("gap", self.sampling.gap_tokens)
 
     def unknown_characters(self, prompts: Iterable[str]) -> str:
-        """The characters of prompts that the training text does not have, each once."""
-        if self.card.alphabet is None:
+        """The characters of prompts that the training text does not have, each once; of sources
+        nothing is known, since the card keeps the characters of targets alone.
+        """
+        if self.card.alphabet is None or self.task.paired:
             return ""
         known = {*self.card.alphabet, *GAP}
         given = dict.fromkeys("".join(map(with_gaps, prompts)))

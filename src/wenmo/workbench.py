@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wenmo import plan as planning
-from wenmo.config import to_dict
+from wenmo.config import as_settings, to_dict
 from wenmo.decoding.choose import draw_seed
 from wenmo.decoding.writer import Output
 from wenmo.derive import derive
@@ -23,7 +23,7 @@ from wenmo.models import MODELS, can_stand_on_counts, conditional, find
 from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer import Transformer
 from wenmo.progress import PlainProgress, in_notebook
-from wenmo.recipe import as_settings, make_recipe, over, read_recipe
+from wenmo.recipe import make_recipe, over, read_recipe
 from wenmo.recipe_effects import TRAINING, Training
 from wenmo.rules.writing import Derivation
 from wenmo.runs import always_same_length, load_run, talk_of

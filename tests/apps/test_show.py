@@ -236,3 +236,13 @@ def test_a_run_is_used_by_the_command_of_its_task() -> None:
 def test_a_metric_of_few_texts_has_no_interval() -> None:
     metric = {"value": 31.954, "low": None, "high": None, "texts": 2}
     assert show._metric_line(metric) == "31.95 (2 pairs)"
+
+
+def test_metrics_of_a_few_pairs_are_not_shown() -> None:
+    metric = {"value": 5.94, "low": None, "high": None, "texts": 4}
+    ((name, told),) = show._answer_rows({"pairs": 4167, "metrics": {"bleu": metric}})
+    assert name == "answers"
+    assert told.startswith("4 of 4,167 held-out pairs written in time: too few to measure")
+    rows = show._answer_rows({"pairs": 4, "metrics": {"bleu": metric}})
+    assert rows == [("BLEU", "5.94 (4 pairs)")], "these are all there are"
+    assert show._answer_rows({"bits_per_byte": 2.0}) == []

@@ -101,6 +101,16 @@ def test_any_model_with_any_tokens_writes_texts_of_the_grammar(table, kind, meth
     assert first == outputs[0].text
 
 
+def test_a_writer_keeps_no_grammar_of_an_earlier_call(table):
+    """A run has one writer as long as it lives, and each call brings a grammar of its own."""
+    tokenizer = TOKENIZERS["chars"]
+    writer = Writer(table(torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)), tokenizer)
+    for _ in range(3):
+        chart = Chart.of(parse_grammar(json.dumps(RULES)))
+        writer.generate(["", "So: "], Sampling(max_tokens=2), chart=chart)
+        assert {kept for kept, _ in writer._obeying} == {chart}
+
+
 def test_texts_are_as_likely_as_the_model_has_them(table):
     """Of two texts that the grammar leaves, the model's own preference decides."""
     chart = Chart.of(parse_grammar('{"origin": {"ab": 1000, "ac": 1}}'))

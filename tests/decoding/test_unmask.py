@@ -19,13 +19,13 @@ from wenmo.decoding.spelling import Spelling
 from wenmo.decoding.unmask import Unmasker
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
-from wenmo.types import END, IGNORE, Score, WenmoError
+from wenmo.types import END, WenmoError
 
 VOCAB, TIME = 3, 3
 
 
 class Joint(LanguageModel):
-    """A table of the probabilities of all texts of ``TIME`` tokens behind END, none of which is
+    """A table of the probabilities of all texts of so many tokens behind END, none of which is
     END: what is hidden follows from what is seen by Bayes' rule.
     """
 
@@ -33,10 +33,10 @@ class Joint(LanguageModel):
     conditioning = "none"
     closing = ()
 
-    def __init__(self) -> None:
+    def __init__(self, time: int = TIME) -> None:
         super().__init__()
-        self.vocab_size, self.context = VOCAB + 1, TIME
-        self.texts = torch.tensor(list(product([0], *[range(1, VOCAB + 1)] * TIME)))
+        self.vocab_size, self.context = VOCAB + 1, time
+        self.texts = torch.tensor(list(product([0], *[range(1, VOCAB + 1)] * time)))
         self.p = torch.from_numpy(np.random.default_rng(0).dirichlet([0.7] * len(self.texts)))
         self.looks: list[Tensor] = []
 
@@ -47,9 +47,10 @@ class Joint(LanguageModel):
 
     def fill(self, tokens, hidden, places):
         self.looks.append(hidden.clone())
-        fits = ((self.texts[None] == tokens[:, None]) | hidden[:, None]).all(2).double()
+        texts = self.texts[:, : tokens.shape[1]]
+        fits = ((texts[None] == tokens[:, None]) | hidden[:, None]).all(2).double()
         weight = fits * self.p
-        stands = torch.nn.functional.one_hot(self.texts, self.vocab_size).double()
+        stands = torch.nn.functional.one_hot(texts, self.vocab_size).double()
         return torch.einsum("rn,ntv->rtv", weight, stands).log().float()[places]
 
 
@@ -205,19 +206,23 @@ def test_a_text_ends_at_its_end() -> None:
     assert {event.request for event in events} == {number}
 
 
-def test_of_all_lengths_of_a_gap_the_likeliest_text_is_taken() -> None:
-    """What follows the gap counts as well as what is in it, and what is before does not."""
-    seen = []
+def test_the_length_of_a_gap_is_the_likeliest_given_both_sides() -> None:
+    """By Bayes' rule, on a model whose every probability is known: what is in the gap is summed
+    over, and does not make long gaps less likely than short ones.
+    """
+    model, chosen = Joint(6), set()
+    for prompt, suffix in product(([], [2]), ([1], [2, 3], [3])):
 
-    class Likes(Hashes):
-        def score(self, batch, state=None):
-            seen.append((batch.targets != IGNORE).sum())
-            return Score(nats=torch.tensor([float(batch.tokens.shape[1] != 7)]), tokens=seen[-1])
+        def likelihood(size: int, begun: list[int] = prompt, follow: list[int] = suffix) -> float:
+            head, first = 1 + len(begun), 1 + len(begun) + size
+            given = (model.texts[:, 1:head] == torch.tensor(begun)).all(1)
+            follows = model.texts[:, first : first + len(follow)] == torch.tensor(follow)
+            return float(model.p[given & follows.all(1)].sum() / model.p[given].sum())
 
-    engine = Unmasker(Likes(5, 60))
-    engine.add(Request([1, 1], Sampling(), suffix=[1]))
-    assert len([event.token for event in engine.run()]) == 4
-    assert seen == [size + 1 for size in range(1, 17)]
+        [written] = write(model, [Request(prompt, Sampling(max_tokens=6), suffix=suffix)])
+        assert len(written) == max((1, 2, 3), key=likelihood)
+        chosen.add(len(written))
+    assert len(chosen) > 1
 
 
 @settings(max_examples=25, deadline=None)

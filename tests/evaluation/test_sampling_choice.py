@@ -12,6 +12,7 @@ from wenmo.evaluation.sampling_choice import (
     FEWEST_WORDS,
     NO_TIME,
     SETTINGS,
+    SHORT_TEXTS,
     TOO_LITTLE_TEXT,
     Reference,
     choose_sampling,
@@ -105,7 +106,7 @@ def test_too_little_text_leaves_the_default():
     assert chosen(writer(SHARES), few).reason == TOO_LITTLE_TEXT
     assert chosen(writer(SHARES), []).setting is None
     silent = chosen(lambda setting, tokens, count: [""] * count, texts(0.1, 64))
-    assert (silent.setting, silent.reason) == (None, TOO_LITTLE_TEXT)
+    assert (silent.setting, silent.reason) == (None, SHORT_TEXTS)
 
 
 def test_no_time_writes_nothing():

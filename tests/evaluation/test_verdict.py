@@ -62,7 +62,10 @@ def test_advice_follows_what_was_found():
 
     assert "dropout" in advice(ahead=Forecast(0, 0, 0, 0.5, True))
     assert "--prior ngram" in advice(counts=1.9)
+    assert "--prior ngram" in advice(counts=1.9, plain=False)
+    assert "--prior ngram" not in advice(counts=1.9, countable=False)
     assert "--model ngram" in advice(counts=1.9, stands_on_counts=True)
+    assert "ngram" not in advice(counts=1.9, stands_on_counts=True, plain=False)
     assert "twice" in advice(ahead=Forecast(0.1, 0.05, 0.2, 1, False))
     invents = originality(["bluergh"], "blue")
     assert "--tokenizer words" in advice(found=invents)
@@ -73,8 +76,10 @@ def test_after_few_steps_more_training_comes_first():
     invents = originality(["bluergh"], "blue")
     known = {"found": invents, "ahead": None, "stands_on_counts": False, "spaced": True}
     few = advise(bits=5.0, counts=2.0, spent=Spent(20, 1.5, 0.5), **known)
-    assert few == "more training: --minutes 6.7, for 200 steps"
-    assert advise(bits=5.0, counts=2.0, spent=Spent(20, 1.5, None), **known).endswith("--steps 200")
+    assert few == "more training: --minutes 6.7, for 200 steps, or --prior ngram"
+    assert advise(bits=5.0, counts=2.0, spent=Spent(20, 1.5, None), **known).startswith(
+        "more training: --steps 200, or"
+    )
     far = advise(bits=5.0, counts=2.0, spent=Spent(150, 1.5, 5.0), **known)
     assert far.startswith("more training (--minutes 10, for 300 steps), --prior ngram")
     enough = advise(bits=1.9, counts=2.0, spent=Spent(900, 0.1, 2.0), **known)

@@ -147,3 +147,14 @@ def test_csv_on_the_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     given = ["format=csv", "source_field=a", "text_field=b"]
     assert piped(f"a,b\n{rows}", task="data-to-text", settings=given).counts["records"] == 30
     assert piped("Well, source\nOnce, a mill\n" * 20).format == "plain text"
+
+
+def test_it_takes_what_fit_takes(tmp_path: Path) -> None:
+    """Settings by their short names, and records in memory."""
+    path = write(tmp_path, "a.csv", "id,words\n1,a mill stands\n2,still it turns\n")
+    found = inspect(path, text_field="words")
+    assert found.fields["text"] == "words"
+    rows = [{"id": 1, "words": "a mill stands"}, {"id": 2, "words": "still it turns"}]
+    assert inspect(rows, text_field="words").samples == found.samples
+    with pytest.raises(WenmoError, match="text_feld"):
+        inspect(path, text_feld="words")

@@ -191,6 +191,24 @@ def test_content_parts(tmp_path: Path) -> None:
     assert "b.json:1: a message holds a part of type 'image_url'" in refusal(path, "dialogue")
 
 
+@pytest.mark.parametrize(
+    ("message", "holds"),
+    [
+        ({"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, "calls tools"),
+        ({"role": "assistant", "function_call": {"name": "add"}}, "calls tools (function_call)"),
+        ({"role": "tool", "content": "5"}, "has the role 'tool'"),
+    ],
+)
+def test_tool_calls_are_refused(tmp_path: Path, message: dict[str, object], holds: str) -> None:
+    """Left out, a tool's answer would become something that the user said."""
+    reply = {"role": "assistant", "content": "5"}
+    rows = [{"messages": [{"role": "user", "content": "2 + 3?"}, message, reply]}]
+    path = write(tmp_path, "a.json", rows)
+    refused = refusal(path, "dialogue")
+    assert "a.json:1: a message " in refused
+    assert holds in refused
+
+
 TICKETS = """ticket,sender,message,time
 7,customer,The mill stands still.,1
 8,customer,Hi.,2

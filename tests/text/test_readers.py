@@ -92,6 +92,19 @@ def test_json_list_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert texts(write(tmp_path, "b.json", json.dumps(rows[0], indent=2))) == ["第0行"]
 
 
+def test_csv_with_semicolons_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "european.csv"
+    path.write_text('id;text\n1;"one; two, three"\n2;four, five\n')
+    reader = Reader(path, ReadConfig())
+    assert [record.text for record in reader] == ["one; two, three", "four, five"]
+    (found,) = reader.findings
+    assert found.endswith(
+        "european.csv: the first row has semicolons and no comma: read as separated by semicolons"
+    )
+    path.write_text("text\na;b\nc;d\n")
+    assert [record.text for record in Reader(path, ReadConfig())] == ["a;b", "c;d"]
+
+
 def test_csv_and_tsv(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", 'id,text\r\n1,"a, ""b""\r\nc"\r\n\r\n2,二\r\n')
     assert texts(path) == ['a, "b"\nc', "二"]

@@ -41,6 +41,7 @@ class Router:
         self.model, self.rows = model, rows
         self._engines: dict[type[Engine] | type[Unmasker], Engine | Unmasker] = {}
         self._requests: list[tuple[Engine | Unmasker, int]] = []  # engine, and its own number
+        self._numbers: dict[tuple[Engine | Unmasker, int], int] = {}
 
     def add(self, request: Request) -> int:
         """Take a request; return its number.
@@ -50,8 +51,10 @@ class Router:
         """
         kind = engine_for(self.model, request)
         engine = self._engines.setdefault(kind, kind(self.model, rows=self.rows))
-        self._requests.append((engine, engine.add(request)))
-        return len(self._requests) - 1
+        own = engine, engine.add(request)
+        self._requests.append(own)
+        self._numbers[own] = len(self._requests) - 1
+        return self._numbers[own]
 
     def cancel(self, request: int) -> None:
         """End a request early; nothing happens if it has ended already."""
@@ -60,7 +63,6 @@ class Router:
 
     def run(self) -> Iterator[Event]:
         """Write until no request is left."""
-        numbers = {own: number for number, own in enumerate(self._requests)}
         for engine in self._engines.values():
             for event in engine.run():
-                yield replace(event, request=numbers[engine, event.request])
+                yield replace(event, request=self._numbers[engine, event.request])

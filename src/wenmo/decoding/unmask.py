@@ -21,9 +21,10 @@ from wenmo.decoding.engine import Event, StoppedBy, window
 from wenmo.decoding.requests import Request, Task
 from wenmo.decoding.warp import Chain, History, Sampling, chain
 from wenmo.models.base import LanguageModel
-from wenmo.types import END, IGNORE, Batch, Logits, WenmoError
+from wenmo.types import END, Logits, WenmoError
 
 LONGEST_GAP = 16  # tokens, where the user does not say how many are missing
+FOLLOWING = 16  # tokens behind a gap of unknown length, by which its length is chosen
 ORDERS = 1 << 20  # added to a place for noise that is not the choice's own
 
 
@@ -66,34 +67,35 @@ class Unmasker:
         """Write until no request is left."""
         while self._open:
             alike: dict[tuple[int, int, int, int], list[_Canvas]] = defaultdict(list)
-            canvases = {n: self._canvases(draft) for n, draft in self._open.items()}
-            for own in canvases.values():
-                for canvas in own:
-                    shape = (len(canvas.ids), canvas.start, canvas.stop)
-                    alike[*shape, id(canvas.draft.task.kind)].append(canvas)
+            canvases = {n: self._canvas(draft) for n, draft in self._open.items()}
+            for canvas in canvases.values():
+                shape = (len(canvas.ids), canvas.start, canvas.stop)
+                alike[*shape, id(canvas.draft.task.kind)].append(canvas)
             for group in alike.values():
                 for first in range(0, len(group), self.rows):
                     self._fill(group[first : first + self.rows])
-            for number, own in canvases.items():
+            for number, canvas in canvases.items():
                 if number in self._open:  # it may be cancelled while its events are read
-                    best = own[0] if len(own) == 1 else min(own, key=self._nats)
-                    yield from self._events(self._open[number], best)
+                    yield from self._events(self._open[number], canvas)
 
     # -- canvases --------------------------------------------------------------------------------
 
-    def _canvases(self, draft: _Draft) -> list[_Canvas]:
-        """What is to be filled next: of a gap of unknown length, a canvas for each length."""
+    def _canvas(self, draft: _Draft) -> _Canvas:
+        """What is to be filled next: of a gap of unknown length, a canvas of the likeliest."""
         request, closing = draft.task.request, list(self.model.closing)
         room = draft.room(self.model)
         if request.suffix is None:
             head = draft.head(self.model.context)
             free = room - len(head) - len(closing)
             size = min(draft.task.limit - len(draft.written), max(1, free))
-            return [_Canvas.around(draft, head, size, closing)]
+            return _Canvas.around(draft, head, size, closing)
         asked = request.sampling.gap_tokens
-        sizes = [asked] if asked else range(1, min(LONGEST_GAP, room // 2) + 1)
         before, after = list(draft.task.begun), [*request.suffix, *closing]
-        return [self._gap(draft, before, size, after, room) for size in sizes]
+        if asked:
+            return self._gap(draft, before, asked, after, room)
+        longest = min(LONGEST_GAP, room // 2)
+        canvases = (self._gap(draft, before, n, after, room) for n in range(1, longest + 1))
+        return min(canvases, key=self._nats)
 
     def _gap(
         self, draft: _Draft, before: list[int], size: int, after: list[int], room: int
@@ -106,13 +108,22 @@ class Unmasker:
         return _Canvas.around(draft, before[-(free - right) :], size, after[:right])
 
     def _nats(self, canvas: _Canvas) -> float:
-        """What a gap's text and all that follows it cost, given what is before: texts of different
-        lengths compare by that, while the cost of what is in the gap says nothing of its length.
+        """What the tokens after a gap cost, one after another, while the gap itself is hidden.
+
+        Where all lengths of a gap are as likely beforehand, the length at which that is least is
+        the likeliest given what stands on both sides, by Bayes' rule.
         """
-        ids = torch.tensor([canvas.ids], device=self.model.device)
-        targets = ids[:, 1:].clone()
-        targets[:, : canvas.start - 1] = IGNORE
-        return float(self.model.score(Batch(ids[:, :-1], targets)).nats)
+        follow = range(canvas.stop, min(canvas.stop + FOLLOWING, len(canvas.ids)))
+        places = torch.tensor(follow, dtype=torch.int64, device=self.model.device)
+        tokens = torch.tensor([canvas.ids], device=self.model.device).repeat(len(places), 1)
+        hidden = torch.zeros_like(tokens, dtype=torch.bool)
+        hidden[:, canvas.start : canvas.stop] = True
+        hidden[:, places] = places >= places[:, None]
+        rows = torch.arange(len(places), device=self.model.device)
+        predicted = torch.zeros_like(hidden)
+        predicted[rows, places] = True
+        logp = self.model.fill(tokens, hidden, predicted).log_softmax(1)
+        return -float(logp[rows, tokens[rows, places]].sum(dtype=torch.float64))
 
     def _events(self, draft: _Draft, canvas: _Canvas) -> Iterator[Event]:
         """Tell what was written, up to the end of the text if it is there."""

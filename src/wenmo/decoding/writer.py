@@ -27,6 +27,8 @@ from wenmo.types import END, State, WenmoError
 Source: TypeAlias = str | Sequence[int]
 """What a text answers to: a text, or its ids without END."""
 
+KEPT = 256  # constraints of length that are kept
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -209,6 +211,8 @@ class Writer:
     def _obey(self, chart: Chart, *, spaced: bool) -> Obey:
         """What holds texts to a grammar; texts that begin alike share what was found."""
         if (chart, spaced) not in self._obeying:
+            if any(other is not chart for other, _ in self._obeying):
+                self._obeying.clear()  # a writer lives as long as its run, a grammar for a call
             table = self.tokenizer.table
             self._obeying[chart, spaced] = Obey(chart, table, strip_space=spaced)
         return self._obeying[chart, spaced]
@@ -251,6 +255,8 @@ class Writer:
         text = source if isinstance(source, str) else self.tokenizer.decode(source)
         left = max(0, len(text) - len(prompt)) + self._spaced(prompt)
         if left not in self._lengths:
+            if len(self._lengths) >= KEPT:
+                self._lengths.clear()
             self._lengths[left] = Length(self.tokenizer.table, left)
         return self._lengths[left]
 

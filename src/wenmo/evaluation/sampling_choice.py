@@ -38,6 +38,7 @@ SHARE_OF_REFERENCE = 0.25  # of the time for it
 PROBE_TOKENS, PROBE_TEXTS = (4, 16), 4  # of the trials of how long writing takes
 LEAST_SHARE = 0.25  # of the time of a trial is spent on its tokens, whatever the clock says
 TOO_LITTLE_TEXT = "default: too little held-out text to choose by"
+SHORT_TEXTS = "default: the texts are too short to choose by"
 NO_TIME = "default: no time; full_evaluation=true chooses"
 
 Words = list[str]
@@ -144,7 +145,8 @@ def choose_sampling(
     started = time.perf_counter()
     human = [inner(text) for text in held_out]
     if sum(map(len, human)) < FEWEST_WORDS:
-        return Choice(None, TOO_LITTLE_TEXT)
+        enough = sum(len(units(text)) for text in held_out) >= FEWEST_WORDS
+        return Choice(None, SHORT_TEXTS if enough else TOO_LITTLE_TEXT)
     if seconds is not None and seconds <= 0:
         return Choice(None, NO_TIME)
     tokens, characters, count = TOKENS, LONGEST_REFERENCE, max(TEXTS, len(held_out))
@@ -161,7 +163,7 @@ def choose_sampling(
         middle = (low + high) // 2
         texts = [inner(text) for text in write(SETTINGS[middle], tokens, count)]
         if sum(map(len, texts)) < FEWEST_WORDS:
-            return Choice(None, TOO_LITTLE_TEXT)
+            return Choice(None, SHORT_TEXTS)
         tried[middle] = reference.compare(texts, human)
         too_new = tried[middle].excess[:2].any()
         low, high = (middle + 1, high) if too_new else (low, middle)

@@ -229,6 +229,7 @@ def advise(
     stands_on_counts: bool,
     spaced: bool,
     plain: bool = True,
+    countable: bool = True,
     has_base: bool = False,
     spent: Spent | None = None,
     idle: bool = False,
@@ -244,6 +245,7 @@ def advise(
         stands_on_counts: the run is mixed with counts already.
         spaced: the text has spaces between its words.
         plain: the run learns a running text, not pairs or records.
+        countable: its family can be mixed with counts.
         has_base: it began from a trained model.
         spent: what it was trained for; None: it is not trained in steps.
         idle: the run is a mixture in which the network adds nothing to the counts.
@@ -252,8 +254,10 @@ def advise(
     """
     invented = (found and found.invented_words) or 0.0
     base = [] if has_base else ["a pretrained base (--from)"]
+    counted = ["--prior ngram"] if countable and not (stands_on_counts or has_base) else []
     if spent is not None and spent.steps < FEW_STEPS:
-        return f"more training: {spent.more()}"
+        far = bits is not None and counts is not None and bits > counts + FAR
+        return _or([f"more training: {spent.more()}", *(counted if far else [])])
     little = size is not None and size < LITTLE
     text = f"more text ({amount(size or 0, 'token')} are few)" if little else "more text"
     if ahead is not None and ahead.overfits:
@@ -266,8 +270,7 @@ def advise(
     if bits is not None and counts is not None and bits > counts + NOISE:
         begun = spent is not None and bits > counts + FAR
         more = [f"more training ({spent.more()})" if spent and begun else "more minutes"]
-        other = ["--model ngram" if stands_on_counts or has_base else "--prior ngram"]
-        other = other if plain else []
+        other = counted or (["--model ngram"] if plain else [])
         if little:
             return _or([text, *base, *more])
         return _or(more + other + base if begun else other + more + base)

@@ -44,6 +44,10 @@ TURN_NAMES = ("turns", "messages", "conversation", "conversations", "dialogue", 
 SPEAKERS = ("role", "speaker", "from")
 """The keys under which an object that is a turn may say who speaks."""
 
+TOOL_CALLS = ("tool_calls", "function_call")
+TOOL_ROLES = ("tool", "function")
+"""The keys of messages that call tools, and the roles of messages that hold what tools answer."""
+
 SPOKEN = ("content", "text", "value", "utterance")
 """The keys under which it may say what is spoken."""
 

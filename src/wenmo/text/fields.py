@@ -12,6 +12,8 @@ from wenmo.text.field_names import (
     SPEAKERS,
     SPOKEN,
     TEXT_NAMES,
+    TOOL_CALLS,
+    TOOL_ROLES,
     TURN_NAMES,
     find_pair,
     task_of_pair,
@@ -216,6 +218,7 @@ class Fields:
         """A turn, from a string or an object; what is null is a turn without words."""
         said, role = item, None
         if isinstance(item, Mapping):
+            self.refuse_tools(item, place)
             known = [key for key in SPOKEN if key in item]
             said = item[known[0]] if known else item
             said = self.text_parts(said, place) if isinstance(said, list) else said
@@ -226,6 +229,21 @@ class Fields:
                 f"{SPEAKERS[0]!r} and {SPOKEN[0]!r}; mend the row"
             )
         return Part(self.clean(said or "", place), role)
+
+    def refuse_tools(self, message: Mapping[str, object], place: str) -> None:
+        """Refuse messages of a conversation that call tools, or hold what these answer.
+
+        Raises:
+            WenmoError: this is one.
+        """
+        called = next((key for key in TOOL_CALLS if message.get(key)), None)
+        role = message.get("role")
+        if called or role in TOOL_ROLES:
+            holds = f"calls tools ({called})" if called else f"has the role {role!r}"
+            raise WenmoError(
+                f"{place}: a message {holds}: only what people and the assistant say can be "
+                "learnt; remove the message, or the row"
+            )
 
     def text_parts(self, parts: Sequence[object], place: str) -> str:
         """The text of a message whose content is a list of parts.

@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -210,15 +210,23 @@ def parallel(
 
 
 def table(
-    texts: Iterator[str], place: str, kind: str, fields: list[str]
+    texts: Iterator[str],
+    place: str,
+    kind: str,
+    fields: list[str],
+    note: Callable[[str], object] | None = None,
 ) -> Iterator[tuple[str, object]]:
-    """The rows of CSV or TSV by the names of their columns: the header's, or numbers from 1."""
+    """The rows of CSV or TSV by the names of their columns: the header's, or numbers from 1.
+
+    Args:
+        note: told what is guessed of the separator; ``None``: nothing is guessed.
+    """
     numbered = by_number(fields)
     if numbered and not all(map(_is_number, fields)):
         advice = "numbers and names; choose all columns by number, or all by name"
         raise WenmoError(f"{place}: fields {listed(fields)}: {advice}")
     names: list[str] = []
-    for where, row in _cells(texts, place, kind):
+    for where, row in _cells(texts, place, kind, note):
         if not names:
             names = [str(i) for i in range(1, len(row) + 1)] if numbered else row
             if twice := [name for name in names if names.count(name) > 1]:
@@ -237,12 +245,21 @@ _DIRECTIVE = re.compile(r"#(separator|html|columns|tags|notetype|deck|guid)\b[a-
 """A line at the head of what Anki exports."""
 
 
-def _cells(texts: Iterator[str], place: str, kind: str) -> Iterator[tuple[str, list[str]]]:
+def _cells(
+    texts: Iterator[str], place: str, kind: str, note: Callable[[str], object] | None
+) -> Iterator[tuple[str, list[str]]]:
     """The rows of CSV or TSV that are not blank."""
     csv.field_size_limit(LONGEST)  # one setting for the whole process; the default is 128 KiB
     lines = (f"{line}\n" for _, line in numbered_lines(texts, place))
     if kind == ".csv":
-        reader = csv.reader(lines, strict=True)
+        first = next(lines, "")
+        # Spreadsheets write semicolons where the comma is the decimal sign.
+        semicolons = note is not None and ";" in first and "," not in first
+        if note is not None and semicolons:
+            note("the first row has semicolons and no comma: read as separated by semicolons")
+        reader = csv.reader(
+            itertools.chain([first], lines), delimiter=";" if semicolons else ",", strict=True
+        )
     else:
         kept = ("\n" if _DIRECTIVE.match(line) else line for line in lines)
         reader = csv.reader(kept, delimiter="\t", quoting=csv.QUOTE_NONE)

@@ -29,7 +29,7 @@ The rules:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -471,7 +471,7 @@ class Reader:
             program: Any = kind[1:]
             return chat(texts, place, program, self._leave_out)
         if kind in (".csv", ".tsv"):
-            return table(texts, place, kind, fields or [])
+            return table(texts, place, kind, fields or [], self._noting(place))
         return lines_of_text(texts, place) if self.config.unit == "line" else blocks(texts, place)
 
     def _json(
@@ -480,12 +480,16 @@ class Reader:
         values = Json(
             texts,
             place,
-            lambda note: self.findings.update({f"{place}: {note}": None}),
+            self._noting(place),
             records_key=self.config.records_key,
             dictionary={"dictionary": True, "json": False}.get(self.config.format or ""),
             wanted={top(field) for field in fields},
         )
         return values.values()
+
+    def _noting(self, place: str) -> Callable[[str], None]:
+        """What takes notes of a file for the user, each once."""
+        return lambda note: self.findings.update({f"{place}: {note}": None})
 
     def _leave_out(self) -> None:
         self.counts.system_lines += 1

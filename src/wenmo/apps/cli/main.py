@@ -265,11 +265,6 @@ def generate(
             "a gap is read as it stands, for this run fills none: --model masked does, and so does "
             "what is trained with --task infilling"
         )
-    if unknown := opened.unknown_characters(prompts):
-        shown = unknown[:20] + "…" * (len(unknown) > 20)
-        show.note(f"characters that the training text does not have: {shown}")
-    if n > 1 and opened.repeats(**sampling):
-        show.note(f"greedy text is the same every time: -n {n} repeats it; drop -n, or sample")
     for line in opened.resolve_control(_pairs(control))[1]:
         show.note(line)
     plain = not (json or alignments or derivations)
@@ -297,6 +292,11 @@ def generate(
     elif alignments is not None:
         show.texts(opened, prompts, prefix, texts)
     show.empty_texts(opened, prompts, texts)
+    if unknown := opened.unknown_characters(prompts):
+        shown = unknown[:20] + "…" * (len(unknown) > 20)
+        show.note(f"characters that the training text does not have: {shown}")
+    if n > 1 and opened.repeats(**sampling):
+        show.note(f"greedy text is the same every time: -n {n} repeats it; drop -n, or sample")
     if any(opened.chooses_gap(each, **sampling) for each in prompts):
         show.note("the model chose the length of the gap: --gap-tokens N sets it (in tokens)")
     if fresh:

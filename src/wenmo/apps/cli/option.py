@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +24,17 @@ def _utf8(value: T) -> T:
         if re.search("[\ud800-\udfff]", text):
             advice = "give it in UTF-8, or in a file (--input FILE --encoding=NAME)"
             raise typer.BadParameter(f"not valid UTF-8: {advice}")
+    return value
+
+
+def _positive(value: float | None) -> float | None:
+    """Refuse numbers that are not above 0.
+
+    Raises:
+        BadParameter: it is not.
+    """
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter("must be a positive number")
     return value
 
 
@@ -103,8 +115,10 @@ Prior = Annotated[
 Tokenizer = Annotated[
     str | None, typer.Option(help="chars, bytes, words, bpe or unigram [default: chars].")
 ]
-Minutes = Annotated[float | None, typer.Option(help="How long to train [default: 3].")]
-Steps = Annotated[int | None, typer.Option(help="How many steps to train instead.")]
+Minutes = Annotated[
+    float | None, typer.Option(callback=_positive, help="How long to train [default: 3].")
+]
+Steps = Annotated[int | None, typer.Option(min=1, help="How many steps to train instead.")]
 Valid = Annotated[str | None, typer.Option(help="Held-out text [default: a part of DATA].")]
 ValidTarget = Annotated[str | None, typer.Option(help="The same as --target, for --valid.")]
 ControlFields = Annotated[
@@ -145,7 +159,7 @@ MinTokens = Annotated[int | None, typer.Option(help="The fewest tokens to write 
 Temperature = Annotated[
     float | None,
     typer.Option(
-        help="Below 1 is safer, above 1 bolder [default: what the run's card says, or 0.8]."
+        min=0, help="Below 1 is safer, above 1 bolder [default: what the run's card says, or 0.8]."
     ),
 ]
 TopK = Annotated[int | None, typer.Option(help="Keep the k likeliest tokens; 0: all [default: 0].")]

@@ -43,6 +43,7 @@ METRIC_NAMES = {
 ANSWER = "\n→ "  # stands between source and answer in the sample of a run
 RAW_BITS = 8.0  # per byte, of text as it is stored
 INDENT = 4  # columns, of what follows the first line of a long note
+FEW_ANSWERS = 16  # fewer pairs, and BLEU says next to nothing
 SILENT_SECONDS = 2.0  # what is over sooner needs no progress
 
 
@@ -361,15 +362,16 @@ def trained(run: Run) -> None:
         table.add_row("", _sample_line(heldout))
     if "latents" in heldout:
         table.add_row("latents", _latents_line(heldout).removeprefix(", "))
-    for name, metric in heldout.get("metrics", {}).items():
-        table.add_row(METRIC_NAMES[name], _metric_line(metric))
+    for row in _answer_rows(heldout):
+        table.add_row(*row)
     if "forgetting" in results:
         before, after = results["forgetting"]["before"], results["forgetting"]["after"]
         table.add_row("reference", f"{before:.4f} bits per byte before, {after:.4f} after")
     for name in results.get("tradeoff", {}).get("verdicts", {}):
         table.add_row(f"and {name}", likelihood_line(heldout[name]))
     steps = results["steps"]
-    table.add_row("training", f"{_clock(results['seconds'])}, {amount(steps, 'step')}")
+    seconds = results.get("time", {}).get("total", results["seconds"])  # with all evaluations
+    table.add_row("training", f"{_clock(seconds)}, {amount(steps, 'step')}")
     table.add_row("parameters", f"{results['parameters']:,}")
     if results["characters_per_second"] is not None:
         table.add_row("writing", f"{results['characters_per_second']:,.0f} characters/s")
@@ -383,6 +385,16 @@ def trained(run: Run) -> None:
         tradeoff(results["tradeoff"])
         OUT.print(f"drawn: {run.folder / 'tradeoff.svg'}")
     OUT.print(f"\nNext: {use(run.folder, run.task.name)}", markup=False)
+
+
+def _answer_rows(heldout: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The metrics of what pairs were answered, or that time was too short to measure any."""
+    metrics = heldout.get("metrics", {})
+    answered = min((metric["texts"] for metric in metrics.values()), default=0)
+    if metrics and answered < min(FEW_ANSWERS, heldout["pairs"]):
+        told = f"{answered} of {amount(heldout['pairs'], 'held-out pair')} written in time: "
+        return [("answers", f"{told}too few to measure (full_evaluation=true: all)")]
+    return [(METRIC_NAMES[name], _metric_line(metric)) for name, metric in metrics.items()]
 
 
 def use(folder: Path, task: str) -> str:
