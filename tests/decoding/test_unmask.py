@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from itertools import product
 
@@ -16,7 +17,7 @@ from wenmo.decoding.choose import mix, uniform
 from wenmo.decoding.engine import Engine, Request
 from wenmo.decoding.router import Router, engine_for
 from wenmo.decoding.spelling import Spelling
-from wenmo.decoding.unmask import Unmasker
+from wenmo.decoding.unmask import SHORTER, Unmasker
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, WenmoError
@@ -211,13 +212,14 @@ def test_the_length_of_a_gap_is_the_likeliest_given_both_sides() -> None:
     over, and does not make long gaps less likely than short ones.
     """
     model, chosen = Joint(6), set()
-    for prompt, suffix in product(([], [2]), ([1], [2, 3], [3])):
+    for prompt, suffix in product(([], [2]), map(list, product((1, 2, 3), repeat=2))):
 
         def likelihood(size: int, begun: list[int] = prompt, follow: list[int] = suffix) -> float:
             head, first = 1 + len(begun), 1 + len(begun) + size
             given = (model.texts[:, 1:head] == torch.tensor(begun)).all(1)
             follows = model.texts[:, first : first + len(follow)] == torch.tensor(follow)
-            return float(model.p[given & follows.all(1)].sum() / model.p[given].sum())
+            fits = model.p[given & follows.all(1)].sum() / model.p[given].sum()
+            return float(fits) * math.exp(-SHORTER * size)
 
         [written] = write(model, [Request(prompt, Sampling(max_tokens=6), suffix=suffix)])
         assert len(written) == max((1, 2, 3), key=likelihood)

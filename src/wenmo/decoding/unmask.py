@@ -25,6 +25,7 @@ from wenmo.types import END, Logits, WenmoError
 
 LONGEST_GAP = 16  # tokens, where the user does not say how many are missing
 FOLLOWING = 16  # tokens behind a gap of unknown length, by which its length is chosen
+SHORTER = 0.25  # nats by which a gap is likelier beforehand than one that is a token longer
 ORDERS = 1 << 20  # added to a place for noise that is not the choice's own
 
 
@@ -108,10 +109,9 @@ class Unmasker:
         return _Canvas.around(draft, before[-(free - right) :], size, after[:right])
 
     def _nats(self, canvas: _Canvas) -> float:
-        """What the tokens after a gap cost, one after another, while the gap itself is hidden.
-
-        Where all lengths of a gap are as likely beforehand, the length at which that is least is
-        the likeliest given what stands on both sides, by Bayes' rule.
+        """What a gap's length costs, and the tokens after it, one after another, while the gap
+        itself is hidden: by Bayes' rule, the length at which that is least is the likeliest given
+        both sides. Without a cost of its own, a whole line more would often do as well.
         """
         follow = range(canvas.stop, min(canvas.stop + FOLLOWING, len(canvas.ids)))
         places = torch.tensor(follow, dtype=torch.int64, device=self.model.device)
@@ -123,7 +123,8 @@ class Unmasker:
         predicted = torch.zeros_like(hidden)
         predicted[rows, places] = True
         logp = self.model.fill(tokens, hidden, predicted).log_softmax(1)
-        return -float(logp[rows, tokens[rows, places]].sum(dtype=torch.float64))
+        following = -float(logp[rows, tokens[rows, places]].sum(dtype=torch.float64))
+        return SHORTER * (canvas.stop - canvas.start) + following
 
     def _events(self, draft: _Draft, canvas: _Canvas) -> Iterator[Event]:
         """Tell what was written, up to the end of the text if it is there."""
