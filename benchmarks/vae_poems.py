@@ -23,7 +23,7 @@ FILES = {
 }
 WALKS = 5
 SETTINGS = {
-    "tokenizer.kind": "chars",
+    "tokenizer.kind": "characters",
     "ngram_prior.enabled": False,
     "layers": 2,
     "tie_embeddings": True,

@@ -113,12 +113,12 @@ def test_pairs_stand_on_counts_of_their_targets(tmp_path: Path, on_a_laptop: Non
     path = tmp_path / "pairs.tsv"
     rows = (f"Where is door {n}?\tDoor {n} is to the left of door {n + 1}.\n" for n in range(400))
     path.write_text("source\ttarget\n" + "".join(rows))
-    for given, counts in (("minutes=1", "ngram"), ("steps=9", "ngram"), ("minutes=0.001", "none")):
+    for given, counts in (("minutes=1", True), ("steps=9", True), ("minutes=0.001", False)):
         fields = ["text_field=target", "source_field=source"]
         recipe = make_recipe("seq2seq:tiny", ["task.name=translation", *fields, given])
         made = {"tokenizer": recipe.tokenizer, "split": recipe.split, "task": recipe.task}
         pairs = corpus.build(path, read=recipe.read, **made)
         chosen, told = derive.derive(recipe, pairs)
-        assert chosen.prior.counts == counts, told
-        assert counts == "none" or chosen.prior.parts == chosen.prior.folds
+        assert chosen.ngram_prior.enabled == counts, told
+        assert not counts or chosen.ngram_prior.folds_used == chosen.ngram_prior.folds
     assert "counting would take" in told[0]

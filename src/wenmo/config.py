@@ -143,7 +143,8 @@ def _offer(near: str | None, of_model: bool, valid: str) -> str:
 
 
 def table_of(setting: str, tables: Mapping[str, Sequence[str]]) -> tuple[str, str]:
-    """Which table a ``table.key=value`` or ``key=value`` setting belongs to, and ``key=value``.
+    """Which table a ``table.key=value`` or ``key=value`` setting belongs to, and ``key=value``; a
+    key that the model has is the model's.
 
     Raises:
         WenmoError: no table has the key, or several have it.
@@ -153,6 +154,8 @@ def table_of(setting: str, tables: Mapping[str, Sequence[str]]) -> tuple[str, st
     if dot and head in tables:
         return head, setting.partition(".")[2]
     owners = [table for table, names in tables.items() if key in names]
+    if "model" in owners:
+        return "model", setting
     if len(owners) == 1:
         return owners[0], setting
     if owners:

@@ -23,6 +23,7 @@ check_reading, check_sampling = outline.check_reading, outline.check_sampling
 MODEL_FILES = (".gguf", ".bin")
 """Files of other programs that hold a whole model."""
 
+PRIORS = {"ngram": "true", "none": "false", "auto": "null"}
 FORMATS = ("huggingface", "gguf", "onnx", "arpa", "grammar")
 
 
@@ -118,6 +119,18 @@ def check_family(name: str) -> str:
         WenmoError: there is no such family; the nearest is offered.
     """
     return outline.check_model(name.partition(":")[0])
+
+
+def enabled_of(prior: str) -> str:
+    """The value of ``ngram_prior.enabled`` that ``--prior`` asks for.
+
+    Raises:
+        WenmoError: there is no such prior.
+    """
+    known = match(prior, PRIORS)
+    if known is None:
+        raise WenmoError(f"--prior {prior}: choose one of {', '.join(PRIORS)}")
+    return PRIORS[known]
 
 
 def check_format(name: str) -> str:

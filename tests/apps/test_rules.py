@@ -174,7 +174,7 @@ def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
         ("train texts.txt --model grammar grammar=zh.toml prior=-1 --out run", "prior at least 0"),
         (
             "train texts.txt --model grammar grammar=zh.toml --tokenizer words --out run",
-            "--tokenizer chars or bytes",
+            "--tokenizer characters or bytes",
         ),
         (
             "train texts.txt --model grammar grammar=poems.toml --unit line --out run",

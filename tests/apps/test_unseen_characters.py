@@ -18,7 +18,7 @@ The ridge keeps its snow until May.
 Ἑ and œ are rare, 谸 and 袔 rarer.
 """.splitlines()
 WILD = {"temperature": 1.5, "max_tokens": 60, "seed": 1}
-TOKENIZERS = ["bytes", "chars", "words", "bpe", "unigram"]
+TOKENIZERS = ["bytes", "characters", "words", "bpe", "unigram"]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_no_character_is_new(
     assert set("".join(texts)) <= set(lines.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("tokenizer", ["bytes", "chars"])
+@pytest.mark.parametrize("tokenizer", ["bytes", "characters"])
 def test_new_ones_are_written_where_they_are_asked_for(
     counted: Callable[[str], Run], lines: Path, tokenizer: str
 ) -> None:

@@ -78,7 +78,7 @@ def test_a_tokenizer_that_cannot_spell_it_is_told():
 TEXT = "the cats ran. 小明跑了。小猫é走了。the dog ran " * 8
 TOKENIZERS = {
     kind: Tokenizer.train([TEXT], TokenizerConfig(kind, vocab_size=size, min_count=1))
-    for kind, size in {"chars": None, "bytes": None, "words": None, "bpe": 300}.items()
+    for kind, size in {"characters": None, "bytes": None, "words": None, "bpe": 300}.items()
 }
 
 
@@ -103,7 +103,7 @@ def test_any_model_with_any_tokens_writes_texts_of_the_grammar(table, kind, meth
 
 def test_a_writer_keeps_no_grammar_of_an_earlier_call(table):
     """A run has one writer as long as it lives, and each call brings a grammar of its own."""
-    tokenizer = TOKENIZERS["chars"]
+    tokenizer = TOKENIZERS["characters"]
     writer = Writer(table(torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)), tokenizer)
     for _ in range(3):
         chart = Chart.of(parse_grammar(json.dumps(RULES)))
@@ -114,7 +114,7 @@ def test_a_writer_keeps_no_grammar_of_an_earlier_call(table):
 def test_texts_are_as_likely_as_the_model_has_them(table):
     """Of two texts that the grammar leaves, the model's own preference decides."""
     chart = Chart.of(parse_grammar('{"origin": {"ab": 1000, "ac": 1}}'))
-    tokenizer = Tokenizer.train(["abc"], TokenizerConfig("chars", min_count=1))
+    tokenizer = Tokenizer.train(["abc"], TokenizerConfig("characters", min_count=1))
     a, b, c = tokenizer.encode("abc").tolist()
     logits = torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)
     logits[a, c] = 2.0
@@ -126,7 +126,7 @@ def test_texts_are_as_likely_as_the_model_has_them(table):
 
 
 def test_a_text_that_is_cut_short_says_so(table):
-    tokenizer = TOKENIZERS["chars"]
+    tokenizer = TOKENIZERS["characters"]
     noise = torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)
     [[output]] = Writer(table(noise), tokenizer).generate([""], Sampling(max_tokens=2), chart=CHART)
     assert output.stopped_by == "length"

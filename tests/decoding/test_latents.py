@@ -21,7 +21,7 @@ TEXTS = ["春眠不觉晓。", "The lazy dog.", "花落知多少。"]
 
 @pytest.fixture(params=["lstm", "transformer"])
 def latents(request: pytest.FixtureRequest) -> Latents:
-    tokenizer = Tokenizer.train(TEXTS, TokenizerConfig("chars"))
+    tokenizer = Tokenizer.train(TEXTS, TokenizerConfig("characters"))
     torch.manual_seed(0)
     sizes = {
         "embedding_size": 16,

@@ -133,7 +133,7 @@ def test_greedy_texts_are_the_same_there(config: Transformer.Config, tmp_path: P
     assert len(set(ours)) > 3
 
 
-@pytest.mark.parametrize("kind", ["chars", "bytes", "words", "bpe", "unigram"])
+@pytest.mark.parametrize("kind", ["characters", "bytes", "words", "bpe", "unigram"])
 def test_the_tokenizer_is_the_same_there(kind: str, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 

@@ -35,7 +35,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs the onnxruntime p
 onnx = pytest.importorskip("onnx", reason="needs the onnx package")
 
 POEM = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n"
-TOKENIZER = Tokenizer.train([POEM], TokenizerConfig("chars"))
+TOKENIZER = Tokenizer.train([POEM], TokenizerConfig("characters"))
 VOCAB = TOKENIZER.vocab_size
 GROUPED = Transformer.Config(
     hidden_size=24, layers=2, heads=4, kv_heads=2, head_dim=10, context_length=48

@@ -37,8 +37,8 @@ def tokenizer_of(kind: str, letters: str = "我你有一两只猫狗猴ab") -> T
 
 
 TOKENIZERS = {
-    "characters": tokenizer_of("chars"),
-    "some": tokenizer_of("chars", "有只狗a"),  # the others are spelled in bytes
+    "characters": tokenizer_of("characters"),
+    "some": tokenizer_of("characters", "有只狗a"),  # the others are spelled in bytes
     "bytes": tokenizer_of("bytes"),
 }
 every_tokenizer = pytest.mark.parametrize("name", TOKENIZERS)
@@ -94,7 +94,7 @@ def test_after_what_it_cannot_write_there_is_only_the_end():
 
 def test_other_tokens_are_refused():
     words = Tokenizer.train(["the cat the cat"] * 3, TokenizerConfig("words"))
-    with pytest.raises(WenmoError, match="single characters: train it with --tokenizer chars"):
+    with pytest.raises(WenmoError, match="single characters: train it with --tokenizer characters"):
         opened(words)
     with pytest.raises(WenmoError, match="no grammar: say which"):
         GrammarModel.Config().build(300).fit(np.array([0, 5, 0]))

@@ -22,7 +22,7 @@ def open_grammar(path: Path) -> tuple[GrammarModel.Config, GrammarModel, Tokeniz
         WenmoError: it cannot be read; see `read_grammar`.
     """
     grammar, source = read_grammar(path)
-    tokenizer = Tokenizer.train([_letters(grammar)], TokenizerConfig("chars", min_count=1))
+    tokenizer = Tokenizer.train([_letters(grammar)], TokenizerConfig("characters", min_count=1))
     config = GrammarModel.Config(str(path))
     model = config.build(tokenizer.vocab_size)
     model.take(grammar, source)

@@ -252,4 +252,7 @@ def suit(config: Recurrent.Config, budget: Budget) -> dict[str, Any]:
         if enough_time and weights <= WEIGHTS_PER_TOKEN * budget.tokens:
             hidden = wider
     passes = budget.reads(gates * hidden * (config.embedding_size + hidden)) / budget.tokens
-    return {"hidden": hidden, "dropout": next(rate for least, rate in DROPOUTS if passes >= least)}
+    return {
+        "hidden_size": hidden,
+        "dropout": next(rate for least, rate in DROPOUTS if passes >= least),
+    }

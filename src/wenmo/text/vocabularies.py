@@ -58,7 +58,7 @@ class TokenizerConfig:
     """What a tokenizer is made of.
 
     Attributes:
-        kind: ``chars``; ``bytes``; ``words``; ``bpe`` over bytes (Sennrich et al. 2016; Radford et
+        kind: ``characters``, or ``chars``; ``bytes``; ``words``; ``bpe`` over bytes (Sennrich et al. 2016; Radford et
             al. 2019, section 2.2); ``unigram`` (Kudo 2018, section 3.2).
         vocab_size: the most tokens, the 257 that every tokenizer has among them. ``None``: as many
             as are seen ``min_count`` times; for BPE and unigram, the power of two nearest to a
@@ -68,10 +68,14 @@ class TokenizerConfig:
             runs of Han characters; ``spaces`` takes whatever stands between spaces as a word.
     """
 
-    kind: Literal["chars", "bytes", "words", "bpe", "unigram"] = "chars"
+    kind: Literal["characters", "chars", "bytes", "words", "bpe", "unigram"] = "characters"
     vocab_size: int | None = None
     min_count: int = 2
     split: Literal["words", "spaces"] = "words"
+
+    def __post_init__(self) -> None:
+        if self.kind == "chars":
+            object.__setattr__(self, "kind", "characters")
 
 
 def make_model(texts: Iterable[str], config: TokenizerConfig) -> tuple[str, models.Model]:
@@ -87,8 +91,8 @@ def make_model(texts: Iterable[str], config: TokenizerConfig) -> tuple[str, mode
         )
     form = config.split if config.kind == "words" else config.kind
     if form == "bytes":
-        return "chars", _plain_model(BASE)
-    if form == "chars":
+        return "characters", _plain_model(BASE)
+    if form == "characters":
         return form, _plain_model(BASE + _characters(texts, config.min_count, _room(config)))
     sample = _sample(texts)
     if not sample:
@@ -105,7 +109,7 @@ def assemble(form: str, model: models.Model) -> Library:
     elif form in ("words", "unigram"):
         # A match of nothing: the library puts the space in before it.
         library.normalizer = normalizers.Replace(Regex(r"\A(?=\P{Han})"), " ")
-    if form != "chars":
+    if form != "characters":
         library.pre_tokenizer = pre_tokenizers.Split(Regex(PATTERNS[form]), "isolated")
     if form == "bpe":
         to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -24,7 +24,6 @@ from wenmo.apps.cli.compare import compare
 from wenmo.apps.cli.inspection import inspect
 from wenmo.apps.cli.latent import latent
 from wenmo.apps.cli.tradeoff import tradeoff
-from wenmo.config import match
 from wenmo.types import WenmoError
 
 
@@ -68,17 +67,6 @@ def overview(
         print(context.get_help())
 
 
-PRIORS = {"ngram": "true", "none": "false", "auto": "null"}
-
-
-def _enabled(prior: str) -> str:
-    """The value of ``ngram_prior.enabled`` that ``--prior`` asks for."""
-    known = match(prior, PRIORS)
-    if known is None:
-        raise WenmoError(f"--prior {prior}: choose one of {', '.join(PRIORS)}")
-    return PRIORS[known]
-
-
 @app.command()
 def train(
     context: typer.Context,
@@ -110,7 +98,7 @@ def train(
     """Train a generator on your text. The same command goes on where it was interrupted."""
     options = {
         "task.name": task,
-        "ngram_prior.enabled": prior and _enabled(prior),
+        "ngram_prior.enabled": prior and preflight.enabled_of(prior),
         "tokenizer.kind": tokenizer,
         "train.minutes": minutes,
         "train.steps": steps,

@@ -113,7 +113,7 @@ Prior = Annotated[
     ),
 ]
 Tokenizer = Annotated[
-    str | None, typer.Option(help="chars, bytes, words, bpe or unigram [default: chars].")
+    str | None, typer.Option(help="characters, bytes, words, bpe or unigram [default: characters].")
 ]
 Minutes = Annotated[
     float | None, typer.Option(callback=_positive, help="How long to train [default: 3].")
