@@ -110,7 +110,8 @@ class GrammarModel(LanguageModel):
                 codes.append(ord(spelled.decode()))
             except (TypeError, UnicodeDecodeError):
                 raise WenmoError(
-                    "a grammar reads single characters: train it with --tokenizer characters or bytes"
+                    "a grammar reads single characters: train it with --tokenizer characters "
+                    "or bytes"
                 ) from None
         self._store("codes", np.array(codes))
         self._forget()

@@ -58,8 +58,8 @@ class TokenizerConfig:
     """What a tokenizer is made of.
 
     Attributes:
-        kind: ``characters``, or ``chars``; ``bytes``; ``words``; ``bpe`` over bytes (Sennrich et al. 2016; Radford et
-            al. 2019, section 2.2); ``unigram`` (Kudo 2018, section 3.2).
+        kind: ``characters``, or ``chars``; ``bytes``; ``words``; ``bpe`` over bytes (Sennrich et
+            al. 2016; Radford et al. 2019, section 2.2); ``unigram`` (Kudo 2018, section 3.2).
         vocab_size: the most tokens, the 257 that every tokenizer has among them. ``None``: as many
             as are seen ``min_count`` times; for BPE and unigram, the power of two nearest to a
             256th of the sample's bytes, between 512 and 8,192 (unigram: besides the characters).
