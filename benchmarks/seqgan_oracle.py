@@ -157,7 +157,7 @@ def judged(
 @torch.no_grad()
 def write_at(model: LanguageModel, temperature: float) -> Tokens:
     """As ``write``, all texts side by side, at a temperature."""
-    read, state, found = torch.full((JUDGED, 1), END), model.begin(JUDGED), []
+    read, state, found = torch.full((JUDGED, 1), END), model.initial_state(JUDGED), []
     for _ in range(LENGTH):
         logits, state = model(read, state)
         read = draw(logits[:, 0] / temperature, (END,))[:, None]

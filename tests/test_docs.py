@@ -26,10 +26,10 @@ from wenmo.apps.cli.main import app
 from wenmo.config import to_dict
 from wenmo.decoding.warp import Sampling
 from wenmo.evaluation.answers import TASK_METRICS
+from wenmo.grammar.reading import parse_grammar
+from wenmo.grammar.sampler import Sampler
 from wenmo.models import MODELS
 from wenmo.recipe import NgramPriorConfig
-from wenmo.rules.reading import parse_grammar
-from wenmo.rules.sampler import Sampler
 from wenmo.text.corpus import SplitConfig
 from wenmo.text.readers import ReadConfig
 from wenmo.text.tasks import TaskConfig

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from wenmo import pace
-from wenmo.material import Quick
+from wenmo.datasets import Quick
 from wenmo.models.recurrent import Recurrent
 from wenmo.recipe import make_recipe
 from wenmo.text.batches import Streams, Windows

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wenmo.datasets import SAMPLE, Dataset
 from wenmo.evaluation.sampling_choice import TOKENS, Choice, choose_sampling, how_many_texts
 from wenmo.evaluation.verdict import (
     TEXT,
@@ -21,7 +22,6 @@ from wenmo.evaluation.verdict import (
     forecast,
     originality,
 )
-from wenmo.material import SAMPLE, Material
 from wenmo.models.base import LanguageModel
 from wenmo.models.ngram import Ngram
 from wenmo.text.spread import spread_pieces
@@ -38,7 +38,7 @@ SPACED = 0.08  # of a text's characters are spaces, where words are written apar
 
 
 def assess(
-    material: Material,
+    material: Dataset,
     model: LanguageModel,
     tokenizer: Tokenizer,
     samples: list[str],
@@ -61,7 +61,7 @@ def assess(
         samples: what it wrote.
         metrics: the file with its evaluations.
         parts: of a run that stands on counts, bits per byte of each part and of their mixture, on
-            the text of an evaluation on the way; see `Material.judge_parts`.
+            the text of an evaluation on the way; see `Dataset.evaluate_components`.
         knows_more: it began from a model that knew other text.
         plain: it learnt a running text, not pairs or records.
         countable: its family can be mixed with counts.
@@ -87,7 +87,7 @@ def assess(
             ngram.fit(part)
             counts = material.bits_per_byte(ngram)
     found: Originality | None = None
-    if samples and not model.complete:
+    if samples and not model.samples_texts:
         text = plain_text(tokenizer, stream[:TEXT].tolist())
         spaced = text.count(" ") > SPACED * len(text)
         left = None if seconds is None else SHARE_OF_COPIES * seconds
@@ -112,7 +112,7 @@ def assess(
 
 
 def choose_settings(
-    material: Material,
+    material: Dataset,
     model: LanguageModel,
     tokenizer: Tokenizer,
     held_out: NDArray[np.unsignedinteger],
@@ -126,7 +126,7 @@ def choose_settings(
         material: what it learnt from and is judged by.
         model: the best weights.
         tokenizer: of its text.
-        held_out: held-out text, in the form of `Material.stream`.
+        held_out: held-out text, in the form of `Dataset.stream`.
         seconds: the time there is; None: all it takes.
         progress: told the share that is done.
     """

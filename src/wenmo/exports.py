@@ -9,6 +9,7 @@ from typing import Any
 
 from wenmo.files import atomic
 from wenmo.folders import TOKENIZER
+from wenmo.grammar.printing import printed
 from wenmo.interchange.arpa import write_arpa
 from wenmo.interchange.gguf_out import check_gguf, write_gguf
 from wenmo.interchange.huggingface import layout_of
@@ -19,7 +20,6 @@ from wenmo.models.lora import merge
 from wenmo.models.ngram import Ngram
 from wenmo.preflight import check_format
 from wenmo.recipe import InitConfig, NgramPriorConfig, Recipe
-from wenmo.rules.printing import printed
 from wenmo.runs import Card, save_model
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
@@ -51,7 +51,7 @@ def about_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) ->
 
 def network_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
     """The formats that hold the network of a network on counts without them; of others none."""
-    if "network" not in model.parts():
+    if "network" not in model.mixture_components():
         return []
     return _possible(_network_of(model), without_counts(recipe), tokenizer)
 
@@ -97,7 +97,7 @@ def write_export(
     if network_only:
         model, recipe = _network_of(model), without_counts(recipe)
         note = f"the network without its counts: {_figures(card)}"
-    elif "network" in model.parts():
+    elif "network" in model.mixture_components():
         _refuse_counts(to, model, card, tokenizer)
     merge(model)
     CHECKS[to](model, recipe, tokenizer)
@@ -161,7 +161,7 @@ CHECKS: Mapping[str, Check] = {
 
 
 def _network_of(model: LanguageModel) -> LanguageModel:
-    network = model.parts().get("network")
+    network = model.mixture_components().get("network")
     if network is None:
         raise WenmoError("--network-only is for networks on counts; leave it out")
     network.opening, network.closing = model.opening, model.closing

@@ -44,7 +44,7 @@ def adapted(folder: Path, card: Card, recipe: Recipe) -> Card:
         )
     if names.keys() & BUDGETS.keys():
         _check_budget(folder, asked, recipe)
-        card.goes_on = card.finished
+        card.continues = card.finished
     changed = (name.removeprefix("train.") for name in names)
     changes = {name: getattr(recipe.train, name) for name in changed}
     card.asked = recipe

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from wenmo.files import told_in_one_line
+from wenmo.files import user_facing_os_errors
 from wenmo.types import WenmoError
 
 LOCK, HOLDER = ".lock", ".lock.pid"
@@ -32,7 +32,7 @@ def locked(folder: Path) -> Iterator[None]:
         WenmoError: another process holds it, or the folder cannot be written to.
     """
     made = [each for each in (folder, *folder.parents) if not each.exists()]
-    with told_in_one_line(folder):
+    with user_facing_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)
         try:
@@ -40,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
         except Timeout:
             raise WenmoError(_refusal(folder)) from None
     try:
-        with told_in_one_line(folder):
+        with user_facing_os_errors(folder):
             holder = f"{os.getpid()} {socket.gethostname()}"
             (folder / HOLDER).write_text(holder, encoding="utf-8")
         yield

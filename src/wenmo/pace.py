@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from wenmo.material import SAMPLE, Material, Quick
+from wenmo.datasets import SAMPLE, Dataset, Quick
 from wenmo.models.base import LanguageModel
 from wenmo.recipe import Recipe
 from wenmo.text.batches import Batches
@@ -67,7 +67,7 @@ class Pace:
 
 
 def find_pace(
-    material: Material,
+    material: Dataset,
     model: LanguageModel,
     train: TrainConfig,
     time: TimeBudget,
@@ -96,7 +96,7 @@ def find_pace(
     return replace(pace, reserve=reserve, saves=saves)
 
 
-def _tried(material: Material, model: LanguageModel, train: TrainConfig, seconds: float) -> Pace:
+def _tried(material: Dataset, model: LanguageModel, train: TrainConfig, seconds: float) -> Pace:
     count = train.eval_count
     quick = material.pace(model, SCORING * seconds / count)
     least = min(LEAST_TOKENS, train.eval_tokens)
@@ -130,14 +130,14 @@ def fitting_batch(
         batches: what the model learns from; the weights stay as they are.
         seconds: for steps.
     """
-    wholes = recipe.task.paired or model.wholes
+    wholes = recipe.task.paired or model.record_level
     train, batch = recipe.train, _typical(batches) if wholes else batches[0]
     took = _step_time(model, batch, seconds, cut=not wholes)
     took *= train.gradient_accumulation
     size, steps = batch.tokens.numel(), WINDOW_STEPS
     if wholes:
         size, steps = train.tokens_per_batch, RECORD_STEPS
-    elif batch.carry is not None:  # smaller batches make recurrent networks worse
+    elif batch.carry_state is not None:  # smaller batches make recurrent networks worse
         steps = LEAST_STEPS
     wanted = max(seconds / steps / took, SMALL_BATCH / size)
     wanted = min(wanted, seconds / LEAST_STEPS / took)
@@ -244,10 +244,10 @@ def _part(batch: Batch, rows: int, time: int) -> Batch:
     return Batch(
         batch.tokens[:rows, :time],
         batch.targets[:rows, :time],
-        part(batch.carry, times=False),
+        part(batch.carry_state, times=False),
         part(batch.source, times=False),
         part(batch.places),
-        part(batch.counted),
+        part(batch.prior_probs),
     )
 
 
@@ -258,7 +258,7 @@ def _shrunk(
     how many times as long they then take.
     """
     train, given = recipe.train, recipe.given
-    if recipe.task.paired or model.wholes:
+    if recipe.task.paired or model.record_level:
         if "train.tokens_per_batch" in given:
             return {}, 1.0
         fewer = max(LEAST_BATCH_TOKENS, int(wanted * train.tokens_per_batch))

@@ -172,7 +172,7 @@ class Recipe:
     def build(self, vocab_size: int) -> LanguageModel:
         """The whole model, with weights drawn at random."""
         model = self.generator.build(vocab_size)
-        model.wholes |= bool(self.train.per_record) and not self.task.paired
+        model.record_level |= bool(self.train.per_record) and not self.task.paired
         return model
 
     def differences(self, other: Recipe) -> list[str]:

@@ -42,7 +42,7 @@ class Training:
     def in_windows(self) -> bool:
         """Whether the text is read as one stream, in pieces of equal length."""
         recipe = self.recipe
-        whole = MODELS[recipe.family].kind.wholes or bool(recipe.train.per_record)
+        whole = MODELS[recipe.family].kind.record_level or bool(recipe.train.per_record)
         return not (self.counts or recipe.task.paired or whole)
 
     @property

@@ -24,7 +24,7 @@ from wenmo.folders import ADAPTERS, CARD, FORMAT, TOKENIZER, WEIGHTS, read_card
 from wenmo.interchange.grammars import is_grammar, open_grammar
 from wenmo.interchange.huggingface import generation_config, layout_of, tokenizer_config
 from wenmo.interchange.layouts import Layout
-from wenmo.interchange.opened import Opened
+from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.interchange.vocabulary_files import read_vocabulary
 from wenmo.models import LanguageModel
@@ -36,7 +36,7 @@ from wenmo.recipe import NgramPriorConfig, Recipe
 from wenmo.text.pairs import source_room
 from wenmo.text.pretrained import Pretrained
 from wenmo.text.readers import ReadConfig
-from wenmo.text.talk import Talk
+from wenmo.text.talk import ChatFormatter
 from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vocabularies import END_TOKEN
@@ -76,10 +76,10 @@ class Card:
     results: dict[str, Any] = field(default_factory=dict)
     asked: Recipe | None = None
     template: str | None = None
-    foreign: dict[str, Any] | None = None
+    external: dict[str, Any] | None = None
     marks: dict[str, list[int]] | None = None
     note: str | None = None
-    goes_on: bool = False
+    continues: bool = False
     sampling: dict[str, Any] = field(default_factory=dict)
     sampling_reason: str = ""
 
@@ -93,7 +93,7 @@ class Card:
         return "\n" if train["characters"] > LONG_DOCUMENT * train["records"] else ""
 
     @property
-    def talks(self) -> bool:
+    def is_chat(self) -> bool:
         """Whether the run was trained on conversations as its chat template writes them."""
         return self.template is not None and self.recipe.task.name == "dialogue"
 
@@ -148,12 +148,12 @@ class Card:
             if asked is not None:
                 asked = replace(asked, given=frozenset(content.get("given", ())))
             known = (content["data"], content["finished"], content["results"])
-            template, foreign, marks = map(content.get, ("template", "foreign", "marks"))
+            template, external, marks = map(content.get, ("template", "foreign", "marks"))
             sampling = content.get("sampling", {})
             from_dict(Sampling, sampling, where="sampling.")
             reason = content.get("sampling_reason", "")
             more = {"sampling": sampling, "sampling_reason": reason}
-            return cls(recipe, *known, asked, template, foreign, marks, **more)
+            return cls(recipe, *known, asked, template, external, marks, **more)
         except KeyError as error:
             raise WenmoError(f"{folder / CARD}: damaged, {error} is missing") from None
         except WenmoError as error:
@@ -208,7 +208,7 @@ def save_model(
         return
     tensors: dict[str, Tensor] = dict(model.state_dict())
     if layout is not None:
-        tensors = layout.outward(tensors)
+        tensors = layout.to_external(tensors)
         config = {**layout.config, **_first_there(layout, model, end)}
         write_json(folder / "config.json", config)
         generation = tokenizer and generation_config(config, model, tokenizer, sampling or {})
@@ -243,7 +243,7 @@ def load_model(folder: Path, recipe: Recipe, vocab_size: int, end: int = END) ->
         if recipe.init.lora_rank:
             return with_adapters(open_base(recipe), recipe, tensors, layout).eval()
         model = recipe.build(vocab_size)
-        model.load_state_dict(tensors if layout is None else layout.inward(tensors))
+        model.load_state_dict(tensors if layout is None else layout.from_external(tensors))
     except (RuntimeError, WenmoError) as error:
         reason = " ".join(str(error).split())[:300]
         raise WenmoError(f"{path}: does not fit the settings in {CARD}: {reason}") from None
@@ -264,17 +264,17 @@ def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
     card = Card.read(folder)
     tokenizer = load_tokenizer(folder, card)
     model = load_model(folder, card.recipe, tokenizer.vocab_size, tokenizer.end)
-    return card, marked(model, card).to(device()), tokenizer
+    return card, apply_special_tokens(model, card).to(device()), tokenizer
 
 
-def marks_of(model: LanguageModel) -> dict[str, list[int]]:
+def special_tokens_of(model: LanguageModel) -> dict[str, list[int]]:
     """The marks around a model's texts, as a card names them."""
     marks = {"opening": model.opening, "between": model.between, "closing": model.closing}
     marks |= {"ends": model.ends, "barred": model.barred}
     return {name: list(ids) for name, ids in marks.items()}
 
 
-def marked(model: LanguageModel, card: Card) -> LanguageModel:
+def apply_special_tokens(model: LanguageModel, card: Card) -> LanguageModel:
     """Let a model have the marks around its texts that a card names.
 
     Raises:
@@ -283,7 +283,7 @@ def marked(model: LanguageModel, card: Card) -> LanguageModel:
     if card.marks is None:
         return model
     try:
-        own = [tuple(card.marks[name]) for name in marks_of(model)]
+        own = [tuple(card.marks[name]) for name in special_tokens_of(model)]
         sound = all(0 <= id_ < model.vocab_size for ids in own for id_ in ids)
     except (KeyError, TypeError):
         sound = False
@@ -293,22 +293,22 @@ def marked(model: LanguageModel, card: Card) -> LanguageModel:
     return model
 
 
-def talk_of(card: Card, model: LanguageModel, tokenizer: Tokenizer) -> Talk | None:
+def talk_of(card: Card, model: LanguageModel, tokenizer: Tokenizer) -> ChatFormatter | None:
     """How conversations are written for a model; None: it has no chat template."""
     if card.template is None or not isinstance(tokenizer, Pretrained):
         return None
     room = source_room(model.conditioning, model.context)
-    return Talk(card.template, tokenizer.templated(), room)
+    return ChatFormatter(card.template, tokenizer.templated(), room)
 
 
 def load_tokenizer(folder: Path, card: Card) -> Tokenizer:
     """A run's tokenizer, whoever made it."""
-    if card.foreign is None:
+    if card.external is None:
         return Tokenizer.load(folder / TOKENIZER)
-    foreign = dict(card.foreign)
-    vocabulary = read_vocabulary(folder, foreign.pop("origin", ""))
+    external = dict(card.external)
+    vocabulary = read_vocabulary(folder, external.pop("origin", ""))
     try:
-        return vocabulary.tokenizer(**foreign)
+        return vocabulary.tokenizer(**external)
     except TypeError as error:
         raise WenmoError(f"{folder / CARD}: damaged, of its tokenizer: {error}") from None
 
@@ -331,7 +331,7 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
         WenmoError: the weights do not fit.
     """
     if recipe.ngram_prior.enabled is False:
-        base = base.parts().get("network", base)
+        base = base.mixture_components().get("network", base)
     with shapes_only():
         model = recipe.build(base.vocab_size)
     try:
@@ -400,7 +400,7 @@ def adapter_names(model: LanguageModel, layout: Layout | None) -> dict[str, str]
     return names
 
 
-def _card_of(opened: Opened) -> Card:
+def _card_of(opened: LoadedModel) -> Card:
     """A card for a model that others trained."""
     answers, tokenizer = opened.model.conditioning == "encoder", opened.tokenizer
     task = TaskConfig(name="translation" if answers else "completion")
@@ -412,7 +412,7 @@ def _card_of(opened: Opened) -> Card:
         {"train": UNKNOWN_TEXT},
         finished=True,
         template=opened.template,
-        foreign={
+        external={
             "end": tokenizer.end,
             "size": tokenizer.vocab_size,
             "beginning": tokenizer.beginning,

@@ -14,6 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from wenmo.assess import TEXTS, assess, choose_settings
+from wenmo.datasets import (
+    SAMPLE,
+    Dataset,
+    PairDataset,
+    Quick,
+    RecordDataset,
+    StreamDataset,
+    evaluate_text,
+)
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Output
 from wenmo.evaluation.latents import collapse
@@ -24,25 +33,24 @@ from wenmo.exports import about_exports, network_exports, possible_exports
 from wenmo.files import atomic
 from wenmo.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
 from wenmo.further import adapted, fresh_start
+from wenmo.initialize import Loaded, Side, continue_counts, embed_words, load_side, take_counts
 from wenmo.locks import locked
-from wenmo.material import SAMPLE, Material, Paired, Quick, Running, Whole, judge_text
 from wenmo.models import MODELS, can_stand_on_counts
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.blocks import blocks_of
-from wenmo.models.freeze import thaw
+from wenmo.models.freeze import gradual_unfreeze
 from wenmo.pace import FEWEST_WRITTEN, Pace, find_pace, fitting_batch, fitting_texts
 from wenmo.preflight import check_out
 from wenmo.recipe import Recipe
 from wenmo.runs import (
     Card,
+    apply_special_tokens,
     begin_from,
     joined_alphabet,
     load_model,
-    marked,
-    marks_of,
     save_model,
+    special_tokens_of,
 )
-from wenmo.start import Loaded, Side, continue_counts, embed_words, take_counts, take_side
 from wenmo.text.batches import Batches, Counted
 from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records, Shuffled
@@ -50,9 +58,9 @@ from wenmo.text.sketch import union
 from wenmo.training.adversarial import Adversarial
 from wenmo.training.budget import TimeBudget
 from wenmo.training.checkpoints import Checkpoints
-from wenmo.training.journal import METRICS, Journal
 from wenmo.training.learners import Count, Gradient, Learner, faster_precision
-from wenmo.training.loop import Event, Interrupted, Position, TrainConfig, Trainer
+from wenmo.training.loop import Event, Interrupted, TrainConfig, Trainer, TrainState
+from wenmo.training.metrics import METRICS, MetricsLogger
 from wenmo.training.optimizers import DEFAULT_RATE, Optimizer, make_optimizer
 from wenmo.types import WenmoError, amount
 
@@ -70,7 +78,7 @@ SHARE_OF_VERDICT = 0.6  # of the time that is left after all else
 SHARE_OF_RIVALS = 0.6  # of the time that is left after scoring
 WATCHED_FROM = 0.5  # of the budget: earlier, latents may not have been found yet
 
-Tell = Callable[[str, float | None], None]
+ProgressCallback = Callable[[str, float | None], None]
 """Told what is going on, and the share that is done (``None``: a note for the user)."""
 
 
@@ -115,16 +123,18 @@ class Session:
         corpus: Corpus,
         before: Card | None,
         base: Loaded | None,
-        givers: Mapping[Side, Loaded],
+        pretrained_sides: Mapping[Side, Loaded],
         reference: NDArray[np.unsignedinteger] | None,
         watch: Callable[[Event], None] | None,
-        tell: Tell | None,
+        tell: ProgressCallback | None,
         started: float | None = None,
     ) -> None:
         self.folder, self.recipe, self.corpus = folder, recipe, corpus
         self.watch, self.tell, self.reference = watch, tell, reference
         self.tokenizer = corpus.tokenizer
-        teachers = [loaded[0] for loaded in (base, givers.get("decoder")) if loaded is not None]
+        teachers = [
+            loaded[0] for loaded in (base, pretrained_sides.get("decoder")) if loaded is not None
+        ]
         self.corpus = replace(corpus, alphabet=joined_alphabet(corpus.alphabet, teachers))
         data = {"fingerprint": corpus.fingerprint, **corpus.summary}
         data |= {"alphabet": self.corpus.alphabet}
@@ -137,7 +147,7 @@ class Session:
         if base is not None:  # what a run learnt from is also what its base learnt from
             data["sketch"] = union(data["sketch"], base[0].data.get("sketch", ""))
         self.card = before or Card(recipe, data, asked=asked)
-        self.model = self._begun(base, givers).to(device())
+        self.model = self._begun(base, pretrained_sides).to(device())
         for block in blocks_of(self.model):
             block.recompute = recipe.train.gradient_checkpointing
         self.material = self._material()
@@ -148,34 +158,34 @@ class Session:
         self._ready, self._counting, self._goes_on = 0.0, 0.0, False
         self._trained: LanguageModel | None = None
 
-    def _material(self) -> Material:
+    def _material(self) -> Dataset:
         quick = Quick(self.recipe.train.eval_tokens)
         if self.recipe.task.paired:
-            return Paired(self.recipe, self.corpus, self.card.longest_target, quick)
-        if self.model.wholes:
-            return Whole(self.recipe, self.corpus, quick)
-        return Running(self.recipe, self.corpus, self.card.opening, quick)
+            return PairDataset(self.recipe, self.corpus, self.card.longest_target, quick)
+        if self.model.record_level:
+            return RecordDataset(self.recipe, self.corpus, quick)
+        return StreamDataset(self.recipe, self.corpus, self.card.opening, quick)
 
-    def _begun(self, base: Loaded | None, givers: Mapping[Side, Loaded]) -> LanguageModel:
+    def _begun(self, base: Loaded | None, pretrained_sides: Mapping[Side, Loaded]) -> LanguageModel:
         """The model as it is before the first step; a checkpoint, if there is one, goes before."""
         recipe, card = self.recipe, self.card
         torch.manual_seed(recipe.train.seed)
         if base is None:
             model = recipe.build(self.tokenizer.vocab_size)
-            if not self.card.finished or self.card.goes_on:
-                model.spelled_by(self.tokenizer.table)
+            if not self.card.finished or self.card.continues:
+                model.bind_vocabulary(self.tokenizer.table)
         else:
-            card.template, card.foreign = base[0].template, base[0].foreign
+            card.template, card.external = base[0].template, base[0].external
             model = begin_from(base[1], recipe)
             if not card.finished:
                 run = str(recipe.init.base)
                 self._say(continue_counts(model, recipe, run, base[0], self.corpus.summary))
-            if card.talks and model.conditioning == "prefix":  # all marks are the template's
+            if card.is_chat and model.conditioning == "prefix":  # all marks are the template's
                 model.opening = model.between = ()
-            card.marks = marks_of(model)
-        for side, giver in givers.items():
-            card.foreign = giver[0].foreign
-            self._say(take_side(model, side, giver[1], str(getattr(recipe.init, side))))
+            card.marks = special_tokens_of(model)
+        for side, giver in pretrained_sides.items():
+            card.external = giver[0].external
+            self._say(load_side(model, side, giver[1], str(getattr(recipe.init, side))))
             if side == "decoder" and not card.finished:
                 self._say(take_counts(model, recipe, giver, self.corpus.summary))
         if recipe.init.word_vectors is not None:
@@ -198,25 +208,25 @@ class Session:
         return self._trained
 
     def _run(self) -> None:
-        if self.card.finished and self.model.learner == "count" and self.card.goes_on:
+        if self.card.finished and self.model.learner == "count" and self.card.continues:
             self._say(f"{self.folder} has counted all of the text: more time changes nothing")
             return
-        if self.card.goes_on and self._gains_nothing():
+        if self.card.continues and self._gains_nothing():
             return
-        if self.card.finished and not self.card.goes_on:
+        if self.card.finished and not self.card.continues:
             if not self._score_the_rest():
                 self._say(f"{self.folder} is trained already; nothing is left to do")
             return
         if self.model.learner != "count":
             self.material.batches(self.model)  # if there is nothing to learn, it is told now
         stream = self.material.stream(self.model)
-        self.model.examine(stream, share_of(self.tell, "reading the text"))
+        self.model.validate_corpus(stream, share_of(self.tell, "reading the text"))
         self.tokenizer.save(self.folder / TOKENIZER)
         if self.reference is not None and "forgetting" not in self.card.results:
             before = self._remembered(self.model, self.reference)
             self.card.results["forgetting"] = {"before": before}
         self._tell_exports()
-        if not self.card.goes_on:
+        if not self.card.continues:
             self.card.write(self.folder)
         self._train()
 
@@ -253,9 +263,9 @@ class Session:
         if not (self.recipe.train.full_evaluation and (scores or chooses)):
             return False
         model = load_model(self.folder, self.recipe, self.tokenizer.vocab_size, self.tokenizer.end)
-        best = marked(model, self.card).to(self.model.device)
+        best = apply_special_tokens(model, self.card).to(self.model.device)
         if scores:
-            results["heldout"] = self.material.judge(best, share_of(self.tell, SCORING))
+            results["heldout"] = self.material.evaluate(best, share_of(self.tell, SCORING))
         if chooses:
             self._choose_sampling(best, results["tokens_seen"])
         self.card.write(self.folder)
@@ -279,7 +289,7 @@ class Session:
             learner=learner,
             config=self._train_config(pace),
             checkpoints=checkpoints,
-            evaluate=lambda: self.material.judge_on_the_way(self.model),
+            evaluate=lambda: self.material.quick_evaluate(self.model),
             sample=lambda: self.material.sample(self.model, pace.sample_tokens)[0],
             keep_best=self._save,
             report=self._report,
@@ -289,18 +299,18 @@ class Session:
         )
         if trainer.resume() and trainer.position.step:
             self._say(f"going on from step {trainer.position.step:,}")
-        elif self.card.goes_on:
+        elif self.card.continues:
             raise WenmoError(
                 f"{self.folder}: no checkpoint to go on from: {fresh_start(self.folder)}"
             )
         self._start_clock(trainer.position)
-        if self.card.goes_on:
+        if self.card.continues:
             trainer.go_on()
             self._reopen()
         self._goes_on = trainer.position.begun > 0
         for note in self.material.notes(self.model):
             self._say(note)
-        self.journal = Journal(self.folder, trainer.position.step)
+        self.journal = MetricsLogger(self.folder, trainer.position.step)
         try:
             position = trainer.run()
         except Interrupted:
@@ -343,13 +353,13 @@ class Session:
         kept = ("steps", "seconds", "best_step", "heldout", "time")
         ended = {name: results[name] for name in kept if name in results}
         results.setdefault("history", []).append(ended)
-        self.card.finished = self.card.goes_on = False
+        self.card.finished = self.card.continues = False
         self.card.write(self.folder)
 
-    def _start_clock(self, position: Position) -> None:
+    def _start_clock(self, position: TrainState) -> None:
         """Count what this process has used so far; of it nothing is for the schedule."""
         used = self.time.used()
-        if self.card.goes_on:  # what followed the last step counts, too
+        if self.card.continues:  # what followed the last step counts, too
             ended = self.card.results.get("time", {}).get("total", 0.0)
             position.seconds = max(position.seconds, ended)
         self.time.used_before = position.seconds
@@ -363,22 +373,22 @@ class Session:
             return None
         return share * self.time.left()
 
-    def _best(self, position: Position) -> LanguageModel:
+    def _best(self, position: TrainState) -> LanguageModel:
         """The best weights that were found."""
         if position.best_step == position.step and not position.averaged:
             return self.model.eval()
         size, end = self.tokenizer.vocab_size, self.tokenizer.end
-        best = marked(load_model(self.folder, self.recipe, size, end), self.card)
+        best = apply_special_tokens(load_model(self.folder, self.recipe, size, end), self.card)
         return best.to(self.model.device)
 
     def _has_time_for_parts(self, pace: Pace) -> bool:
         """Whether an evaluation of each part of a mixture fits beside what else is to be done."""
         if not self.timed:
             return True
-        evaluations = max(1, len(self.model.parts()))
+        evaluations = max(1, len(self.model.mixture_components()))
         return evaluations * self.time.evaluations / pace.evaluations < self.time.left()
 
-    def _times(self, position: Position, final: float) -> dict[str, float]:
+    def _times(self, position: TrainState, final: float) -> dict[str, float]:
         """Seconds that each part of the run took."""
         return {
             "ready": self._ready,  # counting included
@@ -389,11 +399,11 @@ class Session:
             "total": self.time.used(),
         }
 
-    def _finish(self, position: Position, pace: Pace) -> None:
+    def _finish(self, position: TrainState, pace: Pace) -> None:
         """Score the best weights on held-out text, and time the writing of one text."""
         begun_final = time.perf_counter()
         best = self._trained = self._best(position)
-        heldout = self.material.judge(
+        heldout = self.material.evaluate(
             best,
             share_of(self.tell, SCORING),
             self._seconds(SHARE_OF_SCORING),
@@ -401,7 +411,7 @@ class Session:
         )
         if self.reference is not None:
             self.card.results["forgetting"]["after"] = self._remembered(best, self.reference)
-        parts = self.material.judge_parts(best) if self._has_time_for_parts(pace) else {}
+        parts = self.material.evaluate_components(best) if self._has_time_for_parts(pace) else {}
         if parts:
             self._say(about_parts(parts))
         sampling = self._choose_sampling(best, position.tokens)
@@ -415,7 +425,7 @@ class Session:
             self.folder / METRICS,
             parts=parts,
             knows_more=self.recipe.init.base is not None,
-            plain=not (self.recipe.task.paired or self.model.wholes),
+            plain=not (self.recipe.task.paired or self.model.record_level),
             countable=can_stand_on_counts(self.recipe.family),
             seconds=self._seconds(SHARE_OF_VERDICT),
             spent=Spent(
@@ -445,7 +455,7 @@ class Session:
         self.card.finished = True
         self.card.write(self.folder)
 
-    def _passes(self, position: Position) -> float:
+    def _passes(self, position: TrainState) -> float:
         """How often the steps have read the training text; infinite where they do not read it."""
         if self.model.learner != "gradient":
             return math.inf
@@ -458,7 +468,10 @@ class Session:
         if "tiny" not in sizes:
             return None
         tiny = sizes["tiny"].build(self.tokenizer.vocab_size)
-        weights = tiny.parameter_count(), model.parts().get("network", model).parameter_count()
+        weights = (
+            tiny.parameter_count(),
+            model.mixture_components().get("network", model).parameter_count(),
+        )
         return f"{self.recipe.family}:tiny" if weights[0] < weights[1] else None
 
     def _sample_before(self) -> int | None:
@@ -507,7 +520,7 @@ class Session:
         Returns:
             None: the defaults hold.
         """
-        if self.recipe.task.paired or model.complete:  # these have defaults of their own
+        if self.recipe.task.paired or model.samples_texts:  # these have defaults of their own
             return None
         seconds = self._seconds(SHARE_OF_CHOOSING)
         if seconds is None and model.learner != "count" and not self.recipe.train.full_evaluation:
@@ -539,7 +552,7 @@ class Session:
         """Quality and diversity beside the same generator trained otherwise, and who wins; drawn,
         too, in the run folder.
         """
-        curves = self.material.judge_rivals(
+        curves = self.material.evaluate_baselines(
             model, share_of(self.tell, "writing beside rivals"), self._seconds(SHARE_OF_RIVALS)
         )
         if not curves:
@@ -553,7 +566,7 @@ class Session:
     def _remembered(self, model: LanguageModel, ids: NDArray[np.unsignedinteger]) -> float:
         """Bits per byte on the reference text."""
         progress = share_of(self.tell, "scoring the reference text")
-        figures = judge_text(model, self.tokenizer, ids, progress=progress)
+        figures = evaluate_text(model, self.tokenizer, ids, progress=progress)
         return float(figures["bits_per_byte"])
 
     def _save(self) -> None:
@@ -573,7 +586,7 @@ class Session:
     def _gradient(self) -> Learner:
         stream = self.material.stream(self.model)
         begun = time.perf_counter()
-        counted = self.model.prepare(stream, share_of(self.tell, "counting"))
+        counted = self.model.fit_prior(stream, share_of(self.tell, "counting"))
         self._counting = 0.0 if counted is None else time.perf_counter() - begun
 
         def batches_of() -> Batches:
@@ -653,7 +666,7 @@ class Session:
         if self._goes_on:
             progress = self.model.progress_again(progress)
         if self.recipe.init.gradual_unfreezing:
-            thaw(self.model, progress)
+            gradual_unfreeze(self.model, progress)
         self.model.advance(progress, step)
 
     def _report(self, event: Event) -> None:
@@ -677,7 +690,7 @@ def writing_rate(texts: Sequence[str], seconds: float) -> float | None:
     return characters / seconds if characters >= FEWEST_TIMED else None
 
 
-def share_of(tell: Tell | None, what: str) -> Callable[[float], None] | None:
+def share_of(tell: ProgressCallback | None, what: str) -> Callable[[float], None] | None:
     """A progress callback that names what is going on."""
     return None if tell is None else lambda share: tell(what, share)
 

@@ -11,6 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wenmo.config import from_dict, override, to_dict
+from wenmo.datasets import (
+    evaluate_beside_baselines,
+    evaluate_pairs,
+    evaluate_text,
+    kept,
+    readable,
+    sampling_for,
+)
 from wenmo.decoding.choose import draw_seed
 from wenmo.decoding.effects import WRITING, Writing
 from wenmo.decoding.engine import window
@@ -23,19 +31,11 @@ from wenmo.evaluation.explain import explain
 from wenmo.evaluation.tradeoff import Curve, sweep, verdict
 from wenmo.exports import write_export
 from wenmo.folders import history, samples
-from wenmo.material import (
-    judge_beside_rivals,
-    judge_pairs,
-    judge_text,
-    kept,
-    readable,
-    sampling_for,
-)
+from wenmo.grammar.chart import Chart
+from wenmo.grammar.reading import read_grammar
 from wenmo.models import MODELS, LanguageModel
-from wenmo.rules.chart import Chart
-from wenmo.rules.reading import read_grammar
 from wenmo.runs import Card, talk_of
-from wenmo.session import Tell, share_of
+from wenmo.session import ProgressCallback, share_of
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose_fields
 from wenmo.text.control import resolve
@@ -45,8 +45,8 @@ from wenmo.text.pairs import Keep, source_room
 from wenmo.text.readers import for_other_data, has_fields
 from wenmo.text.records import Records
 from wenmo.text.sketch import overlap
-from wenmo.text.talk import Talk
-from wenmo.text.tasks import GAP, TaskConfig, so_far, source_of, turns_source, with_gaps
+from wenmo.text.talk import ChatFormatter
+from wenmo.text.tasks import GAP, TaskConfig, history_source, render_history, source_of, with_gaps
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError, WenmoWarning, string, strings
 
@@ -89,7 +89,7 @@ class Run:
         self, folder: Path, card: Card, model: LanguageModel, tokenizer: Tokenizer
     ) -> None:
         self.folder, self.card, self.model, self.tokenizer = folder, card, model, tokenizer
-        if card.talks and self._talk is not None:
+        if card.is_chat and self._talk is not None:
             self.tokenizer = self._talk.tokenizer
 
     @property
@@ -130,7 +130,7 @@ class Run:
         return f"<wenmo run {str(self.folder)!r}: {self.card.recipe.family}>"
 
     @cached_property
-    def _talk(self) -> Talk | None:
+    def _talk(self) -> ChatFormatter | None:
         """How conversations are written for the model; None: it has no chat template."""
         return talk_of(self.card, self.model, self.tokenizer)
 
@@ -139,11 +139,11 @@ class Run:
         """How the run writes where nothing is asked for, the same in every shell: what suits its
         task, and above that what its card says.
         """
-        settings = to_dict(sampling_for(self.task, complete=self.model.complete))
+        settings = to_dict(sampling_for(self.task, samples_texts=self.model.samples_texts))
         if self.task.paired:
             settings["max_tokens"] = self.card.longest_target
-            settings["same_length"] = self.card.same_length and not self.card.talks
-        elif self.model.complete:
+            settings["same_length"] = self.card.same_length and not self.card.is_chat
+        elif self.model.samples_texts:
             settings["max_tokens"] = WHOLE
         return from_dict(Sampling, settings | self.card.sampling)
 
@@ -260,13 +260,13 @@ class Run:
                     f"{self.folder}: has no chat template, and so no place for a system prompt: "
                     "leave --system out"
                 )
-            source = turns_source(turns, self.task, control)
-        elif self.card.talks:
-            asked = so_far(turns, self.task, control, system)
+            source = history_source(turns, self.task, control)
+        elif self.card.is_chat:
+            asked = render_history(turns, self.task, control, system)
             [source] = self._talk.instructed([asked], system)
         else:  # others taught it to talk: the conversation is a text to go on with
             every = replace(self.task, history=len(turns))
-            [said] = self._talk.instructed([so_far(turns, every, system=system)], system)
+            [said] = self._talk.instructed([render_history(turns, every, system=system)], system)
             return self._chat_writer.stream(said, self._sampling({"max_tokens": 512, **sampling}))
         return self._writer.stream("", self._sampling(sampling), source=source)
 
@@ -295,7 +295,7 @@ class Run:
         """Whether the run has a chat template, and so was trained for conversations."""
         return self.card.template is not None
 
-    def leaves_gap(self, prompt: str) -> bool:
+    def ignores_gap(self, prompt: str) -> bool:
         """Whether a prompt has a gap that the run reads as any other text."""
         fills = self.model.fills or self.task.name != "completion"
         return not fills and GAP in with_gaps(prompt)
@@ -315,7 +315,7 @@ class Run:
         given = dict.fromkeys("".join(map(with_gaps, prompts)))
         return "".join(c for c in given if c not in known and not c.isspace())
 
-    def around(self, prompt: str, prefix: str = "") -> tuple[str, str]:
+    def display_affixes(self, prompt: str, prefix: str = "") -> tuple[str, str]:
         """What of prompt and prefix belongs before and after a text that a person is shown."""
         marked = with_gaps(prompt)
         if self.task.name == "infilling" or (self.model.fills and GAP in marked):
@@ -395,8 +395,8 @@ class Run:
             if control or prefix:
                 raise WenmoError(f"{self.folder}: {_UNTRAINED['control' if control else 'prefix']}")
             return [prompt or self.card.opening for prompt in prompts], None
-        if self.card.talks and self._talk is not None:
-            said = [so_far([prompt], self.task, control) for prompt in prompts]
+        if self.card.is_chat and self._talk is not None:
+            said = [render_history([prompt], self.task, control) for prompt in prompts]
             return [prefix] * len(prompts), self._talk.sources(said)
         sources = [source_of(self.task, prompt, control) for prompt in prompts]
         if self.task.name == "completion":
@@ -481,7 +481,7 @@ class Run:
         cache: int | None = None,
         samples: int | None = None,
         settings: Sequence[str] = (),
-        tell: Tell | None = None,
+        tell: ProgressCallback | None = None,
         **sampling: Any,
     ) -> dict[str, Any]:
         """Score a text: bits per byte, nats per token, perplexity, tokens, bytes. Of pairs, the
@@ -503,7 +503,7 @@ class Run:
             tell: is told the share that is done.
             **sampling: how answers are written, where it differs from the task's own way.
         """
-        if self.model.complete and (window, stride) != (None, None):
+        if self.model.samples_texts and (window, stride) != (None, None):
             raise WenmoError(
                 f"{self.folder}: reads a text from its beginning only: leave --window and --stride "
                 "out"
@@ -527,7 +527,7 @@ class Run:
             self.tokenizer,
             task=self.task,
             target=target,
-            talk=self._talk if self.card.talks else None,
+            talk=self._talk if self.card.is_chat else None,
         )
         if tell is not None:
             for note in encoded.notes:
@@ -535,15 +535,15 @@ class Run:
             if flattered := self._flattered(encoded.sketch):
                 tell(flattered, None)
         progress = share_of(tell, "scoring")
-        if self.model.wholes:
+        if self.model.record_level:
             records, more = Records(encoded.ids, self.model.context), {"samples": samples}
         in_pieces = (window, stride, cache) != (None, None, None)
-        if self.by_record or (self.model.wholes and not (in_pieces or records.left_out)):
-            return judge_beside_rivals(
+        if self.by_record or (self.model.record_level and not (in_pieces or records.left_out)):
+            return evaluate_beside_baselines(
                 self.model, records, self.tokenizer, progress=progress, **more
             )
         if not self.task.paired:
-            return judge_text(
+            return evaluate_text(
                 self.model,
                 self.tokenizer,
                 encoded.ids,
@@ -555,14 +555,14 @@ class Run:
             )
         pairs = readable(encoded.ids, encoded.ends, self.model, self.task)
         asked = self._sampling({"seed": 0, **sampling})  # the same figures each time
-        return judge_pairs(self._writer, pairs, self.task, asked, progress)
+        return evaluate_pairs(self._writer, pairs, self.task, asked, progress)
 
     def tradeoff(
         self,
         references: Sequence[str],
         temperatures: Sequence[float],
         texts: int,
-        tell: Tell | None = None,
+        tell: ProgressCallback | None = None,
         **sampling: Any,
     ) -> tuple[dict[str, Curve], dict[str, Any]]:
         """The curves of the run and its rivals, and a verdict for each of these; see
@@ -571,10 +571,10 @@ class Run:
         if self.task.paired:
             raise WenmoError(f"{self.folder}: answers to sources: leave it out")
         name = str(self.folder)
-        rivals = {f"{name}, {rival}": model for rival, model in self.model.rivals().items()}
+        baselines = {f"{name}, {rival}": model for rival, model in self.model.baselines().items()}
         asked = {"max_tokens": self.sampling.max_tokens, "seed": 0, **sampling}
         curves = sweep(
-            {name: self.model, **rivals},
+            {name: self.model, **baselines},
             self.tokenizer,
             references,
             temperatures=temperatures,
@@ -584,7 +584,7 @@ class Run:
             progress=share_of(tell, f"writing with {name}"),
         )
         return curves, {
-            rival: verdict(curves[name], curves[rival], (name, rival)) for rival in rivals
+            rival: verdict(curves[name], curves[rival], (name, rival)) for rival in baselines
         }
 
     def export(
@@ -625,7 +625,7 @@ class Run:
     @property
     def by_record(self) -> bool:
         """Whether the run's family reads whole records alone."""
-        return MODELS[self.card.recipe.family].kind.wholes
+        return MODELS[self.card.recipe.family].kind.record_level
 
     def _flattered(self, sketch: str) -> str | None:
         """A line for the user where a text is one that the run has learnt from."""
@@ -651,7 +651,7 @@ class Run:
         if dynamic is not None:
             raise WenmoError("--cache and --dynamic cannot be had at once: leave one out")
         streams = not (self.task.paired or self.by_record)
-        if not (streams and self.model.notices):
+        if not (streams and self.model.has_hidden_states):
             raise WenmoError(
                 f"{self.folder}: a cache is for networks that were trained on plain text: leave "
                 "--cache out"

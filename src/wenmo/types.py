@@ -102,14 +102,14 @@ class Batch:
 
     tokens: Tokens
     targets: Tokens
-    carry: Tensor | None = None
+    carry_state: Tensor | None = None
     source: Tokens | None = None
     places: Tensor | None = None
-    counted: Tensor | None = None
+    prior_probs: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch where the model is."""
-        others = (self.carry, self.source, self.places, self.counted)
+        others = (self.carry_state, self.source, self.places, self.prior_probs)
         optional = (None if t is None else t.to(device) for t in others)
         return Batch(self.tokens.to(device), self.targets.to(device), *optional)
 

@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from wenmo import plan as planning
+from wenmo.autoconfig import autoconfigure
 from wenmo.config import as_settings, to_dict
 from wenmo.decoding.choose import draw_seed
 from wenmo.decoding.writer import Output
-from wenmo.derive import derive
 from wenmo.effects import without_effect
 from wenmo.evaluation.alignment import alignment_svg
 from wenmo.evaluation.tradeoff import TEMPERATURES, tradeoff_svg
 from wenmo.files import atomic
+from wenmo.grammar.writing import Derivation
+from wenmo.initialize import inherited, match_config, open_givers
 from wenmo.models import MODELS, can_stand_on_counts, conditional, find
 from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer import Transformer
 from wenmo.progress import PlainProgress, in_notebook
 from wenmo.recipe import make_recipe, over, read_recipe
 from wenmo.recipe_effects import TRAINING, Training
-from wenmo.rules.writing import Derivation
 from wenmo.runs import always_same_length, load_run, talk_of
-from wenmo.session import Session, Tell, check_folder
-from wenmo.start import inherited, like_givers, open_givers
+from wenmo.session import ProgressCallback, Session, check_folder
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose
 from wenmo.text.corpus import Corpus
@@ -83,7 +83,7 @@ def compare(
     target: Source | None = None,
     stride: int | None = None,
     encoding: str | None = None,
-    tell: Tell | None = None,
+    tell: ProgressCallback | None = None,
 ) -> list[dict[str, Any]]:
     """Score the same text with several runs, whatever their families and tokenizers.
 
@@ -112,7 +112,7 @@ def compare(
     return sorted(rows, key=lambda row: row.get("bits_per_byte", math.inf))
 
 
-def _notes_once(tell: Tell) -> Tell:
+def _notes_once(tell: ProgressCallback) -> ProgressCallback:
     """Pass progress on, and each note the first time only: every run reads the same data."""
     notes: set[str] = set()
 
@@ -144,7 +144,7 @@ def tradeoff(
     temperatures: Sequence[float] = TEMPERATURES,
     texts: int = 200,
     encoding: str | None = None,
-    tell: Tell | None = None,
+    tell: ProgressCallback | None = None,
     **sampling: Any,
 ) -> dict[str, Any]:
     """Quality against diversity of what runs write, over temperatures, beside the texts of a file;
@@ -247,7 +247,7 @@ def plan(
 
 
 def read_prompts(
-    path: Source, run: Run, *, encoding: str | None = None, tell: Tell | None = None
+    path: Source, run: Run, *, encoding: str | None = None, tell: ProgressCallback | None = None
 ) -> list[str]:
     """What to write for: a line each of a plain text, or records of another format.
 
@@ -271,7 +271,7 @@ def read_prompts(
 
 
 def read_texts(
-    path: Source, run: Run, *, encoding: str | None = None, tell: Tell | None = None
+    path: Source, run: Run, *, encoding: str | None = None, tell: ProgressCallback | None = None
 ) -> list[str]:
     """Texts of a kind, read as the run reads those it is trained on.
 
@@ -286,7 +286,7 @@ def read_texts(
     return texts
 
 
-def _tell_notes(reader: Reader, tell: Tell | None) -> None:
+def _tell_notes(reader: Reader, tell: ProgressCallback | None) -> None:
     if tell is not None:
         for note in reader.notes:
             tell(note, None)
@@ -312,7 +312,7 @@ def fit(
     reference: Source | None = None,
     settings: Sequence[str] | Mapping[str, Any] = (),
     watch: Callable[[Event], None] | None = None,
-    tell: Tell | None = None,
+    tell: ProgressCallback | None = None,
     started: float | None = None,
     **more: Any,
 ) -> Run:
@@ -367,13 +367,16 @@ def fit(
             train = replace(made.train, per_record=begun.train.per_record)
             made = replace(made, train=train)
         made = replace(made, init=replace(made.init, base=str(base)), ngram_prior=prior)
-    givers = open_givers(made)
-    made = like_givers(made, givers)
-    if "decoder" in givers and (counts := givers["decoder"][0].recipe.ngram_prior).enabled:
+    pretrained_sides = open_givers(made)
+    made = match_config(made, pretrained_sides)
+    if (
+        "decoder" in pretrained_sides
+        and (counts := pretrained_sides["decoder"][0].recipe.ngram_prior).enabled
+    ):
         made = replace(
             made, ngram_prior=inherited(made.ngram_prior, counts, str(made.init.decoder))
         )
-    wholes = MODELS[made.family].kind.wholes
+    wholes = MODELS[made.family].kind.record_level
     if reference is not None and (base is None or made.task.paired or wholes):
         raise WenmoError("--reference is for plain text that is trained on --from another model")
     folder = Path(out or Path("runs") / f"{_stem(data)}-{model.replace(':', '-')}")
@@ -397,7 +400,7 @@ def fit(
     reading = [reading_line(reader, read, choice.note)]
     reading += [f"try {hint}" for hint in choice.hints if choice.plain]
     before = check_folder(folder, made)
-    known = [each[2] for each in (opened, *givers.values()) if each is not None]
+    known = [each[2] for each in (opened, *pretrained_sides.values()) if each is not None]
     tokenizer: Tokenizer | TokenizerConfig = known[0] if known else made.tokenizer
     talk = None
     if opened is not None and made.task.name == "dialogue":
@@ -416,7 +419,7 @@ def fit(
         progress=tell and (lambda what, share: tell(what, share)),
     )
     busy = None if made.train.minutes is None else avoid_busy_cores()
-    derived, chosen = derive(made, corpus) if before is None else (before.recipe, [])
+    derived, chosen = autoconfigure(made, corpus) if before is None else (before.recipe, [])
     situation = Training(derived, has_valid=valid is not None)
     chosen += without_effect(made.given, TRAINING, situation)
     if tell is not None:
@@ -426,7 +429,7 @@ def fit(
     if reference is not None:
         kept = corpora.encode_text(reference, ReadConfig(), corpus.tokenizer).ids
     session = Session(
-        folder, derived, made, corpus, before, opened, givers, kept, watch, tell, started
+        folder, derived, made, corpus, before, opened, pretrained_sides, kept, watch, tell, started
     )
     best = session.run()
     return load(folder) if best is None else Run(folder, session.card, best, session.tokenizer)

@@ -42,7 +42,7 @@ def test_the_network_that_is_written_is_that_of_the_run(wenmo, runs, tmp_path):
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "there", local_files_only=True).eval()
     ids = torch.tensor([[0, *run.tokenizer.encode("The quick 春眠")]])
     with torch.inference_mode():
-        ours, _ = run.model.parts()["network"](ids)
+        ours, _ = run.model.mixture_components()["network"](ids)
         torch.testing.assert_close(theirs(ids).logits, ours, rtol=1e-4, atol=1e-4)
 
 

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from wenmo.apps.cli import show
 from wenmo.text.tasks import TaskConfig
-from wenmo.training.learners import Learned
-from wenmo.training.loop import Event, Position
+from wenmo.training.learners import StepMetrics
+from wenmo.training.loop import Event, TrainState
 
 
 @pytest.mark.parametrize("width", [1, 7, 20, 80])
@@ -93,8 +93,8 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 
 def step(number: int, kind: str = "step", **more: object) -> Event:
-    learned = Learned(loss=1.5, tokens=9, rate=0.001, parts={"nats": 1.5})
-    position = replace(Position(), step=number, seconds=number / 10, tokens=number * 1000)
+    learned = StepMetrics(loss=1.5, tokens=9, rate=0.001, parts={"nats": 1.5})
+    position = replace(TrainState(), step=number, seconds=number / 10, tokens=number * 1000)
     return Event(kind, position, number / 1000, learned=learned, **more)  # type: ignore[arg-type]
 
 

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding.beam import Offer, Search, candidates, covered
+from wenmo.decoding.beam import Candidates, Search, candidates, covered
 from wenmo.decoding.engine import Engine, Event
 from wenmo.decoding.requests import Request
 from wenmo.decoding.warp import Sampling
@@ -84,7 +84,7 @@ def after(model: LanguageModel, seed: int) -> Next:
     @lru_cache
     @torch.inference_mode()
     def logp(text: tuple[int, ...]) -> list[float]:
-        state = model.begin(1, rng=torch.Generator().manual_seed(seed))
+        state = model.initial_state(1, rng=torch.Generator().manual_seed(seed))
         return model(torch.tensor([[END, *text]]), state)[0][0, -1].log_softmax(0).tolist()
 
     return logp
@@ -190,12 +190,12 @@ def test_groups_keep_away_from_each_other(table: Make) -> None:
     same(ask(model, three)[2:], [((3, 0), math.log(0.1))])
 
 
-def offers(logp: torch.Tensor, rows: list[list[int]], width: int) -> list[Offer]:
+def offers(logp: torch.Tensor, rows: list[list[int]], width: int) -> list[Candidates]:
     """What a table offers after each of these texts."""
     lines = logp[[row[-1] if row else 0 for row in rows]]
     tokens, gains = candidates(lines, width)
     ends = [(end, end) for end in lines[:, END].tolist()]
-    return list(map(Offer, tokens.tolist(), gains.tolist(), gains.tolist(), ends))
+    return list(map(Candidates, tokens.tolist(), gains.tolist(), gains.tolist(), ends))
 
 
 def watch(logp: torch.Tensor, sampling: Sampling) -> tuple[Search, list[list[list[int]]]]:
@@ -471,7 +471,7 @@ def test_a_beam_reads_the_coverage_of_a_real_model() -> None:
     for source, events in (([3, 4, 5], long), ([6], short)):
         for text, score in texts(events):
             with torch.no_grad():
-                state = model.begin(1, source=torch.tensor([[*source, END]]))
+                state = model.initial_state(1, source=torch.tensor([[*source, END]]))
                 logits, state = model(torch.tensor([[END, *text[:-1]]]), state)
             logprob = logits[0].log_softmax(1)[range(len(text)), list(text)].sum()
             lack = state["coverage"].clamp(max=1).log().sum()

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding.constrain import Length, Obey
+from wenmo.decoding.constrain import GrammarConstraint, Length
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Writer
-from wenmo.rules.chart import Chart
-from wenmo.rules.reading import parse_grammar
+from wenmo.grammar.chart import Chart
+from wenmo.grammar.reading import parse_grammar
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 from wenmo.types import END, WenmoError
 
@@ -51,7 +51,7 @@ def cuts(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
 def test_what_is_allowed_is_what_some_text_goes_on_with(given_):
     table, begun = given_
     written = [table.index(bytes([byte]), 1) for byte in begun]
-    allowed = set(Obey(CHART, table).allowed(written))
+    allowed = set(GrammarConstraint(CHART, table).allowed(written))
     for token, spelled in enumerate(table):
         if token == END:
             assert (token in allowed) == (begun in SPELLED)
@@ -62,17 +62,17 @@ def test_what_is_allowed_is_what_some_text_goes_on_with(given_):
 
 def test_a_first_space_that_is_not_shown_is_no_part_of_the_text():
     table = [b"", b" the", b"the", b" ", b" cat", b"t", b"  the"]
-    obey = Obey(CHART, table, strip_space=True)
+    obey = GrammarConstraint(CHART, table, strip_space=True)
     assert set(obey.allowed([])) == {1, 2, 3, 5}
     assert set(obey.allowed([3])) == {2, 5}
     assert obey.allowed([3, 2]) == obey.allowed([1])
     assert set(obey.allowed([1])) == {3, 4}
-    assert set(Obey(CHART, table).allowed([])) == {2, 5}
+    assert set(GrammarConstraint(CHART, table).allowed([])) == {2, 5}
 
 
 def test_a_tokenizer_that_cannot_spell_it_is_told():
     with pytest.raises(WenmoError, match="after 'the ' the model has no token"):
-        Obey(CHART, [b"", b"the "]).allowed([1])
+        GrammarConstraint(CHART, [b"", b"the "]).allowed([1])
 
 
 TEXT = "the cats ran. 小明跑了。小猫é走了。the dog ran " * 8

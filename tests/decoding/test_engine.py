@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wenmo.decoding import choose
-from wenmo.decoding.choose import derive
+from wenmo.decoding.choose import fold_in
 from wenmo.decoding.engine import Engine, Event, window
 from wenmo.decoding.requests import Request
 from wenmo.decoding.warp import History, Sampling, chain
@@ -44,19 +44,19 @@ def tokens(events: list[Event]) -> list[int]:
 def naive(model: LanguageModel, request: Request) -> list[tuple[int, float]]:
     """One text without states or batches: everything in the window is read anew for every token."""
     s = request.sampling
-    ids, written, held = [0, *request.prompt], [], 0
+    ids, written, cached_length = [0, *request.prompt], [], 0
     while len(written) < s.max_tokens and (not written or ids[-1] != 0):
-        if held == 0:
-            held = window(len(ids), model.context)
-        elif model.context is not None and held == model.context:
-            held = max(1, model.context // 2)
+        if cached_length == 0:
+            cached_length = window(len(ids), model.context)
+        elif model.context is not None and cached_length == model.context:
+            cached_length = max(1, model.context // 2)
         else:
-            held += 1
+            cached_length += 1
         source = None if request.source is None else torch.tensor([[*request.source, 0]])
-        state = model.begin(1, source=source, rng=torch.Generator().manual_seed(s.seed))
-        logits = model(torch.tensor([ids[-held:]]), state)[0][:, -1]
+        state = model.initial_state(1, source=source, rng=torch.Generator().manual_seed(s.seed))
+        logits = model(torch.tensor([ids[-cached_length:]]), state)[0][:, -1]
         warped = chain(s)(logits, History.of([ids[1:]], [len(request.prompt)]))
-        key = derive(torch.tensor([s.seed]), torch.tensor([len(written)]))
+        key = fold_in(torch.tensor([s.seed]), torch.tensor([len(written)]))
         strategy = choose.greedy if s.greedy else choose.sample
         token = int(strategy(warped.log_softmax(1), key))
         ids.append(token)

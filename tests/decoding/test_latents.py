@@ -71,7 +71,7 @@ def test_a_draw_has_its_seed(latents: Latents) -> None:
 def test_a_state_that_is_asked_for_is_kept_in_any_company(latents: Latents) -> None:
     model = latents.model
     with torch.no_grad():
-        states = model.begin_at(latents.infer(TEXTS))
+        states = model.state_at(latents.infer(TEXTS))
     sampling = Sampling(max_tokens=30, min_tokens=30)  # outgrows the context, and begins afresh
     asked = [Request([], sampling, state=select(states, [row])) for row in range(3)]
     alone = []

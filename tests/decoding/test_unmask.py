@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wenmo.decoding.choose import mix, uniform
+from wenmo.decoding.choose import hash_bits, uniform
 from wenmo.decoding.engine import Engine, Request
 from wenmo.decoding.router import Router, engine_for
-from wenmo.decoding.spelling import Spelling
+from wenmo.decoding.spelling import Utf8Constraint
 from wenmo.decoding.unmask import SHORTER, Unmasker
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
@@ -41,10 +41,10 @@ class Joint(LanguageModel):
         self.p = torch.from_numpy(np.random.default_rng(0).dirichlet([0.7] * len(self.texts)))
         self.looks: list[Tensor] = []
 
-    def begin(self, rows, *, source=None, capacity=0, rng=None):
+    def initial_state(self, rows, *, source=None, capacity=0, rng=None):
         raise AssertionError("not asked for")
 
-    forward = begin
+    forward = initial_state
 
     def fill(self, tokens, hidden, places):
         self.looks.append(hidden.clone())
@@ -168,7 +168,7 @@ class Hashes(LanguageModel):
         self.vocab_size, self.context = vocab_size, context
         self.widest = 0
 
-    def begin(self, rows, *, source=None, capacity=0, rng=None):
+    def initial_state(self, rows, *, source=None, capacity=0, rng=None):
         return {"last": torch.zeros(rows, dtype=torch.long)}
 
     def forward(self, tokens, state=None):
@@ -179,8 +179,8 @@ class Hashes(LanguageModel):
         assert tokens.shape[1] <= self.context + 1
         keys = torch.zeros(len(tokens), dtype=torch.long)
         for column in tokens.masked_fill(hidden, -1).T:
-            keys = mix(keys + column + 1)
-        flat = mix(keys[:, None] + torch.arange(tokens.shape[1])).flatten()
+            keys = hash_bits(keys + column + 1)
+        flat = hash_bits(keys[:, None] + torch.arange(tokens.shape[1])).flatten()
         return uniform(flat, self.vocab_size).view(*tokens.shape, -1)[places] * 6
 
 
@@ -232,7 +232,7 @@ def test_the_length_of_a_gap_is_the_likeliest_given_both_sides() -> None:
 def test_what_is_spelled_in_bytes_is_utf8(seed: int) -> None:
     table = [b"", *(bytes([byte]) for byte in range(256)), "春".encode(), "月光".encode(), b""]
     engine = Unmasker(Hashes(len(table), 40))
-    spelling = Spelling(table)
+    spelling = Utf8Constraint(table)
     sampling = Sampling(max_tokens=12, seed=seed, unmask_steps=4)
     engine.add(Request([], sampling, spelling=spelling))
     engine.add(Request([257], Sampling(seed=seed, gap_tokens=5), suffix=[258], spelling=spelling))

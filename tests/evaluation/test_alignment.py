@@ -26,12 +26,12 @@ class Walker(LanguageModel):
         super().__init__()
         self.vocab_size, self.context = 9, None
 
-    def begin(self, rows, *, source=None, capacity=0, rng=None) -> State:
+    def initial_state(self, rows, *, source=None, capacity=0, rng=None) -> State:
         places = torch.zeros(rows, 1 if source is None else source.shape[1])
         return {"coverage": places, "read": torch.zeros(rows, dtype=torch.long)}
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
-        state = state or self.begin(len(tokens))
+        state = state or self.initial_state(len(tokens))
         places = state["read"][:, None] + torch.arange(tokens.shape[1])
         looked = torch.nn.functional.one_hot(places, state["coverage"].shape[1]).sum(1)
         logits = torch.zeros(*tokens.shape, self.vocab_size)

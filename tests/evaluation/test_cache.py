@@ -66,7 +66,7 @@ def test_it_is_the_mixture_token_by_token(
     ids, size = text(14), 6
     stream = torch.from_numpy(ids.astype(np.int64))[None]
     with torch.inference_mode():
-        hidden, nats, _ = model.eval().notice(Batch(stream[:, :-1], stream[:, 1:]))
+        hidden, nats, _ = model.eval().hidden_states(Batch(stream[:, :-1], stream[:, 1:]))
     alone = mixed = 0.0
     for t in range(len(ids) - 1):
         votes = np.zeros(VOCAB)

@@ -138,7 +138,7 @@ class Witness(LanguageModel):
         super().__init__()
         self.asked: list[Batch] = []
 
-    def begin(self, rows: int, **_: object) -> State:
+    def initial_state(self, rows: int, **_: object) -> State:
         return {"rows": torch.arange(rows)}
 
     def forward(self, tokens: torch.Tensor, state: State | None = None):

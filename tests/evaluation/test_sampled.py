@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wenmo.evaluation import sampled
-from wenmo.evaluation.likelihood import interval, likelihood, likelihood_of_wholes
+from wenmo.evaluation.likelihood import interval, likelihood, likelihood_of_examples
 from wenmo.evaluation.sampled import (
     Blocks,
     block_likelihood,
@@ -76,7 +76,7 @@ def test_records_are_drawn_as_wholes(ids, seconds, sampled_):
     model, records = build(64), Records(ids, 64)
 
     def judge(some):
-        return likelihood_of_wholes(model, some, len(some.stream()) - 1).figures()
+        return likelihood_of_examples(model, some, len(some.stream()) - 1).figures()
 
     found = sampled_wholes(records, judge, seconds)
     assert ("sample" in found) == sampled_

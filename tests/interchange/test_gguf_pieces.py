@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wenmo.interchange import gguf_out
 from wenmo.interchange.gguf_out import write_gguf
-from wenmo.interchange.opened import Opened
+from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level
@@ -65,7 +65,7 @@ def kind_of(theirs: Any, id_: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Opened]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, LoadedModel]:
     """SentencePiece's tokenizer, and the model opened from a file with its pieces."""
     theirs, path = trained(), tmp_path_factory.mktemp("gguf") / "my.gguf"
     size = theirs.get_piece_size()
@@ -88,16 +88,16 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Opened]:
 
 @given(some_text)
 @settings(max_examples=80, deadline=None)
-def test_text_is_cut_as_there(both: tuple[Any, Opened], text: str) -> None:
+def test_text_is_cut_as_there(both: tuple[Any, LoadedModel], text: str) -> None:
     theirs, ours = both
     ids = ours.tokenizer.encode(text)
-    assert ours.tokenizer.theirs(ids.tolist()) == [1, *theirs.encode(text)]
+    assert ours.tokenizer.external_ids(ids.tolist()) == [1, *theirs.encode(text)]
     if not text.startswith(" "):  # there, too, the first space is that of the first word
         assert ours.tokenizer.decode(ids).removeprefix(" ") == text
 
 
-def test_a_text_begins_with_its_mark(both: tuple[Any, Opened]) -> None:
+def test_a_text_begins_with_its_mark(both: tuple[Any, LoadedModel]) -> None:
     _, ours = both
-    assert ours.tokenizer.theirs(ours.tokenizer.prefix) == [1]
+    assert ours.tokenizer.external_ids(ours.tokenizer.prefix) == [1]
     assert ours.tokenizer.beginning == "<s>"
     assert ours.tokenizer.end == 2

@@ -165,7 +165,7 @@ def test_encoder_decoders_are_the_same_there(config: Transformer.Config, tmp_pat
     source = (source % (VOCAB - 1)) + 1
     with torch.no_grad():
         full = theirs.eval()(input_ids=source, decoder_input_ids=ids, use_cache=False).logits
-        given, _ = model(ids, model.begin(3, source=source))
+        given, _ = model(ids, model.initial_state(3, source=source))
     torch.testing.assert_close(given, full, rtol=1e-4, atol=1e-4)
     back = load_model(tmp_path, recipe_of(config), VOCAB)
     for name, tensor in model.state_dict().items():

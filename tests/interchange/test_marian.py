@@ -113,8 +113,8 @@ def both(folder: Path) -> tuple[Any, Lookup]:
 def check_same(theirs: Any, ours: Lookup, text: str) -> None:
     """The same ids on both sides, and the same text of them where nothing was unknown."""
     source, target = ours.encode_source(text).tolist(), ours.encode(text).tolist()
-    assert [*ours.theirs(source), 0] == theirs(text).input_ids
-    assert [*ours.theirs(target), 0] == theirs(text_target=text).input_ids
+    assert [*ours.external_ids(source), 0] == theirs(text).input_ids
+    assert [*ours.external_ids(target), 0] == theirs(text_target=text).input_ids
     if theirs.unk_token_id not in target:
         assert ours.decode(target).strip() == theirs.decode(target, skip_special_tokens=True)
 
@@ -185,8 +185,8 @@ def test_it_translates_as_there(folder: Path) -> None:
                 max_new_tokens=8,
                 do_sample=False,
             )
-            if method == "greedy" or opened.tokenizer.theirs(output.ids) == full[1:].tolist():
-                assert opened.tokenizer.theirs(output.ids) == full[1:].tolist()
+            if method == "greedy" or opened.tokenizer.external_ids(output.ids) == full[1:].tolist():
+                assert opened.tokenizer.external_ids(output.ids) == full[1:].tolist()
                 assert output.text.strip() == theirs.decode(full, skip_special_tokens=True)
             else:  # ours also follows the greedy text, in a row more
                 assert output.logprob > log_probability(model, ids, full)
@@ -215,7 +215,7 @@ def test_what_is_trained_further_keeps_both_sides(wenmo: Any, folder: Path, tmp_
     [[output]] = run.write(["The fox sells 7 shells"], method="greedy", max_tokens=8)
     ids = theirs("The fox sells 7 shells", return_tensors="pt")
     [full] = model.generate(**ids, num_beams=1, max_new_tokens=8, do_sample=False)
-    assert run.tokenizer.theirs(output.ids) == full[1:].tolist()
+    assert run.tokenizer.external_ids(output.ids) == full[1:].tolist()
 
 
 def test_pairs_are_cut_by_turns(folder: Path) -> None:

@@ -20,7 +20,7 @@ from wenmo.interchange import onnx as graphs
 from wenmo.interchange.onnx import write_onnx
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.base import LanguageModel, join
-from wenmo.models.foreign import Foreign
+from wenmo.models.external import Foreign
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
@@ -75,7 +75,7 @@ class Written:
         self.about = json.loads((self.folder / "model.json").read_text("utf-8"))
         self.step = onnxruntime.InferenceSession(self.folder / "model.onnx")
 
-    def begin(self, rows: int, given: Tensor | None = None) -> dict[str, Any]:
+    def initial_state(self, rows: int, given: Tensor | None = None) -> dict[str, Any]:
         if given is not None:
             about = self.about["latents"] or self.about["source"]
             graph = onnxruntime.InferenceSession(self.folder / about["file"])
@@ -142,8 +142,8 @@ def test_logits_are_the_same(kind: str, written: Callable[..., Any]) -> None:
     model, graph = written(kind)
     for rows in (1, 4):
         given = something(model, rows)
-        ours = model.begin_at(given) if model.latents else model.begin(rows, source=given)
-        theirs = graph.begin(rows, given)
+        ours = model.state_at(given) if model.latents else model.initial_state(rows, source=given)
+        theirs = graph.initial_state(rows, given)
         ids = some_ids(rows, 12)
         for piece in torch.split(ids, [6, 1, 1, 3, 1], dim=1):
             expected, ours = model(piece, ours)
@@ -157,8 +157,8 @@ def test_rows_may_be_of_different_lengths(kind: str, written: Callable[..., Any]
     """Read apart, their caches filled up to the longest, and then written to together."""
     model, graph = written(kind)
     prompts = [some_ids(1, 7), some_ids(1, 2), some_ids(1, 4)]
-    ours = join([model(prompt, model.begin(1))[1] for prompt in prompts])
-    apart = [graph.read(prompt, graph.begin(1))[1] for prompt in prompts]
+    ours = join([model(prompt, model.initial_state(1))[1] for prompt in prompts])
+    apart = [graph.read(prompt, graph.initial_state(1))[1] for prompt in prompts]
     theirs = {name: np.concatenate([longer(s[name], 7) for s in apart]) for name in apart[0]}
     for token in torch.split(some_ids(3, 5), 1, dim=1):
         expected, ours = model(token, ours)
@@ -184,7 +184,7 @@ def test_greedy_texts_are_the_same(kind: str, written: Callable[..., Any]) -> No
     if answered is not None:
         source = torch.tensor([[*answered, *graph.about["source"]["after"]]])
     logits, state = graph.read(
-        torch.tensor([[*graph.about["text"]["before"], 7, 30]]), graph.begin(1, source)
+        torch.tensor([[*graph.about["text"]["before"], 7, 30]]), graph.initial_state(1, source)
     )
     ids = [int(logits[0, -1].argmax())]
     while ids[-1] != graph.about["end"] and len(ids) < 24:
@@ -224,12 +224,12 @@ ONNX = {"float32": "float", "int64": "int64", "bool": "bool"}
 def test_the_model_stays_as_it_was(tmp_path: Path) -> None:
     model = random_model(GROUPED)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    expected, state = model(some_ids(2, 5), model.begin(2, capacity=9))
+    expected, state = model(some_ids(2, 5), model.initial_state(2, capacity=9))
     write_onnx(tmp_path / "out", model, TOKENIZER, answers=False)
     assert not model.training
     assert all(weight.requires_grad for weight in model.parameters())
     assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
-    given, again = model(some_ids(2, 5), model.begin(2, capacity=9))
+    given, again = model(some_ids(2, 5), model.initial_state(2, capacity=9))
     assert torch.equal(given, expected)
     assert again["keys.0"].shape == state["keys.0"].shape == (2, 9, 2, 10)
 
@@ -242,7 +242,7 @@ def test_many_weights_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (tmp_path / "out" / "model.onnx.data").stat().st_size > 4000
     graph = Written(tmp_path / "out")
     ids = some_ids(2, 3)
-    torch.testing.assert_close(graph.read(ids, graph.begin(2))[0], model(ids)[0].detach())
+    torch.testing.assert_close(graph.read(ids, graph.initial_state(2))[0], model(ids)[0].detach())
 
 
 # -- models that others trained --------------------------------------------------------------------
@@ -289,7 +289,7 @@ def test_ids_are_those_of_the_tokenizer_beside(kind: str, tmp_path: Path) -> Non
         assert graph.about["text"]["before"] == [256]
         read = {"input_ids": source.clamp_min(0), "attention_mask": source != IGNORE}
         expected = theirs(**read, decoder_input_ids=ids).logits
-    first, state = graph.read(ids[:, :6], graph.begin(3, source))
+    first, state = graph.read(ids[:, :6], graph.initial_state(3, source))
     rest, _ = graph.read(ids[:, 6:], state)
     torch.testing.assert_close(torch.cat([first, rest], 1), expected, rtol=1e-4, atol=1e-4)
 
@@ -328,7 +328,7 @@ def test_a_run_writes_the_same_text_there(wenmo: Callable[..., Any], tmp_path: P
     graph = Written(tmp_path / "graph")
     library = Library.from_file(str(tmp_path / "graph" / "tokenizer.json"))
     tokens = [*graph.about["text"]["before"], *library.encode("春眠").ids]
-    state, written = graph.begin(1), []
+    state, written = graph.initial_state(1), []
     while len(written) < 20:
         logits, state = graph.read(torch.tensor([tokens]), state)
         tokens = [int(logits[0, -1].argmax())]
@@ -380,8 +380,8 @@ class Counting(Recurrent):
 class Waking(Recurrent):
     """Begins with something else than zeros."""
 
-    def begin(self, rows: int, **rest: Any) -> Any:
-        return {name: tensor + 1 for name, tensor in super().begin(rows, **rest).items()}
+    def initial_state(self, rows: int, **rest: Any) -> Any:
+        return {name: tensor + 1 for name, tensor in super().initial_state(rows, **rest).items()}
 
 
 def test_a_graph_that_says_something_else_is_not_handed_on(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def study(model: LanguageModel, ids: np.ndarray) -> None:
     if model.learner == "count":
         model.fit(ids)
     else:
-        model.prepare(ids)
+        model.fit_prior(ids)
 
 
 def some_ids(rows: int, time: int, seed: int = 0) -> Tensor:
@@ -101,7 +101,7 @@ def some_ids(rows: int, time: int, seed: int = 0) -> Tensor:
 
 @torch.no_grad()
 def read(model: LanguageModel, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-    logits, after = model(ids, model.begin(len(ids)) if state is None else state)
+    logits, after = model(ids, model.initial_state(len(ids)) if state is None else state)
     return logits, after
 
 
@@ -128,7 +128,7 @@ def test_text_without_a_state_begins_here(family: str) -> None:
 def test_pieces_of_any_size_are_one_pass(family: str, cuts: set[int], capacity: int) -> None:
     model, ids = make(family), some_ids(3, TIME)
     whole, _ = read(model, ids)
-    state, parts = model.begin(3, capacity=capacity), []
+    state, parts = model.initial_state(3, capacity=capacity), []
     for piece in ids.tensor_split(sorted(cuts), dim=1):
         logits, state = read(model, piece, state)
         parts.append(logits)
@@ -160,7 +160,7 @@ def test_rows_know_nothing_of_each_other(family: str) -> None:
 @pytest.mark.parametrize("capacity", [0, TIME])
 def test_an_older_state_can_be_continued_again(family: str, capacity: int) -> None:
     model = make(family)
-    _, old = read(model, some_ids(2, 4), model.begin(2, capacity=capacity))
+    _, old = read(model, some_ids(2, 4), model.initial_state(2, capacity=capacity))
     once, later = read(model, some_ids(2, 5, seed=1), old)
     read(model, some_ids(2, 3, seed=2), later)
     read(model, some_ids(2, 6, seed=3), old)
@@ -172,7 +172,7 @@ def test_an_older_state_can_be_continued_again(family: str, capacity: int) -> No
 @pytest.mark.parametrize("capacity", [0, TIME])
 def test_selected_states_go_on_independently(family: str, capacity: int) -> None:
     model, start, ways = make(family), some_ids(3, 5), some_ids(4, 6, seed=1)
-    _, state = read(model, start, model.begin(3, capacity=capacity))
+    _, state = read(model, start, model.initial_state(3, capacity=capacity))
     rows = [2, 0, 0, 1]
     left, right = select(state, rows), select(state, torch.tensor(rows))
     assert all(tensor.shape[0] == 4 for tensor in left.values())
@@ -200,7 +200,7 @@ def test_joined_states_go_on_as_if_alone(
     following = some_ids(len(texts), steps, seed=9)
     for row, (length, capacity) in enumerate(texts):
         ids = some_ids(1, length, seed=row)
-        states.append(read(model, ids, model.begin(1, capacity=capacity))[1])
+        states.append(read(model, ids, model.initial_state(1, capacity=capacity))[1])
         alone.append(read(model, torch.cat([ids, following[row : row + 1]], 1))[0][:, length:])
     together, _ = read(model, following, join(states))
     torch.testing.assert_close(together, torch.cat(alone), **EXACT)
@@ -218,20 +218,20 @@ def test_score_is_the_sum_of_log_probabilities(family: str) -> None:
     targets[0, :4] = IGNORE
     targets[2] = IGNORE
     batch = Batch(ids[:, :-1], targets)
-    expected, counted = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.long)
+    expected, counts = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.long)
     logp = read(model, batch.tokens)[0].double().log_softmax(-1)
     for row in range(3):
         for place in range(TIME):
             if (target := int(targets[row, place])) != IGNORE:
                 expected[row] -= logp[row, place, target]
-                counted[row] += 1
+                counts[row] += 1
     with torch.no_grad():
         score, loss = model.score(batch), model.loss(batch)
     assert score.nats.dtype == torch.float64
     assert not score.bound
-    assert torch.equal(score.tokens, counted)
+    assert torch.equal(score.tokens, counts)
     torch.testing.assert_close(score.nats, expected, **EXACT)
-    mean = (expected.sum() / counted.sum()).float()
+    mean = (expected.sum() / counts.sum()).float()
     torch.testing.assert_close(loss.parts["nats"], mean, **EXACT)
     torch.testing.assert_close(loss.total, mean, **EXACT)
 
@@ -242,7 +242,9 @@ def test_score_goes_on_from_a_state(family: str) -> None:
     batch = Batch(ids[:, :-1], ids[:, 1:])
     with torch.no_grad():
         whole = model.score(batch)
-        first = model.score(Batch(batch.tokens[:, :5], batch.targets[:, :5]), model.begin(2))
+        first = model.score(
+            Batch(batch.tokens[:, :5], batch.targets[:, :5]), model.initial_state(2)
+        )
         last = model.score(Batch(batch.tokens[:, 5:], batch.targets[:, 5:]), first.state)
     torch.testing.assert_close(first.nats + last.nats, whole.nats, **EXACT)
 
@@ -380,8 +382,8 @@ RAGGED = pad(SOURCES, IGNORE)
 
 
 @torch.no_grad()
-def begin(model: LanguageModel, source: Tensor, capacity: int = 0) -> State:
-    return model.begin(len(source), source=source, capacity=capacity)
+def initial_state(model: LanguageModel, source: Tensor, capacity: int = 0) -> State:
+    return model.initial_state(len(source), source=source, capacity=capacity)
 
 
 @every_encoder
@@ -391,7 +393,7 @@ def test_pieces_after_a_source_are_one_pass(family: str, cuts: set[int], capacit
     model, ids = make(family), some_ids(4, TIME)
     with torch.no_grad():
         whole, _ = model(ids, model.encode(RAGGED))
-    state, parts = begin(model, RAGGED, capacity), []
+    state, parts = initial_state(model, RAGGED, capacity), []
     for piece in ids.tensor_split(sorted(cuts), dim=1):
         logits, state = read(model, piece, state)
         parts.append(logits)
@@ -402,19 +404,21 @@ def test_pieces_after_a_source_are_one_pass(family: str, cuts: set[int], capacit
 def test_every_token_of_a_source_counts(family: str) -> None:
     model, ids = make(family), some_ids(1, TIME)
     source = RAGGED[:1]
-    before, _ = read(model, ids, begin(model, source))
+    before, _ = read(model, ids, initial_state(model, source))
     for place in range(source.shape[1] - 1):
         changed = source.clone()
         changed[0, place] += 1
-        assert not torch.allclose(read(model, ids, begin(model, changed))[0], before, **EXACT)
+        assert not torch.allclose(
+            read(model, ids, initial_state(model, changed))[0], before, **EXACT
+        )
 
 
 @every_encoder
 def test_rows_know_nothing_of_each_others_sources(family: str) -> None:
     model, ids = make(family), some_ids(4, TIME)
-    together, after = read(model, ids, begin(model, RAGGED))
+    together, after = read(model, ids, initial_state(model, RAGGED))
     for row, source in enumerate(SOURCES):
-        alone, last = read(model, ids[row : row + 1], begin(model, torch.tensor([source])))
+        alone, last = read(model, ids[row : row + 1], initial_state(model, torch.tensor([source])))
         torch.testing.assert_close(together[row : row + 1], alone, **EXACT)
         if "coverage" in last:
             covered = after["coverage"][row]
@@ -425,7 +429,7 @@ def test_rows_know_nothing_of_each_others_sources(family: str) -> None:
 @every_encoder
 def test_without_a_source_it_is_empty(family: str) -> None:
     model, ids = make(family), some_ids(2, TIME)
-    empty, _ = read(model, ids, begin(model, torch.full((2, 1), END)))
+    empty, _ = read(model, ids, initial_state(model, torch.full((2, 1), END)))
     torch.testing.assert_close(read(model, ids)[0], empty, **EXACT)
 
 
@@ -447,9 +451,9 @@ def test_joined_states_go_on_with_their_own_sources(
     following = some_ids(len(texts), 2 * steps, seed=9)
     for row, (source, length, capacity) in enumerate(texts):
         ids, ahead = some_ids(1, length, seed=row), torch.tensor([source])
-        states.append(read(model, ids, begin(model, ahead, capacity))[1])
+        states.append(read(model, ids, initial_state(model, ahead, capacity))[1])
         whole = torch.cat([ids, following[row : row + 1]], 1)
-        alone.append(read(model, whole, begin(model, ahead))[0][:, length:])
+        alone.append(read(model, whole, initial_state(model, ahead))[0][:, length:])
     expected = torch.cat(alone)
     together, state = read(model, following[:, :steps], join(states))
     torch.testing.assert_close(together, expected[:, :steps], **EXACT)
@@ -465,7 +469,7 @@ def test_a_batch_with_a_source_is_scored_as_begin_and_forward(family: str) -> No
     targets[1, 6:] = IGNORE
     targets[3] = IGNORE
     batch = Batch(ids[:, :-1], targets, source=RAGGED)
-    logp = read(model, batch.tokens, begin(model, RAGGED))[0].double().log_softmax(-1)
+    logp = read(model, batch.tokens, initial_state(model, RAGGED))[0].double().log_softmax(-1)
     asked = targets != IGNORE
     nats = -logp.gather(2, targets.clamp_min(0)[..., None])[..., 0] * asked
     with torch.no_grad():

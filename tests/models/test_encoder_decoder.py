@@ -107,7 +107,7 @@ def test_logits_equal_those_of_the_frameworks_transformer(prenorm: bool) -> None
         tgt_is_causal=True,
     )
     expected = hidden @ model.embedding.weight.T
-    for state in (model.begin(3, source=SOURCE), model.encode(SOURCE)):
+    for state in (model.initial_state(3, source=SOURCE), model.encode(SOURCE)):
         torch.testing.assert_close(model(ids, state)[0], expected, **NEAR)
 
 
@@ -127,8 +127,8 @@ def test_label_smoothing_is_cross_entropy_with_a_smoothed_target() -> None:
     loss = model.loss(Batch(ids[:, :-1], targets, source=SOURCE), label_smoothing=0.1)
     logits, _ = model(ids[:, :-1], model.encode(SOURCE))
     logp, real = logits.log_softmax(-1), targets != IGNORE
-    smooth = F.one_hot(targets[real], VOCAB) * 0.9 + 0.1 / VOCAB
-    torch.testing.assert_close(loss.total, -(smooth * logp[real]).sum(-1).mean(), **NEAR)
+    label_smoothed = F.one_hot(targets[real], VOCAB) * 0.9 + 0.1 / VOCAB
+    torch.testing.assert_close(loss.total, -(label_smoothed * logp[real]).sum(-1).mean(), **NEAR)
     plain = -logp[real].gather(1, targets[real][:, None]).mean()
     torch.testing.assert_close(loss.parts["nats"], plain, **NEAR)
 
@@ -207,14 +207,14 @@ every_arrangement = pytest.mark.parametrize("name", ARRANGEMENTS)
 def test_a_token_at_a_time_is_one_pass_and_rows_are_alone(name: str) -> None:
     model, ids = make(ARRANGEMENTS[name]), some_ids(3, 8)
     whole, _ = model(ids, model.encode(SOURCE))
-    state, parts = model.begin(3, source=SOURCE), []
+    state, parts = model.initial_state(3, source=SOURCE), []
     for column in ids.split(1, dim=1):
         logits, state = model(column, state)
         parts.append(logits)
     torch.testing.assert_close(torch.cat(parts, 1), whole, **NEAR)
     for row, source in enumerate(SOURCE):
         alone = source[source != IGNORE][None]
-        logits, _ = model(ids[row : row + 1], model.begin(1, source=alone))
+        logits, _ = model(ids[row : row + 1], model.initial_state(1, source=alone))
         torch.testing.assert_close(logits, whole[row : row + 1], **NEAR)
 
 
@@ -222,7 +222,7 @@ def test_a_token_at_a_time_is_one_pass_and_rows_are_alone(name: str) -> None:
 @torch.no_grad()
 def test_coverage_is_the_last_blocks_attention_so_far(name: str) -> None:
     model, ids = make(ARRANGEMENTS[name]), some_ids(3, 4)
-    state = model.begin(3, source=SOURCE)
+    state = model.initial_state(3, source=SOURCE)
     _, after = model(ids, state)
     torch.testing.assert_close(after["coverage"].sum(1), torch.full((3,), 4.0))
     assert (after["coverage"][SOURCE == IGNORE] == 0).all()

@@ -107,7 +107,7 @@ def test_the_stack_equals_the_frameworks(cell: Cell, by_step: bool) -> None:
                 getattr(reference, f"{kind}_hh_l{depth}").copy_(getattr(layer, f"hidden_{kind}"))
         out, last = reference(model.embedding(ids))
         expected = out @ model.embedding.weight.T + model.bias
-        state: State = model.begin(4)
+        state: State = model.initial_state(4)
         parts = []
         for piece in ids.split(1 if by_step else 9, dim=1):
             logits, state = model(piece, state)
@@ -127,7 +127,7 @@ def test_gradients_equal_finite_differences(
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)  # float64 to the very end
     model = make(cell, embedding_size=2, hidden_size=3, tie_embeddings=tied).double().train()
     names, weights = zip(*model.named_parameters(), strict=True)
-    batch, state = Batch(some_ids(2, 4), some_ids(2, 4).flip(1)), model.begin(2)
+    batch, state = Batch(some_ids(2, 4), some_ids(2, 4).flip(1)), model.initial_state(2)
     carried = [torch.randn_like(tensor).requires_grad_() for tensor in state.values()]
 
     def loss(*inputs: Tensor) -> Tensor:

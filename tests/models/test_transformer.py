@@ -203,7 +203,7 @@ def test_gradients_equal_finite_differences(
 @torch.no_grad()
 def test_a_cache_grows_beyond_its_capacity(config: Transformer.Config) -> None:
     model, time = make(config), 2 * CACHE_GROWTH + 10
-    ids, state, parts = some_ids(2, time), model.begin(2, capacity=3), []
+    ids, state, parts = some_ids(2, time), model.initial_state(2, capacity=3), []
     capacities = []
     for column in ids.split(1, dim=1):
         logits, state = model(column, state)
@@ -217,7 +217,7 @@ def test_a_cache_grows_beyond_its_capacity(config: Transformer.Config) -> None:
 @torch.no_grad()
 def test_a_cache_with_room_is_not_copied() -> None:
     model, ids = make(MODERN), some_ids(2, 6)
-    before = model.begin(2, capacity=10)
+    before = model.initial_state(2, capacity=10)
     _, after = model(ids, before)
     assert after["keys.0"].data_ptr() == before["keys.0"].data_ptr()
     assert after["length"].tolist() == [6, 6]
@@ -231,7 +231,9 @@ def test_rows_of_different_lengths_share_a_cache(config: Transformer.Config) -> 
     model, lengths, following = make(config), [1, 7, 3], some_ids(3, 4)
     states: list[State] = []
     for row, length in enumerate(lengths):
-        states.append(model(some_ids(row + 1, length)[row:], model.begin(1, capacity=row))[1])
+        states.append(
+            model(some_ids(row + 1, length)[row:], model.initial_state(1, capacity=row))[1]
+        )
     state = join(states)
     state = {n: t if n == "length" else spoilt(t, lengths) for n, t in state.items()}
     together, state = model(following, state)

@@ -125,13 +125,13 @@ def test_the_bound_lies_above_what_integration_gives() -> None:
     with torch.no_grad():
         exact = torch.zeros(len(texts), dtype=torch.float64)
         for node, share in zip(nodes, shares, strict=True):
-            state = model.begin_at(torch.full((len(texts), 1), float(node)))
+            state = model.state_at(torch.full((len(texts), 1), float(node)))
             exact += share * (-model.score(batch, state).nats).exp()
         assert 0 < float(exact.sum()) < 1  # longer texts have the rest
         posterior, bounds = model.infer(batch), []
         rng = torch.Generator().manual_seed(0)
         for _ in range(400):
-            state = model.begin_at(posterior.draw(rng))
+            state = model.state_at(posterior.draw(rng))
             bounds.append(model.score(batch, state).nats)
     bound = torch.stack(bounds).mean(0) + posterior.divergence().sum(1)
     gap = bound + exact.log()
@@ -168,11 +168,11 @@ def test_every_latent_steers_every_step(encoder: str, decoder: str) -> None:
     model = make(encoder=encoder, decoder=decoder)
     ids = torch.tensor([[0, 3, 4, 5]])
     with torch.no_grad():
-        plain, _ = model(ids, model.begin(1))
+        plain, _ = model(ids, model.initial_state(1))
         for latent in range(3):
             z = torch.zeros(1, 3)
             z[0, latent] = 1.5
-            moved, _ = model(ids, model.begin_at(z))
+            moved, _ = model(ids, model.state_at(z))
             assert ((moved - plain).abs().amax(-1) > 1e-4).all()
 
 
@@ -181,12 +181,12 @@ def test_pieces_from_latents_are_one_pass(encoder: str, decoder: str) -> None:
     model = make(encoder=encoder, decoder=decoder)
     ids, z = torch.randint(VOCAB, (2, 7)), torch.randn(2, 3)
     with torch.no_grad():
-        whole, _ = model(ids, model.begin_at(z))
-        state, parts = model.begin_at(z, capacity=3), []
+        whole, _ = model(ids, model.state_at(z))
+        state, parts = model.state_at(z, capacity=3), []
         for piece in ids.split(3, 1):
             logits, state = model(piece, state)
             parts.append(logits)
-        trained = model.predict(model.read(ids, model._steer(z))[0])
+        trained = model.lm_head(model.encode_tokens(ids, model._steer(z))[0])
     torch.testing.assert_close(torch.cat(parts, 1), whole, **NEAR)
     torch.testing.assert_close(trained, whole, **NEAR)  # as a batch is read, without a cache
 
@@ -198,7 +198,7 @@ def test_latents_are_drawn_from_the_prior_by_the_seed() -> None:
         seen = []
         steer = model._steer
         model._steer = lambda z: seen.append(z) or steer(z)  # type: ignore[method-assign,func-returns-value]
-        model.begin(2, rng=torch.Generator().manual_seed(seed))
+        model.initial_state(2, rng=torch.Generator().manual_seed(seed))
         model._steer = steer  # type: ignore[method-assign]
         return seen[0]
 
@@ -249,12 +249,14 @@ def test_the_loss_is_the_bound_where_nothing_is_free() -> None:
 
 def test_word_dropout_keeps_tokens_from_the_decoder_in_training_alone() -> None:
     model = make(word_dropout=0.999)
-    ids, state = torch.tensor([[0, 3, 4, 5]]), model.begin(1)
+    ids, state = torch.tensor([[0, 3, 4, 5]]), model.initial_state(1)
     hidden = torch.zeros_like(ids)
     with torch.no_grad():
-        torch.testing.assert_close(model.train().read(ids, state)[0], model.read(hidden, state)[0])
-        seen = model.eval().read(ids, state)[0]
-        assert not torch.allclose(seen[0], model.read(hidden, state)[0][0])
+        torch.testing.assert_close(
+            model.train().encode_tokens(ids, state)[0], model.encode_tokens(hidden, state)[0]
+        )
+        seen = model.eval().encode_tokens(ids, state)[0]
+        assert not torch.allclose(seen[0], model.encode_tokens(hidden, state)[0][0])
 
 
 @settings(max_examples=20, deadline=None)
@@ -279,7 +281,7 @@ def test_training_finds_latents_that_tell_texts_apart(learn_until: Callable[...,
     batch = batch_of(*([first, 1, 1] for first in range(1, 9)))
     learn_until(model, lambda: batch, rate=0.03, nats=0.03)
     with torch.no_grad():
-        state = model.eval().begin_at(model.infer(batch).mean)
+        state = model.eval().state_at(model.infer(batch).mean)
         logits, _ = model(batch.tokens[:, :1], state)
     assert torch.equal(logits[:, 0].argmax(-1), batch.targets[:, 0])
 
@@ -291,13 +293,13 @@ def test_on_counts_the_bound_is_that_of_the_mixture() -> None:
     network = Vae.Config(**SMALL)  # type: ignore[arg-type]
     torch.manual_seed(0)
     model = Hybrid.Config(network, Ngram.Config(order=3, totals=True)).build(VOCAB).eval()
-    model.prepare(np.array([0, 3, 4, 5, 6, 4, 0, 8, 0, 1, 7, 1, 2, 0] * 5))
-    assert model.wholes
+    model.fit_prior(np.array([0, 3, 4, 5, 6, 4, 0, 8, 0, 1, 7, 1, 2, 0] * 5))
+    assert model.record_level
     assert model.latents == 3
     with torch.no_grad():
         posterior = model.infer(TEXTS)
         drawn = posterior.draw(torch.Generator().manual_seed(0))
-        exact = model.score(TEXTS, model.begin_at(drawn))
+        exact = model.score(TEXTS, model.state_at(drawn))
         score = model.score(TEXTS)
         loss = model.loss(TEXTS)
     assert score.bound

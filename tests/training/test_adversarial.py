@@ -215,13 +215,13 @@ def test_both_players_go_on_exactly_where_they_were(changes: dict[str, object]) 
 
 def test_what_likelihood_left_is_kept_once() -> None:
     gan = make()
-    assert not gan.rivals()
+    assert not gan.baselines()
     before = gan.generator.bias.detach().clone()
     gan.part()
     with torch.no_grad():
         gan.generator.bias.add_(1)
     gan.part()
-    assert torch.equal(gan.rivals()["likelihood alone"].bias, before)
+    assert torch.equal(gan.baselines()["likelihood alone"].bias, before)
 
 
 def test_the_schedule_of_rates_begins_anew_with_each_stage() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wenmo.training.checkpoints import Checkpoints
-from wenmo.training.learners import Learned
+from wenmo.training.learners import StepMetrics
 from wenmo.training.loop import Interrupted, TrainConfig, Trainer
 from wenmo.types import WenmoError
 
@@ -34,7 +34,7 @@ class Script:
         self.on_step(step)
         self.rates.append(rate)
         self.weight.add_(rate)
-        return Learned(self.loss(step, float(self.weight)), 10, rate, {})
+        return StepMetrics(self.loss(step, float(self.weight)), 10, rate, {})
 
     def tensors(self):
         return {"weight": self.weight.clone()}

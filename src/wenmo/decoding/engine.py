@@ -26,10 +26,10 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from wenmo.decoding.beam import Offer, Search, candidates, covered
-from wenmo.decoding.choose import derive, greedy, sample
+from wenmo.decoding.beam import Candidates, Search, candidates, covered
+from wenmo.decoding.choose import fold_in, greedy, sample
 from wenmo.decoding.requests import Request, Task
-from wenmo.decoding.spelling import Spelling
+from wenmo.decoding.spelling import Utf8Constraint
 from wenmo.decoding.warp import Chain, History, Sampling, chain, forbid, gather_ends
 from wenmo.models.base import LanguageModel, join, select
 from wenmo.text.batches import pad
@@ -118,17 +118,19 @@ class Engine:
             WenmoError: the model computes something that is not a number, or a request asks for a
                 coverage that the model does not keep.
         """
-        going, full = [], []
+        active_rows, full = [], []
         for row in self._rows:
             if row.task.done:
                 continue
-            if self.model.context is None or row.held < self.model.context:
-                going.append(row)
+            if self.model.context is None or row.cached_length < self.model.context:
+                active_rows.append(row)
             else:
                 full.append(row)
-        fresh = full + [_Row(task, task.begun[:]) for task in self._admit(going + full)]
-        parts = [self._advance(going)] if going else []
-        parts += self._prefill(fresh)
+        new_rows = full + [
+            _Row(task, task.prefix_ids[:]) for task in self._admit(active_rows + full)
+        ]
+        parts = [self._advance(active_rows)] if active_rows else []
+        parts += self._prefill(new_rows)
         rows = [row for part, _, _ in parts for row in part]
         for place, row in enumerate(rows):
             row.place = place
@@ -163,21 +165,21 @@ class Engine:
         tokens = torch.tensor([[row.ids[-1]] for row in rows], device=self.model.device)
         logits, state = self.model(tokens, state)
         for row in rows:
-            row.held += 1
+            row.cached_length += 1
         return rows, logits[:, -1], state
 
-    def _prefill(self, fresh: list[_Row]) -> list[_Part]:
+    def _prefill(self, new_rows: list[_Row]) -> list[_Part]:
         """Read the windows of rows without a state, those of one length together."""
         context = self.model.context
         alike: dict[tuple[int, bool], list[_Row]] = defaultdict(list)
-        for row in fresh:
-            if row.held and context is not None:
-                row.held = max(1, context // 2)
+        for row in new_rows:
+            if row.cached_length and context is not None:
+                row.cached_length = max(1, context // 2)
             elif row.task.request.source is not None:
-                row.held = len(row.ids)
+                row.cached_length = len(row.ids)
             else:
-                row.held = window(len(row.ids), context)
-            alike[row.held, self._encodes(row)].append(row)
+                row.cached_length = window(len(row.ids), context)
+            alike[row.cached_length, self._encodes(row)].append(row)
         return [self._read(rows, length) for (length, _), rows in alike.items()]
 
     def _encodes(self, row: _Row) -> bool:
@@ -197,19 +199,19 @@ class Engine:
         drawn comes from a row's seed.
         """
         device, context = self.model.device, self.model.context
-        room = [row.held + row.task.limit - row.written for row in rows]
+        room = [row.cached_length + row.task.limit - row.written for row in rows]
         if context is not None:
             room = [min(tokens, context) for tokens in room]
         if self._encodes(rows[0]):
             sources = [[*(row.task.request.source or ()), *self.model.closing] for row in rows]
             source = pad(sources, IGNORE).to(device)
-            return self.model.begin(len(rows), source=source, capacity=max(room))
+            return self.model.initial_state(len(rows), source=source, capacity=max(room))
         seeds = [row.task.request.sampling.seed for row in rows]
         generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         asked = [row.task.request.state for row in rows]
         return join(
             [
-                self.model.begin(1, capacity=tokens, rng=rng) if state is None else state
+                self.model.initial_state(1, capacity=tokens, rng=rng) if state is None else state
                 for state, tokens, rng in zip(asked, room, generators, strict=True)
             ]
         )
@@ -268,7 +270,7 @@ class Engine:
             warped = warps(offered, history).log_softmax(1) if warps.steps else offered
             seeds = [row.task.request.sampling.seed for row in rows]
             places = [row.written for row in rows]
-            keys = derive(*torch.tensor([seeds, places], device=logits.device))
+            keys = fold_in(*torch.tensor([seeds, places], device=logits.device))
             tokens = (greedy if kind.greedy else sample)(warped, keys)[:, None]
             columns = [tokens, logp.gather(1, tokens)]
         return torch.cat([column.double() for column in columns], 1)
@@ -294,7 +296,7 @@ class Engine:
 
     def _history(self, rows: list[_Row]) -> History:
         starts = [len(row.task.request.prompt) for row in rows]
-        heads = [len(row.task.begun) - start for row, start in zip(rows, starts, strict=True)]
+        heads = [len(row.task.prefix_ids) - start for row, start in zip(rows, starts, strict=True)]
         texts = [row.ids[head:] for row, head in zip(rows, heads, strict=True)]
         return History.of(texts, starts, self.model.device)
 
@@ -311,13 +313,15 @@ class Engine:
             self.cancel(row.task.number)
         return Event(row.task.number, int(token), logprob, stopped_by)
 
-    def _grow(self, rows: list[_Row], search: Search, offers: list[Offer]) -> list[Event]:
+    def _grow(self, rows: list[_Row], search: Search, offers: list[Candidates]) -> list[Event]:
         """Let a beam go on; where it is at its end, all that it found."""
         task = rows[0].task
         grown = search.step(offers)
         for parent, token in grown:
             row = rows[parent]
-            self._rows.append(_Row(task, row.ids + array("q", [token]), row.place, row.held))
+            self._rows.append(
+                _Row(task, row.ids + array("q", [token]), row.place, row.cached_length)
+            )
         if grown:
             return []
         self.cancel(task.number)
@@ -337,11 +341,11 @@ class _Row:
     task: Task
     ids: array[int]  # what was read first, and the output
     place: int = 0  # in the state
-    held: int = 0  # how many tokens the state has read; 0 before the prompt is
+    cached_length: int = 0  # how many tokens the state has read; 0 before the prompt is
 
     @property
     def written(self) -> int:
-        return len(self.ids) - len(self.task.begun)
+        return len(self.ids) - len(self.task.prefix_ids)
 
 
 _Part: TypeAlias = tuple[list[_Row], Tensor, State]  # rows, their next logits, and their state
@@ -354,7 +358,7 @@ def _check(number: float) -> None:
 
 def _spelled(logits: Tensor, rows: list[_Row]) -> Tensor:
     """Logits (rows, vocab) without what cannot follow, by the spelling of each row's request."""
-    alike: dict[Spelling | None, list[int]] = defaultdict(list)
+    alike: dict[Utf8Constraint | None, list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         alike[row.task.request.spelling].append(place)
     if len(alike) == 1:
@@ -369,24 +373,24 @@ def _spelled(logits: Tensor, rows: list[_Row]) -> Tensor:
 
 def _constrained(logits: Tensor, rows: list[_Row]) -> Tensor:
     """Logits (rows, vocab) without what the rows' constraints forbid."""
-    held = [row.task.request.constraint for row in rows]
-    if not any(held):
+    cached_length = [row.task.request.constraint for row in rows]
+    if not any(cached_length):
         return logits
     allowed = torch.full_like(logits, -math.inf)
-    for place, (row, constraint) in enumerate(zip(rows, held, strict=True)):
-        written = row.ids[len(row.task.begun) :]
+    for place, (row, constraint) in enumerate(zip(rows, cached_length, strict=True)):
+        written = row.ids[len(row.task.prefix_ids) :]
         free = slice(None) if constraint is None else constraint.allowed(written)
         allowed[place, free] = logits[place, free]
     return allowed
 
 
-def _offer(line: list[float]) -> Offer:
+def _offer(line: list[float]) -> Candidates:
     """From a row of the table: candidates, gains, log-probabilities, END's two, coverage."""
     count = len(line) // 3 - 1
     _check(line[count])
     tokens = [int(token) for token in line[:count]]
     gains, logprobs = line[count : 2 * count], line[2 * count : 3 * count]
-    return Offer(tokens, gains, logprobs, (line[-3], line[-2]), line[-1])
+    return Candidates(tokens, gains, logprobs, (line[-3], line[-2]), line[-1])
 
 
 @lru_cache(maxsize=64)

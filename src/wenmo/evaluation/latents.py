@@ -82,7 +82,7 @@ def importance_weighted(
         posterior, terms = model.infer(batch), []
         for sample in range(samples):
             drawn = posterior.draw(rng)
-            given = -model.score(batch, model.begin_at(drawn)).nats
+            given = -model.score(batch, model.state_at(drawn)).nats
             terms.append(given + log_prior(drawn) - posterior.log_density(drawn))
             if progress is not None:
                 progress((number + (sample + 1) / samples) / batches.per_epoch)

@@ -32,7 +32,7 @@ from wenmo.interchange.gguf_names import (
 from wenmo.interchange.gguf_rotary import FACTORS, read_scaling
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
-from wenmo.interchange.opened import Opened, built, check_sizes
+from wenmo.interchange.opened import LoadedModel, built, check_sizes
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level, opened_by
 from wenmo.text.sentencepiece import Pieces, make_library
@@ -59,7 +59,7 @@ SCHEMA = Schema(
 )
 
 
-def open_gguf(path: Path) -> Opened:
+def open_gguf(path: Path) -> LoadedModel:
     """The model, the tokenizer and the chat template of a GGUF file.
 
     Raises:
@@ -96,12 +96,12 @@ def open_gguf(path: Path) -> Opened:
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise WenmoError(f"{path}: damaged: {error}") from None
     model = built(path, config, layout, size, tensors)
-    others = tokenizer.theirs(int(s[key]) for key in OTHER_ENDS if key in s)
+    others = tokenizer.external_ids(int(s[key]) for key in OTHER_ENDS if key in s)
     model.ends = tuple(sorted({id_ for id_ in others if END < id_ < size}))
     template = s.get("tokenizer.chat_template")
     said = {theirs: s[key] for key, theirs in SAMPLING.items() if key in s}
     sampling = checked_sampling(said, str(path))
-    return Opened("gpt", config, model, tokenizer, template, sampling=sampling)
+    return LoadedModel("gpt", config, model, tokenizer, template, sampling=sampling)
 
 
 def _config(file: Gguf, kind: str) -> Transformer.Config:

@@ -21,7 +21,7 @@ from wenmo.interchange.gguf_names import (
     SAMPLING,
     USER_DEFINED,
     WAYS,
-    Way,
+    TensorRule,
     gguf_name,
 )
 from wenmo.interchange.gguf_rotary import write_scaling
@@ -70,9 +70,9 @@ def write_gguf(
         write_scaling(writer, kind, config)
         _tokens(writer, tokenizer, vocabulary, template)
         _sampling(writer, sampling or {})
-        for key, id_ in zip(OTHER_ENDS, tokenizer.theirs(model.ends), strict=False):
+        for key, id_ in zip(OTHER_ENDS, tokenizer.external_ids(model.ends), strict=False):
             writer.add_uint32(key, id_)
-        for theirs, tensor in layout.outward(dict(model.state_dict())).items():
+        for theirs, tensor in layout.to_external(dict(model.state_dict())).items():
             name, pattern = gguf_name(theirs)
             _add(writer, gguf, name, _turned(tensor, pattern, config, kind), precision)
         writer.write_header_to_file()
@@ -171,7 +171,7 @@ def _way(whole: dict[str, Any]) -> str | None:
     steps = step.get("pretokenizers", [step])
     kinds = [s.get("type") for s in steps]
     pattern = next((s["pattern"].get("Regex") for s in steps if s.get("type") == "Split"), None)
-    found = Way(pattern, "Digits" in kinds, whole.get("normalizer") is not None)
+    found = TensorRule(pattern, "Digits" in kinds, whole.get("normalizer") is not None)
     if "ByteLevel" not in kinds:
         return None
     return next((name for name, way in WAYS.items() if way == found), None)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wenmo.grammar.ast import Grammar, walk
+from wenmo.grammar.reading import SUFFIXES, read_grammar
 from wenmo.models.grammar import GrammarModel
-from wenmo.rules.parts import Grammar, walk
-from wenmo.rules.reading import SUFFIXES, read_grammar
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 
 
@@ -26,7 +26,7 @@ def open_grammar(path: Path) -> tuple[GrammarModel.Config, GrammarModel, Tokeniz
     config = GrammarModel.Config(str(path))
     model = config.build(tokenizer.vocab_size)
     model.take(grammar, source)
-    model.spelled_by(tokenizer.table)
+    model.bind_vocabulary(tokenizer.table)
     return config, model.eval(), tokenizer
 
 

@@ -64,8 +64,8 @@ def generation_config(
     if not (model.ends or model.barred or sampling):
         return None
     marks = {name: config[name] for name in BEGINNINGS if name in config} | {
-        "eos_token_id": tokenizer.theirs([END, *model.ends]),
-        "bad_words_ids": [[id_] for id_ in tokenizer.theirs(model.barred)] or None,
+        "eos_token_id": tokenizer.external_ids([END, *model.ends]),
+        "bad_words_ids": [[id_] for id_ in tokenizer.external_ids(model.barred)] or None,
     }
     return marks | (generation_of(sampling) if sampling else {})
 

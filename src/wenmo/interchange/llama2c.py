@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
-from wenmo.interchange.opened import Opened, built
+from wenmo.interchange.opened import LoadedModel, built
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained, opened_by
 from wenmo.text.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN, Pieces, make_library
@@ -25,7 +25,7 @@ MOST = 1 << 24  # a larger number in the header is no size
 END_MARK = 2
 
 
-def open_llama2c(path: Path) -> Opened:
+def open_llama2c(path: Path) -> LoadedModel:
     """The model, with the tokenizer in the one file beside it whose name begins with ``tok``.
 
     Raises:
@@ -39,7 +39,7 @@ def open_llama2c(path: Path) -> Opened:
     tokenizer = Pretrained(library, end=END_MARK, size=size)
     layout = Layout(names_of(LLAMA, config, size), {}, END_MARK)
     model = built(path, config, layout, size, tensors)
-    return Opened("gpt", config, model, tokenizer, None)
+    return LoadedModel("gpt", config, model, tokenizer, None)
 
 
 def _read(path: Path) -> tuple[Transformer.Config, int, dict[str, Tensor]]:

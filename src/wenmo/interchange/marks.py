@@ -81,11 +81,11 @@ def _begin_answers(
     marks = [mark for mark in (start, forced) if mark is not None]
     if not all(isinstance(mark, int) and 0 <= mark < model.vocab_size for mark in marks):
         raise WenmoError(f"{path}: an answer begins with {marks}, which are not ids of the model")
-    if forced is not None and tokenizer.theirs(tokenizer.prefix) == [forced]:
+    if forced is not None and tokenizer.external_ids(tokenizer.prefix) == [forced]:
         marks.remove(forced)
     elif forced is not None:
         tokenizer.prefix = []
-    model.opening = tuple(tokenizer.theirs(marks)) or model.opening
+    model.opening = tuple(tokenizer.external_ids(marks)) or model.opening
     model.closing = tuple(tokenizer.suffix)
 
 
@@ -96,5 +96,5 @@ def _ids(value: object) -> list[int]:
 
 def _ours(ids: list[int], model: LanguageModel, tokenizer: Pretrained) -> tuple[int, ...]:
     """Our ids of those of theirs that the model knows, but END."""
-    known = {id_ for id_ in tokenizer.theirs(ids) if END < id_ < model.vocab_size}
+    known = {id_ for id_ in tokenizer.external_ids(ids) if END < id_ < model.vocab_size}
     return tuple(sorted(known))

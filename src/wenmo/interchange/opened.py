@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from wenmo.interchange.layouts import Layout
-from wenmo.models import foreign
 from wenmo.models.base import LanguageModel
 from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer import Transformer
@@ -19,7 +18,7 @@ from wenmo.types import WenmoError
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class LoadedModel:
     """A model as others left it.
 
     Attributes:
@@ -34,7 +33,7 @@ class Opened:
     """
 
     family: str
-    config: Transformer.Config | foreign.Config
+    config: Transformer.Config | external.Config
     model: LanguageModel
     tokenizer: Pretrained
     template: str | None
@@ -81,7 +80,7 @@ def built(
     with shapes_only():
         model: LanguageModel = config.build(size)
     try:
-        model.load_state_dict(layout.inward(tensors), assign=True)
+        model.load_state_dict(layout.from_external(tensors), assign=True)
     except (RuntimeError, WenmoError) as error:
         reason = " ".join(str(error).split())[:300]
         raise WenmoError(f"{path}: the weights do not fit the settings: {reason}") from None

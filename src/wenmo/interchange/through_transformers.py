@@ -11,11 +11,11 @@ from typing import Any
 from wenmo.interchange.external_config import SCHEMAS, UnsupportedSettingError
 from wenmo.interchange.generation import MARKS, read_sampling
 from wenmo.interchange.marks import end_of, joined_notes, known_end, put_marks
-from wenmo.interchange.opened import Opened
+from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.stored_weights import read_weights
 from wenmo.interchange.vocabulary_files import read_beginning, read_template, read_vocabulary
-from wenmo.models import foreign
-from wenmo.models.foreign import Foreign
+from wenmo.models import external
+from wenmo.models.external import Foreign
 from wenmo.types import WenmoError
 
 CONFIG = "config.json"
@@ -24,7 +24,7 @@ ELSEWHERE = {"rope_scaling", "rope_theta", "partial_rotary_factor", "quantizatio
 BOUNDS = ("max_position_embeddings", "max_decoder_position_embeddings")
 
 
-def open_through_transformers(path: Path, content: dict[str, Any], reason: str) -> Opened:
+def open_through_transformers(path: Path, content: dict[str, Any], reason: str) -> LoadedModel:
     """A causal or sequence-to-sequence model that is not opened here.
 
     Args:
@@ -62,9 +62,9 @@ def open_through_transformers(path: Path, content: dict[str, Any], reason: str) 
     model.opening = ()
     put_marks(path, theirs, model, tokenizer)
     family = "transformer" if answers else "gpt"
-    return Opened(
+    return LoadedModel(
         family,
-        foreign.Config(kind),
+        external.Config(kind),
         model,
         tokenizer,
         read_template(path),

@@ -195,7 +195,7 @@ def _sentence_pieces(path: Path, kind: str) -> Library:
 
 def read_beginning(path: Path, theirs: dict[str, Any], library: Library) -> str | None:
     """The name of the mark that begins a text, where the settings of a folder's tokenizer, or those
-    of its model, ``theirs``, tell.
+    of its model, ``external_ids``, tell.
     """
     settings = path / "tokenizer_config.json"
     mark = read_json(settings).get("bos_token") if settings.is_file() else None

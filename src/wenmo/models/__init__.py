@@ -61,7 +61,7 @@ class Family:
     good_for: str
     sizes: Mapping[str, ModelConfig] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
-    suit: Callable[[Any, Budget], dict[str, Any]] | None = None
+    suggest_config: Callable[[Any, Budget], dict[str, Any]] | None = None
     like: Callable[[Any, Literal["encoder", "decoder"]], dict[str, Any]] | None = None
 
 
@@ -82,7 +82,7 @@ MODELS: dict[str, Family] = {
         "the simple recurrent network: the baseline that LSTM and GRU improve on",
         recurrent.SIZES["rnn"],
         {"learning_rate": 0.001},
-        recurrent.suit,
+        recurrent.suggest_config,
     ),
     "lstm": Family(
         Recurrent,
@@ -90,7 +90,7 @@ MODELS: dict[str, Family] = {
         "long short-term memory: reads without end in constant memory, strong on little text",
         recurrent.SIZES["lstm"],
         {"learning_rate": 0.005},
-        recurrent.suit,
+        recurrent.suggest_config,
     ),
     "gru": Family(
         Recurrent,
@@ -98,7 +98,7 @@ MODELS: dict[str, Family] = {
         "gated recurrent unit: close to the LSTM with a quarter fewer weights",
         recurrent.SIZES["gru"],
         {"learning_rate": 0.005},
-        recurrent.suit,
+        recurrent.suggest_config,
     ),
     "seq2seq": Family(
         Seq2seq,
@@ -114,7 +114,7 @@ MODELS: dict[str, Family] = {
         "decoder-only Transformer: the strongest with enough text and time",
         transformer.SIZES,
         {"optimizer": "muon"},
-        transformer.suit,
+        transformer.suggest_config,
     ),
     "transformer": Family(
         Transformer,
@@ -130,7 +130,7 @@ MODELS: dict[str, Family] = {
         "masked diffusion: looks to both sides, fills gaps, and writes in any order",
         masked.SIZES,
         {"optimizer": "muon"},
-        masked.suit,
+        masked.suggest_config,
     ),
     "vae": Family(
         Vae,

@@ -23,15 +23,15 @@ from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer import Transformer
 from wenmo.types import Batch, Logits, Loss, State, Tokens
 
-Stage = Literal["likelihood", "critic", "adversarial"]
+Phase = Literal["likelihood", "critic", "adversarial"]
 
 
 class Gan(LanguageModel):
     """A generator and a critic. All that writes and scores is the generator."""
 
     learner: ClassVar[Literal["adversarial"]] = "adversarial"
-    notices = True
-    wholes = True
+    has_hidden_states = True
+    record_level = True
     conditioning = "none"
 
     @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Gan(LanguageModel):
         self.register_buffer("parted", torch.tensor(False))
         self.progress = 0.0
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -146,7 +146,7 @@ class Gan(LanguageModel):
         rng: torch.Generator | None = None,
     ) -> State:
         """The generator's state."""
-        return self.generator.begin(rows, capacity=capacity)
+        return self.generator.initial_state(rows, capacity=capacity)
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         return self.generator(tokens, state)
@@ -157,8 +157,10 @@ class Gan(LanguageModel):
         """The generator's cross-entropy."""
         return self.generator.loss(batch, state, label_smoothing=label_smoothing)
 
-    def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
-        return self.generator.notice(batch, state)
+    def hidden_states(
+        self, batch: Batch, state: State | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        return self.generator.hidden_states(batch, state)
 
     def advance(self, progress: float, step: int) -> None:
         self.progress = progress
@@ -169,7 +171,7 @@ class Gan(LanguageModel):
         return alone + (1 - alone) * progress
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> Phase:
         """What is learnt at this point of the budget."""
         config = self.config
         if self.progress < config.mle_ratio:
@@ -205,7 +207,7 @@ class Gan(LanguageModel):
         for generator in (self.generator, self.pretrained):
             generator.barred = ids
 
-    def rivals(self) -> Mapping[str, LanguageModel]:
+    def baselines(self) -> Mapping[str, LanguageModel]:
         return {"likelihood alone": self.pretrained} if self.parted else {}
 
     def parameter_count(self) -> int:

@@ -22,7 +22,7 @@ from wenmo.models.base import (
     begin_reading,
     costs,
     go_on_reading,
-    smooth,
+    label_smoothed,
 )
 from wenmo.models.blocks import (
     ACTIVATIONS,
@@ -91,7 +91,7 @@ class Masked(LanguageModel):
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.lm_head_bias else None
         initialise(self, [self.blocks], config)
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -105,7 +105,7 @@ class Masked(LanguageModel):
         """As it is for every model: what comes next, while all that follows is hidden. Each token
         takes a look at the whole context, so that this is the slow way.
         """
-        after, places = go_on_reading(state or self.begin(len(tokens)), tokens)
+        after, places = go_on_reading(state or self.initial_state(len(tokens)), tokens)
         room = self.config.context_length
         read = F.pad(after["read"], (0, max(0, room - after["read"].shape[1])))[:, :room]
         texts = read.repeat_interleave(tokens.shape[1], 0)
@@ -134,7 +134,7 @@ class Masked(LanguageModel):
             rows
         ] / counts.sum()  # of each row, its share
         plain = (weight * nats).sum()
-        total = smooth(nats * weight, evenly * weight, label_smoothing) * len(nats)
+        total = label_smoothed(nats * weight, evenly * weight, label_smoothing) * len(nats)
         return Loss(total=total, parts={"nats": plain.detach()})
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
@@ -254,6 +254,6 @@ SIZES: dict[str, Masked.Config] = {
 }
 
 
-def suit(config: Masked.Config, budget: Budget) -> dict[str, Any]:
+def suggest_config(config: Masked.Config, budget: Budget) -> dict[str, Any]:
     """The size for a text and a time, as for GPT."""
     return transformer.size_for(SIZES, budget)

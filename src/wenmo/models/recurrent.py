@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import Budget, Network, Reading, steered
+from wenmo.models.base import Budget, Hidden, Network, steered
 from wenmo.types import END, Logits, State, Tokens
 
 Cell = Literal["rnn", "lstm", "gru"]
@@ -91,7 +91,7 @@ class Recurrent(Network):
             nn.init.zeros_(self.embedding.weight[END])  # rarely read: it must not upset the state
             nn.init.uniform_(self.head.weight, -0.1, 0.1)
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -106,8 +106,8 @@ class Recurrent(Network):
             for name in CARRIED[self.config.cell]
         }
 
-    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
-        before = state or self.begin(len(tokens))
+    def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
+        before = state or self.initial_state(len(tokens))
         after: State = dict(before)
         x = steered(self._drop(self._embed(tokens)), before)
         for depth, layer in enumerate(self._stack()):
@@ -118,7 +118,7 @@ class Recurrent(Network):
             x = self._drop(x)
         return (x,), after
 
-    def predict(self, reading: Reading) -> Logits:
+    def lm_head(self, reading: Hidden) -> Logits:
         weight = self.embedding.weight if self.head is None else self.head.weight
         return F.linear(reading[0], weight, self.bias).float()
 
@@ -233,14 +233,14 @@ def _sizes(cell: Cell) -> dict[str, Recurrent.Config]:
 SIZES: dict[Cell, dict[str, Recurrent.Config]] = {cell: _sizes(cell) for cell in GATES}
 
 
-# Measured with the estimate of `Budget.reads` (docs/experiments.md).
+# Measured with the estimate of `Budget.trainable_tokens` (docs/experiments.md).
 NARROW, WIDER = 256, (512,)
 READS_PER_WEIGHT = 0.1  # less, and a narrower one is better by then
 WEIGHTS_PER_TOKEN = 5  # more, and the text is learnt by heart
 DROPOUTS = ((8, 0.4), (2.5, 0.25), (0, 0.1))  # passes over the text, and what suits so many
 
 
-def suit(config: Recurrent.Config, budget: Budget) -> dict[str, Any]:
+def suggest_config(config: Recurrent.Config, budget: Budget) -> dict[str, Any]:
     """The width and dropout for a text and a time: as wide as pays, in bits, at equal minutes (see
     docs/experiments.md). What is narrow learns sooner; what is wide learns little texts by heart.
     """
@@ -248,10 +248,12 @@ def suit(config: Recurrent.Config, budget: Budget) -> dict[str, Any]:
     hidden = NARROW
     for wider in WIDER:
         weights = gates * wider * (config.embedding_size + wider)
-        enough_time = budget.reads(weights) >= READS_PER_WEIGHT * weights
+        enough_time = budget.trainable_tokens(weights) >= READS_PER_WEIGHT * weights
         if enough_time and weights <= WEIGHTS_PER_TOKEN * budget.tokens:
             hidden = wider
-    passes = budget.reads(gates * hidden * (config.embedding_size + hidden)) / budget.tokens
+    passes = (
+        budget.trainable_tokens(gates * hidden * (config.embedding_size + hidden)) / budget.tokens
+    )
     return {
         "hidden_size": hidden,
         "dropout": next(rate for least, rate in DROPOUTS if passes >= least),

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import Network, Reading, asked, smooth
+from wenmo.models.base import Hidden, Network, asked, label_smoothed
 from wenmo.models.recurrent import CARRIED, Cell, Layer, Recurrent
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, State, Tokens
 
@@ -125,7 +125,7 @@ class Seq2seq(Network):
         if self.project is not None:
             nn.init.normal_(self.project.weight, std=0.03)
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -164,9 +164,9 @@ class Seq2seq(Network):
             state |= {"source": ids, "first": same.byte().argmax(2)}  # of equals, the first
         return state
 
-    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
+    def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
         """As any network; what is read is a ``Read``."""
-        return self._read(tokens, state or self.begin(len(tokens)))
+        return self._read(tokens, state or self.initial_state(len(tokens)))
 
     def side(self, name: Literal["encoder", "decoder"]) -> dict[str, Tensor]:
         """As of any model; of the decoder's first layer what reads the embedded tokens, without
@@ -179,7 +179,7 @@ class Seq2seq(Network):
         first = cast(Layer, self.layers[0])
         return own | {"layers.0.input_weight": first.input_weight[:, : self.config.embedding_size]}
 
-    def predict(self, reading: Reading) -> Logits:
+    def lm_head(self, reading: Hidden) -> Logits:
         """As any network; with ``copy`` the logits are log-probabilities."""
         read = Read(*reading)
         x = self._drop(read.readout)
@@ -200,10 +200,10 @@ class Seq2seq(Network):
         """
         if not self.config.coverage:
             return super().loss(batch, state, label_smoothing=label_smoothing)
-        before = self.first(batch, state) or self.begin(len(batch.tokens))
+        before = self.batch_state(batch, state) or self.initial_state(len(batch.tokens))
         read, after = self._read(batch.tokens, before)
         nats, evenly, _ = self.costs(*asked(read, batch.targets), smoothed=label_smoothing > 0)
-        total = smooth(nats, evenly, label_smoothing)
+        total = label_smoothed(nats, evenly, label_smoothing)
         covered = before["coverage"][:, None] + read.weights.cumsum(1) - read.weights
         overlap = torch.minimum(read.weights, covered).sum(2)[batch.targets != IGNORE].mean()
         parts = {"nats": nats.detach().mean(), "coverage": overlap.detach()}
@@ -228,7 +228,7 @@ class Seq2seq(Network):
     def _guess(self, x: Tensor, last: Read, rate: float) -> Tensor:
         """The embedded tokens, some replaced by what the model itself would have written."""
         with torch.no_grad():
-            guessed = self.predict(last).argmax(2)
+            guessed = self.lm_head(last).argmax(2)
         replaced = torch.rand(guessed.shape, device=x.device) < rate
         return torch.where(replaced[..., None], self._drop(self.embedding(guessed)), x)
 
@@ -317,7 +317,7 @@ class Reader(nn.Module):
             nn.ModuleList(Layer(cell, width, hidden) for width in widths) for _ in range(directions)
         )
 
-    def read(self, x: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def encode_tokens(self, x: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Read (rows, time, embedding), where ``mask`` is true at the left of each row.
 
         Yields:
@@ -368,7 +368,7 @@ class Encoder(Reader):
             The memory (rows, source time, memory), and for each layer what the decoder begins with,
             (rows, hidden) each: tanh of a linear layer on the last hidden state of each direction.
         """
-        outs, ends = zip(*self.read(x, mask), strict=True)
+        outs, ends = zip(*self.encode_tokens(x, mask), strict=True)
         begun = [torch.tanh(b(e)) for b, e in zip(self.bridge, ends, strict=True)]
         parts = len(CARRIED[self.config.cell])
         return self.narrow(outs[-1]), [tensor.chunk(parts, 1) for tensor in begun]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wenmo.models.attention import Cache, CrossAttention, Source, begin_caches, extend_caches
-from wenmo.models.base import Budget, Network, Reading, steered
+from wenmo.models.base import Budget, Hidden, Network, steered
 from wenmo.models.blocks import (
     GATED,
     Block,
@@ -196,7 +196,7 @@ class Transformer(Network):
         stacks = [self.blocks] if self.encoder is None else [self.blocks, self.encoder.blocks]
         initialise(self, stacks, config)
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -231,10 +231,10 @@ class Transformer(Network):
             state[f"source_keys.{depth}"], state[f"source_values.{depth}"] = keys, values
         return state
 
-    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
+    def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
         state = state or {}
         if self.encoder is not None and "source_mask" not in state:
-            state = self.begin(len(tokens))
+            state = self.initial_state(len(tokens))
         after: State = {}
         caches: list[Cache] | list[None] = [None] * self.config.layers
         positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
@@ -269,7 +269,7 @@ class Transformer(Network):
         every = self.named_parameters()
         return {k: w for k, w in every if not (k.startswith("encoder.") or ".cross" in k)}
 
-    def predict(self, reading: Reading) -> Logits:
+    def lm_head(self, reading: Hidden) -> Logits:
         weight = self.embedding.weight if self.head is None else self.head.weight
         hidden = reading[0]
         if self.config.scale_logits:
@@ -437,13 +437,13 @@ ENCODER_SIZES: dict[str, Transformer.Config] = {
 }
 
 
-# Measured with the estimate of `Budget.reads` (docs/experiments.md).
+# Measured with the estimate of `Budget.trainable_tokens` (docs/experiments.md).
 READS_PER_WEIGHT = 5  # less, and a smaller one is better by then
 WEIGHTS_PER_TOKEN = 10  # more, and the text is learnt by heart
 MANY_PASSES = 6  # over the text: from here on dropout pays
 
 
-def suit(config: Transformer.Config, budget: Budget) -> dict[str, Any]:
+def suggest_config(config: Transformer.Config, budget: Budget) -> dict[str, Any]:
     """The size for a text and a time; see ``size_for``."""
     return size_for(SIZES, budget)
 
@@ -455,10 +455,10 @@ def size_for(sizes: Mapping[str, Transformer.Config], budget: Budget) -> dict[st
     chosen = sizes["tiny"]
     for size in map(sizes.__getitem__, ("small", "medium", "large")):
         weights = _matrices(size)
-        enough_time = budget.reads(weights) >= READS_PER_WEIGHT * weights
+        enough_time = budget.trainable_tokens(weights) >= READS_PER_WEIGHT * weights
         if enough_time and weights <= WEIGHTS_PER_TOKEN * budget.tokens:
             chosen = size
-    passes = budget.reads(_matrices(chosen)) / budget.tokens
+    passes = budget.trainable_tokens(_matrices(chosen)) / budget.tokens
     dropout = 0.2 if passes >= MANY_PASSES else 0.0
     return asdict(replace(chosen, dropout=dropout))
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wenmo.models import transformer
-from wenmo.models.base import Network, Reading
+from wenmo.models.base import Hidden, Network
 from wenmo.models.blocks import initialise, pool
 from wenmo.models.posterior import DIVERGENCE, Posterior
 from wenmo.models.recurrent import Layer, Recurrent
@@ -32,7 +32,7 @@ CARRIED = ("hidden.", "cell.")  # how the names begin of what a recurrent decode
 class Vae(Network):
     """An encoder, latents, and a decoder that is told of them at every step."""
 
-    wholes = True
+    record_level = True
     conditioning = "none"
 
     @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Vae(Network):
         self.posterior = nn.Linear(self.encoder.width, 2 * config.latent_size)
         self._carried = {
             name: tensor.shape[1]
-            for name, tensor in self.decoder.begin(1).items()
+            for name, tensor in self.decoder.initial_state(1).items()
             if name.startswith(CARRIED)
         }
         carried = sum(self._carried.values())
@@ -144,7 +144,7 @@ class Vae(Network):
             self.steering.weight *= self.decoder.embedding.weight.std()
         self.weight = weight_at(config, 0.0)
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -152,19 +152,21 @@ class Vae(Network):
         capacity: int = 0,
         rng: torch.Generator | None = None,
     ) -> State:
-        """What ``begin_at`` makes of a draw from the prior or, without ``rng``, of its mean."""
+        """What ``state_at`` makes of a draw from the prior or, without ``rng``, of its mean."""
         latents = torch.zeros(rows, self.latents, device=self.device)
         if rng is not None:
             latents = torch.randn(latents.shape, generator=rng, device=self.device)
-        return self.begin_at(latents, capacity=capacity)
+        return self.state_at(latents, capacity=capacity)
 
-    def begin_at(self, latents: Tensor, *, capacity: int = 0) -> State:
+    def state_at(self, latents: Tensor, *, capacity: int = 0) -> State:
         """The decoder's state, with ``steering`` (rows, width) by the latents, which also make what
         an LSTM begins with.
         """
-        return self.decoder.begin(latents.shape[0], capacity=capacity) | self._steer(latents)
+        return self.decoder.initial_state(latents.shape[0], capacity=capacity) | self._steer(
+            latents
+        )
 
-    def first(self, batch: Batch, state: State | None) -> State | None:
+    def batch_state(self, batch: Batch, state: State | None) -> State | None:
         """The noise is that of training's own randomness; in evaluation it is always the same."""
         if state:
             return state
@@ -180,16 +182,16 @@ class Vae(Network):
         mean, log_variance = self.posterior(found).float().chunk(2, 1)
         return Posterior(mean, log_variance)
 
-    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
-        before = state or self.begin(len(tokens))
+    def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
+        before = state or self.initial_state(len(tokens))
         if self.training and self.config.word_dropout:
             kept = torch.rand(tokens.shape, device=tokens.device) >= self.config.word_dropout
             tokens = tokens.where(kept, END)
         own = {name: tensor for name, tensor in before.items() if name != DIVERGENCE}
-        return self.decoder.read(tokens, own)
+        return self.decoder.encode_tokens(tokens, own)
 
-    def predict(self, reading: Reading) -> Logits:
-        return self.decoder.predict(reading)
+    def lm_head(self, reading: Hidden) -> Logits:
+        return self.decoder.lm_head(reading)
 
     def advance(self, progress: float, step: int) -> None:
         """Set the divergence's weight, and let only the encoder learn where it is trained ahead."""
@@ -292,7 +294,7 @@ class RecurrentEncoder(Reader):
     def forward(self, tokens: Tokens, mask: Tensor) -> Tensor:
         """Read (rows, time), where ``mask`` is true, to (rows, width)."""
         x = F.dropout(self.embedding(tokens), self.dropout, self.training)
-        *_, (last, _) = self.read(x, mask)
+        *_, (last, _) = self.encode_tokens(x, mask)
         return pool(last, mask)
 
 

@@ -149,7 +149,7 @@ class Pairs:
         return Batch(pad(tokens, END), pad(targets, IGNORE), source=source, places=pad(places, 0))
 
 
-class Wholes(Protocol):
+class Examples(Protocol):
     """Texts, or pairs of them, each of which is learnt as a whole."""
 
     def __len__(self) -> int: ...
@@ -180,7 +180,7 @@ class Buckets:
         WenmoError: there is no pair.
     """
 
-    pairs: Wholes
+    pairs: Examples
     tokens: int
     seed: int = 0
     _epoch: int = field(default=-1, init=False)

@@ -176,7 +176,7 @@ class Tokenizer:
         """All that decides which ids a text has."""
         return str(self._library.to_str()).encode()
 
-    def theirs(self, ids: Iterable[int]) -> list[int]:
+    def external_ids(self, ids: Iterable[int]) -> list[int]:
         """The ids that the file has for our ids; of our own tokenizers the same."""
         return list(ids)
 

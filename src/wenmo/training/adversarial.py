@@ -16,7 +16,7 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.critic import inside
 from wenmo.models.gan import Gan
 from wenmo.text.batches import Batches
-from wenmo.training.learners import Gradient, Learned, part
+from wenmo.training.learners import Gradient, StepMetrics, part
 from wenmo.training.optimizers import Optimizer
 from wenmo.training.rollouts import relax, values, write
 from wenmo.training.updates import Adam
@@ -61,7 +61,7 @@ class Adversarial(Gradient):
     def share(self, progress: float) -> float:
         return self.gan.share_of_stage(progress)
 
-    def learn(self, step: int, rate: float) -> Learned:
+    def learn(self, step: int, rate: float) -> StepMetrics:
         if self.gan.stage == "likelihood":
             return super().learn(step, rate)
         torch.manual_seed((self.seed << 32) + step)
@@ -75,7 +75,7 @@ class Adversarial(Gradient):
             real = padded(batch, self.longest)
             watched |= self._train_generator(real, rate)
         tokens = int((batch.targets != IGNORE).sum())
-        return Learned(watched["critic_loss"], tokens, rate, watched)
+        return StepMetrics(watched["critic_loss"], tokens, rate, watched)
 
     def tensors(self) -> dict[str, Tensor]:
         mine = {"generator_adam": self.generator_adam, "critic_adam": self.critic_adam}

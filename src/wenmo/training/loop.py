@@ -18,7 +18,7 @@ from typing import Any, Literal
 from wenmo.training.average import Average
 from wenmo.training.budget import ENOUGH_STEPS, enough_minutes
 from wenmo.training.checkpoints import Checkpoint, Checkpoints
-from wenmo.training.learners import Learned, Learner, Precision
+from wenmo.training.learners import Learner, Precision, StepMetrics
 from wenmo.training.optimizers import OptimizerName
 from wenmo.training.schedules import Schedule, factor
 from wenmo.types import WenmoError, amount
@@ -144,7 +144,7 @@ class TrainConfig:
 
 
 @dataclass
-class Position:
+class TrainState:
     """Where training stands: all of it goes into a checkpoint.
 
     Attributes:
@@ -188,9 +188,9 @@ class Event:
     """
 
     kind: Literal["step", "evaluation", "sample", "checkpoint", "note"]
-    position: Position
+    position: TrainState
     progress: float
-    learned: Learned | None = None
+    learned: StepMetrics | None = None
     figures: dict[str, float] = field(default_factory=dict)
     text: str = ""
     seconds_left: float | None = None
@@ -231,7 +231,7 @@ class Trainer:
     keep_best: Callable[[], None]
     report: Callable[[Event], None]
     prepare: Callable[[float, int], None] = lambda progress, step: None
-    position: Position = field(default_factory=Position)
+    position: TrainState = field(default_factory=TrainState)
     reserve: float = 0.0
     saves: bool = True
 
@@ -254,11 +254,11 @@ class Trainer:
         if checkpoint is None:
             return False
         self.learner.restore(checkpoint.tensors)
-        self.position = Position(**checkpoint.figures)
+        self.position = TrainState(**checkpoint.figures)
         self._average.restore(checkpoint.tensors, self.position.averaged)
         return True
 
-    def run(self) -> Position:
+    def run(self) -> TrainState:
         """Train to the end of the budget.
 
         Raises:
@@ -366,13 +366,13 @@ class Trainer:
         self.position.seconds += now - self._clock
         self._clock = now
 
-    def _evaluate(self, learned: Learned) -> None:
+    def _evaluate(self, learned: StepMetrics) -> None:
         begun = time.perf_counter()
         with self._average.in_use():
             self._judge(learned)
         self.position.evaluating += time.perf_counter() - begun
 
-    def _judge(self, learned: Learned) -> None:
+    def _judge(self, learned: StepMetrics) -> None:
         position = self.position
         figures = self.evaluate()
         nats = figures["nats_per_token"]
@@ -417,7 +417,7 @@ class Trainer:
         left = max(0.0, 60 * minutes - self.reserve - position.seconds)
         return f"{told}; {left:.0f} s of {60 * minutes:.0f} s are not needed"
 
-    def _astray(self, learned: Learned) -> bool:
+    def _astray(self, learned: StepMetrics) -> bool:
         """Whether the loss is not finite, or its running mean jumped far above its best."""
         position = self.position
         if self.learner.steps is not None:  # counting has no loss to watch
@@ -430,7 +430,7 @@ class Trainer:
         position.best_loss = min(position.best_loss, position.smoothed_loss)
         return position.smoothed_loss > 1.5 * position.best_loss + JUMP_NATS
 
-    def _roll_back(self, learned: Learned) -> None:
+    def _roll_back(self, learned: StepMetrics) -> None:
         """Return to the last good checkpoint with a smaller rate; give up after three times."""
         where, rollbacks = self.position.step, self.position.rollbacks + 1
         before = self.position

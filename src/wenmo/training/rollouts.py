@@ -26,7 +26,7 @@ def write(model: LanguageModel, rows: int, longest: int) -> Tokens:
     """
     texts = torch.full((rows, longest), END, device=model.device)
     active = torch.arange(rows, device=model.device)
-    state, read = model.begin(rows, capacity=longest), texts[:, 0]
+    state, read = model.initial_state(rows, capacity=longest), texts[:, 0]
     for place in range(longest):
         logits, state = model(read[:, None], state)
         read = draw(logits[:, 0], model.barred)
@@ -64,7 +64,7 @@ def values(
     # The texts that are still being written, the given ones first, and the state of each.
     active = torch.arange(rows, device=texts.device)
     opening = torch.full((rows, 1), END, device=texts.device)
-    _, state = model(opening, model.begin(rows, capacity=longest))
+    _, state = model(opening, model.initial_state(rows, capacity=longest))
     begun = torch.zeros(rows, longest, dtype=torch.bool, device=texts.device)
     for place in range(longest - 1):
         read = written[active, place]
@@ -122,7 +122,7 @@ def relax(
         The tokens with the largest shares, int64 (rows, longest), END behind each text, which are
         drawn as likely as the model has them; and the shares, float32 (rows, longest, vocabulary).
     """
-    state = model.begin(rows)
+    state = model.initial_state(rows)
     read = torch.full((rows,), END, device=model.device)
     ended = torch.zeros(rows, dtype=torch.bool, device=model.device)
     nothing = F.one_hot(read, model.vocab_size).float()

@@ -248,7 +248,7 @@ def generate(
     prompts = prompts or [""]
     if cut := next(filter(None, map(opened.truncates, prompts)), None):
         show.note(f"a prompt is longer than the model can read: only its {cut} is read")
-    if any(map(opened.leaves_gap, prompts)):
+    if any(map(opened.ignores_gap, prompts)):
         show.note(
             "a gap is read as it stands, for this run fills none: --model masked does, and so does "
             "what is trained with --task infilling"

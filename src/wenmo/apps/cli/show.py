@@ -245,7 +245,7 @@ def output(written: Output) -> dict[str, Any]:
 
 def stream(run: Run, prompt: str, prefix: str, pieces: Iterable[str]) -> str:
     """Show a text as it comes, with what a person needs to see of its prompt; return the text."""
-    before, after = run.around(prompt, prefix)
+    before, after = run.display_affixes(prompt, prefix)
     pieces = iter(pieces)
     text = next(pieces, "")  # what cannot be written is refused before this
     sys.stdout.write(before + text)
@@ -271,7 +271,7 @@ def empty_texts(run: Run, prompts: Sequence[str], groups: Iterable[Sequence[str]
 def texts(run: Run, prompts: Sequence[str], prefix: str, groups: Sequence[Sequence[str]]) -> None:
     """Many texts: a line for each prompt where each has one answer, else each under a number."""
     shown = [
-        written.join(run.around(prompt, prefix))
+        written.join(run.display_affixes(prompt, prefix))
         for prompt, group in zip(prompts, groups, strict=True)
         for written in group
     ]
