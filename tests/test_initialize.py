@@ -190,7 +190,7 @@ def test_both_sides_and_what_cannot_be(wenmo: Any, folder: Path) -> None:
     assert "the encoder's" in told
     assert "the decoder's" in told
     card = json.loads((folder / "both" / "wenmo.json").read_text(encoding="utf-8"))
-    assert (card["model"]["width"], card["model"]["encoder_layers"]) == (32, 1)
+    assert (card["model"]["hidden_size"], card["model"]["encoder_layers"]) == (32, 1)
     cases = {
         ("--model", "gpt", "init.decoder=gpt"): "gpt has no encoder and decoder",
         ("--model", "transformer", "init.decoder=gpt", "hidden_size=64"): "× 32 there and",

@@ -49,11 +49,11 @@ class NgramPriorConfig:
 
     def __post_init__(self) -> None:
         if self.order is not None and self.order < 2:
-            raise ValueError("orders must be at least 2")
+            raise ValueError("order must be at least 2")
         if self.folds < 2:
             raise ValueError("folds must be at least 2")
         if self.folds_used is not None and not 1 <= self.folds_used <= self.folds:
-            raise ValueError("parts must be at least 1, and at most as many as folds")
+            raise ValueError("folds_used must be at least 1, and at most as many as folds")
         breaks = self.breaks or ()
         if min(breaks, default=0) < 0 or len(set(breaks)) < len(breaks):
             raise ValueError("breaks must be different token ids, from 0 on")
@@ -92,11 +92,14 @@ class InitConfig:
 
     def __post_init__(self) -> None:
         if self.lora_rank < 0 or (self.trainable_blocks is not None and self.trainable_blocks < 0):
-            raise ValueError("lora and blocks must not be negative")
+            raise ValueError("lora_rank and trainable_blocks must not be negative")
         if self.lora_rank and (self.trainable_blocks is not None or self.gradual_unfreezing):
-            raise ValueError("adapters (lora) leave the blocks as they are: without blocks or thaw")
+            raise ValueError(
+                "adapters (lora_rank) leave the blocks as they are: without trainable_blocks or "
+                "gradual_unfreezing"
+            )
         if self.lora_alpha is not None and self.lora_alpha <= 0:
-            raise ValueError("alpha must be above 0")
+            raise ValueError("lora_alpha must be above 0")
 
     @property
     def scale(self) -> float:

@@ -303,7 +303,7 @@ class Run:
     def chooses_gap(self, prompt: str, **sampling: Any) -> bool:
         """Whether a prompt has a gap whose length the model chooses."""
         fills = self.model.fills and GAP in with_gaps(prompt)
-        return fills and not sampling.get("gap", self.sampling.gap_tokens)
+        return fills and not sampling.get("gap_tokens", self.sampling.gap_tokens)
 
     def unknown_characters(self, prompts: Iterable[str]) -> str:
         """The characters of prompts that the training text does not have, each once; of sources

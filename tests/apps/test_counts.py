@@ -28,10 +28,10 @@ def test_what_was_derived_is_kept_beside_what_was_asked(on_counts):
     assert breaks[0] == 0  # END
     assert len(breaks) == 2  # and the line break
     asked = {
-        "ngram_prior.enabled": None,
-        "orders": None,
+        "enabled": None,
+        "order": None,
         "folds": 5,
-        "parts": None,
+        "folds_used": None,
         "extensible": None,
     }
     asked |= {"breaks": None}

@@ -24,7 +24,7 @@ REFUSED = {
     "train my.txt --tokenizer char": "did you mean 'chars'",
     "train my.txt --unit lin": "did you mean 'line'",
     "train my.txt optimizer=adan": "did you mean 'adam'",
-    "train my.txt hiden=3": "did you mean 'hidden'",
+    "train my.txt hiden=3": "did you mean 'hidden_size'",
     "train my.txt hidden_size=wide": "hidden_size=wide: expected a whole number",
     "train my.txt --from nosuchrun": "nosuchrun: no such run folder",
     "train my.txt --out my.txt": "a file stands here",

@@ -61,7 +61,9 @@ def test_more_steps_go_on_with_a_rate_that_is_warmed_again(wenmo, text, finished
     assert (ended["steps"], ended["heldout"]) == (12, before["heldout"])
     assert after["asked"]["train"]["steps"] == after["train"]["steps"] == 40
     lines = (finished / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rates = {each["step"]: each["rate"] for each in map(json.loads, lines) if "rate" in each}
+    rates = {
+        each["step"]: each["learning_rate"] for each in map(json.loads, lines) if "loss" in each
+    }
     assert rates[12] < 0.1  # the end of the first schedule
     assert 0.3 < rates[20] <= 0.5  # half the peak, and falling
     assert rates[40] < 0.05

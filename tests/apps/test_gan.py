@@ -95,7 +95,7 @@ def test_its_generator_runs_elsewhere(wenmo, run):
         (("tradeoff", "lines.txt", "nowhere"), "no such run folder"),
         (("train", "lines.txt", "--model", "gan", "--prior", "ngram"), "leave --prior out"),
         (("train", "lines.txt", "--model", "gan", "--task", "dialogue"), "cannot answer"),
-        (("train", "lines.txt", "--model", "gan", "critic_heads=5"), "multiple of views"),
+        (("train", "lines.txt", "--model", "gan", "critic_heads=5"), "multiple of critic_heads"),
         (("evaluate", "run", "lines.txt", "--dynamic", "0.1"), "leave --dynamic out"),
     ],
 )

@@ -112,7 +112,10 @@ def test_it_scores_records_by_the_bound_and_by_importance(wenmo, run, lines):
         (["evaluate", "RUN", "lines.txt", "--dynamic", "0.1"], "leave --dynamic out"),
         (["train", "lines.txt", "--model", "vae", "context_length=4"], "raise context="),
         (["train", "lines.txt", "--model", "vae", "--unit", "document"], "context"),
-        (["train", "lines.txt", "--model", "vae", "annealing_ratio=2"], "rise must be from 0 to 1"),
+        (
+            ["train", "lines.txt", "--model", "vae", "annealing_ratio=2"],
+            "annealing_ratio must be from 0 to 1",
+        ),
         (
             [*("train", "lines.txt", "--target", "lines.txt"), "--task=paraphrase", "--model=vae"],
             "cannot answer to a source",

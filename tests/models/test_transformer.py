@@ -365,10 +365,10 @@ def test_dropout_is_on_embeddings_attention_and_branches(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"hidden_size": 10}, "width 10 is not a multiple of heads 4"),
+        ({"hidden_size": 10}, "hidden_size 10 is not a multiple of heads 4"),
         ({"kv_heads": 3}, "heads 4 is not a multiple of kv_heads 3"),
-        ({"head_dim": 5}, "even head width, not 5"),
-        ({"head_dim": 0}, "head_width"),
+        ({"head_dim": 5}, "even head_dim, not 5"),
+        ({"head_dim": 0}, "head_dim"),
         ({"ffn_size": 0}, "feed_forward"),
         ({"kv_heads": 0}, "at least 1"),
         ({"rope_theta": 0.0}, "rotary_base"),

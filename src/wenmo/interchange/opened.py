@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from wenmo.interchange.layouts import Layout
+from wenmo.models import external
 from wenmo.models.base import LanguageModel
 from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer import Transformer

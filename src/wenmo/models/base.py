@@ -76,7 +76,7 @@ class LanguageModel(nn.Module, ABC):
         between: the ids that stand between a source and its text, where it stands before that.
             There are none where a chat template writes all marks of a source itself.
         closing: the ids that stand after a source that an encoder reads.
-        record_level: it learns records as wholes, each from its beginning to its end, and is scored by
+        record_level: it learns whole records, each from its beginning to its end, and is scored by
             them; others go on from one record to the next.
         latents: how many numbers each text is written from, which ``initial_state`` draws from
             N(0, 1) and keeps in the state; ``infer`` tells where they lie for a text that is given.

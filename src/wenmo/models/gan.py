@@ -104,22 +104,26 @@ class Gan(LanguageModel):
                 if getattr(self, name) < 1:
                     raise ValueError(f"{name} must be at least 1")
             if self.context_length < 2:
-                raise ValueError("context must be at least 2")
+                raise ValueError("context_length must be at least 2")
             for name in ("dropout", "critic_dropout"):
                 if not 0 <= getattr(self, name) < 1:
                     raise ValueError(f"{name} must be at least 0 and below 1")
             if min(self.mle_ratio, self.critic_pretrain_ratio) < 0:
-                raise ValueError("likelihood and critic_alone must be at least 0")
+                raise ValueError("mle_ratio and critic_pretrain_ratio must be at least 0")
             if self.mle_ratio + self.critic_pretrain_ratio > 1:
-                raise ValueError("likelihood and critic_alone must not be above 1 together")
+                raise ValueError("mle_ratio and critic_pretrain_ratio must not be above 1 together")
             if self.critic_embedding_size % self.critic_heads:
-                raise ValueError("critic_embedding must be a multiple of views")
+                raise ValueError("critic_embedding_size must be a multiple of critic_heads")
             if self.critic_heads > 1 and self.critic == "recurrent":
-                raise ValueError("views are for critic=convolutional: leave views out")
+                raise ValueError(
+                    "critic_heads are for critic=convolutional: leave critic_heads out"
+                )
             if not self.inverse_temperature >= 1:
-                raise ValueError("sharpness must be at least 1")
+                raise ValueError("inverse_temperature must be at least 1")
             if min(self.adversarial_learning_rate, self.critic_learning_rate) <= 0:
-                raise ValueError("adversarial_rate and critic_rate must be above 0")
+                raise ValueError(
+                    "adversarial_learning_rate and critic_learning_rate must be above 0"
+                )
             if self.generator == "transformer":
                 transformer_settings(self)  # tells what heads do not go with the width
 

@@ -68,9 +68,9 @@ class Masked(LanguageModel):
             if self.encoder_layers:
                 raise ValueError("encoder_layers must be 0: a masked model has one stack alone")
             if self.sliding_window is not None:
-                raise ValueError("window must be null: a masked model looks to both sides")
+                raise ValueError("sliding_window must be null: a masked model looks to both sides")
             if self.activation in GATED and self.lm_head_transform:
-                raise ValueError("output_layer needs an activation without a gate: gelu-exact")
+                raise ValueError("lm_head_transform needs an activation without a gate: gelu-exact")
 
         def build(self, vocab_size: int) -> Masked:  # type: ignore[override]
             return Masked(self, vocab_size)

@@ -62,7 +62,7 @@ class Recurrent(Network):
 
         def __post_init__(self) -> None:
             if min(self.embedding_size, self.hidden_size, self.layers) < 1:
-                raise ValueError("embedding, hidden and layers must be at least 1")
+                raise ValueError("embedding_size, hidden_size and layers must be at least 1")
             for name in ("dropout", "embedding_dropout", "recurrent_dropout"):
                 if not 0 <= getattr(self, name) < 1:
                     raise ValueError(f"{name} must be at least 0 and below 1")

@@ -73,7 +73,7 @@ class Seq2seq(Network):
 
         def __post_init__(self) -> None:
             if min(self.embedding_size, self.hidden_size, self.layers) < 1:
-                raise ValueError("embedding, hidden and layers must be at least 1")
+                raise ValueError("embedding_size, hidden_size and layers must be at least 1")
             if not 0 <= self.dropout < 1:
                 raise ValueError("dropout must be at least 0 and below 1")
             if not 0 <= self.scheduled_sampling <= 1:

@@ -118,27 +118,29 @@ class Transformer(Network):
                 min(self.hidden_size, self.layers, self.heads, self.query_groups) < 1
                 or self.context_length < 2
             ):
-                raise ValueError("width, layers and heads must be at least 1, context at least 2")
+                raise ValueError(
+                    "hidden_size, layers and heads must be at least 1, context_length at least 2"
+                )
             if self.head_dim is None and self.hidden_size % self.heads:
                 raise ValueError(
-                    f"width {self.hidden_size} is not a multiple of heads {self.heads}"
+                    f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
                 )
             if self.heads % self.query_groups:
                 groups = f"kv_heads {self.kv_heads}"
                 raise ValueError(f"heads {self.heads} is not a multiple of {groups}")
             if min(self.width_of_head, self.inner_width) < 1:
-                raise ValueError("head_width and feed_forward must be at least 1")
+                raise ValueError("head_dim and ffn_size must be at least 1")
             if self.encoder_layers < 0:
                 raise ValueError("encoder_layers must be at least 0")
             if not (self.rope_theta > 0 and self.norm_eps > 0 and (self.init_std or 1) > 0):
-                raise ValueError("rotary_base, epsilon and spread must be above 0")
+                raise ValueError("rope_theta, norm_eps and init_std must be above 0")
             if self.positions == "rotary" and self.width_of_head % 2:
                 width = self.width_of_head
-                raise ValueError(f"rotary positions need an even head width, not {width}")
+                raise ValueError(f"rotary positions need an even head_dim, not {width}")
             if self.sliding_window is not None and self.sliding_window < 1:
-                raise ValueError("window must be at least 1")
+                raise ValueError("sliding_window must be at least 1")
             if len(self.rope_scaling) not in (0, 1, 4) or min(self.rope_scaling, default=1) <= 0:
-                raise ValueError("rotary_scaling is a factor, or four figures, all above 0")
+                raise ValueError("rope_scaling is a factor, or four figures, all above 0")
             if not (0 <= self.dropout < 1 and 0 <= self.dropout_of_attention < 1):
                 raise ValueError("dropout and attention_dropout must be at least 0 and below 1")
 

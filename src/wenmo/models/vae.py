@@ -104,7 +104,7 @@ class Vae(Network):
                 if getattr(self, name) < 1:
                     raise ValueError(f"{name} must be at least 1")
             if self.context_length < 2:
-                raise ValueError("context must be at least 2")
+                raise ValueError("context_length must be at least 2")
             for name in ("dropout", "word_dropout"):
                 if not 0 <= getattr(self, name) < 1:
                     raise ValueError(f"{name} must be at least 0 and below 1")

@@ -137,7 +137,7 @@ class TrainConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1")
         if not 0 < self.decay_ratio <= 1:
-            raise ValueError("decay must be above 0 and at most 1")
+            raise ValueError("decay_ratio must be above 0 and at most 1")
         for name in ("max_grad_norm", "checkpoint_seconds"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0")
