@@ -16,8 +16,8 @@ from typing import Any
 
 import wenmo
 from common import arguments, report
+from wenmo.api import tradeoff
 from wenmo.evaluation.tradeoff import tradeoff_svg
-from wenmo.workbench import tradeoff
 
 TEMPERATURES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1)
 TEXTS = 500

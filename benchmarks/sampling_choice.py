@@ -14,8 +14,8 @@ from typing import Any
 
 import wenmo
 from common import arguments, report
+from wenmo.api import read_texts
 from wenmo.evaluation.sampling_choice import STATISTICS, TEXTS, TOKENS, Reference, inner
-from wenmo.workbench import read_texts
 
 CASES: dict[str, dict[str, Any]] = {
     "tinyshakespeare ngram": {},

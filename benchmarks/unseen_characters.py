@@ -16,7 +16,7 @@ from typing import Any
 
 import wenmo
 from common import arguments, report
-from wenmo.workbench import read_texts
+from wenmo.api import read_texts
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "ngram": {"order": 5},

@@ -29,7 +29,7 @@ from wenmo.evaluation.answers import TASK_METRICS
 from wenmo.grammar.reading import parse_grammar
 from wenmo.grammar.sampler import Sampler
 from wenmo.models import MODELS
-from wenmo.recipe import NgramPriorConfig
+from wenmo.runs.recipe import NgramPriorConfig
 from wenmo.text.corpus import SplitConfig
 from wenmo.text.readers import ReadConfig
 from wenmo.text.tasks import TaskConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import wenmo
-from wenmo.recipe import make_recipe, read_recipe
+from wenmo.runs.recipe import make_recipe, read_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from wenmo.datasets import MOST_SHOWN, SHOWN, with_shown
 from wenmo.decoding.warp import Sampling
+from wenmo.pipeline.datasets import MOST_SHOWN, SHOWN, with_shown
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def test_a_run_on_counts_offers_its_network_alone(wenmo, runs, tmp_path):
 
 def test_what_can_be_exported_is_told_in_short_lines(runs):
     import wenmo as package
-    from wenmo.exports import about_exports
+    from wenmo.runs.exports import about_exports
 
     run = package.load(runs["gpt"])
     lines = about_exports(run.model, run.card.recipe, run.tokenizer)

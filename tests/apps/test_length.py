@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wenmo.workbench import fit, load
+from wenmo.api import fit, load
 
 SETTINGS = {"tokenizer.kind": "characters", "tokenizer.min_count": 3, "tokens_per_batch": 64}
 

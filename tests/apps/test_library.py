@@ -110,7 +110,7 @@ def test_compare_says_a_note_on_the_data_once(wenmo, folder, text):
 
 
 def test_samples_are_read_as_they_were_written(tmp_path):
-    from wenmo.folders import samples
+    from wenmo.runs.folders import samples
 
     (tmp_path / "samples.md").write_text(
         "## Step 3\n\n    one\n    \n    ## Step 9\n\n## Step 10\n\n    三\n\n", encoding="utf-8"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from wenmo.datasets import readable
+from wenmo.pipeline.datasets import readable
 from wenmo.text.pretrained import byte_level
 from wenmo.text.vocabularies import byte_alphabet
 

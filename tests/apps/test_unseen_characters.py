@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from wenmo.workbench import Run, fit, load
+from wenmo.api import Run, fit, load
 
 LINES = """Pepper climbs the ridge before the rain.
 The ridge keeps its snow until May.

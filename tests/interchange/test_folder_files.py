@@ -16,8 +16,8 @@ from wenmo.decoding.warp import Sampling
 from wenmo.interchange.generation import generation_of, sampling_of
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.transformer import Transformer
-from wenmo.recipe import NgramPriorConfig, Recipe
-from wenmo.runs import TOKENIZER, save_model
+from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.store import TOKENIZER, save_model
 from wenmo.text.pretrained import Pretrained, byte_level
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import WenmoError

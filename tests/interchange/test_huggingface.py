@@ -16,8 +16,8 @@ from wenmo.files import write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.models import MODELS
 from wenmo.models.transformer import GPT2, MARIAN, T5, Transformer
-from wenmo.recipe import NgramPriorConfig, Recipe
-from wenmo.runs import load_model, save_model
+from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.store import load_model, save_model
 from wenmo.text.tokenizers import END, Tokenizer, TokenizerConfig
 from wenmo.training.checkpoints import load_tensors, save_tensors
 from wenmo.types import WenmoError

@@ -20,8 +20,8 @@ from wenmo.models.base import Network, join, select
 from wenmo.models.blocks import blocks_of
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
-from wenmo.recipe import NgramPriorConfig, Recipe
-from wenmo.runs import load_model, save_model
+from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.store import load_model, save_model
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch, State
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from wenmo.inspection import Inspection, inspect
+from wenmo.text.inspection import Inspection, inspect
 from wenmo.text.readers import ReadConfig, Reader
 from wenmo.types import WenmoError
 

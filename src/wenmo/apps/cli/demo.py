@@ -14,9 +14,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from wenmo.api import Run, fit
 from wenmo.apps.cli import show
 from wenmo.types import WenmoError
-from wenmo.workbench import Run, fit
 
 MODELS: dict[str, dict[str, Any]] = {
     "ngram": {"order": 7},

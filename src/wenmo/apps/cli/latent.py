@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from wenmo import preflight
 from wenmo.apps.cli import option
+from wenmo.runs import preflight
 from wenmo.types import WenmoError
 
 
@@ -34,8 +34,8 @@ def latent(
     preflight.check_run(run)
     preflight.check_paths(toward, away)
     preflight.check_sampling({"method": method})
+    from wenmo.api import draw_seed, load, read_texts
     from wenmo.apps.cli import show
-    from wenmo.workbench import draw_seed, load, read_texts
 
     opened = show.opened(load(run))
     latents = opened.latents

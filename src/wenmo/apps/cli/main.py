@@ -18,12 +18,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from wenmo import IMPORTED_AT, __version__, preflight
+from wenmo import IMPORTED_AT, __version__
 from wenmo.apps.cli import library, option, streams
 from wenmo.apps.cli.compare import compare
 from wenmo.apps.cli.inspection import inspect
 from wenmo.apps.cli.latent import latent
 from wenmo.apps.cli.tradeoff import tradeoff
+from wenmo.runs import preflight
 from wenmo.types import WenmoError
 
 
@@ -124,8 +125,8 @@ def train(
         out=out,
         settings=changes,
     )
+    from wenmo.api import fit
     from wenmo.apps.cli import show
-    from wenmo.workbench import fit
 
     with show.Training() as watcher:
         run = fit(
@@ -203,8 +204,8 @@ def generate(
             "unmask_schedule": unmask_schedule,
         }
     )
+    from wenmo.api import draw_seed, load, read_prompts
     from wenmo.apps.cli import show
-    from wenmo.workbench import draw_seed, load, read_prompts
 
     opened = show.opened(load(run))
     about: dict[str, Any] = {"control": _pairs(control), "prefix": prefix, "grammar": grammar}
@@ -307,8 +308,8 @@ def chat(
     """Talk with a run that was trained on dialogue; an empty line ends it."""
     preflight.check_run(run)
     preflight.check_sampling({"method": method})
+    from wenmo.api import draw_seed, load
     from wenmo.apps.cli import show
-    from wenmo.workbench import draw_seed, load
 
     if encoding is not None:
         streams.read_as(encoding)
@@ -360,8 +361,8 @@ def evaluate(
     preflight.check_paths(data, target)
     preflight.check_reading(reading)
     preflight.check_sampling({"method": method})
+    from wenmo.api import load
     from wenmo.apps.cli import show
-    from wenmo.workbench import load
 
     with show.Training() as watcher:
         figures = show.opened(load(run)).evaluate(
@@ -388,8 +389,8 @@ def evaluate(
 def explain(run: option.RunFolder, text: option.Text, json: option.Json = False) -> None:
     """Token by token: how likely a text is, what was expected, and who in a mixture said so."""
     preflight.check_run(run)
+    from wenmo.api import load
     from wenmo.apps.cli import show
-    from wenmo.workbench import load
 
     rows = show.opened(load(run)).explain(text)
     if json:
@@ -418,8 +419,8 @@ def export(
     """Write a model for other programs: huggingface, gguf, onnx, arpa or grammar."""
     preflight.check_run(run)
     to = preflight.check_format(to)
+    from wenmo.api import load
     from wenmo.apps.cli import show
-    from wenmo.workbench import load
 
     told = load(run).export(to, out, precision=precision, network_only=network_only)
     if told is not None:
@@ -441,7 +442,7 @@ def plan(
     json: option.Json = False,
 ) -> None:
     """What training a model of any size would take: memory, days, dollars, and how many GPUs."""
-    from wenmo import workbench
+    from wenmo import api as workbench
     from wenmo.apps.cli import show
 
     planned = workbench.plan(
@@ -469,8 +470,8 @@ def models(
     """Every family of generators, what it is good for, its sizes and settings."""
     if family is not None:
         family = preflight.check_family(family)
+    from wenmo.api import catalogue
     from wenmo.apps.cli import show
-    from wenmo.workbench import catalogue
 
     entries = catalogue(family)
     if json:

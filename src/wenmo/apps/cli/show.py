@@ -23,8 +23,8 @@ from rich.tree import Tree
 from wenmo.types import WenmoError, amount
 
 if TYPE_CHECKING:
-    from wenmo.inspection import Inspection
-    from wenmo.workbench import Derivation, Event, Output, Run
+    from wenmo.api import Derivation, Event, Output, Run
+    from wenmo.text.inspection import Inspection
 
 OUT = Console(highlight=False, soft_wrap=True)
 ERR = Console(highlight=False, stderr=True, soft_wrap=not sys.stderr.isatty())
@@ -309,7 +309,7 @@ def _tree(derivation: Derivation) -> Tree:
 
 def alignments(folder: Path, aligned: Sequence[Mapping[str, Any]]) -> None:
     """Write what attended to what, ``1.json``, ``1.svg`` and so on, and say where."""
-    from wenmo.workbench import alignment_svg, write_file
+    from wenmo.api import alignment_svg, write_file
 
     for number, each in enumerate(aligned, 1):
         write_file(folder / f"{number}.json", json.dumps(each, ensure_ascii=False))

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 import wenmo
-from wenmo.folders import read_card
 from wenmo.format1 import SETTINGS, TABLES, convert_setting, new_name
-from wenmo.outline import tables_of
-from wenmo.recipe import make_recipe, read_recipe
+from wenmo.runs.folders import read_card
+from wenmo.runs.outline import tables_of
+from wenmo.runs.recipe import make_recipe, read_recipe
 from wenmo.types import WenmoError
 
-DATA = Path(__file__).parent / "data" / "format1"
+DATA = Path(__file__).parents[1] / "data" / "format1"
 BITS = 2.373284012279198
 """Per byte of the text, as that version scored it."""
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wenmo import plan as planning
-from wenmo.autoconfig import autoconfigure
+from wenmo.api import plan as planning
+from wenmo.api.notebook import PlainProgress, in_notebook
+from wenmo.api.run import Run
 from wenmo.config import as_settings, to_dict
 from wenmo.decoding.choose import draw_seed
 from wenmo.decoding.writer import Output
@@ -20,15 +21,15 @@ from wenmo.evaluation.alignment import alignment_svg
 from wenmo.evaluation.tradeoff import TEMPERATURES, tradeoff_svg
 from wenmo.files import atomic
 from wenmo.grammar.writing import Derivation
-from wenmo.initialize import inherited, match_config, open_givers
 from wenmo.models import MODELS, can_stand_on_counts, conditional, find
 from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer import Transformer
-from wenmo.progress import PlainProgress, in_notebook
-from wenmo.recipe import make_recipe, over, read_recipe
-from wenmo.recipe_effects import TRAINING, Training
-from wenmo.runs import always_same_length, load_run, talk_of
-from wenmo.session import ProgressCallback, Session, check_folder
+from wenmo.pipeline.autoconfig import autoconfigure
+from wenmo.pipeline.initialize import inherited, match_config, open_givers
+from wenmo.pipeline.session import ProgressCallback, Session, check_folder
+from wenmo.runs.effects import TRAINING, Training
+from wenmo.runs.recipe import make_recipe, over, read_recipe
+from wenmo.runs.store import always_same_length, load_run, talk_of
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose
 from wenmo.text.corpus import Corpus
@@ -38,7 +39,6 @@ from wenmo.text.readers import ReadConfig, Reader, for_other_data, has_fields
 from wenmo.text.tasks import open_records
 from wenmo.text.telling import counts_line, reading_line, replies_line
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
-from wenmo.trained import Run
 from wenmo.training.loop import Event
 from wenmo.training.threads import avoid_busy_cores
 from wenmo.types import WenmoError, amount
@@ -219,7 +219,7 @@ def plan(
     rows: int = 1,
     price: float | None = None,
 ) -> dict[str, Any]:
-    """What training a Transformer of any size would take: see `wenmo.plan.plan`.
+    """What training a Transformer of any size would take: see `wenmo.api.plan.plan`.
 
     Args:
         model: a family, or a family and a size; ``gpt3-175b`` is short for ``gpt:gpt3-175b``.

@@ -8,7 +8,7 @@ from wenmo.effects import Effect
 from wenmo.models import MODELS
 from wenmo.models.blocks import blocks_of
 from wenmo.models.shapes import shapes_only
-from wenmo.recipe import Recipe
+from wenmo.runs.recipe import Recipe
 
 
 @dataclass(frozen=True)

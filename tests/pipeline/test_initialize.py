@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 import wenmo as package
-from wenmo.initialize import inherited, load_side
 from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
 from wenmo.models.transformer import Transformer
-from wenmo.recipe import NgramPriorConfig
+from wenmo.pipeline.initialize import inherited, load_side
+from wenmo.runs.recipe import NgramPriorConfig
 from wenmo.types import END, WenmoError
 
 VOCAB = 40

@@ -27,8 +27,8 @@ from wenmo.evaluation.sampled import (
 )
 from wenmo.evaluation.tradeoff import TEMPERATURES, Curve, sweep
 from wenmo.models import LanguageModel
-from wenmo.recipe import Recipe
-from wenmo.runs import always_same_length
+from wenmo.runs.recipe import Recipe
+from wenmo.runs.store import always_same_length
 from wenmo.text.batches import Batches, Streams, Windows
 from wenmo.text.corpus import Corpus
 from wenmo.text.pairs import Buckets, Keep, Pairs

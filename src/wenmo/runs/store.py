@@ -20,7 +20,6 @@ from wenmo import __version__
 from wenmo.config import from_dict
 from wenmo.decoding.warp import Sampling
 from wenmo.files import write_json
-from wenmo.folders import ADAPTERS, CARD, FORMAT, TOKENIZER, WEIGHTS, read_card
 from wenmo.interchange.grammars import is_grammar, open_grammar
 from wenmo.interchange.huggingface import generation_config, layout_of, tokenizer_config
 from wenmo.interchange.layouts import Layout
@@ -32,7 +31,8 @@ from wenmo.models.base import device
 from wenmo.models.freeze import train_last
 from wenmo.models.lora import adapt, adapters
 from wenmo.models.shapes import shapes_only
-from wenmo.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.folders import ADAPTERS, CARD, FORMAT, TOKENIZER, WEIGHTS, read_card
+from wenmo.runs.recipe import NgramPriorConfig, Recipe
 from wenmo.text.pairs import source_room
 from wenmo.text.pretrained import Pretrained
 from wenmo.text.readers import ReadConfig

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-from wenmo.recipe import Recipe
-from wenmo.runs import Card
+from wenmo.runs.recipe import Recipe
+from wenmo.runs.store import Card
 from wenmo.types import WenmoError
 
 BUDGETS = {"train.steps": "steps", "train.minutes": "minutes"}

@@ -13,8 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wenmo.assess import TEXTS, assess, choose_settings
-from wenmo.datasets import (
+from wenmo.decoding.warp import Sampling
+from wenmo.decoding.writer import Output
+from wenmo.evaluation.latents import collapse
+from wenmo.evaluation.sampling_choice import COST, NO_TIME, TOKENS
+from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
+from wenmo.evaluation.verdict import Spent
+from wenmo.files import atomic
+from wenmo.models import MODELS, can_stand_on_counts
+from wenmo.models.base import LanguageModel, device
+from wenmo.models.blocks import blocks_of
+from wenmo.models.freeze import gradual_unfreeze
+from wenmo.pipeline.assess import TEXTS, assess, choose_settings
+from wenmo.pipeline.datasets import (
     SAMPLE,
     Dataset,
     PairDataset,
@@ -23,26 +34,22 @@ from wenmo.datasets import (
     StreamDataset,
     evaluate_text,
 )
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Output
-from wenmo.evaluation.latents import collapse
-from wenmo.evaluation.sampling_choice import COST, NO_TIME, TOKENS
-from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
-from wenmo.evaluation.verdict import Spent
-from wenmo.exports import about_exports, network_exports, possible_exports
-from wenmo.files import atomic
-from wenmo.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
-from wenmo.further import adapted, fresh_start
-from wenmo.initialize import Loaded, Side, continue_counts, embed_words, load_side, take_counts
-from wenmo.locks import locked
-from wenmo.models import MODELS, can_stand_on_counts
-from wenmo.models.base import LanguageModel, device
-from wenmo.models.blocks import blocks_of
-from wenmo.models.freeze import gradual_unfreeze
-from wenmo.pace import FEWEST_WRITTEN, Pace, find_pace, fitting_batch, fitting_texts
-from wenmo.preflight import check_out
-from wenmo.recipe import Recipe
-from wenmo.runs import (
+from wenmo.pipeline.further import adapted, fresh_start
+from wenmo.pipeline.initialize import (
+    Loaded,
+    Side,
+    continue_counts,
+    embed_words,
+    load_side,
+    take_counts,
+)
+from wenmo.pipeline.pace import FEWEST_WRITTEN, Pace, find_pace, fitting_batch, fitting_texts
+from wenmo.runs.exports import about_exports, network_exports, possible_exports
+from wenmo.runs.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
+from wenmo.runs.locks import locked
+from wenmo.runs.preflight import check_out
+from wenmo.runs.recipe import Recipe
+from wenmo.runs.store import (
     Card,
     apply_special_tokens,
     begin_from,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from wenmo.files import atomic
-from wenmo.folders import TOKENIZER
 from wenmo.grammar.printing import printed
 from wenmo.interchange.arpa import write_arpa
 from wenmo.interchange.gguf_out import check_gguf, write_gguf
@@ -18,9 +17,10 @@ from wenmo.models import LanguageModel
 from wenmo.models.grammar import GrammarModel
 from wenmo.models.lora import merge
 from wenmo.models.ngram import Ngram
-from wenmo.preflight import check_format
-from wenmo.recipe import InitConfig, NgramPriorConfig, Recipe
-from wenmo.runs import Card, save_model
+from wenmo.runs.folders import TOKENIZER
+from wenmo.runs.preflight import check_format
+from wenmo.runs.recipe import InitConfig, NgramPriorConfig, Recipe
+from wenmo.runs.store import Card, save_model
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
 

@@ -2,7 +2,8 @@
 
 Settings are dataclasses in the files of those who use them, and those files import PyTorch, which
 takes seconds. A wrong name must not wait for that. So the classes are read here from the source
-text; `wenmo.recipe` remains the one place that makes settings, and checks what is not checked here.
+text; `wenmo.runs.recipe` remains the one place that makes settings, and checks what is not checked
+here.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Any
 from wenmo.config import coerce, literal, match, nearest, table_of, unknown
 from wenmo.types import WenmoError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 CATALOGUE = HERE / "models" / "__init__.py"
 CONFIGS = {  # the file and the class of each table of settings of a run
-    "ngram_prior": ("recipe.py", "NgramPriorConfig"),
-    "init": ("recipe.py", "InitConfig"),
+    "ngram_prior": ("runs/recipe.py", "NgramPriorConfig"),
+    "init": ("runs/recipe.py", "InitConfig"),
     "task": ("text/tasks.py", "TaskConfig"),
     "tokenizer": ("text/vocabularies.py", "TokenizerConfig"),
     "read": ("text/formats.py", "ReadConfig"),

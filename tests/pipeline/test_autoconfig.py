@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from wenmo import autoconfig
 from wenmo.models import recurrent, transformer
 from wenmo.models.base import Budget
-from wenmo.recipe import make_recipe
+from wenmo.pipeline import autoconfig
+from wenmo.runs.recipe import make_recipe
 from wenmo.text import corpus
 
 LAPTOP = 5e10  # multiplications and additions a second, of one core

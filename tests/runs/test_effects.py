@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wenmo import recipe_effects
 from wenmo.decoding import effects as writing_effects
 from wenmo.decoding.effects import WRITING, Writing
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Writer
 from wenmo.effects import Effect, without_effect
 from wenmo.models.ngram import Ngram
-from wenmo.recipe import make_recipe
-from wenmo.recipe_effects import TRAINING, Training
+from wenmo.runs import effects as recipe_effects
+from wenmo.runs.effects import TRAINING, Training
+from wenmo.runs.recipe import make_recipe
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 
 

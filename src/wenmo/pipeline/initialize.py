@@ -11,11 +11,11 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from wenmo.folders import CARD
 from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
-from wenmo.recipe import NgramPriorConfig, Recipe
-from wenmo.runs import Card, load_run
+from wenmo.runs.folders import CARD
+from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.store import Card, load_run
 from wenmo.text.sketch import overlap
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vectors import read_vectors

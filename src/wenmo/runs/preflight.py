@@ -10,12 +10,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from wenmo import outline
 from wenmo.config import load_toml, match, nearest
-from wenmo.folders import CARD, read_card
 from wenmo.grammar.reading import SUFFIXES
 from wenmo.interchange.hub import PACKAGED, PREFIX
-from wenmo.locks import check_unlocked, is_free
+from wenmo.runs import outline
+from wenmo.runs.folders import CARD, read_card
+from wenmo.runs.locks import check_unlocked, is_free
 from wenmo.text.inputs import check_path
 from wenmo.types import WenmoError
 

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from wenmo import outline
 from wenmo.config import shown
 from wenmo.models import MODELS
-from wenmo.recipe import make_recipe
+from wenmo.runs import outline
+from wenmo.runs.recipe import make_recipe
 from wenmo.types import WenmoError
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.datasets import SAMPLE, Dataset
 from wenmo.evaluation.sampling_choice import TOKENS, Choice, choose_sampling, how_many_texts
 from wenmo.evaluation.verdict import (
     TEXT,
@@ -24,6 +23,7 @@ from wenmo.evaluation.verdict import (
 )
 from wenmo.models.base import LanguageModel
 from wenmo.models.ngram import Ngram
+from wenmo.pipeline.datasets import SAMPLE, Dataset
 from wenmo.text.spread import spread_pieces
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from wenmo import pace
-from wenmo.datasets import Quick
 from wenmo.models.recurrent import Recurrent
-from wenmo.recipe import make_recipe
+from wenmo.pipeline import pace
+from wenmo.pipeline.datasets import Quick
+from wenmo.runs.recipe import make_recipe
 from wenmo.text.batches import Streams, Windows
 from wenmo.training.loop import TrainConfig
 from wenmo.types import Batch

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from wenmo import assess
 from wenmo.models.ngram import Ngram
+from wenmo.pipeline import assess
 
 
 @pytest.mark.parametrize(("seconds", "share"), [(0.0, 0.2), (None, 1.0)])

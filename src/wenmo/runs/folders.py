@@ -20,7 +20,7 @@ from wenmo.config import closest
 from wenmo.figures import chart_svg
 from wenmo.files import atomic, read_json
 from wenmo.format1 import convert_card
-from wenmo.locks import check_unlocked
+from wenmo.runs.locks import check_unlocked
 from wenmo.types import WenmoError
 
 FORMAT = 2  # of the run folder; raised when an older program could no longer read it

@@ -11,14 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wenmo.config import from_dict, override, to_dict
-from wenmo.datasets import (
-    evaluate_beside_baselines,
-    evaluate_pairs,
-    evaluate_text,
-    kept,
-    readable,
-    sampling_for,
-)
 from wenmo.decoding.choose import draw_seed
 from wenmo.decoding.effects import WRITING, Writing
 from wenmo.decoding.engine import window
@@ -29,13 +21,21 @@ from wenmo.effects import Effect, without_effect
 from wenmo.evaluation.alignment import alignment
 from wenmo.evaluation.explain import explain
 from wenmo.evaluation.tradeoff import Curve, sweep, verdict
-from wenmo.exports import write_export
-from wenmo.folders import history, samples
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.reading import read_grammar
 from wenmo.models import MODELS, LanguageModel
-from wenmo.runs import Card, talk_of
-from wenmo.session import ProgressCallback, share_of
+from wenmo.pipeline.datasets import (
+    evaluate_beside_baselines,
+    evaluate_pairs,
+    evaluate_text,
+    kept,
+    readable,
+    sampling_for,
+)
+from wenmo.pipeline.session import ProgressCallback, share_of
+from wenmo.runs.exports import write_export
+from wenmo.runs.folders import history, samples
+from wenmo.runs.store import Card, talk_of
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose_fields
 from wenmo.text.control import resolve
@@ -566,7 +566,7 @@ class Run:
         **sampling: Any,
     ) -> tuple[dict[str, Curve], dict[str, Any]]:
         """The curves of the run and its rivals, and a verdict for each of these; see
-        `wenmo.workbench.tradeoff`.
+        `wenmo.api.tradeoff`.
         """
         if self.task.paired:
             raise WenmoError(f"{self.folder}: answers to sources: leave it out")

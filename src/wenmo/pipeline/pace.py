@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from wenmo.datasets import SAMPLE, Dataset, Quick
 from wenmo.models.base import LanguageModel
-from wenmo.recipe import Recipe
+from wenmo.pipeline.datasets import SAMPLE, Dataset, Quick
+from wenmo.runs.recipe import Recipe
 from wenmo.text.batches import Batches
 from wenmo.training.adversarial import Adversarial
 from wenmo.training.budget import BYTES_PER_SECOND, TimeBudget, enough_minutes, how_many
