@@ -97,7 +97,7 @@ def test_the_reader_of_imports_sees_them_all(
     )
     assert sorted(imported(path)) == [
         (2, "wenmo.models.base"),
-        (4, "wenmo.runs.store"),
+        (4, "wenmo.runs"),
         (4, "wenmo.types"),
         (6, "wenmo.decoding.engine"),
         (7, "wenmo.apps"),

@@ -92,6 +92,8 @@ SETTINGS: dict[str, dict[str, str]] = {
 def convert_card(card: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a card of format 1 as one of format 2."""
     content = convert_tables(card)
+    if "foreign" in content:
+        content["external"] = content.pop("foreign")
     if "asked" in content:
         content["asked"] = convert_tables(content["asked"])
     if "given" in content:

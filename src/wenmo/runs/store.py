@@ -127,7 +127,7 @@ class Card:
         if self.asked is not None:
             content["asked"] = self.asked.tables()
             content["given"] = sorted(self.asked.given)
-        for name in ("template", "foreign", "marks"):
+        for name in ("template", "external", "marks"):
             if getattr(self, name) is not None:
                 content[name] = getattr(self, name)
         if self.sampling or self.sampling_reason:
@@ -148,7 +148,7 @@ class Card:
             if asked is not None:
                 asked = replace(asked, given=frozenset(content.get("given", ())))
             known = (content["data"], content["finished"], content["results"])
-            template, external, marks = map(content.get, ("template", "foreign", "marks"))
+            template, external, marks = map(content.get, ("template", "external", "marks"))
             sampling = content.get("sampling", {})
             from_dict(Sampling, sampling, where="sampling.")
             reason = content.get("sampling_reason", "")
