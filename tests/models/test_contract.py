@@ -17,6 +17,7 @@ from wenmo.decoding.engine import Engine, Request
 from wenmo.decoding.warp import Sampling
 from wenmo.models import MODELS, LanguageModel, ModelConfig, base
 from wenmo.models.base import Network, join, select
+from wenmo.models.base import write as write_rows
 from wenmo.models.blocks import blocks_of
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
@@ -204,6 +205,39 @@ def test_joined_states_go_on_as_if_alone(
         alone.append(read(model, torch.cat([ids, following[row : row + 1]], 1))[0][:, length:])
     together, _ = read(model, following, join(states))
     torch.testing.assert_close(together, torch.cat(alone), **EXACT)
+
+
+@every_family
+@settings(max_examples=8, deadline=None)
+@given(
+    lengths=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    capacities=st.tuples(st.integers(0, 12), st.integers(0, 12)),
+    slots=st.permutations(range(4)).map(lambda order: order[:2]),
+    steps=st.integers(1, 4),
+)
+def test_rows_are_written_into_slots(
+    family: str,
+    lengths: tuple[int, int],
+    capacities: tuple[int, int],
+    slots: list[int],
+    steps: int,
+) -> None:
+    """Two rows take the place of others; all go on as if alone, and the model stays as it was."""
+    model = make(family)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    texts = [some_ids(4, lengths[0], seed=1), some_ids(2, lengths[1], seed=2)]
+    state, arriving = (
+        read(model, ids, model.initial_state(len(ids), capacity=capacity))[1]
+        for ids, capacity in zip(texts, capacities, strict=True)
+    )
+    state = write_rows(state, slots, arriving)
+    following = some_ids(4, steps, seed=3)
+    together, _ = read(model, following, state)
+    for slot in range(4):
+        own = texts[1][[slots.index(slot)]] if slot in slots else texts[0][[slot]]
+        alone, _ = read(model, torch.cat([own, following[[slot]]], 1))
+        torch.testing.assert_close(together[[slot]], alone[:, own.shape[1] :], **EXACT)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
 
 
 EXACT_FAMILIES = [

@@ -1,9 +1,9 @@
 """The one loop: requests in, one token for each row a step, for every family of models.
 
-Rows are independent slots. A request that samples has one row; a beam has one for each of its live
-texts. Rows that ended are dropped with `select` and those of waiting requests are put in with
-`join`, so prompts need neither padding nor masks. What a request writes depends on it alone (up to
-the rounding of the model's arithmetic, which a larger batch may order differently).
+Rows are independent slots of one state. A request that samples has one row; a beam has one for each
+of its live texts. A row that ends leaves its slot to one that arrives, so that neither copies what
+the others hold; prompts need neither padding nor masks. What a request writes depends on it alone
+(up to the rounding of the model's arithmetic, which a larger batch may order differently).
 
 Where a model's context is bounded, what it reads is a window on the text:
 
@@ -31,7 +31,7 @@ from wenmo.decoding.choose import fold_in, greedy, sample
 from wenmo.decoding.requests import Request, Task
 from wenmo.decoding.spelling import Utf8Constraint
 from wenmo.decoding.warp import Chain, History, Sampling, chain, forbid, gather_ends
-from wenmo.models.base import LanguageModel, join, select
+from wenmo.models.base import LanguageModel, join, select, write
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, State, WenmoError
 
@@ -83,8 +83,9 @@ class Engine:
         self._added = 0
         self._open: dict[int, Task] = {}
         self._waiting: deque[Task] = deque()
-        self._rows: list[_Row] = []  # the texts that go on, each with its place in the state
-        self._height = 0  # the rows of the state
+        self._rows: list[_Row] = []  # the texts that go on, each with its slot
+        self._height = 0  # the slots of the state
+        self._free: list[int] = []  # those that no row has
         self._state: State = {}
 
     def add(self, request: Request) -> int:
@@ -118,28 +119,24 @@ class Engine:
             WenmoError: the model computes something that is not a number, or a request asks for a
                 coverage that the model does not keep.
         """
-        active_rows, full = [], []
+        going, full = [], []
         for row in self._rows:
             if row.task.done:
                 continue
             if self.model.context is None or row.cached_length < self.model.context:
-                active_rows.append(row)
+                going.append(row)
             else:
                 full.append(row)
-        new_rows = full + [
-            _Row(task, task.prefix_ids[:]) for task in self._admit(active_rows + full)
-        ]
-        parts = [self._advance(active_rows)] if active_rows else []
-        parts += self._prefill(new_rows)
-        rows = [row for part, _, _ in parts for row in part]
-        for place, row in enumerate(rows):
-            row.place = place
-        self._height = len(rows)
-        if not parts:
-            self._rows, self._state = [], {}
+        new_rows = full + [_Row(task, task.prefix_ids[:]) for task in self._admit(going + full)]
+        rows = going + new_rows
+        if not rows:
+            self._rows, self._state, self._height = [], {}, 0
             return []
-        self._state = join([state for _, _, state in parts]) if len(parts) > 1 else parts[0][2]
-        return self._write(rows, torch.cat([logits for _, logits, _ in parts]))
+        self._free = self._close_gaps(going, len(new_rows))
+        read = [self._take_in(*alike, whole=not going) for alike in self._by_length(new_rows)]
+        # Where nothing else is written, prompts are read at once; otherwise all but their last
+        # tokens, which are read with the newest tokens of the other rows.
+        return self._write(rows, self._read_newest(rows) if going else torch.cat(read))
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -157,49 +154,105 @@ class Engine:
             self._waiting.popleft()
         return admitted
 
-    def _advance(self, rows: list[_Row]) -> _Part:
-        """Read the newest token of these rows; what else the state holds is dropped."""
-        places = [row.place for row in rows]
-        inplace = places == list(range(self._height))
-        state = self._state if inplace else select(self._state, places)
-        tokens = torch.tensor([[row.ids[-1]] for row in rows], device=self.model.device)
-        logits, state = self.model(tokens, state)
-        for row in rows:
-            row.cached_length += 1
-        return rows, logits[:, -1], state
+    def _close_gaps(self, going: list[_Row], arriving: int) -> list[int]:
+        """Keep as many free slots as rows arrive, and move the last rows into others.
 
-    def _prefill(self, new_rows: list[_Row]) -> list[_Part]:
-        """Read the windows of rows without a state, those of one length together."""
+        Returns:
+            The free slots.
+        """
+        if not going:
+            self._state, self._height = {}, 0
+            return []
+        slots = [row.slot for row in going]
+        free = sorted(set(range(self._height)) - set(slots))
+        surplus = len(free) - arriving
+        if len(set(slots)) < len(slots) or surplus > len(going):
+            # Texts of a beam that branch have copies of a row; few rows that are left are moved.
+            self._state, free = select(self._state, slots), []
+            for slot, row in enumerate(going):
+                row.slot = slot
+            self._height = len(going)
+        elif surplus > 0:
+            kept = self._height - surplus
+            moved = [row for row in going if row.slot >= kept]
+            into = free[: len(moved)]
+            if moved:
+                rows = select(self._state, [row.slot for row in moved])
+                self._state = write(self._state, into, rows)
+            for slot, row in zip(into, moved, strict=True):
+                row.slot = slot
+            self._state = {name: tensor[:kept] for name, tensor in self._state.items()}
+            free, self._height = [s for s in free[len(moved) :] if s < kept], kept
+        return free
+
+    def _by_length(self, new_rows: list[_Row]) -> list[tuple[list[_Row], int]]:
+        """The rows that read as much of their texts first, and how many tokens."""
         context = self.model.context
         alike: dict[tuple[int, bool], list[_Row]] = defaultdict(list)
         for row in new_rows:
             if row.cached_length and context is not None:
-                row.cached_length = max(1, context // 2)
+                length = max(1, context // 2)
             elif row.task.request.source is not None:
-                row.cached_length = len(row.ids)
+                length = len(row.ids)
             else:
-                row.cached_length = window(len(row.ids), context)
-            alike[row.cached_length, self._encodes(row)].append(row)
-        return [self._read(rows, length) for (length, _), rows in alike.items()]
+                length = window(len(row.ids), context)
+            alike[length, self._encodes(row)].append(row)
+        return [(rows, length) for (length, _), rows in alike.items()]
+
+    def _take_in(self, rows: list[_Row], length: int, *, whole: bool) -> Tensor:
+        """Read the last tokens of these rows' texts and give each row a slot.
+
+        Args:
+            length: how many tokens.
+            whole: read the very last one, too.
+
+        Returns:
+            The logits after the last token read, (rows, vocabulary), if any was.
+        """
+        logits, state = self._read(rows, length, whole=whole)
+        here, self._free = self._free[: len(rows)], self._free[len(rows) :]
+        if here:
+            own = state if len(here) == len(rows) else select(state, range(len(here)))
+            self._state = write(self._state, here, own)
+        if len(here) < len(rows):
+            own = select(state, range(len(here), len(rows))) if here else state
+            self._state = join([self._state, own]) if self._height else own
+        behind = range(self._height, self._height + len(rows) - len(here))
+        for slot, row in zip([*here, *behind], rows, strict=True):
+            row.slot, row.cached_length = slot, length if whole else length - 1
+        self._height += len(behind)
+        return logits
+
+    def _read_newest(self, rows: list[_Row]) -> Tensor:
+        """Read the newest token of every row; the logits of what follows, by slot."""
+        newest = [0] * self._height
+        for row in rows:
+            newest[row.slot] = row.ids[-1]
+            row.cached_length += 1
+        tokens = torch.tensor(newest, device=self.model.device)[:, None]
+        logits, self._state = self.model(tokens, self._state)
+        return logits[:, -1]
 
     def _encodes(self, row: _Row) -> bool:
         return self.model.conditioning == "encoder" and row.task.request.source is not None
 
-    def _read(self, rows: list[_Row], length: int) -> _Part:
-        device = self.model.device
-        state = self._begin(rows)
-        tokens = torch.tensor([row.ids[-length:].tolist() for row in rows], device=device)
+    def _read(self, rows: list[_Row], length: int, *, whole: bool) -> tuple[Tensor, State]:
+        """The logits after what was read, if anything was, and the state."""
+        device, state = self.model.device, self._begin(rows, length)
+        texts = [row.ids[-length:].tolist() for row in rows]
+        tokens = torch.tensor(texts, device=device)[:, : None if whole else -1]
+        logits = torch.empty(len(rows), 0, 0, device=device)
         piece = max(1, PREFILL_LOGITS // (len(rows) * self.model.vocab_size))
-        for part in torch.split(tokens, piece, dim=1):
+        for part in torch.split(tokens, piece, dim=1) if tokens.shape[1] else ():
             logits, state = self.model(part, state)
-        return rows, logits[:, -1], state
+        return logits[:, -1:].flatten(1), state
 
-    def _begin(self, rows: list[_Row]) -> State:
+    def _begin(self, rows: list[_Row], length: int) -> State:
         """Empty states, or those that were asked for: sources are encoded together, and what is
         drawn comes from a row's seed.
         """
         device, context = self.model.device, self.model.context
-        room = [row.cached_length + row.task.limit - row.written for row in rows]
+        room = [length + row.task.limit - row.written for row in rows]
         if context is not None:
             room = [min(tokens, context) for tokens in room]
         if self._encodes(rows[0]):
@@ -231,12 +284,12 @@ class Engine:
         start = 0
         for alike, table in zip(kinds.values(), tables, strict=True):
             for row in alike:
-                lines[row.place] = numbers[start : start + table.shape[1]]
+                lines[row.slot] = numbers[start : start + table.shape[1]]
                 start += table.shape[1]
         self._rows = []
         events: list[Event] = []
         for own in tasks.values():
-            read = [lines[row.place] for row in own]
+            read = [lines[row.slot] for row in own]
             if own[0].task.search is None:
                 events.append(self._append(own[0], *read[0]))
             else:
@@ -250,8 +303,9 @@ class Engine:
         exactly.
         """
         kind = rows[0].task.kind
-        index = torch.tensor([row.place for row in rows], device=logits.device)
-        if len(rows) < len(logits):
+        slots = [row.slot for row in rows]
+        index = torch.tensor(slots, device=logits.device)
+        if slots != list(range(len(logits))):
             logits = logits[index]
         logits, logp = self._ended(logits, kind), self._ended(logits.log_softmax(1), kind)
         warps = _chain(kind)
@@ -320,7 +374,7 @@ class Engine:
         for parent, token in grown:
             row = rows[parent]
             self._rows.append(
-                _Row(task, row.ids + array("q", [token]), row.place, row.cached_length)
+                _Row(task, row.ids + array("q", [token]), row.slot, row.cached_length)
             )
         if grown:
             return []
@@ -340,15 +394,12 @@ class _Row:
 
     task: Task
     ids: array[int]  # what was read first, and the output
-    place: int = 0  # in the state
+    slot: int = 0  # which row of the state holds what it has read
     cached_length: int = 0  # how many tokens the state has read; 0 before the prompt is
 
     @property
     def written(self) -> int:
         return len(self.ids) - len(self.task.prefix_ids)
-
-
-_Part: TypeAlias = tuple[list[_Row], Tensor, State]  # rows, their next logits, and their state
 
 
 def _check(number: float) -> None:

@@ -504,6 +504,17 @@ def join(states: Sequence[State]) -> State:
     return {name: _stack([state[name] for state in states]) for name in first}
 
 
+def write(state: State, slots: Sequence[int], rows: State) -> State:
+    """Put the rows of another state into these rows of a state, in place where they fit.
+
+    Args:
+        state: not to be used afterwards, since what it holds is overwritten.
+        slots: a row of ``state`` for each of ``rows``, all different.
+        rows: of the same model; as for ``join``, its room may be smaller or larger.
+    """
+    return {name: _put(tensor, slots, rows[name]) for name, tensor in state.items()}
+
+
 def where(rows: Tensor, state: State, other: State) -> State:
     """The rows of ``state`` where the mask ``rows``, bool (rows,), says so, else of ``other``."""
     return {
@@ -545,8 +556,23 @@ def _stack(tensors: Sequence[Tensor]) -> Tensor:
     if tensors[0].dim() < 2 or all(t.shape[1] == tensors[0].shape[1] for t in tensors):
         return torch.cat(list(tensors))
     room = max(t.shape[1] for t in tensors)
-    padding = [0, 0] * (tensors[0].dim() - 2)
-    return torch.cat([F.pad(t, (*padding, 0, room - t.shape[1])) for t in tensors])
+    return torch.cat([_fill_up(t, room) for t in tensors])
+
+
+def _put(tensor: Tensor, slots: Sequence[int], rows: Tensor) -> Tensor:
+    if tensor.dim() > 1:
+        room = max(tensor.shape[1], rows.shape[1])
+        tensor, rows = _fill_up(tensor, room), _fill_up(rows, room)
+    index = torch.tensor(slots, dtype=torch.long, device=tensor.device)
+    # The rows of an expanded tensor share their numbers: it is copied first.
+    return tensor.contiguous().index_copy_(0, index, rows.to(tensor.dtype))
+
+
+def _fill_up(tensor: Tensor, room: int) -> Tensor:
+    """Zeros behind dim 1, up to ``room``."""
+    if (missing := room - tensor.shape[1]) == 0:
+        return tensor
+    return F.pad(tensor, (*[0, 0] * (tensor.dim() - 2), 0, missing))
 
 
 def device() -> torch.device:
