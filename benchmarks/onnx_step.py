@@ -134,7 +134,7 @@ def texts(options: Any) -> dict[str, Any]:
         theirs = greedy(graph, ids, about["end"], options.tokens)
         seconds["wenmo"] += halfway - begun
         seconds["onnxruntime"] += time.perf_counter() - halfway
-        equal += theirs == run.tokenizer.theirs(ours.ids)
+        equal += theirs == run.tokenizer.external_ids(ours.ids)
         written += len(theirs)
     return {
         "export s": seconds["export"],

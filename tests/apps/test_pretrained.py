@@ -62,11 +62,11 @@ def test_training_further_helps_and_opens_there(wenmo, base, further, text):
     theirs = AutoModelForCausalLM.from_pretrained(further, local_files_only=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(further, local_files_only=True)
     ids = run.tokenizer.encode("The quick brown fox").tolist()
-    assert tokenizer.encode("The quick brown fox") == run.tokenizer.theirs(ids)
+    assert tokenizer.encode("The quick brown fox") == run.tokenizer.external_ids(ids)
     with torch.no_grad():
-        expected = theirs(torch.tensor([run.tokenizer.theirs(ids)])).logits
+        expected = theirs(torch.tensor([run.tokenizer.external_ids(ids)])).logits
         given, _ = run.model(torch.tensor([ids]))
-    order = run.tokenizer.theirs(range(run.tokenizer.vocab_size))
+    order = run.tokenizer.external_ids(range(run.tokenizer.vocab_size))
     torch.testing.assert_close(given, expected[..., order], rtol=1e-4, atol=1e-4)
 
 
@@ -139,8 +139,10 @@ def test_graphs_hold_merged_adapters(wenmo, adapted, tmp_path):
         for name, tensor in about["state"].items()
     }
     step = onnxruntime.InferenceSession(tmp_path / "graph" / "model.onnx")
-    logits = step.run(["logits"], {"tokens": np.array([run.tokenizer.theirs(ids)]), **state})[0]
-    given = torch.from_numpy(logits)[..., run.tokenizer.theirs(range(259))]
+    logits = step.run(["logits"], {"tokens": np.array([run.tokenizer.external_ids(ids)]), **state})[
+        0
+    ]
+    given = torch.from_numpy(logits)[..., run.tokenizer.external_ids(range(259))]
     torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -233,7 +235,10 @@ def test_what_cannot_be_is_told(wenmo, base, text, tmp_path):
     cases = {
         ("--model", "lstm"): "--model and --from",
         ("lora_rank=2", 'lora_targets=["nothing"]'): "no layer of this model is called 'nothing'",
-        ("lora_rank=2", "gradual_unfreezing=true"): "without blocks or thaw",
+        (
+            "lora_rank=2",
+            "gradual_unfreezing=true",
+        ): "without trainable_blocks or gradual_unfreezing",
         ("hidden_size=64",): "does not fit",
         ("--prior", "ngram"): "omit --prior",
     }

@@ -373,8 +373,8 @@ def test_models_that_are_not_ours_are_refused(tmp_path: Path) -> None:
 class Counting(Recurrent):
     """Says something that is true of the rows alone that it is asked with."""
 
-    def predict(self, reading: Any) -> Tensor:
-        return super().predict(reading) * len(reading[0])
+    def lm_head(self, reading: Any) -> Tensor:
+        return super().lm_head(reading) * len(reading[0])
 
 
 class Waking(Recurrent):

@@ -104,7 +104,7 @@ def test_the_score_is_the_texts_given_their_latents_and_the_divergence(
 ) -> None:
     model = make(encoder=encoder, decoder=decoder)
     with torch.no_grad():
-        before, score = model.first(TEXTS, None), model.score(TEXTS)
+        before, score = model.batch_state(TEXTS, None), model.score(TEXTS)
         assert before is not None
         given_latents = model.score(TEXTS, {n: t for n, t in before.items() if n != DIVERGENCE})
         divergence = model.infer(TEXTS).divergence().sum(1)

@@ -129,7 +129,7 @@ def learner(gan: Gan, rows: int = 4, longest: int = LONGEST) -> Adversarial:
         adam,
         longest=longest,
         max_grad_norm=1.0,
-        accumulate=1,
+        gradient_accumulation=1,
         precision="float32",
         seed=5,
     )
