@@ -139,9 +139,8 @@ def test_graphs_hold_merged_adapters(wenmo, adapted, tmp_path):
         for name, tensor in about["state"].items()
     }
     step = onnxruntime.InferenceSession(tmp_path / "graph" / "model.onnx")
-    logits = step.run(["logits"], {"tokens": np.array([run.tokenizer.external_ids(ids)]), **state})[
-        0
-    ]
+    read = np.array([run.tokenizer.external_ids(ids)])
+    logits = step.run(["logits"], {"tokens": read, **state})[0]
     given = torch.from_numpy(logits)[..., run.tokenizer.external_ids(range(259))]
     torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
 
