@@ -30,7 +30,7 @@ from wenmo.training.adversarial import Adversarial, as_batch
 from wenmo.training.optimizers import make_optimizer
 from wenmo.training.rollouts import draw, write
 from wenmo.training.schedules import factor
-from wenmo.types import END, Batch, Tokens
+from wenmo.types import END, Batch, SpecialTokens, Tokens
 
 VOCABULARY, LENGTH, WIDTH = 5_000, 20, 32
 TEXTS = 10_000
@@ -107,7 +107,7 @@ def make_oracle() -> Recurrent:
     oracle = config.build(VOCABULARY + 1)
     for name, weight in oracle.named_parameters():
         torch.nn.init.zeros_(weight) if "hidden_bias" in name else torch.nn.init.normal_(weight)
-    oracle.barred = (END,)
+    oracle.special_tokens = SpecialTokens(suppressed=(END,))
     return oracle.eval()
 
 
@@ -123,7 +123,7 @@ def make_learner(texts: Tokens, seed: int, options: argparse.Namespace) -> Adver
     )
     config = override(config, options.settings)
     gan = config.build(VOCABULARY + 1)
-    gan.barred = (END,)
+    gan.special_tokens = SpecialTokens(suppressed=(END,))
     adam = make_optimizer(
         "adam", gan.generator, rate=0.01, weight_decay=0.0, momentum=0.0, betas=(0.9, 0.99)
     )

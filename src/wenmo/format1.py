@@ -54,6 +54,13 @@ COMBINED = {  # of a vae and a gan
     "adversarial_rate": "adversarial_learning_rate",
     "critic_rate": "critic_learning_rate",
 }
+SPECIAL_TOKENS = {
+    "opening": "bos",
+    "between": "separator",
+    "closing": "source_suffix",
+    "ends": "eos",
+    "barred": "suppressed",
+}
 SETTINGS: dict[str, dict[str, str]] = {
     "model": TRANSFORMER | RECURRENT | COMBINED,
     "prior": {"counts": "enabled", "orders": "order", "parts": "folds_used"},
@@ -92,6 +99,9 @@ SETTINGS: dict[str, dict[str, str]] = {
 def convert_card(card: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a card of format 1 as one of format 2."""
     content = convert_tables(card)
+    if "marks" in content:
+        marks = content.pop("marks")
+        content["special_tokens"] = {SPECIAL_TOKENS.get(name, name): marks[name] for name in marks}
     if "foreign" in content:
         content["external"] = content.pop("foreign")
     if "asked" in content:

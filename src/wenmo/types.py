@@ -82,6 +82,26 @@ class WenmoWarning(UserWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """The ids around a model's texts. Models that others trained have their own.
+
+    Attributes:
+        bos: before a text; there may be none.
+        separator: between a source and its text, where it stands before that. There are none where
+            a chat template writes all marks of a source itself.
+        source_suffix: after a source that an encoder reads.
+        eos: other ids that end a text as END does.
+        suppressed: never written.
+    """
+
+    bos: tuple[int, ...] = (END,)
+    separator: tuple[int, ...] = (END,)
+    source_suffix: tuple[int, ...] = (END,)
+    eos: tuple[int, ...] = ()
+    suppressed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What a model learns from, or is scored on.
 

@@ -89,8 +89,8 @@ def test_other_programs_speak_with_it_as_it_was_trained(
 
 def test_the_same_form_everywhere(wenmo: Any, base: Path, talks: Path, trained: Path) -> None:
     run = package.load(trained)
-    around = {"opening": [], "between": [], "closing": [0]}
-    assert run.card.marks == {**around, "ends": [256], "barred": []}
+    around = {"bos": [], "separator": [], "source_suffix": [0]}
+    assert run.card.special_tokens == {**around, "eos": [256], "suppressed": []}
     [[output]] = run.write(["你好，3！"], method="greedy", max_tokens=24)
     assert output.text == answers_here(trained, ["你好，3！"])
     figures = json.loads(wenmo("evaluate", trained, talks, "--json", cwd=talks.parent).stdout)
@@ -162,14 +162,14 @@ def test_a_run_that_talks_is_trained_on_plain_text_and_on_pairs(
         "eval_count=1",
         cwd=tmp_path,
     )
-    assert package.load(tmp_path / "plain").card.marks["between"] == [0]
+    assert package.load(tmp_path / "plain").card.special_tokens["separator"] == [0]
     pairs = "".join(f"source {n}\ttarget <|im_end|> {n}\n" for n in range(60))
     (tmp_path / "pairs.tsv").write_text("source\ttarget\n" + pairs)
     command = ("train", "pairs.tsv", "--task", "translation", "--from", trained, "--out", "pairs")
     wenmo(*command, "--steps", 3, "tokens_per_batch=512", "eval_count=1", cwd=tmp_path)
     run = package.load(tmp_path / "pairs")
-    assert run.model.between == (0,)
-    assert run.model.opening == ()
+    assert run.model.special_tokens.separator == (0,)
+    assert run.model.special_tokens.bos == ()
 
 
 def test_what_cannot_be_is_told(wenmo: Any, base: Path, talks: Path, tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_an_encoder_decoder_goes_on_as_it_began(wenmo, tmp_path, lora):
 
     with contextlib.chdir(tmp_path):  # adapters name their base by where they were trained
         run = package.load("run")
-    assert run.model.opening == (257,)
+    assert run.model.special_tokens.bos == (257,)
     [batch] = [readable(np.array([0, 5, 0, 6, 0]), None, run.model, run.task).batch([0])]
     assert batch.tokens.tolist() == [[257, 6]]
     if not lora:

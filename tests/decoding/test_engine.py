@@ -18,7 +18,7 @@ from wenmo.models import ModelConfig
 from wenmo.models.base import LanguageModel
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer import Transformer
-from wenmo.types import WenmoError
+from wenmo.types import SpecialTokens, WenmoError
 
 Make = Callable[..., LanguageModel]
 
@@ -78,7 +78,7 @@ def test_the_greedy_path_ends_where_the_model_does(table: Make) -> None:
 def test_other_marks_end_a_text_too(table: Make) -> None:
     """3 is another end, so that a text is 1 or 2 or 1 2, and ends by 0 or 3."""
     model = table(CHAIN)
-    model.ends = (3,)
+    model.special_tokens = SpecialTokens(eos=(3,))
     greedy = Sampling(method="greedy", max_tokens=4)
     [events] = write(model, Request(sampling=greedy))
     assert tokens(events) == [1, 2, 0]
@@ -107,7 +107,7 @@ def test_other_marks_end_a_text_too(table: Make) -> None:
 @pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
 def test_what_is_barred_is_never_written(table: Make, method: str) -> None:
     model = table(CHAIN)
-    model.barred = (2,)
+    model.special_tokens = SpecialTokens(suppressed=(2,))
     sampling = Sampling(method=method, max_tokens=9, beam_width=2)  # type: ignore[arg-type]
     for seed in range(20):
         [events] = write(model, Request(sampling=replace(sampling, seed=seed)))

@@ -20,7 +20,7 @@ from wenmo.decoding.spelling import Utf8Constraint
 from wenmo.decoding.unmask import SHORTER, Unmasker
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
-from wenmo.types import END, WenmoError
+from wenmo.types import END, SpecialTokens, WenmoError
 
 VOCAB, TIME = 3, 3
 
@@ -32,7 +32,7 @@ class Joint(LanguageModel):
 
     fills = True
     conditioning = "none"
-    closing = ()
+    special_tokens = SpecialTokens(source_suffix=())
 
     def __init__(self, time: int = TIME) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class Hashes(LanguageModel):
 
     fills = True
     conditioning = "none"
-    closing = ()
+    special_tokens = SpecialTokens(source_suffix=())
 
     def __init__(self, vocab_size: int, context: int) -> None:
         super().__init__()

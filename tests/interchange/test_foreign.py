@@ -149,7 +149,7 @@ def test_an_answer_begins_as_its_makers_say(wenmo: Any, tmp_path: Path) -> None:
     """A source has its language before it, and the answer the one to translate into."""
     folder = tmp_path / "m2m"
     theirs, ours = opened(folder, "m2m_100", forced=WANTED)
-    assert ours.model.opening == (START, WANTED)
+    assert ours.model.special_tokens.bos == (START, WANTED)
     assert ours.tokenizer.encode("a").tolist() == ours.tokenizer.encode_source("a").tolist()[1:]
     source = torch.tensor([[SPOKEN, *ours.tokenizer.encode("春眠 fox").tolist(), END_THERE]])
     [full] = theirs.generate(source, max_new_tokens=9, do_sample=False)

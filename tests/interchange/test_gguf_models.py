@@ -18,7 +18,7 @@ from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level
 from wenmo.text.vocabularies import byte_alphabet
-from wenmo.types import WenmoError
+from wenmo.types import SpecialTokens, WenmoError
 
 gguf = pytest.importorskip("gguf", reason="needs the gguf package")
 LLAMA = Transformer.Config(
@@ -147,12 +147,12 @@ def test_other_ways_are_told(
 
 def test_every_end_mark_comes_back(tmp_path: Path) -> None:
     model = made(LLAMA)
-    model.ends = (258, 259)
+    model.special_tokens = SpecialTokens(eos=(258, 259))
     write(tmp_path / "my.gguf", model)
     settings = Gguf(tmp_path / "my.gguf").settings
     assert settings["tokenizer.ggml.eot_token_id"] == 258
     assert settings["tokenizer.ggml.eom_token_id"] == 259
-    assert open_pretrained(tmp_path / "my.gguf").model.ends == (258, 259)
+    assert open_pretrained(tmp_path / "my.gguf").model.special_tokens.eos == (258, 259)
 
 
 @pytest.mark.parametrize("name", ["my.gguf", "my.GGUF"])

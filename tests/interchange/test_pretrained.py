@@ -232,7 +232,7 @@ def test_every_end_mark_ends_a_text(wenmo: Any, tmp_path: Path) -> None:
     (folder / "generation_config.json").write_text(json.dumps(settings))
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
     ours = open_pretrained(folder)
-    assert (ours.model.ends, ours.model.barred) == ((other,), (7,))
+    assert (ours.model.special_tokens.eos, ours.model.special_tokens.suppressed) == ((other,), (7,))
     expected = theirs_of(theirs)
     assert expected[-1] == other
     assert ours.tokenizer.external_ids(ours_of(ours.model)) == [*expected[:-1], END_THERE]
@@ -249,7 +249,7 @@ def test_every_end_mark_ends_a_text(wenmo: Any, tmp_path: Path) -> None:
     )
     wenmo(*command, "--steps", 1, "eval_count=1", "learning_rate=1e-9", cwd=tmp_path)
     run = package.load(tmp_path / "run")
-    assert (run.model.ends, run.model.barred) == ((other,), (7,))
+    assert (run.model.special_tokens.eos, run.model.special_tokens.suppressed) == ((other,), (7,))
     again = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path / "run", local_files_only=True
     )

@@ -23,7 +23,7 @@ from wenmo.text.talk import ChatFormatter
 from wenmo.text.tasks import Conversation, Example, TaskConfig, render_history
 from wenmo.text.template import _written
 from wenmo.text.vocabularies import byte_alphabet
-from wenmo.types import END, IGNORE, WenmoError
+from wenmo.types import END, IGNORE, SpecialTokens, WenmoError
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
@@ -83,7 +83,7 @@ def write(folder: Path, talks: Sequence[object], name: str = "talks.jsonl") -> P
 
 def encoded(path: Path, talk: ChatFormatter = TALK, task: TaskConfig = DIALOGUE) -> Pairs:
     text = encode_text(path, TURNS, talk.tokenizer, task=task, talk=talk, cache=path.parent)
-    return Pairs(text.ids, "prefix", None, "end", text.ends, opening=(), between=())
+    return Pairs(text.ids, "prefix", None, "end", text.ends, special_tokens=SpecialTokens((), ()))
 
 
 def examples(

@@ -17,7 +17,7 @@ from wenmo.text.records import Records, Shuffled
 from wenmo.training.adversarial import Adversarial, as_batch, baseline
 from wenmo.training.optimizers import make_optimizer
 from wenmo.training.rollouts import draw, relax, values, write
-from wenmo.types import END, IGNORE
+from wenmo.types import END, IGNORE, SpecialTokens
 
 VOCAB, LONGEST = 4, 3
 SMALL = Gan.Config(
@@ -159,7 +159,9 @@ def test_policy_gradients_point_where_the_expected_reward_rises(
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_gradients_through_relaxed_tokens_are_those_of_finite_differences(generator: str) -> None:
     gan = make(generator, critic="recurrent")  # without the corners of rectified filters
-    gan.barred = (END,)  # where a text ends is no matter of degree
+    gan.special_tokens = SpecialTokens(
+        suppressed=(END,)
+    )  # where a text ends is no matter of degree
 
     def verdict() -> Tensor:
         torch.manual_seed(6)

@@ -256,7 +256,10 @@ class Engine:
         if context is not None:
             room = [min(tokens, context) for tokens in room]
         if self._encodes(rows[0]):
-            sources = [[*(row.task.request.source or ()), *self.model.closing] for row in rows]
+            sources = [
+                [*(row.task.request.source or ()), *self.model.special_tokens.source_suffix]
+                for row in rows
+            ]
             source = pad(sources, IGNORE).to(device)
             return self.model.initial_state(len(rows), source=source, capacity=max(room))
         seeds = [row.task.request.sampling.seed for row in rows]
@@ -312,8 +315,8 @@ class Engine:
         history = self._history(rows if warps.looks_back else [])
         offered = logits if warps.steps and kind.method != "beam" else logp
         offered = _spelled(offered, rows)
-        if self.model.barred:
-            offered = forbid(offered, self.model.barred)
+        if self.model.special_tokens.suppressed:
+            offered = forbid(offered, self.model.special_tokens.suppressed)
         offered = _constrained(offered, rows)
         if kind.method == "beam":
             gains = warps(offered, history)
@@ -331,10 +334,10 @@ class Engine:
 
     def _ended(self, logits: Tensor, kind: Sampling) -> Tensor:
         """The logits with END for all that ends a text."""
-        if not self.model.ends:
+        if not self.model.special_tokens.eos:
             return logits
         searched = kind.greedy or kind.method == "beam"
-        return gather_ends(logits, self.model.ends, likeliest=searched)
+        return gather_ends(logits, self.model.special_tokens.eos, likeliest=searched)
 
     def _covered(self, kind: Sampling, rows: list[_Row], index: Tensor) -> Tensor:
         if not kind.coverage_penalty:

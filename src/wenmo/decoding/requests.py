@@ -128,9 +128,9 @@ def _check(request: Request, model: LanguageModel) -> None:
 
 def _lay_out(request: Request, model: LanguageModel) -> tuple[array[int], int]:
     """What a request's rows read first, and the most tokens that it can write."""
-    prefix_ids, limit = array("q", model.opening), request.sampling.max_tokens
+    prefix_ids, limit = array("q", model.special_tokens.bos), request.sampling.max_tokens
     if request.source is not None and model.conditioning == "prefix":
-        prefix_ids.extend([*map(int, request.source), *model.between])
+        prefix_ids.extend([*map(int, request.source), *model.special_tokens.separator])
     prefix_ids.extend(map(int, request.prompt))
     if not prefix_ids:
         prefix_ids.append(END)

@@ -83,15 +83,15 @@ class Unmasker:
 
     def _canvas(self, draft: _Draft) -> _Canvas:
         """What is to be filled next: of a gap of unknown length, a canvas of the likeliest."""
-        request, closing = draft.task.request, list(self.model.closing)
+        request, suffix = draft.task.request, list(self.model.special_tokens.source_suffix)
         room = draft.room(self.model)
         if request.suffix is None:
             head = draft.head(self.model.context)
-            free = room - len(head) - len(closing)
+            free = room - len(head) - len(suffix)
             size = min(draft.task.limit - len(draft.written), max(1, free))
-            return _Canvas.around(draft, head, size, closing)
+            return _Canvas.around(draft, head, size, suffix)
         asked = request.sampling.gap_tokens
-        before, after = list(draft.task.prefix_ids), [*request.suffix, *closing]
+        before, after = list(draft.task.prefix_ids), [*request.suffix, *suffix]
         if asked:
             return self._gap(draft, before, asked, after, room)
         longest = min(LONGEST_GAP, room // 2)
@@ -274,7 +274,7 @@ class _Draft:
         if model.context is not None:
             return model.context + 1
         given = len(self.task.prefix_ids) + len(self.task.request.suffix or ())
-        return given + max(self.task.limit, LONGEST_GAP) + len(model.closing)
+        return given + max(self.task.limit, LONGEST_GAP) + len(model.special_tokens.source_suffix)
 
     def head(self, context: int | None) -> list[int]:
         """What the next canvas begins with: all of the text, or its end, as `Engine` does it."""

@@ -71,7 +71,8 @@ def open_folder(path: Path) -> LoadedModel:
     check_all_used(path, tensors, layout.names.values(), kind)
     model = built(path, config, layout, size, tensors)
     if model.fills:
-        model.closing = tuple(tokenizer.suffix)
+        suffix = tuple(tokenizer.suffix)
+        model.special_tokens = replace(model.special_tokens, source_suffix=suffix)
     put_marks(path, theirs, model, tokenizer)
     return LoadedModel(
         kind.family,

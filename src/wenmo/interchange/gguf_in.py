@@ -97,7 +97,8 @@ def open_gguf(path: Path) -> LoadedModel:
         raise WenmoError(f"{path}: damaged: {error}") from None
     model = built(path, config, layout, size, tensors)
     others = tokenizer.external_ids(int(s[key]) for key in OTHER_ENDS if key in s)
-    model.ends = tuple(sorted({id_ for id_ in others if END < id_ < size}))
+    eos = tuple(sorted({id_ for id_ in others if END < id_ < size}))
+    model.special_tokens = replace(model.special_tokens, eos=eos)
     template = s.get("tokenizer.chat_template")
     said = {theirs: s[key] for key, theirs in SAMPLING.items() if key in s}
     sampling = checked_sampling(said, str(path))

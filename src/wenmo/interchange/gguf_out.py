@@ -70,7 +70,9 @@ def write_gguf(
         write_scaling(writer, kind, config)
         _tokens(writer, tokenizer, vocabulary, template)
         _sampling(writer, sampling or {})
-        for key, id_ in zip(OTHER_ENDS, tokenizer.external_ids(model.ends), strict=False):
+        for key, id_ in zip(
+            OTHER_ENDS, tokenizer.external_ids(model.special_tokens.eos), strict=False
+        ):
             writer.add_uint32(key, id_)
         for theirs, tensor in layout.to_external(dict(model.state_dict())).items():
             name, pattern = gguf_name(theirs)

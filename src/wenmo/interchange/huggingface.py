@@ -61,11 +61,13 @@ def generation_config(
         config: the ``config.json``, which they do not look into then.
         sampling: how the model writes where nothing is asked for: settings of `Sampling` by name.
     """
-    if not (model.ends or model.barred or sampling):
+    if not (model.special_tokens.eos or model.special_tokens.suppressed or sampling):
         return None
+    suppressed = tokenizer.external_ids(model.special_tokens.suppressed)
     marks = {name: config[name] for name in BEGINNINGS if name in config} | {
-        "eos_token_id": tokenizer.external_ids([END, *model.ends]),
-        "bad_words_ids": [[id_] for id_ in tokenizer.external_ids(model.barred)] or None,
+        "eos_token_id": tokenizer.external_ids([END, *model.special_tokens.eos]),
+        "bad_words_ids": [[id_] for id_ in tokenizer.external_ids(model.special_tokens.suppressed)]
+        or None,
     }
     return marks | (generation_of(sampling) if sampling else {})
 

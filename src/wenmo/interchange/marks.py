@@ -4,6 +4,7 @@ them, and what is never written.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,11 @@ def put_marks(
     barred = settings.get("bad_words_ids")
     words = [_ids(word) for word in barred] if isinstance(barred, list) else []
     alone = [word[0] for word in words if len(word) == 1] + _ids(settings.get("suppress_tokens"))
-    model.ends, model.barred = _ours(ends, model, tokenizer), _ours(alone, model, tokenizer)
+    model.special_tokens = replace(
+        model.special_tokens,
+        eos=_ours(ends, model, tokenizer),
+        suppressed=_ours(alone, model, tokenizer),
+    )
     if model.conditioning == "encoder":
         _begin_answers(path, settings, model, tokenizer)
 
@@ -85,8 +90,11 @@ def _begin_answers(
         marks.remove(forced)
     elif forced is not None:
         tokenizer.prefix = []
-    model.opening = tuple(tokenizer.external_ids(marks)) or model.opening
-    model.closing = tuple(tokenizer.suffix)
+    model.special_tokens = replace(
+        model.special_tokens,
+        bos=tuple(tokenizer.external_ids(marks)) or model.special_tokens.bos,
+        source_suffix=tuple(tokenizer.suffix),
+    )
 
 
 def _ids(value: object) -> list[int]:

@@ -108,13 +108,16 @@ def _about(
 ) -> dict[str, Any]:
     """What stands around a text and a source, and the bounds of both, in the tokenizer's ids."""
     encodes = model.conditioning == "encoder"
-    marks = {"before": tokenizer.prefix, "after": model.closing if encodes else model.between}
+    marks = {
+        "before": tokenizer.prefix,
+        "after": model.special_tokens.source_suffix if encodes else model.special_tokens.separator,
+    }
     source: dict[str, Any] = {name: [order[id_] for id_ in ids] for name, ids in marks.items()}
     return {
         "vocab_size": model.vocab_size,
         "context": model.context,
         "end": tokenizer.end,
-        "text": {"before": [order[id_] for id_ in (*model.opening, *tokenizer.prefix)]},
+        "text": {"before": [order[id_] for id_ in (*model.special_tokens.bos, *tokenizer.prefix)]},
         "source": {"file": ENCODER if encodes else STEP, **source} if answers or encodes else None,
         "latents": {"file": DRAWN, "count": model.latents} if model.latents else None,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,5 +86,5 @@ def built(
         reason = " ".join(str(error).split())[:300]
         raise WenmoError(f"{path}: the weights do not fit the settings: {reason}") from None
     if not config.encoder_layers:
-        model.opening = ()
+        model.special_tokens = replace(model.special_tokens, bos=())
     return model.eval()

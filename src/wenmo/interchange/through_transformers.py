@@ -5,6 +5,7 @@ That is slow, and such models are not trained here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def open_through_transformers(path: Path, content: dict[str, Any], reason: str) 
     context = next((bound for bound in bounds if bound is not None), None)
     tokenizer = vocabulary.tokenizer(end, size, read_beginning(path, theirs, vocabulary.library))
     model = Foreign(inner, size, context, end, answers=answers).eval()
-    model.opening = ()
+    model.special_tokens = replace(model.special_tokens, bos=())
     put_marks(path, theirs, model, tokenizer)
     family = "transformer" if answers else "gpt"
     return LoadedModel(

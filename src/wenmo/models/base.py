@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from wenmo.grammar.sampler import Drawn
 from wenmo.models.posterior import DIVERGENCE, Posterior
-from wenmo.types import END, IGNORE, Batch, Logits, Loss, Score, State, Tokens
+from wenmo.types import END, IGNORE, Batch, Logits, Loss, Score, SpecialTokens, State, Tokens
 
 Hidden: TypeAlias = "tuple[Tensor, ...]"
 """What a network makes of the tokens it reads, before the softmax: tensors (rows, time, width). The
@@ -62,26 +62,20 @@ class LanguageModel(nn.Module, ABC):
             case text may be streamed through the model for as long as one likes.
         learner: how it is trained.
         conditioning: how it is given a text to answer to. ``prefix``: before its own text, as in
-            opening, source, between, text, END. ``encoder``: in ``initial_state``, or as
+            bos, source, separator, text, END. ``encoder``: in ``initial_state``, or as
             ``source`` of a batch; then its state may hold ``coverage``, the attention that each
             position of the source has been given so far, float32 (rows, source time). ``none``: not
             at all.
-        complete: its texts are wholes by rule: they can only be read from their beginning, end by
-            themselves, and are written as likely as the model has them unless something else is
+        samples_texts: its texts are wholes by rule: they can only be read from their beginning, end
+            by themselves, and are written as likely as the model has them unless something else is
             asked for.
-        notices: it has hidden states, which ``hidden_states`` gives.
+        has_hidden_states: it has hidden states, which ``hidden_states`` gives.
         fixed: how the names begin of what gradients do not change, and ``fit_prior`` makes again.
-        opening: the ids that stand before a text. Models that others trained may have another mark,
-            or none.
-        between: the ids that stand between a source and its text, where it stands before that.
-            There are none where a chat template writes all marks of a source itself.
-        closing: the ids that stand after a source that an encoder reads.
+        special_tokens: the ids around its texts.
         record_level: it learns whole records, each from its beginning to its end, and is scored by
             them; others go on from one record to the next.
         latents: how many numbers each text is written from, which ``initial_state`` draws from
             N(0, 1) and keeps in the state; ``infer`` tells where they lie for a text that is given.
-        ends: other ids that end a text as END does. Models that others trained may have some.
-        barred: ids that are never written.
         fills: it predicts tokens that are hidden anywhere in a text, with both sides in view, by
             ``fill``; then text is written so, too, and not from left to right.
         counts_text: it holds counts of its training text, which `keep_counts` continues from.
@@ -96,11 +90,7 @@ class LanguageModel(nn.Module, ABC):
     fixed: ClassVar[tuple[str, ...]] = ()
     record_level: bool = False
     latents: int = 0
-    opening: tuple[int, ...] = (END,)
-    between: tuple[int, ...] = (END,)
-    closing: tuple[int, ...] = (END,)
-    ends: tuple[int, ...] = ()
-    barred: tuple[int, ...] = ()
+    special_tokens: SpecialTokens = SpecialTokens()
     fills: ClassVar[bool] = False
     counts_text: ClassVar[bool] = False
 

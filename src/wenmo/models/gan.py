@@ -21,7 +21,7 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.critic import ConvolutionalCritic, Critic, RecurrentCritic
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer import Transformer
-from wenmo.types import Batch, Logits, Loss, State, Tokens
+from wenmo.types import Batch, Logits, Loss, SpecialTokens, State, Tokens
 
 Phase = Literal["likelihood", "critic", "adversarial"]
 
@@ -202,14 +202,14 @@ class Gan(LanguageModel):
         return self.generator
 
     @property
-    def barred(self) -> tuple[int, ...]:
+    def special_tokens(self) -> SpecialTokens:
         """The generator's: what the whole model never writes it never writes alone."""
-        return self.generator.barred
+        return self.generator.special_tokens
 
-    @barred.setter
-    def barred(self, ids: tuple[int, ...]) -> None:
+    @special_tokens.setter
+    def special_tokens(self, tokens: SpecialTokens) -> None:
         for generator in (self.generator, self.pretrained):
-            generator.barred = ids
+            generator.special_tokens = tokens
 
     def baselines(self) -> Mapping[str, LanguageModel]:
         return {"likelihood alone": self.pretrained} if self.parted else {}

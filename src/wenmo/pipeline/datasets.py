@@ -534,8 +534,8 @@ def readable(
     task: TaskConfig,
 ) -> Pairs:
     """The pairs of a flat array as the model can read them."""
-    marks = (model.opening, model.between, model.closing)
-    return Pairs(ids, model.conditioning, model.context, kept(task), ends, *marks)
+    own = (model.conditioning, model.context)
+    return Pairs(ids, *own, kept(task), ends, model.special_tokens)
 
 
 def sampling_for(task: TaskConfig, *, samples_texts: bool = False) -> Sampling:

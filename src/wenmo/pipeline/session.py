@@ -188,8 +188,8 @@ class Session:
                 run = str(recipe.init.base)
                 self._say(continue_counts(model, recipe, run, base[0], self.corpus.summary))
             if card.is_chat and model.conditioning == "prefix":  # all marks are the template's
-                model.opening = model.between = ()
-            card.marks = special_tokens_of(model)
+                model.special_tokens = replace(model.special_tokens, bos=(), separator=())
+            card.special_tokens = special_tokens_of(model)
         for side, giver in pretrained_sides.items():
             card.external = giver[0].external
             self._say(load_side(model, side, giver[1], str(getattr(recipe.init, side))))

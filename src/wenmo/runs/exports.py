@@ -164,8 +164,7 @@ def _network_of(model: LanguageModel) -> LanguageModel:
     network = model.mixture_components().get("network")
     if network is None:
         raise WenmoError("--network-only is for networks on counts; leave it out")
-    network.opening, network.closing = model.opening, model.closing
-    network.ends, network.barred = model.ends, model.barred
+    network.special_tokens = model.special_tokens
     return network
 
 

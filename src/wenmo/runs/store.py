@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vocabularies import END_TOKEN
 from wenmo.training.checkpoints import load_tensors, save_tensors
-from wenmo.types import END, WenmoError
+from wenmo.types import END, SpecialTokens, WenmoError
 
 LONG_DOCUMENT = 10_000  # characters
 LONGEST_ANSWER = 256  # tokens that a model which others trained may answer with
@@ -59,7 +59,7 @@ class Card:
         foreign: of a tokenizer that another program made, its ``end`` mark's id there, the name of
             its ``beginning`` mark, the ``size`` of the model's vocabulary, its ``origin``, and the
             ``prefix`` of what is written.
-        marks: the model's ``opening``, ``between``, ``closing``, ``ends`` and ``barred``, where it
+        special_tokens: the model's, where it
             began from another.
         goes_on: a finished run is given more steps or minutes; it is not kept.
         note: what the user of a model that others trained should know; it is not kept.
@@ -77,7 +77,7 @@ class Card:
     asked: Recipe | None = None
     template: str | None = None
     external: dict[str, Any] | None = None
-    marks: dict[str, list[int]] | None = None
+    special_tokens: dict[str, list[int]] | None = None
     note: str | None = None
     continues: bool = False
     sampling: dict[str, Any] = field(default_factory=dict)
@@ -127,7 +127,7 @@ class Card:
         if self.asked is not None:
             content["asked"] = self.asked.tables()
             content["given"] = sorted(self.asked.given)
-        for name in ("template", "external", "marks"):
+        for name in ("template", "external", "special_tokens"):
             if getattr(self, name) is not None:
                 content[name] = getattr(self, name)
         if self.sampling or self.sampling_reason:
@@ -148,12 +148,14 @@ class Card:
             if asked is not None:
                 asked = replace(asked, given=frozenset(content.get("given", ())))
             known = (content["data"], content["finished"], content["results"])
-            template, external, marks = map(content.get, ("template", "external", "marks"))
+            template, external, special_tokens = map(
+                content.get, ("template", "external", "special_tokens")
+            )
             sampling = content.get("sampling", {})
             from_dict(Sampling, sampling, where="sampling.")
             reason = content.get("sampling_reason", "")
             more = {"sampling": sampling, "sampling_reason": reason}
-            return cls(recipe, *known, asked, template, external, marks, **more)
+            return cls(recipe, *known, asked, template, external, special_tokens, **more)
         except KeyError as error:
             raise WenmoError(f"{folder / CARD}: damaged, {error} is missing") from None
         except WenmoError as error:
@@ -219,9 +221,9 @@ def save_model(
 
 def _first_there(layout: Layout, model: LanguageModel, end: int) -> dict[str, int]:
     """For other programs, their id of what a text begins with, where they ask for it."""
-    if "decoder_start_token_id" not in layout.config or not model.opening:
+    if "decoder_start_token_id" not in layout.config or not model.special_tokens.bos:
         return {}
-    first = model.opening[0]
+    first = model.special_tokens.bos[0]
     return {"decoder_start_token_id": {END: end, end: END}.get(first, first)}
 
 
@@ -268,28 +270,26 @@ def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
 
 
 def special_tokens_of(model: LanguageModel) -> dict[str, list[int]]:
-    """The marks around a model's texts, as a card names them."""
-    marks = {"opening": model.opening, "between": model.between, "closing": model.closing}
-    marks |= {"ends": model.ends, "barred": model.barred}
-    return {name: list(ids) for name, ids in marks.items()}
+    """The ids around a model's texts, as a card names them."""
+    return {name: list(ids) for name, ids in asdict(model.special_tokens).items()}
 
 
 def apply_special_tokens(model: LanguageModel, card: Card) -> LanguageModel:
-    """Let a model have the marks around its texts that a card names.
+    """Let a model have the ids around its texts that a card names.
 
     Raises:
         WenmoError: the card names what are no ids.
     """
-    if card.marks is None:
+    if card.special_tokens is None:
         return model
     try:
-        own = [tuple(card.marks[name]) for name in special_tokens_of(model)]
-        sound = all(0 <= id_ < model.vocab_size for ids in own for id_ in ids)
+        own = {name: tuple(card.special_tokens[name]) for name in special_tokens_of(model)}
+        sound = all(0 <= id_ < model.vocab_size for ids in own.values() for id_ in ids)
     except (KeyError, TypeError):
         sound = False
     if not sound:
-        raise WenmoError(f"{CARD}: damaged, its marks are no ids of the model's")
-    model.opening, model.between, model.closing, model.ends, model.barred = own
+        raise WenmoError(f"{CARD}: damaged, its special_tokens are no ids of the model's")
+    model.special_tokens = SpecialTokens(**own)
     return model
 
 
@@ -341,8 +341,8 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
         raise WenmoError(f"{recipe.init.base}: does not fit the settings: {reason}") from None
     for weight in model.parameters():
         weight.requires_grad_(True)
-    model.opening, model.closing = base.opening, base.closing
-    model.ends, model.barred = base.ends, base.barred
+    own = model.special_tokens.separator
+    model.special_tokens = replace(base.special_tokens, separator=own)
     if recipe.init.lora_rank:
         adapt(model, recipe.init.lora_targets, rank=recipe.init.lora_rank, alpha=recipe.init.scale)
     elif recipe.init.trainable_blocks is not None:
