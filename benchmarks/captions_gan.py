@@ -79,7 +79,7 @@ def train(
         out=out / f"captions-{name}-{minutes:g}-{seed}",
         settings={**SHARED, **settings, **seeds, "eval_count": 5},
         minutes=minutes,
-        tell=lambda what, share: print(what, flush=True) if share is None else None,
+        on_progress=lambda what, share: print(what, flush=True) if share is None else None,
     )
 
 

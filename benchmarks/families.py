@@ -65,7 +65,7 @@ def measure(
         model=model,
         out=options.out / "families" / name,
         settings=settings | ({"minutes": minutes} if minutes else {}),
-        tell=lambda what, share: print(what) if share is None else None,
+        on_progress=lambda what, share: print(what) if share is None else None,
     )
     results = run.card.results
     heldout = results["heldout"]

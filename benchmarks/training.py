@@ -95,7 +95,9 @@ def measure(
         valid=held_out,
         out=out,
         settings={**setting.settings, **budget, "eval_count": 1},
-        watch=lambda event: moments.append(time.perf_counter()) if event.kind == "step" else None,
+        on_event=lambda event: (
+            moments.append(time.perf_counter()) if event.kind == "step" else None
+        ),
     )
     context = run.model.context
     empty = run.evaluate(held_out, window=WINDOW)

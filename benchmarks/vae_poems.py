@@ -57,7 +57,7 @@ def main() -> None:
             f"train.seed={options.seed}",
             *options.settings,
         ],
-        tell=lambda what, share: print(what) if share is None else None,
+        on_progress=lambda what, share: print(what) if share is None else None,
     )
     figures = run.evaluate(test, samples=options.samples)
     weighted = figures["importance_weighted"]

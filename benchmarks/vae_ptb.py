@@ -38,7 +38,7 @@ def main() -> None:
             recipe=RECIPE,
             out=options.run or options.out / f"vae-ptb-{options.seed}",
             settings=[*seeds, *options.settings],
-            tell=lambda what, share: print(what) if share is None else None,
+            on_progress=lambda what, share: print(what) if share is None else None,
         )
     )
     figures = run.evaluate(ptb / "test.txt", samples=options.samples)

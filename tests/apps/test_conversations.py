@@ -126,11 +126,13 @@ def test_it_resumes_exactly(base: Path, talks: Path, tmp_path: Path) -> None:
     settings = {"steps": 10, "tokens_per_batch": 512, "eval_count": 2, "checkpoint_seconds": 0}
 
     def fit(out: Path, stop: int | None = None) -> None:
-        def watch(event: Event) -> None:
+        def on_event(event: Event) -> None:
             if event.kind == "step" and event.position.step == stop:
                 raise KilledError
 
-        package.fit(talks, task="dialogue", base=base, out=out, settings=settings, watch=watch)
+        package.fit(
+            talks, task="dialogue", base=base, out=out, settings=settings, on_event=on_event
+        )
 
     fit(tmp_path / "whole")
     for stop in (3, 7):

@@ -167,8 +167,8 @@ def test_it_resumes_exactly(lines, tmp_path):
         "free_bits": 1,
     }
 
-    def fit(name, watch=None):
-        program.fit(lines, model="vae", out=tmp_path / name, settings=settings, watch=watch)
+    def fit(name, on_event=None):
+        program.fit(lines, model="vae", out=tmp_path / name, settings=settings, on_event=on_event)
         [newest] = (tmp_path / name / "checkpoints").glob("000000009.safetensors")
         return newest.read_bytes()
 

@@ -60,7 +60,11 @@ def test_embeddings_begin_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "optimizer": "sgd",
     }
     run = wenmo.fit(
-        "my.txt", model="lstm", out="run", settings=settings, tell=lambda s, _: told.append(s)
+        "my.txt",
+        model="lstm",
+        out="run",
+        settings=settings,
+        on_progress=lambda s, _: told.append(s),
     )
     assert any("2 of" in line for line in told)
     embedding = run.model.embedding.weight

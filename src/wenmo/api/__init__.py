@@ -83,7 +83,7 @@ def compare(
     target: Source | None = None,
     stride: int | None = None,
     encoding: str | None = None,
-    tell: ProgressCallback | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> list[dict[str, Any]]:
     """Score the same text with several runs, whatever their families and tokenizers.
 
@@ -93,7 +93,7 @@ def compare(
         target: the texts that answer the lines of ``data``, a line each.
         stride: as of `Run.evaluate`.
         encoding: of the text; ``None`` detects it.
-        tell: is told the share that is done.
+        on_progress: is told the share that is done.
 
     Returns:
         A row for each run, the best (fewest bits per byte) first: ``run``, ``model``, and the
@@ -104,7 +104,11 @@ def compare(
         WenmoError: there is no such text, or no run can score it.
     """
     data = as_source(data)
-    options = {"stride": stride, "encoding": encoding, "tell": tell and _notes_once(tell)}
+    options = {
+        "stride": stride,
+        "encoding": encoding,
+        "tell": on_progress and _notes_once(on_progress),
+    }
     target = None if target is None else rereadable(target)
     rows = [_scored(run, data, target=target, **options) for run in runs]
     if rows and all("problem" in row for row in rows):
@@ -112,7 +116,7 @@ def compare(
     return sorted(rows, key=lambda row: row.get("bits_per_byte", math.inf))
 
 
-def _notes_once(tell: ProgressCallback) -> ProgressCallback:
+def _notes_once(on_progress: ProgressCallback) -> ProgressCallback:
     """Pass progress on, and each note the first time only: every run reads the same data."""
     notes: set[str] = set()
 
@@ -121,7 +125,7 @@ def _notes_once(tell: ProgressCallback) -> ProgressCallback:
             return
         if share is None:
             notes.add(what)
-        tell(what, share)
+        on_progress(what, share)
 
     return pass_on
 
@@ -144,7 +148,7 @@ def tradeoff(
     temperatures: Sequence[float] = TEMPERATURES,
     texts: int = 200,
     encoding: str | None = None,
-    tell: ProgressCallback | None = None,
+    on_progress: ProgressCallback | None = None,
     **sampling: Any,
 ) -> dict[str, Any]:
     """Quality against diversity of what runs write, over temperatures, beside the texts of a file;
@@ -156,7 +160,7 @@ def tradeoff(
         data: what texts should be like: a record each, read as the first run reads its own.
         texts: how many each writes at each temperature.
         encoding: of the file; ``None`` detects it.
-        tell: is told the share that is done.
+        on_progress: is told the share that is done.
         **sampling: how they are written, but for the temperature.
 
     Returns:
@@ -171,13 +175,13 @@ def tradeoff(
     if texts < 2:
         raise WenmoError(f"texts are set beside each other: write at least 2, not {texts}")
     opened = [run if isinstance(run, Run) else load(run) for run in runs]
-    references = read_texts(data, opened[0], encoding=encoding, tell=tell)
+    references = read_texts(data, opened[0], encoding=encoding, on_progress=on_progress)
     if not any(text.strip() for text in references):
         raise WenmoError(f"{data}: no text to set others beside")
     curves: dict[str, Any] = {}
     verdicts: dict[str, Any] = {}
     for run in opened:
-        of_run, told = run.tradeoff(references, temperatures, texts, tell, **sampling)
+        of_run, told = run.tradeoff(references, temperatures, texts, on_progress, **sampling)
         curves |= of_run
         verdicts |= told
     return {"curves": curves, "verdicts": verdicts}
@@ -247,7 +251,11 @@ def plan(
 
 
 def read_prompts(
-    path: Source, run: Run, *, encoding: str | None = None, tell: ProgressCallback | None = None
+    path: Source,
+    run: Run,
+    *,
+    encoding: str | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> list[str]:
     """What to write for: a line each of a plain text, or records of another format.
 
@@ -255,7 +263,7 @@ def read_prompts(
 
     Args:
         encoding: of the file; ``None`` detects it.
-        tell: receives what the user should know of how the file was read.
+        on_progress: receives what the user should know of how the file was read.
     """
     paired = run.task.paired and run.task.name != "completion"
     if paired and not has_fields(path):
@@ -266,30 +274,34 @@ def read_prompts(
         field = run.card.recipe.read.source_field if paired else None
         reader = Reader(path, ReadConfig(unit="line", text_field=field, encoding=encoding))
         prompts = [record.text for record in reader]
-    _tell_notes(reader, tell)
+    _tell_notes(reader, on_progress)
     return prompts
 
 
 def read_texts(
-    path: Source, run: Run, *, encoding: str | None = None, tell: ProgressCallback | None = None
+    path: Source,
+    run: Run,
+    *,
+    encoding: str | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> list[str]:
     """Texts of a kind, read as the run reads those it is trained on.
 
     Args:
         encoding: of the file; ``None`` detects it.
-        tell: receives what the user should know of how the file was read.
+        on_progress: receives what the user should know of how the file was read.
     """
     read = replace(run.card.recipe.read, encoding=encoding)
     reader = Reader(path, for_other_data(read, plain=not has_fields(path)))
     texts = [record.text for record in reader]
-    _tell_notes(reader, tell)
+    _tell_notes(reader, on_progress)
     return texts
 
 
-def _tell_notes(reader: Reader, tell: ProgressCallback | None) -> None:
-    if tell is not None:
+def _tell_notes(reader: Reader, on_progress: ProgressCallback | None) -> None:
+    if on_progress is not None:
         for note in reader.notes:
-            tell(note, None)
+            on_progress(note, None)
 
 
 def write_file(path: Path, text: str) -> None:
@@ -311,8 +323,8 @@ def fit(
     base: str | Path | None = None,
     reference: Source | None = None,
     settings: Sequence[str] | Mapping[str, Any] = (),
-    watch: Callable[[Event], None] | None = None,
-    tell: ProgressCallback | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    on_progress: ProgressCallback | None = None,
     started: float | None = None,
     **more: Any,
 ) -> Run:
@@ -332,9 +344,9 @@ def fit(
         base: a model that others trained, or a run, to begin from; then ``model`` is not given.
         reference: a plain text that is scored before and after, to see what is forgotten.
         settings: what should differ from the defaults, as ``key=value`` or as a dict.
-        watch: is called with every event of training. In a notebook, where neither this nor
-            ``tell`` is given, progress is printed.
-        tell: is told of what comes before and after training.
+        on_event: is called with every event of training. In a notebook, where neither this nor
+            ``on_progress`` is given, progress is printed.
+        on_progress: is told of what comes before and after training.
         started: when the command started, as `time.perf_counter` tells it; None: now. ``minutes``
             are counted from there.
         **more: further settings by their short names: ``minutes=2, hidden_size=512``.
@@ -344,8 +356,8 @@ def fit(
         Interrupted: the user pressed Ctrl-C; all is saved.
     """
     started = time.perf_counter() if started is None else started
-    if watch is None and tell is None and in_notebook():
-        watch, tell = (progress := PlainProgress()).watch, progress.tell
+    if on_event is None and on_progress is None and in_notebook():
+        on_event, on_progress = (progress := PlainProgress()).on_event, progress.on_progress
     named, recipes = (None, []) if recipe is None else read_recipe(Path(recipe))
     given = [*as_settings(settings), *as_settings(more), *([f"task.name={task}"] if task else [])]
     opened = None
@@ -416,20 +428,30 @@ def fit(
         valid_path=valid,
         valid_target=valid_target,
         talk=talk,
-        progress=tell and (lambda what, share: tell(what, share)),
+        progress=on_progress and (lambda what, share: on_progress(what, share)),
     )
     busy = None if made.train.minutes is None else avoid_busy_cores()
     derived, chosen = autoconfigure(made, corpus) if before is None else (before.recipe, [])
     situation = Training(derived, has_valid=valid is not None)
     chosen += without_effect(made.given, TRAINING, situation)
-    if tell is not None:
+    if on_progress is not None:
         for line in [*reading, *_about(corpus), *([busy] if busy else []), *chosen]:
-            tell(line, None)
+            on_progress(line, None)
     kept = None
     if reference is not None:
         kept = corpora.encode_text(reference, ReadConfig(), corpus.tokenizer).ids
     session = Session(
-        folder, derived, made, corpus, before, opened, pretrained_sides, kept, watch, tell, started
+        folder,
+        derived,
+        made,
+        corpus,
+        before,
+        opened,
+        pretrained_sides,
+        kept,
+        on_event,
+        on_progress,
+        started,
     )
     best = session.run()
     return load(folder) if best is None else Run(folder, session.card, best, session.tokenizer)

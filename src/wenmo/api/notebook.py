@@ -22,14 +22,14 @@ class PlainProgress:
     def __init__(self) -> None:
         self._last = time.monotonic()
 
-    def tell(self, what: str, share: float | None) -> None:
+    def on_progress(self, what: str, share: float | None) -> None:
         """A note, or the share of something that is done."""
         if share is None:
             print(what, flush=True)
         elif share < 1 and self._is_time():
             print(f"{what} {share:.0%}", flush=True)
 
-    def watch(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """An event of training."""
         where = f"{event.progress:.0%} · step {event.position.step:,}"
         if event.kind == "evaluation":

@@ -481,7 +481,7 @@ class Run:
         cache: int | None = None,
         samples: int | None = None,
         settings: Sequence[str] = (),
-        tell: ProgressCallback | None = None,
+        on_progress: ProgressCallback | None = None,
         **sampling: Any,
     ) -> dict[str, Any]:
         """Score a text: bits per byte, nats per token, perplexity, tokens, bytes. Of pairs, the
@@ -500,7 +500,7 @@ class Run:
             samples: also score by importance weighting, with so many draws of the latents; for
                 models that have some.
             settings: how to read it, as ``key=value``, where it differs from the training text.
-            tell: is told the share that is done.
+            on_progress: is told the share that is done.
             **sampling: how answers are written, where it differs from the task's own way.
         """
         if self.model.samples_texts and (window, stride) != (None, None):
@@ -529,12 +529,12 @@ class Run:
             target=target,
             talk=self._talk if self.card.is_chat else None,
         )
-        if tell is not None:
+        if on_progress is not None:
             for note in encoded.notes:
-                tell(note, None)
+                on_progress(note, None)
             if flattered := self._flattered(encoded.sketch):
-                tell(flattered, None)
-        progress = share_of(tell, "scoring")
+                on_progress(flattered, None)
+        progress = share_of(on_progress, "scoring")
         if self.model.record_level:
             records, more = Records(encoded.ids, self.model.context), {"samples": samples}
         in_pieces = (window, stride, cache) != (None, None, None)
@@ -562,7 +562,7 @@ class Run:
         references: Sequence[str],
         temperatures: Sequence[float],
         texts: int,
-        tell: ProgressCallback | None = None,
+        on_progress: ProgressCallback | None = None,
         **sampling: Any,
     ) -> tuple[dict[str, Curve], dict[str, Any]]:
         """The curves of the run and its rivals, and a verdict for each of these; see
@@ -581,7 +581,7 @@ class Run:
             texts=texts,
             sampling=from_dict(Sampling, asked),  # as the model has it, but for the temperature
             alphabet=self.card.alphabet,
-            progress=share_of(tell, f"writing with {name}"),
+            progress=share_of(on_progress, f"writing with {name}"),
         )
         return curves, {
             rival: verdict(curves[name], curves[rival], (name, rival)) for rival in baselines

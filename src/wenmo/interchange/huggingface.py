@@ -66,8 +66,7 @@ def generation_config(
     suppressed = tokenizer.external_ids(model.special_tokens.suppressed)
     marks = {name: config[name] for name in BEGINNINGS if name in config} | {
         "eos_token_id": tokenizer.external_ids([END, *model.special_tokens.eos]),
-        "bad_words_ids": [[id_] for id_ in tokenizer.external_ids(model.special_tokens.suppressed)]
-        or None,
+        "bad_words_ids": [[id_] for id_ in suppressed] or None,
     }
     return marks | (generation_of(sampling) if sampling else {})
 

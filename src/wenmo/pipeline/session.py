@@ -114,8 +114,8 @@ class Session:
         base: the card, model and tokenizer that training begins from.
         givers: those whose weights the model's sides begin with.
         reference: the ids of a text on which what is forgotten is measured.
-        watch: is called with every event of training.
-        tell: is told of what comes before and after training.
+        on_event: is called with every event of training.
+        on_progress: is told of what comes before and after training.
         started: when the command started, as `time.perf_counter` tells it; None: now.
 
     Raises:
@@ -132,12 +132,12 @@ class Session:
         base: Loaded | None,
         pretrained_sides: Mapping[Side, Loaded],
         reference: NDArray[np.unsignedinteger] | None,
-        watch: Callable[[Event], None] | None,
-        tell: ProgressCallback | None,
+        on_event: Callable[[Event], None] | None,
+        on_progress: ProgressCallback | None,
         started: float | None = None,
     ) -> None:
         self.folder, self.recipe, self.corpus = folder, recipe, corpus
-        self.watch, self.tell, self.reference = watch, tell, reference
+        self.on_event, self.on_progress, self.reference = on_event, on_progress, reference
         self.tokenizer = corpus.tokenizer
         teachers = [
             loaded[0] for loaded in (base, pretrained_sides.get("decoder")) if loaded is not None
@@ -227,7 +227,7 @@ class Session:
         if self.model.learner != "count":
             self.material.batches(self.model)  # if there is nothing to learn, it is told now
         stream = self.material.stream(self.model)
-        self.model.validate_corpus(stream, share_of(self.tell, "reading the text"))
+        self.model.validate_corpus(stream, share_of(self.on_progress, "reading the text"))
         self.tokenizer.save(self.folder / TOKENIZER)
         if self.reference is not None and "forgetting" not in self.card.results:
             before = self._remembered(self.model, self.reference)
@@ -272,7 +272,7 @@ class Session:
         model = load_model(self.folder, self.recipe, self.tokenizer.vocab_size, self.tokenizer.end)
         best = apply_special_tokens(model, self.card).to(self.model.device)
         if scores:
-            results["heldout"] = self.material.evaluate(best, share_of(self.tell, SCORING))
+            results["heldout"] = self.material.evaluate(best, share_of(self.on_progress, SCORING))
         if chooses:
             self._choose_sampling(best, results["tokens_seen"])
         self.card.write(self.folder)
@@ -412,7 +412,7 @@ class Session:
         best = self._trained = self._best(position)
         heldout = self.material.evaluate(
             best,
-            share_of(self.tell, SCORING),
+            share_of(self.on_progress, SCORING),
             self._seconds(SHARE_OF_SCORING),
             self._sample_before(),
         )
@@ -541,7 +541,7 @@ class Session:
             self.tokenizer,
             self.corpus.valid,
             seconds=seconds,
-            progress=share_of(self.tell, "choosing temperature and top-p"),
+            progress=share_of(self.on_progress, "choosing temperature and top-p"),
         )
         temperature, top_p = choice.setting or (SAMPLE.temperature, SAMPLE.top_p)
         chosen = {"temperature": temperature, "top_p": top_p}
@@ -560,7 +560,9 @@ class Session:
         too, in the run folder.
         """
         curves = self.material.evaluate_baselines(
-            model, share_of(self.tell, "writing beside rivals"), self._seconds(SHARE_OF_RIVALS)
+            model,
+            share_of(self.on_progress, "writing beside rivals"),
+            self._seconds(SHARE_OF_RIVALS),
         )
         if not curves:
             return {}
@@ -572,7 +574,7 @@ class Session:
 
     def _remembered(self, model: LanguageModel, ids: NDArray[np.unsignedinteger]) -> float:
         """Bits per byte on the reference text."""
-        progress = share_of(self.tell, "scoring the reference text")
+        progress = share_of(self.on_progress, "scoring the reference text")
         figures = evaluate_text(model, self.tokenizer, ids, progress=progress)
         return float(figures["bits_per_byte"])
 
@@ -588,12 +590,12 @@ class Session:
         return kinds[self.model.learner]()
 
     def _count(self) -> Learner:
-        return Count(self.model, self.corpus.train, share_of(self.tell, "counting"))
+        return Count(self.model, self.corpus.train, share_of(self.on_progress, "counting"))
 
     def _gradient(self) -> Learner:
         stream = self.material.stream(self.model)
         begun = time.perf_counter()
-        counted = self.model.fit_prior(stream, share_of(self.tell, "counting"))
+        counted = self.model.fit_prior(stream, share_of(self.on_progress, "counting"))
         self._counting = 0.0 if counted is None else time.perf_counter() - begun
 
         def batches_of() -> Batches:
@@ -678,8 +680,8 @@ class Session:
 
     def _report(self, event: Event) -> None:
         self.journal.record(event)
-        if self.watch is not None:
-            self.watch(event)
+        if self.on_event is not None:
+            self.on_event(event)
         if event.kind == "evaluation" and event.progress >= WATCHED_FROM and not self._warned:
             warning = collapse(event.figures)
             self._warned = warning is not None
@@ -687,8 +689,8 @@ class Session:
                 self._report(Event("note", event.position, event.progress, text=warning))
 
     def _say(self, note: str | None) -> None:
-        if self.tell is not None and note is not None:
-            self.tell(note, None)
+        if self.on_progress is not None and note is not None:
+            self.on_progress(note, None)
 
 
 def writing_rate(texts: Sequence[str], seconds: float) -> float | None:
@@ -697,9 +699,9 @@ def writing_rate(texts: Sequence[str], seconds: float) -> float | None:
     return characters / seconds if characters >= FEWEST_TIMED else None
 
 
-def share_of(tell: ProgressCallback | None, what: str) -> Callable[[float], None] | None:
+def share_of(on_progress: ProgressCallback | None, what: str) -> Callable[[float], None] | None:
     """A progress callback that names what is going on."""
-    return None if tell is None else lambda share: tell(what, share)
+    return None if on_progress is None else lambda share: on_progress(what, share)
 
 
 def about_parts(parts: Mapping[str, float]) -> str:

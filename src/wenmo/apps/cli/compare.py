@@ -33,7 +33,14 @@ def compare(
     from wenmo.apps.cli import show
 
     with show.Training() as watcher:
-        rows = score(runs, data, target=target, stride=stride, encoding=encoding, tell=watcher.tell)
+        rows = score(
+            runs,
+            data,
+            target=target,
+            stride=stride,
+            encoding=encoding,
+            on_progress=watcher.on_progress,
+        )
     if json:
         show.print_json({"runs": rows})
     else:

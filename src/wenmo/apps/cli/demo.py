@@ -41,8 +41,8 @@ def run_demo(out: Path, seconds: float, json: bool) -> None:
                 model=name,
                 out=out / name,
                 settings={**settings, "valid": 0.05, "minutes": seconds / 60},
-                watch=watcher.watch,
-                tell=watcher.tell,
+                on_event=watcher.on_event,
+                on_progress=watcher.on_progress,
             )
         runs.append(run)
     if json:

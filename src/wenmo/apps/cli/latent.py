@@ -50,7 +50,7 @@ def latent(
     elif edit and toward and away:
         with show.Training() as watcher:
             having, lacking = (
-                read_texts(path, opened, encoding=encoding, tell=watcher.tell)
+                read_texts(path, opened, encoding=encoding, on_progress=watcher.on_progress)
                 for path in (toward, away)
             )
         outputs = latents.edit(edit, having, lacking, scale, **sampling)

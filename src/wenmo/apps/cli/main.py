@@ -140,8 +140,8 @@ def train(
             base=base,
             reference=reference,
             settings=changes,
-            watch=watcher.watch,
-            tell=watcher.tell,
+            on_event=watcher.on_event,
+            on_progress=watcher.on_progress,
             started=context.obj,
         )
     if json:
@@ -245,7 +245,9 @@ def generate(
     prompts = list(prompt or [])
     if input:
         with show.Training() as watcher:
-            prompts += read_prompts(input, opened, encoding=encoding, tell=watcher.tell)
+            prompts += read_prompts(
+                input, opened, encoding=encoding, on_progress=watcher.on_progress
+            )
     prompts = prompts or [""]
     if cut := next(filter(None, map(opened.truncates, prompts)), None):
         show.note(f"a prompt is longer than the model can read: only its {cut} is read")
@@ -375,7 +377,7 @@ def evaluate(
             cache=cache,
             samples=samples,
             settings=reading,
-            tell=watcher.tell,
+            on_progress=watcher.on_progress,
             seed=seed,
             **_given(method=method, beam_width=beam_width, length_penalty=length_penalty),
         )

@@ -76,7 +76,7 @@ class Training:
         """
         self._live.update(Text(cut(line, ERR.width - 4)))
 
-    def tell(self, what: str, share: float | None) -> None:
+    def on_progress(self, what: str, share: float | None) -> None:
         """A note, or the progress of something that comes before or after training."""
         if share is None:
             print_line(what)
@@ -89,7 +89,7 @@ class Training:
             left = seconds * (1 - share) / share
             self._show(f"{what} {share:.0%}, {_clock(left)} left")
 
-    def watch(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """An event of training."""
         position = event.position
         if event.kind == "step" and event.learned is not None:

@@ -41,7 +41,7 @@ def tradeoff(
             temperatures=asked,
             texts=n,
             encoding=encoding,
-            tell=watcher.tell,
+            on_progress=watcher.on_progress,
             **sampling,
         )
     if plot is not None:
