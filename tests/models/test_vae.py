@@ -19,7 +19,7 @@ from wenmo.models.base import Network
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
 from wenmo.models.posterior import DIVERGENCE, Posterior, log_prior
-from wenmo.models.vae import Vae, weight_at
+from wenmo.models.vae import Vae, kl_weight_at
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch
 
@@ -214,12 +214,12 @@ def test_latents_are_drawn_from_the_prior_by_the_seed() -> None:
 
 def test_the_weight_follows_its_schedule() -> None:
     linear = Vae.Config(annealing="linear", annealing_ratio=0.5, kl_floor=0.2, kl_peak=1.0)
-    assert [weight_at(linear, p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.2, 0.6, 1, 1])
+    assert [kl_weight_at(linear, p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.2, 0.6, 1, 1])
     cyclical = Vae.Config(annealing="cyclical", cycles=2, annealing_ratio=0.5)
-    risen = [weight_at(cyclical, p) for p in (0, 0.125, 0.25, 0.49, 0.5, 0.625, 1)]
+    risen = [kl_weight_at(cyclical, p) for p in (0, 0.125, 0.25, 0.49, 0.5, 0.625, 1)]
     assert risen == [0.0, 0.5, 1.0, 1.0, 0.0, 0.5, 1.0]
-    assert weight_at(Vae.Config(annealing="none", kl_peak=0.5), 0.0) == 0.5
-    assert weight_at(Vae.Config(annealing_ratio=0.0), 0.0) == 1.0
+    assert kl_weight_at(Vae.Config(annealing="none", kl_peak=0.5), 0.0) == 0.5
+    assert kl_weight_at(Vae.Config(annealing_ratio=0.0), 0.0) == 1.0
 
 
 @pytest.mark.parametrize("each", [True, False])

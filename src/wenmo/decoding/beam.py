@@ -207,16 +207,16 @@ class Search:
             texts.append(text)
 
     def _found(self, text: Text, offer: Candidates) -> Hypothesis:
-        score = text.total / self._norm(len(text.tokens))
+        score = text.total / self._length_penalty(len(text.tokens))
         return Hypothesis(text, score + self._sampling.coverage_penalty * offer.coverage)
 
     def _reach(self, text: Text) -> float:
         """No finished text that begins with this one has a score above."""
         length = len(text.tokens)
         total = text.total + self._most * (self._limit - length)
-        return total / self._norm(self._limit if total <= 0 else length + 1)
+        return total / self._length_penalty(self._limit if total <= 0 else length + 1)
 
-    def _norm(self, length: int) -> float:
+    def _length_penalty(self, length: int) -> float:
         base = length if self._sampling.length_penalty_form == "power" else (5 + length) / 6
         return float(base**self._sampling.length_penalty)
 

@@ -377,7 +377,7 @@ class Network(LanguageModel):
         before = self.batch_state(batch, state)
         reading, after = self.encode_tokens(batch.tokens, before)
         smoothed = label_smoothing > 0
-        nats, evenly, _ = self.costs(*asked(reading, batch.targets), smoothed=smoothed)
+        nats, evenly, _ = self.costs(*select_targets(reading, batch.targets), smoothed=smoothed)
         extra, watched = self.penalty(before, len(nats))
         total = label_smoothed(nats, evenly, label_smoothing) + extra
         return Loss(total, {"nats": nats.detach().mean(), **watched}, after)
@@ -386,7 +386,7 @@ class Network(LanguageModel):
         self, batch: Batch, state: State | None = None
     ) -> tuple[Tensor, Tensor, State]:
         reading, after = self.encode_tokens(batch.tokens, self.batch_state(batch, state))
-        flat, targets = asked(reading, batch.targets)
+        flat, targets = select_targets(reading, batch.targets)
         return flat[0].float(), self.costs(flat, targets)[0], after
 
     def costs(
@@ -467,7 +467,7 @@ def label_smoothed(nats: Tensor, evenly: Tensor, label_smoothing: float) -> Tens
     return (1 - label_smoothing) * nats.mean() + label_smoothing * evenly.mean()
 
 
-def asked(reading: Hidden, targets: Tokens) -> tuple[Hidden, Tokens]:
+def select_targets(reading: Hidden, targets: Tokens) -> tuple[Hidden, Tokens]:
     """The places that a target is asked of, one under another."""
     mask = targets != IGNORE
     if mask.all():

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from wenmo.models.attention import (
-    Cache,
     CrossAttention,
+    KVCache,
     RelativeBias,
     RMSNorm,
     Rotation,
@@ -65,7 +65,7 @@ class Block(nn.Module):
         x: Tensor,
         rotation: Rotation | None,
         mask: Tensor | None,
-        cache: Cache | None = None,
+        cache: KVCache | None = None,
         source: Source | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """All residual branches over (rows, time, width), and how the source was attended to, where
@@ -84,7 +84,7 @@ class Block(nn.Module):
         x: Tensor,
         rotation: Rotation | None,
         mask: Tensor | None,
-        cache: Cache | None,
+        cache: KVCache | None,
         source: Source | None,
     ) -> tuple[Tensor, Tensor | None]:
         mixed = self.attention(self._into(self.attention_norm, x), rotation, mask, cache)

@@ -36,7 +36,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wenmo.models.base import LanguageModel, Network, asked, bounded, label_smoothed, log_of_others
+from wenmo.models.base import (
+    LanguageModel,
+    Network,
+    bounded,
+    label_smoothed,
+    log_of_others,
+    select_targets,
+)
 from wenmo.models.counts import Grams, Ids, room
 from wenmo.models.ngram import Ngram
 from wenmo.models.posterior import Posterior
@@ -240,7 +247,7 @@ class Hybrid(LanguageModel):
                 batch.prior_probs,
                 history or self.counts.initial_state(len(batch.tokens)),
             )
-        (*flat, columns), targets = asked((*reading, columns), batch.targets)
+        (*flat, columns), targets = select_targets((*reading, columns), batch.targets)
         said, context_features = (
             columns[:, :order],
             columns[:, order : order + self.counts.sign_count],

@@ -69,7 +69,7 @@ def adapters(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
 
 
 @torch.no_grad()
-def merge(model: nn.Module) -> None:
+def merge_adapters(model: nn.Module) -> None:
     """Add every adapter into the weights beside it, and leave plain linear layers."""
     for name, layer in list(adapters(model)):
         path, _, last = name.rpartition(".")

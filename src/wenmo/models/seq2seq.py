@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import Hidden, Network, asked, label_smoothed
+from wenmo.models.base import Hidden, Network, label_smoothed, select_targets
 from wenmo.models.recurrent import CARRIED, Cell, Layer, Recurrent
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, State, Tokens
 
@@ -202,7 +202,9 @@ class Seq2seq(Network):
             return super().loss(batch, state, label_smoothing=label_smoothing)
         before = self.batch_state(batch, state) or self.initial_state(len(batch.tokens))
         read, after = self._read(batch.tokens, before)
-        nats, evenly, _ = self.costs(*asked(read, batch.targets), smoothed=label_smoothing > 0)
+        nats, evenly, _ = self.costs(
+            *select_targets(read, batch.targets), smoothed=label_smoothing > 0
+        )
         total = label_smoothed(nats, evenly, label_smoothing)
         covered = before["coverage"][:, None] + read.weights.cumsum(1) - read.weights
         overlap = torch.minimum(read.weights, covered).sum(2)[batch.targets != IGNORE].mean()

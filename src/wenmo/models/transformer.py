@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.attention import Cache, CrossAttention, Source, begin_caches, extend_caches
+from wenmo.models.attention import CrossAttention, KVCache, Source, empty_kv_cache, extend_kv_cache
 from wenmo.models.base import Budget, Hidden, Network, steered
 from wenmo.models.blocks import (
     GATED,
@@ -211,7 +211,7 @@ class Transformer(Network):
         """
         shape = (self.config.query_groups, self.config.width_of_head)
         like = self.embedding.weight.detach()
-        caches = begin_caches(rows, capacity, [shape] * self.config.layers, like)
+        caches = empty_kv_cache(rows, capacity, [shape] * self.config.layers, like)
         if self.encoder is None:
             return caches
         if source is None:
@@ -238,11 +238,11 @@ class Transformer(Network):
         if self.encoder is not None and "source_mask" not in state:
             state = self.initial_state(len(tokens))
         after: State = {}
-        caches: list[Cache] | list[None] = [None] * self.config.layers
+        caches: list[KVCache] | list[None] = [None] * self.config.layers
         positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
         mask = None
         if "length" in state:
-            after, caches = extend_caches(state, tokens.shape[1])
+            after, caches = extend_kv_cache(state, tokens.shape[1])
             positions, mask = caches[0].positions, caches[0].mask
         if self.relative is not None:
             longest = tokens.shape[1] if mask is None else mask.shape[-1]

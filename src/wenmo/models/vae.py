@@ -142,7 +142,7 @@ class Vae(Network):
         nn.init.normal_(self.steering.weight, std=config.latent_size**-0.5)
         with torch.no_grad():
             self.steering.weight *= self.decoder.embedding.weight.std()
-        self.weight = weight_at(config, 0.0)
+        self.weight = kl_weight_at(config, 0.0)
 
     def initial_state(
         self,
@@ -196,7 +196,7 @@ class Vae(Network):
     def advance(self, progress: float, step: int) -> None:
         """Set the divergence's weight, and let only the encoder learn where it is trained ahead."""
         config = self.config
-        self.weight = weight_at(config, progress)
+        self.weight = kl_weight_at(config, progress)
         if not config.aggressive_ratio:
             return
         alone = progress < config.aggressive_ratio and (step + 1) % (config.encoder_steps + 1) > 0
@@ -228,7 +228,7 @@ class Vae(Network):
         return state
 
 
-def weight_at(config: Vae.Config, progress: float) -> float:
+def kl_weight_at(config: Vae.Config, progress: float) -> float:
     """The weight of the divergence at a share of the budget."""
     if config.annealing == "none":
         return config.kl_peak

@@ -15,7 +15,7 @@ from wenmo.interchange.huggingface import layout_of
 from wenmo.interchange.onnx import check_onnx, write_onnx
 from wenmo.models import LanguageModel
 from wenmo.models.grammar import GrammarModel
-from wenmo.models.lora import merge
+from wenmo.models.lora import merge_adapters
 from wenmo.models.ngram import Ngram
 from wenmo.runs.folders import TOKENIZER
 from wenmo.runs.preflight import check_format
@@ -99,7 +99,7 @@ def write_export(
         note = f"the network without its counts: {_figures(card)}"
     elif "network" in model.mixture_components():
         _refuse_counts(to, model, card, tokenizer)
-    merge(model)
+    merge_adapters(model)
     CHECKS[to](model, recipe, tokenizer)
     card = replace(card, recipe=recipe)
     export = Export(model, card, tokenizer, sampling or {}, precision or "float16")

@@ -97,7 +97,12 @@ def make_model(texts: Iterable[str], config: TokenizerConfig) -> tuple[str, mode
     sample = _sample(texts)
     if not sample:
         raise WenmoError("there is no text to make a tokenizer from")
-    makers = {"words": _words, "spaces": _words, "bpe": _bpe, "unigram": _unigram}
+    makers = {
+        "words": _train_words,
+        "spaces": _train_words,
+        "bpe": _train_bpe,
+        "unigram": _train_unigram,
+    }
     return form, makers[form](sample, config)
 
 
@@ -200,7 +205,7 @@ def _characters(texts: Iterable[str], min_count: int, most: int) -> list[str]:
     return [chr(code) for code in ranked]
 
 
-def _words(sample: list[str], config: TokenizerConfig) -> models.Model:
+def _train_words(sample: list[str], config: TokenizerConfig) -> models.Model:
     """Characters and words by count.
 
     Words split at spaces are looked up. Otherwise a run of Han characters is cut into the likeliest
@@ -243,7 +248,7 @@ def _default_size(sample: list[str]) -> int:
     return int(min(8192, max(512, 2 ** round(math.log2(size / 256)))))
 
 
-def _bpe(sample: list[str], config: TokenizerConfig) -> models.Model:
+def _train_bpe(sample: list[str], config: TokenizerConfig) -> models.Model:
     library = assemble("bpe", empty_model("bpe"))
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocab_size or _default_size(sample),
@@ -257,7 +262,7 @@ def _bpe(sample: list[str], config: TokenizerConfig) -> models.Model:
     return model
 
 
-def _unigram(sample: list[str], config: TokenizerConfig) -> models.Model:
+def _train_unigram(sample: list[str], config: TokenizerConfig) -> models.Model:
     """The library's pieces, with scores of our own.
 
     The library's expectation-maximisation sums in an order that changes from run to run, and so do

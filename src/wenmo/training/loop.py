@@ -369,10 +369,15 @@ class Trainer:
     def _evaluate(self, learned: StepMetrics) -> None:
         begun = time.perf_counter()
         with self._average.in_use():
-            self._judge(learned)
+            self._keep_best_or_stop(learned)
         self.position.evaluating += time.perf_counter() - begun
 
-    def _judge(self, learned: StepMetrics) -> None:
+    def _is_out_of_patience(self) -> bool:
+        """Early stopping: so many evaluations in a row have gained nothing (0: never)."""
+        patience = self.config.patience or 0
+        return 0 < patience <= self.position.since_best
+
+    def _keep_best_or_stop(self, learned: StepMetrics) -> None:
         position = self.position
         figures = self.evaluate()
         nats = figures["nats_per_token"]
@@ -382,8 +387,7 @@ class Trainer:
             self.keep_best()
         elif self._gains_nothing(nats):
             position.since_best += 1
-        patience = self.config.patience
-        position.stopped_early = bool(patience) and position.since_best >= int(patience or 0)
+        position.stopped_early = self._is_out_of_patience()
         self._tick()
         left = self.seconds_left()
         self.report(
