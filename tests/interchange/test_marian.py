@@ -140,6 +140,8 @@ def test_ids_are_theirs(folder: Path) -> None:
     same()
     for text in (*ENGLISH[:3], *CHINESE[:3], ">>zh<< The fox", ">>zh<<The fox", "The >>zh<< fox"):
         check_same(theirs, ours, text)
+    for text in (">><pad>>>zh<<", ">><unk>The<<", ">></s><<"):
+        check_same(theirs, ours, text)
 
 
 def test_ids_of_real_lines_are_theirs(data: Path, tmp_path: Path) -> None:

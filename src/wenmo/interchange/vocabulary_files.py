@@ -23,9 +23,10 @@ SENTENCEPIECE = ("spiece.model", "tokenizer.model")
 CTRL = ("vocab.json", "merges.txt")
 GOES_ON, LAST = "@@", "</w>"  # behind a piece of CTRL's in the vocabulary, and in merges
 MARIAN = ("vocab.json", "source.spm", "target.spm")
-# A language, as in >>de<<, is named where a text begins.
+# A language, as in >>de<<, is named where a text begins; other marks are found first.
 MARIAN_MARKS = re.compile(
-    r"(?:\A|(?<=</s>)|(?<=<unk>)|(?<=<pad>))>>.*?<<|</s>|<unk>|<pad>", re.DOTALL
+    r"(?:\A|(?<=</s>)|(?<=<unk>)|(?<=<pad>))>>(?:(?!</s>|<unk>|<pad>).)*?<<|</s>|<unk>|<pad>",
+    re.DOTALL,
 )
 
 
