@@ -107,7 +107,7 @@ def compare(
     options = {
         "stride": stride,
         "encoding": encoding,
-        "tell": on_progress and _notes_once(on_progress),
+        "on_progress": on_progress and _notes_once(on_progress),
     }
     target = None if target is None else rereadable(target)
     rows = [_scored(run, data, target=target, **options) for run in runs]
