@@ -16,22 +16,22 @@ from typing import Any
 
 import wenmo
 from common import arguments, report
+from wenmo.api import tradeoff
 from wenmo.evaluation.tradeoff import tradeoff_svg
-from wenmo.workbench import tradeoff
 
 TEMPERATURES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1)
 TEXTS = 500
 METHODS: dict[str, dict[str, Any]] = {
-    "SeqGAN": {"method": "policy", "rollouts": 2, "adversarial_rate": 1e-3},
-    "RelGAN": {"method": "relaxed", "views": 16, "adversarial_rate": 3e-4},
+    "SeqGAN": {"method": "policy", "rollouts": 2, "adversarial_learning_rate": 1e-3},
+    "RelGAN": {"method": "relaxed", "critic_heads": 16, "adversarial_learning_rate": 3e-4},
 }
 SHARED: dict[str, Any] = {
-    "width": 256,
-    "embedding": 128,
+    "hidden_size": 256,
+    "embedding_size": 128,
     "dropout": 0.3,
-    "context": 32,
-    "likelihood": 0.5,
-    "critic_alone": 0.05,
+    "context_length": 32,
+    "mle_ratio": 0.5,
+    "critic_pretrain_ratio": 0.05,
     "tokenizer.kind": "words",
     "tokenizer.split": "spaces",
     "tokenizer.min_count": 1,
@@ -77,9 +77,9 @@ def train(
         folder / "coco_train.txt",
         model="gan",
         out=out / f"captions-{name}-{minutes:g}-{seed}",
-        settings={**SHARED, **settings, **seeds, "evaluations": 5},
+        settings={**SHARED, **settings, **seeds, "eval_count": 5},
         minutes=minutes,
-        tell=lambda what, share: print(what, flush=True) if share is None else None,
+        on_progress=lambda what, share: print(what, flush=True) if share is None else None,
     )
 
 

@@ -15,8 +15,20 @@ import wenmo
 from common import arguments, report
 
 MODELS = {
-    "seq2seq": {"cell": "gru", "embedding": 64, "hidden": 256, "dropout": 0.0, "rate": 0.003},
-    "transformer": {"width": 128, "layers": 2, "encoder_layers": 2, "heads": 4, "dropout": 0.0},
+    "seq2seq": {
+        "cell": "gru",
+        "embedding_size": 64,
+        "hidden_size": 256,
+        "dropout": 0.0,
+        "learning_rate": 0.003,
+    },
+    "transformer": {
+        "hidden_size": 128,
+        "layers": 2,
+        "encoder_layers": 2,
+        "heads": 4,
+        "dropout": 0.0,
+    },
 }
 STEPS = {"seq2seq": 1200, "transformer": 1500}
 TRAINED, TESTED = 30_000, 1000
@@ -37,7 +49,7 @@ def main() -> None:
                 valid=folder / "test.tsv",
                 settings={
                     "steps": STEPS[model],
-                    "batch_tokens": 2048,
+                    "tokens_per_batch": 2048,
                     "label_smoothing": 0.0,
                     "train.seed": options.seed,
                     **settings,

@@ -30,8 +30,8 @@ TEXTS: dict[str, dict[str, Any]] = {
 }
 MODELS: dict[str, dict[str, Any]] = {
     "ngram": {"order": 6},
-    "lstm": {"embedding": 256, "hidden": 512},
-    "gpt": {"width": 192, "context": 128, "rows": 8},
+    "lstm": {"embedding_size": 256, "hidden_size": 512},
+    "gpt": {"hidden_size": 192, "context_length": 128, "batch_size": 8},
 }
 
 
@@ -57,7 +57,7 @@ def measure(
     """Train once, and score the test file, or what was held out where there is none."""
     files = TEXTS[text]
     settings = {key: value for key, value in files.items() if "." in key}
-    settings |= {**MODELS[model], "counts": prior, "train.seed": options.seed}
+    settings |= {**MODELS[model], "ngram_prior.enabled": prior, "train.seed": options.seed}
     name = "-".join([text.replace(" ", "-"), model, prior, f"{minutes:g}"])
     run = wenmo.fit(
         options.data / files["train"],
@@ -65,7 +65,7 @@ def measure(
         model=model,
         out=options.out / "families" / name,
         settings=settings | ({"minutes": minutes} if minutes else {}),
-        tell=lambda what, share: print(what) if share is None else None,
+        on_progress=lambda what, share: print(what) if share is None else None,
     )
     results = run.card.results
     heldout = results["heldout"]

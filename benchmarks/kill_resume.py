@@ -18,8 +18,22 @@ from pathlib import Path
 from common import arguments, report
 
 MODELS = {
-    "lstm": ["embedding=32", "hidden=128", "layers=2", "dropout=0.2", "rows=8", "time=32"],
-    "gpt": ["width=64", "layers=2", "heads=2", "context=64", "dropout=0.1", "optimizer=muon"],
+    "lstm": [
+        "embedding_size=32",
+        "hidden_size=128",
+        "layers=2",
+        "dropout=0.2",
+        "batch_size=8",
+        "sequence_length=32",
+    ],
+    "gpt": [
+        "hidden_size=64",
+        "layers=2",
+        "heads=2",
+        "context_length=64",
+        "dropout=0.1",
+        "optimizer=muon",
+    ],
 }
 STEPS = 300
 

@@ -30,7 +30,7 @@ def main() -> None:
                 "train.seed": options.seed,
                 "split.seed": options.seed,
             },
-            tell=lambda what, share: print(what) if share is None else None,
+            on_progress=lambda what, share: print(what) if share is None else None,
         )
     )
     results = run.card.results

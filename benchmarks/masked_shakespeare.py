@@ -43,7 +43,7 @@ def main() -> None:
             train,
             model=f"{family}:{options.size}",
             out=options.out / f"{family}-{options.size}-{options.minutes:g}-{options.seed}",
-            settings={"prior.counts": "none", "train.seed": options.seed},
+            settings={"ngram_prior.enabled": False, "train.seed": options.seed},
             minutes=options.minutes,
         )
         figures = run.evaluate(held_out)

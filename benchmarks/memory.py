@@ -17,9 +17,9 @@ from common import arguments, percentile, report
 
 GIGABYTE = 1 << 30
 MODELS = {
-    "lstm": ["--steps", "50", "--tokenizer", "chars"],
-    "gpt": ["--steps", "50", "--tokenizer", "bpe", "context=128"],
-    "ngram": ["--tokenizer", "chars", "order=5"],
+    "lstm": ["--steps", "50", "--tokenizer", "characters"],
+    "gpt": ["--steps", "50", "--tokenizer", "bpe", "context_length=128"],
+    "ngram": ["--tokenizer", "characters", "order=5"],
 }
 
 

@@ -99,7 +99,7 @@ def steps(
     past = torch.randint(model.vocab_size, (options.rows, options.past))
     token = torch.randint(model.vocab_size, (options.rows, 1))
     with torch.inference_mode():
-        _, state = model(past, model.begin(options.rows, capacity=options.past + 1))
+        _, state = model(past, model.initial_state(options.rows, capacity=options.past + 1))
         inputs = empty(graph, options.rows)
         _, *after = graph.run(None, {"tokens": past.numpy(), **inputs})
         inputs = dict(zip(inputs, after, strict=True)) | {"tokens": token.numpy()}
@@ -134,7 +134,7 @@ def texts(options: Any) -> dict[str, Any]:
         theirs = greedy(graph, ids, about["end"], options.tokens)
         seconds["wenmo"] += halfway - begun
         seconds["onnxruntime"] += time.perf_counter() - halfway
-        equal += theirs == run.tokenizer.theirs(ours.ids)
+        equal += theirs == run.tokenizer.external_ids(ours.ids)
         written += len(theirs)
     return {
         "export s": seconds["export"],

@@ -98,17 +98,21 @@ def models() -> dict[str, tuple[Config, dict[str, Any]]]:
         name: (
             replace(
                 vaswani,
-                width=size["width"],
+                hidden_size=size["width"],
                 layers=size["layers"],
                 encoder_layers=size["layers"],
-                feed_forward=size["inner"],
+                ffn_size=size["inner"],
             ),
             transformer(**size, heads=4, dropout=DROPOUT, norm="post"),
         )
         for name, size in sizes.items()
     }
     recurrent = Seq2seq.Config(
-        embedding=256, hidden=512, attention="concat", tied=False, dropout=DROPOUT
+        embedding_size=256,
+        hidden_size=512,
+        attention="concat",
+        tie_embeddings=False,
+        dropout=DROPOUT,
     )
     return {**both, "GRU 256/512": (recurrent, gru(256, 512))}
 

@@ -22,9 +22,9 @@ from tracery.modifiers import base_english
 
 import wenmo
 from common import arguments, percentile, report
-from wenmo.rules.chart import Chart
-from wenmo.rules.reading import parse_grammar
-from wenmo.rules.sampler import Sampler
+from wenmo.grammar.chart import Chart
+from wenmo.grammar.reading import parse_grammar
+from wenmo.grammar.sampler import Sampler
 
 TEXTS, SCORED = 20_000, 1_000
 SENTENCES = {

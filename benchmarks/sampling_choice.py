@@ -14,12 +14,12 @@ from typing import Any
 
 import wenmo
 from common import arguments, report
+from wenmo.api import read_texts
 from wenmo.evaluation.sampling_choice import STATISTICS, TEXTS, TOKENS, Reference, inner
-from wenmo.workbench import read_texts
 
 CASES: dict[str, dict[str, Any]] = {
     "tinyshakespeare ngram": {},
-    "tinyshakespeare lstm": {"embedding": 64, "hidden": 256, "layers": 1},
+    "tinyshakespeare lstm": {"embedding_size": 64, "hidden_size": 256, "layers": 1},
     "Tang poems ngram": {"text_field": "lines"},
 }
 

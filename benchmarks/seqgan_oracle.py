@@ -30,7 +30,7 @@ from wenmo.training.adversarial import Adversarial, as_batch
 from wenmo.training.optimizers import make_optimizer
 from wenmo.training.rollouts import draw, write
 from wenmo.training.schedules import factor
-from wenmo.types import END, Batch, Tokens
+from wenmo.types import END, Batch, SpecialTokens, Tokens
 
 VOCABULARY, LENGTH, WIDTH = 5_000, 20, 32
 TEXTS = 10_000
@@ -103,27 +103,27 @@ def stages(options: argparse.Namespace) -> tuple[int, int, int]:
 
 def make_oracle() -> Recurrent:
     """All weights are drawn from N(0, 1), and END is never written."""
-    config = Recurrent.Config("lstm", embedding=WIDTH, hidden=WIDTH, dropout=0.0)
+    config = Recurrent.Config("lstm", embedding_size=WIDTH, hidden_size=WIDTH, dropout=0.0)
     oracle = config.build(VOCABULARY + 1)
     for name, weight in oracle.named_parameters():
         torch.nn.init.zeros_(weight) if "hidden_bias" in name else torch.nn.init.normal_(weight)
-    oracle.barred = (END,)
+    oracle.special_tokens = SpecialTokens(suppressed=(END,))
     return oracle.eval()
 
 
 def make_learner(texts: Tokens, seed: int, options: argparse.Namespace) -> Adversarial:
     before, alone, total = stages(options)
     config = Gan.Config(
-        embedding=WIDTH,
-        width=WIDTH,
-        context=LENGTH,
+        embedding_size=WIDTH,
+        hidden_size=WIDTH,
+        context_length=LENGTH,
         dropout=0.0,
-        likelihood=before / total,
-        critic_alone=alone / total,
+        mle_ratio=before / total,
+        critic_pretrain_ratio=alone / total,
     )
     config = override(config, options.settings)
     gan = config.build(VOCABULARY + 1)
-    gan.barred = (END,)
+    gan.special_tokens = SpecialTokens(suppressed=(END,))
     adam = make_optimizer(
         "adam", gan.generator, rate=0.01, weight_decay=0.0, momentum=0.0, betas=(0.9, 0.99)
     )
@@ -157,7 +157,7 @@ def judged(
 @torch.no_grad()
 def write_at(model: LanguageModel, temperature: float) -> Tokens:
     """As ``write``, all texts side by side, at a temperature."""
-    read, state, found = torch.full((JUDGED, 1), END), model.begin(JUDGED), []
+    read, state, found = torch.full((JUDGED, 1), END), model.initial_state(JUDGED), []
     for _ in range(LENGTH):
         logits, state = model(read, state)
         read = draw(logits[:, 0] / temperature, (END,))[:, None]

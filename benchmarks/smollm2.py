@@ -125,7 +125,7 @@ LOADERS = {"wenmo": lambda: wenmo.load("smollm2"), "transformers": _both}
 
 def same_text(run: wenmo.Run, theirs: Any, tokenizer: Any, prompt: str) -> bool:
     """Whether both write the same tokens, from our ids of the prompt."""
-    ids = torch.tensor([run.tokenizer.theirs(run.tokenizer.encode(prompt).tolist())])
+    ids = torch.tensor([run.tokenizer.external_ids(run.tokenizer.encode(prompt).tolist())])
     [written] = theirs.generate(
         ids,
         attention_mask=torch.ones_like(ids),
@@ -136,7 +136,7 @@ def same_text(run: wenmo.Run, theirs: Any, tokenizer: Any, prompt: str) -> bool:
         repetition_penalty=1.0,
     )
     [[ours]] = run.write([prompt], method="greedy", max_tokens=TOKENS)
-    return run.tokenizer.theirs(ours.ids) == written[ids.shape[1] :].tolist()
+    return run.tokenizer.external_ids(ours.ids) == written[ids.shape[1] :].tolist()
 
 
 def same_tokens(run: wenmo.Run, tokenizer: Any, data: Path) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def same_tokens(run: wenmo.Run, tokenizer: Any, data: Path) -> dict[str, Any]:
         files += 1
         for line in _lines(path):
             lines += 1
-            ours = run.tokenizer.theirs(run.tokenizer.encode(line).tolist())
+            ours = run.tokenizer.external_ids(run.tokenizer.encode(line).tolist())
             if ours == tokenizer.encode(line, add_special_tokens=False):
                 equal += 1
             elif len(other) < 5:

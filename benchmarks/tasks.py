@@ -16,7 +16,7 @@ from typing import Any
 import wenmo
 from common import arguments, report
 
-PAIRS = {"batch_tokens": 2048, "label_smoothing": 0.1, "dropout": 0.2}
+PAIRS = {"tokens_per_batch": 2048, "label_smoothing": 0.1, "dropout": 0.2}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ WORKS = {
         "summarization",
         "seq2seq",
         valid="summarization/zh_csl_valid.jsonl",
-        settings={"copy": True, "batch_tokens": 4096, "dropout": 0.3},
+        settings={"copy": True, "tokens_per_batch": 4096, "dropout": 0.3},
     ),
     "scitldr": Work(
         "summarization/en_scitldr_train.jsonl.gz",
@@ -55,7 +55,7 @@ WORKS = {
         "seq2seq",
         settings={
             "copy": True,
-            "batch_tokens": 4096,
+            "tokens_per_batch": 4096,
             "dropout": 0.3,
             "tokenizer.kind": "bpe",
             "vocab_size": 4000,

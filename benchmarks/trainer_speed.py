@@ -112,10 +112,10 @@ def ours(
 ) -> Turn:
     config = replace(
         GPT2,
-        width=size.width,
+        hidden_size=size.width,
         layers=size.layers,
         heads=size.heads,
-        context=size.context,
+        context_length=size.context,
         dropout=0.0,
     )
     torch.manual_seed(0)
@@ -137,7 +137,7 @@ def ours(
 
         Loop(
             learner=learner,
-            config=TrainConfig(steps=steps, evaluations=1),
+            config=TrainConfig(steps=steps, eval_count=1),
             checkpoints=Checkpoints(folder / "ours", lambda _: None),
             evaluate=lambda: {"nats_per_token": 0.0},
             sample=str,

@@ -40,10 +40,10 @@ class Setting:
 COUNTS = [Setting(f"counts, order {n}", "ngram", {"order": n}) for n in (4, 5, 6, 7)]
 WINDOW = 256
 NETWORKS = [
-    Setting("LSTM alone", "lstm", {"counts": "none"}),
-    Setting("LSTM on counts", "lstm", {"counts": "ngram"}),
-    Setting("GPT alone", "gpt", {"counts": "none"}),
-    Setting("GPT on counts", "gpt", {"counts": "ngram"}),
+    Setting("LSTM alone", "lstm", {"ngram_prior.enabled": False}),
+    Setting("LSTM on counts", "lstm", {"ngram_prior.enabled": True}),
+    Setting("GPT alone", "gpt", {"ngram_prior.enabled": False}),
+    Setting("GPT on counts", "gpt", {"ngram_prior.enabled": True}),
 ]
 
 
@@ -94,8 +94,10 @@ def measure(
         model=setting.model,
         valid=held_out,
         out=out,
-        settings={**setting.settings, **budget, "evaluations": 1},
-        watch=lambda event: moments.append(time.perf_counter()) if event.kind == "step" else None,
+        settings={**setting.settings, **budget, "eval_count": 1},
+        on_event=lambda event: (
+            moments.append(time.perf_counter()) if event.kind == "step" else None
+        ),
     )
     context = run.model.context
     empty = run.evaluate(held_out, window=WINDOW)

@@ -18,7 +18,7 @@ import wenmo
 from common import arguments, report
 from translation import lines, scores
 
-SHAPE = {"width": 128, "layers": 3, "heads": 4, "feed_forward": 256, "context": 128}
+SHAPE = {"hidden_size": 128, "layers": 3, "heads": 4, "ffn_size": 256, "context_length": 128}
 BPE = {"tokenizer.kind": "bpe", "vocab_size": 4000}
 
 
@@ -39,15 +39,15 @@ def main() -> None:
     seed = {"train.seed": options.seed}
     learn_text(out / "english.txt", out / "english", {**seed, "steps": options.text_steps})
     learn_text(out / "both.txt", out / "both", {**seed, "steps": options.text_steps})
-    learn_text(out / "both.txt", out / "nothing", {**seed, "steps": 1, "rate": 1e-12})
+    learn_text(out / "both.txt", out / "nothing", {**seed, "steps": 1, "learning_rate": 1e-12})
     ways: dict[str, dict[str, Any]] = {
         "nothing; tokenizer of the pairs": {**SHAPE, **BPE},
-        "nothing; tokenizer of both languages": {"start.decoder": out / "nothing"},
-        "decoder of English": {"start.decoder": out / "english"},
-        "decoder of both languages": {"start.decoder": out / "both"},
+        "nothing; tokenizer of both languages": {"init.decoder": out / "nothing"},
+        "decoder of English": {"init.decoder": out / "english"},
+        "decoder of both languages": {"init.decoder": out / "both"},
         "encoder and decoder of both": {
-            "start.decoder": out / "both",
-            "start.encoder": out / "both",
+            "init.decoder": out / "both",
+            "init.encoder": out / "both",
         },
     }
     rows = []
@@ -57,7 +57,7 @@ def main() -> None:
             "steps": str(options.steps),
             "encoder_layers": "3",
             "dropout": "0.2",
-            "evaluations": "5",
+            "eval_count": "5",
         }
         rows.append({"begun with": name, **translate(folder, out, f"way{number}", settings)})
     title = f"de to en, {options.pairs:,} pairs, {options.steps:,} steps, seed {options.seed}"
@@ -68,11 +68,11 @@ def learn_text(path: Path, out: Path, settings: dict[str, Any]) -> None:
     """Train a language model on lines."""
     fixed = {
         "unit": "line",
-        "counts": "none",
+        "ngram_prior.enabled": False,
         "dropout": 0.1,
-        "rows": 32,
-        "time": 64,
-        "evaluations": 3,
+        "batch_size": 32,
+        "sequence_length": 64,
+        "eval_count": 3,
     }
     wenmo.fit(path, model="gpt", out=out, settings={**SHAPE, **BPE, **fixed, **settings})
 

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--source", default="en")
     parser.add_argument("--target", default="de")
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("settings", nargs="*", help="any setting: width=256")
+    parser.add_argument("settings", nargs="*", help="any setting: hidden_size=256")
     options = parser.parse_args()
     folder, source, target = options.data / "mt" / "multi30k", options.source, options.target
     name = f"multi30k-{options.model}-{source}-{target}-{options.minutes:g}-{options.seed}"

@@ -16,13 +16,13 @@ from typing import Any
 
 import wenmo
 from common import arguments, report
-from wenmo.workbench import read_texts
+from wenmo.api import read_texts
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "ngram": {"order": 5},
-    "lstm": {"embedding": 64, "hidden": 256, "layers": 1},
-    "gpt": {"width": 128, "layers": 2, "heads": 4, "context": 64},
-    "masked": {"width": 128, "layers": 2, "heads": 4, "context": 64},
+    "lstm": {"embedding_size": 64, "hidden_size": 256, "layers": 1},
+    "gpt": {"hidden_size": 128, "layers": 2, "heads": 4, "context_length": 64},
+    "masked": {"hidden_size": 128, "layers": 2, "heads": 4, "context_length": 64},
 }
 FEW = 280  # poems of the small file
 AT_ONCE = 512  # texts

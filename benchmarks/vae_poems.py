@@ -2,7 +2,7 @@
 or of whole quatrains, and walks between those of poems that it was not trained on.
 
     python benchmarks/vae_poems.py --data DIR --minutes 25
-    python benchmarks/vae_poems.py --data DIR --minutes 12 --lines 4 prior.counts=ngram
+    python benchmarks/vae_poems.py --data DIR --minutes 12 --lines 4 ngram_prior.enabled=true
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ FILES = {
 }
 WALKS = 5
 SETTINGS = {
-    "tokenizer.kind": "chars",
-    "prior.counts": "none",
+    "tokenizer.kind": "characters",
+    "ngram_prior.enabled": False,
     "layers": 2,
-    "tied": True,
+    "tie_embeddings": True,
     "dropout": 0.2,
     "free_bits": 8.0,
-    "rate": 0.003,
-    "batch_tokens": 1024,
+    "learning_rate": 0.003,
+    "tokens_per_batch": 1024,
 }
 
 
@@ -57,7 +57,7 @@ def main() -> None:
             f"train.seed={options.seed}",
             *options.settings,
         ],
-        tell=lambda what, share: print(what) if share is None else None,
+        on_progress=lambda what, share: print(what) if share is None else None,
     )
     figures = run.evaluate(test, samples=options.samples)
     weighted = figures["importance_weighted"]

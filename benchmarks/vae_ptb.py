@@ -1,9 +1,9 @@
 r"""Penn Treebank, sentences: a variational autoencoder. Published bounds, in nats a sentence:
 102.54 with an LSTM, 101.61 with a Transformer as decoder; 103.97 with a divergence of 7.27 nats.
 
-    python benchmarks/vae_ptb.py --data DIR
-    python benchmarks/vae_ptb.py --data DIR model.decoder=transformer width=192 embedding=192 \
-      layers=3 dropout=0.2 optimizer=muon rate=0.02 precision=float32 steps=8_000
+    python benchmarks/vae_ptb.py --data DIR python benchmarks/vae_ptb.py --data DIR
+    model.decoder=transformer hidden_size=192 embedding_size=192 \
+      layers=3 dropout=0.2 optimizer=muon learning_rate=0.02 precision=float32 steps=8_000
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
             recipe=RECIPE,
             out=options.run or options.out / f"vae-ptb-{options.seed}",
             settings=[*seeds, *options.settings],
-            tell=lambda what, share: print(what) if share is None else None,
+            on_progress=lambda what, share: print(what) if share is None else None,
         )
     )
     figures = run.evaluate(ptb / "test.txt", samples=options.samples)

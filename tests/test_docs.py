@@ -26,10 +26,10 @@ from wenmo.apps.cli.main import app
 from wenmo.config import to_dict
 from wenmo.decoding.warp import Sampling
 from wenmo.evaluation.answers import TASK_METRICS
+from wenmo.grammar.reading import parse_grammar
+from wenmo.grammar.sampler import Sampler
 from wenmo.models import MODELS
-from wenmo.recipe import PriorConfig
-from wenmo.rules.reading import parse_grammar
-from wenmo.rules.sampler import Sampler
+from wenmo.runs.recipe import NgramPriorConfig
 from wenmo.text.corpus import SplitConfig
 from wenmo.text.readers import ReadConfig
 from wenmo.text.tasks import TaskConfig
@@ -183,8 +183,8 @@ def run_code(block: str, folder: Path, module: types.ModuleType, place: str) -> 
 
 def shortened(text: str) -> str:
     """Three small steps and one look at them in place of minutes."""
-    text = re.sub(r"--minutes [\d.]+", "--steps 3 rows=4 evaluations=1", text)
-    return re.sub(r"minutes=[\d.]+", "steps=3, rows=4, evaluations=1", text)
+    text = re.sub(r"--minutes [\d.]+", "--steps 3 batch_size=4 eval_count=1", text)
+    return re.sub(r"minutes=[\d.]+", "steps=3, batch_size=4, eval_count=1", text)
 
 
 @contextlib.contextmanager
@@ -203,8 +203,8 @@ def test_the_reader_of_pages_sees_what_is_there(folder: Path) -> None:
         seen.append((arguments, given[:2], code))
 
     run_commands(block, folder, wenmo)
-    assert seen == [(("train", "-", "--steps", "3", "rows=4", "evaluations=1"), "春眠", 2)]
-    shown = 'wenmo.fit("a", steps=3, rows=4, evaluations=1)'
+    assert seen == [(("train", "-", "--steps", "3", "batch_size=4", "eval_count=1"), "春眠", 2)]
+    shown = 'wenmo.fit("a", steps=3, batch_size=4, eval_count=1)'
     assert shortened('wenmo.fit("a", minutes=2.5)') == shown
 
 
@@ -300,7 +300,7 @@ def tables_of(kind: str) -> dict[str, list[list[str]]]:
 
 
 CONFIGS: dict[str, Any] = {
-    "prior": PriorConfig(),
+    "ngram_prior": NgramPriorConfig(),
     "read": ReadConfig(),
     "split": SplitConfig(),
     "task": TaskConfig(),

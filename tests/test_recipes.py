@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import wenmo
-from wenmo.recipe import make_recipe, read_recipe
+from wenmo.runs.recipe import make_recipe, read_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 
@@ -19,7 +19,7 @@ def test_a_recipe_is_short_and_trains(path, tmp_path):
     (tmp_path / "my.txt").write_text("The quick brown fox jumps over the lazy dog.\n" * 200)
     pairs = (f"The {n} dogs are lazy.\tDie {n} Hunde sind faul.\n" for n in range(200))
     (tmp_path / "pairs.tsv").write_text("".join(pairs))
-    small = {"steps": 2, "evaluations": 1}
+    small = {"steps": 2, "eval_count": 1}
     run = wenmo.fit(data, recipe=path, out=tmp_path / "run", **small)
     assert run.card.results["steps"] == 2
     assert run.card.recipe.train.optimizer in path.read_text(encoding="utf-8")

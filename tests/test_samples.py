@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from wenmo.decoding.warp import Sampling
-from wenmo.material import MOST_SHOWN, SHOWN, with_shown
+from wenmo.pipeline.datasets import MOST_SHOWN, SHOWN, with_shown
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ IMPORTED_AT = time.perf_counter()  # about when the process started, if it is th
 __all__ = ["Run", "WenmoError", "catalogue", "compare", "fit", "inspect", "load"]
 
 if TYPE_CHECKING:
-    from wenmo.inspection import inspect
+    from wenmo.api import Run, catalogue, compare, fit, load
+    from wenmo.text.inspection import inspect
     from wenmo.types import WenmoError
-    from wenmo.workbench import Run, catalogue, compare, fit, load
 
 
 def __dir__() -> list[str]:
@@ -34,7 +34,7 @@ def __getattr__(name: str) -> Any:
     if name == "WenmoError":
         return import_module("wenmo.types").WenmoError
     if name == "inspect":
-        return import_module("wenmo.inspection").inspect
+        return import_module("wenmo.text.inspection").inspect
     if name in __all__:
-        return getattr(import_module("wenmo.workbench"), name)
+        return getattr(import_module("wenmo.api"), name)
     raise AttributeError(f"module 'wenmo' has no attribute {name!r}")

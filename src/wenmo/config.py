@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from wenmo.format1 import new_name
 from wenmo.types import WenmoError
 
 T = TypeVar("T")
@@ -125,7 +126,9 @@ def match(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown(key: str, known: Iterable[str]) -> WenmoError:
-    """The error of a setting that does not exist."""
+    """The error of a setting that does not exist; one that was renamed is told its new name."""
+    if now := new_name(key):
+        return WenmoError(f"unknown setting {key!r}: it is called {now} now")
     known = sorted(known)
     near = closest(key, known)
     of_model = near is not None and near.startswith("model.")
@@ -140,7 +143,8 @@ def _offer(near: str | None, of_model: bool, valid: str) -> str:
 
 
 def table_of(setting: str, tables: Mapping[str, Sequence[str]]) -> tuple[str, str]:
-    """Which table a ``table.key=value`` or ``key=value`` setting belongs to, and ``key=value``.
+    """Which table a ``table.key=value`` or ``key=value`` setting belongs to, and ``key=value``; a
+    key that the model has is the model's.
 
     Raises:
         WenmoError: no table has the key, or several have it.
@@ -150,12 +154,16 @@ def table_of(setting: str, tables: Mapping[str, Sequence[str]]) -> tuple[str, st
     if dot and head in tables:
         return head, setting.partition(".")[2]
     owners = [table for table, names in tables.items() if key in names]
+    if "model" in owners:
+        return "model", setting
     if len(owners) == 1:
         return owners[0], setting
     if owners:
         choices = " or ".join(f"{owner}.{key}" for owner in owners)
         raise WenmoError(f"setting {key!r} is not clear: say {choices}")
     known = [name for names in tables.values() for name in names]
+    if now := new_name(key):
+        raise WenmoError(f"unknown setting {key!r}: it is called {now} now")
     valid = "; ".join(f"{table}: {', '.join(names)}" for table, names in tables.items())
     near = closest(key, known)
     raise WenmoError(

@@ -25,7 +25,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with told_in_one_line(path):
+        with user_facing_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             with temporary.open("rb+") as file:
@@ -49,7 +49,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with told_in_one_line(path):
+        with user_facing_os_errors(path):
             temporary.mkdir(parents=True)
             yield temporary
             if path.exists():
@@ -60,7 +60,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def told_in_one_line(path: Path) -> Iterator[None]:
+def user_facing_os_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals to write into errors that a user can act on."""
     try:
         yield

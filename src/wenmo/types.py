@@ -82,6 +82,26 @@ class WenmoWarning(UserWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """The ids around a model's texts. Models that others trained have their own.
+
+    Attributes:
+        bos: before a text; there may be none.
+        separator: between a source and its text, where it stands before that. There are none where
+            a chat template writes all marks of a source itself.
+        source_suffix: after a source that an encoder reads.
+        eos: other ids that end a text as END does.
+        suppressed: never written.
+    """
+
+    bos: tuple[int, ...] = (END,)
+    separator: tuple[int, ...] = (END,)
+    source_suffix: tuple[int, ...] = (END,)
+    eos: tuple[int, ...] = ()
+    suppressed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What a model learns from, or is scored on.
 
@@ -102,14 +122,14 @@ class Batch:
 
     tokens: Tokens
     targets: Tokens
-    carry: Tensor | None = None
+    carry_state: Tensor | None = None
     source: Tokens | None = None
     places: Tensor | None = None
-    counted: Tensor | None = None
+    prior_probs: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch where the model is."""
-        others = (self.carry, self.source, self.places, self.counted)
+        others = (self.carry_state, self.source, self.places, self.prior_probs)
         optional = (None if t is None else t.to(device) for t in others)
         return Batch(self.tokens.to(device), self.targets.to(device), *optional)
 

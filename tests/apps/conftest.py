@@ -52,17 +52,17 @@ def runs(
     small = {
         "ngram": ["order=6"],
         "lstm": [
-            "embedding=16",
-            "hidden=64",
+            "embedding_size=16",
+            "hidden_size=64",
             "layers=1",
             "dropout=0",
-            "rate=0.02",
-            "time=32",
-            "counts=none",
+            "learning_rate=0.02",
+            "sequence_length=32",
+            "ngram_prior.enabled=false",
         ],
-        "gpt": ["width=32", "layers=1", "heads=2", "context=32", "rate=0.02"],
+        "gpt": ["hidden_size=32", "layers=1", "heads=2", "context_length=32", "learning_rate=0.02"],
     }
     for model, settings in small.items():
-        options = ("--model", model, "rows=8", *settings)
+        options = ("--model", model, "batch_size=8", *settings)
         train_until(text, model, *options, steps=150, bits_per_byte=0.4, cwd=folder)
     return {model: folder / model for model in small}

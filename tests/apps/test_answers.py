@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 
 MODELS = {
-    "seq2seq": ["embedding=16", "hidden=48", "dropout=0", "copy=true", "rate=0.01"],
-    "transformer": ["width=32", "layers=1", "encoder_layers=1", "heads=2", "dropout=0"],
-    "gpt": ["width=32", "layers=1", "heads=2", "context=48", "rate=0.02"],
-    "gru": ["embedding=32", "hidden=128", "dropout=0", "rate=0.01"],
+    "seq2seq": [
+        "embedding_size=16",
+        "hidden_size=48",
+        "dropout=0",
+        "copy=true",
+        "learning_rate=0.01",
+    ],
+    "transformer": ["hidden_size=32", "layers=1", "encoder_layers=1", "heads=2", "dropout=0"],
+    "gpt": ["hidden_size=32", "layers=1", "heads=2", "context_length=48", "learning_rate=0.02"],
+    "gru": ["embedding_size=32", "hidden_size=128", "dropout=0", "learning_rate=0.01"],
 }
 LETTERS = "abcdefgh"
 COLUMNS = ["--source-field", 1, "--text-field", 2]  # words under words: no header to be seen
@@ -42,7 +48,7 @@ def runs(train_until: Wenmo, folder: Path) -> dict[str, Path]:
     """One small run of each way in which a model is given its source."""
     for model, settings in MODELS.items():
         options = ["--task", "translation", "--model", model, *COLUMNS, *settings]
-        options += ["evaluations=1", "batch_tokens=256", "valid=0.05"]
+        options += ["eval_count=1", "tokens_per_batch=256", "valid=0.05"]
         known = {"steps": 250, "bits_per_byte": 0.15}
         told = train_until("pairs.tsv", model, *options, **known, cwd=folder).stderr
         assert "% padding" in told
@@ -121,8 +127,8 @@ def test_control_codes_decide_what_is_written(
     ]
     content = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     (tmp_path / "verses.jsonl").write_text(content, encoding="utf-8")
-    fields = ["--text-field", "text", "--control", "form", "evaluations=1", "batch_tokens=512"]
-    small = ["--model", "gru", "embedding=16", "hidden=48", "rate=0.01"]
+    fields = ["--text-field", "text", "--control", "form", "eval_count=1", "tokens_per_batch=512"]
+    small = ["--model", "gru", "embedding_size=16", "hidden_size=48", "learning_rate=0.01"]
     known = {"steps": 150, "bits_per_byte": 0.6}
     train_until("verses.jsonl", "run", *fields, *small, **known, cwd=tmp_path)
     for form, text in verses.items():
@@ -141,8 +147,8 @@ def test_a_conversation(
     talks = [{"turns": ["你好吗？", "我很好。", "再见！", "再见。"]} for _ in range(40)]
     content = "".join(f"{json.dumps(talk, ensure_ascii=False)}\n" for talk in talks)
     (tmp_path / "talks.jsonl").write_text(content, encoding="utf-8")
-    options = ["--task", "dialogue", "--model", "seq2seq", "batch_tokens=1024", "evaluations=1"]
-    small = ["embedding=16", "hidden=48", "rate=0.01"]
+    options = ["--task", "dialogue", "--model", "seq2seq", "tokens_per_batch=1024", "eval_count=1"]
+    small = ["embedding_size=16", "hidden_size=48", "learning_rate=0.01"]
     known = {"steps": 120, "bits_per_byte": 0.1}
     train_until("talks.jsonl", "talk", *options, *small, **known, cwd=tmp_path)
     said = wenmo(
@@ -204,5 +210,5 @@ def test_languages_mixed_in_a_column_are_only_text(wenmo: Wenmo, tmp_path: Path)
     content = "".join(f"{source} {n}\t{target}\n" for n, (source, target) in enumerate(pairs))
     (tmp_path / "mixed.tsv").write_text(content, encoding="utf-8")
     command = ["train", "mixed.tsv", "--task", "paraphrase", "--model", "seq2seq:tiny"]
-    wenmo(*command, "--out", "run", "--steps", 3, "evaluations=1", cwd=tmp_path)
+    wenmo(*command, "--out", "run", "--steps", 3, "eval_count=1", cwd=tmp_path)
     assert wenmo("generate", "run", "-p", "世界 🙂", "--max-tokens", 5, cwd=tmp_path).stdout

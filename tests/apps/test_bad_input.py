@@ -58,12 +58,12 @@ def test_files_that_are_no_text(wenmo, tmp_path, name):
         (["train", "TEXT", "--model", "lsmt"], "did you mean 'lstm'"),
         (["train", "TEXT", "--model", "gpt:smal"], "did you mean 'small'"),
         (["train", "TEXT", "--model", "ngram", "--prior", "ngram"], "cannot stand on counts"),
-        (["train", "TEXT", "--prior", "counts"], "prior.counts"),
-        (["train", "TEXT", "start.base=runs/a"], "say it as --from runs/a"),
-        (["train", "TEXT", "--prior", "ngram", "orders=1"], "orders must be at least 2"),
-        (["train", "TEXT", "hiden=3"], "did you mean 'hidden'"),
+        (["train", "TEXT", "--prior", "counts"], "--prior counts: choose one of ngram"),
+        (["train", "TEXT", "init.base=runs/a"], "say it as --from runs/a"),
+        (["train", "TEXT", "--prior", "ngram", "ngram_prior.order=1"], "order must be at least 2"),
+        (["train", "TEXT", "hiden=3"], "did you mean 'hidden_size'"),
         (["train", "TEXT", "hidden"], "has no '='"),
-        (["train", "TEXT", "hidden=wide"], "expected a whole number"),
+        (["train", "TEXT", "hidden_size=wide"], "expected a whole number"),
         (["train", "TEXT", "seed=1"], "split.seed or train.seed"),
         (["train", "TEXT", "optimizer=adan"], "did you mean 'adam'"),
         (["train", "TEXT", "--tokenizer", "char"], "did you mean 'chars'"),
@@ -131,7 +131,7 @@ def newer_format(run):
 
 def other_weights(run):
     card = json.loads((run / "wenmo.json").read_text(encoding="utf-8"))
-    card["model"]["hidden"] = 48
+    card["model"]["hidden_size"] = 48
     (run / "wenmo.json").write_text(json.dumps(card))
 
 
@@ -166,7 +166,13 @@ def test_other_settings_for_a_run_that_is_there(wenmo, run, text):
 
 def test_a_checkpoint_with_a_bad_checksum_is_told_and_the_one_before_taken(wenmo, text, tmp_path):
     train = ["train", text, "--out", "run", "--model", "lstm", "--steps", 40]
-    train += ["embedding=8", "hidden=8", "layers=1", "rows=4", "checkpoint_seconds=0"]
+    train += [
+        "embedding_size=8",
+        "hidden_size=8",
+        "layers=1",
+        "batch_size=4",
+        "checkpoint_seconds=0",
+    ]
     wenmo(*train, cwd=tmp_path)
     card = json.loads((tmp_path / "run/wenmo.json").read_text(encoding="utf-8"))
     (tmp_path / "run/wenmo.json").write_text(json.dumps({**card, "finished": False}))

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from wenmo.api import load
 from wenmo.evaluation import sampling_choice
-from wenmo.workbench import load
 
 DOGS = ["old", "quick", "small", "brown", "quiet", "clever", "hungry", "friendly"]
 VERBS = ["barks", "runs", "sleeps", "waits", "listens", "growls", "dreams", "returns"]

@@ -96,7 +96,7 @@ def test_stop_and_bias_and_penalties_reach_the_engine(wenmo, runs, tmp_path):
 def test_models_lists_every_family(wenmo, tmp_path):
     listed = json.loads(wenmo("models", "--json", cwd=tmp_path).stdout)["models"]
     assert {"ngram", "rnn", "lstm", "gru", "gpt"} <= {entry["name"] for entry in listed}
-    assert "width" in wenmo("models", "gpt", cwd=tmp_path).stdout
+    assert "hidden_size" in wenmo("models", "gpt", cwd=tmp_path).stdout
 
 
 def test_standard_input_and_gzip_train_like_the_file(wenmo, text, tmp_path):

@@ -17,7 +17,7 @@ TEMPLATE = (
     "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-SHORT = ["--steps", 60, "batch_tokens=512", "evaluations=2", "rate=0.01"]
+SHORT = ["--steps", 60, "tokens_per_batch=512", "eval_count=2", "learning_rate=0.01"]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_other_programs_speak_with_it_as_it_was_trained(
     run = there = trained
     if way == "adapters":
         run, there = tmp_path / "run", tmp_path / "merged"
-        wenmo(*command(talks, trained, run, "lora=2", "rate=0.001"), cwd=tmp_path)
+        wenmo(*command(talks, trained, run, "lora_rank=2", "learning_rate=0.001"), cwd=tmp_path)
         assert json.loads((run / "tokenizer_config.json").read_text())["chat_template"] == TEMPLATE
         wenmo("export", run, "--to", "huggingface", "--out", there, cwd=tmp_path)
     for turns in (["你好，7！"], ["你好，7！", "Hello.", "Say it"]):
@@ -89,8 +89,8 @@ def test_other_programs_speak_with_it_as_it_was_trained(
 
 def test_the_same_form_everywhere(wenmo: Any, base: Path, talks: Path, trained: Path) -> None:
     run = package.load(trained)
-    around = {"opening": [], "between": [], "closing": [0]}
-    assert run.card.marks == {**around, "ends": [256], "barred": []}
+    around = {"bos": [], "separator": [], "source_suffix": [0]}
+    assert run.card.special_tokens == {**around, "eos": [256], "suppressed": []}
     [[output]] = run.write(["你好，3！"], method="greedy", max_tokens=24)
     assert output.text == answers_here(trained, ["你好，3！"])
     figures = json.loads(wenmo("evaluate", trained, talks, "--json", cwd=talks.parent).stdout)
@@ -123,14 +123,16 @@ class KilledError(Exception):
 
 
 def test_it_resumes_exactly(base: Path, talks: Path, tmp_path: Path) -> None:
-    settings = {"steps": 10, "batch_tokens": 512, "evaluations": 2, "checkpoint_seconds": 0}
+    settings = {"steps": 10, "tokens_per_batch": 512, "eval_count": 2, "checkpoint_seconds": 0}
 
     def fit(out: Path, stop: int | None = None) -> None:
-        def watch(event: Event) -> None:
+        def on_event(event: Event) -> None:
             if event.kind == "step" and event.position.step == stop:
                 raise KilledError
 
-        package.fit(talks, task="dialogue", base=base, out=out, settings=settings, watch=watch)
+        package.fit(
+            talks, task="dialogue", base=base, out=out, settings=settings, on_event=on_event
+        )
 
     fit(tmp_path / "whole")
     for stop in (3, 7):
@@ -157,19 +159,19 @@ def test_a_run_that_talks_is_trained_on_plain_text_and_on_pairs(
         "plain",
         "--steps",
         3,
-        "rows=2",
-        "time=24",
-        "evaluations=1",
+        "batch_size=2",
+        "sequence_length=24",
+        "eval_count=1",
         cwd=tmp_path,
     )
-    assert package.load(tmp_path / "plain").card.marks["between"] == [0]
+    assert package.load(tmp_path / "plain").card.special_tokens["separator"] == [0]
     pairs = "".join(f"source {n}\ttarget <|im_end|> {n}\n" for n in range(60))
     (tmp_path / "pairs.tsv").write_text("source\ttarget\n" + pairs)
     command = ("train", "pairs.tsv", "--task", "translation", "--from", trained, "--out", "pairs")
-    wenmo(*command, "--steps", 3, "batch_tokens=512", "evaluations=1", cwd=tmp_path)
+    wenmo(*command, "--steps", 3, "tokens_per_batch=512", "eval_count=1", cwd=tmp_path)
     run = package.load(tmp_path / "pairs")
-    assert run.model.between == (0,)
-    assert run.model.opening == ()
+    assert run.model.special_tokens.separator == (0,)
+    assert run.model.special_tokens.bos == ()
 
 
 def test_what_cannot_be_is_told(wenmo: Any, base: Path, talks: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 STEPS = ["--steps", 12]
-SMALL = ["embedding=16", "hidden=32", "dropout=0", "rows=4", "time=16"]
+SMALL = ["embedding_size=16", "hidden_size=32", "dropout=0", "batch_size=4", "sequence_length=16"]
 
 
 @pytest.fixture(scope="module")
@@ -22,20 +22,26 @@ def on_counts(wenmo, text, tmp_path_factory):
 
 def test_what_was_derived_is_kept_beside_what_was_asked(on_counts):
     card = json.loads((on_counts / "wenmo.json").read_text(encoding="utf-8"))
-    chosen = {"counts": "ngram", "orders": 7, "folds": 5, "parts": 5, "extensible": True}
-    breaks = card["prior"].pop("breaks")
-    assert card["prior"] == chosen
+    chosen = {"enabled": True, "order": 7, "folds": 5, "folds_used": 5, "extensible": True}
+    breaks = card["ngram_prior"].pop("breaks")
+    assert card["ngram_prior"] == chosen
     assert breaks[0] == 0  # END
     assert len(breaks) == 2  # and the line break
-    asked = {"counts": "auto", "orders": None, "folds": 5, "parts": None, "extensible": None}
+    asked = {
+        "enabled": None,
+        "order": None,
+        "folds": 5,
+        "folds_used": None,
+        "extensible": None,
+    }
     asked |= {"breaks": None}
-    assert card["asked"]["prior"] == asked
+    assert card["asked"]["ngram_prior"] == asked
 
 
 @pytest.mark.parametrize("breaks", ["[99999]", "[-1]", "[3,3]"])
 def test_breaks_that_are_no_different_tokens_are_refused(wenmo, text, tmp_path, breaks):
     command = ("train", text, "--model", "lstm", "--out", tmp_path / "run", *STEPS, *SMALL)
-    refused = wenmo(*command, f"prior.breaks={breaks}", cwd=tmp_path, code=2)
+    refused = wenmo(*command, f"ngram_prior.breaks={breaks}", cwd=tmp_path, code=2)
     assert "breaks" in refused.stderr
     assert not (tmp_path / "run" / "wenmo.json").exists()
 
@@ -44,7 +50,7 @@ def test_the_same_command_finds_nothing_left_to_do(wenmo, on_counts, text):
     command = ("train", text, "--model", "lstm", "--out", "run", *STEPS, *SMALL)
     assert "nothing is left to do" in wenmo(*command, cwd=on_counts.parent).stderr
     refused = wenmo(*command, "--prior", "none", cwd=on_counts.parent, code=2)
-    assert "prior.counts" in refused.stderr
+    assert "ngram_prior.enabled" in refused.stderr
 
 
 def test_it_writes_scores_and_follows_a_text(wenmo, on_counts, text):
@@ -111,7 +117,7 @@ def test_pairs_stand_on_counts_of_their_targets_if_asked(wenmo, tmp_path):
         "--steps",
         5,
     )
-    wenmo(*command, "--out", "run", "--prior", "ngram", "batch_tokens=200", cwd=tmp_path)
+    wenmo(*command, "--out", "run", "--prior", "ngram", "tokens_per_batch=200", cwd=tmp_path)
     done = wenmo("generate", "run", "--prompt", "7 and 8", "-n", 2, "--json", cwd=tmp_path)
     refused = wenmo("evaluate", "run", "pairs.tsv", "--dynamic", 0.1, cwd=tmp_path, code=2)
     assert "trained on plain text" in refused.stderr
@@ -130,14 +136,14 @@ def other(tmp_path_factory):
     return path
 
 
-FURTHER = ("--steps", 3, "evaluations=1", "time=16")
+FURTHER = ("--steps", 3, "eval_count=1", "sequence_length=16")
 
 
 def test_counts_are_kept_and_extended(wenmo, on_counts, other, text, tmp_path):
     command = ("train", other, "--from", on_counts, "--out", "run", *FURTHER)
     assert "are kept, and those of this text added" in wenmo(*command, cwd=tmp_path).stderr
     card = json.loads((tmp_path / "run" / "wenmo.json").read_text(encoding="utf-8"))
-    assert card["prior"]["counts"] == "ngram"
+    assert card["ngram_prior"]["enabled"] is True
     parts = card["results"]["parts"]
     assert parts["mixture"] < parts["network"]
     figures = wenmo("evaluate", "run", text, "--json", cwd=tmp_path).stdout

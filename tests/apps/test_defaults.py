@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from wenmo.api import load
 from wenmo.types import WenmoError
-from wenmo.workbench import load
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_a_run_on_counts_offers_its_network_alone(wenmo, runs, tmp_path):
 
 def test_what_can_be_exported_is_told_in_short_lines(runs):
     import wenmo as package
-    from wenmo.exports import about_exports
+    from wenmo.runs.exports import about_exports
 
     run = package.load(runs["gpt"])
     lines = about_exports(run.model, run.card.recipe, run.tokenizer)
@@ -42,7 +42,7 @@ def test_the_network_that_is_written_is_that_of_the_run(wenmo, runs, tmp_path):
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "there", local_files_only=True).eval()
     ids = torch.tensor([[0, *run.tokenizer.encode("The quick 春眠")]])
     with torch.inference_mode():
-        ours, _ = run.model.parts()["network"](ids)
+        ours, _ = run.model.mixture_components()["network"](ids)
         torch.testing.assert_close(theirs(ids).logits, ours, rtol=1e-4, atol=1e-4)
 
 

@@ -6,14 +6,22 @@ import json
 
 import pytest
 
-SMALL = ["--model", "lstm", "embedding=8", "hidden=8", "layers=1", "rows=4", "counts=none"]
+SMALL = [
+    "--model",
+    "lstm",
+    "embedding_size=8",
+    "hidden_size=8",
+    "layers=1",
+    "batch_size=4",
+    "ngram_prior.enabled=false",
+]
 
 
 @pytest.fixture(scope="module")
 def finished(wenmo, text, tmp_path_factory):
     """A folder with a run of twelve steps."""
     folder = tmp_path_factory.mktemp("further")
-    wenmo("train", text, *SMALL, "--out", "run", "--steps", 12, "evaluations=2", cwd=folder)
+    wenmo("train", text, *SMALL, "--out", "run", "--steps", 12, "eval_count=2", cwd=folder)
     return folder
 
 
@@ -26,13 +34,16 @@ def card_of(folder):
     [
         (["--steps", 7], "run: was trained with --steps 12, and 7 is less: give more --steps"),
         (["--minutes", 5], "run: was trained with --steps 12: give more --steps to go on"),
-        (["--steps", 30, "rate=0.5"], "run: holds a run with other settings: train.rate (0.5 here"),
+        (
+            ["--steps", 30, "learning_rate=0.5"],
+            "run: holds a run with other settings: train.learning_rate (0.5 here",
+        ),
     ],
 )
 def test_less_of_the_budget_and_other_settings_are_refused(
     wenmo, text, finished, arguments, message
 ):
-    command = ["train", text, *SMALL, "--out", "run", "evaluations=2", *arguments]
+    command = ["train", text, *SMALL, "--out", "run", "eval_count=2", *arguments]
     told = wenmo(*command, cwd=finished, code=2).stderr
     assert message in told
     assert "wenmo train DATA --from run --out run-2" in told
@@ -41,7 +52,7 @@ def test_less_of_the_budget_and_other_settings_are_refused(
 
 def test_more_steps_go_on_with_a_rate_that_is_warmed_again(wenmo, text, finished):
     before = card_of(finished)["results"]
-    command = ["train", text, *SMALL, "--out", "run", "evaluations=2"]
+    command = ["train", text, *SMALL, "--out", "run", "eval_count=2"]
     told = wenmo(*command, "--steps", 40, cwd=finished).stderr
     assert "going on from step 12" in told
     after = card_of(finished)
@@ -50,7 +61,9 @@ def test_more_steps_go_on_with_a_rate_that_is_warmed_again(wenmo, text, finished
     assert (ended["steps"], ended["heldout"]) == (12, before["heldout"])
     assert after["asked"]["train"]["steps"] == after["train"]["steps"] == 40
     lines = (finished / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rates = {each["step"]: each["rate"] for each in map(json.loads, lines) if "rate" in each}
+    rates = {
+        each["step"]: each["learning_rate"] for each in map(json.loads, lines) if "loss" in each
+    }
     assert rates[12] < 0.1  # the end of the first schedule
     assert 0.3 < rates[20] <= 0.5  # half the peak, and falling
     assert rates[40] < 0.05
@@ -62,7 +75,7 @@ def test_more_steps_go_on_with_a_rate_that_is_warmed_again(wenmo, text, finished
 def test_a_run_that_learnt_by_heart_says_at_once_that_more_time_gains_nothing(
     wenmo, text, finished
 ):
-    command = ["train", text, *SMALL, "--out", "heart", "evaluations=2", "patience=2"]
+    command = ["train", text, *SMALL, "--out", "heart", "eval_count=2", "patience=2"]
     wenmo(*command, "--steps", 12, cwd=finished)
     path = finished / "heart" / "wenmo.json"
     card = json.loads(path.read_text(encoding="utf-8"))

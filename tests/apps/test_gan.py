@@ -8,7 +8,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-SMALL = ["embedding=16", "width=32", "dropout=0", "rate=0.02", "batch_tokens=256", "rows=8"]
+SMALL = [
+    "embedding_size=16",
+    "hidden_size=32",
+    "dropout=0",
+    "learning_rate=0.02",
+    "tokens_per_batch=256",
+    "batch_size=8",
+]
 VERSES = ["春眠不觉晓", "夜来风雨声", "床前明月光", "疑是地上霜"]
 DOGS = [f"The {how} dog {what}." for how, what in product(["old", "quick"], ["barks", "runs"])]
 
@@ -23,7 +30,7 @@ def lines(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(wenmo, lines):
     command = ("train", lines, "--model", "gan", "--out", "run", "--steps", 220, *SMALL)
-    done = wenmo(*command, "likelihood=0.93", "critic_alone=0.02", cwd=lines.parent)
+    done = wenmo(*command, "mle_ratio=0.93", "critic_pretrain_ratio=0.02", cwd=lines.parent)
     assert "critic 0." in done.stderr
     assert "right " in done.stderr
     assert "and likelihood alone" in done.stdout
@@ -88,7 +95,7 @@ def test_its_generator_runs_elsewhere(wenmo, run):
         (("tradeoff", "lines.txt", "nowhere"), "no such run folder"),
         (("train", "lines.txt", "--model", "gan", "--prior", "ngram"), "leave --prior out"),
         (("train", "lines.txt", "--model", "gan", "--task", "dialogue"), "cannot answer"),
-        (("train", "lines.txt", "--model", "gan", "views=5"), "multiple of views"),
+        (("train", "lines.txt", "--model", "gan", "critic_heads=5"), "multiple of critic_heads"),
         (("evaluate", "run", "lines.txt", "--dynamic", "0.1"), "leave --dynamic out"),
     ],
 )

@@ -9,7 +9,14 @@ import pytest
 
 import wenmo as program
 
-SMALL = ["embedding=16", "width=48", "latent=4", "dropout=0", "rate=0.02", "batch_tokens=512"]
+SMALL = [
+    "embedding_size=16",
+    "hidden_size=48",
+    "latent_size=4",
+    "dropout=0",
+    "learning_rate=0.02",
+    "tokens_per_batch=512",
+]
 VERSES = ["春眠不觉晓", "夜来风雨声", "床前明月光", "疑是地上霜"]
 DOGS = [f"The {how} dog {what}." for how, what in product(["old", "quick"], ["barks", "runs"])]
 
@@ -103,9 +110,12 @@ def test_it_scores_records_by_the_bound_and_by_importance(wenmo, run, lines):
         (["latent", "RUN", "--reconstruct", "春" * 300], "shorten it"),
         (["evaluate", "RUN", "lines.txt", "--cache", "9"], "leave --cache out"),
         (["evaluate", "RUN", "lines.txt", "--dynamic", "0.1"], "leave --dynamic out"),
-        (["train", "lines.txt", "--model", "vae", "context=4"], "raise context="),
+        (["train", "lines.txt", "--model", "vae", "context_length=4"], "raise context="),
         (["train", "lines.txt", "--model", "vae", "--unit", "document"], "context"),
-        (["train", "lines.txt", "--model", "vae", "rise=2"], "rise must be from 0 to 1"),
+        (
+            ["train", "lines.txt", "--model", "vae", "annealing_ratio=2"],
+            "annealing_ratio must be from 0 to 1",
+        ),
         (
             [*("train", "lines.txt", "--target", "lines.txt"), "--task=paraphrase", "--model=vae"],
             "cannot answer to a source",
@@ -144,21 +154,21 @@ def test_it_resumes_exactly(lines, tmp_path):
     """With a weight that rises again and again, an encoder ahead, and tokens left out."""
     settings = {
         "steps": 9,
-        "width": 16,
-        "embedding": 8,
-        "latent": 4,
-        "batch_tokens": 256,
+        "hidden_size": 16,
+        "embedding_size": 8,
+        "latent_size": 4,
+        "tokens_per_batch": 256,
         "checkpoint_seconds": 0,
-        "evaluations": 1,
+        "eval_count": 1,
         "word_dropout": 0.3,
         "annealing": "cyclical",
-        "aggressive": 0.6,
-        "ahead": 2,
+        "aggressive_ratio": 0.6,
+        "encoder_steps": 2,
         "free_bits": 1,
     }
 
-    def fit(name, watch=None):
-        program.fit(lines, model="vae", out=tmp_path / name, settings=settings, watch=watch)
+    def fit(name, on_event=None):
+        program.fit(lines, model="vae", out=tmp_path / name, settings=settings, on_event=on_event)
         [newest] = (tmp_path / name / "checkpoints").glob("000000009.safetensors")
         return newest.read_bytes()
 

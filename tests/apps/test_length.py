@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from wenmo.workbench import fit, load
+from wenmo.api import fit, load
 
-SETTINGS = {"tokenizer.kind": "chars", "tokenizer.min_count": 3, "tokens_per_batch": 64}
+SETTINGS = {"tokenizer.kind": "characters", "tokenizer.min_count": 3, "tokens_per_batch": 64}
 
 
 def pairs(folder: Path, answer: Callable[[str], str]) -> Path:

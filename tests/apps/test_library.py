@@ -42,13 +42,13 @@ def test_runs_lists_every_run_below_a_folder(wenmo, folder):
 
 def test_show_tells_all_of_one_run(wenmo, folder):
     told = json.loads(wenmo("show", "runs/lstm", "--json", cwd=folder).stdout)
-    assert told["settings"]["model.hidden"] == 64
+    assert told["settings"]["model.hidden_size"] == 64
     assert told["settings"]["train.steps"] == 150
     assert told["samples"][-1]["step"] == 150
     assert any("heldout_bits_per_byte" in row for row in told["history"])
     assert told["data"]["train"]["bytes"] > 0
     done = wenmo("show", "runs/lstm", "--plot", "curve.svg", cwd=folder)
-    for part in ("bits per byte", "model.hidden=64", "wenmo generate runs/lstm", "•"):
+    for part in ("bits per byte", "model.hidden_size=64", "wenmo generate runs/lstm", "•"):
         assert part in done.stdout
     assert "drawn: curve.svg" in done.stderr
     assert ElementTree.parse(folder / "curve.svg").getroot().tag.endswith("svg")
@@ -110,7 +110,7 @@ def test_compare_says_a_note_on_the_data_once(wenmo, folder, text):
 
 
 def test_samples_are_read_as_they_were_written(tmp_path):
-    from wenmo.folders import samples
+    from wenmo.runs.folders import samples
 
     (tmp_path / "samples.md").write_text(
         "## Step 3\n\n    one\n    \n    ## Step 9\n\n## Step 10\n\n    三\n\n", encoding="utf-8"

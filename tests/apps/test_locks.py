@@ -10,13 +10,13 @@ import time
 
 import pytest
 
-from wenmo.locks import LOCK, check_unlocked, locked
+from wenmo.runs.locks import LOCK, check_unlocked, locked
 from wenmo.types import WenmoError
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from wenmo.locks import locked
+from wenmo.runs.locks import locked
 with locked(Path(sys.argv[1])):
     (Path(sys.argv[1]) / "file").write_text("")
     print("held", flush=True)
@@ -63,7 +63,7 @@ def test_a_folder_in_which_nothing_was_written_is_removed_again(tmp_path):
 def test_a_run_that_another_process_made_in_the_meantime_is_not_overwritten(
     wenmo, text, tmp_path, monkeypatch
 ):
-    from wenmo import workbench
+    from wenmo import api as workbench
 
     build = workbench.corpora.build
 

@@ -6,7 +6,14 @@ import json
 
 import pytest
 
-SMALL = ["width=32", "layers=2", "heads=2", "context=17", "rows=16", "rate=0.02"]
+SMALL = [
+    "hidden_size=32",
+    "layers=2",
+    "heads=2",
+    "context_length=17",
+    "batch_size=16",
+    "learning_rate=0.02",
+]
 TEXT = "春眠不觉晓，处处闻啼鸟。\nA quick brown fox.\n"
 
 
@@ -21,7 +28,7 @@ def text(tmp_path_factory):
 @pytest.fixture(scope="module")
 def masked(train_until, text, tmp_path_factory):
     folder = tmp_path_factory.mktemp("masked")
-    options = ("--model", "masked", *SMALL, "evaluations=1")
+    options = ("--model", "masked", *SMALL, "eval_count=1")
     train_until(text, "run", *options, steps=400, bits_per_byte=0.3, cwd=folder)
     return folder / "run"
 
@@ -32,7 +39,7 @@ def masked(train_until, text, tmp_path_factory):
 )
 def test_a_gap_is_filled_with_what_stands_there(wenmo, masked, prompt, missing):
     asked = ("generate", masked, "--prompt", prompt, "--method", "greedy")
-    way = ("--unmask-order", "confidence", "--gap", len(missing))
+    way = ("--unmask-order", "confidence", "--gap-tokens", len(missing))
     assert wenmo(*asked, *way, cwd=masked).stdout.strip() == prompt.replace("____", missing)
     [output] = json.loads(wenmo(*asked, *way, "--json", cwd=masked).stdout)["outputs"]
     assert output["text"] == missing
@@ -46,8 +53,8 @@ def test_the_length_of_a_gap_is_found(wenmo, masked):
     way = ("--unmask-order", "confidence")
     found = wenmo(*asked, *way, cwd=masked)
     assert "A quick brown" in found.stdout
-    assert "--gap N sets it" in found.stderr
-    assert "--gap N" not in wenmo(*asked, *way, "--gap", 5, cwd=masked).stderr
+    assert "--gap-tokens N sets it" in found.stderr
+    assert "--gap-tokens N" not in wenmo(*asked, *way, "--gap-tokens", 5, cwd=masked).stderr
 
 
 def test_it_goes_on_with_a_text_in_any_order(wenmo, masked):
@@ -78,7 +85,7 @@ def test_what_it_cannot_do_is_told_in_one_line(wenmo, masked, text):
     for wrong, told in (
         (["generate", masked, "--prompt", "春____，____"], "one gap"),
         (["generate", masked, "--prompt", "春", "--no-repeat-ngram", 2], "unmask_order=left"),
-        (["generate", masked, "--prompt", "春____，", "--gap", 40], "leaves no room"),
+        (["generate", masked, "--prompt", "春____，", "--gap-tokens", 40], "leaves no room"),
         (["generate", masked, "--unmask-order", "best"], "random, confidence, left"),
         (["train", text, "--model", "masked", "--prior", "ngram"], "cannot stand on counts"),
         (["train", text, "--model", "masked", "--task", "infilling"], "cannot answer to a source"),
@@ -92,7 +99,7 @@ def test_what_it_cannot_do_is_told_in_one_line(wenmo, masked, text):
 def test_the_end_stands_where_a_text_ends(wenmo, train_until, tmp_path):
     names = ("李白", "杜甫", "王维", "孟浩然")
     (tmp_path / "names.txt").write_text("\n".join(names * 200), encoding="utf-8")
-    options = ("--unit", "line", "--model", "masked", *SMALL, "evaluations=1")
+    options = ("--unit", "line", "--model", "masked", *SMALL, "eval_count=1")
     train_until("names.txt", "run", *options, steps=150, bits_per_byte=0.75, cwd=tmp_path)
     asked = ["generate", "run", "-n", 6, "--temperature", 0.5, "--seed", 0, "--json"]
     outputs = json.loads(wenmo(*asked, cwd=tmp_path).stdout)["outputs"]

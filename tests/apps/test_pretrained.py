@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from wenmo.material import readable
+from wenmo.pipeline.datasets import readable
 from wenmo.text.pretrained import byte_level
 from wenmo.text.vocabularies import byte_alphabet
 
-SHORT = ["--steps", 12, "rows=2", "time=24", "evaluations=2"]
+SHORT = ["--steps", 12, "batch_size=2", "sequence_length=24", "eval_count=2"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def further(wenmo, base, text, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def adapted(wenmo, base, text, tmp_path_factory) -> Path:
     folder: Path = tmp_path_factory.mktemp("adapted")
-    wenmo("train", text, "--from", base, "--out", "run", "lora=2", *SHORT, cwd=folder)
+    wenmo("train", text, "--from", base, "--out", "run", "lora_rank=2", *SHORT, cwd=folder)
     return folder / "run"
 
 
@@ -62,11 +62,11 @@ def test_training_further_helps_and_opens_there(wenmo, base, further, text):
     theirs = AutoModelForCausalLM.from_pretrained(further, local_files_only=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(further, local_files_only=True)
     ids = run.tokenizer.encode("The quick brown fox").tolist()
-    assert tokenizer.encode("The quick brown fox") == run.tokenizer.theirs(ids)
+    assert tokenizer.encode("The quick brown fox") == run.tokenizer.external_ids(ids)
     with torch.no_grad():
-        expected = theirs(torch.tensor([run.tokenizer.theirs(ids)])).logits
+        expected = theirs(torch.tensor([run.tokenizer.external_ids(ids)])).logits
         given, _ = run.model(torch.tensor([ids]))
-    order = run.tokenizer.theirs(range(run.tokenizer.vocab_size))
+    order = run.tokenizer.external_ids(range(run.tokenizer.vocab_size))
     torch.testing.assert_close(given, expected[..., order], rtol=1e-4, atol=1e-4)
 
 
@@ -139,8 +139,9 @@ def test_graphs_hold_merged_adapters(wenmo, adapted, tmp_path):
         for name, tensor in about["state"].items()
     }
     step = onnxruntime.InferenceSession(tmp_path / "graph" / "model.onnx")
-    logits = step.run(["logits"], {"tokens": np.array([run.tokenizer.theirs(ids)]), **state})[0]
-    given = torch.from_numpy(logits)[..., run.tokenizer.theirs(range(259))]
+    read = np.array([run.tokenizer.external_ids(ids)])
+    logits = step.run(["logits"], {"tokens": read, **state})[0]
+    given = torch.from_numpy(logits)[..., run.tokenizer.external_ids(range(259))]
     torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -167,7 +168,9 @@ def test_gguf_out_and_in_again(wenmo, further, text, tmp_path):
     )
 
 
-@pytest.mark.parametrize("way", [["blocks=1"], ["thaw=true"], ["recompute=true"]])
+@pytest.mark.parametrize(
+    "way", [["trainable_blocks=1"], ["gradual_unfreezing=true"], ["gradient_checkpointing=true"]]
+)
 def test_other_ways_of_training_further(wenmo, base, text, tmp_path, way):
     wenmo("train", text, "--from", base, "--out", "run", *way, *SHORT, cwd=tmp_path)
     import wenmo as package
@@ -180,14 +183,14 @@ def test_other_ways_of_training_further(wenmo, base, text, tmp_path, way):
     }
     early = {name for name in changed if name.startswith(("blocks.0.", "embedding"))}
     assert changed
-    assert bool(early) != (way == ["blocks=1"])
+    assert bool(early) != (way == ["trainable_blocks=1"])
 
 
 def test_pairs_and_conversations_train_it_further(wenmo, base, tmp_path):
     pairs = "".join(f"source {n}\ttarget {n}\n" for n in range(60))
     (tmp_path / "pairs.tsv").write_text("source\ttarget\n" + pairs)
     command = ("train", "pairs.tsv", "--task", "translation", "--from", base, "--out", "run")
-    wenmo(*command, "--steps", 6, "batch_tokens=256", "evaluations=1", cwd=tmp_path)
+    wenmo(*command, "--steps", 6, "tokens_per_batch=256", "eval_count=1", cwd=tmp_path)
     told = wenmo("generate", "run", "--prompt", "source 3", "--json", cwd=tmp_path)
     assert "outputs" in json.loads(told.stdout)
     talk = "".join(
@@ -195,7 +198,9 @@ def test_pairs_and_conversations_train_it_further(wenmo, base, tmp_path):
     )
     (tmp_path / "talk.jsonl").write_text(talk)
     command = ("train", "talk.jsonl", "--task", "dialogue", "--from", base, "--out", "talks")
-    wenmo(*command, "--steps", 6, "batch_tokens=256", "evaluations=1", "lora=2", cwd=tmp_path)
+    wenmo(
+        *command, "--steps", 6, "tokens_per_batch=256", "eval_count=1", "lora_rank=2", cwd=tmp_path
+    )
     assert wenmo("chat", "talks", cwd=tmp_path, given="Hello?\n\n").returncode == 0
 
 
@@ -214,20 +219,26 @@ def test_a_run_is_a_base_too(wenmo, further, runs, text, tmp_path):
     wenmo("train", text, "--from", further, "--out", "run", *SHORT, cwd=tmp_path)
     again = wenmo("train", text, "--from", further, "--out", "run", *SHORT, cwd=tmp_path)
     assert "trained already" in again.stderr
-    ways = {"lstm": [], "gpt": ["lora=2"]}  # the latter stands on counts, which stay as they are
+    ways = {
+        "lstm": [],
+        "gpt": ["lora_rank=2"],
+    }  # the latter stands on counts, which stay as they are
     for name, way in ways.items():
         wenmo("train", text, "--from", runs[name], "--out", name, *way, *SHORT, cwd=tmp_path)
         wenmo("generate", name, "--prompt", "The", "--max-tokens", 3, cwd=tmp_path)
-    command = ("train", text, "--from", runs["lstm"], "--out", "no", "lora=2", *SHORT)
+    command = ("train", text, "--from", runs["lstm"], "--out", "no", "lora_rank=2", *SHORT)
     assert "train it without" in wenmo(*command, cwd=tmp_path, code=2).stderr
 
 
 def test_what_cannot_be_is_told(wenmo, base, text, tmp_path):
     cases = {
         ("--model", "lstm"): "--model and --from",
-        ("lora=2", 'targets=["nothing"]'): "no layer of this model is called 'nothing'",
-        ("lora=2", "thaw=true"): "without blocks or thaw",
-        ("width=64",): "does not fit",
+        ("lora_rank=2", 'lora_targets=["nothing"]'): "no layer of this model is called 'nothing'",
+        (
+            "lora_rank=2",
+            "gradual_unfreezing=true",
+        ): "without trainable_blocks or gradual_unfreezing",
+        ("hidden_size=64",): "does not fit",
         ("--prior", "ngram"): "omit --prior",
     }
     for options, match in cases.items():
@@ -253,12 +264,12 @@ def test_an_encoder_decoder_goes_on_as_it_began(wenmo, tmp_path, lora):
     pairs = "".join(f"source {n}\ttarget {n}\n" for n in range(40))
     (tmp_path / "pairs.tsv").write_text("source\ttarget\n" + pairs)
     command = ("train", "pairs.tsv", "--task", "translation", "--from", "t5", "--out", "run")
-    wenmo(*command, "--steps", 2, "batch_tokens=256", f"lora={lora}", cwd=tmp_path)
+    wenmo(*command, "--steps", 2, "tokens_per_batch=256", f"lora_rank={lora}", cwd=tmp_path)
     import wenmo as package
 
     with contextlib.chdir(tmp_path):  # adapters name their base by where they were trained
         run = package.load("run")
-    assert run.model.opening == (257,)
+    assert run.model.special_tokens.bos == (257,)
     [batch] = [readable(np.array([0, 5, 0, 6, 0]), None, run.model, run.task).batch([0])]
     assert batch.tokens.tolist() == [[257, 6]]
     if not lora:

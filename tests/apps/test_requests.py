@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wenmo.api import load
 from wenmo.types import WenmoError, strings
-from wenmo.workbench import load
 
 DRAWN = {"temperature": 5.0, "max_tokens": 12}
 PROMPTS = ["春", "夜", "The", "dog", ""]

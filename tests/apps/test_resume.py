@@ -14,20 +14,35 @@ import time
 import pytest
 
 SETTINGS = {
-    "lstm": ["embedding=16", "hidden=24", "layers=2", "dropout=0.2"],
-    "gpt": ["width=16", "layers=1", "heads=2", "context=16", "dropout=0.1", "optimizer=muon"],
-    "masked": ["width=16", "layers=1", "heads=2", "context=17", "dropout=0.1"],
+    "lstm": ["embedding_size=16", "hidden_size=24", "layers=2", "dropout=0.2"],
+    "gpt": [
+        "hidden_size=16",
+        "layers=1",
+        "heads=2",
+        "context_length=16",
+        "dropout=0.1",
+        "optimizer=muon",
+    ],
+    "masked": ["hidden_size=16", "layers=1", "heads=2", "context_length=17", "dropout=0.1"],
 }
 
 
-ADAPTERS = ["lora=2", "time=16"]
+ADAPTERS = ["lora_rank=2", "sequence_length=16"]
 
 
 def command(text, model, out):
     begins = ["--from", str(out.parent / "base")] if model == "adapters" else ["--model", model]
     settings = ADAPTERS if model == "adapters" else SETTINGS[model]
     train = [sys.executable, "-m", "wenmo", "train", str(text), *begins, "--out", str(out)]
-    return [*train, "--steps", "60", "rows=4", "checkpoint_seconds=0", "evaluations=2", *settings]
+    return [
+        *train,
+        "--steps",
+        "60",
+        "batch_size=4",
+        "checkpoint_seconds=0",
+        "eval_count=2",
+        *settings,
+    ]
 
 
 def final_weights(run):
@@ -40,7 +55,7 @@ def final_weights(run):
 def test_sigkill_at_random_moments(wenmo, text, tmp_path, model):
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     if model == "adapters":
-        small = [*SETTINGS["gpt"], "counts=none", "--steps", 3]
+        small = [*SETTINGS["gpt"], "ngram_prior.enabled=false", "--steps", 3]
         wenmo("train", text, "--model", "gpt", "--out", "base", *small, cwd=tmp_path)
     wenmo(*command(text, model, tmp_path / "whole")[3:], cwd=tmp_path)
     rng = random.Random(model)

@@ -87,7 +87,7 @@ def test_it_goes_on_from_a_prompt_and_is_searched(wenmo, folder):
 
 def test_every_derivation_alike(wenmo, folder):
     command = ("generate", "zh.toml", "--seed", 0, "--method", "uniform", "-n", 400, "--json")
-    done = wenmo(*command, "--depth", 3, cwd=folder)
+    done = wenmo(*command, "--max-depth", 3, cwd=folder)
     counts = Counter(each["text"] for each in outputs(done))
     assert len(counts) == 12  # two numbers and three nouns, said by the teacher or not
     assert max(counts.values()) < 60
@@ -156,8 +156,8 @@ def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
         ("generate wrong.json", "wrong.json: rule 'origin' calls #nmae#, and there is no such"),
         ("generate loop.toml", "loop.toml: rule 'a' never ends"),
         ("generate LSTM --method uniform", "method uniform is for texts that a grammar writes"),
-        ("generate LSTM --depth 3", "depth is for texts that a grammar writes"),
-        ("generate zh.toml --depth 0", "depth=0: must be from 1 to 200"),
+        ("generate LSTM --max-depth 3", "depth is for texts that a grammar writes"),
+        ("generate zh.toml --max-depth 0", "max_depth=0: must be from 1 to 200"),
         ("generate zh.toml -p 我 --method uniform", "without a prompt"),
         ("generate LSTM --grammar none.toml", "none.toml: no such file"),
         ("generate LSTM --grammar endless.json", "how likely a text is cannot be computed"),
@@ -174,7 +174,7 @@ def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
         ("train texts.txt --model grammar grammar=zh.toml prior=-1 --out run", "prior at least 0"),
         (
             "train texts.txt --model grammar grammar=zh.toml --tokenizer words --out run",
-            "--tokenizer chars or bytes",
+            "--tokenizer characters or bytes",
         ),
         (
             "train texts.txt --model grammar grammar=poems.toml --unit line --out run",

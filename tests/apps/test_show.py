@@ -16,8 +16,8 @@ from rich.console import Console
 
 from wenmo.apps.cli import show
 from wenmo.text.tasks import TaskConfig
-from wenmo.training.learners import Learned
-from wenmo.training.loop import Event, Position
+from wenmo.training.learners import StepMetrics
+from wenmo.training.loop import Event, TrainState
 
 
 @pytest.mark.parametrize("width", [1, 7, 20, 80])
@@ -93,8 +93,8 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 
 def step(number: int, kind: str = "step", **more: object) -> Event:
-    learned = Learned(loss=1.5, tokens=9, rate=0.001, parts={"nats": 1.5})
-    position = replace(Position(), step=number, seconds=number / 10, tokens=number * 1000)
+    learned = StepMetrics(loss=1.5, tokens=9, rate=0.001, parts={"nats": 1.5})
+    position = replace(TrainState(), step=number, seconds=number / 10, tokens=number * 1000)
     return Event(kind, position, number / 1000, learned=learned, **more)  # type: ignore[arg-type]
 
 
@@ -105,15 +105,17 @@ LONG = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。
 def test_a_live_line_leaves_no_copies_behind(screen: Screen) -> None:
     with show.Training() as watcher:
         for number in range(1, 4):
-            watcher.watch(step(number))
+            watcher.on_event(step(number))
             watcher._live.refresh()
-            watcher.tell("scoring the held-out text with a name that is much longer " * 3, 0.5)
+            watcher.on_progress(
+                "scoring the held-out text with a name that is much longer " * 3, 0.5
+            )
             watcher._live.refresh()
-            watcher.watch(step(number, "evaluation", figures=FIGURES))
-            watcher.watch(step(number, "sample", text=LONG))
+            watcher.on_event(step(number, "evaluation", figures=FIGURES))
+            watcher.on_event(step(number, "sample", text=LONG))
             watcher._live.refresh()
         screen.write("^C")
-        watcher.tell("stopped; the same command goes on from here", None)
+        watcher.on_progress("stopped; the same command goes on from here", None)
     rows = [row for row in screen.rows if row.strip()]
     assert len([row for row in rows if "held out" in row]) == 3
     assert len([row for row in rows if "春眠" in row]) == 3

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from wenmo.workbench import Run, fit, load
+from wenmo.api import Run, fit, load
 
 LINES = """Pepper climbs the ridge before the rain.
 The ridge keeps its snow until May.
@@ -18,7 +18,7 @@ The ridge keeps its snow until May.
 Ἑ and œ are rare, 谸 and 袔 rarer.
 """.splitlines()
 WILD = {"temperature": 1.5, "max_tokens": 60, "seed": 1}
-TOKENIZERS = ["bytes", "chars", "words", "bpe", "unigram"]
+TOKENIZERS = ["bytes", "characters", "words", "bpe", "unigram"]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_no_character_is_new(
     assert set("".join(texts)) <= set(lines.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("tokenizer", ["bytes", "chars"])
+@pytest.mark.parametrize("tokenizer", ["bytes", "characters"])
 def test_new_ones_are_written_where_they_are_asked_for(
     counted: Callable[[str], Run], lines: Path, tokenizer: str
 ) -> None:
@@ -105,9 +105,16 @@ def test_a_run_from_another_has_the_characters_of_both(tmp_path: Path) -> None:
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
     first.write_text("alpha beta\n" * 30)
     second.write_text("春眠不觉晓\n" * 30, encoding="utf-8")
-    small = {"width": 8, "layers": 1, "heads": 1, "context": 16, "rows": 2, "counts": "none"}
+    small = {
+        "hidden_size": 8,
+        "layers": 1,
+        "heads": 1,
+        "context_length": 16,
+        "batch_size": 2,
+        "ngram_prior.enabled": False,
+    }
     base = fit(first, model="gpt", out=tmp_path / "base", steps=1, settings=small)
-    run = fit(second, base=base.folder, out=tmp_path / "run", steps=1, settings={"rows": 2})
+    run = fit(second, base=base.folder, out=tmp_path / "run", steps=1, settings={"batch_size": 2})
     assert run.card.alphabet == "".join(sorted(set("alpha beta\n春眠不觉晓\n")))
 
 

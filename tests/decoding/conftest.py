@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wenmo.decoding.choose import mix, uniform
+from wenmo.decoding.choose import hash_bits, uniform
 from wenmo.models.base import LanguageModel
 
 
@@ -17,7 +17,7 @@ class Table(LanguageModel):
         super().__init__()
         self.table, self.vocab_size, self.context = table, len(table), context
 
-    def begin(self, rows, *, source=None, capacity=0, rng=None):
+    def initial_state(self, rows, *, source=None, capacity=0, rng=None):
         return {"last": torch.zeros(rows, dtype=torch.long)}
 
     def forward(self, tokens, state=None):
@@ -38,18 +38,18 @@ class Cache(LanguageModel):
         super().__init__()
         self.vocab_size, self.context, self.conditioning = vocab_size, context, conditioning
 
-    def begin(self, rows, *, source=None, capacity=0, rng=None):
+    def initial_state(self, rows, *, source=None, capacity=0, rng=None):
         start = torch.zeros(rows, dtype=torch.long)
         if source is not None:
             for column in source.T:
-                start = torch.where(column >= 0, mix(start + column + 1), start)
+                start = torch.where(column >= 0, hash_bits(start + column + 1), start)
         elif rng is not None:
             start = start + torch.randint(1 << 40, (rows,), generator=rng)
         rubbish = torch.full((rows, capacity), 999)
         return {"start": start, "cache": rubbish, "length": torch.zeros(rows, dtype=torch.long)}
 
     def forward(self, tokens, state=None):
-        state = state or self.begin(len(tokens), capacity=tokens.shape[1])
+        state = state or self.initial_state(len(tokens), capacity=tokens.shape[1])
         cache, length = state["cache"].clone(), state["length"].clone()
         logits = []
         for column in tokens.T:
@@ -60,7 +60,7 @@ class Cache(LanguageModel):
             assert self.context is None or int(length.max()) <= self.context
             key = state["start"]
             for place in range(cache.shape[1]):
-                key = torch.where(place < length, mix(key + cache[:, place] + 1), key)
+                key = torch.where(place < length, hash_bits(key + cache[:, place] + 1), key)
             logits.append(uniform(key, self.vocab_size) * 4)
         return torch.stack(logits, 1), {**state, "cache": cache, "length": length}
 
@@ -73,7 +73,7 @@ class Script(LanguageModel):
         self.script = torch.tensor([*script, 0])
         self.vocab_size, self.context = vocab_size, None
 
-    def begin(self, rows, *, source=None, capacity=0, rng=None):
+    def initial_state(self, rows, *, source=None, capacity=0, rng=None):
         return {"place": torch.zeros(rows, dtype=torch.long)}
 
     def forward(self, tokens, state=None):

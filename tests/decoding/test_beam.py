@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding.beam import Offer, Search, candidates, covered
+from wenmo.decoding.beam import Candidates, Search, candidates, covered
 from wenmo.decoding.engine import Engine, Event
 from wenmo.decoding.requests import Request
 from wenmo.decoding.warp import Sampling
@@ -63,7 +63,7 @@ def ask(model: LanguageModel, sampling: Sampling, prompt: list[int] | None = Non
 
 
 def norm(sampling: Sampling, length: int) -> float:
-    base = length if sampling.length_form == "power" else (5 + length) / 6
+    base = length if sampling.length_penalty_form == "power" else (5 + length) / 6
     return float(base**sampling.length_penalty)
 
 
@@ -84,7 +84,7 @@ def after(model: LanguageModel, seed: int) -> Next:
     @lru_cache
     @torch.inference_mode()
     def logp(text: tuple[int, ...]) -> list[float]:
-        state = model.begin(1, rng=torch.Generator().manual_seed(seed))
+        state = model.initial_state(1, rng=torch.Generator().manual_seed(seed))
         return model(torch.tensor([[END, *text]]), state)[0][0, -1].log_softmax(0).tolist()
 
     return logp
@@ -125,7 +125,7 @@ beams = st.builds(
     method=st.just("beam"),
     beam_width=st.integers(2, 4),
     length_penalty=st.sampled_from([0.0, 0.6, 1.0, 2.0]),
-    length_form=st.sampled_from(["power", "gnmt"]),
+    length_penalty_form=st.sampled_from(["power", "gnmt"]),
     max_tokens=st.integers(1, 7),
     seed=st.integers(0, 10**6),
 )
@@ -172,30 +172,30 @@ def test_a_length_penalty_favours_longer_texts(table: Make) -> None:
     assert ask(model, PLAIN)[0] == (pytest.approx((1, 3, 0)), pytest.approx(math.log(0.45)))
     per_token = ask(model, replace(PLAIN, length_penalty=1))
     same(per_token, [((1, 3, 0), math.log(0.45) / 3), ((2, 3, 0), math.log(0.2) / 3)])
-    gnmt = replace(PLAIN, length_penalty=1, length_form="gnmt")
+    gnmt = replace(PLAIN, length_penalty=1, length_penalty_form="gnmt")
     same(ask(model, gnmt)[:1], [((1, 3, 0), math.log(0.45) / (8 / 6))])
 
 
 def test_groups_keep_away_from_each_other(table: Make) -> None:
     logits = torch.tensor([[0, 0.6, 0.3, 0.1], [0.8, 0.2, 0, 0], [0.7, 0, 0.3, 0], [1.0, 0, 0, 0]])
     model = table(logits.log())
-    sampling = replace(PLAIN, beam_groups=2, diversity=0.1)
+    sampling = replace(PLAIN, beam_groups=2, diversity_penalty=0.1)
     # 0.1 nats are too little to turn the second group from 1, ln 2 = 0.69 nats likelier than 2.
     same(ask(model, sampling), [((1, 0), math.log(0.48))])
     # A nat is enough, and the score does not heed it.
-    sampling = replace(sampling, diversity=1)
+    sampling = replace(sampling, diversity_penalty=1)
     same(ask(model, sampling), [((1, 0), math.log(0.48)), ((2, 0), math.log(0.21))])
     # The third group pays for both.
-    three = replace(sampling, beam_width=3, beam_groups=3, diversity=5)
+    three = replace(sampling, beam_width=3, beam_groups=3, diversity_penalty=5)
     same(ask(model, three)[2:], [((3, 0), math.log(0.1))])
 
 
-def offers(logp: torch.Tensor, rows: list[list[int]], width: int) -> list[Offer]:
+def offers(logp: torch.Tensor, rows: list[list[int]], width: int) -> list[Candidates]:
     """What a table offers after each of these texts."""
     lines = logp[[row[-1] if row else 0 for row in rows]]
     tokens, gains = candidates(lines, width)
     ends = [(end, end) for end in lines[:, END].tolist()]
-    return list(map(Offer, tokens.tolist(), gains.tolist(), gains.tolist(), ends))
+    return list(map(Candidates, tokens.tolist(), gains.tolist(), gains.tolist(), ends))
 
 
 def watch(logp: torch.Tensor, sampling: Sampling) -> tuple[Search, list[list[list[int]]]]:
@@ -267,7 +267,7 @@ any_beam = st.builds(
         seed=seed,
         min_tokens=min(least, sampling.max_tokens),
         no_repeat_ngram=ngram,
-        diversity=diversity,
+        diversity_penalty=diversity,
     ),
     beams,
     st.integers(1, 2),
@@ -352,7 +352,7 @@ def test_no_text_repeats_what_it_must_not(
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_scores_are_the_models_own_log_probabilities(penalty: float) -> None:
     torch.manual_seed(0)
-    model = Recurrent.Config(embedding=8, hidden=16).build(20).eval()
+    model = Recurrent.Config(embedding_size=8, hidden_size=16).build(20).eval()
     sampling = Sampling(method="beam", beam_width=4, length_penalty=penalty, max_tokens=12)
     [events] = write(model, Request([3, 5], sampling, n=4))
     for rank, (text, score) in enumerate(texts(events)):
@@ -459,7 +459,9 @@ def test_encoded_sources_answer_in_any_company(cache: Make, context: int | None)
 
 def test_a_beam_reads_the_coverage_of_a_real_model() -> None:
     torch.manual_seed(0)
-    config = Transformer.Config(width=16, heads=2, layers=1, encoder_layers=1, context=16)
+    config = Transformer.Config(
+        hidden_size=16, heads=2, layers=1, encoder_layers=1, context_length=16
+    )
     model = config.build(12).eval()
     sampling = Sampling(method="beam", beam_width=3, max_tokens=5, length_penalty=0)
     minding = replace(sampling, coverage_penalty=0.5)
@@ -469,7 +471,7 @@ def test_a_beam_reads_the_coverage_of_a_real_model() -> None:
     for source, events in (([3, 4, 5], long), ([6], short)):
         for text, score in texts(events):
             with torch.no_grad():
-                state = model.begin(1, source=torch.tensor([[*source, END]]))
+                state = model.initial_state(1, source=torch.tensor([[*source, END]]))
                 logits, state = model(torch.tensor([[END, *text[:-1]]]), state)
             logprob = logits[0].log_softmax(1)[range(len(text)), list(text)].sum()
             lack = state["coverage"].clamp(max=1).log().sum()

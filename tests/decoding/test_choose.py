@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from wenmo.decoding.choose import derive, greedy, gumbel, mix, sample, uniform
+from wenmo.decoding.choose import fold_in, greedy, gumbel, hash_bits, sample, uniform
 
 MASK = 2**64 - 1
 
@@ -36,13 +36,13 @@ def test_the_noise_is_splitmix64() -> None:
 
 
 def test_mix_is_one_to_one_on_what_it_is_given() -> None:
-    assert len(set(mix(torch.arange(-500, 500)).tolist())) == 1000
+    assert len(set(hash_bits(torch.arange(-500, 500)).tolist())) == 1000
     seeds, numbers = torch.meshgrid(torch.arange(30), torch.arange(30), indexing="ij")
-    assert len(set(derive(seeds, numbers).flatten().tolist())) == 900
+    assert len(set(fold_in(seeds, numbers).flatten().tolist())) == 900
 
 
 def test_noise_is_uniform_and_inside_the_open_interval() -> None:
-    noise = uniform(derive(torch.tensor(7), torch.arange(200)), 500)
+    noise = uniform(fold_in(torch.tensor(7), torch.arange(200)), 500)
     assert noise.min() > 0
     assert noise.max() < 1
     counts = torch.histc(noise, bins=50, min=0, max=1)
@@ -51,8 +51,8 @@ def test_noise_is_uniform_and_inside_the_open_interval() -> None:
 
 
 def test_noise_at_neighbouring_places_seeds_and_tokens_is_independent() -> None:
-    places = uniform(derive(torch.tensor(3), torch.arange(400)), 200)
-    seeds = uniform(derive(torch.arange(400), torch.tensor(3)), 200)
+    places = uniform(fold_in(torch.tensor(3), torch.arange(400)), 200)
+    seeds = uniform(fold_in(torch.arange(400), torch.tensor(3)), 200)
     pairs = [(places[1:], places[:-1]), (seeds[1:], seeds[:-1]), (places[:, 1:], places[:, :-1])]
     for a, b in pairs:
         cells = (a * 10).long() * 10 + (b * 10).long()
@@ -63,7 +63,7 @@ def test_noise_at_neighbouring_places_seeds_and_tokens_is_independent() -> None:
 def test_sampled_frequencies_are_the_probabilities() -> None:
     p = torch.tensor([0.4, 0.0, 0.3, 0.2, 0.07, 0.03])
     rows = 20_000
-    keys = derive(torch.tensor(0), torch.arange(rows))
+    keys = fold_in(torch.tensor(0), torch.arange(rows))
     counts = torch.bincount(sample(p.log().expand(rows, -1), keys), minlength=6).float()
     assert counts[1] == 0
     assert chi_square_holds(counts[p > 0], p[p > 0] * rows)
@@ -71,7 +71,7 @@ def test_sampled_frequencies_are_the_probabilities() -> None:
 
 def test_a_row_draws_the_same_alone_and_among_others() -> None:
     logp = torch.randn(50, 300, generator=torch.Generator().manual_seed(1)).log_softmax(1)
-    keys = derive(torch.arange(50), torch.arange(50))
+    keys = fold_in(torch.arange(50), torch.arange(50))
     together = sample(logp, keys).tolist()
     alone = [int(sample(logp[[i]], keys[[i]])) for i in range(50)]
     assert together == alone

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding.constrain import Length, Obey
+from wenmo.decoding.constrain import GrammarConstraint, Length
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Writer
-from wenmo.rules.chart import Chart
-from wenmo.rules.reading import parse_grammar
+from wenmo.grammar.chart import Chart
+from wenmo.grammar.reading import parse_grammar
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 from wenmo.types import END, WenmoError
 
@@ -51,7 +51,7 @@ def cuts(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
 def test_what_is_allowed_is_what_some_text_goes_on_with(given_):
     table, begun = given_
     written = [table.index(bytes([byte]), 1) for byte in begun]
-    allowed = set(Obey(CHART, table).allowed(written))
+    allowed = set(GrammarConstraint(CHART, table).allowed(written))
     for token, spelled in enumerate(table):
         if token == END:
             assert (token in allowed) == (begun in SPELLED)
@@ -62,23 +62,23 @@ def test_what_is_allowed_is_what_some_text_goes_on_with(given_):
 
 def test_a_first_space_that_is_not_shown_is_no_part_of_the_text():
     table = [b"", b" the", b"the", b" ", b" cat", b"t", b"  the"]
-    obey = Obey(CHART, table, strip_space=True)
+    obey = GrammarConstraint(CHART, table, strip_space=True)
     assert set(obey.allowed([])) == {1, 2, 3, 5}
     assert set(obey.allowed([3])) == {2, 5}
     assert obey.allowed([3, 2]) == obey.allowed([1])
     assert set(obey.allowed([1])) == {3, 4}
-    assert set(Obey(CHART, table).allowed([])) == {2, 5}
+    assert set(GrammarConstraint(CHART, table).allowed([])) == {2, 5}
 
 
 def test_a_tokenizer_that_cannot_spell_it_is_told():
     with pytest.raises(WenmoError, match="after 'the ' the model has no token"):
-        Obey(CHART, [b"", b"the "]).allowed([1])
+        GrammarConstraint(CHART, [b"", b"the "]).allowed([1])
 
 
 TEXT = "the cats ran. 小明跑了。小猫é走了。the dog ran " * 8
 TOKENIZERS = {
     kind: Tokenizer.train([TEXT], TokenizerConfig(kind, vocab_size=size, min_count=1))
-    for kind, size in {"chars": None, "bytes": None, "words": None, "bpe": 300}.items()
+    for kind, size in {"characters": None, "bytes": None, "words": None, "bpe": 300}.items()
 }
 
 
@@ -103,7 +103,7 @@ def test_any_model_with_any_tokens_writes_texts_of_the_grammar(table, kind, meth
 
 def test_a_writer_keeps_no_grammar_of_an_earlier_call(table):
     """A run has one writer as long as it lives, and each call brings a grammar of its own."""
-    tokenizer = TOKENIZERS["chars"]
+    tokenizer = TOKENIZERS["characters"]
     writer = Writer(table(torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)), tokenizer)
     for _ in range(3):
         chart = Chart.of(parse_grammar(json.dumps(RULES)))
@@ -114,7 +114,7 @@ def test_a_writer_keeps_no_grammar_of_an_earlier_call(table):
 def test_texts_are_as_likely_as_the_model_has_them(table):
     """Of two texts that the grammar leaves, the model's own preference decides."""
     chart = Chart.of(parse_grammar('{"origin": {"ab": 1000, "ac": 1}}'))
-    tokenizer = Tokenizer.train(["abc"], TokenizerConfig("chars", min_count=1))
+    tokenizer = Tokenizer.train(["abc"], TokenizerConfig("characters", min_count=1))
     a, b, c = tokenizer.encode("abc").tolist()
     logits = torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)
     logits[a, c] = 2.0
@@ -126,7 +126,7 @@ def test_texts_are_as_likely_as_the_model_has_them(table):
 
 
 def test_a_text_that_is_cut_short_says_so(table):
-    tokenizer = TOKENIZERS["chars"]
+    tokenizer = TOKENIZERS["characters"]
     noise = torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)
     [[output]] = Writer(table(noise), tokenizer).generate([""], Sampling(max_tokens=2), chart=CHART)
     assert output.stopped_by == "length"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wenmo.decoding import choose
-from wenmo.decoding.choose import derive
+from wenmo.decoding.choose import fold_in
 from wenmo.decoding.engine import Engine, Event, window
 from wenmo.decoding.requests import Request
 from wenmo.decoding.warp import History, Sampling, chain
@@ -18,7 +18,7 @@ from wenmo.models import ModelConfig
 from wenmo.models.base import LanguageModel
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer import Transformer
-from wenmo.types import WenmoError
+from wenmo.types import SpecialTokens, WenmoError
 
 Make = Callable[..., LanguageModel]
 
@@ -44,19 +44,19 @@ def tokens(events: list[Event]) -> list[int]:
 def naive(model: LanguageModel, request: Request) -> list[tuple[int, float]]:
     """One text without states or batches: everything in the window is read anew for every token."""
     s = request.sampling
-    ids, written, held = [0, *request.prompt], [], 0
+    ids, written, cached_length = [0, *request.prompt], [], 0
     while len(written) < s.max_tokens and (not written or ids[-1] != 0):
-        if held == 0:
-            held = window(len(ids), model.context)
-        elif model.context is not None and held == model.context:
-            held = max(1, model.context // 2)
+        if cached_length == 0:
+            cached_length = window(len(ids), model.context)
+        elif model.context is not None and cached_length == model.context:
+            cached_length = max(1, model.context // 2)
         else:
-            held += 1
+            cached_length += 1
         source = None if request.source is None else torch.tensor([[*request.source, 0]])
-        state = model.begin(1, source=source, rng=torch.Generator().manual_seed(s.seed))
-        logits = model(torch.tensor([ids[-held:]]), state)[0][:, -1]
+        state = model.initial_state(1, source=source, rng=torch.Generator().manual_seed(s.seed))
+        logits = model(torch.tensor([ids[-cached_length:]]), state)[0][:, -1]
         warped = chain(s)(logits, History.of([ids[1:]], [len(request.prompt)]))
-        key = derive(torch.tensor([s.seed]), torch.tensor([len(written)]))
+        key = fold_in(torch.tensor([s.seed]), torch.tensor([len(written)]))
         strategy = choose.greedy if s.greedy else choose.sample
         token = int(strategy(warped.log_softmax(1), key))
         ids.append(token)
@@ -78,7 +78,7 @@ def test_the_greedy_path_ends_where_the_model_does(table: Make) -> None:
 def test_other_marks_end_a_text_too(table: Make) -> None:
     """3 is another end, so that a text is 1 or 2 or 1 2, and ends by 0 or 3."""
     model = table(CHAIN)
-    model.ends = (3,)
+    model.special_tokens = SpecialTokens(eos=(3,))
     greedy = Sampling(method="greedy", max_tokens=4)
     [events] = write(model, Request(sampling=greedy))
     assert tokens(events) == [1, 2, 0]
@@ -107,7 +107,7 @@ def test_other_marks_end_a_text_too(table: Make) -> None:
 @pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
 def test_what_is_barred_is_never_written(table: Make, method: str) -> None:
     model = table(CHAIN)
-    model.barred = (2,)
+    model.special_tokens = SpecialTokens(suppressed=(2,))
     sampling = Sampling(method=method, max_tokens=9, beam_width=2)  # type: ignore[arg-type]
     for seed in range(20):
         [events] = write(model, Request(sampling=replace(sampling, seed=seed)))
@@ -199,7 +199,10 @@ def test_every_batch_writes_what_each_request_would_alone(
 
 @pytest.mark.parametrize(
     "config",
-    [Recurrent.Config(embedding=16, hidden=16), Transformer.Config(width=16, heads=2, context=12)],
+    [
+        Recurrent.Config(embedding_size=16, hidden_size=16),
+        Transformer.Config(hidden_size=16, heads=2, context_length=12),
+    ],
 )
 def test_real_families_write_what_each_request_would_alone(config: ModelConfig) -> None:
     torch.manual_seed(0)

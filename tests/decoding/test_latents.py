@@ -21,9 +21,15 @@ TEXTS = ["春眠不觉晓。", "The lazy dog.", "花落知多少。"]
 
 @pytest.fixture(params=["lstm", "transformer"])
 def latents(request: pytest.FixtureRequest) -> Latents:
-    tokenizer = Tokenizer.train(TEXTS, TokenizerConfig("chars"))
+    tokenizer = Tokenizer.train(TEXTS, TokenizerConfig("characters"))
     torch.manual_seed(0)
-    sizes = {"embedding": 16, "width": 16, "latent": 4, "context": 24, "dropout": 0.0}
+    sizes = {
+        "embedding_size": 16,
+        "hidden_size": 16,
+        "latent_size": 4,
+        "context_length": 24,
+        "dropout": 0.0,
+    }
     model = Vae.Config(decoder=request.param, **sizes).build(tokenizer.vocab_size)
     with torch.no_grad():
         for weight in model.parameters():
@@ -65,7 +71,7 @@ def test_a_draw_has_its_seed(latents: Latents) -> None:
 def test_a_state_that_is_asked_for_is_kept_in_any_company(latents: Latents) -> None:
     model = latents.model
     with torch.no_grad():
-        states = model.begin_at(latents.infer(TEXTS))
+        states = model.state_at(latents.infer(TEXTS))
     sampling = Sampling(max_tokens=30, min_tokens=30)  # outgrows the context, and begins afresh
     asked = [Request([], sampling, state=select(states, [row])) for row in range(3)]
     alone = []

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding.spelling import Spelling
+from wenmo.decoding.spelling import Utf8Constraint
 
 BYTES = [b"", *(bytes([value]) for value in range(256))]
 MORE = ["春".encode(), b"ab", b"\xa5c", "\U0001f600".encode()[:3], b"\x80\x80", b"x\xe6\x98"]
@@ -30,8 +30,10 @@ def spells(data: bytes, alphabet: set[str]) -> bool:
     return set(whole) <= alphabet and any(c.encode().startswith(rest) for c in alphabet)
 
 
-def offered(table: list[bytes], ids: list[int], spelling: Spelling | None = None) -> list[bool]:
-    spelling = spelling or Spelling(table)
+def offered(
+    table: list[bytes], ids: list[int], spelling: Utf8Constraint | None = None
+) -> list[bool]:
+    spelling = spelling or Utf8Constraint(table)
     return spelling.keep(torch.zeros(1, len(table)), [ids]).isfinite()[0].tolist()
 
 
@@ -50,7 +52,7 @@ def test_it_agrees_with_the_decoder(before: str, broken: str, data: st.DataObjec
 
 def test_it_leaves_whole_tokens_alone() -> None:
     logits = torch.randn(2, 4)
-    assert Spelling([b"", b"a", "春".encode(), b" "]).keep(logits, [[1], [2]]) is logits
+    assert Utf8Constraint([b"", b"a", "春".encode(), b" "]).keep(logits, [[1], [2]]) is logits
 
 
 def test_a_text_that_is_broken_already_is_whole() -> None:
@@ -71,7 +73,7 @@ def test_nothing_outside_the_alphabet_is_offered(
     """
     table = BYTES + MORE
     alphabet = own | more
-    spelling = Spelling(table, own).extended(more)
+    spelling = Utf8Constraint(table, own).extended(more)
     text = "".join(data.draw(st.lists(st.sampled_from(sorted(alphabet)), max_size=3))).encode()
     last = data.draw(st.sampled_from(sorted(alphabet))).encode()
     text += last[: data.draw(st.integers(0, len(last) - 1))]
@@ -84,7 +86,7 @@ def test_nothing_outside_the_alphabet_is_offered(
 
 
 def test_rows_with_alphabets_of_their_own_are_independent() -> None:
-    spelling = Spelling(BYTES, "春")
+    spelling = Utf8Constraint(BYTES, "春")
     logits = torch.zeros(3, len(BYTES))
     kept = spelling.keep(logits, [[], [1 + 0xE6], [1 + 0xE6, 1 + 0x98]])
     assert [row.isfinite().nonzero().flatten().tolist() for row in kept] == [
@@ -98,7 +100,7 @@ def test_rows_with_alphabets_of_their_own_are_independent() -> None:
 
 
 def test_tokens_that_no_text_of_an_alphabet_contains_are_not_usable() -> None:
-    usable = Spelling([b"", *MORE, "谸".encode()], "春a").usable
+    usable = Utf8Constraint([b"", *MORE, "谸".encode()], "春a").usable
     assert usable.tolist() == [True, True, *[False] * 6]
-    byte_by_byte = Spelling(BYTES, "春").usable.nonzero().flatten().tolist()
+    byte_by_byte = Utf8Constraint(BYTES, "春").usable.nonzero().flatten().tolist()
     assert byte_by_byte == sorted([0, *(byte + 1 for byte in "春".encode())])

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wenmo.decoding.choose import mix, uniform
+from wenmo.decoding.choose import hash_bits, uniform
 from wenmo.decoding.engine import Engine, Request
 from wenmo.decoding.router import Router, engine_for
-from wenmo.decoding.spelling import Spelling
+from wenmo.decoding.spelling import Utf8Constraint
 from wenmo.decoding.unmask import SHORTER, Unmasker
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
-from wenmo.types import END, WenmoError
+from wenmo.types import END, SpecialTokens, WenmoError
 
 VOCAB, TIME = 3, 3
 
@@ -32,7 +32,7 @@ class Joint(LanguageModel):
 
     fills = True
     conditioning = "none"
-    closing = ()
+    special_tokens = SpecialTokens(source_suffix=())
 
     def __init__(self, time: int = TIME) -> None:
         super().__init__()
@@ -41,10 +41,10 @@ class Joint(LanguageModel):
         self.p = torch.from_numpy(np.random.default_rng(0).dirichlet([0.7] * len(self.texts)))
         self.looks: list[Tensor] = []
 
-    def begin(self, rows, *, source=None, capacity=0, rng=None):
+    def initial_state(self, rows, *, source=None, capacity=0, rng=None):
         raise AssertionError("not asked for")
 
-    forward = begin
+    forward = initial_state
 
     def fill(self, tokens, hidden, places):
         self.looks.append(hidden.clone())
@@ -89,7 +89,7 @@ def test_one_token_at_a_time_draws_from_the_joint_distribution(way: dict[str, ob
 
 def test_a_gap_is_drawn_given_both_sides() -> None:
     model, count = Joint(), 2000
-    requests = [asked(seed, prompt=[2], suffix=[1], gap=1) for seed in range(count)]
+    requests = [asked(seed, prompt=[2], suffix=[1], gap_tokens=1) for seed in range(count)]
     drawn = Counter(write(model, requests, rows=1000))
     given_both = torch.stack(
         [model.p[(model.texts == torch.tensor([0, 2, x, 1])).all(1)][0] for x in (1, 2, 3)]
@@ -121,7 +121,7 @@ def test_the_surest_appear_first() -> None:
 
 def test_from_the_left_the_first_hidden_place_is_next() -> None:
     model = Joint()
-    write(model, [asked(0, prompt=[1], suffix=[], gap=2, unmask_order="left")])
+    write(model, [asked(0, prompt=[1], suffix=[], gap_tokens=2, unmask_order="left")])
     assert [look[0].tolist() for look in model.looks] == [
         [False, False, True, True],
         [False, False, False, True],
@@ -148,7 +148,7 @@ def test_a_request_gives_the_same_text_in_any_company(order: list[int], rows: in
         asked(1),
         asked(2, temperature=0.7),
         asked(3, unmask_steps=2, unmask_order="confidence"),
-        asked(4, prompt=[1], suffix=[2], gap=1),
+        asked(4, prompt=[1], suffix=[2], gap_tokens=1),
         asked(5, prompt=[3]),
     ]
     alone = [write(Joint(), [request])[0] for request in requests]
@@ -161,14 +161,14 @@ class Hashes(LanguageModel):
 
     fills = True
     conditioning = "none"
-    closing = ()
+    special_tokens = SpecialTokens(source_suffix=())
 
     def __init__(self, vocab_size: int, context: int) -> None:
         super().__init__()
         self.vocab_size, self.context = vocab_size, context
         self.widest = 0
 
-    def begin(self, rows, *, source=None, capacity=0, rng=None):
+    def initial_state(self, rows, *, source=None, capacity=0, rng=None):
         return {"last": torch.zeros(rows, dtype=torch.long)}
 
     def forward(self, tokens, state=None):
@@ -179,8 +179,8 @@ class Hashes(LanguageModel):
         assert tokens.shape[1] <= self.context + 1
         keys = torch.zeros(len(tokens), dtype=torch.long)
         for column in tokens.masked_fill(hidden, -1).T:
-            keys = mix(keys + column + 1)
-        flat = mix(keys[:, None] + torch.arange(tokens.shape[1])).flatten()
+            keys = hash_bits(keys + column + 1)
+        flat = hash_bits(keys[:, None] + torch.arange(tokens.shape[1])).flatten()
         return uniform(flat, self.vocab_size).view(*tokens.shape, -1)[places] * 6
 
 
@@ -232,10 +232,10 @@ def test_the_length_of_a_gap_is_the_likeliest_given_both_sides() -> None:
 def test_what_is_spelled_in_bytes_is_utf8(seed: int) -> None:
     table = [b"", *(bytes([byte]) for byte in range(256)), "春".encode(), "月光".encode(), b""]
     engine = Unmasker(Hashes(len(table), 40))
-    spelling = Spelling(table)
+    spelling = Utf8Constraint(table)
     sampling = Sampling(max_tokens=12, seed=seed, unmask_steps=4)
     engine.add(Request([], sampling, spelling=spelling))
-    engine.add(Request([257], Sampling(seed=seed, gap=5), suffix=[258], spelling=spelling))
+    engine.add(Request([257], Sampling(seed=seed, gap_tokens=5), suffix=[258], spelling=spelling))
     texts: dict[int, list[int]] = {0: [], 1: []}
     for event in engine.run():
         texts[event.request].append(event.token)
@@ -265,7 +265,7 @@ def test_company_does_not_change_how_a_request_is_written(order: list[int]) -> N
     """A gap beside a beam: each has the engine, the text and the probabilities it has alone."""
     requests = [
         Request([1], Sampling(method="beam", max_tokens=4)),
-        Request([1], Sampling(seed=3, gap=2), suffix=[2]),
+        Request([1], Sampling(seed=3, gap_tokens=2), suffix=[2]),
         Request([1], Sampling(seed=3, unmask_order="left", max_tokens=4)),
     ]
 
@@ -292,6 +292,6 @@ def test_what_makes_no_sense_is_told() -> None:
         engine.add(Request([], Sampling(frequency_penalty=0.5)))
     with pytest.raises(WenmoError, match="text behind the gap has token 7"):
         engine.add(Request([], Sampling(), suffix=[7]))
-    engine.add(Request([], Sampling(gap=12), suffix=[1]))
+    engine.add(Request([], Sampling(gap_tokens=12), suffix=[1]))
     with pytest.raises(WenmoError, match="a gap of 12 tokens leaves no room"):
         list(engine.run())

@@ -281,11 +281,11 @@ def test_a_chain_says_what_it_does() -> None:
         ("beam_width", 0),
         ("length_penalty", -0.1),
         ("length_penalty", math.nan),
-        ("length_form", "log"),
+        ("length_penalty_form", "log"),
         ("coverage_penalty", -1.0),
         ("beam_groups", 2),  # of a width of 5
         ("beam_groups", 0),
-        ("diversity", INF),
+        ("diversity_penalty", INF),
     ],
 )
 def test_a_value_out_of_range_names_its_field(field: str, value: object) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Pieces, Writer
+from wenmo.decoding.writer import Detokenizer, Writer
 from wenmo.models.base import LanguageModel
 from wenmo.types import WenmoError
 
@@ -76,7 +76,7 @@ def test_bytes_that_are_no_utf8_are_never_written(script: Make) -> None:
 
 
 def test_bytes_that_are_no_utf8_are_replaced() -> None:
-    pieces = Pieces()
+    pieces = Detokenizer()
     assert "".join(map(pieces.feed, (b"a", b"\xff", b"b"))) == "a\ufffdb"
 
 
@@ -151,7 +151,7 @@ letters = st.text("ab光。", max_size=12)
 @few
 @given(letters, st.text("ab光。", min_size=1, max_size=4), st.data())
 def test_one_stop_string_cuts_as_partition_does(text: str, stop: str, data: st.DataObject) -> None:
-    pieces, encoded, out = Pieces([stop]), text.encode(), ""
+    pieces, encoded, out = Detokenizer([stop]), text.encode(), ""
     while encoded and not pieces.stopped:
         size = data.draw(st.integers(1, len(encoded)))
         out += pieces.feed(encoded[:size])
@@ -164,7 +164,7 @@ def test_one_stop_string_cuts_as_partition_does(text: str, stop: str, data: st.D
 @few
 @given(st.text(max_size=12), st.lists(letters.filter(bool), max_size=3))
 def test_text_is_held_back_no_longer_than_needed(text: str, stop: list[str]) -> None:
-    pieces, out = Pieces(stop), ""
+    pieces, out = Detokenizer(stop), ""
     for n, char in enumerate(text, 1):
         out += pieces.feed(char.encode())
         if pieces.stopped:
@@ -185,7 +185,7 @@ def test_text_is_held_back_no_longer_than_needed(text: str, stop: list[str]) -> 
 def test_a_space_after_a_word_is_shown_before_the_next(
     words: list[tuple[str, str]], lag: str
 ) -> None:
-    pieces = Pieces(["fox 春眠"], lag=lag)
+    pieces = Detokenizer(["fox 春眠"], lag=lag)
     fed = (pieces.feed("".join(word).encode()) for word in words if not pieces.stopped)
     shown = "".join(fed) + pieces.rest()
     whole = lag + "".join(word + space for word, space in words)

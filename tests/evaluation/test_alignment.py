@@ -26,12 +26,12 @@ class Walker(LanguageModel):
         super().__init__()
         self.vocab_size, self.context = 9, None
 
-    def begin(self, rows, *, source=None, capacity=0, rng=None) -> State:
+    def initial_state(self, rows, *, source=None, capacity=0, rng=None) -> State:
         places = torch.zeros(rows, 1 if source is None else source.shape[1])
         return {"coverage": places, "read": torch.zeros(rows, dtype=torch.long)}
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
-        state = state or self.begin(len(tokens))
+        state = state or self.initial_state(len(tokens))
         places = state["read"][:, None] + torch.arange(tokens.shape[1])
         looked = torch.nn.functional.one_hot(places, state["coverage"].shape[1]).sum(1)
         logits = torch.zeros(*tokens.shape, self.vocab_size)
@@ -54,7 +54,8 @@ def test_rows_are_distributions_over_the_source(family: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "settings"), [("gpt", ["width=16"]), ("lstm", []), ("seq2seq", ["attention=none"])]
+    ("family", "settings"),
+    [("gpt", ["hidden_size=16"]), ("lstm", []), ("seq2seq", ["attention=none"])],
 )
 def test_a_model_without_attention_to_a_source_is_told(family: str, settings: list[str]) -> None:
     model = override(MODELS[family].config, settings).build(20)

@@ -20,8 +20,8 @@ from wenmo.types import END, Batch
 
 VOCAB = 9
 NETWORKS = {
-    "lstm": Recurrent.Config("lstm", embedding=8, hidden=8),
-    "gpt": Transformer.Config(width=16, layers=1, heads=2, context=16),
+    "lstm": Recurrent.Config("lstm", embedding_size=8, hidden_size=8),
+    "gpt": Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=16),
 }
 
 
@@ -66,7 +66,7 @@ def test_it_is_the_mixture_token_by_token(
     ids, size = text(14), 6
     stream = torch.from_numpy(ids.astype(np.int64))[None]
     with torch.inference_mode():
-        hidden, nats, _ = model.eval().notice(Batch(stream[:, :-1], stream[:, 1:]))
+        hidden, nats, _ = model.eval().hidden_states(Batch(stream[:, :-1], stream[:, 1:]))
     alone = mixed = 0.0
     for t in range(len(ids) - 1):
         votes = np.zeros(VOCAB)

@@ -18,7 +18,7 @@ from wenmo.models.recurrent import Recurrent
 from wenmo.types import END
 
 VOCAB = 9
-NETWORK = Recurrent.Config("lstm", embedding=8, hidden=8, dropout=0.5)
+NETWORK = Recurrent.Config("lstm", embedding_size=8, hidden_size=8, dropout=0.5)
 
 
 def text(length: int, seed: int = 0) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_one_step_by_hand(model: LanguageModel, monkeypatch: pytest.MonkeyPatch)
     ids, by_hand = text(38), copy.deepcopy(model).eval()
     pieces = [torch.from_numpy(ids[at : at + 21].astype(np.int64))[None] for at in (0, 20)]
     batches = [dynamic.Batch(piece[:, :-1], piece[:, 1:]) for piece in pieces]
-    first = by_hand.loss(batches[0], by_hand.begin(1))
+    first = by_hand.loss(batches[0], by_hand.initial_state(1))
     weights = list(by_hand.parameters())
     gradients = torch.autograd.grad(first.total, weights, allow_unused=True)
     with torch.no_grad():

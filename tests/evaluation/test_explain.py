@@ -16,7 +16,7 @@ from wenmo.models.transformer import Transformer
 from wenmo.types import END, WenmoError
 
 VOCAB = 9
-NETWORK = Transformer.Config(width=16, layers=1, heads=2, context=16)
+NETWORK = Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=16)
 TEXT = [3, 1, 4, 1, 5, 8, 2, 6, 5, 3, 5]
 
 

@@ -15,7 +15,7 @@ from wenmo.evaluation.latents import (
     latent_figures,
     mutual_information,
 )
-from wenmo.evaluation.likelihood import likelihood_of_wholes
+from wenmo.evaluation.likelihood import likelihood_of_examples
 from wenmo.models.posterior import Posterior
 from wenmo.models.vae import Vae
 from wenmo.text.records import Records
@@ -47,7 +47,9 @@ def test_mutual_information_agrees_with_its_definition() -> None:
 def toy() -> tuple[Vae, Records, float]:
     """Texts of up to two letters under one latent, and the nats of them all by integration."""
     torch.manual_seed(0)
-    model = Vae.Config(embedding=8, width=8, latent=1, context=8, dropout=0.0).build(3)
+    model = Vae.Config(
+        embedding_size=8, hidden_size=8, latent_size=1, context_length=8, dropout=0.0
+    ).build(3)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.3)
@@ -59,7 +61,7 @@ def toy() -> tuple[Vae, Records, float]:
     exact = torch.zeros(len(records), dtype=torch.float64)
     with torch.no_grad():
         for node, share in zip(nodes, weights / weights.sum(), strict=True):
-            state = model.begin_at(torch.full((len(records), 1), float(node)))
+            state = model.state_at(torch.full((len(records), 1), float(node)))
             exact += float(share) * (-model.score(batch, state).nats).exp()
     return model, records, -float(exact.log().sum())
 
@@ -70,7 +72,7 @@ def test_importance_weighting_comes_down_to_what_integration_gives() -> None:
     many.ids = np.concatenate([[END], many.ids]).astype(np.uint16)
     many = Records(many.ids, 8)
     figures = [importance_weighted(model, many, samples) / 200 for samples in (1, 3, 20, 200)]
-    bound = likelihood_of_wholes(model, many, 1)
+    bound = likelihood_of_examples(model, many, 1)
     assert bound.bound
     assert bound.nats / 200 == pytest.approx(figures[0], rel=0.02)
     assert figures[0] > figures[1] > figures[2] > figures[3] > exact - 0.01
@@ -79,7 +81,9 @@ def test_importance_weighting_comes_down_to_what_integration_gives() -> None:
 
 def test_active_latents_are_those_whose_mean_differs_between_texts() -> None:
     torch.manual_seed(0)
-    model = Vae.Config(embedding=8, width=8, latent=3, context=8, dropout=0.0).build(9)
+    model = Vae.Config(
+        embedding_size=8, hidden_size=8, latent_size=3, context_length=8, dropout=0.0
+    ).build(9)
     with torch.no_grad():
         model.posterior.weight.mul_(3)
         model.posterior.weight[1] = 0  # its mean is the same for all

@@ -38,14 +38,18 @@ def randomised(model: LanguageModel) -> LanguageModel:
 
 @pytest.fixture(scope="module")
 def bounded() -> LanguageModel:
-    config = Transformer.Config(width=16, layers=1, heads=2, context=CONTEXT, dropout=0.5)
+    config = Transformer.Config(
+        hidden_size=16, layers=1, heads=2, context_length=CONTEXT, dropout=0.5
+    )
     return randomised(config.build(VOCAB))
 
 
 @pytest.fixture(scope="module")
 def unbounded() -> LanguageModel:
     return randomised(
-        Recurrent.Config("lstm", embedding=8, hidden=8, tied=True, dropout=0.5).build(VOCAB)
+        Recurrent.Config(
+            "lstm", embedding_size=8, hidden_size=8, tie_embeddings=True, dropout=0.5
+        ).build(VOCAB)
     )
 
 
@@ -64,7 +68,9 @@ def nats_of_last(model: LanguageModel, ids: np.ndarray) -> float:
 )
 def test_windows_equal_brute_force(length: int, stride: int | None, rows: int) -> None:
     """A token is scored in the first window that reaches it."""
-    model = randomised(Transformer.Config(width=8, layers=1, heads=2, context=CONTEXT).build(VOCAB))
+    model = randomised(
+        Transformer.Config(hidden_size=8, layers=1, heads=2, context_length=CONTEXT).build(VOCAB)
+    )
     ids, step = text(length), min(stride or CONTEXT, CONTEXT)
     expected = 0.0
     for target in range(1, length):
@@ -132,7 +138,7 @@ class Witness(LanguageModel):
         super().__init__()
         self.asked: list[Batch] = []
 
-    def begin(self, rows: int, **_: object) -> State:
+    def initial_state(self, rows: int, **_: object) -> State:
         return {"rows": torch.arange(rows)}
 
     def forward(self, tokens: torch.Tensor, state: State | None = None):

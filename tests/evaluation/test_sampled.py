@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wenmo.evaluation import sampled
-from wenmo.evaluation.likelihood import interval, likelihood, likelihood_of_wholes
+from wenmo.evaluation.likelihood import interval, likelihood, likelihood_of_examples
 from wenmo.evaluation.sampled import (
     Blocks,
     block_likelihood,
@@ -42,8 +42,8 @@ def slow(monkeypatch):
 def build(context):
     torch.manual_seed(0)
     if context is None:
-        return Recurrent.Config("gru", embedding=4, hidden=8, layers=1).build(VOCABULARY)
-    config = Transformer.Config(width=8, layers=1, heads=2, context=context)
+        return Recurrent.Config("gru", embedding_size=4, hidden_size=8, layers=1).build(VOCABULARY)
+    config = Transformer.Config(hidden_size=8, layers=1, heads=2, context_length=context)
     return config.build(VOCABULARY)
 
 
@@ -76,7 +76,7 @@ def test_records_are_drawn_as_wholes(ids, seconds, sampled_):
     model, records = build(64), Records(ids, 64)
 
     def judge(some):
-        return likelihood_of_wholes(model, some, len(some.stream()) - 1).figures()
+        return likelihood_of_examples(model, some, len(some.stream()) - 1).figures()
 
     found = sampled_wholes(records, judge, seconds)
     assert ("sample" in found) == sampled_

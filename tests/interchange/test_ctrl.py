@@ -112,7 +112,7 @@ def test_ids_are_theirs(folder: Path) -> None:
     @settings(max_examples=300, deadline=None)
     @given(some_text)
     def same(text: str) -> None:
-        assert ours.theirs(ours.encode(text).tolist()) == theirs(text).input_ids
+        assert ours.external_ids(ours.encode(text).tolist()) == theirs(text).input_ids
 
     same()
     assert theirs.tokenize("Links The") == ["Links", "The"]  # a control code is one token
@@ -128,8 +128,8 @@ def test_ids_of_real_lines_are_theirs(data: Path, tmp_path: Path) -> None:
     whole = 0
     for text in (*english[-2000:], *chinese[-2000:]):
         ids = ours.encode(text).tolist()
-        assert ours.theirs(ids) == theirs(text).input_ids
-        if theirs.unk_token_id not in ours.theirs(ids):
+        assert ours.external_ids(ids) == theirs(text).input_ids
+        if theirs.unk_token_id not in ours.external_ids(ids):
             whole += 1
             assert ours.decode(ids) == " ".join(text.split())
     assert whole > 1000
@@ -167,7 +167,9 @@ def test_it_writes_from_a_control_code(folder: Path) -> None:
                 **ids, num_beams=beams, max_new_tokens=12, do_sample=False, length_penalty=0.0
             )
             assert output.stopped_by == "length"
-            assert opened.tokenizer.theirs(output.ids) == full[ids.input_ids.shape[1] :].tolist()
+            assert (
+                opened.tokenizer.external_ids(output.ids) == full[ids.input_ids.shape[1] :].tolist()
+            )
             whole = theirs.decode(full, skip_special_tokens=True).replace("\n ", "\n")
             assert prompt + output.text == whole.removesuffix("@@")
 
@@ -175,7 +177,16 @@ def test_it_writes_from_a_control_code(folder: Path) -> None:
 def test_it_can_learn_to_end(wenmo: Any, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "my.txt").write_text("Links sea shells\n" * 400, "utf-8")
     command = ("train", "my.txt", "--unit", "line", "--from", folder, "--out", "run")
-    wenmo(*command, "--steps", 60, "rows=8", "time=16", "rate=0.01", "evaluations=1", cwd=tmp_path)
+    wenmo(
+        *command,
+        "--steps",
+        60,
+        "batch_size=8",
+        "sequence_length=16",
+        "learning_rate=0.01",
+        "eval_count=1",
+        cwd=tmp_path,
+    )
     run = package.load(tmp_path / "run")
     assert isinstance(run.tokenizer, Lookup)
     [[output]] = run.write(["Links"], method="greedy", max_tokens=12)

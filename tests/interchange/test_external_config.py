@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from wenmo.interchange.external_config import SCHEMAS, UnsupportedSettingError
 from wenmo.interchange.layouts import KINDS
-from wenmo.interchange.opened import Opened
+from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.text.pretrained import byte_level
 from wenmo.text.vocabularies import byte_alphabet
@@ -86,17 +86,17 @@ def change(folder: Path, of: Callable[[dict[str, torch.Tensor]], dict[str, torch
     save_file(of(load_file(path)), path, {"format": "pt"})
 
 
-def logits(ours: Opened) -> torch.Tensor:
+def logits(ours: LoadedModel) -> torch.Tensor:
     """For some ids, in the other program's order."""
     ids = torch.arange(1, 25)[None]
     state = None
     if ours.model.conditioning == "encoder":
-        state = ours.model.begin(1, source=torch.arange(30, 40)[None])
+        state = ours.model.initial_state(1, source=torch.arange(30, 40)[None])
     with torch.no_grad():
-        return ours.model(ids, state)[0][..., ours.tokenizer.theirs(range(VOCAB))]
+        return ours.model(ids, state)[0][..., ours.tokenizer.external_ids(range(VOCAB))]
 
 
-def same(ours: Opened, theirs: Any) -> None:
+def same(ours: LoadedModel, theirs: Any) -> None:
     with torch.no_grad():
         expected = theirs(torch.arange(1, 25)[None]).logits
     torch.testing.assert_close(logits(ours), expected, rtol=1e-4, atol=1e-4)
@@ -108,7 +108,7 @@ def test_defaults_are_those_of_transformers(kind: str) -> None:
 
     whole = transformers.CONFIG_MAPPING[kind]().to_dict()
     given, there = (KINDS[kind].config_of(each) for each in ({"model_type": kind}, whole))
-    said = {"kv_heads": given.query_groups, "head_width": given.width_of_head}
+    said = {"kv_heads": given.query_groups, "head_dim": given.width_of_head}
     assert replace(given, **said) == replace(there, **said)
     assert (given.query_groups, given.width_of_head) == (there.query_groups, there.width_of_head)
     for name in ("vocab_size", "eos_token_id", "decoder_start_token_id"):

@@ -16,13 +16,13 @@ from wenmo.decoding.warp import Sampling
 from wenmo.interchange.generation import generation_of, sampling_of
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.transformer import Transformer
-from wenmo.recipe import PriorConfig, Recipe
-from wenmo.runs import TOKENIZER, save_model
+from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.store import TOKENIZER, save_model
 from wenmo.text.pretrained import Pretrained, byte_level
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import WenmoError
 
-CONFIG = Transformer.Config(width=16, layers=1, heads=2, context=64, qk_norm=False)
+CONFIG = Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=64, qk_norm=False)
 MARKS = {"<|im_start|>": 256, "<|im_end|>": 257}
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     path = tmp_path / "llama"
     path.mkdir()
-    recipe = Recipe("gpt", CONFIG, prior=PriorConfig("none"))
+    recipe = Recipe("gpt", CONFIG, ngram_prior=NgramPriorConfig(enabled=False))
     save_model(path, recipe, CONFIG.build(tokenizer.vocab_size), tokenizer)
     library.add_special_tokens(["[PAD]"])
     tokenizer.save(path / TOKENIZER)
@@ -61,7 +61,7 @@ def test_a_token_beyond_the_model_is_refused_where_a_text_holds_it(
     (tmp_path / "my.txt").write_text("The fox, 春眠不觉晓.\n" * 30, "utf-8")
     (tmp_path / "pad.txt").write_text("The fox.\n" * 30 + "The [PAD].\n", "utf-8")
     told = ("the text holds '[PAD]' (in '", "The [PAD]", "the tokenizer knows as token 258")
-    train = ("--from", "llama", "--out", "run", "--steps", 1, "rows=2", "time=24")
+    train = ("--from", "llama", "--out", "run", "--steps", 1, "batch_size=2", "sequence_length=24")
     for command in (
         ("generate", "llama", "--prompt", "The [PAD]"),
         ("evaluate", "llama", "pad.txt"),

@@ -14,7 +14,7 @@ import wenmo as package
 from wenmo.decoding.engine import Engine
 from wenmo.decoding.requests import Request
 from wenmo.decoding.warp import Sampling
-from wenmo.interchange.opened import Opened
+from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.text.pretrained import byte_level
 from wenmo.text.vocabularies import byte_alphabet
@@ -53,7 +53,7 @@ CLASSES |= {"causal": "GPTNeoXForCausalLM", "pegasus_x": "PegasusXForConditional
 CLASSES |= {"blenderbot": "BlenderbotForConditionalGeneration"}
 
 
-def opened(folder: Path, kind: str, forced: int | None = None) -> tuple[Any, Opened]:
+def opened(folder: Path, kind: str, forced: int | None = None) -> tuple[Any, LoadedModel]:
     """A small model with random weights, theirs and ours, with a tokenizer that puts a mark before
     a text and one behind.
 
@@ -98,13 +98,13 @@ def test_logits_are_the_same(kind: str, tmp_path: Path) -> None:
     assert "slow way" in str(ours.note)
     ids, source = some_ids(3, LENGTH), some_ids(3, 9)
     given: dict[str, Any] = {"input_ids": ids}
-    begun = ours.model.begin(3)
+    begun = ours.model.initial_state(3)
     if kind != "causal":
         ended = torch.cat([source, torch.full((3, 1), END_THERE)], 1)
         given = {"input_ids": ended, "decoder_input_ids": ids}
-        begun = ours.model.begin(3, source=torch.cat([source, torch.full((3, 1), END)], 1))
+        begun = ours.model.initial_state(3, source=torch.cat([source, torch.full((3, 1), END)], 1))
     with torch.no_grad():
-        expected = theirs(**given).logits[..., ours.tokenizer.theirs(range(VOCAB))]
+        expected = theirs(**given).logits[..., ours.tokenizer.external_ids(range(VOCAB))]
         first, state = ours.model(ids[:, :5], begun)
         rest, _ = ours.model(ids[:, 5:], state)
     torch.testing.assert_close(torch.cat([first, rest], 1), expected, rtol=1e-4, atol=1e-4)
@@ -142,20 +142,20 @@ def test_texts_are_the_same_in_any_company(kind: str, beams: int, tmp_path: Path
             do_sample=False,
         )
         expected = full[1:] if answers else full[len(prompt) :]
-        assert ours.tokenizer.theirs(text) == expected.tolist()
+        assert ours.tokenizer.external_ids(text) == expected.tolist()
 
 
 def test_an_answer_begins_as_its_makers_say(wenmo: Any, tmp_path: Path) -> None:
     """A source has its language before it, and the answer the one to translate into."""
     folder = tmp_path / "m2m"
     theirs, ours = opened(folder, "m2m_100", forced=WANTED)
-    assert ours.model.opening == (START, WANTED)
+    assert ours.model.special_tokens.bos == (START, WANTED)
     assert ours.tokenizer.encode("a").tolist() == ours.tokenizer.encode_source("a").tolist()[1:]
     source = torch.tensor([[SPOKEN, *ours.tokenizer.encode("春眠 fox").tolist(), END_THERE]])
     [full] = theirs.generate(source, max_new_tokens=9, do_sample=False)
     assert full[1] == WANTED
     [[output]] = package.load(folder).write(["春眠 fox"], method="greedy", max_tokens=8)
-    assert ours.tokenizer.theirs(output.ids) == full[2:].tolist()
+    assert ours.tokenizer.external_ids(output.ids) == full[2:].tolist()
     told = wenmo("generate", "m2m", "--prompt", "春眠", "--max-tokens", 5, cwd=tmp_path)
     assert "slow way" in told.stderr
     (folder / "generation_config.json").write_text('{"forced_bos_token_id": 300}')

@@ -18,13 +18,19 @@ from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level
 from wenmo.text.vocabularies import byte_alphabet
-from wenmo.types import WenmoError
+from wenmo.types import SpecialTokens, WenmoError
 
 gguf = pytest.importorskip("gguf", reason="needs the gguf package")
 LLAMA = Transformer.Config(
-    width=64, layers=2, heads=2, kv_heads=1, context=96, rotary_base=500_000.0, qk_norm=False
+    hidden_size=64,
+    layers=2,
+    heads=2,
+    kv_heads=1,
+    context_length=96,
+    rope_theta=500_000.0,
+    qk_norm=False,
 )
-QWEN3 = Transformer.Config(width=64, layers=2, heads=2, kv_heads=1, context=96)
+QWEN3 = Transformer.Config(hidden_size=64, layers=2, heads=2, kv_heads=1, context_length=96)
 SCALINGS = {
     "none": (),
     "all by a factor": (4.0,),
@@ -46,7 +52,7 @@ def tokenizer() -> Pretrained:
 
 def made(config: Transformer.Config, **settings: Any) -> Transformer:
     torch.manual_seed(0)
-    model = replace(config, zero_outputs=False, **settings).build(260).eval()
+    model = replace(config, zero_init_residual=False, **settings).build(260).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.1)
@@ -67,19 +73,19 @@ def same_logits(path: Path, model: Transformer) -> None:
 
 @pytest.mark.parametrize("scaling", SCALINGS.values(), ids=SCALINGS)
 def test_slowed_positions_come_back(scaling: tuple[float, ...], tmp_path: Path) -> None:
-    model = made(LLAMA, rotary_scaling=scaling)
+    model = made(LLAMA, rope_scaling=scaling)
     write(tmp_path / "my.gguf", model)
     same_logits(tmp_path / "my.gguf", model)
     if "Llama 3" in {ours: name for name, ours in SCALINGS.items()}[scaling]:
         found = open_pretrained(tmp_path / "my.gguf").config
         assert isinstance(found, Transformer.Config)
-        assert found.rotary_scaling == scaling
+        assert found.rope_scaling == scaling
 
 
 def test_the_factors_are_those_that_llama_cpp_reads(tmp_path: Path) -> None:
     """The rule of Llama 3.1 as it is published: by wavelengths, one after another."""
     factor, low, high, context = SCALINGS["Llama 3.1"]
-    write(tmp_path / "my.gguf", made(LLAMA, rotary_scaling=SCALINGS["Llama 3.1"]))
+    write(tmp_path / "my.gguf", made(LLAMA, rope_scaling=SCALINGS["Llama 3.1"]))
     expected = []
     for pair in range(0, 32, 2):
         wavelength = 2 * math.pi * 500_000.0 ** (pair / 32)
@@ -96,16 +102,16 @@ def test_the_factors_are_those_that_llama_cpp_reads(tmp_path: Path) -> None:
 
 
 def test_the_settings_are_those_that_llama_cpp_reads(tmp_path: Path) -> None:
-    write(tmp_path / "my.gguf", made(QWEN3, rotary_scaling=(4.0,)))
+    write(tmp_path / "my.gguf", made(QWEN3, rope_scaling=(4.0,)))
     settings = Gguf(tmp_path / "my.gguf").settings
     assert settings["qwen3.rope.scaling.type"] == "linear"
     assert settings["qwen3.rope.scaling.factor"] == 4.0
-    same_logits(tmp_path / "my.gguf", made(QWEN3, rotary_scaling=(4.0,)))
+    same_logits(tmp_path / "my.gguf", made(QWEN3, rope_scaling=(4.0,)))
 
 
 def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WenmoError, match="qwen3 cannot hold"):
-        write(tmp_path / "my.gguf", made(QWEN3, rotary_scaling=SCALINGS["Llama 3.1"]))
+        write(tmp_path / "my.gguf", made(QWEN3, rope_scaling=SCALINGS["Llama 3.1"]))
     assert not (tmp_path / "my.gguf").exists()
 
 
@@ -141,12 +147,12 @@ def test_other_ways_are_told(
 
 def test_every_end_mark_comes_back(tmp_path: Path) -> None:
     model = made(LLAMA)
-    model.ends = (258, 259)
+    model.special_tokens = SpecialTokens(eos=(258, 259))
     write(tmp_path / "my.gguf", model)
     settings = Gguf(tmp_path / "my.gguf").settings
     assert settings["tokenizer.ggml.eot_token_id"] == 258
     assert settings["tokenizer.ggml.eom_token_id"] == 259
-    assert open_pretrained(tmp_path / "my.gguf").model.ends == (258, 259)
+    assert open_pretrained(tmp_path / "my.gguf").model.special_tokens.eos == (258, 259)
 
 
 @pytest.mark.parametrize("name", ["my.gguf", "my.GGUF"])

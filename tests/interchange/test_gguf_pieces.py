@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wenmo.interchange import gguf_out
 from wenmo.interchange.gguf_out import write_gguf
-from wenmo.interchange.opened import Opened
+from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level
@@ -27,7 +27,7 @@ TEXTS = [
     "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。",
     "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。",
 ] * 8
-CONFIG = Transformer.Config(width=32, layers=1, heads=2, context=32, qk_norm=False)
+CONFIG = Transformer.Config(hidden_size=32, layers=1, heads=2, context_length=32, qk_norm=False)
 some_text = st.lists(
     st.one_of(
         st.sampled_from(["The", " quick", "fox", "  ", " ", "\n", "\t", "shells", "1234", "。"]),
@@ -65,7 +65,7 @@ def kind_of(theirs: Any, id_: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Opened]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, LoadedModel]:
     """SentencePiece's tokenizer, and the model opened from a file with its pieces."""
     theirs, path = trained(), tmp_path_factory.mktemp("gguf") / "my.gguf"
     size = theirs.get_piece_size()
@@ -79,7 +79,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Opened]:
         writer.add_eos_token_id(2)
 
     letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
-    model = replace(CONFIG, zero_outputs=False).build(size).eval()
+    model = replace(CONFIG, zero_init_residual=False).build(size).eval()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gguf_out, "_tokens", instead)
         write_gguf(path, model, CONFIG, Pretrained(byte_level(letters, []), end=0, size=size))
@@ -88,16 +88,16 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Opened]:
 
 @given(some_text)
 @settings(max_examples=80, deadline=None)
-def test_text_is_cut_as_there(both: tuple[Any, Opened], text: str) -> None:
+def test_text_is_cut_as_there(both: tuple[Any, LoadedModel], text: str) -> None:
     theirs, ours = both
     ids = ours.tokenizer.encode(text)
-    assert ours.tokenizer.theirs(ids.tolist()) == [1, *theirs.encode(text)]
+    assert ours.tokenizer.external_ids(ids.tolist()) == [1, *theirs.encode(text)]
     if not text.startswith(" "):  # there, too, the first space is that of the first word
         assert ours.tokenizer.decode(ids).removeprefix(" ") == text
 
 
-def test_a_text_begins_with_its_mark(both: tuple[Any, Opened]) -> None:
+def test_a_text_begins_with_its_mark(both: tuple[Any, LoadedModel]) -> None:
     _, ours = both
-    assert ours.tokenizer.theirs(ours.tokenizer.prefix) == [1]
+    assert ours.tokenizer.external_ids(ours.tokenizer.prefix) == [1]
     assert ours.tokenizer.beginning == "<s>"
     assert ours.tokenizer.end == 2

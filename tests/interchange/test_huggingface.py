@@ -16,36 +16,38 @@ from wenmo.files import write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.models import MODELS
 from wenmo.models.transformer import GPT2, MARIAN, T5, Transformer
-from wenmo.recipe import PriorConfig, Recipe
-from wenmo.runs import load_model, save_model
+from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.store import load_model, save_model
 from wenmo.text.tokenizers import END, Tokenizer, TokenizerConfig
 from wenmo.training.checkpoints import load_tensors, save_tensors
 from wenmo.types import WenmoError
 
 VOCAB = 19
-CLASSIC = replace(GPT2, width=24, layers=2, heads=3, context=40)
-MODERN = Transformer.Config(width=24, layers=3, heads=4, kv_heads=2, head_width=10, context=40)
+CLASSIC = replace(GPT2, hidden_size=24, layers=2, heads=3, context_length=40)
+MODERN = Transformer.Config(
+    hidden_size=24, layers=3, heads=4, kv_heads=2, head_dim=10, context_length=40
+)
 LAYOUTS = {
     "gpt2": CLASSIC,
-    "gpt2, other settings": replace(CLASSIC, feed_forward=20, epsilon=1e-2, heads=1, dropout=0.3),
-    "gpt2, untied": replace(CLASSIC, tied=False),
+    "gpt2, other settings": replace(CLASSIC, ffn_size=20, norm_eps=1e-2, heads=1, dropout=0.3),
+    "gpt2, untied": replace(CLASSIC, tie_embeddings=False),
     "qwen3": MODERN,
-    "qwen3, untied": replace(MODERN, tied=False, kv_heads=1, epsilon=1e-2),
+    "qwen3, untied": replace(MODERN, tie_embeddings=False, kv_heads=1, norm_eps=1e-2),
     "llama": replace(MODERN, qk_norm=False),
     "llama, longer, with biases": replace(
-        MODERN, qk_norm=False, bias=True, rotary_scaling=(8.0, 1.0, 4.0, 16.0)
+        MODERN, qk_norm=False, bias=True, rope_scaling=(8.0, 1.0, 4.0, 16.0)
     ),
     "qwen2": replace(MODERN, qk_norm=False, qkv_bias=True),
-    "mistral": replace(MODERN, qk_norm=False, window=5),
+    "mistral": replace(MODERN, qk_norm=False, sliding_window=5),
     "qwen3, other settings": replace(
-        MODERN, kv_heads=None, head_width=None, rotary_base=50.0, feed_forward=20, dropout=0.3
+        MODERN, kv_heads=None, head_dim=None, rope_theta=50.0, ffn_size=20, dropout=0.3
     ),
 }
-SMALL = {"width": 24, "layers": 2, "encoder_layers": 2, "heads": 3, "feed_forward": 20}
+SMALL = {"hidden_size": 24, "layers": 2, "encoder_layers": 2, "heads": 3, "ffn_size": 20}
 ENCODED = {
-    "t5": replace(T5, **SMALL, head_width=10),
-    "t5, plain": replace(T5, **SMALL, activation="relu", tied=False, scaled_output=False),
-    "marian": replace(MARIAN, **SMALL, context=40),
+    "t5": replace(T5, **SMALL, head_dim=10),
+    "t5, plain": replace(T5, **SMALL, activation="relu", tie_embeddings=False, scale_logits=False),
+    "marian": replace(MARIAN, **SMALL, context_length=40),
 }
 TEXTS = [
     "春眠不觉晓，处处闻啼鸟。",
@@ -67,7 +69,7 @@ def make(config: Transformer.Config) -> Transformer:
 
 
 def recipe_of(config: Any) -> Recipe:
-    return Recipe("gpt", config, prior=PriorConfig("none"))
+    return Recipe("gpt", config, ngram_prior=NgramPriorConfig(enabled=False))
 
 
 def opened(folder: Path) -> Any:
@@ -87,7 +89,7 @@ def some_ids(rows: int, time: int) -> torch.Tensor:
 
 @every_layout
 def test_the_logits_are_the_same_there(config: Transformer.Config, tmp_path: Path) -> None:
-    model, ids = make(config), some_ids(3, config.context)
+    model, ids = make(config), some_ids(3, config.context_length)
     save_model(tmp_path, recipe_of(config), model)
     theirs = opened(tmp_path)
     assert theirs.dtype == torch.float32
@@ -131,7 +133,7 @@ def test_greedy_texts_are_the_same_there(config: Transformer.Config, tmp_path: P
     assert len(set(ours)) > 3
 
 
-@pytest.mark.parametrize("kind", ["chars", "bytes", "words", "bpe", "unigram"])
+@pytest.mark.parametrize("kind", ["characters", "bytes", "words", "bpe", "unigram"])
 def test_the_tokenizer_is_the_same_there(kind: str, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
@@ -163,7 +165,7 @@ def test_encoder_decoders_are_the_same_there(config: Transformer.Config, tmp_pat
     source = (source % (VOCAB - 1)) + 1
     with torch.no_grad():
         full = theirs.eval()(input_ids=source, decoder_input_ids=ids, use_cache=False).logits
-        given, _ = model(ids, model.begin(3, source=source))
+        given, _ = model(ids, model.initial_state(3, source=source))
     torch.testing.assert_close(given, full, rtol=1e-4, atol=1e-4)
     back = load_model(tmp_path, recipe_of(config), VOCAB)
     for name, tensor in model.state_dict().items():
@@ -173,10 +175,10 @@ def test_encoder_decoders_are_the_same_there(config: Transformer.Config, tmp_pat
 def test_a_model_without_a_home_keeps_our_names(tmp_path: Path) -> None:
     homeless = [
         replace(MODERN, bias=True),
-        replace(MODERN, scaled=True),
+        replace(MODERN, scale_embeddings=True),
         replace(MODERN, norm="layer"),
         replace(CLASSIC, kv_heads=1),
-        replace(CLASSIC, head_width=4),
+        replace(CLASSIC, head_dim=4),
         replace(CLASSIC, bias=False),
     ]
     for config in [*homeless, MODELS["lstm"].config]:

@@ -113,8 +113,8 @@ def both(folder: Path) -> tuple[Any, Lookup]:
 def check_same(theirs: Any, ours: Lookup, text: str) -> None:
     """The same ids on both sides, and the same text of them where nothing was unknown."""
     source, target = ours.encode_source(text).tolist(), ours.encode(text).tolist()
-    assert [*ours.theirs(source), 0] == theirs(text).input_ids
-    assert [*ours.theirs(target), 0] == theirs(text_target=text).input_ids
+    assert [*ours.external_ids(source), 0] == theirs(text).input_ids
+    assert [*ours.external_ids(target), 0] == theirs(text_target=text).input_ids
     if theirs.unk_token_id not in target:
         assert ours.decode(target).strip() == theirs.decode(target, skip_special_tokens=True)
 
@@ -139,6 +139,8 @@ def test_ids_are_theirs(folder: Path) -> None:
 
     same()
     for text in (*ENGLISH[:3], *CHINESE[:3], ">>zh<< The fox", ">>zh<<The fox", "The >>zh<< fox"):
+        check_same(theirs, ours, text)
+    for text in (">><pad>>>zh<<", ">><unk>The<<", ">></s><<"):
         check_same(theirs, ours, text)
 
 
@@ -185,8 +187,8 @@ def test_it_translates_as_there(folder: Path) -> None:
                 max_new_tokens=8,
                 do_sample=False,
             )
-            if method == "greedy" or opened.tokenizer.theirs(output.ids) == full[1:].tolist():
-                assert opened.tokenizer.theirs(output.ids) == full[1:].tolist()
+            if method == "greedy" or opened.tokenizer.external_ids(output.ids) == full[1:].tolist():
+                assert opened.tokenizer.external_ids(output.ids) == full[1:].tolist()
                 assert output.text.strip() == theirs.decode(full, skip_special_tokens=True)
             else:  # ours also follows the greedy text, in a row more
                 assert output.logprob > log_probability(model, ids, full)
@@ -204,7 +206,7 @@ def test_what_is_trained_further_keeps_both_sides(wenmo: Any, folder: Path, tmp_
     pairs = "".join(f"The fox sells {n} shells\t狐狸 {n} 花落\n" for n in range(60))
     (tmp_path / "pairs.tsv").write_text("source\ttarget\n" + pairs, "utf-8")
     command = ("train", "pairs.tsv", "--task", "translation", "--from", folder, "--out", "run")
-    wenmo(*command, "--steps", 4, "batch_tokens=256", "evaluations=1", cwd=tmp_path)
+    wenmo(*command, "--steps", 4, "tokens_per_batch=256", "eval_count=1", cwd=tmp_path)
     run = package.load(tmp_path / "run")
     assert isinstance(run.tokenizer, Lookup)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "run", local_files_only=True)
@@ -215,7 +217,7 @@ def test_what_is_trained_further_keeps_both_sides(wenmo: Any, folder: Path, tmp_
     [[output]] = run.write(["The fox sells 7 shells"], method="greedy", max_tokens=8)
     ids = theirs("The fox sells 7 shells", return_tensors="pt")
     [full] = model.generate(**ids, num_beams=1, max_new_tokens=8, do_sample=False)
-    assert run.tokenizer.theirs(output.ids) == full[1:].tolist()
+    assert run.tokenizer.external_ids(output.ids) == full[1:].tolist()
 
 
 def test_pairs_are_cut_by_turns(folder: Path) -> None:

@@ -65,10 +65,10 @@ def test_what_stands_in_hidden_places_is_the_same(make: Any, tmp_path: Path) -> 
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(5, size - 1, (3, 17), generator=generator)
     hidden = torch.rand(3, 17, generator=generator) < 0.4
-    order = ours.tokenizer.theirs(range(size))
+    order = ours.tokenizer.external_ids(range(size))
     with torch.no_grad():
         expected = theirs(input_ids=ids.masked_fill(hidden, mask)).logits[..., order]
-        tokens = torch.tensor([ours.tokenizer.theirs(row) for row in ids.tolist()])
+        tokens = torch.tensor([ours.tokenizer.external_ids(row) for row in ids.tolist()])
         given = ours.model.fill(tokens, hidden, torch.ones_like(hidden))
         torch.testing.assert_close(given, expected.flatten(0, 1), rtol=1e-4, atol=1e-4)
         # From left to right: the next token with all others hidden.
@@ -88,27 +88,27 @@ def test_texts_have_the_same_ids(make: Any, tmp_path: Path) -> None:
     theirs, ours = reference.from_pretrained(tmp_path), open_pretrained(tmp_path).tokenizer
     for text in filter(None, TEXTS):
         ids = [*ours.encode(text).tolist(), *ours.suffix]
-        assert ours.theirs(ids) == theirs(text)["input_ids"]
+        assert ours.external_ids(ids) == theirs(text)["input_ids"]
 
 
 @every_kind
 def test_a_gap_is_filled_with_both_sides_in_view(make: Any, tmp_path: Path) -> None:
     """The surest first: as their logits say, looked at once for every token."""
     theirs, ours = make(tmp_path), open_pretrained(tmp_path)
-    sampling = Sampling(method="greedy", unmask_order="confidence", gap=3)
+    sampling = Sampling(method="greedy", unmask_order="confidence", gap_tokens=3)
     writer = Writer(ours.model, ours.tokenizer)
     [[output]] = writer.generate(["床前____光"], sampling)
     others = [f"床前{gap}光" for gap in ("[MASK]", "<mask>", "___", "________", "＿＿＿")]
     assert [[o.ids for o in own] for own in writer.generate(others, sampling)] == [
         [output.ids]
     ] * len(others)
-    before = ours.tokenizer.theirs(ours.tokenizer.encode("床前").tolist())
-    behind = ours.tokenizer.theirs(ours.tokenizer.encode("光").tolist()[1:])
+    before = ours.tokenizer.external_ids(ours.tokenizer.encode("床前").tolist())
+    behind = ours.tokenizer.external_ids(ours.tokenizer.encode("光").tolist()[1:])
     mask = 4 if make is bert else theirs.config.vocab_size - 1
     end = theirs.config.eos_token_id if make is roberta else 3
     ids = torch.tensor([[*before, *[mask] * 3, *behind, end]])
     table = ours.tokenizer.table
-    order = ours.tokenizer.theirs(range(len(table)))
+    order = ours.tokenizer.external_ids(range(len(table)))
     silent = [order[i] for i in range(len(table)) if not table[i]]  # END among them
     for _ in range(3):
         with torch.no_grad():
@@ -117,7 +117,7 @@ def test_a_gap_is_filled_with_both_sides_in_view(make: Any, tmp_path: Path) -> N
         sure, token = logits.log_softmax(1).max(1)
         place = int(sure.masked_fill(ids[0] != mask, -torch.inf).argmax())
         ids[0, place] = token[place]
-    written = ours.tokenizer.theirs(output.ids)
+    written = ours.tokenizer.external_ids(output.ids)
     expected = ids[0, len(before) : len(before) + 3].tolist()
     if make is bert:  # the other's bytes may have been mended to whole characters
         assert written == expected

@@ -20,7 +20,7 @@ from wenmo.interchange import onnx as graphs
 from wenmo.interchange.onnx import write_onnx
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.base import LanguageModel, join
-from wenmo.models.foreign import Foreign
+from wenmo.models.external import Foreign
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
@@ -35,27 +35,29 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs the onnxruntime p
 onnx = pytest.importorskip("onnx", reason="needs the onnx package")
 
 POEM = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n"
-TOKENIZER = Tokenizer.train([POEM], TokenizerConfig("chars"))
+TOKENIZER = Tokenizer.train([POEM], TokenizerConfig("characters"))
 VOCAB = TOKENIZER.vocab_size
-GROUPED = Transformer.Config(width=24, layers=2, heads=4, kv_heads=2, head_width=10, context=48)
-SMALL: dict[str, Any] = {"width": 24, "layers": 1, "heads": 3, "context": 48}
-BOTH = {**SMALL, "encoder_layers": 1, "feed_forward": 20}
-RECURRENT = {"embedding": 8, "hidden": 12, "layers": 2}
+GROUPED = Transformer.Config(
+    hidden_size=24, layers=2, heads=4, kv_heads=2, head_dim=10, context_length=48
+)
+SMALL: dict[str, Any] = {"hidden_size": 24, "layers": 1, "heads": 3, "context_length": 48}
+BOTH = {**SMALL, "encoder_layers": 1, "ffn_size": 20}
+RECURRENT = {"embedding_size": 8, "hidden_size": 12, "layers": 2}
 CONFIGS = {
     "rnn": Recurrent.Config("rnn", **RECURRENT),
-    "lstm": Recurrent.Config("lstm", **RECURRENT, tied=True),
+    "lstm": Recurrent.Config("lstm", **RECURRENT, tie_embeddings=True),
     "gru": Recurrent.Config("gru", **RECURRENT),
     "gpt, grouped heads": GROUPED,
-    "gpt, window": replace(GROUPED, window=5),
-    "gpt, window longer than what is recorded": replace(GROUPED, window=9),
+    "gpt, window": replace(GROUPED, sliding_window=5),
+    "gpt, window longer than what is recorded": replace(GROUPED, sliding_window=9),
     "gpt2": replace(GPT2, **SMALL),
     "transformer": replace(MODERN, **BOTH),
     "transformer, marian": replace(MARIAN, **BOTH),
-    "vae": Vae.Config(latent=4, embedding=8, width=12, layers=2, context=48),
+    "vae": Vae.Config(latent_size=4, embedding_size=8, hidden_size=12, layers=2, context_length=48),
     "vae, transformer": Vae.Config(
-        "transformer", "transformer", latent=4, width=24, heads=3, context=48
+        "transformer", "transformer", latent_size=4, hidden_size=24, heads=3, context_length=48
     ),
-    "seq2seq": Seq2seq.Config(embedding=8, hidden=12, layers=2),
+    "seq2seq": Seq2seq.Config(embedding_size=8, hidden_size=12, layers=2),
     "seq2seq, dot": Seq2seq.Config("lstm", 8, 12, attention="dot", input_feeding=False),
     "seq2seq, no attention": Seq2seq.Config("lstm", 8, 12, attention="none"),
     "seq2seq, copy": Seq2seq.Config("gru", 8, 12, attention="concat", coverage=1.0, copy=True),
@@ -73,7 +75,7 @@ class Written:
         self.about = json.loads((self.folder / "model.json").read_text("utf-8"))
         self.step = onnxruntime.InferenceSession(self.folder / "model.onnx")
 
-    def begin(self, rows: int, given: Tensor | None = None) -> dict[str, Any]:
+    def initial_state(self, rows: int, given: Tensor | None = None) -> dict[str, Any]:
         if given is not None:
             about = self.about["latents"] or self.about["source"]
             graph = onnxruntime.InferenceSession(self.folder / about["file"])
@@ -140,8 +142,8 @@ def test_logits_are_the_same(kind: str, written: Callable[..., Any]) -> None:
     model, graph = written(kind)
     for rows in (1, 4):
         given = something(model, rows)
-        ours = model.begin_at(given) if model.latents else model.begin(rows, source=given)
-        theirs = graph.begin(rows, given)
+        ours = model.state_at(given) if model.latents else model.initial_state(rows, source=given)
+        theirs = graph.initial_state(rows, given)
         ids = some_ids(rows, 12)
         for piece in torch.split(ids, [6, 1, 1, 3, 1], dim=1):
             expected, ours = model(piece, ours)
@@ -155,8 +157,8 @@ def test_rows_may_be_of_different_lengths(kind: str, written: Callable[..., Any]
     """Read apart, their caches filled up to the longest, and then written to together."""
     model, graph = written(kind)
     prompts = [some_ids(1, 7), some_ids(1, 2), some_ids(1, 4)]
-    ours = join([model(prompt, model.begin(1))[1] for prompt in prompts])
-    apart = [graph.read(prompt, graph.begin(1))[1] for prompt in prompts]
+    ours = join([model(prompt, model.initial_state(1))[1] for prompt in prompts])
+    apart = [graph.read(prompt, graph.initial_state(1))[1] for prompt in prompts]
     theirs = {name: np.concatenate([longer(s[name], 7) for s in apart]) for name in apart[0]}
     for token in torch.split(some_ids(3, 5), 1, dim=1):
         expected, ours = model(token, ours)
@@ -182,7 +184,7 @@ def test_greedy_texts_are_the_same(kind: str, written: Callable[..., Any]) -> No
     if answered is not None:
         source = torch.tensor([[*answered, *graph.about["source"]["after"]]])
     logits, state = graph.read(
-        torch.tensor([[*graph.about["text"]["before"], 7, 30]]), graph.begin(1, source)
+        torch.tensor([[*graph.about["text"]["before"], 7, 30]]), graph.initial_state(1, source)
     )
     ids = [int(logits[0, -1].argmax())]
     while ids[-1] != graph.about["end"] and len(ids) < 24:
@@ -222,12 +224,12 @@ ONNX = {"float32": "float", "int64": "int64", "bool": "bool"}
 def test_the_model_stays_as_it_was(tmp_path: Path) -> None:
     model = random_model(GROUPED)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    expected, state = model(some_ids(2, 5), model.begin(2, capacity=9))
+    expected, state = model(some_ids(2, 5), model.initial_state(2, capacity=9))
     write_onnx(tmp_path / "out", model, TOKENIZER, answers=False)
     assert not model.training
     assert all(weight.requires_grad for weight in model.parameters())
     assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
-    given, again = model(some_ids(2, 5), model.begin(2, capacity=9))
+    given, again = model(some_ids(2, 5), model.initial_state(2, capacity=9))
     assert torch.equal(given, expected)
     assert again["keys.0"].shape == state["keys.0"].shape == (2, 9, 2, 10)
 
@@ -240,7 +242,7 @@ def test_many_weights_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (tmp_path / "out" / "model.onnx.data").stat().st_size > 4000
     graph = Written(tmp_path / "out")
     ids = some_ids(2, 3)
-    torch.testing.assert_close(graph.read(ids, graph.begin(2))[0], model(ids)[0].detach())
+    torch.testing.assert_close(graph.read(ids, graph.initial_state(2))[0], model(ids)[0].detach())
 
 
 # -- models that others trained --------------------------------------------------------------------
@@ -287,7 +289,7 @@ def test_ids_are_those_of_the_tokenizer_beside(kind: str, tmp_path: Path) -> Non
         assert graph.about["text"]["before"] == [256]
         read = {"input_ids": source.clamp_min(0), "attention_mask": source != IGNORE}
         expected = theirs(**read, decoder_input_ids=ids).logits
-    first, state = graph.read(ids[:, :6], graph.begin(3, source))
+    first, state = graph.read(ids[:, :6], graph.initial_state(3, source))
     rest, _ = graph.read(ids[:, 6:], state)
     torch.testing.assert_close(torch.cat([first, rest], 1), expected, rtol=1e-4, atol=1e-4)
 
@@ -299,8 +301,26 @@ def test_a_run_writes_the_same_text_there(wenmo: Callable[..., Any], tmp_path: P
     from tokenizers import Tokenizer as Library
 
     (tmp_path / "my.txt").write_text(POEM * 60, encoding="utf-8")
-    train = ("train", "my.txt", "--model", "gru", "--out", "run", "--steps", 40, "counts=none")
-    wenmo(*train, "embedding=16", "hidden=32", "rate=0.03", "rows=4", "time=32", cwd=tmp_path)
+    train = (
+        "train",
+        "my.txt",
+        "--model",
+        "gru",
+        "--out",
+        "run",
+        "--steps",
+        40,
+        "ngram_prior.enabled=false",
+    )
+    wenmo(
+        *train,
+        "embedding_size=16",
+        "hidden_size=32",
+        "learning_rate=0.03",
+        "batch_size=4",
+        "sequence_length=32",
+        cwd=tmp_path,
+    )
     wenmo("export", "run", "--to", "onnx", "--out", "graph", cwd=tmp_path)
     asked = ("--prompt", "春眠", "--method", "greedy", "--max-tokens", 20, "--json")
     told = json.loads(wenmo("generate", "run", *asked, cwd=tmp_path).stdout)["outputs"][0]
@@ -308,7 +328,7 @@ def test_a_run_writes_the_same_text_there(wenmo: Callable[..., Any], tmp_path: P
     graph = Written(tmp_path / "graph")
     library = Library.from_file(str(tmp_path / "graph" / "tokenizer.json"))
     tokens = [*graph.about["text"]["before"], *library.encode("春眠").ids]
-    state, written = graph.begin(1), []
+    state, written = graph.initial_state(1), []
     while len(written) < 20:
         logits, state = graph.read(torch.tensor([tokens]), state)
         tokens = [int(logits[0, -1].argmax())]
@@ -321,7 +341,7 @@ def test_what_no_graph_can_hold_is_told(
     wenmo: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my.txt").write_text(POEM * 60, encoding="utf-8")
-    small = ("--steps", 2, "embedding=8", "hidden=8", "rows=2", "time=8")
+    small = ("--steps", 2, "embedding_size=8", "hidden_size=8", "batch_size=2", "sequence_length=8")
     runs = {
         "--to arpa": ("--model", "ngram", "order=2"),
         "--prior none": ("--model", "gru", "--prior", "ngram", *small),
@@ -339,7 +359,7 @@ def test_what_no_graph_can_hold_is_told(
 
 
 def test_models_that_are_not_ours_are_refused(tmp_path: Path) -> None:
-    narrow = replace(GROUPED, context=4).build(VOCAB)
+    narrow = replace(GROUPED, context_length=4).build(VOCAB)
     for model, match in (
         (Foreign(torch.nn.Identity(), VOCAB, 9, END), "reads all of a text anew"),
         (Ngram.Config(order=2).build(VOCAB), "--to arpa"),
@@ -353,15 +373,15 @@ def test_models_that_are_not_ours_are_refused(tmp_path: Path) -> None:
 class Counting(Recurrent):
     """Says something that is true of the rows alone that it is asked with."""
 
-    def predict(self, reading: Any) -> Tensor:
-        return super().predict(reading) * len(reading[0])
+    def lm_head(self, reading: Any) -> Tensor:
+        return super().lm_head(reading) * len(reading[0])
 
 
 class Waking(Recurrent):
     """Begins with something else than zeros."""
 
-    def begin(self, rows: int, **rest: Any) -> Any:
-        return {name: tensor + 1 for name, tensor in super().begin(rows, **rest).items()}
+    def initial_state(self, rows: int, **rest: Any) -> Any:
+        return {name: tensor + 1 for name, tensor in super().initial_state(rows, **rest).items()}
 
 
 def test_a_graph_that_says_something_else_is_not_handed_on(tmp_path: Path) -> None:

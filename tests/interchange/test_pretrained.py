@@ -14,7 +14,7 @@ from wenmo.decoding.engine import Engine
 from wenmo.decoding.requests import Request
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.writer import Writer
-from wenmo.interchange.opened import Opened
+from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.text.pretrained import byte_level
 from wenmo.text.vocabularies import byte_alphabet
@@ -117,7 +117,7 @@ def made(folder: Path, kind: str) -> Any:
     return model
 
 
-def opened(folder: Path, kind: str) -> tuple[Any, Opened]:
+def opened(folder: Path, kind: str) -> tuple[Any, LoadedModel]:
     return made(folder, kind), open_pretrained(folder)
 
 
@@ -125,8 +125,8 @@ def some_ids(rows: int, time: int) -> torch.Tensor:
     return torch.randint(1, 256, (rows, time), generator=torch.Generator().manual_seed(1))
 
 
-def in_our_order(ours: Opened, logits: torch.Tensor) -> torch.Tensor:
-    return logits[..., ours.tokenizer.theirs(range(VOCAB))]
+def in_our_order(ours: LoadedModel, logits: torch.Tensor) -> torch.Tensor:
+    return logits[..., ours.tokenizer.external_ids(range(VOCAB))]
 
 
 @every_causal
@@ -137,7 +137,7 @@ def test_logits_are_the_same(kind: str, tmp_path: Path) -> None:
         expected = in_our_order(ours, theirs(ids).logits)
         given, state = ours.model(ids)
         torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
-        first, state = ours.model(ids[:, :7], ours.model.begin(3, capacity=8))
+        first, state = ours.model(ids[:, :7], ours.model.initial_state(3, capacity=8))
         rest, _ = ours.model(ids[:, 7:], state)
         torch.testing.assert_close(torch.cat([first, rest], 1), expected, rtol=1e-4, atol=1e-4)
     assert theirs.num_parameters() == ours.model.parameter_count()
@@ -150,7 +150,7 @@ def test_answers_have_the_same_logits(kind: str, tmp_path: Path) -> None:
     end = torch.full((3, 1), END_THERE)
     with torch.no_grad():
         full = theirs(input_ids=torch.cat([source, end], 1), decoder_input_ids=ids)
-        state = ours.model.begin(3, source=torch.cat([source, end * 0], 1))
+        state = ours.model.initial_state(3, source=torch.cat([source, end * 0], 1))
         given, _ = ours.model(ids, state)
     torch.testing.assert_close(given, in_our_order(ours, full.logits), rtol=1e-4, atol=1e-4)
 
@@ -187,7 +187,7 @@ def test_texts_are_the_same(kind: str, beams: int, tmp_path: Path) -> None:
             use_cache=not answering,  # theirs counts the encoder's layers for T5's decoder
         )
         expected = (full[1:] if answering else full[len(prompt) :]).tolist()
-        shown = ours.tokenizer.theirs(text)
+        shown = ours.tokenizer.external_ids(text)
         if beams > 1 and shown != expected:  # ours also follows the greedy text, in a row more
             start = full[:1].tolist()
             better = total(theirs, ids, [*start, *shown], answering=answering)
@@ -232,15 +232,24 @@ def test_every_end_mark_ends_a_text(wenmo: Any, tmp_path: Path) -> None:
     (folder / "generation_config.json").write_text(json.dumps(settings))
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
     ours = open_pretrained(folder)
-    assert (ours.model.ends, ours.model.barred) == ((other,), (7,))
+    assert (ours.model.special_tokens.eos, ours.model.special_tokens.suppressed) == ((other,), (7,))
     expected = theirs_of(theirs)
     assert expected[-1] == other
-    assert ours.tokenizer.theirs(ours_of(ours.model)) == [*expected[:-1], END_THERE]
+    assert ours.tokenizer.external_ids(ours_of(ours.model)) == [*expected[:-1], END_THERE]
     (tmp_path / "my.txt").write_text("The quick brown fox. 春眠不觉晓\n" * 40, "utf-8")
-    command = ("train", "my.txt", "--from", folder, "--out", "run", "rows=2", "time=24")
-    wenmo(*command, "--steps", 1, "evaluations=1", "rate=1e-9", cwd=tmp_path)
+    command = (
+        "train",
+        "my.txt",
+        "--from",
+        folder,
+        "--out",
+        "run",
+        "batch_size=2",
+        "sequence_length=24",
+    )
+    wenmo(*command, "--steps", 1, "eval_count=1", "learning_rate=1e-9", cwd=tmp_path)
     run = package.load(tmp_path / "run")
-    assert (run.model.ends, run.model.barred) == ((other,), (7,))
+    assert (run.model.special_tokens.eos, run.model.special_tokens.suppressed) == ((other,), (7,))
     again = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path / "run", local_files_only=True
     )
@@ -299,15 +308,15 @@ def test_a_chinese_gpt_2_with_berts_vocabulary(tmp_path: Path) -> None:
     ours = open_pretrained(tmp_path)
     assert ours.tokenizer.end == vocabulary.index("[SEP]")
     for text in ("春眠不觉晓，处处闻啼鸟。", "The foxes, a 春 fox.", "☃", "  a  the "):
-        ids = ours.tokenizer.theirs(ours.tokenizer.encode(text).tolist())
+        ids = ours.tokenizer.external_ids(ours.tokenizer.encode(text).tolist())
         assert ids == reference.encode(text, add_special_tokens=False)
     for text in ("春眠不觉晓，处处闻啼鸟。", "the foxes."):
         assert ours.tokenizer.decode(ours.tokenizer.encode(text)) == text
     ids = torch.tensor([ours.tokenizer.encode("春眠不觉晓").tolist()])
     with torch.no_grad():
-        expected = theirs(torch.tensor([ours.tokenizer.theirs(ids[0].tolist())])).logits
+        expected = theirs(torch.tensor([ours.tokenizer.external_ids(ids[0].tolist())])).logits
         given, _ = ours.model(ids)
-    order = ours.tokenizer.theirs(range(len(vocabulary)))
+    order = ours.tokenizer.external_ids(range(len(vocabulary)))
     torch.testing.assert_close(given, expected[..., order], rtol=1e-4, atol=1e-4)
 
 
@@ -346,4 +355,4 @@ def test_the_end_mark_stands_at_zero(tmp_path: Path) -> None:
         ids = tokenizer.encode(text).tolist()
         assert END not in ids
         assert tokenizer.decode(ids) == text
-    assert tokenizer.theirs([END, END_THERE]) == [END_THERE, END]
+    assert tokenizer.external_ids([END, END_THERE]) == [END_THERE, END]

@@ -17,33 +17,47 @@ from wenmo.decoding.engine import Engine, Request
 from wenmo.decoding.warp import Sampling
 from wenmo.models import MODELS, LanguageModel, ModelConfig, base
 from wenmo.models.base import Network, join, select
+from wenmo.models.base import write as write_rows
 from wenmo.models.blocks import blocks_of
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
-from wenmo.recipe import PriorConfig, Recipe
-from wenmo.runs import load_model, save_model
+from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.store import load_model, save_model
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch, State
 
 VOCAB, TIME = 13, 12
 
 # What makes a family's default small; a family that is not named here is tested as it is.
-RECURRENT = ["embedding=16", "hidden=24", "dropout=0.2", "embedding_dropout=0.1"]
+RECURRENT = ["embedding_size=16", "hidden_size=24", "dropout=0.2", "embedding_dropout=0.1"]
 TINY: dict[str, list[str]] = {
     "grammar": [f"grammar={Path(__file__).parent / 'letters.json'}"],
     "ngram": ["order=4"],
-    "rnn": [*RECURRENT, "tied=true"],
-    "lstm": [*RECURRENT, "tied=true", "recurrent_dropout=0.1"],
-    "gru": [*RECURRENT, "tied=false", "variational=true"],
+    "rnn": [*RECURRENT, "tie_embeddings=true"],
+    "lstm": [*RECURRENT, "tie_embeddings=true", "recurrent_dropout=0.1"],
+    "gru": [*RECURRENT, "tie_embeddings=false", "variational=true"],
     "seq2seq": [*RECURRENT[:3], "copy=true"],
-    "gpt": ["width=32", "layers=2", "heads=4", "kv_heads=2", "context=24", "dropout=0.1"],
-    "masked": ["width=32", "layers=2", "heads=4", "context=32", "dropout=0.1"],
-    "transformer": [
-        *("width=32", "layers=2", "encoder_layers=2", "heads=4", "kv_heads=2"),
-        *("context=24", "dropout=0.1"),
+    "gpt": [
+        "hidden_size=32",
+        "layers=2",
+        "heads=4",
+        "kv_heads=2",
+        "context_length=24",
+        "dropout=0.1",
     ],
-    "gan": ["embedding=16", "width=24", "context=24", "dropout=0.1"],
-    "vae": ["embedding=16", "width=24", "latent=4", "context=24", "word_dropout=0.1"],
+    "masked": ["hidden_size=32", "layers=2", "heads=4", "context_length=32", "dropout=0.1"],
+    "transformer": [
+        *("hidden_size=32", "layers=2", "encoder_layers=2", "heads=4", "kv_heads=2"),
+        *("context_length=24", "dropout=0.1"),
+    ],
+    "gan": ["embedding_size=16", "hidden_size=24", "context_length=24", "dropout=0.1"],
+    "vae": [
+        "embedding_size=16",
+        "hidden_size=24",
+        "latent_size=4",
+        "context_length=24",
+        "word_dropout=0.1",
+    ],
 }
 RATES = {"masked": 0.002}  # of learning by heart; others learn at 0.03
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
@@ -79,7 +93,7 @@ def study(model: LanguageModel, ids: np.ndarray) -> None:
     if model.learner == "count":
         model.fit(ids)
     else:
-        model.prepare(ids)
+        model.fit_prior(ids)
 
 
 def some_ids(rows: int, time: int, seed: int = 0) -> Tensor:
@@ -88,7 +102,7 @@ def some_ids(rows: int, time: int, seed: int = 0) -> Tensor:
 
 @torch.no_grad()
 def read(model: LanguageModel, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-    logits, after = model(ids, model.begin(len(ids)) if state is None else state)
+    logits, after = model(ids, model.initial_state(len(ids)) if state is None else state)
     return logits, after
 
 
@@ -115,7 +129,7 @@ def test_text_without_a_state_begins_here(family: str) -> None:
 def test_pieces_of_any_size_are_one_pass(family: str, cuts: set[int], capacity: int) -> None:
     model, ids = make(family), some_ids(3, TIME)
     whole, _ = read(model, ids)
-    state, parts = model.begin(3, capacity=capacity), []
+    state, parts = model.initial_state(3, capacity=capacity), []
     for piece in ids.tensor_split(sorted(cuts), dim=1):
         logits, state = read(model, piece, state)
         parts.append(logits)
@@ -147,7 +161,7 @@ def test_rows_know_nothing_of_each_other(family: str) -> None:
 @pytest.mark.parametrize("capacity", [0, TIME])
 def test_an_older_state_can_be_continued_again(family: str, capacity: int) -> None:
     model = make(family)
-    _, old = read(model, some_ids(2, 4), model.begin(2, capacity=capacity))
+    _, old = read(model, some_ids(2, 4), model.initial_state(2, capacity=capacity))
     once, later = read(model, some_ids(2, 5, seed=1), old)
     read(model, some_ids(2, 3, seed=2), later)
     read(model, some_ids(2, 6, seed=3), old)
@@ -159,7 +173,7 @@ def test_an_older_state_can_be_continued_again(family: str, capacity: int) -> No
 @pytest.mark.parametrize("capacity", [0, TIME])
 def test_selected_states_go_on_independently(family: str, capacity: int) -> None:
     model, start, ways = make(family), some_ids(3, 5), some_ids(4, 6, seed=1)
-    _, state = read(model, start, model.begin(3, capacity=capacity))
+    _, state = read(model, start, model.initial_state(3, capacity=capacity))
     rows = [2, 0, 0, 1]
     left, right = select(state, rows), select(state, torch.tensor(rows))
     assert all(tensor.shape[0] == 4 for tensor in left.values())
@@ -187,10 +201,43 @@ def test_joined_states_go_on_as_if_alone(
     following = some_ids(len(texts), steps, seed=9)
     for row, (length, capacity) in enumerate(texts):
         ids = some_ids(1, length, seed=row)
-        states.append(read(model, ids, model.begin(1, capacity=capacity))[1])
+        states.append(read(model, ids, model.initial_state(1, capacity=capacity))[1])
         alone.append(read(model, torch.cat([ids, following[row : row + 1]], 1))[0][:, length:])
     together, _ = read(model, following, join(states))
     torch.testing.assert_close(together, torch.cat(alone), **EXACT)
+
+
+@every_family
+@settings(max_examples=8, deadline=None)
+@given(
+    lengths=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    capacities=st.tuples(st.integers(0, 12), st.integers(0, 12)),
+    slots=st.permutations(range(4)).map(lambda order: order[:2]),
+    steps=st.integers(1, 4),
+)
+def test_rows_are_written_into_slots(
+    family: str,
+    lengths: tuple[int, int],
+    capacities: tuple[int, int],
+    slots: list[int],
+    steps: int,
+) -> None:
+    """Two rows take the place of others; all go on as if alone, and the model stays as it was."""
+    model = make(family)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    texts = [some_ids(4, lengths[0], seed=1), some_ids(2, lengths[1], seed=2)]
+    state, arriving = (
+        read(model, ids, model.initial_state(len(ids), capacity=capacity))[1]
+        for ids, capacity in zip(texts, capacities, strict=True)
+    )
+    state = write_rows(state, slots, arriving)
+    following = some_ids(4, steps, seed=3)
+    together, _ = read(model, following, state)
+    for slot in range(4):
+        own = texts[1][[slots.index(slot)]] if slot in slots else texts[0][[slot]]
+        alone, _ = read(model, torch.cat([own, following[[slot]]], 1))
+        torch.testing.assert_close(together[[slot]], alone[:, own.shape[1] :], **EXACT)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
 
 
 EXACT_FAMILIES = [
@@ -205,20 +252,20 @@ def test_score_is_the_sum_of_log_probabilities(family: str) -> None:
     targets[0, :4] = IGNORE
     targets[2] = IGNORE
     batch = Batch(ids[:, :-1], targets)
-    expected, counted = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.long)
+    expected, counts = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.long)
     logp = read(model, batch.tokens)[0].double().log_softmax(-1)
     for row in range(3):
         for place in range(TIME):
             if (target := int(targets[row, place])) != IGNORE:
                 expected[row] -= logp[row, place, target]
-                counted[row] += 1
+                counts[row] += 1
     with torch.no_grad():
         score, loss = model.score(batch), model.loss(batch)
     assert score.nats.dtype == torch.float64
     assert not score.bound
-    assert torch.equal(score.tokens, counted)
+    assert torch.equal(score.tokens, counts)
     torch.testing.assert_close(score.nats, expected, **EXACT)
-    mean = (expected.sum() / counted.sum()).float()
+    mean = (expected.sum() / counts.sum()).float()
     torch.testing.assert_close(loss.parts["nats"], mean, **EXACT)
     torch.testing.assert_close(loss.total, mean, **EXACT)
 
@@ -229,7 +276,9 @@ def test_score_goes_on_from_a_state(family: str) -> None:
     batch = Batch(ids[:, :-1], ids[:, 1:])
     with torch.no_grad():
         whole = model.score(batch)
-        first = model.score(Batch(batch.tokens[:, :5], batch.targets[:, :5]), model.begin(2))
+        first = model.score(
+            Batch(batch.tokens[:, :5], batch.targets[:, :5]), model.initial_state(2)
+        )
         last = model.score(Batch(batch.tokens[:, 5:], batch.targets[:, 5:]), first.state)
     torch.testing.assert_close(first.nats + last.nats, whole.nats, **EXACT)
 
@@ -283,7 +332,7 @@ def test_a_step_in_bfloat16_is_close_to_one_in_float32(family: str) -> None:
 @every_family
 def test_saved_and_loaded_it_is_the_same(family: str, tmp_path: Path) -> None:
     model, ids = make(family), some_ids(2, TIME)
-    recipe = Recipe(family, tiny(family), prior=PriorConfig("none"))
+    recipe = Recipe(family, tiny(family), ngram_prior=NgramPriorConfig(enabled=False))
     save_model(tmp_path, recipe, model)
     loaded = load_model(tmp_path, recipe, VOCAB)
     assert not loaded.training
@@ -367,8 +416,8 @@ RAGGED = pad(SOURCES, IGNORE)
 
 
 @torch.no_grad()
-def begin(model: LanguageModel, source: Tensor, capacity: int = 0) -> State:
-    return model.begin(len(source), source=source, capacity=capacity)
+def initial_state(model: LanguageModel, source: Tensor, capacity: int = 0) -> State:
+    return model.initial_state(len(source), source=source, capacity=capacity)
 
 
 @every_encoder
@@ -378,7 +427,7 @@ def test_pieces_after_a_source_are_one_pass(family: str, cuts: set[int], capacit
     model, ids = make(family), some_ids(4, TIME)
     with torch.no_grad():
         whole, _ = model(ids, model.encode(RAGGED))
-    state, parts = begin(model, RAGGED, capacity), []
+    state, parts = initial_state(model, RAGGED, capacity), []
     for piece in ids.tensor_split(sorted(cuts), dim=1):
         logits, state = read(model, piece, state)
         parts.append(logits)
@@ -389,19 +438,21 @@ def test_pieces_after_a_source_are_one_pass(family: str, cuts: set[int], capacit
 def test_every_token_of_a_source_counts(family: str) -> None:
     model, ids = make(family), some_ids(1, TIME)
     source = RAGGED[:1]
-    before, _ = read(model, ids, begin(model, source))
+    before, _ = read(model, ids, initial_state(model, source))
     for place in range(source.shape[1] - 1):
         changed = source.clone()
         changed[0, place] += 1
-        assert not torch.allclose(read(model, ids, begin(model, changed))[0], before, **EXACT)
+        assert not torch.allclose(
+            read(model, ids, initial_state(model, changed))[0], before, **EXACT
+        )
 
 
 @every_encoder
 def test_rows_know_nothing_of_each_others_sources(family: str) -> None:
     model, ids = make(family), some_ids(4, TIME)
-    together, after = read(model, ids, begin(model, RAGGED))
+    together, after = read(model, ids, initial_state(model, RAGGED))
     for row, source in enumerate(SOURCES):
-        alone, last = read(model, ids[row : row + 1], begin(model, torch.tensor([source])))
+        alone, last = read(model, ids[row : row + 1], initial_state(model, torch.tensor([source])))
         torch.testing.assert_close(together[row : row + 1], alone, **EXACT)
         if "coverage" in last:
             covered = after["coverage"][row]
@@ -412,7 +463,7 @@ def test_rows_know_nothing_of_each_others_sources(family: str) -> None:
 @every_encoder
 def test_without_a_source_it_is_empty(family: str) -> None:
     model, ids = make(family), some_ids(2, TIME)
-    empty, _ = read(model, ids, begin(model, torch.full((2, 1), END)))
+    empty, _ = read(model, ids, initial_state(model, torch.full((2, 1), END)))
     torch.testing.assert_close(read(model, ids)[0], empty, **EXACT)
 
 
@@ -434,9 +485,9 @@ def test_joined_states_go_on_with_their_own_sources(
     following = some_ids(len(texts), 2 * steps, seed=9)
     for row, (source, length, capacity) in enumerate(texts):
         ids, ahead = some_ids(1, length, seed=row), torch.tensor([source])
-        states.append(read(model, ids, begin(model, ahead, capacity))[1])
+        states.append(read(model, ids, initial_state(model, ahead, capacity))[1])
         whole = torch.cat([ids, following[row : row + 1]], 1)
-        alone.append(read(model, whole, begin(model, ahead))[0][:, length:])
+        alone.append(read(model, whole, initial_state(model, ahead))[0][:, length:])
     expected = torch.cat(alone)
     together, state = read(model, following[:, :steps], join(states))
     torch.testing.assert_close(together, expected[:, :steps], **EXACT)
@@ -452,7 +503,7 @@ def test_a_batch_with_a_source_is_scored_as_begin_and_forward(family: str) -> No
     targets[1, 6:] = IGNORE
     targets[3] = IGNORE
     batch = Batch(ids[:, :-1], targets, source=RAGGED)
-    logp = read(model, batch.tokens, begin(model, RAGGED))[0].double().log_softmax(-1)
+    logp = read(model, batch.tokens, initial_state(model, RAGGED))[0].double().log_softmax(-1)
     asked = targets != IGNORE
     nats = -logp.gather(2, targets.clamp_min(0)[..., None])[..., 0] * asked
     with torch.no_grad():

@@ -20,7 +20,7 @@ from wenmo.types import END, IGNORE, Batch
 
 VOCAB, WIDTH, HEADS = 11, 16, 4
 NEAR = {"rtol": 1e-5, "atol": 1e-5}
-SMALL = replace(VASWANI, width=WIDTH, layers=2, encoder_layers=3, heads=HEADS, dropout=0.0)
+SMALL = replace(VASWANI, hidden_size=WIDTH, layers=2, encoder_layers=3, heads=HEADS, dropout=0.0)
 SOURCE = pad([[3, 4, 5, 6, END], [7, END], [1, 9, 2, END]], IGNORE)
 
 
@@ -44,13 +44,13 @@ def of_framework(model: Transformer) -> nn.Transformer:
     """``nn.Transformer`` with the model's weights."""
     config = model.config
     theirs = nn.Transformer(
-        config.width,
+        config.hidden_size,
         config.heads,
         config.encoder_layers,
         config.layers,
         config.inner_width,
         dropout=0.0,
-        layer_norm_eps=config.epsilon,
+        layer_norm_eps=config.norm_eps,
         batch_first=True,
         norm_first=config.prenorm,
     ).eval()
@@ -107,7 +107,7 @@ def test_logits_equal_those_of_the_frameworks_transformer(prenorm: bool) -> None
         tgt_is_causal=True,
     )
     expected = hidden @ model.embedding.weight.T
-    for state in (model.begin(3, source=SOURCE), model.encode(SOURCE)):
+    for state in (model.initial_state(3, source=SOURCE), model.encode(SOURCE)):
         torch.testing.assert_close(model(ids, state)[0], expected, **NEAR)
 
 
@@ -127,8 +127,8 @@ def test_label_smoothing_is_cross_entropy_with_a_smoothed_target() -> None:
     loss = model.loss(Batch(ids[:, :-1], targets, source=SOURCE), label_smoothing=0.1)
     logits, _ = model(ids[:, :-1], model.encode(SOURCE))
     logp, real = logits.log_softmax(-1), targets != IGNORE
-    smooth = F.one_hot(targets[real], VOCAB) * 0.9 + 0.1 / VOCAB
-    torch.testing.assert_close(loss.total, -(smooth * logp[real]).sum(-1).mean(), **NEAR)
+    label_smoothed = F.one_hot(targets[real], VOCAB) * 0.9 + 0.1 / VOCAB
+    torch.testing.assert_close(loss.total, -(label_smoothed * logp[real]).sum(-1).mean(), **NEAR)
     plain = -logp[real].gather(1, targets[real][:, None]).mean()
     torch.testing.assert_close(loss.parts["nats"], plain, **NEAR)
 
@@ -158,7 +158,7 @@ def test_buckets_of_distances_are_those_of_t5(both_ways: bool) -> None:
 
 @torch.no_grad()
 def test_relative_positions_add_a_score_for_each_distance() -> None:
-    model = make(replace(SMALL, positions="relative", layers=1, scaled=False))
+    model = make(replace(SMALL, positions="relative", layers=1, scale_embeddings=False))
     block, ids = model.blocks[0], some_ids(1, 5)
     x = model.embedding(ids)
     attention, d = block.attention, WIDTH // HEADS
@@ -188,10 +188,15 @@ def test_relative_positions_add_a_score_for_each_distance() -> None:
 
 ARRANGEMENTS = {
     "vaswani": SMALL,
-    "learned": replace(SMALL, positions="learned", context=12, shared=False),
+    "learned": replace(SMALL, positions="learned", context_length=12, share_embeddings=False),
     "relative": replace(SMALL, positions="relative", prenorm=True, norm="rms", bias=False),
     "rotary": replace(
-        find("transformer")[1], width=WIDTH, layers=2, encoder_layers=2, kv_heads=2, dropout=0.0
+        find("transformer")[1],
+        hidden_size=WIDTH,
+        layers=2,
+        encoder_layers=2,
+        kv_heads=2,
+        dropout=0.0,
     ),
 }
 every_arrangement = pytest.mark.parametrize("name", ARRANGEMENTS)
@@ -202,14 +207,14 @@ every_arrangement = pytest.mark.parametrize("name", ARRANGEMENTS)
 def test_a_token_at_a_time_is_one_pass_and_rows_are_alone(name: str) -> None:
     model, ids = make(ARRANGEMENTS[name]), some_ids(3, 8)
     whole, _ = model(ids, model.encode(SOURCE))
-    state, parts = model.begin(3, source=SOURCE), []
+    state, parts = model.initial_state(3, source=SOURCE), []
     for column in ids.split(1, dim=1):
         logits, state = model(column, state)
         parts.append(logits)
     torch.testing.assert_close(torch.cat(parts, 1), whole, **NEAR)
     for row, source in enumerate(SOURCE):
         alone = source[source != IGNORE][None]
-        logits, _ = model(ids[row : row + 1], model.begin(1, source=alone))
+        logits, _ = model(ids[row : row + 1], model.initial_state(1, source=alone))
         torch.testing.assert_close(logits, whole[row : row + 1], **NEAR)
 
 
@@ -217,7 +222,7 @@ def test_a_token_at_a_time_is_one_pass_and_rows_are_alone(name: str) -> None:
 @torch.no_grad()
 def test_coverage_is_the_last_blocks_attention_so_far(name: str) -> None:
     model, ids = make(ARRANGEMENTS[name]), some_ids(3, 4)
-    state = model.begin(3, source=SOURCE)
+    state = model.initial_state(3, source=SOURCE)
     _, after = model(ids, state)
     torch.testing.assert_close(after["coverage"].sum(1), torch.full((3,), 4.0))
     assert (after["coverage"][SOURCE == IGNORE] == 0).all()
@@ -251,8 +256,8 @@ class Nats(nn.Module):
 @every_arrangement
 def test_gradients_equal_finite_differences(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)  # float64 to the very end
-    small = replace(ARRANGEMENTS[name], width=4, heads=2, layers=1, encoder_layers=1)
-    model = Nats(make(replace(small, kv_heads=1, feed_forward=3, context=6)).double())
+    small = replace(ARRANGEMENTS[name], hidden_size=4, heads=2, layers=1, encoder_layers=1)
+    model = Nats(make(replace(small, kv_heads=1, ffn_size=3, context_length=6)).double())
     names, weights = zip(*model.named_parameters(), strict=True)
     ids = some_ids(2, 4)
     batch = Batch(ids[:, :-1], ids[:, 1:], source=SOURCE[:2])

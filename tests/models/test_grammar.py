@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from wenmo.grammar.chart import Chart
+from wenmo.grammar.reading import parse_grammar
 from wenmo.models.grammar import GrammarModel
-from wenmo.rules.chart import Chart
-from wenmo.rules.reading import parse_grammar
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 from wenmo.types import END, Batch, WenmoError
 
@@ -28,7 +28,7 @@ def opened(tokenizer: Tokenizer, rules: dict = RULES) -> GrammarModel:
     source = json.dumps(rules)
     model = GrammarModel.Config().build(tokenizer.vocab_size)
     model.take(parse_grammar(source), source)
-    model.spelled_by(tokenizer.table)
+    model.bind_vocabulary(tokenizer.table)
     return model.eval()
 
 
@@ -37,8 +37,8 @@ def tokenizer_of(kind: str, letters: str = "我你有一两只猫狗猴ab") -> T
 
 
 TOKENIZERS = {
-    "characters": tokenizer_of("chars"),
-    "some": tokenizer_of("chars", "有只狗a"),  # the others are spelled in bytes
+    "characters": tokenizer_of("characters"),
+    "some": tokenizer_of("characters", "有只狗a"),  # the others are spelled in bytes
     "bytes": tokenizer_of("bytes"),
 }
 every_tokenizer = pytest.mark.parametrize("name", TOKENIZERS)
@@ -88,13 +88,13 @@ def test_after_what_it_cannot_write_there_is_only_the_end():
     assert logits[0, -1].exp().tolist() == [1.0, *[0.0] * (model.vocab_size - 1)]
     again, _ = model(torch.tensor([[END]]), state)
     assert torch.equal(again[0, 0], logits[0, 0])  # a new text begins
-    assert model.goes_on(ids[:1])
-    assert not model.goes_on(ids)
+    assert model.accepts_prefix(ids[:1])
+    assert not model.accepts_prefix(ids)
 
 
 def test_other_tokens_are_refused():
     words = Tokenizer.train(["the cat the cat"] * 3, TokenizerConfig("words"))
-    with pytest.raises(WenmoError, match="single characters: train it with --tokenizer chars"):
+    with pytest.raises(WenmoError, match="single characters: train it with --tokenizer characters"):
         opened(words)
     with pytest.raises(WenmoError, match="no grammar: say which"):
         GrammarModel.Config().build(300).fit(np.array([0, 5, 0]))
@@ -122,7 +122,7 @@ def test_it_learns_and_its_weights_are_kept():
     ids = np.concatenate([[END], *([*tokenizer.encode(t), END] for t in texts)])
     before = score(model, tokenizer.encode(texts[0]).tolist())
     told: list[float] = []
-    model.examine(ids, told.append)
+    model.validate_corpus(ids, told.append)
     model.fit(ids, progress=told.append)
     assert told[-1] <= 1
     assert score(model, tokenizer.encode(texts[0]).tolist()) > before
@@ -131,7 +131,9 @@ def test_it_learns_and_its_weights_are_kept():
     assert score(again, tokenizer.encode("你有两只猴").tolist()) == pytest.approx(
         score(model, tokenizer.encode("你有两只猴").tolist()), abs=0
     )
-    assert [d.text for d in again.compose(range(9))] == [d.text for d in model.compose(range(9))]
+    assert [d.text for d in again.sample_texts(range(9))] == [
+        d.text for d in model.sample_texts(range(9))
+    ]
 
 
 def spoil(**changes: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -33,7 +33,7 @@ def text(length: int, seed: int = 0) -> np.ndarray:
 
 def make() -> Hybrid:
     torch.manual_seed(0)
-    network = Recurrent.Config("lstm", embedding=8, hidden=12, dropout=0.0)
+    network = Recurrent.Config("lstm", embedding_size=8, hidden_size=12, dropout=0.0)
     model = Hybrid.Config(network, COUNTS).build(VOCAB)
     model.counts.fit(text(600))
     torch.nn.init.normal_(model.gate.weight)
@@ -60,8 +60,8 @@ def by_order(ids: np.ndarray) -> list[np.ndarray]:
 def test_each_order_says_what_a_model_of_that_order_would() -> None:
     model, ids = make().counts, text(50, seed=1)
     tokens, words = (torch.from_numpy(part.astype(np.int64))[None] for part in (ids[:-1], ids[1:]))
-    said, signs, _ = model.experts(tokens, words)
-    assert signs.shape == (1, len(ids) - 1, model.sign_count)
+    said, context_features, _ = model.experts(tokens, words)
+    assert context_features.shape == (1, len(ids) - 1, model.sign_count)
     expected = torch.from_numpy(np.stack(by_order(ids), 1)).float()
     torch.testing.assert_close(said[0], expected, **NEAR)
 
@@ -71,11 +71,11 @@ def test_the_mixture_written_out() -> None:
     model, ids = make(), torch.from_numpy(text(20, seed=2).astype(np.int64))[None]
     with torch.no_grad():
         logp, _ = model(ids)
-        reading, _ = model.network.read(ids)
-        own = model.network.predict(reading).log_softmax(-1).exp()
+        reading, _ = model.network.encode_tokens(ids)
+        own = model.network.lm_head(reading).log_softmax(-1).exp()
         for word in range(VOCAB):
-            said, signs, _ = model.counts.experts(ids, torch.full_like(ids, word))
-            gates = model.gate(torch.cat([reading[0], signs], -1)).softmax(-1)
+            said, context_features, _ = model.counts.experts(ids, torch.full_like(ids, word))
+            gates = model.gate(torch.cat([reading[0], context_features], -1)).softmax(-1)
             p = (gates[..., :-1] * said.exp()).sum(-1) + gates[..., -1] * own[..., word]
             torch.testing.assert_close(logp[..., word].exp(), p, **NEAR)
 
@@ -84,7 +84,7 @@ def test_breaks_have_weights_of_their_own() -> None:
     """The formula of the module, word by word; and the loss and the table say the same."""
     breaks = (END, 4)
     torch.manual_seed(0)
-    network = Recurrent.Config("lstm", embedding=8, hidden=12, dropout=0.0)
+    network = Recurrent.Config("lstm", embedding_size=8, hidden_size=12, dropout=0.0)
     model = Hybrid.Config(network, COUNTS, breaks=breaks).build(VOCAB).eval()
     model.counts.fit(text(600))
     assert model.break_gate is not None
@@ -94,13 +94,13 @@ def test_breaks_have_weights_of_their_own() -> None:
     tokens, targets = ids[:, :-1], ids[:, 1:]
     with torch.no_grad():
         logp, _ = model(tokens)
-        reading, _ = model.network.read(tokens)
-        own = model.network.predict(reading).log_softmax(-1).exp()
+        reading, _ = model.network.encode_tokens(tokens)
+        own = model.network.lm_head(reading).log_softmax(-1).exp()
         voices = []
         for word in range(VOCAB):
-            said, signs, _ = model.counts.experts(tokens, torch.full_like(tokens, word))
+            said, context_features, _ = model.counts.experts(tokens, torch.full_like(tokens, word))
             voices.append(torch.cat([said.exp(), own[..., word, None]], -1))
-        features = torch.cat([reading[0], signs], -1)
+        features = torch.cat([reading[0], context_features], -1)
         at_breaks, at_others = (g(features).softmax(-1) for g in (model.break_gate, model.gate))
         others = 1 - sum(voices[word] for word in breaks)
         for word, voice in enumerate(voices):
@@ -114,7 +114,7 @@ def test_breaks_have_weights_of_their_own() -> None:
         torch.testing.assert_close(model.loss(Batch(tokens, targets)).total, expected, **NEAR)
         columns, _ = ask(model.counts, tokens, targets, breaks, None)
         torch.testing.assert_close(
-            model.loss(Batch(tokens, targets, counted=columns)).total, expected, **NEAR
+            model.loss(Batch(tokens, targets, prior_probs=columns)).total, expected, **NEAR
         )
 
 
@@ -136,9 +136,11 @@ def test_the_first_parts_are_scored_alone() -> None:
     whole = cross_fit(ids, COUNTS, VOCAB, folds=4)
     some = cross_fit(ids, COUNTS, VOCAB, folds=4, parts=2)
     np.testing.assert_array_equal(some, whole[: len(some)])
-    model = Hybrid.Config(Recurrent.Config(embedding=4, hidden=4), COUNTS, 4, 2).build(VOCAB)
-    assert model.reach(len(ids)) == 1 + len(some) < len(ids)
-    np.testing.assert_array_equal(model.prepare(ids), some)
+    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), COUNTS, 4, 2).build(
+        VOCAB
+    )
+    assert model.trainable_length(len(ids)) == 1 + len(some) < len(ids)
+    np.testing.assert_array_equal(model.fit_prior(ids), some)
 
 
 def test_a_large_table_lies_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +169,7 @@ def test_batches_carry_what_is_said_of_their_targets(kind: str) -> None:
     batches = Streams(ids, 3, 7) if kind == "streams" else Windows(ids, 3, 7)
     for number in range(12):
         batch = Counted(batches, table)[number]
-        places = batch.counted[..., 0].long().numpy()
+        places = batch.prior_probs[..., 0].long().numpy()
         np.testing.assert_array_equal(ids[places + 1], batch.targets.numpy())
 
 
@@ -182,7 +184,7 @@ def test_pairs_carry_what_is_said_of_their_targets(conditioning: str) -> None:
         asked = batch.targets != IGNORE
         places = batch.places[asked].numpy()
         np.testing.assert_array_equal(stream[places + 1], batch.targets[asked].numpy())
-        counted = Counted({0: batch}, table)[0].counted
+        counted = Counted({0: batch}, table)[0].prior_probs
         np.testing.assert_array_equal(counted[asked][:, 0].numpy(), places)
 
 
@@ -190,8 +192,8 @@ def test_the_loss_takes_what_the_batch_carries() -> None:
     """The same figures, given or asked for, make the same loss; gradients reach all weights."""
     model, ids = make(), torch.from_numpy(text(30, seed=4).astype(np.int64))[None]
     batch = Batch(ids[:, :-1], ids[:, 1:])
-    said, signs, _ = model.counts.experts(batch.tokens, batch.targets)
-    given = Batch(ids[:, :-1], ids[:, 1:], counted=torch.cat([said, signs], 2))
+    said, context_features, _ = model.counts.experts(batch.tokens, batch.targets)
+    given = Batch(ids[:, :-1], ids[:, 1:], prior_probs=torch.cat([said, context_features], 2))
     loss = model.loss(given)
     torch.testing.assert_close(loss.parts["nats"], model.loss(batch).parts["nats"], **NEAR)
     loss.total.backward()
@@ -201,14 +203,16 @@ def test_the_loss_takes_what_the_batch_carries() -> None:
 def test_source_and_counts_of_the_target_side() -> None:
     """An encoder–decoder on counts scores as it writes."""
     torch.manual_seed(0)
-    model = Hybrid.Config(Seq2seq.Config(embedding=8, hidden=12, copy=True), COUNTS).build(VOCAB)
-    model.prepare(text(400))
+    model = Hybrid.Config(
+        Seq2seq.Config(embedding_size=8, hidden_size=12, copy=True), COUNTS
+    ).build(VOCAB)
+    model.fit_prior(text(400))
     source = torch.tensor([[3, 4, 5, END], [7, END, IGNORE, IGNORE]])
     ids = torch.from_numpy(text(13, seed=5).astype(np.int64))[None].repeat(2, 1)
     batch = Batch(ids[:, :-1], ids[:, 1:], source=source)
     model.eval()
     with torch.no_grad():
-        logp, _ = model(batch.tokens, model.begin(2, source=source))
+        logp, _ = model(batch.tokens, model.initial_state(2, source=source))
         score = model.score(batch)
     nats = -logp.gather(2, batch.targets[..., None])[..., 0].double().sum(1)
     torch.testing.assert_close(score.nats, nats, **NEAR)

@@ -17,7 +17,14 @@ VOCAB = 6
 
 def make(*settings: str) -> Masked:
     torch.manual_seed(0)
-    small = ["width=16", "layers=2", "heads=2", "context=12", "zero_outputs=false", *settings]
+    small = [
+        "hidden_size=16",
+        "layers=2",
+        "heads=2",
+        "context_length=12",
+        "zero_init_residual=false",
+        *settings,
+    ]
     model = override(Masked.Config(), small).build(VOCAB)
     with torch.no_grad():
         for weight in model.parameters():
@@ -117,7 +124,9 @@ def test_what_comes_next_is_seen_with_all_that_follows_hidden(positions: str) ->
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
-    model = make("output_layer=true", "activation=gelu-exact", "bias=true", "final_bias=true")
+    model = make(
+        "lm_head_transform=true", "activation=gelu-exact", "bias=true", "lm_head_bias=true"
+    )
     model.double()
     batch = Batch(TEXT[None, :-1].repeat(3, 1), TEXT[None, 1:].repeat(3, 1))
 
@@ -140,8 +149,8 @@ def test_gradients_are_those_of_finite_differences() -> None:
 def test_settings_that_do_not_go_together_are_refused() -> None:
     for wrong, message in (
         ("encoder_layers=1", "one stack"),
-        ("window=4", "both sides"),
-        ("output_layer=true", "without a gate"),
+        ("sliding_window=4", "both sides"),
+        ("lm_head_transform=true", "without a gate"),
     ):
         with pytest.raises(Exception, match=message):
             make(wrong)

@@ -58,10 +58,12 @@ def test_an_estimate_without_counts_cannot_grow() -> None:
 
 def test_a_part_of_new_text_is_scored_by_the_old_and_the_other_parts() -> None:
     old, new = text(100, 0), text(40, 1)
-    model = Hybrid.Config(Recurrent.Config(embedding=4, hidden=4), KEPT, folds=2).build(VOCAB)
+    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), KEPT, folds=2).build(
+        VOCAB
+    )
     model.counts.fit(old)
     model.keep_counts(extend=True, seen=False)
-    table = model.prepare(new)
+    table = model.fit_prior(new)
     middle = (len(new) - 1) // 2
     first, second = slice(0, middle), slice(middle, None)
     for part, others in ((first, new[middle + 1 :]), (second, new[1 : middle + 1])):
@@ -72,11 +74,13 @@ def test_a_part_of_new_text_is_scored_by_the_old_and_the_other_parts() -> None:
 
 def test_counts_that_stay_are_asked_themselves() -> None:
     old, new = text(100, 0), text(40, 1)
-    model = Hybrid.Config(Recurrent.Config(embedding=4, hidden=4), KEPT, folds=2).build(VOCAB)
+    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), KEPT, folds=2).build(
+        VOCAB
+    )
     model.counts.fit(old)
     model.keep_counts(extend=False, seen=False)
-    assert model.prepare(new) is None
-    assert model.reach(len(new)) == len(new)
+    assert model.fit_prior(new) is None
+    assert model.trainable_length(len(new)) == len(new)
     same(model.counts, fitted(KEPT, old))
     model.keep_counts(extend=False, seen=True)  # of the text itself they may not be asked
-    np.testing.assert_array_equal(model.prepare(old), cross_fit(old, KEPT, VOCAB, folds=2))
+    np.testing.assert_array_equal(model.fit_prior(old), cross_fit(old, KEPT, VOCAB, folds=2))

@@ -137,7 +137,7 @@ def test_reading_in_chunks_equals_reading_at_once(order: int) -> None:
     model = fitted(TINY, order)
     tokens = torch.tensor([[0, 1, 2, 0, 0, 1, 2, 3, 1], [3, 1, 2, 4, 0, 2, 3, 5, 1]])
     whole, after = model(tokens)
-    state, parts = model.begin(2), []
+    state, parts = model.initial_state(2), []
     for chunk in tokens.split([1, 1, 3, 4], dim=1):
         before = {name: tensor.clone() for name, tensor in state.items()}
         logits, new = model(chunk, state)

@@ -29,7 +29,13 @@ def randomised(model: nn.Module, seed: int = 0) -> None:
 
 
 def make(cell: Cell, **settings: object) -> Recurrent:
-    plain = {"embedding": WIDTH, "hidden": WIDTH, "layers": 2, "tied": True, "dropout": 0.0}
+    plain = {
+        "embedding_size": WIDTH,
+        "hidden_size": WIDTH,
+        "layers": 2,
+        "tie_embeddings": True,
+        "dropout": 0.0,
+    }
     model = Recurrent.Config(cell, **{**plain, **settings}).build(VOCAB)  # type: ignore[arg-type]
     randomised(model)
     return model.eval()
@@ -101,7 +107,7 @@ def test_the_stack_equals_the_frameworks(cell: Cell, by_step: bool) -> None:
                 getattr(reference, f"{kind}_hh_l{depth}").copy_(getattr(layer, f"hidden_{kind}"))
         out, last = reference(model.embedding(ids))
         expected = out @ model.embedding.weight.T + model.bias
-        state: State = model.begin(4)
+        state: State = model.initial_state(4)
         parts = []
         for piece in ids.split(1 if by_step else 9, dim=1):
             logits, state = model(piece, state)
@@ -119,9 +125,9 @@ def test_gradients_equal_finite_differences(
     cell: Cell, tied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)  # float64 to the very end
-    model = make(cell, embedding=2, hidden=3, tied=tied).double().train()
+    model = make(cell, embedding_size=2, hidden_size=3, tie_embeddings=tied).double().train()
     names, weights = zip(*model.named_parameters(), strict=True)
-    batch, state = Batch(some_ids(2, 4), some_ids(2, 4).flip(1)), model.begin(2)
+    batch, state = Batch(some_ids(2, 4), some_ids(2, 4).flip(1)), model.initial_state(2)
     carried = [torch.randn_like(tensor).requires_grad_() for tensor in state.values()]
 
     def loss(*inputs: Tensor) -> Tensor:
@@ -152,7 +158,7 @@ def test_no_dropout_outside_training(cell: Cell) -> None:
 def test_dropout_is_on_what_enters_each_layer_and_leaves_the_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model, widths = make("gru", embedding=4, hidden=9, layers=3), []
+    model, widths = make("gru", embedding_size=4, hidden_size=9, layers=3), []
 
     def drop_everything(x: Tensor) -> Tensor:
         widths.append(x.shape[2])
@@ -209,7 +215,7 @@ def test_recurrent_dropout_drops_weights_and_keeps_their_mean() -> None:
 
 
 def test_tied_weights_are_one() -> None:
-    tied, untied = make("gru"), make("gru", tied=False)
+    tied, untied = make("gru"), make("gru", tie_embeddings=False)
     assert tied.head is None
     assert untied.parameter_count() - tied.parameter_count() == VOCAB * WIDTH
     tied.loss(Batch(torch.tensor([[1]]), torch.tensor([[2]]))).total.backward()
@@ -220,7 +226,7 @@ def test_tied_weights_are_one() -> None:
 
 @every_cell
 def test_the_last_layer_is_as_wide_as_the_embedding_where_they_are_tied(cell: Cell) -> None:
-    model = make(cell, embedding=4, hidden=9, layers=3)
+    model = make(cell, embedding_size=4, hidden_size=9, layers=3)
     assert [layer.width for layer in model._stack()] == [9, 9, 4]
     logits, state = model(some_ids(2, 3))
     assert logits.shape == (2, 3, VOCAB)
@@ -257,7 +263,7 @@ def test_sizes_by_hand() -> None:
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
-        ({"hidden": 0}, "hidden"),
+        ({"hidden_size": 0}, "hidden"),
         ({"dropout": 1.0}, "dropout"),
         ({"recurrent_dropout": -0.1}, "rec"),
     ],

@@ -23,7 +23,7 @@ every_cell = pytest.mark.parametrize("cell", GATES)
 
 def make(**settings: object) -> Seq2seq:
     """A model whose weights and biases are all random, so that none can be left out unnoticed."""
-    small = {"embedding": EMBEDDING, "hidden": HIDDEN, "dropout": 0.0}
+    small = {"embedding_size": EMBEDDING, "hidden_size": HIDDEN, "dropout": 0.0}
     model = Seq2seq.Config(**{**small, **settings}).build(VOCAB)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -83,7 +83,7 @@ def score_of(model: Seq2seq, q: Tensor, h: Tensor, covered: Tensor) -> Tensor:
 
 
 def word_scores(model: Seq2seq, readout: Tensor) -> Tensor:
-    if model.config.tied:
+    if model.config.tie_embeddings:
         return model.embedding.weight @ (model.project.weight @ readout) + model.bias
     return model.head.weight @ readout + model.bias
 
@@ -135,7 +135,7 @@ def luong(model: Seq2seq, source: Tensor, text: Tensor) -> tuple[Tensor, list[Te
 
 @torch.no_grad()
 def assert_computes(model: Seq2seq, equations: Callable[..., tuple[Tensor, list[Tensor]]]) -> None:
-    logits, state = model(IDS, model.begin(3, source=SOURCE))
+    logits, state = model(IDS, model.initial_state(3, source=SOURCE))
     for row in range(3):
         source = row_of(SOURCE, row)
         expected, seen = equations(model, source, IDS[row])
@@ -147,7 +147,7 @@ def assert_computes(model: Seq2seq, equations: Callable[..., tuple[Tensor, list[
 @pytest.mark.parametrize("copy", [False, True])
 @pytest.mark.parametrize("coverage", [0.0, 0.5])
 def test_additive_attention_computes_its_equations(tied: bool, copy: bool, coverage: float) -> None:
-    assert_computes(make(tied=tied, copy=copy, coverage=coverage), bahdanau)
+    assert_computes(make(tie_embeddings=tied, copy=copy, coverage=coverage), bahdanau)
 
 
 @pytest.mark.parametrize("attention", ["dot", "general", "concat"])
@@ -161,7 +161,7 @@ def test_attention_after_the_step_computes_its_equations(
 @torch.no_grad()
 def test_without_attention_the_source_is_where_the_text_begins() -> None:
     model = make(attention="none")
-    logits, state = model(IDS, model.begin(3, source=SOURCE))
+    logits, state = model(IDS, model.initial_state(3, source=SOURCE))
     assert set(state) == {"hidden.0"}
     for row in range(3):
         _, h = read_source(model, row_of(SOURCE, row))
@@ -219,7 +219,7 @@ def test_the_decoder_begins_with_the_bridge_at_every_depth(
     cell: Cell, attention: Attending
 ) -> None:
     model = make(cell=cell, layers=3, attention=attention)
-    state = model.begin(3, source=SOURCE)
+    state = model.initial_state(3, source=SOURCE)
     _, first = model.encoder(model.embedding(SOURCE.clamp_min(0)), SOURCE != IGNORE)
     carried = [name for name in state if name.startswith(("hidden", "cell"))]
     assert carried == [f"{name}.{depth}" for depth in range(3) for name in CARRIED[cell]]
@@ -265,7 +265,7 @@ def test_what_is_beside_the_source_is_not_copied() -> None:
     with torch.no_grad():
         model.gate.weight.zero_()
         model.gate.bias.fill_(-30)
-        logits, _ = model(IDS, model.begin(3, source=SOURCE))
+        logits, _ = model(IDS, model.initial_state(3, source=SOURCE))
     for row in range(3):
         likely = logits[row].exp() > 1e-6
         inside = torch.zeros(VOCAB, dtype=torch.bool)
@@ -278,7 +278,7 @@ def test_the_loss_of_coverage_by_hand() -> None:
     targets = torch.tensor([[3, 4, 6, 0], [2, 7, IGNORE, IGNORE], [1, 5, 8, IGNORE]])
     with torch.no_grad():
         loss = model.loss(Batch(IDS, targets, source=SOURCE), label_smoothing=0.1)
-        overlaps, nats, smooth = [], [], []
+        overlaps, nats, label_smoothed = [], [], []
         for row in range(3):
             logp, seen = bahdanau(model, row_of(SOURCE, row), IDS[row])
             covered = torch.zeros(len(seen[0]))
@@ -286,12 +286,12 @@ def test_the_loss_of_coverage_by_hand() -> None:
                 if (target := int(targets[row, place])) != IGNORE:
                     overlaps.append(float(sum(map(min, a, covered))))
                     nats.append(-float(logp[place, target]))
-                    smooth.append(-float(logp[place].mean()))
+                    label_smoothed.append(-float(logp[place].mean()))
                 covered = covered + a
     overlap, mean = sum(overlaps) / 9, sum(nats) / 9
     assert float(loss.parts["coverage"]) == pytest.approx(overlap, rel=1e-4)
     assert float(loss.parts["nats"]) == pytest.approx(mean, rel=1e-4)
-    total = 0.9 * mean + 0.1 * sum(smooth) / 9 + 0.7 * overlap
+    total = 0.9 * mean + 0.1 * sum(label_smoothed) / 9 + 0.7 * overlap
     assert float(loss.total) == pytest.approx(total, rel=1e-4)
 
 
@@ -308,7 +308,7 @@ def test_the_loss_of_coverage_goes_on_from_a_state() -> None:
 @torch.no_grad()
 def test_every_step_attends_to_its_own_source_alone(attention: Attending) -> None:
     model = make(attention=attention)
-    state = model.begin(3, source=SOURCE)
+    state = model.initial_state(3, source=SOURCE)
     assert state["coverage"].dtype == torch.float32
     for column in IDS.split(1, 1):
         _, after = model(column, state)
@@ -328,7 +328,9 @@ def test_gradients_equal_finite_differences(
     cell: Cell, attention: Attending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)  # float64 to the very end
-    model = make(cell=cell, attention=attention, embedding=2, hidden=2, copy=True, coverage=0.5)
+    model = make(
+        cell=cell, attention=attention, embedding_size=2, hidden_size=2, copy=True, coverage=0.5
+    )
     model = model.double().train()
     batch = Batch(IDS[:2, :3], IDS[:2, 1:], source=SOURCE[:2])
     monkeypatch.setattr(model, "forward", lambda: model.loss(batch).total)
@@ -347,11 +349,11 @@ def test_scheduled_sampling_feeds_its_own_guesses(settings: dict[str, object]) -
     with torch.no_grad():
         for _ in range(3):
             model.eval()
-            logits, _ = model(text, model.begin(3, source=SOURCE))
+            logits, _ = model(text, model.initial_state(3, source=SOURCE))
             text = torch.cat([text, logits[:, -1:].argmax(2)], 1)
-        expected, _ = model(text, model.begin(3, source=SOURCE))
+        expected, _ = model(text, model.initial_state(3, source=SOURCE))
         model.train()
-        sampled, _ = model(IDS, model.begin(3, source=SOURCE))
+        sampled, _ = model(IDS, model.initial_state(3, source=SOURCE))
     assert not torch.equal(text, IDS)
     torch.testing.assert_close(sampled, expected, **NEAR)
 
@@ -395,7 +397,7 @@ def reversals(rows: int, generator: torch.Generator) -> Batch:
 def test_attention_learns_to_reverse_what_it_reads(learn_until: Callable[..., None]) -> None:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    model = Seq2seq.Config(embedding=32, hidden=48, dropout=0.0).build(11)
+    model = Seq2seq.Config(embedding_size=32, hidden_size=48, dropout=0.0).build(11)
     learn_until(model, lambda: reversals(64, generator), rate=0.01, nats=0.02)
     unseen = reversals(300, generator)
     with torch.no_grad():
@@ -417,13 +419,13 @@ def test_the_number_of_weights_by_hand() -> None:
     words = VOCAB * EMBEDDING
     assert make().parameter_count() == encoder + attention + decoder + readout + words + VOCAB
     untied = words + VOCAB * HIDDEN - HIDDEN * EMBEDDING
-    assert make(tied=False).parameter_count() - make().parameter_count() == untied
+    assert make(tie_embeddings=False).parameter_count() - make().parameter_count() == untied
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hidden": 0}, "at least 1"),
+        ({"hidden_size": 0}, "at least 1"),
         ({"dropout": 1.0}, "dropout"),
         ({"scheduled_sampling": 1.5}, "scheduled_sampling"),
         ({"coverage": -1.0}, "coverage"),

@@ -23,8 +23,10 @@ from wenmo.types import State
 
 VOCAB = 11
 NEAR = {"rtol": 1e-5, "atol": 1e-6}
-MODERN = Transformer.Config(width=16, layers=2, heads=4, kv_heads=2, head_width=6, context=400)
-CLASSIC = replace(GPT2, width=16, layers=2, heads=4, context=400, dropout=0.0)
+MODERN = Transformer.Config(
+    hidden_size=16, layers=2, heads=4, kv_heads=2, head_dim=6, context_length=400
+)
+CLASSIC = replace(GPT2, hidden_size=16, layers=2, heads=4, context_length=400, dropout=0.0)
 
 every_arrangement = pytest.mark.parametrize("config", [MODERN, CLASSIC], ids=["modern", "classic"])
 
@@ -145,10 +147,10 @@ def test_norms_by_their_equations() -> None:
     root_mean_square, layer = make_norm(MODERN), make_norm(CLASSIC)
     randomised(root_mean_square)
     randomised(layer)
-    expected = rms(x, root_mean_square.weight, MODERN.epsilon)  # type: ignore[arg-type]
+    expected = rms(x, root_mean_square.weight, MODERN.norm_eps)  # type: ignore[arg-type]
     torch.testing.assert_close(root_mean_square(x), expected)
     centred = x - x.mean(-1, keepdim=True)
-    expected = rms(centred, layer.weight, CLASSIC.epsilon) + layer.bias  # type: ignore[arg-type]
+    expected = rms(centred, layer.weight, CLASSIC.norm_eps) + layer.bias  # type: ignore[arg-type]
     torch.testing.assert_close(layer(x), expected)
 
 
@@ -159,7 +161,7 @@ def test_a_block_adds_two_branches(config: Transformer.Config) -> None:
     x = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(5))
     rotation = None
     if config.positions == "rotary":
-        rotation = Rotation.at(torch.arange(5)[None], config.width_of_head, config.rotary_base)
+        rotation = Rotation.at(torch.arange(5)[None], config.width_of_head, config.rope_theta)
     with torch.no_grad():
         middle = x + block.attention(block.attention_norm(x), rotation, None)
         h, inner = block.feed_forward_norm(middle), block.feed_forward
@@ -178,8 +180,10 @@ def test_gradients_equal_finite_differences(
     config: Transformer.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)  # float64 to the very end
-    small = replace(config, width=4, heads=2, layers=1, head_width=2, feed_forward=3, context=4)
-    small = replace(small, kv_heads=1, tied=False)
+    small = replace(
+        config, hidden_size=4, heads=2, layers=1, head_dim=2, ffn_size=3, context_length=4
+    )
+    small = replace(small, kv_heads=1, tie_embeddings=False)
     model = make(small).double().train()
     names, weights = zip(*model.named_parameters(), strict=True)
     ids = some_ids(2, 5)
@@ -199,7 +203,7 @@ def test_gradients_equal_finite_differences(
 @torch.no_grad()
 def test_a_cache_grows_beyond_its_capacity(config: Transformer.Config) -> None:
     model, time = make(config), 2 * CACHE_GROWTH + 10
-    ids, state, parts = some_ids(2, time), model.begin(2, capacity=3), []
+    ids, state, parts = some_ids(2, time), model.initial_state(2, capacity=3), []
     capacities = []
     for column in ids.split(1, dim=1):
         logits, state = model(column, state)
@@ -213,7 +217,7 @@ def test_a_cache_grows_beyond_its_capacity(config: Transformer.Config) -> None:
 @torch.no_grad()
 def test_a_cache_with_room_is_not_copied() -> None:
     model, ids = make(MODERN), some_ids(2, 6)
-    before = model.begin(2, capacity=10)
+    before = model.initial_state(2, capacity=10)
     _, after = model(ids, before)
     assert after["keys.0"].data_ptr() == before["keys.0"].data_ptr()
     assert after["length"].tolist() == [6, 6]
@@ -227,7 +231,9 @@ def test_rows_of_different_lengths_share_a_cache(config: Transformer.Config) -> 
     model, lengths, following = make(config), [1, 7, 3], some_ids(3, 4)
     states: list[State] = []
     for row, length in enumerate(lengths):
-        states.append(model(some_ids(row + 1, length)[row:], model.begin(1, capacity=row))[1])
+        states.append(
+            model(some_ids(row + 1, length)[row:], model.initial_state(1, capacity=row))[1]
+        )
     state = join(states)
     state = {n: t if n == "length" else spoilt(t, lengths) for n, t in state.items()}
     together, state = model(following, state)
@@ -248,7 +254,7 @@ def spoilt(cache: Tensor, lengths: list[int]) -> Tensor:
 def test_the_engine_keeps_within_the_context(
     positions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = make(replace(MODERN, context=10, positions=positions))  # type: ignore[arg-type]
+    model = make(replace(MODERN, context_length=10, positions=positions))  # type: ignore[arg-type]
     held: list[int] = []
     forward = model.forward
 
@@ -313,15 +319,15 @@ def test_gpt2_small_by_hand() -> None:
 
 def test_inner_widths() -> None:
     config = Transformer.Config
-    assert config(width=384, heads=6).inner_width == 1024  # 8/3 × 384
-    assert config(width=256).inner_width == 704  # 8/3 × 256 = 682.7, up to a multiple of 32
-    assert config(width=256, activation="gelu").inner_width == 1024
-    assert config(width=256, feed_forward=100).inner_width == 100
+    assert config(hidden_size=384, heads=6).inner_width == 1024  # 8/3 × 384
+    assert config(hidden_size=256).inner_width == 704  # 8/3 × 256 = 682.7, up to a multiple of 32
+    assert config(hidden_size=256, activation="gelu").inner_width == 1024
+    assert config(hidden_size=256, ffn_size=100).inner_width == 100
 
 
 def test_weights_begin_small_and_residual_ones_smaller() -> None:
     torch.manual_seed(6)
-    model = replace(CLASSIC, width=64, layers=8).build(500)
+    model = replace(CLASSIC, hidden_size=64, layers=8).build(500)
     assert float(model.embedding.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
     block = model.blocks[3]
     assert float(block.attention.query.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
@@ -359,15 +365,15 @@ def test_dropout_is_on_embeddings_attention_and_branches(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"width": 10}, "width 10 is not a multiple of heads 4"),
+        ({"hidden_size": 10}, "hidden_size 10 is not a multiple of heads 4"),
         ({"kv_heads": 3}, "heads 4 is not a multiple of kv_heads 3"),
-        ({"head_width": 5}, "even head width, not 5"),
-        ({"head_width": 0}, "head_width"),
-        ({"feed_forward": 0}, "feed_forward"),
+        ({"head_dim": 5}, "even head_dim, not 5"),
+        ({"head_dim": 0}, "head_dim"),
+        ({"ffn_size": 0}, "ffn_size"),
         ({"kv_heads": 0}, "at least 1"),
-        ({"rotary_base": 0.0}, "rotary_base"),
-        ({"epsilon": float("nan")}, "epsilon"),
-        ({"context": 1}, "context at least 2"),
+        ({"rope_theta": 0.0}, "rope_theta"),
+        ({"norm_eps": float("nan")}, "norm_eps"),
+        ({"context_length": 1}, "context_length at least 2"),
         ({"dropout": 1.0}, "dropout"),
     ],
 )

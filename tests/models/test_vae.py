@@ -19,13 +19,20 @@ from wenmo.models.base import Network
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
 from wenmo.models.posterior import DIVERGENCE, Posterior, log_prior
-from wenmo.models.vae import Vae, weight_at
+from wenmo.models.vae import Vae, kl_weight_at
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch
 
 VOCAB = 9
 NEAR = {"rtol": 1e-5, "atol": 1e-5}
-SMALL = {"embedding": 8, "width": 8, "latent": 3, "heads": 2, "context": 16, "dropout": 0.0}
+SMALL = {
+    "embedding_size": 8,
+    "hidden_size": 8,
+    "latent_size": 3,
+    "heads": 2,
+    "context_length": 16,
+    "dropout": 0.0,
+}
 KINDS = list(product(["lstm", "transformer"], repeat=2))
 every_kind = pytest.mark.parametrize(("encoder", "decoder"), KINDS)
 
@@ -97,7 +104,7 @@ def test_the_score_is_the_texts_given_their_latents_and_the_divergence(
 ) -> None:
     model = make(encoder=encoder, decoder=decoder)
     with torch.no_grad():
-        before, score = model.first(TEXTS, None), model.score(TEXTS)
+        before, score = model.batch_state(TEXTS, None), model.score(TEXTS)
         assert before is not None
         given_latents = model.score(TEXTS, {n: t for n, t in before.items() if n != DIVERGENCE})
         divergence = model.infer(TEXTS).divergence().sum(1)
@@ -110,7 +117,7 @@ def test_the_score_is_the_texts_given_their_latents_and_the_divergence(
 
 def test_the_bound_lies_above_what_integration_gives() -> None:
     """Two letters, up to two of them: every text's probability, integrated over one latent."""
-    model = make(3, latent=1)
+    model = make(3, latent_size=1)
     texts = [[], [1], [2], [1, 1], [1, 2], [2, 1], [2, 2]]
     batch = batch_of(*texts)
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
@@ -118,13 +125,13 @@ def test_the_bound_lies_above_what_integration_gives() -> None:
     with torch.no_grad():
         exact = torch.zeros(len(texts), dtype=torch.float64)
         for node, share in zip(nodes, shares, strict=True):
-            state = model.begin_at(torch.full((len(texts), 1), float(node)))
+            state = model.state_at(torch.full((len(texts), 1), float(node)))
             exact += share * (-model.score(batch, state).nats).exp()
         assert 0 < float(exact.sum()) < 1  # longer texts have the rest
         posterior, bounds = model.infer(batch), []
         rng = torch.Generator().manual_seed(0)
         for _ in range(400):
-            state = model.begin_at(posterior.draw(rng))
+            state = model.state_at(posterior.draw(rng))
             bounds.append(model.score(batch, state).nats)
     bound = torch.stack(bounds).mean(0) + posterior.divergence().sum(1)
     gap = bound + exact.log()
@@ -161,11 +168,11 @@ def test_every_latent_steers_every_step(encoder: str, decoder: str) -> None:
     model = make(encoder=encoder, decoder=decoder)
     ids = torch.tensor([[0, 3, 4, 5]])
     with torch.no_grad():
-        plain, _ = model(ids, model.begin(1))
+        plain, _ = model(ids, model.initial_state(1))
         for latent in range(3):
             z = torch.zeros(1, 3)
             z[0, latent] = 1.5
-            moved, _ = model(ids, model.begin_at(z))
+            moved, _ = model(ids, model.state_at(z))
             assert ((moved - plain).abs().amax(-1) > 1e-4).all()
 
 
@@ -174,24 +181,24 @@ def test_pieces_from_latents_are_one_pass(encoder: str, decoder: str) -> None:
     model = make(encoder=encoder, decoder=decoder)
     ids, z = torch.randint(VOCAB, (2, 7)), torch.randn(2, 3)
     with torch.no_grad():
-        whole, _ = model(ids, model.begin_at(z))
-        state, parts = model.begin_at(z, capacity=3), []
+        whole, _ = model(ids, model.state_at(z))
+        state, parts = model.state_at(z, capacity=3), []
         for piece in ids.split(3, 1):
             logits, state = model(piece, state)
             parts.append(logits)
-        trained = model.predict(model.read(ids, model._steer(z))[0])
+        trained = model.lm_head(model.encode_tokens(ids, model._steer(z))[0])
     torch.testing.assert_close(torch.cat(parts, 1), whole, **NEAR)
     torch.testing.assert_close(trained, whole, **NEAR)  # as a batch is read, without a cache
 
 
 def test_latents_are_drawn_from_the_prior_by_the_seed() -> None:
-    model = make(latent=500)
+    model = make(latent_size=500)
 
     def drawn(seed: int) -> Tensor:
         seen = []
         steer = model._steer
         model._steer = lambda z: seen.append(z) or steer(z)  # type: ignore[method-assign,func-returns-value]
-        model.begin(2, rng=torch.Generator().manual_seed(seed))
+        model.initial_state(2, rng=torch.Generator().manual_seed(seed))
         model._steer = steer  # type: ignore[method-assign]
         return seen[0]
 
@@ -206,18 +213,18 @@ def test_latents_are_drawn_from_the_prior_by_the_seed() -> None:
 
 
 def test_the_weight_follows_its_schedule() -> None:
-    linear = Vae.Config(annealing="linear", rise=0.5, kl_floor=0.2, kl_peak=1.0)
-    assert [weight_at(linear, p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.2, 0.6, 1, 1])
-    cyclical = Vae.Config(annealing="cyclical", cycles=2, rise=0.5)
-    risen = [weight_at(cyclical, p) for p in (0, 0.125, 0.25, 0.49, 0.5, 0.625, 1)]
+    linear = Vae.Config(annealing="linear", annealing_ratio=0.5, kl_floor=0.2, kl_peak=1.0)
+    assert [kl_weight_at(linear, p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.2, 0.6, 1, 1])
+    cyclical = Vae.Config(annealing="cyclical", cycles=2, annealing_ratio=0.5)
+    risen = [kl_weight_at(cyclical, p) for p in (0, 0.125, 0.25, 0.49, 0.5, 0.625, 1)]
     assert risen == [0.0, 0.5, 1.0, 1.0, 0.0, 0.5, 1.0]
-    assert weight_at(Vae.Config(annealing="none", kl_peak=0.5), 0.0) == 0.5
-    assert weight_at(Vae.Config(rise=0.0), 0.0) == 1.0
+    assert kl_weight_at(Vae.Config(annealing="none", kl_peak=0.5), 0.0) == 0.5
+    assert kl_weight_at(Vae.Config(annealing_ratio=0.0), 0.0) == 1.0
 
 
 @pytest.mark.parametrize("each", [True, False])
 def test_free_bits_cost_nothing(each: bool) -> None:
-    model = make(free_bits=1.2, free_each=each)
+    model = make(free_bits=1.2, free_bits_per_dim=each)
     model.weight = 0.5
     divergence = torch.tensor([[0.1, 0.2, 1.0], [0.3, 0.8, 2.0]], requires_grad=True)
     total, watched = model.penalty({DIVERGENCE: divergence}, targets=10)
@@ -227,7 +234,7 @@ def test_free_bits_cost_nothing(each: bool) -> None:
     assert float(total.detach()) == pytest.approx(0.5 * beyond * 2 / 10)
     assert float(watched["kl"]) == pytest.approx(2.2)
     assert bool(gradient[:, 0].any()) is not each
-    free, _ = make(free_bits=9.0, free_each=each).penalty({DIVERGENCE: divergence}, 10)
+    free, _ = make(free_bits=9.0, free_bits_per_dim=each).penalty({DIVERGENCE: divergence}, 10)
     assert not free.any()
 
 
@@ -242,12 +249,14 @@ def test_the_loss_is_the_bound_where_nothing_is_free() -> None:
 
 def test_word_dropout_keeps_tokens_from_the_decoder_in_training_alone() -> None:
     model = make(word_dropout=0.999)
-    ids, state = torch.tensor([[0, 3, 4, 5]]), model.begin(1)
+    ids, state = torch.tensor([[0, 3, 4, 5]]), model.initial_state(1)
     hidden = torch.zeros_like(ids)
     with torch.no_grad():
-        torch.testing.assert_close(model.train().read(ids, state)[0], model.read(hidden, state)[0])
-        seen = model.eval().read(ids, state)[0]
-        assert not torch.allclose(seen[0], model.read(hidden, state)[0][0])
+        torch.testing.assert_close(
+            model.train().encode_tokens(ids, state)[0], model.encode_tokens(hidden, state)[0]
+        )
+        seen = model.eval().encode_tokens(ids, state)[0]
+        assert not torch.allclose(seen[0], model.encode_tokens(hidden, state)[0][0])
 
 
 @settings(max_examples=20, deadline=None)
@@ -255,7 +264,7 @@ def test_word_dropout_keeps_tokens_from_the_decoder_in_training_alone() -> None:
 def test_the_encoder_is_trained_ahead_by_step_and_progress_alone(
     step: int, progress: float
 ) -> None:
-    model = make(aggressive=0.5, ahead=3)
+    model = make(aggressive_ratio=0.5, encoder_steps=3)
     model.advance(progress, step)
     alone = progress < 0.5 and step % 4 != 3
     model.train().loss(TEXTS).total.backward()
@@ -267,12 +276,12 @@ def test_the_encoder_is_trained_ahead_by_step_and_progress_alone(
 def test_training_finds_latents_that_tell_texts_apart(learn_until: Callable[..., None]) -> None:
     """Eight texts that nothing but the latents can tell apart at their first token."""
     torch.manual_seed(0)
-    sizes = {"embedding": 16, "width": 24, "latent": 4, "dropout": 0.0}
+    sizes = {"embedding_size": 16, "hidden_size": 24, "latent_size": 4, "dropout": 0.0}
     model = Vae.Config(**sizes, annealing="none", free_bits=16.0).build(VOCAB)  # type: ignore[arg-type]
     batch = batch_of(*([first, 1, 1] for first in range(1, 9)))
     learn_until(model, lambda: batch, rate=0.03, nats=0.03)
     with torch.no_grad():
-        state = model.eval().begin_at(model.infer(batch).mean)
+        state = model.eval().state_at(model.infer(batch).mean)
         logits, _ = model(batch.tokens[:, :1], state)
     assert torch.equal(logits[:, 0].argmax(-1), batch.targets[:, 0])
 
@@ -284,13 +293,13 @@ def test_on_counts_the_bound_is_that_of_the_mixture() -> None:
     network = Vae.Config(**SMALL)  # type: ignore[arg-type]
     torch.manual_seed(0)
     model = Hybrid.Config(network, Ngram.Config(order=3, totals=True)).build(VOCAB).eval()
-    model.prepare(np.array([0, 3, 4, 5, 6, 4, 0, 8, 0, 1, 7, 1, 2, 0] * 5))
-    assert model.wholes
+    model.fit_prior(np.array([0, 3, 4, 5, 6, 4, 0, 8, 0, 1, 7, 1, 2, 0] * 5))
+    assert model.record_level
     assert model.latents == 3
     with torch.no_grad():
         posterior = model.infer(TEXTS)
         drawn = posterior.draw(torch.Generator().manual_seed(0))
-        exact = model.score(TEXTS, model.begin_at(drawn))
+        exact = model.score(TEXTS, model.state_at(drawn))
         score = model.score(TEXTS)
         loss = model.loss(TEXTS)
     assert score.bound
@@ -305,12 +314,12 @@ def test_on_counts_the_bound_is_that_of_the_mixture() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"latent": 0}, "latent must be at least 1"),
-        ({"context": 1}, "context"),
+        ({"latent_size": 0}, "latent_size must be at least 1"),
+        ({"context_length": 1}, "context"),
         ({"word_dropout": 1.0}, "word_dropout"),
-        ({"rise": 1.5}, "rise must be from 0 to 1"),
+        ({"annealing_ratio": 1.5}, "annealing_ratio must be from 0 to 1"),
         ({"free_bits": -1.0}, "free_bits"),
-        ({"decoder": "transformer", "width": 10, "heads": 4}, "not a multiple of heads 4"),
+        ({"decoder": "transformer", "hidden_size": 10, "heads": 4}, "not a multiple of heads 4"),
     ],
 )
 def test_settings_that_make_no_sense(setting: dict[str, object], message: str) -> None:

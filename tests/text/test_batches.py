@@ -42,7 +42,7 @@ def test_an_epoch_of_windows_visits_each_once(length: int, rows: int, time: int,
         batch = batches[number]
         check_pairs(batch)
         assert batch.tokens.shape == (rows, time)
-        assert batch.carry is None
+        assert batch.carry_state is None
         assert (batch.targets.diff(dim=1) == 1).all()
         starts += (batch.targets[:, 0] - 1).tolist()
         numbers = torch.arange(number * rows, (number + 1) * rows)
@@ -84,10 +84,10 @@ def test_streams_go_on_where_they_stopped(length: int, rows: int, time: int) -> 
         assert batch.tokens.shape[0] == rows
         assert 1 <= batch.tokens.shape[1] <= time
         begins = (torch.arange(rows) + number) % BEGINNINGS == 0
-        assert torch.equal(batch.carry, ~begins & (number > 0))
+        assert torch.equal(batch.carry_state, ~begins & (number > 0))
         if after is not None:
-            assert torch.equal(batch.tokens[batch.carry, 0], after[batch.carry])
-        assert not batch.tokens[~batch.carry, 0].any()
+            assert torch.equal(batch.tokens[batch.carry_state, 0], after[batch.carry_state])
+        assert not batch.tokens[~batch.carry_state, 0].any()
         after = batch.targets[:, -1]
         targets += batch.targets.flatten().tolist()
     # Every token but the first is asked for once; fewer than a token a row is left out at the end.
@@ -100,7 +100,7 @@ def test_streams_go_on_where_they_stopped(length: int, rows: int, time: int) -> 
 def test_streams_begin_again_after_an_epoch(length: int, rows: int, time: int, number: int) -> None:
     streams = Streams(counting(length), rows, time)
     assert same(streams[number], streams[number % streams.per_epoch])
-    assert streams[number].carry.any() <= (number % streams.per_epoch > 0)
+    assert streams[number].carry_state.any() <= (number % streams.per_epoch > 0)
 
 
 def test_streams_by_hand() -> None:
@@ -109,7 +109,7 @@ def test_streams_by_hand() -> None:
     assert streams[0].targets.tolist() == [[1, 2, 3], [5, 6, 7]]
     assert streams[1].tokens.tolist() == [[3], [7]]
     assert streams[1].targets.tolist() == [[4], [8]]
-    assert not streams[2].carry.any()
+    assert not streams[2].carry_state.any()
 
 
 def test_a_text_that_is_too_short_is_refused() -> None:

@@ -46,7 +46,7 @@ def records(ids: np.ndarray, tokenizer: Tokenizer) -> list[str]:
     return [tokenizer.decode(part.tolist()) for part in parts[1:-1]]
 
 
-@pytest.mark.parametrize("kind", ["chars", "bytes", "words", "bpe", "unigram"])
+@pytest.mark.parametrize("kind", ["characters", "bytes", "words", "bpe", "unigram"])
 def test_every_record_is_in_one_part(tmp_path: Path, cache: Path, kind: str) -> None:
     path = write(tmp_path, NUMBERED)
     built = make(path, cache, tokenizer=TokenizerConfig(kind))  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ def test_a_text_of_its_own(tmp_path: Path, cache: Path) -> None:
 def test_the_tokenizer_sees_the_training_part_alone(tmp_path: Path, cache: Path) -> None:
     path = write(tmp_path, NUMBERED)
     other = write(tmp_path, ["龘龘龘龘"], "valid.txt")
-    built = make(path, cache, tokenizer=TokenizerConfig("chars"), valid_path=other)
+    built = make(path, cache, tokenizer=TokenizerConfig("characters"), valid_path=other)
     assert "龘".encode() not in built.tokenizer.table
     assert records(built.valid, built.tokenizer) == ["龘龘龘龘"]
     assert len(built.valid) == 1 + 4 * 3 + 1
@@ -182,7 +182,7 @@ def test_the_second_time_comes_from_the_cache(
     assert np.array_equal(second.train, first.train)
     write(tmp_path, [*NUMBERED, "more"], "renamed.txt")
     assert make(renamed, cache).fingerprint != first.fingerprint
-    assert make(renamed, cache, tokenizer=TokenizerConfig()).tokenizer.kind == "chars"
+    assert make(renamed, cache, tokenizer=TokenizerConfig()).tokenizer.kind == "characters"
     assert len(list((cache / "texts").iterdir())) == 3
 
 
@@ -285,7 +285,7 @@ def test_encode_text(tmp_path: Path, cache: Path) -> None:
 
 def test_tiny_shakespeare_is_split_as_is_usual(data: Path, cache: Path) -> None:
     path = data / "lm/tinyshakespeare.txt"
-    built = make(path, cache, ReadConfig(), tokenizer=TokenizerConfig("chars", min_count=1))
+    built = make(path, cache, ReadConfig(), tokenizer=TokenizerConfig("characters", min_count=1))
     assert built.summary["train"]["characters"] == 1_003_854
     assert built.summary["valid"]["characters"] == 111_540
     assert built.tokenizer.vocab_size == 257 + 65
@@ -297,7 +297,7 @@ def test_poems(data: Path, cache: Path) -> None:
         data / "zh/poems_train.jsonl.gz",
         cache,
         read,
-        tokenizer=TokenizerConfig("chars"),
+        tokenizer=TokenizerConfig("characters"),
         valid_path=data / "zh/poems_valid.jsonl",
     )
     assert built.summary["train"]["records"] == 34_276

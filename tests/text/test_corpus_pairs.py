@@ -56,7 +56,7 @@ def numbered(count: int) -> list[dict[str, object]]:
     return [{"source": f"line {n}", "targets": [f"第{n}行", f"行{n}"]} for n in range(count)]
 
 
-@pytest.mark.parametrize("kind", ["chars", "words", "bpe", "unigram"])
+@pytest.mark.parametrize("kind", ["characters", "words", "bpe", "unigram"])
 def test_pairs_are_one_stream(tmp_path: Path, cache: Path, kind: str) -> None:
     path = write_rows(tmp_path, numbered(60))
     tokenizer = TokenizerConfig(kind)  # type: ignore[arg-type]

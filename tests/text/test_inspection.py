@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from wenmo.inspection import Inspection, inspect
+from wenmo.text.inspection import Inspection, inspect
 from wenmo.text.readers import ReadConfig, Reader
 from wenmo.types import WenmoError
 
@@ -106,8 +106,8 @@ def test_what_is_warned_of(tmp_path: Path) -> None:
 def test_what_cannot_be_inspected(tmp_path: Path) -> None:
     with pytest.raises(WenmoError, match="did you mean"):
         inspect(write(tmp_path, "a.txt", "a"), settings=["read.unitt=line"])
-    with pytest.raises(WenmoError, match="unknown setting 'hidden'"):
-        inspect(tmp_path / "a.txt", settings=["hidden=3"])
+    with pytest.raises(WenmoError, match="unknown setting 'hidden_size'"):
+        inspect(tmp_path / "a.txt", settings=["hidden_size=3"])
 
 
 def test_the_command_loads_no_pytorch(tmp_path: Path) -> None:

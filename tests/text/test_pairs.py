@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wenmo.text.pairs import Buckets, Pairs, source_room
-from wenmo.types import END, IGNORE, WenmoError
+from wenmo.types import END, IGNORE, SpecialTokens, WenmoError
 
 texts = st.lists(st.integers(1, 50), max_size=12)
 pairs_of_texts = st.lists(st.tuples(texts, texts), min_size=1, max_size=30)
@@ -46,7 +46,7 @@ def test_a_decoder_reads_the_source_before_the_text() -> None:
 def test_other_marks_may_stand_around_texts_and_the_end_in_them() -> None:
     ids = np.array([END, 5, END, 6, END, 7, END, 8, END, 9, END], np.uint16)
     ends = np.array([0, 4, 6, 8, 10])
-    marks = {"opening": (1,), "between": (2, 3), "closing": (4, 4)}
+    marks = {"special_tokens": SpecialTokens((1,), (2, 3), (4, 4))}
     batch = Pairs(ids, "encoder", ends=ends, **marks).batch([0, 1])
     assert batch.source is not None
     assert batch.source.tolist() == [[5, END, 6, 4, 4], [8, 4, 4, IGNORE, IGNORE]]
@@ -56,9 +56,9 @@ def test_other_marks_may_stand_around_texts_and_the_end_in_them() -> None:
     assert pairs.batch([0]).targets.tolist() == [[*[IGNORE] * 5, 7, END]]
     assert pairs.batch([0]).places is not None
     assert pairs.widths()[1].tolist() == [7, 5]
-    bare = Pairs(ids, "prefix", context=4, ends=ends, opening=(), between=())
+    bare = Pairs(ids, "prefix", context=4, ends=ends, special_tokens=SpecialTokens((), ()))
     assert bare.batch([0, 1]).tokens.tolist() == [[5, 7], [8, 9]]
-    nothing = Pairs(np.array([END, END, 7, END]), "prefix", opening=(), between=())
+    nothing = Pairs(np.array([END, END, 7, END]), "prefix", special_tokens=SpecialTokens((), ()))
     assert nothing.batch([0]).tokens.tolist() == [[END, 7]]
 
 

@@ -19,11 +19,11 @@ from wenmo.text.formats import Part, Record
 from wenmo.text.pairs import Pairs
 from wenmo.text.pretrained import Pretrained, byte_level
 from wenmo.text.readers import ReadConfig
-from wenmo.text.talk import Talk
-from wenmo.text.tasks import Conversation, Example, TaskConfig, so_far
+from wenmo.text.talk import ChatFormatter
+from wenmo.text.tasks import Conversation, Example, TaskConfig, render_history
 from wenmo.text.template import _written
 from wenmo.text.vocabularies import byte_alphabet
-from wenmo.types import END, IGNORE, WenmoError
+from wenmo.types import END, IGNORE, SpecialTokens, WenmoError
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
@@ -63,10 +63,10 @@ def made(library: Library, end: str = "<|im_end|>") -> Pretrained:
 
 
 TOKENIZER = made(letters())
-TALK = Talk(CHATML, TOKENIZER)
+TALK = ChatFormatter(CHATML, TOKENIZER)
 
 
-def theirs(library: Library, template: str) -> Any:
+def external_tokenizer(library: Library, template: str) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     there = PreTrainedTokenizerFast(tokenizer_object=library, bos_token="<|endoftext|>")
@@ -81,13 +81,13 @@ def write(folder: Path, talks: Sequence[object], name: str = "talks.jsonl") -> P
     return path
 
 
-def encoded(path: Path, talk: Talk = TALK, task: TaskConfig = DIALOGUE) -> Pairs:
+def encoded(path: Path, talk: ChatFormatter = TALK, task: TaskConfig = DIALOGUE) -> Pairs:
     text = encode_text(path, TURNS, talk.tokenizer, task=task, talk=talk, cache=path.parent)
-    return Pairs(text.ids, "prefix", None, "end", text.ends, opening=(), between=())
+    return Pairs(text.ids, "prefix", None, "end", text.ends, special_tokens=SpecialTokens((), ()))
 
 
 def examples(
-    talk: Talk, *turns: Sequence[Part | str], task: TaskConfig = DIALOGUE
+    talk: ChatFormatter, *turns: Sequence[Part | str], task: TaskConfig = DIALOGUE
 ) -> list[Example]:
     parts = [tuple(t if isinstance(t, Part) else Part(t) for t in each) for each in turns]
     records = [Record("", parts=each, place=f"talks.jsonl:{n}") for n, each in enumerate(parts, 1)]
@@ -96,7 +96,7 @@ def examples(
 
 def test_replies_alone_cost_and_every_token_is_the_templates(tmp_path: Path) -> None:
     pairs = encoded(write(tmp_path, TALKS[:1]))
-    there = theirs(letters(), CHATML)
+    there = external_tokenizer(letters(), CHATML)
     whole = there.apply_chat_template(
         TALKS[0], return_dict=True, return_assistant_tokens_mask=True, tokenize=True
     )
@@ -106,18 +106,20 @@ def test_replies_alone_cost_and_every_token_is_the_templates(tmp_path: Path) -> 
     assert len(pairs) == 2
     for number in range(2):
         batch = pairs.batch([number])
-        tokens = TOKENIZER.theirs(batch.tokens[0].tolist())
+        tokens = TOKENIZER.external_ids(batch.tokens[0].tolist())
         assert tokens == ids[: len(tokens)]  # the last one, the end mark, is only a target
         asked = [n for n, target in enumerate(batch.targets[0].tolist()) if target != IGNORE]
-        assert TOKENIZER.theirs(batch.targets[0][asked].tolist()) == [ids[n + 1] for n in asked]
-        learnt += TOKENIZER.theirs(batch.targets[0][asked].tolist())
+        assert TOKENIZER.external_ids(batch.targets[0][asked].tolist()) == [
+            ids[n + 1] for n in asked
+        ]
+        learnt += TOKENIZER.external_ids(batch.targets[0][asked].tolist())
     assert learnt == replies
 
 
 def test_pairs_are_parted_whatever_marks_they_hold(tmp_path: Path) -> None:
     pairs = encoded(write(tmp_path, TALKS))
-    end = TOKENIZER.theirs([END])[0]
-    sources = [TOKENIZER.theirs(pairs.source(n).tolist()) for n in range(len(pairs))]
+    end = TOKENIZER.external_ids([END])[0]
+    sources = [TOKENIZER.external_ids(pairs.source(n).tolist()) for n in range(len(pairs))]
     assert [source.count(end) for source in sources] == [2, 4, 1, 1]  # one for each turn
     targets = [TOKENIZER.decode(pairs.target(n).tolist()) for n in range(len(pairs))]
     assert targets == ["三只，\n都很懒。", " None  at all. ", "With <|im_end|>, of course.", "hm?"]
@@ -161,16 +163,16 @@ def test_what_people_write_holds_no_marks(said: str, other: str) -> None:
     assert TOKENIZER.decode(ids) == clean
     assert all(TOKENIZER.table[id_] for id_ in ids)  # marks stand for no bytes
     text = f"<|im_start|>user\n{shielded}<|im_end|>\n{TOKENIZER.shield(other)}<|turn|>"
-    assert TOKENIZER.theirs(TOKENIZER.encode(text).tolist()) == marked(text)
+    assert TOKENIZER.external_ids(TOKENIZER.encode(text).tolist()) == marked(text)
 
 
 def test_chat_asks_as_training_did() -> None:
     turns = ["Hi <|im_end|>", "你好", "How are you?", "Well."]
     for number, example in enumerate(examples(TALK, turns), 1):
-        [source] = TALK.sources([so_far(turns[:number], DIALOGUE)])
+        [source] = TALK.sources([render_history(turns[:number], DIALOGUE)])
         assert source == example.source
     controlled = TaskConfig("dialogue", control=("mood",))
-    [source] = TALK.sources([so_far(["Hi"], controlled, {"mood": "good"})])
+    [source] = TALK.sources([render_history(["Hi"], controlled, {"mood": "good"})])
     assert source.startswith("<|im_start|>system\nmood=good<|im_end|>\n<|im_start|>user\nHi<|im_e")
 
 
@@ -187,7 +189,7 @@ def test_too_long_conversations_lose_their_first_turns(monkeypatch: pytest.Monke
     ways = [examples(TALK, [system, *turns[first:]])[-1].source for first in (0, 2, 4)]
     lengths = [len(TOKENIZER.encode(way)) for way in ways]
     for room in range(lengths[0], 0, -5):
-        source = examples(Talk(CHATML, TOKENIZER, room), [system, *turns])[-1].source
+        source = examples(ChatFormatter(CHATML, TOKENIZER, room), [system, *turns])[-1].source
         fits = (way for way, length in zip(ways, lengths, strict=True) if length <= room)
         assert source == next(fits, ways[-1])  # the last turn stays in any case
     short = TaskConfig("dialogue", history=2)
@@ -199,19 +201,21 @@ def test_too_long_conversations_lose_their_first_turns(monkeypatch: pytest.Monke
 def test_how_a_turn_ends_is_learnt_where_it_is_not_the_end_of_a_text() -> None:
     template = CHATML.replace("<|im_end|>", "<|turn|>")
     template += "{% if not add_generation_prompt %}<|endoftext|>{% endif %}"
-    [example] = examples(Talk(template, TOKENIZER), ["Hi", "Hm <|turn|>"])
-    ids = TOKENIZER.theirs(TOKENIZER.encode(example.target).tolist())
+    [example] = examples(ChatFormatter(template, TOKENIZER), ["Hi", "Hm <|turn|>"])
+    ids = TOKENIZER.external_ids(TOKENIZER.encode(example.target).tolist())
     library = letters()
     assert ids.count(library.token_to_id("<|turn|>")) == 1
     assert ids[-1] == library.token_to_id("<|turn|>")
     plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     plain += "{% if add_generation_prompt %}assistant: {% endif %}"
-    both = examples(Talk(plain, TOKENIZER), ["Hi", "Hm"])
+    both = examples(ChatFormatter(plain, TOKENIZER), ["Hi", "Hm"])
     assert both == [("user: Hi\nassistant: ", "Hm")]
     trimmed = CHATML.replace("message['content'] +", "message['content'] | trim +")
     thinking = trimmed.replace("{% generation %}", "{{ '<think></think>' }}")
     thinking = thinking.replace("{% endgeneration %}", "")
-    assert examples(Talk(thinking, TOKENIZER), [" Hi ", " Hm "])[0][1] == "<think></think>Hm"
+    assert (
+        examples(ChatFormatter(thinking, TOKENIZER), [" Hi ", " Hm "])[0][1] == "<think></think>Hm"
+    )
 
 
 def test_a_template_that_fails_is_told_with_the_line(tmp_path: Path) -> None:
@@ -221,10 +225,10 @@ def test_a_template_that_fails_is_told_with_the_line(tmp_path: Path) -> None:
     )
     talks = [["a", "b"], [{"role": "user", "content": "a"}] * 2 + TALKS[0][2:3]]
     with pytest.raises(WenmoError, match=r"talks.jsonl:2: the model's chat .*: roles must altern"):
-        encoded(write(tmp_path, talks), Talk(strict, TOKENIZER))
+        encoded(write(tmp_path, talks), ChatFormatter(strict, TOKENIZER))
     elsewhere = CHATML + "{% if add_generation_prompt %}<think>{% endif %}"
     with pytest.raises(WenmoError, match=r"talks.jsonl:1: .* where it says that one begins"):
-        encoded(write(tmp_path, talks[:1]), Talk(elsewhere, TOKENIZER))
+        encoded(write(tmp_path, talks[:1]), ChatFormatter(elsewhere, TOKENIZER))
 
 
 def test_processes_are_given_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,11 +258,11 @@ def test_a_reply_goes_on_from_what_is_before_it(tmp_path: Path) -> None:
     )
     end = library.token_to_id("</s>")
     tokenizer = Pretrained(library, end=end, beginning="<s>").templated()
-    there = theirs(library, template)
+    there = external_tokenizer(library, template)
     there.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
     talk = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello you"}]
-    [batch] = [encoded(write(tmp_path, [talk]), Talk(template, tokenizer)).batch([0])]
-    read = tokenizer.theirs(batch.tokens[0].tolist())
+    [batch] = [encoded(write(tmp_path, [talk]), ChatFormatter(template, tokenizer)).batch([0])]
+    read = tokenizer.external_ids(batch.tokens[0].tolist())
     whole = there.apply_chat_template(talk, tokenize=True, return_dict=True)["input_ids"]
     assert [*read, end] == whole
 

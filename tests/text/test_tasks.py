@@ -22,9 +22,9 @@ from wenmo.text.tasks import (
     TaskConfig,
     companions,
     examples,
+    history_source,
     open_records,
     source_of,
-    turns_source,
 )
 from wenmo.types import WenmoError
 
@@ -248,12 +248,12 @@ def test_bad_turns(tmp_path: Path, turns: object, message: str) -> None:
 def test_a_conversation_that_goes_on() -> None:
     config = task("dialogue", history=3, control=["topic"])
     said = ["one", "你好", "two\nlines", "", "three"]
-    assert turns_source(said, config) == "user: two lines\nuser: three"
-    assert turns_source(said[:3], config) == "user: one\nassistant: 你好\nuser: two lines"
+    assert history_source(said, config) == "user: two lines\nuser: three"
+    assert history_source(said[:3], config) == "user: one\nassistant: 你好\nuser: two lines"
     assert source_of(config, "Hi", {"topic": "film"}) == "topic=film\nuser: Hi"
     for empty in ([], ["a", " "]):
         with pytest.raises(WenmoError, match="something to reply to"):
-            turns_source(empty, config)
+            history_source(empty, config)
 
 
 @given(st.lists(st.text("ab 好", min_size=1).filter(str.strip), min_size=2, max_size=9), st.data())
@@ -262,7 +262,7 @@ def test_chat_asks_as_training_did(turns: list[str], draw: st.DataObject) -> Non
     made = list(examples(Record("", parts=tuple(map(Part, turns))), config))
     assert [e.target for e in made] == turns[1:]
     for number, example in enumerate(made, 1):
-        assert example.source == turns_source(turns[:number], config)
+        assert example.source == history_source(turns[:number], config)
 
 
 # -- infilling -------------------------------------------------------------------------------------

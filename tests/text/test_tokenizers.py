@@ -22,7 +22,7 @@ TEXTS = [
     "春眠不觉晓，处处闻啼鸟。\n夜来风雨声，花落知多少……\n" * 5,
     "我们今天学习 Python 语言,\tcafé 😀 e\u0301\r\n  def f(x):\n      return x\n" * 5,
 ]
-KINDS = ["chars", "bytes", "words", "spaces", "bpe", "unigram"]
+KINDS = ["characters", "bytes", "words", "spaces", "bpe", "unigram"]
 TRICKS = [
     "<|end|>",
     "<0x41>",
@@ -112,7 +112,7 @@ def test_long_runs_without_a_line_end_are_streamed(
     assert tokenizer.encode(text).tolist() == whole
     segments = (
         list(tokenizer._segments([(text, True)]))
-        if tokenizer.kind not in ("chars", "bytes")
+        if tokenizer.kind not in ("characters", "bytes")
         else []
     )
     assert all(len(segment) < 400 for segment, _ in segments)
@@ -132,7 +132,7 @@ def test_what_was_met_is_encoded_the_same_again_and_forgotten_in_time(
             assert again.encode(text).tolist() == first
         monkeypatch.setattr(chunks, "MOST_CHUNKS", 3)
         assert tokenizer.encode(text).tolist() == first
-        if kind not in ("chars", "bytes"):
+        if kind not in ("characters", "bytes"):
             assert len(tokenizer._known._numbers) < 20
         monkeypatch.undo()
 
@@ -175,7 +175,7 @@ def test_vocab_size_is_kept(kind: str, size: int) -> None:
 
 
 def test_characters_by_hand() -> None:
-    tokenizer = Tokenizer.train(["aab", "abé"], TokenizerConfig("chars", min_count=2))
+    tokenizer = Tokenizer.train(["aab", "abé"], TokenizerConfig("characters", min_count=2))
     assert tokenizer.table[257:] == [b"a", b"b"]  # é is seen once
     assert tokenizer.encode("abé").tolist() == [257, 258, 1 + 0xC3, 1 + 0xA9]
     stream = tokenizer.encode_pieces([("a", False), ("é", True), ("", True), ("b", True)])

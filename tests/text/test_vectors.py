@@ -51,20 +51,24 @@ def test_embeddings_begin_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     told: list[str] = []
     settings = {
         "tokenizer.kind": "words",
-        "embedding": 4,
-        "hidden": 8,
+        "embedding_size": 4,
+        "hidden_size": 8,
         "steps": 1,
-        "rate": 1e-9,
-        "counts": "none",
-        "vectors": "v.txt",
+        "learning_rate": 1e-9,
+        "ngram_prior.enabled": False,
+        "word_vectors": "v.txt",
         "optimizer": "sgd",
     }
     run = wenmo.fit(
-        "my.txt", model="lstm", out="run", settings=settings, tell=lambda s, _: told.append(s)
+        "my.txt",
+        model="lstm",
+        out="run",
+        settings=settings,
+        on_progress=lambda s, _: told.append(s),
     )
     assert any("2 of" in line for line in told)
     embedding = run.model.embedding.weight
     [fox] = run.tokenizer.encode("fox").tolist()
     np.testing.assert_allclose(embedding[fox].detach(), [1, 2, 3, 4], atol=1e-4)
     with pytest.raises(WenmoError, match="4 numbers do not fit embeddings 5 wide"):
-        wenmo.fit("my.txt", model="lstm", out="other", settings={**settings, "embedding": 5})
+        wenmo.fit("my.txt", model="lstm", out="other", settings={**settings, "embedding_size": 5})

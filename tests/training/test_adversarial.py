@@ -17,11 +17,17 @@ from wenmo.text.records import Records, Shuffled
 from wenmo.training.adversarial import Adversarial, as_batch, baseline
 from wenmo.training.optimizers import make_optimizer
 from wenmo.training.rollouts import draw, relax, values, write
-from wenmo.types import END, IGNORE
+from wenmo.types import END, IGNORE, SpecialTokens
 
 VOCAB, LONGEST = 4, 3
 SMALL = Gan.Config(
-    embedding=6, width=8, heads=2, context=LONGEST, dropout=0.0, critic_embedding=4, critic_width=4
+    embedding_size=6,
+    hidden_size=8,
+    heads=2,
+    context_length=LONGEST,
+    dropout=0.0,
+    critic_embedding_size=4,
+    critic_hidden_size=4,
 )
 GENERATORS = ["lstm", "gru", "transformer"]
 CHANCE = 1e-6  # of an error in the draws; PyTorch's noise differs from processor to processor
@@ -122,8 +128,8 @@ def learner(gan: Gan, rows: int = 4, longest: int = LONGEST) -> Adversarial:
         Shuffled(RECORDS, rows),
         adam,
         longest=longest,
-        clip=1.0,
-        accumulate=1,
+        max_grad_norm=1.0,
+        gradient_accumulation=1,
         precision="float32",
         seed=5,
     )
@@ -153,7 +159,9 @@ def test_policy_gradients_point_where_the_expected_reward_rises(
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_gradients_through_relaxed_tokens_are_those_of_finite_differences(generator: str) -> None:
     gan = make(generator, critic="recurrent")  # without the corners of rectified filters
-    gan.barred = (END,)  # where a text ends is no matter of degree
+    gan.special_tokens = SpecialTokens(
+        suppressed=(END,)
+    )  # where a text ends is no matter of degree
 
     def verdict() -> Tensor:
         torch.manual_seed(6)
@@ -193,10 +201,10 @@ def run(gan: Gan, cuts: tuple[int, ...] = ()) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"method": "relaxed", "views": 2}, {"critic": "recurrent"}]
+    "changes", [{}, {"method": "relaxed", "critic_heads": 2}, {"critic": "recurrent"}]
 )
 def test_both_players_go_on_exactly_where_they_were(changes: dict[str, object]) -> None:
-    settings = {**changes, "likelihood": 0.4, "critic_alone": 0.2, "critic_steps": 2}
+    settings = {**changes, "mle_ratio": 0.4, "critic_pretrain_ratio": 0.2, "critic_steps": 2}
     whole = run(make(**settings))
     assert {"model.pretrained.bias", "critic_adam.0.0.exp_avg"} <= whole.keys()
     cut = run(make(**settings), cuts=(2, 6, 10))
@@ -209,21 +217,21 @@ def test_both_players_go_on_exactly_where_they_were(changes: dict[str, object]) 
 
 def test_what_likelihood_left_is_kept_once() -> None:
     gan = make()
-    assert not gan.rivals()
+    assert not gan.baselines()
     before = gan.generator.bias.detach().clone()
     gan.part()
     with torch.no_grad():
         gan.generator.bias.add_(1)
     gan.part()
-    assert torch.equal(gan.rivals()["likelihood alone"].bias, before)
+    assert torch.equal(gan.baselines()["likelihood alone"].bias, before)
 
 
 def test_the_schedule_of_rates_begins_anew_with_each_stage() -> None:
-    gan = make(likelihood=0.5, critic_alone=0.25)
+    gan = make(mle_ratio=0.5, critic_pretrain_ratio=0.25)
     places = (0.0, 0.25, 0.5, 0.625, 0.75, 0.875, 1.0)
     assert [gan.share_of_stage(place) for place in places] == [0, 0.5, 0, 0.5, 0, 0.5, 1]
-    assert make(likelihood=1.0, critic_alone=0.0).share_of_stage(0.75) == 0.75
-    assert make(likelihood=0.0, critic_alone=0.0).share_of_stage(0.75) == 0.75
+    assert make(mle_ratio=1.0, critic_pretrain_ratio=0.0).share_of_stage(0.75) == 0.75
+    assert make(mle_ratio=0.0, critic_pretrain_ratio=0.0).share_of_stage(0.75) == 0.75
 
 
 def test_the_baseline_is_the_mean_of_the_others() -> None:
@@ -273,12 +281,12 @@ def test_a_critic_learns_what_follows_what(critic: Critic) -> None:
     ("changes", "message"),
     [
         ({"rollouts": 0}, "rollouts"),
-        ({"likelihood": 0.8, "critic_alone": 0.3}, "not be above 1 together"),
-        ({"views": 3}, "multiple of views"),
-        ({"views": 4, "critic": "recurrent"}, "convolutional"),
-        ({"sharpness": 0.5}, "sharpness"),
+        ({"mle_ratio": 0.8, "critic_pretrain_ratio": 0.3}, "not be above 1 together"),
+        ({"critic_heads": 3}, "multiple of critic_heads"),
+        ({"critic_heads": 4, "critic": "recurrent"}, "convolutional"),
+        ({"inverse_temperature": 0.5}, "inverse_temperature"),
         ({"generator": "transformer", "heads": 3}, "heads"),
-        ({"critic_rate": 0}, "above 0"),
+        ({"critic_learning_rate": 0}, "above 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, object], message: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wenmo.training.checkpoints import Checkpoints
-from wenmo.training.learners import Learned
+from wenmo.training.learners import StepMetrics
 from wenmo.training.loop import Interrupted, TrainConfig, Trainer
 from wenmo.types import WenmoError
 
@@ -34,7 +34,7 @@ class Script:
         self.on_step(step)
         self.rates.append(rate)
         self.weight.add_(rate)
-        return Learned(self.loss(step, float(self.weight)), 10, rate, {})
+        return StepMetrics(self.loss(step, float(self.weight)), 10, rate, {})
 
     def tensors(self):
         return {"weight": self.weight.clone()}
@@ -44,7 +44,7 @@ class Script:
 
 
 def trainer(folder, learner, scores=(), **settings):
-    settings = {"schedule": "constant", "warmup": 0.0, "checkpoint_seconds": 1e9, **settings}
+    settings = {"schedule": "constant", "warmup_ratio": 0.0, "checkpoint_seconds": 1e9, **settings}
     events, figures = [], iter(scores)
     made = Trainer(
         learner,
@@ -95,7 +95,7 @@ def test_the_time_left_of_steps_counts_no_start_up_and_is_not_told_after_very_fe
 
 
 def test_evaluates_as_often_as_asked_and_keeps_the_best(tmp_path):
-    made, events = trainer(tmp_path, Script(), [3, 2, 2.5, 1, 1], steps=10, evaluations=5)
+    made, events = trainer(tmp_path, Script(), [3, 2, 2.5, 1, 1], steps=10, eval_count=5)
     position = made.run()
     assert events.count("evaluation") == events.count("sample") == 5
     assert events.count("best") == 3
@@ -108,7 +108,7 @@ def test_the_mean_of_the_last_weights_is_scored_and_kept(tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     for name, on_step in (("whole", lambda step: None), ("stopped", stop)):
-        settings = {"steps": 10, "evaluations": 5, "average": 0.4}
+        settings = {"steps": 10, "eval_count": 5, "weight_averaging": 0.4}
         learner = Script(on_step=on_step)
         made, _ = trainer(tmp_path / name, learner, **settings)
         if name == "stopped":
@@ -130,7 +130,7 @@ def test_the_mean_of_the_last_weights_is_scored_and_kept(tmp_path):
 
 
 def test_one_step_is_made_where_getting_ready_took_all_the_time(tmp_path):
-    made, events = trainer(tmp_path, Script(), minutes=0.1, evaluations=3)
+    made, events = trainer(tmp_path, Script(), minutes=0.1, eval_count=3)
     made.position.seconds = 7.0
     position = made.run()
     assert (position.step, position.best_step) == (1, 1)
@@ -152,7 +152,7 @@ RISING = [2, 1, 1.004, 1.1, 1.1, 1.1, 1.1, 1.1, 1.1, 1.1]
     ],
 )
 def test_stops_early_when_nothing_is_gained(tmp_path, scores, schedule, step):
-    settings = {"steps": 100, "evaluations": 10, "patience": 2, "schedule": schedule}
+    settings = {"steps": 100, "eval_count": 10, "patience": 2, "schedule": schedule}
     made, events = trainer(tmp_path, Script(), scores, **settings)
     assert made.run().step == step
     assert events.count("note") == (step < 100)
@@ -160,12 +160,12 @@ def test_stops_early_when_nothing_is_gained(tmp_path, scores, schedule, step):
 
 @pytest.mark.parametrize("patience", [0, None])
 def test_with_steps_nothing_stops_by_itself(tmp_path, patience):
-    made, _ = trainer(tmp_path, Script(), RISING, steps=100, evaluations=10, patience=patience)
+    made, _ = trainer(tmp_path, Script(), RISING, steps=100, eval_count=10, patience=patience)
     assert made.run().step == 100
 
 
 def test_goes_on_with_half_the_peak_rate_and_without_stopping_at_once(tmp_path):
-    settings = {"evaluations": 4, "schedule": "cosine", "patience": 1}
+    settings = {"eval_count": 4, "schedule": "cosine", "patience": 1}
     made, _ = trainer(tmp_path, Script(), [2, 1.5, 1.2, 1], steps=8, **settings)
     made.run()
     learner = Script()
@@ -187,7 +187,7 @@ def test_a_step_that_would_end_too_late_is_not_begun(tmp_path, monkeypatch):
     def long_step(step):
         now[0] += 20.0
 
-    made, events = trainer(tmp_path, Script(on_step=long_step), minutes=1.5, evaluations=3)
+    made, events = trainer(tmp_path, Script(on_step=long_step), minutes=1.5, eval_count=3)
     made.reserve = 20.0
     position = made.run()
     assert position.step == 3  # of 70 seconds; a fourth would end ten seconds late
@@ -264,10 +264,10 @@ def test_a_rollback_is_kept_through_a_kill(tmp_path):
         ({"steps": 5, "minutes": 1}, "not both"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"minutes": math.nan}, "minutes must be a positive"),
-        ({"rows": 0}, "rows must be at least 1"),
-        ({"warmup": 1}, "warmup"),
-        ({"decay": 0}, "decay"),
-        ({"clip": -1}, "clip"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"warmup_ratio": 1}, "warmup"),
+        ({"decay_ratio": 0}, "decay"),
+        ({"max_grad_norm": -1}, "max_grad_norm"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
@@ -277,7 +277,7 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
 
 def test_a_run_that_goes_on_makes_a_step_however_late_it_is(tmp_path):
     learner = Script()
-    made, events = trainer(tmp_path, learner, minutes=1.0, schedule="cosine", warmup=0.02)
+    made, events = trainer(tmp_path, learner, minutes=1.0, schedule="cosine", warmup_ratio=0.02)
     made.position.step = made.position.best_step = 3
     made.position.seconds = 61.0
     notes, report = [], made.report

@@ -31,7 +31,7 @@ UNSEEN = 1e-10
 """A place of the source counts as having had so much attention at least: log 0 is no score."""
 
 
-class Offer(NamedTuple):
+class Candidates(NamedTuple):
     """What one row may write next.
 
     Attributes:
@@ -61,7 +61,7 @@ class Text(NamedTuple):
         return Text((*self.tokens, token), (*self.logprobs, logprob), self.total + gain)
 
 
-class Found(NamedTuple):
+class Hypothesis(NamedTuple):
     """A finished text and its score."""
 
     text: Text
@@ -130,9 +130,9 @@ class Search:
         self._groups = [_Group(share, self._reach) for _ in range(groups)]
         self._texts = [Text()]  # one for each row
         self._greedy: int | None = 0  # the row of the greedy text
-        self._escorted: list[Found] = []  # the greedy text, once it is finished
+        self._escorted: list[Hypothesis] = []  # the greedy text, once it is finished
 
-    def step(self, offers: Sequence[Offer]) -> list[tuple[int, int]]:
+    def step(self, offers: Sequence[Candidates]) -> list[tuple[int, int]]:
         """Take what each row may write; return the (row, token) that go on, none at the end."""
         rows: list[tuple[int, int]] = []
         texts: list[Text] = []
@@ -154,20 +154,20 @@ class Search:
         self._texts = texts
         return rows
 
-    def best(self, n: int) -> list[Found]:
+    def best(self, n: int) -> list[Hypothesis]:
         """The n best texts, the best first; fewer where the search found fewer."""
         found = [found for group in self._groups for found in group.found] + self._escorted
         found.sort(key=lambda one: -one.score)
         distinct = {one.text.tokens: one for one in reversed(found)}
         return [one for one in found if distinct[one.text.tokens] is one][:n]
 
-    def _finish_with_end(self, group: _Group, row: int, offer: Offer) -> None:
+    def _finish_with_end(self, group: _Group, row: int, offer: Candidates) -> None:
         gain, logprob = offer.end
         if gain > -math.inf:
             group.keep(self._found(self._texts[row].then(END, gain, logprob), offer))
 
     def _children(
-        self, group: _Group, offers: Sequence[Offer], chosen: Counter[int]
+        self, group: _Group, offers: Sequence[Candidates], chosen: Counter[int]
     ) -> list[tuple[int, int, Text]]:
         """The (row, token, text) that the group chooses; of equal ones, the first row and token."""
         ranked = []
@@ -176,7 +176,7 @@ class Search:
             for place, token in enumerate(offer.tokens):
                 gain = offer.gains[place]
                 if token != END and gain > -math.inf:
-                    cost = self._sampling.diversity * chosen[token] if chosen else 0.0
+                    cost = self._sampling.diversity_penalty * chosen[token] if chosen else 0.0
                     ranked.append((cost - (total + gain), row, token, place))
         ranked.sort()
         children = []
@@ -187,7 +187,7 @@ class Search:
         return children
 
     def _escort(
-        self, offers: Sequence[Offer], rows: list[tuple[int, int]], texts: list[Text]
+        self, offers: Sequence[Candidates], rows: list[tuple[int, int]], texts: list[Text]
     ) -> None:
         """Let the greedy text go on: with the row that holds it, or else in one of its own."""
         if self._greedy is None:
@@ -206,18 +206,18 @@ class Search:
             rows.append((row, token))
             texts.append(text)
 
-    def _found(self, text: Text, offer: Offer) -> Found:
-        score = text.total / self._norm(len(text.tokens))
-        return Found(text, score + self._sampling.coverage_penalty * offer.coverage)
+    def _found(self, text: Text, offer: Candidates) -> Hypothesis:
+        score = text.total / self._length_penalty(len(text.tokens))
+        return Hypothesis(text, score + self._sampling.coverage_penalty * offer.coverage)
 
     def _reach(self, text: Text) -> float:
         """No finished text that begins with this one has a score above."""
         length = len(text.tokens)
         total = text.total + self._most * (self._limit - length)
-        return total / self._norm(self._limit if total <= 0 else length + 1)
+        return total / self._length_penalty(self._limit if total <= 0 else length + 1)
 
-    def _norm(self, length: int) -> float:
-        base = length if self._sampling.length_form == "power" else (5 + length) / 6
+    def _length_penalty(self, length: int) -> float:
+        base = length if self._sampling.length_penalty_form == "power" else (5 + length) / 6
         return float(base**self._sampling.length_penalty)
 
 
@@ -228,9 +228,9 @@ class _Group:
     width: int
     reach: Callable[[Text], float]
     live: Sequence[int] = (0,)
-    found: list[Found] = field(default_factory=list)
+    found: list[Hypothesis] = field(default_factory=list)
 
-    def keep(self, found: Found) -> None:
+    def keep(self, found: Hypothesis) -> None:
         """Put a finished text in its place; of equal ones, the earlier is the better."""
         self.found.append(found)
         self.found.sort(key=lambda one: -one.score)

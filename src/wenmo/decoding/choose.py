@@ -36,7 +36,7 @@ def sample(logp: Tensor, keys: Tensor) -> Tensor:
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 2⁶⁴ / φ as a signed number: int64 arithmetic wraps around
 
 
-def mix(x: Tensor) -> Tensor:
+def hash_bits(x: Tensor) -> Tensor:
     """Scatter int64 values over all of int64, one to one.
 
     The finaliser of SplitMix64: Steele, Lea & Flood (2014), *Fast Splittable Pseudorandom Number
@@ -47,9 +47,9 @@ def mix(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
-def derive(seeds: Tensor, numbers: Tensor) -> Tensor:
+def fold_in(seeds: Tensor, numbers: Tensor) -> Tensor:
     """A key for each (seed, number), int64: a row's at a place, or the seed of its n-th sample."""
-    return mix(mix(seeds + _GOLDEN) + (numbers + 1) * _GOLDEN)
+    return hash_bits(hash_bits(seeds + _GOLDEN) + (numbers + 1) * _GOLDEN)
 
 
 def draw_seed() -> int:
@@ -63,7 +63,7 @@ def uniform(keys: Tensor, size: int) -> Tensor:
     Row by row it is the output of SplitMix64 seeded with the key.
     """
     numbers = torch.arange(1, size + 1, device=keys.device)
-    bits = _shift(mix(keys[:, None] + numbers * _GOLDEN), 11)  # the 53 best bits
+    bits = _shift(hash_bits(keys[:, None] + numbers * _GOLDEN), 11)  # the 53 best bits
     # Near 0 a float32 resolves all of them, but near 1 it would round to 1, which is outside.
     return ((bits.float() + 0.5) * 2.0**-53).clamp_max(1 - 2.0**-24)
 

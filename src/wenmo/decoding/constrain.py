@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from wenmo.rules.chart import Chart, Column
+from wenmo.grammar.chart import Chart, Column
 from wenmo.types import END, WenmoError
 
 KEPT = 20_000  # texts whose places are kept
@@ -54,24 +54,24 @@ def _beginnings(spelled: bytes) -> int:
     return sum(not 0x80 <= byte < 0xC0 for byte in spelled)
 
 
-class Branch:
+class TrieNode:
     """Tokens with a common beginning: those that end here, and where each further byte leads."""
 
     __slots__ = ("after", "tokens")
 
     def __init__(self) -> None:
-        self.after: dict[int, Branch] = {}
+        self.after: dict[int, TrieNode] = {}
         self.tokens: list[int] = []
 
 
-class Place(NamedTuple):
+class ParserState(NamedTuple):
     """How far a text has come: whole characters, and the first bytes of the next."""
 
     column: Column
     pending: bytes = b""
 
 
-class Obey:
+class GrammarConstraint:
     """Holds what is written to a grammar.
 
     Args:
@@ -82,14 +82,14 @@ class Obey:
 
     def __init__(self, chart: Chart, table: Sequence[bytes], *, strip_space: bool = False) -> None:
         self.chart, self.table, self.strip_space = chart, table, strip_space
-        self.tree = Branch()
+        self.tree = TrieNode()
         for token, spelled in enumerate(table):
             branch = self.tree
             for byte in spelled:
-                branch = branch.after.setdefault(byte, Branch())
+                branch = branch.after.setdefault(byte, TrieNode())
             if spelled:
                 branch.tokens.append(token)
-        self._places: dict[tuple[int, ...], Place] = {}
+        self._places: dict[tuple[int, ...], ParserState] = {}
 
     def allowed(self, written: Sequence[int]) -> list[int]:
         place = self._place(tuple(written))
@@ -107,10 +107,10 @@ class Obey:
     def _spelled(self, token: int) -> bytes:
         return self.table[token]
 
-    def _place(self, written: tuple[int, ...]) -> Place:
+    def _place(self, written: tuple[int, ...]) -> ParserState:
         """Where a text of allowed tokens leads."""
         if not written:
-            return Place(self.chart.start)
+            return ParserState(self.chart.start)
         if written not in self._places:
             if len(self._places) >= KEPT:
                 self._places.clear()
@@ -120,7 +120,7 @@ class Obey:
             self._places[written] = self._read(before, spelled)
         return self._places[written]
 
-    def _place_before(self, written: tuple[int, ...]) -> Place:
+    def _place_before(self, written: tuple[int, ...]) -> ParserState:
         """Of all but the last token, made step by step where it is not known."""
         known = len(written) - 1
         while known and written[:known] not in self._places:
@@ -129,7 +129,7 @@ class Obey:
             self._place(written[:length])
         return self._place(written[:-1])
 
-    def _read(self, place: Place, spelled: bytes) -> Place:
+    def _read(self, place: ParserState, spelled: bytes) -> ParserState:
         column, pending = place
         for byte in spelled:
             pending += bytes([byte])
@@ -141,9 +141,9 @@ class Obey:
             if after is None:
                 raise WenmoError(f"the grammar does not allow {character!r} there")
             column, pending = after, b""
-        return Place(column, pending)
+        return ParserState(column, pending)
 
-    def _tokens(self, place: Place, tree: Branch, *, skipping: bool) -> list[int]:
+    def _tokens(self, place: ParserState, tree: TrieNode, *, skipping: bool) -> list[int]:
         """The tokens of which every byte may follow."""
         found: list[int] = []
         todo = [(place.column, place.pending, tree)]
@@ -159,7 +159,7 @@ class Obey:
                     continue
                 if strips and branch is tree and spelled == SPACE:
                     continue  # it would not be shown
-                ahead: Branch | None = branch
+                ahead: TrieNode | None = branch
                 for byte in spelled[len(pending) :]:
                     ahead = ahead.after.get(byte) if ahead is not None else None
                     found += ahead.tokens if ahead is not None else []

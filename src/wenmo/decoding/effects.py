@@ -45,12 +45,12 @@ WRITING: tuple[Effect[Writing], ...] = (
         lambda w: w.beam,
     ),
     Effect(
-        "length_form",
+        "length_penalty_form",
         "with method=beam and a length_penalty",
         lambda w: w.beam and w.sampling.length_penalty > 0,
     ),
     Effect(
-        "diversity",
+        "diversity_penalty",
         "with method=beam and several beam_groups",
         lambda w: w.beam and w.sampling.beam_groups > 1,
     ),
@@ -69,11 +69,11 @@ WRITING: tuple[Effect[Writing], ...] = (
         "for models that fill gaps (masked), with unmask_steps",
         lambda w: w.unmasks and w.sampling.unmask_steps > 0,
     ),
-    Effect("gap", "for models that fill gaps (masked)", lambda w: w.model.fills),
+    Effect("gap_tokens", "for models that fill gaps (masked)", lambda w: w.model.fills),
 )
 ALWAYS = (
     "method max_tokens min_tokens repetition_penalty presence_penalty frequency_penalty "
-    "no_repeat_ngram logit_bias stop seed depth unseen_characters "
+    "no_repeat_ngram logit_bias stop seed max_depth unseen_characters "
     "same_length"
 )
 """The settings that have an effect, or are refused, everywhere. (A seed may always be named: nobody

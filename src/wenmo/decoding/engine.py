@@ -1,9 +1,9 @@
 """The one loop: requests in, one token for each row a step, for every family of models.
 
-Rows are independent slots. A request that samples has one row; a beam has one for each of its live
-texts. Rows that ended are dropped with `select` and those of waiting requests are put in with
-`join`, so prompts need neither padding nor masks. What a request writes depends on it alone (up to
-the rounding of the model's arithmetic, which a larger batch may order differently).
+Rows are independent slots of one state. A request that samples has one row; a beam has one for each
+of its live texts. A row that ends leaves its slot to one that arrives, so that neither copies what
+the others hold; prompts need neither padding nor masks. What a request writes depends on it alone
+(up to the rounding of the model's arithmetic, which a larger batch may order differently).
 
 Where a model's context is bounded, what it reads is a window on the text:
 
@@ -26,12 +26,12 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from wenmo.decoding.beam import Offer, Search, candidates, covered
-from wenmo.decoding.choose import derive, greedy, sample
+from wenmo.decoding.beam import Candidates, Search, candidates, covered
+from wenmo.decoding.choose import fold_in, greedy, sample
 from wenmo.decoding.requests import Request, Task
-from wenmo.decoding.spelling import Spelling
+from wenmo.decoding.spelling import Utf8Constraint
 from wenmo.decoding.warp import Chain, History, Sampling, chain, forbid, gather_ends
-from wenmo.models.base import LanguageModel, join, select
+from wenmo.models.base import LanguageModel, join, select, write
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, State, WenmoError
 
@@ -83,8 +83,9 @@ class Engine:
         self._added = 0
         self._open: dict[int, Task] = {}
         self._waiting: deque[Task] = deque()
-        self._rows: list[_Row] = []  # the texts that go on, each with its place in the state
-        self._height = 0  # the rows of the state
+        self._rows: list[_Row] = []  # the texts that go on, each with its slot
+        self._height = 0  # the slots of the state
+        self._free: list[int] = []  # those that no row has
         self._state: State = {}
 
     def add(self, request: Request) -> int:
@@ -122,22 +123,20 @@ class Engine:
         for row in self._rows:
             if row.task.done:
                 continue
-            if self.model.context is None or row.held < self.model.context:
+            if self.model.context is None or row.cached_length < self.model.context:
                 going.append(row)
             else:
                 full.append(row)
-        fresh = full + [_Row(task, task.begun[:]) for task in self._admit(going + full)]
-        parts = [self._advance(going)] if going else []
-        parts += self._prefill(fresh)
-        rows = [row for part, _, _ in parts for row in part]
-        for place, row in enumerate(rows):
-            row.place = place
-        self._height = len(rows)
-        if not parts:
-            self._rows, self._state = [], {}
+        new_rows = full + [_Row(task, task.prefix_ids[:]) for task in self._admit(going + full)]
+        rows = going + new_rows
+        if not rows:
+            self._rows, self._state, self._height = [], {}, 0
             return []
-        self._state = join([state for _, _, state in parts]) if len(parts) > 1 else parts[0][2]
-        return self._write(rows, torch.cat([logits for _, logits, _ in parts]))
+        self._free = self._close_gaps(going, len(new_rows))
+        read = [self._take_in(*alike, whole=not going) for alike in self._by_length(new_rows)]
+        # Where nothing else is written, prompts are read at once; otherwise all but their last
+        # tokens, which are read with the newest tokens of the other rows.
+        return self._write(rows, self._read_newest(rows) if going else torch.cat(read))
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -155,61 +154,120 @@ class Engine:
             self._waiting.popleft()
         return admitted
 
-    def _advance(self, rows: list[_Row]) -> _Part:
-        """Read the newest token of these rows; what else the state holds is dropped."""
-        places = [row.place for row in rows]
-        inplace = places == list(range(self._height))
-        state = self._state if inplace else select(self._state, places)
-        tokens = torch.tensor([[row.ids[-1]] for row in rows], device=self.model.device)
-        logits, state = self.model(tokens, state)
-        for row in rows:
-            row.held += 1
-        return rows, logits[:, -1], state
+    def _close_gaps(self, going: list[_Row], arriving: int) -> list[int]:
+        """Keep as many free slots as rows arrive, and move the last rows into others.
 
-    def _prefill(self, fresh: list[_Row]) -> list[_Part]:
-        """Read the windows of rows without a state, those of one length together."""
+        Returns:
+            The free slots.
+        """
+        if not going:
+            self._state, self._height = {}, 0
+            return []
+        slots = [row.slot for row in going]
+        free = sorted(set(range(self._height)) - set(slots))
+        surplus = len(free) - arriving
+        if len(set(slots)) < len(slots) or surplus > len(going):
+            # Texts of a beam that branch have copies of a row; few rows that are left are moved.
+            self._state, free = select(self._state, slots), []
+            for slot, row in enumerate(going):
+                row.slot = slot
+            self._height = len(going)
+        elif surplus > 0:
+            kept = self._height - surplus
+            moved = [row for row in going if row.slot >= kept]
+            into = free[: len(moved)]
+            if moved:
+                rows = select(self._state, [row.slot for row in moved])
+                self._state = write(self._state, into, rows)
+            for slot, row in zip(into, moved, strict=True):
+                row.slot = slot
+            self._state = {name: tensor[:kept] for name, tensor in self._state.items()}
+            free, self._height = [s for s in free[len(moved) :] if s < kept], kept
+        return free
+
+    def _by_length(self, new_rows: list[_Row]) -> list[tuple[list[_Row], int]]:
+        """The rows that read as much of their texts first, and how many tokens."""
         context = self.model.context
         alike: dict[tuple[int, bool], list[_Row]] = defaultdict(list)
-        for row in fresh:
-            if row.held and context is not None:
-                row.held = max(1, context // 2)
+        for row in new_rows:
+            if row.cached_length and context is not None:
+                length = max(1, context // 2)
             elif row.task.request.source is not None:
-                row.held = len(row.ids)
+                length = len(row.ids)
             else:
-                row.held = window(len(row.ids), context)
-            alike[row.held, self._encodes(row)].append(row)
-        return [self._read(rows, length) for (length, _), rows in alike.items()]
+                length = window(len(row.ids), context)
+            alike[length, self._encodes(row)].append(row)
+        return [(rows, length) for (length, _), rows in alike.items()]
+
+    def _take_in(self, rows: list[_Row], length: int, *, whole: bool) -> Tensor:
+        """Read the last tokens of these rows' texts and give each row a slot.
+
+        Args:
+            length: how many tokens.
+            whole: read the very last one, too.
+
+        Returns:
+            The logits after the last token read, (rows, vocabulary), if any was.
+        """
+        logits, state = self._read(rows, length, whole=whole)
+        here, self._free = self._free[: len(rows)], self._free[len(rows) :]
+        if here:
+            own = state if len(here) == len(rows) else select(state, range(len(here)))
+            self._state = write(self._state, here, own)
+        if len(here) < len(rows):
+            own = select(state, range(len(here), len(rows))) if here else state
+            self._state = join([self._state, own]) if self._height else own
+        behind = range(self._height, self._height + len(rows) - len(here))
+        for slot, row in zip([*here, *behind], rows, strict=True):
+            row.slot, row.cached_length = slot, length if whole else length - 1
+        self._height += len(behind)
+        return logits
+
+    def _read_newest(self, rows: list[_Row]) -> Tensor:
+        """Read the newest token of every row; the logits of what follows, by slot."""
+        newest = [0] * self._height
+        for row in rows:
+            newest[row.slot] = row.ids[-1]
+            row.cached_length += 1
+        tokens = torch.tensor(newest, device=self.model.device)[:, None]
+        logits, self._state = self.model(tokens, self._state)
+        return logits[:, -1]
 
     def _encodes(self, row: _Row) -> bool:
         return self.model.conditioning == "encoder" and row.task.request.source is not None
 
-    def _read(self, rows: list[_Row], length: int) -> _Part:
-        device = self.model.device
-        state = self._begin(rows)
-        tokens = torch.tensor([row.ids[-length:].tolist() for row in rows], device=device)
+    def _read(self, rows: list[_Row], length: int, *, whole: bool) -> tuple[Tensor, State]:
+        """The logits after what was read, if anything was, and the state."""
+        device, state = self.model.device, self._begin(rows, length)
+        texts = [row.ids[-length:].tolist() for row in rows]
+        tokens = torch.tensor(texts, device=device)[:, : None if whole else -1]
+        logits = torch.empty(len(rows), 0, 0, device=device)
         piece = max(1, PREFILL_LOGITS // (len(rows) * self.model.vocab_size))
-        for part in torch.split(tokens, piece, dim=1):
+        for part in torch.split(tokens, piece, dim=1) if tokens.shape[1] else ():
             logits, state = self.model(part, state)
-        return rows, logits[:, -1], state
+        return logits[:, -1:].flatten(1), state
 
-    def _begin(self, rows: list[_Row]) -> State:
+    def _begin(self, rows: list[_Row], length: int) -> State:
         """Empty states, or those that were asked for: sources are encoded together, and what is
         drawn comes from a row's seed.
         """
         device, context = self.model.device, self.model.context
-        room = [row.held + row.task.limit - row.written for row in rows]
+        room = [length + row.task.limit - row.written for row in rows]
         if context is not None:
             room = [min(tokens, context) for tokens in room]
         if self._encodes(rows[0]):
-            sources = [[*(row.task.request.source or ()), *self.model.closing] for row in rows]
+            sources = [
+                [*(row.task.request.source or ()), *self.model.special_tokens.source_suffix]
+                for row in rows
+            ]
             source = pad(sources, IGNORE).to(device)
-            return self.model.begin(len(rows), source=source, capacity=max(room))
+            return self.model.initial_state(len(rows), source=source, capacity=max(room))
         seeds = [row.task.request.sampling.seed for row in rows]
         generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         asked = [row.task.request.state for row in rows]
         return join(
             [
-                self.model.begin(1, capacity=tokens, rng=rng) if state is None else state
+                self.model.initial_state(1, capacity=tokens, rng=rng) if state is None else state
                 for state, tokens, rng in zip(asked, room, generators, strict=True)
             ]
         )
@@ -229,12 +287,12 @@ class Engine:
         start = 0
         for alike, table in zip(kinds.values(), tables, strict=True):
             for row in alike:
-                lines[row.place] = numbers[start : start + table.shape[1]]
+                lines[row.slot] = numbers[start : start + table.shape[1]]
                 start += table.shape[1]
         self._rows = []
         events: list[Event] = []
         for own in tasks.values():
-            read = [lines[row.place] for row in own]
+            read = [lines[row.slot] for row in own]
             if own[0].task.search is None:
                 events.append(self._append(own[0], *read[0]))
             else:
@@ -248,16 +306,17 @@ class Engine:
         exactly.
         """
         kind = rows[0].task.kind
-        index = torch.tensor([row.place for row in rows], device=logits.device)
-        if len(rows) < len(logits):
+        slots = [row.slot for row in rows]
+        index = torch.tensor(slots, device=logits.device)
+        if slots != list(range(len(logits))):
             logits = logits[index]
         logits, logp = self._ended(logits, kind), self._ended(logits.log_softmax(1), kind)
         warps = _chain(kind)
         history = self._history(rows if warps.looks_back else [])
         offered = logits if warps.steps and kind.method != "beam" else logp
         offered = _spelled(offered, rows)
-        if self.model.barred:
-            offered = forbid(offered, self.model.barred)
+        if self.model.special_tokens.suppressed:
+            offered = forbid(offered, self.model.special_tokens.suppressed)
         offered = _constrained(offered, rows)
         if kind.method == "beam":
             gains = warps(offered, history)
@@ -268,17 +327,17 @@ class Engine:
             warped = warps(offered, history).log_softmax(1) if warps.steps else offered
             seeds = [row.task.request.sampling.seed for row in rows]
             places = [row.written for row in rows]
-            keys = derive(*torch.tensor([seeds, places], device=logits.device))
+            keys = fold_in(*torch.tensor([seeds, places], device=logits.device))
             tokens = (greedy if kind.greedy else sample)(warped, keys)[:, None]
             columns = [tokens, logp.gather(1, tokens)]
         return torch.cat([column.double() for column in columns], 1)
 
     def _ended(self, logits: Tensor, kind: Sampling) -> Tensor:
         """The logits with END for all that ends a text."""
-        if not self.model.ends:
+        if not self.model.special_tokens.eos:
             return logits
         searched = kind.greedy or kind.method == "beam"
-        return gather_ends(logits, self.model.ends, likeliest=searched)
+        return gather_ends(logits, self.model.special_tokens.eos, likeliest=searched)
 
     def _covered(self, kind: Sampling, rows: list[_Row], index: Tensor) -> Tensor:
         if not kind.coverage_penalty:
@@ -294,7 +353,7 @@ class Engine:
 
     def _history(self, rows: list[_Row]) -> History:
         starts = [len(row.task.request.prompt) for row in rows]
-        heads = [len(row.task.begun) - start for row, start in zip(rows, starts, strict=True)]
+        heads = [len(row.task.prefix_ids) - start for row, start in zip(rows, starts, strict=True)]
         texts = [row.ids[head:] for row, head in zip(rows, heads, strict=True)]
         return History.of(texts, starts, self.model.device)
 
@@ -311,13 +370,15 @@ class Engine:
             self.cancel(row.task.number)
         return Event(row.task.number, int(token), logprob, stopped_by)
 
-    def _grow(self, rows: list[_Row], search: Search, offers: list[Offer]) -> list[Event]:
+    def _grow(self, rows: list[_Row], search: Search, offers: list[Candidates]) -> list[Event]:
         """Let a beam go on; where it is at its end, all that it found."""
         task = rows[0].task
         grown = search.step(offers)
         for parent, token in grown:
             row = rows[parent]
-            self._rows.append(_Row(task, row.ids + array("q", [token]), row.place, row.held))
+            self._rows.append(
+                _Row(task, row.ids + array("q", [token]), row.slot, row.cached_length)
+            )
         if grown:
             return []
         self.cancel(task.number)
@@ -336,15 +397,12 @@ class _Row:
 
     task: Task
     ids: array[int]  # what was read first, and the output
-    place: int = 0  # in the state
-    held: int = 0  # how many tokens the state has read; 0 before the prompt is
+    slot: int = 0  # which row of the state holds what it has read
+    cached_length: int = 0  # how many tokens the state has read; 0 before the prompt is
 
     @property
     def written(self) -> int:
-        return len(self.ids) - len(self.task.begun)
-
-
-_Part: TypeAlias = tuple[list[_Row], Tensor, State]  # rows, their next logits, and their state
+        return len(self.ids) - len(self.task.prefix_ids)
 
 
 def _check(number: float) -> None:
@@ -354,7 +412,7 @@ def _check(number: float) -> None:
 
 def _spelled(logits: Tensor, rows: list[_Row]) -> Tensor:
     """Logits (rows, vocab) without what cannot follow, by the spelling of each row's request."""
-    alike: dict[Spelling | None, list[int]] = defaultdict(list)
+    alike: dict[Utf8Constraint | None, list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         alike[row.task.request.spelling].append(place)
     if len(alike) == 1:
@@ -369,24 +427,24 @@ def _spelled(logits: Tensor, rows: list[_Row]) -> Tensor:
 
 def _constrained(logits: Tensor, rows: list[_Row]) -> Tensor:
     """Logits (rows, vocab) without what the rows' constraints forbid."""
-    held = [row.task.request.constraint for row in rows]
-    if not any(held):
+    cached_length = [row.task.request.constraint for row in rows]
+    if not any(cached_length):
         return logits
     allowed = torch.full_like(logits, -math.inf)
-    for place, (row, constraint) in enumerate(zip(rows, held, strict=True)):
-        written = row.ids[len(row.task.begun) :]
+    for place, (row, constraint) in enumerate(zip(rows, cached_length, strict=True)):
+        written = row.ids[len(row.task.prefix_ids) :]
         free = slice(None) if constraint is None else constraint.allowed(written)
         allowed[place, free] = logits[place, free]
     return allowed
 
 
-def _offer(line: list[float]) -> Offer:
+def _offer(line: list[float]) -> Candidates:
     """From a row of the table: candidates, gains, log-probabilities, END's two, coverage."""
     count = len(line) // 3 - 1
     _check(line[count])
     tokens = [int(token) for token in line[:count]]
     gains, logprobs = line[count : 2 * count], line[2 * count : 3 * count]
-    return Offer(tokens, gains, logprobs, (line[-3], line[-2]), line[-1])
+    return Candidates(tokens, gains, logprobs, (line[-3], line[-2]), line[-1])
 
 
 @lru_cache(maxsize=64)

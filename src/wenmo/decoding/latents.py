@@ -62,7 +62,7 @@ class Latents:
                 is said, texts are written greedily, so that what differs between two comes from
                 their latents alone. Where no seed is said, one is drawn.
         """
-        states = self.model.begin_at(latents.to(self.model.device))
+        states = self.model.state_at(latents.to(self.model.device))
         each = [select(states, [row]) for row in range(len(latents))]
         method = "sample" if DRAWING & sampling.keys() else "greedy"
         asked = {"method": method, "seed": draw_seed(), **sampling}

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from wenmo.decoding.beam import Search
 from wenmo.decoding.constrain import Constraint
-from wenmo.decoding.spelling import Spelling
+from wenmo.decoding.spelling import Utf8Constraint
 from wenmo.decoding.warp import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.text.pairs import source_room
@@ -41,7 +41,7 @@ class Request:
     suffix: Sequence[int] | None = None
     state: State | None = None
     constraint: Constraint | None = None
-    spelling: Spelling | None = None
+    spelling: Utf8Constraint | None = None
 
 
 def own_seed(seed: int, request: Request) -> int:
@@ -83,7 +83,7 @@ class Task:
         _check(request, model)
         sampling = request.sampling
         self.number, self.request = number, request
-        self.begun, self.limit = _lay_out(request, model)
+        self.prefix_ids, self.limit = _lay_out(request, model)
         self.kind = _shared(_kind(sampling))
         self.search = Search(sampling, self.limit) if sampling.method == "beam" else None
         # A beam may follow the greedy text in one row more.
@@ -106,7 +106,7 @@ def _check(request: Request, model: LanguageModel) -> None:
                     f"{what} has token {token}, but the model's ids end at "
                     f"{model.vocab_size - 1}: use the tokenizer it was trained with"
                 )
-    if not model.goes_on(request.prompt):
+    if not model.accepts_prefix(request.prompt):
         raise WenmoError("the model can write no text that begins like the prompt: change it")
     beam = request.sampling.method == "beam"
     if beam and request.n > request.sampling.beam_width:
@@ -128,21 +128,21 @@ def _check(request: Request, model: LanguageModel) -> None:
 
 def _lay_out(request: Request, model: LanguageModel) -> tuple[array[int], int]:
     """What a request's rows read first, and the most tokens that it can write."""
-    begun, limit = array("q", model.opening), request.sampling.max_tokens
+    prefix_ids, limit = array("q", model.special_tokens.bos), request.sampling.max_tokens
     if request.source is not None and model.conditioning == "prefix":
-        begun.extend([*map(int, request.source), *model.between])
-    begun.extend(map(int, request.prompt))
-    if not begun:
-        begun.append(END)
+        prefix_ids.extend([*map(int, request.source), *model.special_tokens.separator])
+    prefix_ids.extend(map(int, request.prompt))
+    if not prefix_ids:
+        prefix_ids.append(END)
     if request.source is not None and model.context is not None:
-        free = model.context - len(begun)
+        free = model.context - len(prefix_ids)
         if free < 0:
             raise WenmoError(
-                f"the text begins with {len(begun)} tokens, its source included, but the model "
-                f"reads at most {model.context}: shorten the prompt"
+                f"the text begins with {len(prefix_ids)} tokens, its source included, but the "
+                f"model reads at most {model.context}: shorten the prompt"
             )
         limit = min(limit, free + 1)  # the last token need not be read
-    return begun, limit
+    return prefix_ids, limit
 
 
 def _kind(sampling: Sampling) -> Sampling:

@@ -43,7 +43,7 @@ LONGEST = 4  # bytes of a character
 KEPT = 256  # alphabets with additions that are kept
 
 
-class Spelling:
+class Utf8Constraint:
     """Which tokens may follow which.
 
     Args:
@@ -65,7 +65,7 @@ class Spelling:
         within = (heads >= CONTINUATION.start) & (heads < CONTINUATION.stop)
         self._tails = torch.from_numpy(np.flatnonzero(within))
         self.alphabet = None if alphabet is None else frozenset(alphabet)
-        self._extended: dict[frozenset[str], Spelling] = {}
+        self._extended: dict[frozenset[str], Utf8Constraint] = {}
         nodes = all_characters() if self.alphabet is None else trie(self.alphabet)
         self._take(nodes, self._walk(nodes, WHOLE, np.arange(len(table))) != NEVER)
 
@@ -78,7 +78,7 @@ class Spelling:
         self._known: set[int] = {WHOLE}
         self._usable: Tensor | None = None
 
-    def extended(self, characters: Iterable[str]) -> Spelling:
+    def extended(self, characters: Iterable[str]) -> Utf8Constraint:
         """The same with more characters in the alphabet. What the tokens are is not looked at
         again, but for those that the alphabet forbids.
         """

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from wenmo.decoding.choose import derive, greedy, sample, uniform
+from wenmo.decoding.choose import fold_in, greedy, sample, uniform
 from wenmo.decoding.engine import Event, StoppedBy, window
 from wenmo.decoding.requests import Request, Task
 from wenmo.decoding.warp import Chain, History, Sampling, chain
@@ -83,15 +83,15 @@ class Unmasker:
 
     def _canvas(self, draft: _Draft) -> _Canvas:
         """What is to be filled next: of a gap of unknown length, a canvas of the likeliest."""
-        request, closing = draft.task.request, list(self.model.closing)
+        request, suffix = draft.task.request, list(self.model.special_tokens.source_suffix)
         room = draft.room(self.model)
         if request.suffix is None:
             head = draft.head(self.model.context)
-            free = room - len(head) - len(closing)
+            free = room - len(head) - len(suffix)
             size = min(draft.task.limit - len(draft.written), max(1, free))
-            return _Canvas.around(draft, head, size, closing)
-        asked = request.sampling.gap
-        before, after = list(draft.task.begun), [*request.suffix, *closing]
+            return _Canvas.around(draft, head, size, suffix)
+        asked = request.sampling.gap_tokens
+        before, after = list(draft.task.prefix_ids), [*request.suffix, *suffix]
         if asked:
             return self._gap(draft, before, asked, after, room)
         longest = min(LONGEST_GAP, room // 2)
@@ -193,7 +193,7 @@ class Unmasker:
         if draft.warps.steps:
             nothing = History.of([[]] * len(logits), [0] * len(logits), logits.device)
             offered = draft.warps(offered, nothing).log_softmax(1)
-        keys = derive(self._keys(canvases, step)[rows], places)
+        keys = fold_in(self._keys(canvases, step)[rows], places)
         choice = (greedy if draft.task.kind.greedy else sample)(offered, keys)
         return choice, logp.gather(1, choice[:, None])[:, 0]
 
@@ -206,7 +206,7 @@ class Unmasker:
             return None
         if asked.unmask_order == "left":
             return -torch.arange(size, device=self.model.device).expand(len(canvases), -1).float()
-        keys = derive(self._keys(canvases, step + ORDERS), torch.zeros((), dtype=torch.int64))
+        keys = fold_in(self._keys(canvases, step + ORDERS), torch.zeros((), dtype=torch.int64))
         return uniform(keys, size)
 
     def _keys(self, canvases: list[_Canvas], step: int) -> Tensor:
@@ -214,8 +214,8 @@ class Unmasker:
         device = self.model.device
         seeds = [canvas.draft.task.request.sampling.seed for canvas in canvases]
         begun = [len(canvas.draft.written) for canvas in canvases]
-        keys = derive(torch.tensor(seeds, device=device), torch.tensor(begun, device=device))
-        return derive(keys, torch.full_like(keys, step))
+        keys = fold_in(torch.tensor(seeds, device=device), torch.tensor(begun, device=device))
+        return fold_in(keys, torch.full_like(keys, step))
 
     def _mend(self, canvas: _Canvas) -> None:
         """Choose again, from left to right, what breaks a character that is spelled in bytes."""
@@ -273,12 +273,12 @@ class _Draft:
         """The most places of a canvas."""
         if model.context is not None:
             return model.context + 1
-        given = len(self.task.begun) + len(self.task.request.suffix or ())
-        return given + max(self.task.limit, LONGEST_GAP) + len(model.closing)
+        given = len(self.task.prefix_ids) + len(self.task.request.suffix or ())
+        return given + max(self.task.limit, LONGEST_GAP) + len(model.special_tokens.source_suffix)
 
     def head(self, context: int | None) -> list[int]:
         """What the next canvas begins with: all of the text, or its end, as `Engine` does it."""
-        text = [*self.task.begun, *self.written]
+        text = [*self.task.prefix_ids, *self.written]
         if context is None:
             return text
         return (

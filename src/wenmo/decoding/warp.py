@@ -52,8 +52,8 @@ class Sampling:
         beam_width: how many texts a beam follows at once; a beam of one writes the greedy text.
         length_penalty: how strongly a beam makes up for the cost of length; 0 does not, 1 compares
             the log-probability of a token.
-        length_form: what a beam divides a log-probability by: with ``power``, the length to the
-            power of length_penalty; with ``gnmt``, equation 14 of Wu et al. (2016).
+        length_penalty_form: what a beam divides a log-probability by: with ``power``, the length to
+            the power of length_penalty; with ``gnmt``, equation 14 of Wu et al. (2016).
         coverage_penalty: how much a beam minds places of the source that got little attention
             (Wu et al. 2016, equation 14); for models whose state holds ``coverage``.
         beam_groups: into how many groups a beam is parted, which keep away from each other
@@ -64,11 +64,11 @@ class Sampling:
         unmask_steps: in how many steps all tokens appear; 0: one by one.
         unmask_schedule: as many at each step (``linear``), or few at first (``cosine``).
         remask: what has appeared may be hidden again and chosen anew.
-        gap: how many tokens a gap has; 0: what suits it best.
-        diversity: what a token costs a group for each time that a group before it chose it at the
-            same step.
-        depth: of a grammar's text, so many rules may stand within one another; None: as the grammar
-            says.
+        gap_tokens: how many tokens a gap has; 0: what suits it best.
+        diversity_penalty: what a token costs a group for each time that a group before it chose it
+            at the same step.
+        max_depth: of a grammar's text, so many rules may stand within one another; None: as the
+            grammar says.
 
     Raises:
         ValueError: a value out of range; the message names the field.
@@ -93,16 +93,16 @@ class Sampling:
     unseen_characters: bool = False
     beam_width: int = 5
     length_penalty: float = 0.6
-    length_form: Literal["power", "gnmt"] = "power"
+    length_penalty_form: Literal["power", "gnmt"] = "power"
     coverage_penalty: float = 0.0
     beam_groups: int = 1
-    diversity: float = 0.5
+    diversity_penalty: float = 0.5
     unmask_order: Literal["random", "confidence", "left"] = "random"
     unmask_steps: int = 0
     unmask_schedule: Literal["linear", "cosine"] = "linear"
     remask: bool = False
-    gap: int = 0
-    depth: int | None = None
+    gap_tokens: int = 0
+    max_depth: int | None = None
 
     def __post_init__(self) -> None:
         valid = {  # every test is false for NaN
@@ -129,21 +129,21 @@ class Sampling:
             "seed": (0 <= self.seed < 2**63, "from 0 to 2**63 - 1"),
             "beam_width": (1 <= self.beam_width <= 1000, "from 1 to 1000"),
             "length_penalty": (0 <= self.length_penalty <= 10, "from 0 to 10"),
-            "length_form": (self.length_form in ("power", "gnmt"), "power or gnmt"),
+            "length_penalty_form": (self.length_penalty_form in ("power", "gnmt"), "power or gnmt"),
             "coverage_penalty": (0 <= self.coverage_penalty <= 100, "from 0 to 100"),
             "beam_groups": (
                 self.beam_groups >= 1 and self.beam_width % self.beam_groups == 0,
                 f"at least 1, and divide the beam_width of {self.beam_width}",
             ),
-            "diversity": (0 <= self.diversity <= 100, "from 0 to 100"),
+            "diversity_penalty": (0 <= self.diversity_penalty <= 100, "from 0 to 100"),
             "unmask_order": (
                 self.unmask_order in ("random", "confidence", "left"),
                 "random, confidence or left",
             ),
             "unmask_steps": (self.unmask_steps >= 0, "0 or more"),
             "unmask_schedule": (self.unmask_schedule in ("linear", "cosine"), "linear or cosine"),
-            "gap": (self.gap >= 0, "0 or more"),
-            "depth": (self.depth is None or 1 <= self.depth <= 200, "from 1 to 200"),
+            "gap_tokens": (self.gap_tokens >= 0, "0 or more"),
+            "max_depth": (self.max_depth is None or 1 <= self.max_depth <= 200, "from 1 to 200"),
         }
         for name, (holds, wanted) in valid.items():
             if not holds:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from wenmo.decoding.choose import derive
+from wenmo.decoding.choose import fold_in
 from wenmo.decoding.engine import StoppedBy
 from wenmo.decoding.warp import Sampling
+from wenmo.grammar.sampler import Drawn
 from wenmo.models.base import LanguageModel
-from wenmo.rules.sampler import Drawn
 from wenmo.types import WenmoError
 
 
@@ -26,12 +26,12 @@ def draw(
         WenmoError: what is asked for is only for texts that are drawn whole.
     """
     if bare and not any(prompts) and sampling.whole:
-        uniform, depth = sampling.method == "uniform", sampling.depth
-        drawn = model.compose(seeds(sampling, n), uniform=uniform, depth=depth)
+        uniform, depth = sampling.method == "uniform", sampling.max_depth
+        drawn = model.sample_texts(seeds(sampling, n), uniform=uniform, depth=depth)
         if drawn is not None:
             drawn = list(drawn) if len(prompts) > 1 else drawn
             return [drawn for _ in prompts]
-    if sampling.method == "uniform" or sampling.depth is not None:
+    if sampling.method == "uniform" or sampling.max_depth is not None:
         asked = "method uniform" if sampling.method == "uniform" else "depth"
         raise WenmoError(
             f"{asked} is for texts that a grammar writes alone: ask one, without a prompt, and "
@@ -53,5 +53,7 @@ def kept(text: str, sampling: Sampling) -> tuple[str, StoppedBy]:
 
 def seeds(sampling: Sampling, n: int) -> list[int]:
     """The seeds of n texts of a request; the first are the same for every n."""
-    found: list[int] = (derive(torch.tensor(sampling.seed), torch.arange(n)) & (2**63 - 1)).tolist()
+    found: list[int] = (
+        fold_in(torch.tensor(sampling.seed), torch.arange(n)) & (2**63 - 1)
+    ).tolist()
     return found

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, TypeAlias
 
-from wenmo.decoding.constrain import Constraint, Length, Obey
+from wenmo.decoding.constrain import Constraint, GrammarConstraint, Length
 from wenmo.decoding.engine import StoppedBy, window
 from wenmo.decoding.requests import Request, own_seed
 from wenmo.decoding.router import Router
-from wenmo.decoding.spelling import Spelling
+from wenmo.decoding.spelling import Utf8Constraint
 from wenmo.decoding.warp import Sampling
 from wenmo.decoding.whole import draw, kept, seeds
+from wenmo.grammar.chart import Chart
+from wenmo.grammar.sampler import Drawn
+from wenmo.grammar.writing import Derivation
 from wenmo.models.base import LanguageModel
-from wenmo.rules.chart import Chart
-from wenmo.rules.sampler import Drawn
-from wenmo.rules.writing import Derivation
 from wenmo.text.pairs import Keep, source_room
 from wenmo.text.tasks import GAP, with_gaps
 from wenmo.text.tokenizers import Tokenizer
@@ -94,14 +94,14 @@ class Writer:
         self.tokenizer = tokenizer
         self.rows = rows
         self.keep = keep
-        if model.complete:  # what rules say is taken as it is
+        if model.samples_texts:  # what rules say is taken as it is
             alphabet = None
         if alphabet is not None and (tokenizer.prefix_space or tokenizer.suffix_space):
             alphabet = {*alphabet, " "}  # which the tokenizer puts beside words
-        self._spelling = Spelling(tokenizer.table, alphabet)
-        self._unrestricted = self._spelling if alphabet is None else Spelling(tokenizer.table)
+        self._spelling = Utf8Constraint(tokenizer.table, alphabet)
+        self._unrestricted = self._spelling if alphabet is None else Utf8Constraint(tokenizer.table)
         self._lengths: dict[int, Length] = {}
-        self._obeying: dict[tuple[Chart, bool], Obey] = {}
+        self._obeying: dict[tuple[Chart, bool], GrammarConstraint] = {}
 
     def generate(
         self,
@@ -208,13 +208,13 @@ class Writer:
             seed=sampling.seed,
         )
 
-    def _obey(self, chart: Chart, *, spaced: bool) -> Obey:
+    def _obey(self, chart: Chart, *, spaced: bool) -> GrammarConstraint:
         """What holds texts to a grammar; texts that begin alike share what was found."""
         if (chart, spaced) not in self._obeying:
             if any(other is not chart for other, _ in self._obeying):
                 self._obeying.clear()  # a writer lives as long as its run, a grammar for a call
             table = self.tokenizer.table
-            self._obeying[chart, spaced] = Obey(chart, table, strip_space=spaced)
+            self._obeying[chart, spaced] = GrammarConstraint(chart, table, strip_space=spaced)
         return self._obeying[chart, spaced]
 
     def _encode(self, text: str) -> list[int]:
@@ -262,7 +262,7 @@ class Writer:
 
     def _spelled(
         self, prompt: str, source: Source | None, sampling: Sampling, chart: Chart | None
-    ) -> Spelling:
+    ) -> Utf8Constraint:
         """What a text's tokens are held to."""
         if sampling.unseen_characters or chart is not None:
             return self._unrestricted
@@ -302,7 +302,7 @@ class Writer:
             draft = drafts.get((event.request, event.rank))
             if draft is None:
                 lag = self._space_after(request) if self.tokenizer.suffix_space else None
-                pieces = Pieces(request.sampling.stop, strip_space=spaced, lag=lag)
+                pieces = Detokenizer(request.sampling.stop, strip_space=spaced, lag=lag)
                 draft = drafts[event.request, event.rank] = _Draft(pieces)
             if draft.pieces.stopped:
                 continue  # the rest of a beam's text, which was searched for as a whole
@@ -320,7 +320,7 @@ class Writer:
             yield event.request, piece + rest, draft.output(stopped_by, truncated, event.score)
 
 
-class Pieces:
+class Detokenizer:
     """Bytes in, text out: never half a character, and nothing from a stop string on.
 
     What may yet turn out to be the beginning of a stop string is held back. Bytes that are no UTF-8
@@ -379,7 +379,7 @@ class Pieces:
 class _Draft:
     """A text under way."""
 
-    pieces: Pieces
+    pieces: Detokenizer
     text: str = ""
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)

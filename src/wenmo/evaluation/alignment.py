@@ -28,7 +28,9 @@ def alignment(model: LanguageModel, source: Sequence[int], target: Sequence[int]
     Raises:
         WenmoError: the model keeps no attention to a source.
     """
-    state = model.eval().begin(1, source=_row([*source, END], model), capacity=len(target) + 1)
+    state = model.eval().initial_state(
+        1, source=_row([*source, END], model), capacity=len(target) + 1
+    )
     if "coverage" not in state:
         raise WenmoError(
             "this model keeps no alignment: it has no attention between a source and "

@@ -82,13 +82,13 @@ def _noticed(
     sizes = [size for size in (window, model.context) if size is not None]
     if sizes:
         for batch in windows(ids, model.vocab_size, min(sizes), stride):
-            hidden, nats, _ = model.notice(batch.to(model.device))
+            hidden, nats, _ = model.hidden_states(batch.to(model.device))
             yield hidden, nats
         return
-    state = model.begin(1)
+    state = model.initial_state(1)
     for begin in range(0, len(ids) - 1, STREAM_TIME):
         places = np.arange(begin, min(begin + STREAM_TIME, len(ids) - 1))
-        hidden, nats, state = model.notice(gather(ids, places[None]).to(model.device), state)
+        hidden, nats, state = model.hidden_states(gather(ids, places[None]).to(model.device), state)
         yield hidden, nats
 
 

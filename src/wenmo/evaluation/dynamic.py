@@ -45,7 +45,7 @@ def dynamic_likelihood(
     learner = copy.deepcopy(model).eval()
     weights = [weight for weight in learner.parameters() if weight.requires_grad]
     trained = [weight.detach().clone() for weight in weights]
-    state, nats, count = learner.begin(1), 0.0, len(ids) - 1
+    state, nats, count = learner.initial_state(1), 0.0, len(ids) - 1
     for begin in range(0, count, SEGMENT):
         piece = torch.from_numpy(ids[begin : begin + SEGMENT + 1].astype(np.int64))
         piece = piece.to(learner.device)[None]

@@ -38,7 +38,7 @@ def explain(model: LanguageModel, ids: Sequence[int]) -> list[dict[str, Any]]:
     model.eval()
     state = None
     if model.latents:
-        state = model.begin_at(model.infer(Batch(stream[:, :-1], stream[:, 1:])).mean)
+        state = model.state_at(model.infer(Batch(stream[:, :-1], stream[:, 1:])).mean)
     logits, _ = model(stream[:, :-1], state)
     said = logits[0].softmax(-1)
     names, weights, voices = model.voices(stream, state)

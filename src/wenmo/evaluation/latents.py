@@ -53,8 +53,8 @@ def collapse(figures: Mapping[str, float]) -> str | None:
     return (
         f"the posterior has collapsed ({active} of {latents} latents are active, mutual "
         f"information {figures['mutual_information']:.2f} nats): texts are written without. Raise "
-        "free_bits= or word_dropout=, let the weight rise more slowly (rise=, annealing=cyclical), "
-        "train the encoder ahead (aggressive=0.2), or leave --prior out"
+        "free_bits= or word_dropout=, let the weight rise more slowly (annealing_ratio=, "
+        "annealing=cyclical), train the encoder ahead (aggressive_ratio=0.2), or leave --prior out"
     )
 
 
@@ -82,7 +82,7 @@ def importance_weighted(
         posterior, terms = model.infer(batch), []
         for sample in range(samples):
             drawn = posterior.draw(rng)
-            given = -model.score(batch, model.begin_at(drawn)).nats
+            given = -model.score(batch, model.state_at(drawn)).nats
             terms.append(given + log_prior(drawn) - posterior.log_density(drawn))
             if progress is not None:
                 progress((number + (sample + 1) / samples) / batches.per_epoch)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wenmo.evaluation.diversity import FEWEST_RESAMPLED
 from wenmo.models.base import LanguageModel, join
-from wenmo.text.pairs import Buckets, Wholes
+from wenmo.text.pairs import Buckets, Examples
 from wenmo.types import END, IGNORE, Batch, Score
 
 LOGITS_AT_ONCE = 1 << 25  # so that scoring takes a few hundred megabytes, whatever the vocabulary
@@ -137,9 +137,9 @@ def likelihood(
     return Likelihood(nats, tokens, bytes_, bound)
 
 
-def likelihood_of_wholes(
+def likelihood_of_examples(
     model: LanguageModel,
-    wholes: Wholes,
+    wholes: Examples,
     bytes_: int,
     *,
     progress: Callable[[float], None] | None = None,
@@ -177,14 +177,16 @@ def _streams(ids: NDArray[np.unsignedinteger], model: LanguageModel) -> Iterator
     """
     count = len(ids) - 1
     room = LOGITS_AT_ONCE // (STREAM_TIME * model.vocab_size)
-    rows = 1 if model.complete else max(1, min(16, count // (8 * WARM_UP), room))
+    rows = 1 if model.samples_texts else max(1, min(16, count // (8 * WARM_UP), room))
     share = -(-count // rows)
     begins = np.arange(rows)[:, None] * share
-    state = model.begin(1)
+    state = model.initial_state(1)
     if rows > 1:
         before = gather(ids, begins[1:] + np.arange(-WARM_UP, 0))
         before.tokens[:, 0] = END  # as every text begins
-        state = join([state, model.score(before.to(model.device), model.begin(rows - 1)).state])
+        state = join(
+            [state, model.score(before.to(model.device), model.initial_state(rows - 1)).state]
+        )
     for start in range(0, share, STREAM_TIME):
         offsets = np.arange(start, min(start + STREAM_TIME, share))
         score = model.score(gather(ids, begins + offsets).to(model.device), state)

@@ -17,7 +17,7 @@ from wenmo.interchange.generation import read_sampling, with_defaults
 from wenmo.interchange.layouts import KINDS, Layout, in_one_embedding
 from wenmo.interchange.marks import end_of, joined_notes, known_end, put_marks
 from wenmo.interchange.names import names_of
-from wenmo.interchange.opened import Opened, built, check_sizes
+from wenmo.interchange.opened import LoadedModel, built, check_sizes
 from wenmo.interchange.stored_weights import check_all_used, read_weights, with_prefix
 from wenmo.interchange.through_transformers import CONFIG, open_through_transformers
 from wenmo.interchange.vocabulary_files import read_beginning, read_template, read_vocabulary
@@ -26,7 +26,7 @@ from wenmo.types import WenmoError
 MASKS = ("[MASK]", "<mask>")
 
 
-def open_folder(path: Path) -> Opened:
+def open_folder(path: Path) -> LoadedModel:
     """The model, the tokenizer and the chat template of a folder. What is not supported here runs
     through the ``transformers`` package, if that is there.
 
@@ -65,15 +65,16 @@ def open_folder(path: Path) -> Opened:
     tokenizer = vocabulary.tokenizer(known_end(path / CONFIG, end), size, beginning)
     if kind.family == "masked":
         tensors = in_one_embedding(tensors, kind, _mask_of(path, vocabulary.library))
-    if config.tied and not _is_tied(kind.names, tensors):
-        config = replace(config, tied=False)  # whatever the settings say
+    if config.tie_embeddings and not _is_tied(kind.names, tensors):
+        config = replace(config, tie_embeddings=False)  # whatever the settings say
     layout = Layout(names_of(kind.names, config, size), {}, tokenizer.end)
     check_all_used(path, tensors, layout.names.values(), kind)
     model = built(path, config, layout, size, tensors)
     if model.fills:
-        model.closing = tuple(tokenizer.suffix)
+        suffix = tuple(tokenizer.suffix)
+        model.special_tokens = replace(model.special_tokens, source_suffix=suffix)
     put_marks(path, theirs, model, tokenizer)
-    return Opened(
+    return LoadedModel(
         kind.family,
         config,
         model,

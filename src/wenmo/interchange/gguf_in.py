@@ -32,7 +32,7 @@ from wenmo.interchange.gguf_names import (
 from wenmo.interchange.gguf_rotary import FACTORS, read_scaling
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
-from wenmo.interchange.opened import Opened, built, check_sizes
+from wenmo.interchange.opened import LoadedModel, built, check_sizes
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level, opened_by
 from wenmo.text.sentencepiece import Pieces, make_library
@@ -59,7 +59,7 @@ SCHEMA = Schema(
 )
 
 
-def open_gguf(path: Path) -> Opened:
+def open_gguf(path: Path) -> LoadedModel:
     """The model, the tokenizer and the chat template of a GGUF file.
 
     Raises:
@@ -96,12 +96,13 @@ def open_gguf(path: Path) -> Opened:
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise WenmoError(f"{path}: damaged: {error}") from None
     model = built(path, config, layout, size, tensors)
-    others = tokenizer.theirs(int(s[key]) for key in OTHER_ENDS if key in s)
-    model.ends = tuple(sorted({id_ for id_ in others if END < id_ < size}))
+    others = tokenizer.external_ids(int(s[key]) for key in OTHER_ENDS if key in s)
+    eos = tuple(sorted({id_ for id_ in others if END < id_ < size}))
+    model.special_tokens = replace(model.special_tokens, eos=eos)
     template = s.get("tokenizer.chat_template")
     said = {theirs: s[key] for key, theirs in SAMPLING.items() if key in s}
     sampling = checked_sampling(said, str(path))
-    return Opened("gpt", config, model, tokenizer, template, sampling=sampling)
+    return LoadedModel("gpt", config, model, tokenizer, template, sampling=sampling)
 
 
 def _config(file: Gguf, kind: str) -> Transformer.Config:
@@ -115,25 +116,25 @@ def _config(file: Gguf, kind: str) -> Transformer.Config:
     s = ExternalConfig(own, SCHEMA)
     heads = int(s["attention.head_count"])
     config = Transformer.Config(
-        width=int(s["embedding_length"]),
+        hidden_size=int(s["embedding_length"]),
         layers=int(s["block_count"]),
         heads=heads,
         kv_heads=int(s.get("attention.head_count_kv", heads)),
-        head_width=s.get("attention.key_length"),
-        feed_forward=int(s["feed_forward_length"]),
-        context=int(s["context_length"]),
-        rotary_base=float(s.get("rope.freq_base", 10_000.0)),
-        epsilon=float(s["attention.layer_norm_rms_epsilon"]),
+        head_dim=s.get("attention.key_length"),
+        ffn_size=int(s["feed_forward_length"]),
+        context_length=int(s["context_length"]),
+        rope_theta=float(s.get("rope.freq_base", 10_000.0)),
+        norm_eps=float(s["attention.layer_norm_rms_epsilon"]),
         qk_norm="blk.0.attn_q_norm.weight" in file.weights,
         qkv_bias=True if "blk.0.attn_q.bias" in file.weights else None,
-        tied="output.weight" not in file.weights,
-        zero_outputs=False,
+        tie_embeddings="output.weight" not in file.weights,
+        zero_init_residual=False,
     )
     for name in ("attention.value_length", "rope.dimension_count"):
         if s.get(name, config.width_of_head) != config.width_of_head:
             width = f"{config.width_of_head} numbers of a head"
             raise UnsupportedSettingError(f"{name} = {s[name]} is not supported beside {width}")
-    config = replace(config, rotary_scaling=read_scaling(file, s, config))
+    config = replace(config, rope_scaling=read_scaling(file, s, config))
     s.check_all_read()
     return config
 

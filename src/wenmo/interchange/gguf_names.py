@@ -39,7 +39,7 @@ LLAMA_3 = (
 )
 
 
-class Way(NamedTuple):
+class TensorRule(NamedTuple):
     """How a byte-level tokenizer cuts text before it merges: see `byte_level`."""
 
     pattern: str | None = None
@@ -49,11 +49,11 @@ class Way(NamedTuple):
 
 # By the names that GGUF files have for them.
 WAYS = {
-    "gpt-2": Way(),
-    "default": Way(),
-    "smollm": Way(digits=True),
-    "llama-bpe": Way(LLAMA_3 % "{1,3}"),
-    "qwen2": Way(LLAMA_3 % "", compose=True),
+    "gpt-2": TensorRule(),
+    "default": TensorRule(),
+    "smollm": TensorRule(digits=True),
+    "llama-bpe": TensorRule(LLAMA_3 % "{1,3}"),
+    "qwen2": TensorRule(LLAMA_3 % "", compose=True),
 }
 
 

@@ -21,7 +21,7 @@ from wenmo.interchange.gguf_names import (
     SAMPLING,
     USER_DEFINED,
     WAYS,
-    Way,
+    TensorRule,
     gguf_name,
 )
 from wenmo.interchange.gguf_rotary import write_scaling
@@ -70,9 +70,11 @@ def write_gguf(
         write_scaling(writer, kind, config)
         _tokens(writer, tokenizer, vocabulary, template)
         _sampling(writer, sampling or {})
-        for key, id_ in zip(OTHER_ENDS, tokenizer.theirs(model.ends), strict=False):
+        for key, id_ in zip(
+            OTHER_ENDS, tokenizer.external_ids(model.special_tokens.eos), strict=False
+        ):
             writer.add_uint32(key, id_)
-        for theirs, tensor in layout.outward(dict(model.state_dict())).items():
+        for theirs, tensor in layout.to_external(dict(model.state_dict())).items():
             name, pattern = gguf_name(theirs)
             _add(writer, gguf, name, _turned(tensor, pattern, config, kind), precision)
         writer.write_header_to_file()
@@ -91,7 +93,7 @@ def check_gguf(config: Any, vocab_size: int, tokenizer: Tokenizer) -> tuple[Layo
     kind = None if layout is None else ARCHITECTURES.get(layout.config["model_type"])
     if layout is None or kind is None or not isinstance(config, Transformer.Config):
         raise WenmoError("a GGUF file holds models arranged as Llama, Mistral, Qwen2 or Qwen3 are")
-    if config.window is not None:
+    if config.sliding_window is not None:
         raise WenmoError("GGUF files with a window are not written here")
     if not isinstance(tokenizer, Pretrained):
         raise WenmoError(
@@ -103,8 +105,8 @@ def check_gguf(config: Any, vocab_size: int, tokenizer: Tokenizer) -> tuple[Layo
 
 def _settings(writer: Any, config: Transformer.Config, vocab_size: int) -> None:
     writer.add_vocab_size(vocab_size)
-    writer.add_context_length(config.context)
-    writer.add_embedding_length(config.width)
+    writer.add_context_length(config.context_length)
+    writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.layers)
     writer.add_feed_forward_length(config.inner_width)
     writer.add_head_count(config.heads)
@@ -112,8 +114,8 @@ def _settings(writer: Any, config: Transformer.Config, vocab_size: int) -> None:
     writer.add_key_length(config.width_of_head)
     writer.add_value_length(config.width_of_head)
     writer.add_rope_dimension_count(config.width_of_head)
-    writer.add_rope_freq_base(config.rotary_base)
-    writer.add_layer_norm_rms_eps(config.epsilon)
+    writer.add_rope_freq_base(config.rope_theta)
+    writer.add_layer_norm_rms_eps(config.norm_eps)
 
 
 def _sampling(writer: Any, sampling: Mapping[str, Any]) -> None:
@@ -171,7 +173,7 @@ def _way(whole: dict[str, Any]) -> str | None:
     steps = step.get("pretokenizers", [step])
     kinds = [s.get("type") for s in steps]
     pattern = next((s["pattern"].get("Regex") for s in steps if s.get("type") == "Split"), None)
-    found = Way(pattern, "Digits" in kinds, whole.get("normalizer") is not None)
+    found = TensorRule(pattern, "Digits" in kinds, whole.get("normalizer") is not None)
     if "ByteLevel" not in kinds:
         return None
     return next((name for name, way in WAYS.items() if way == found), None)

@@ -55,7 +55,7 @@ def write_scaling(writer: Any, kind: str, config: Transformer.Config) -> None:
     Raises:
         WenmoError: such a file cannot hold it.
     """
-    scaling = config.rotary_scaling
+    scaling = config.rope_scaling
     if len(scaling) == 1:
         writer.add_string(f"{kind}.rope.scaling.type", "linear")
         writer.add_float32(f"{kind}.rope.scaling.factor", scaling[0])
@@ -108,4 +108,4 @@ def _slopes(speeds: Tensor, kept: Tensor) -> Iterator[tuple[float, float]]:
 
 
 def _speeds(config: Transformer.Config, scaling: tuple[float, ...] = ()) -> Tensor:
-    return rotary_speeds(config.width_of_head, config.rotary_base, scaling)
+    return rotary_speeds(config.width_of_head, config.rope_theta, scaling)

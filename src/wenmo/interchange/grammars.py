@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wenmo.grammar.ast import Grammar, walk
+from wenmo.grammar.reading import SUFFIXES, read_grammar
 from wenmo.models.grammar import GrammarModel
-from wenmo.rules.parts import Grammar, walk
-from wenmo.rules.reading import SUFFIXES, read_grammar
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
 
 
@@ -22,11 +22,11 @@ def open_grammar(path: Path) -> tuple[GrammarModel.Config, GrammarModel, Tokeniz
         WenmoError: it cannot be read; see `read_grammar`.
     """
     grammar, source = read_grammar(path)
-    tokenizer = Tokenizer.train([_letters(grammar)], TokenizerConfig("chars", min_count=1))
+    tokenizer = Tokenizer.train([_letters(grammar)], TokenizerConfig("characters", min_count=1))
     config = GrammarModel.Config(str(path))
     model = config.build(tokenizer.vocab_size)
     model.take(grammar, source)
-    model.spelled_by(tokenizer.table)
+    model.bind_vocabulary(tokenizer.table)
     return config, model.eval(), tokenizer
 
 

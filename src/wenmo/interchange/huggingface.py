@@ -61,11 +61,12 @@ def generation_config(
         config: the ``config.json``, which they do not look into then.
         sampling: how the model writes where nothing is asked for: settings of `Sampling` by name.
     """
-    if not (model.ends or model.barred or sampling):
+    if not (model.special_tokens.eos or model.special_tokens.suppressed or sampling):
         return None
+    suppressed = tokenizer.external_ids(model.special_tokens.suppressed)
     marks = {name: config[name] for name in BEGINNINGS if name in config} | {
-        "eos_token_id": tokenizer.theirs([END, *model.ends]),
-        "bad_words_ids": [[id_] for id_ in tokenizer.theirs(model.barred)] or None,
+        "eos_token_id": tokenizer.external_ids([END, *model.special_tokens.eos]),
+        "bad_words_ids": [[id_] for id_ in suppressed] or None,
     }
     return marks | (generation_of(sampling) if sampling else {})
 
@@ -100,12 +101,12 @@ def _meant(config: Transformer.Config) -> Transformer.Config:
     return replace(
         config,
         kv_heads=config.query_groups,
-        head_width=config.width_of_head,
-        feed_forward=config.inner_width,
+        head_dim=config.width_of_head,
+        ffn_size=config.inner_width,
         qkv_bias=config.bias if config.qkv_bias is None else config.qkv_bias,
-        score_scale=config.scale_of_scores,
+        attention_scale=config.scale_of_scores,
         dropout=0.0,
         attention_dropout=0.0,
-        spread=None,
-        zero_outputs=False,
+        init_std=None,
+        zero_init_residual=False,
     )

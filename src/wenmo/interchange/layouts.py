@@ -48,7 +48,7 @@ class Layout:
     config: dict[str, Any]
     end: int = END
 
-    def outward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def to_external(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Our weights under their names, in their shapes."""
         theirs: dict[str, list[Tensor]] = {}
         for ours, tensor in tensors.items():
@@ -61,7 +61,7 @@ class Layout:
             joined["final_logits_bias"] = joined["final_logits_bias"][None]
         return {n: t.mT if n.endswith(TRANSPOSED) else t for n, t in joined.items()}
 
-    def inward(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def from_external(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Their weights under our names, in our shapes, in float32.
 
         Raises:

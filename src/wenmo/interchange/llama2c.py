@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
-from wenmo.interchange.opened import Opened, built
+from wenmo.interchange.opened import LoadedModel, built
 from wenmo.models.transformer import Transformer
 from wenmo.text.pretrained import Pretrained, opened_by
 from wenmo.text.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN, Pieces, make_library
@@ -25,7 +25,7 @@ MOST = 1 << 24  # a larger number in the header is no size
 END_MARK = 2
 
 
-def open_llama2c(path: Path) -> Opened:
+def open_llama2c(path: Path) -> LoadedModel:
     """The model, with the tokenizer in the one file beside it whose name begins with ``tok``.
 
     Raises:
@@ -39,7 +39,7 @@ def open_llama2c(path: Path) -> Opened:
     tokenizer = Pretrained(library, end=END_MARK, size=size)
     layout = Layout(names_of(LLAMA, config, size), {}, END_MARK)
     model = built(path, config, layout, size, tensors)
-    return Opened("gpt", config, model, tokenizer, None)
+    return LoadedModel("gpt", config, model, tokenizer, None)
 
 
 def _read(path: Path) -> tuple[Transformer.Config, int, dict[str, Tensor]]:
@@ -57,16 +57,16 @@ def _read(path: Path) -> tuple[Transformer.Config, int, dict[str, Tensor]]:
         raise WenmoError(f"{path}: damaged, or not a llama2.c file: its sizes make no sense")
     try:
         config = Transformer.Config(
-            width=width,
+            hidden_size=width,
             layers=layers,
             heads=heads,
             kv_heads=kv_heads,
-            feed_forward=inner,
-            context=context,
-            epsilon=1e-5,
+            ffn_size=inner,
+            context_length=context,
+            norm_eps=1e-5,
             qk_norm=False,
-            tied=not untied,
-            zero_outputs=False,
+            tie_embeddings=not untied,
+            zero_init_residual=False,
         )
     except ValueError as error:
         raise WenmoError(f"{path}: damaged, or not a llama2.c file: {error}") from None

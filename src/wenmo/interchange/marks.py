@@ -4,6 +4,7 @@ them, and what is never written.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,11 @@ def put_marks(
     barred = settings.get("bad_words_ids")
     words = [_ids(word) for word in barred] if isinstance(barred, list) else []
     alone = [word[0] for word in words if len(word) == 1] + _ids(settings.get("suppress_tokens"))
-    model.ends, model.barred = _ours(ends, model, tokenizer), _ours(alone, model, tokenizer)
+    model.special_tokens = replace(
+        model.special_tokens,
+        eos=_ours(ends, model, tokenizer),
+        suppressed=_ours(alone, model, tokenizer),
+    )
     if model.conditioning == "encoder":
         _begin_answers(path, settings, model, tokenizer)
 
@@ -81,12 +86,15 @@ def _begin_answers(
     marks = [mark for mark in (start, forced) if mark is not None]
     if not all(isinstance(mark, int) and 0 <= mark < model.vocab_size for mark in marks):
         raise WenmoError(f"{path}: an answer begins with {marks}, which are not ids of the model")
-    if forced is not None and tokenizer.theirs(tokenizer.prefix) == [forced]:
+    if forced is not None and tokenizer.external_ids(tokenizer.prefix) == [forced]:
         marks.remove(forced)
     elif forced is not None:
         tokenizer.prefix = []
-    model.opening = tuple(tokenizer.theirs(marks)) or model.opening
-    model.closing = tuple(tokenizer.suffix)
+    model.special_tokens = replace(
+        model.special_tokens,
+        bos=tuple(tokenizer.external_ids(marks)) or model.special_tokens.bos,
+        source_suffix=tuple(tokenizer.suffix),
+    )
 
 
 def _ids(value: object) -> list[int]:
@@ -96,5 +104,5 @@ def _ids(value: object) -> list[int]:
 
 def _ours(ids: list[int], model: LanguageModel, tokenizer: Pretrained) -> tuple[int, ...]:
     """Our ids of those of theirs that the model knows, but END."""
-    known = {id_ for id_ in tokenizer.theirs(ids) if END < id_ < model.vocab_size}
+    known = {id_ for id_ in tokenizer.external_ids(ids) if END < id_ < model.vocab_size}
     return tuple(sorted(known))

@@ -86,7 +86,7 @@ def check_onnx(model: LanguageModel) -> None:
     """
     if model.learner == "count":
         raise WenmoError("an ONNX graph holds no counts: write n-gram models with --to arpa")
-    if model.parts():
+    if model.mixture_components():
         raise WenmoError("an ONNX graph holds no counts: train a network without (--prior none)")
     if not isinstance(model, Network):
         raise WenmoError(
@@ -95,7 +95,7 @@ def check_onnx(model: LanguageModel) -> None:
         )
     if model.context is not None and model.context < LEAST_CONTEXT:
         raise WenmoError(f"ONNX graphs hold networks with a context of at least {LEAST_CONTEXT}")
-    if not _begins_with_something(model) and any(t.any() for t in model.begin(1).values()):
+    if not _begins_with_something(model) and any(t.any() for t in model.initial_state(1).values()):
         raise WenmoError("this model begins with more than zeros: no graph holds that")
 
 
@@ -108,13 +108,16 @@ def _about(
 ) -> dict[str, Any]:
     """What stands around a text and a source, and the bounds of both, in the tokenizer's ids."""
     encodes = model.conditioning == "encoder"
-    marks = {"before": tokenizer.prefix, "after": model.closing if encodes else model.between}
+    marks = {
+        "before": tokenizer.prefix,
+        "after": model.special_tokens.source_suffix if encodes else model.special_tokens.separator,
+    }
     source: dict[str, Any] = {name: [order[id_] for id_ in ids] for name, ids in marks.items()}
     return {
         "vocab_size": model.vocab_size,
         "context": model.context,
         "end": tokenizer.end,
-        "text": {"before": [order[id_] for id_ in (*model.opening, *tokenizer.prefix)]},
+        "text": {"before": [order[id_] for id_ in (*model.special_tokens.bos, *tokenizer.prefix)]},
         "source": {"file": ENCODER if encodes else STEP, **source} if answers or encodes else None,
         "latents": {"file": DRAWN, "count": model.latents} if model.latents else None,
     }
@@ -178,10 +181,10 @@ class Beginning(nn.Module):
     def forward(self, given: Tensor) -> tuple[Tensor, ...]:
         with Plain():
             if self.model.latents:
-                return tuple(self.model.begin_at(given).values())
+                return tuple(self.model.state_at(given).values())
             if self.order is not None:
                 given = torch.where(given == IGNORE, given, self.order[given.clamp_min(0)])
-            return tuple(self.model.begin(given.shape[0], source=given).values())
+            return tuple(self.model.initial_state(given.shape[0], source=given).values())
 
     def example(self, sizes: Mapping[str, int]) -> Tensor:
         """What it may be given."""
@@ -219,7 +222,7 @@ def example(model: LanguageModel, sizes: Mapping[str, int]) -> State:
     source = None
     if model.conditioning == "encoder":
         source = torch.ones(sizes[ROWS], sizes[SOURCE], dtype=torch.long, device=model.device)
-    return model.begin(sizes[ROWS], source=source, capacity=sizes[PAST])
+    return model.initial_state(sizes[ROWS], source=source, capacity=sizes[PAST])
 
 
 def axes_of(model: LanguageModel) -> Axes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from wenmo.interchange.layouts import Layout
-from wenmo.models import foreign
+from wenmo.models import external
 from wenmo.models.base import LanguageModel
 from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer import Transformer
@@ -19,7 +19,7 @@ from wenmo.types import WenmoError
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class LoadedModel:
     """A model as others left it.
 
     Attributes:
@@ -34,7 +34,7 @@ class Opened:
     """
 
     family: str
-    config: Transformer.Config | foreign.Config
+    config: Transformer.Config | external.Config
     model: LanguageModel
     tokenizer: Pretrained
     template: str | None
@@ -81,10 +81,10 @@ def built(
     with shapes_only():
         model: LanguageModel = config.build(size)
     try:
-        model.load_state_dict(layout.inward(tensors), assign=True)
+        model.load_state_dict(layout.from_external(tensors), assign=True)
     except (RuntimeError, WenmoError) as error:
         reason = " ".join(str(error).split())[:300]
         raise WenmoError(f"{path}: the weights do not fit the settings: {reason}") from None
     if not config.encoder_layers:
-        model.opening = ()
+        model.special_tokens = replace(model.special_tokens, bos=())
     return model.eval()

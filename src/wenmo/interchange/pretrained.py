@@ -13,7 +13,7 @@ from wenmo.interchange.generation import CAREFUL
 from wenmo.interchange.gguf_in import open_gguf
 from wenmo.interchange.hub import PACKAGED, PREFIX, fetch
 from wenmo.interchange.llama2c import open_llama2c
-from wenmo.interchange.opened import Opened
+from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.through_transformers import CONFIG
 from wenmo.types import WenmoError
 
@@ -42,7 +42,7 @@ def locate(name: str | Path) -> Path | None:
     return files[0]
 
 
-def open_pretrained(path: Path) -> Opened:
+def open_pretrained(path: Path) -> LoadedModel:
     """Read a model, its tokenizer, its chat template, and how its makers would have it write.
 
     Raises:

@@ -26,19 +26,19 @@ THEIR_ACTIVATION = {"gelu": "gelu_new", "gelu-exact": "gelu", "relu": "relu", "s
 def read_gpt2(c: Settings) -> Config:
     """GPT-2's settings as ours."""
     return Config(
-        width=c["n_embd"],
+        hidden_size=c["n_embd"],
         layers=c["n_layer"],
         heads=c["n_head"],
-        feed_forward=c["n_inner"] or 4 * c["n_embd"],
-        context=c["n_positions"],
+        ffn_size=c["n_inner"] or 4 * c["n_embd"],
+        context_length=c["n_positions"],
         positions="learned",
         norm="layer",
-        epsilon=c["layer_norm_epsilon"],
+        norm_eps=c["layer_norm_epsilon"],
         qk_norm=False,
         activation=_activation(c["activation_function"]),
         bias=True,
-        tied=c["tie_word_embeddings"],
-        zero_outputs=False,
+        tie_embeddings=c["tie_word_embeddings"],
+        zero_init_residual=False,
         dropout=c["resid_pdrop"],
     )
 
@@ -48,17 +48,17 @@ def write_gpt2(config: Config) -> dict[str, Any]:
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
-        "n_positions": config.context,
-        "n_embd": config.width,
+        "n_positions": config.context_length,
+        "n_embd": config.hidden_size,
         "n_layer": config.layers,
         "n_head": config.heads,
         "n_inner": config.inner_width,
         "activation_function": THEIR_ACTIVATION.get(config.activation, "none"),
-        "layer_norm_epsilon": config.epsilon,
+        "layer_norm_epsilon": config.norm_eps,
         "embd_pdrop": config.dropout,
         "resid_pdrop": config.dropout,
         "attn_pdrop": config.dropout_of_attention,
-        "tie_word_embeddings": config.tied,
+        "tie_word_embeddings": config.tie_embeddings,
     }
 
 
@@ -73,22 +73,22 @@ def read_llama(c: Settings) -> Config:
         raise UnsupportedSettingError(f"{name} = true alone is not supported here")
     base, scaling = _rotary(c)
     return Config(
-        width=c["hidden_size"],
+        hidden_size=c["hidden_size"],
         layers=c["num_hidden_layers"],
         heads=c["num_attention_heads"],
         kv_heads=c["num_key_value_heads"],
-        head_width=c["head_dim"],
-        feed_forward=c["intermediate_size"],
-        context=c["max_position_embeddings"],
-        window=_window(c),
-        rotary_base=base,
-        rotary_scaling=scaling,
-        epsilon=c["rms_norm_eps"],
+        head_dim=c["head_dim"],
+        ffn_size=c["intermediate_size"],
+        context_length=c["max_position_embeddings"],
+        sliding_window=_window(c),
+        rope_theta=base,
+        rope_scaling=scaling,
+        norm_eps=c["rms_norm_eps"],
         qk_norm=kind == "qwen3",
         bias=biased,
         qkv_bias=True if kind == "qwen2" else None,  # which is not among its settings
-        tied=c["tie_word_embeddings"],
-        zero_outputs=False,
+        tie_embeddings=c["tie_word_embeddings"],
+        zero_init_residual=False,
     )
 
 
@@ -146,52 +146,52 @@ def _scaling(rotary: Settings, kind: str) -> tuple[float, ...]:
 def write_llama(kind: str, architecture: str, config: Config) -> dict[str, Any]:
     """Ours as Llama's or of its kin: ``model_type`` and the class of that name."""
     rotary: dict[str, Any] = {"rope_type": "default"}
-    if len(config.rotary_scaling) == 1:
-        rotary = {"rope_type": "linear", "factor": config.rotary_scaling[0]}
-    elif config.rotary_scaling:
-        factor, low, high, context = config.rotary_scaling
+    if len(config.rope_scaling) == 1:
+        rotary = {"rope_type": "linear", "factor": config.rope_scaling[0]}
+    elif config.rope_scaling:
+        factor, low, high, context = config.rope_scaling
         rotary = {"rope_type": "llama3", "factor": factor, "low_freq_factor": low}
         rotary |= {"high_freq_factor": high, "original_max_position_embeddings": int(context)}
     biased = config.bias if config.qkv_bias is None else config.qkv_bias
     return {
         "architectures": [architecture],
         "model_type": kind,
-        "hidden_size": config.width,
+        "hidden_size": config.hidden_size,
         "intermediate_size": config.inner_width,
         "num_hidden_layers": config.layers,
         "num_attention_heads": config.heads,
         "num_key_value_heads": config.query_groups,
         "head_dim": config.width_of_head,
         "hidden_act": "silu",
-        "max_position_embeddings": config.context,
-        "rms_norm_eps": config.epsilon,
-        "rope_theta": config.rotary_base,
-        "rope_parameters": {**rotary, "rope_theta": config.rotary_base},
+        "max_position_embeddings": config.context_length,
+        "rms_norm_eps": config.norm_eps,
+        "rope_theta": config.rope_theta,
+        "rope_parameters": {**rotary, "rope_theta": config.rope_theta},
         "attention_bias": biased,
         "mlp_bias": config.bias,
-        "sliding_window": config.window,
-        "tie_word_embeddings": config.tied,
+        "sliding_window": config.sliding_window,
+        "tie_word_embeddings": config.tie_embeddings,
     }
 
 
 def read_ctrl(c: Settings) -> Config:
     """CTRL's settings as ours."""
     return Config(
-        width=c["n_embd"],
+        hidden_size=c["n_embd"],
         layers=c["n_layer"],
         heads=c["n_head"],
-        feed_forward=c["dff"],
-        context=c["n_positions"],
+        ffn_size=c["dff"],
+        context_length=c["n_positions"],
         positions="sinusoidal-split",
         norm="layer",
-        epsilon=c["layer_norm_epsilon"],
+        norm_eps=c["layer_norm_epsilon"],
         qk_norm=False,
         activation="relu",
         bias=True,
-        final_bias=True,
-        tied=c["tie_word_embeddings"],
-        scaled=True,
-        zero_outputs=False,
+        lm_head_bias=True,
+        tie_embeddings=c["tie_word_embeddings"],
+        scale_embeddings=True,
+        zero_init_residual=False,
         dropout=c["resid_pdrop"],
     )
 
@@ -210,22 +210,22 @@ def read_t5(c: Settings) -> Config:
             "are supported here"
         )
     return Config(
-        width=c["d_model"],
+        hidden_size=c["d_model"],
         layers=c["num_decoder_layers"] or c["num_layers"],
         encoder_layers=c["num_layers"],
         heads=c["num_heads"],
-        head_width=c["d_kv"],
-        feed_forward=c["d_ff"],
-        context=c["n_positions"],
+        head_dim=c["d_kv"],
+        ffn_size=c["d_ff"],
+        context_length=c["n_positions"],
         positions="relative",
         norm="rms",
-        epsilon=c["layer_norm_epsilon"],
+        norm_eps=c["layer_norm_epsilon"],
         qk_norm=False,
-        score_scale=1.0,
+        attention_scale=1.0,
         activation=known[activation],  # type: ignore[arg-type]
-        tied=tied,
-        scaled_output=c.get("scale_decoder_outputs", tied and c["model_type"] == "t5"),
-        zero_outputs=False,
+        tie_embeddings=tied,
+        scale_logits=c.get("scale_decoder_outputs", tied and c["model_type"] == "t5"),
+        zero_init_residual=False,
         dropout=c["dropout_rate"],
     )
 
@@ -236,18 +236,18 @@ def write_t5(kind: str, architecture: str, config: Config) -> dict[str, Any]:
     return {
         "architectures": [architecture],
         "model_type": kind,
-        "d_model": config.width,
+        "d_model": config.hidden_size,
         "d_kv": config.width_of_head,
         "d_ff": config.inner_width,
         "num_layers": config.encoder_layers,
         "num_decoder_layers": config.layers,
         "num_heads": config.heads,
-        "n_positions": config.context,
+        "n_positions": config.context_length,
         "feed_forward_proj": gates.get(config.activation, "none"),
-        "layer_norm_epsilon": config.epsilon,
+        "layer_norm_epsilon": config.norm_eps,
         "dropout_rate": config.dropout,
-        "tie_word_embeddings": config.tied,
-        "scale_decoder_outputs": config.scaled_output,
+        "tie_word_embeddings": config.tie_embeddings,
+        "scale_decoder_outputs": config.scale_logits,
         "decoder_start_token_id": END,
         "pad_token_id": END,
     }
@@ -268,24 +268,24 @@ def read_bart(c: Settings) -> Config:
         if c.get(name) not in (None, c.get(same)):
             raise UnsupportedSettingError(f"{name} other than {same} is not supported here")
     return Config(
-        width=c["d_model"],
+        hidden_size=c["d_model"],
         layers=c["decoder_layers"],
         encoder_layers=c["encoder_layers"],
         heads=c["decoder_attention_heads"],
-        feed_forward=c["decoder_ffn_dim"],
-        context=c["max_position_embeddings"],
+        ffn_size=c["decoder_ffn_dim"],
+        context_length=c["max_position_embeddings"],
         positions="sinusoidal-split" if kind == "marian" else "learned",
         norm="layer",
         prenorm=kind == "mbart",
-        epsilon=1e-5,
+        norm_eps=1e-5,
         qk_norm=False,
         activation=_activation(c["activation_function"]),
         bias=True,
-        final_bias=True,
+        lm_head_bias=True,
         embedding_norm=kind != "marian",
-        tied=c["tie_word_embeddings"],
-        scaled=c["scale_embedding"],
-        zero_outputs=False,
+        tie_embeddings=c["tie_word_embeddings"],
+        scale_embeddings=c["scale_embedding"],
+        zero_init_residual=False,
         dropout=c["dropout"],
     )
 
@@ -295,20 +295,20 @@ def write_bart(kind: str, architecture: str, config: Config) -> dict[str, Any]:
     return {
         "architectures": [architecture],
         "model_type": kind,
-        "d_model": config.width,
+        "d_model": config.hidden_size,
         "encoder_layers": config.encoder_layers,
         "decoder_layers": config.layers,
         "encoder_attention_heads": config.heads,
         "decoder_attention_heads": config.heads,
         "encoder_ffn_dim": config.inner_width,
         "decoder_ffn_dim": config.inner_width,
-        "max_position_embeddings": config.context,
+        "max_position_embeddings": config.context_length,
         "activation_function": THEIR_ACTIVATION.get(config.activation, "none"),
-        "scale_embedding": config.scaled,
+        "scale_embedding": config.scale_embeddings,
         "dropout": config.dropout,
         "attention_dropout": config.dropout_of_attention,
-        "tie_word_embeddings": config.tied,
-        "share_encoder_decoder_embeddings": config.shared,
+        "tie_word_embeddings": config.tie_embeddings,
+        "share_encoder_decoder_embeddings": config.share_embeddings,
         "decoder_start_token_id": END,
         "pad_token_id": END,
         "forced_eos_token_id": None,
@@ -324,23 +324,23 @@ def read_bert(c: Settings) -> Masked.Config:
         raise UnsupportedSettingError("is_decoder = true is not supported here")
     before = POSITIONS_BEGIN if c["model_type"] == "roberta" else 0
     return Masked.Config(
-        width=c["hidden_size"],
+        hidden_size=c["hidden_size"],
         layers=c["num_hidden_layers"],
         heads=c["num_attention_heads"],
-        feed_forward=c["intermediate_size"],
-        context=c["max_position_embeddings"] - before,
+        ffn_size=c["intermediate_size"],
+        context_length=c["max_position_embeddings"] - before,
         positions="learned",
         norm="layer",
         prenorm=False,
-        epsilon=c["layer_norm_eps"],
+        norm_eps=c["layer_norm_eps"],
         qk_norm=False,
         activation=_activation(c["hidden_act"]),
         bias=True,
-        final_bias=True,
+        lm_head_bias=True,
         embedding_norm=True,
-        output_layer=True,
-        tied=c["tie_word_embeddings"],
-        zero_outputs=False,
+        lm_head_transform=True,
+        tie_embeddings=c["tie_word_embeddings"],
+        zero_init_residual=False,
         dropout=c["hidden_dropout_prob"],
         attention_dropout=c["attention_probs_dropout_prob"],
     )

@@ -5,17 +5,18 @@ That is slow, and such models are not trained here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from wenmo.interchange.external_config import SCHEMAS, UnsupportedSettingError
 from wenmo.interchange.generation import MARKS, read_sampling
 from wenmo.interchange.marks import end_of, joined_notes, known_end, put_marks
-from wenmo.interchange.opened import Opened
+from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.stored_weights import read_weights
 from wenmo.interchange.vocabulary_files import read_beginning, read_template, read_vocabulary
-from wenmo.models import foreign
-from wenmo.models.foreign import Foreign
+from wenmo.models import external
+from wenmo.models.external import Foreign
 from wenmo.types import WenmoError
 
 CONFIG = "config.json"
@@ -24,7 +25,7 @@ ELSEWHERE = {"rope_scaling", "rope_theta", "partial_rotary_factor", "quantizatio
 BOUNDS = ("max_position_embeddings", "max_decoder_position_embeddings")
 
 
-def open_through_transformers(path: Path, content: dict[str, Any], reason: str) -> Opened:
+def open_through_transformers(path: Path, content: dict[str, Any], reason: str) -> LoadedModel:
     """A causal or sequence-to-sequence model that is not opened here.
 
     Args:
@@ -59,12 +60,12 @@ def open_through_transformers(path: Path, content: dict[str, Any], reason: str) 
     context = next((bound for bound in bounds if bound is not None), None)
     tokenizer = vocabulary.tokenizer(end, size, read_beginning(path, theirs, vocabulary.library))
     model = Foreign(inner, size, context, end, answers=answers).eval()
-    model.opening = ()
+    model.special_tokens = replace(model.special_tokens, bos=())
     put_marks(path, theirs, model, tokenizer)
     family = "transformer" if answers else "gpt"
-    return Opened(
+    return LoadedModel(
         family,
-        foreign.Config(kind),
+        external.Config(kind),
         model,
         tokenizer,
         read_template(path),

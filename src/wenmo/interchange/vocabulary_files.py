@@ -23,9 +23,10 @@ SENTENCEPIECE = ("spiece.model", "tokenizer.model")
 CTRL = ("vocab.json", "merges.txt")
 GOES_ON, LAST = "@@", "</w>"  # behind a piece of CTRL's in the vocabulary, and in merges
 MARIAN = ("vocab.json", "source.spm", "target.spm")
-# A language, as in >>de<<, is named where a text begins.
+# A language, as in >>de<<, is named where a text begins; other marks are found first.
 MARIAN_MARKS = re.compile(
-    r"(?:\A|(?<=</s>)|(?<=<unk>)|(?<=<pad>))>>.*?<<|</s>|<unk>|<pad>", re.DOTALL
+    r"(?:\A|(?<=</s>)|(?<=<unk>)|(?<=<pad>))>>(?:(?!</s>|<unk>|<pad>).)*?<<|</s>|<unk>|<pad>",
+    re.DOTALL,
 )
 
 
@@ -195,7 +196,7 @@ def _sentence_pieces(path: Path, kind: str) -> Library:
 
 def read_beginning(path: Path, theirs: dict[str, Any], library: Library) -> str | None:
     """The name of the mark that begins a text, where the settings of a folder's tokenizer, or those
-    of its model, ``theirs``, tell.
+    of its model, ``external_ids``, tell.
     """
     settings = path / "tokenizer_config.json"
     mark = read_json(settings).get("bos_token") if settings.is_file() else None

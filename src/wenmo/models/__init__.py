@@ -61,7 +61,7 @@ class Family:
     good_for: str
     sizes: Mapping[str, ModelConfig] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
-    suit: Callable[[Any, Budget], dict[str, Any]] | None = None
+    suggest_config: Callable[[Any, Budget], dict[str, Any]] | None = None
     like: Callable[[Any, Literal["encoder", "decoder"]], dict[str, Any]] | None = None
 
 
@@ -81,31 +81,31 @@ MODELS: dict[str, Family] = {
         Recurrent.Config("rnn"),
         "the simple recurrent network: the baseline that LSTM and GRU improve on",
         recurrent.SIZES["rnn"],
-        {"rate": 0.001},
-        recurrent.suit,
+        {"learning_rate": 0.001},
+        recurrent.suggest_config,
     ),
     "lstm": Family(
         Recurrent,
         Recurrent.Config("lstm"),
         "long short-term memory: reads without end in constant memory, strong on little text",
         recurrent.SIZES["lstm"],
-        {"rate": 0.005},
-        recurrent.suit,
+        {"learning_rate": 0.005},
+        recurrent.suggest_config,
     ),
     "gru": Family(
         Recurrent,
         Recurrent.Config("gru"),
         "gated recurrent unit: close to the LSTM with a quarter fewer weights",
         recurrent.SIZES["gru"],
-        {"rate": 0.005},
-        recurrent.suit,
+        {"learning_rate": 0.005},
+        recurrent.suggest_config,
     ),
     "seq2seq": Family(
         Seq2seq,
         Seq2seq.Config(),
         "recurrent encoder and decoder with attention: turns one text into another, from few pairs",
         seq2seq.SIZES,
-        {"rate": 0.003},
+        {"learning_rate": 0.003},
         like=seq2seq.like,
     ),
     "gpt": Family(
@@ -114,7 +114,7 @@ MODELS: dict[str, Family] = {
         "decoder-only Transformer: the strongest with enough text and time",
         transformer.SIZES,
         {"optimizer": "muon"},
-        transformer.suit,
+        transformer.suggest_config,
     ),
     "transformer": Family(
         Transformer,
@@ -130,21 +130,21 @@ MODELS: dict[str, Family] = {
         "masked diffusion: looks to both sides, fills gaps, and writes in any order",
         masked.SIZES,
         {"optimizer": "muon"},
-        masked.suit,
+        masked.suggest_config,
     ),
     "vae": Family(
         Vae,
         Vae.Config(),
         "variational autoencoder: writes from a space of texts in which one can walk, and edit",
         vae.SIZES,
-        {"rate": 0.003},
+        {"learning_rate": 0.003},
     ),
     "gan": Family(
         Gan,
         Gan.Config(),
         "adversarial (SeqGAN, RelGAN): learns from a critic, and tells whether that was worth it",
         gan.SIZES,
-        {"rate": 0.003, "rows": 64},
+        {"learning_rate": 0.003, "batch_size": 64},
     ),
 }
 

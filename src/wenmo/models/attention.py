@@ -89,7 +89,7 @@ class SelfAttention(Attention):
         x: Tensor,
         rotation: Rotation | None = None,
         mask: Tensor | None = None,
-        cache: Cache | None = None,
+        cache: KVCache | None = None,
     ) -> Tensor:
         """Attend over (rows, time, width), after what the cache holds.
 
@@ -257,7 +257,7 @@ def rotary_speeds(
     return speeds * (kept + (1 - kept) / factor)
 
 
-class Cache(NamedTuple):
+class KVCache(NamedTuple):
     """One layer's keys and values, and where in them the next tokens of each row go.
 
     Attributes:
@@ -280,7 +280,7 @@ class Cache(NamedTuple):
         return self.keys[:, :longest].to(key.dtype), self.values[:, :longest].to(key.dtype)
 
 
-def begin_caches(rows: int, capacity: int, shapes: list[tuple[int, int]], like: Tensor) -> State:
+def empty_kv_cache(rows: int, capacity: int, shapes: list[tuple[int, int]], like: Tensor) -> State:
     """Empty caches: ``length`` (rows,), and keys and values of each layer's (heads, head width)."""
     state: State = {"length": torch.zeros(rows, dtype=torch.long, device=like.device)}
     for depth, (heads, head_width) in enumerate(shapes):
@@ -289,11 +289,11 @@ def begin_caches(rows: int, capacity: int, shapes: list[tuple[int, int]], like: 
     return state
 
 
-def extend_caches(state: State, time: int) -> tuple[State, list[Cache]]:
+def extend_kv_cache(state: State, time: int) -> tuple[State, list[KVCache]]:
     """Make room for ``time`` more tokens in every row.
 
     Returns:
-        The state after those tokens, and one ``Cache`` a layer to write them through. What the
+        The state after those tokens, and one ``KVCache`` a layer to write them through. What the
         given state can see is left as it is, and what else it holds is kept. While a graph is
         recorded, caches are taken to be as long as the longest row.
     """
@@ -312,7 +312,7 @@ def extend_caches(state: State, time: int) -> tuple[State, list[Cache]]:
     for depth in range(sum(name.startswith("keys.") for name in state)):
         pair = [_grow(state[f"{name}.{depth}"], grown) for name in ("keys", "values")]
         after[f"keys.{depth}"], after[f"values.{depth}"] = pair
-        caches.append(Cache(pair[0], pair[1], positions, mask))
+        caches.append(KVCache(pair[0], pair[1], positions, mask))
     return after, caches
 
 

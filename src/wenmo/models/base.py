@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from wenmo.grammar.sampler import Drawn
 from wenmo.models.posterior import DIVERGENCE, Posterior
-from wenmo.rules.sampler import Drawn
-from wenmo.types import END, IGNORE, Batch, Logits, Loss, Score, State, Tokens
+from wenmo.types import END, IGNORE, Batch, Logits, Loss, Score, SpecialTokens, State, Tokens
 
-Reading: TypeAlias = "tuple[Tensor, ...]"
+Hidden: TypeAlias = "tuple[Tensor, ...]"
 """What a network makes of the tokens it reads, before the softmax: tensors (rows, time, width). The
 first is the hidden state."""
 
@@ -41,7 +41,7 @@ class Budget:
     seconds: float
     speed: float
 
-    def reads(self, weights: int) -> float:
+    def trainable_tokens(self, weights: int) -> float:
         """About how many tokens a model with so many weights in matrices is trained on: each takes
         one product forward and two backward.
         """
@@ -62,25 +62,20 @@ class LanguageModel(nn.Module, ABC):
             case text may be streamed through the model for as long as one likes.
         learner: how it is trained.
         conditioning: how it is given a text to answer to. ``prefix``: before its own text, as in
-            opening, source, between, text, END. ``encoder``: in ``begin``, or as ``source`` of a
-            batch; then its state may hold ``coverage``, the attention that each place of the source
-            has been given so far, float32 (rows, source time). ``none``: not at all.
-        complete: its texts are wholes by rule: they can only be read from their beginning, end by
-            themselves, and are written as likely as the model has them unless something else is
+            bos, source, separator, text, END. ``encoder``: in ``initial_state``, or as
+            ``source`` of a batch; then its state may hold ``coverage``, the attention that each
+            position of the source has been given so far, float32 (rows, source time). ``none``: not
+            at all.
+        samples_texts: its texts are wholes by rule: they can only be read from their beginning, end
+            by themselves, and are written as likely as the model has them unless something else is
             asked for.
-        notices: it has hidden states, which ``notice`` gives.
-        fixed: how the names begin of what gradients do not change, and ``prepare`` makes again.
-        opening: the ids that stand before a text. Models that others trained may have another mark,
-            or none.
-        between: the ids that stand between a source and its text, where it stands before that.
-            There are none where a chat template writes all marks of a source itself.
-        closing: the ids that stand after a source that an encoder reads.
-        wholes: it learns records as wholes, each from its beginning to its end, and is scored by
+        has_hidden_states: it has hidden states, which ``hidden_states`` gives.
+        fixed: how the names begin of what gradients do not change, and ``fit_prior`` makes again.
+        special_tokens: the ids around its texts.
+        record_level: it learns whole records, each from its beginning to its end, and is scored by
             them; others go on from one record to the next.
-        latents: how many numbers each text is written from, which ``begin`` draws from N(0, 1) and
-            keeps in the state; ``infer`` tells where they lie for a text that is given.
-        ends: other ids that end a text as END does. Models that others trained may have some.
-        barred: ids that are never written.
+        latents: how many numbers each text is written from, which ``initial_state`` draws from
+            N(0, 1) and keeps in the state; ``infer`` tells where they lie for a text that is given.
         fills: it predicts tokens that are hidden anywhere in a text, with both sides in view, by
             ``fill``; then text is written so, too, and not from left to right.
         counts_text: it holds counts of its training text, which `keep_counts` continues from.
@@ -90,21 +85,17 @@ class LanguageModel(nn.Module, ABC):
     context: int | None
     learner: ClassVar[Literal["gradient", "count", "adversarial"]] = "gradient"
     conditioning: Literal["none", "prefix", "encoder"] = "prefix"
-    complete: ClassVar[bool] = False
-    notices: ClassVar[bool] = False
+    samples_texts: ClassVar[bool] = False
+    has_hidden_states: ClassVar[bool] = False
     fixed: ClassVar[tuple[str, ...]] = ()
-    wholes: bool = False
+    record_level: bool = False
     latents: int = 0
-    opening: tuple[int, ...] = (END,)
-    between: tuple[int, ...] = (END,)
-    closing: tuple[int, ...] = (END,)
-    ends: tuple[int, ...] = ()
-    barred: tuple[int, ...] = ()
+    special_tokens: SpecialTokens = SpecialTokens()
     fills: ClassVar[bool] = False
     counts_text: ClassVar[bool] = False
 
     @abstractmethod
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -158,8 +149,8 @@ class LanguageModel(nn.Module, ABC):
         """For models with latents: where they lie, given each row's targets, IGNORE left out."""
         raise TypeError(f"{type(self).__name__} has no latents")
 
-    def begin_at(self, latents: Tensor, *, capacity: int = 0) -> State:
-        """As ``begin``, for models with latents, where these are given, float32 (rows, latents)."""
+    def state_at(self, latents: Tensor, *, capacity: int = 0) -> State:
+        """As ``initial_state``, for models with latents: from these, float32 (rows, latents)."""
         raise TypeError(f"{type(self).__name__} has no latents")
 
     def advance(self, progress: float, step: int) -> None:
@@ -179,7 +170,7 @@ class LanguageModel(nn.Module, ABC):
         """
         return 1.0
 
-    def spelled_by(self, table: Sequence[bytes]) -> None:
+    def bind_vocabulary(self, table: Sequence[bytes]) -> None:
         """Be told what bytes each id stands for, before anything is learnt; for models that look at
         letters.
 
@@ -187,7 +178,7 @@ class LanguageModel(nn.Module, ABC):
             WenmoError: the model cannot read such tokens, or is not set up well.
         """
 
-    def examine(
+    def validate_corpus(
         self, ids: NDArray[np.unsignedinteger], progress: Callable[[float], None] | None = None
     ) -> None:
         """See, before anything is written, that the model can learn from a text.
@@ -213,11 +204,11 @@ class LanguageModel(nn.Module, ABC):
         found: list[float] = logits[0].log_softmax(-1).gather(1, stream[0, 1:, None])[:, 0].tolist()
         return found
 
-    def goes_on(self, ids: Sequence[int]) -> bool:
+    def accepts_prefix(self, ids: Sequence[int]) -> bool:
         """Whether the model can write a text that begins with these ids; most go on from any."""
         return True
 
-    def compose(
+    def sample_texts(
         self, seeds: Sequence[int], *, uniform: bool = False, depth: int | None = None
     ) -> Iterable[Drawn] | None:
         """Whole texts, one for each seed, from models that draw them at once, and not token by
@@ -229,7 +220,7 @@ class LanguageModel(nn.Module, ABC):
         """
         return None
 
-    def prepare(
+    def fit_prior(
         self, ids: NDArray[np.unsignedinteger], progress: Callable[[float], None] | None = None
     ) -> NDArray[np.floating] | None:
         """Look at the text before gradients are followed, for models that want to.
@@ -239,7 +230,7 @@ class LanguageModel(nn.Module, ABC):
             progress: told the fraction done, between 0 and 1.
 
         Returns:
-            What ``Batch.counted`` should hold of each token, (length - 1, columns), if anything.
+            What ``Batch.prior_probs`` should hold of each token, (length - 1, columns), if any.
         """
         return None
 
@@ -255,8 +246,8 @@ class LanguageModel(nn.Module, ABC):
             WenmoError: nothing can be added to them.
         """
 
-    def reach(self, length: int) -> int:
-        """How many of a text's ids, from the first on, it can be trained on after ``prepare``."""
+    def trainable_length(self, length: int) -> int:
+        """How many of a text's ids, from the first on, it can be trained on after ``fit_prior``."""
         return length
 
     def loss(
@@ -280,7 +271,7 @@ class LanguageModel(nn.Module, ABC):
         """
         return dict(self.named_parameters()) if name == "decoder" else {}
 
-    def parts(self) -> Mapping[str, LanguageModel]:
+    def mixture_components(self) -> Mapping[str, LanguageModel]:
         """The models that this one is a mixture of, by name, if it is one."""
         return {}
 
@@ -289,7 +280,7 @@ class LanguageModel(nn.Module, ABC):
         """The part of the model that writes; nearly always the whole."""
         return self
 
-    def rivals(self) -> Mapping[str, LanguageModel]:
+    def baselines(self) -> Mapping[str, LanguageModel]:
         """The same generator trained in other ways, by name, if there are such: results are shown
         beside theirs.
         """
@@ -310,7 +301,9 @@ class LanguageModel(nn.Module, ABC):
         """
         return [], torch.zeros(tokens.shape[1] - 1, 0), torch.zeros(tokens.shape[1] - 1, 0)
 
-    def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
+    def hidden_states(
+        self, batch: Batch, state: State | None = None
+    ) -> tuple[Tensor, Tensor, State]:
         """For models with hidden states: the one that each target is predicted from, float32
         (targets, width), the nats of each target (targets,), and the state after the last token.
         """
@@ -320,7 +313,7 @@ class LanguageModel(nn.Module, ABC):
         """The negative log-likelihood of each row's targets: exact, but for latents that were
         inferred from them, whose divergence from the prior makes it a bound.
         """
-        before = self.first(batch, state)
+        before = self.batch_state(batch, state)
         logits, after = self(batch.tokens, before)
         nats = F.cross_entropy(
             logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE, reduction="none"
@@ -328,7 +321,7 @@ class LanguageModel(nn.Module, ABC):
         exact = nats.sum(1, dtype=torch.float64)
         return bounded(Score(exact, (batch.targets != IGNORE).sum(1), state=after), before)
 
-    def first(self, batch: Batch, state: State | None) -> State | None:
+    def batch_state(self, batch: Batch, state: State | None) -> State | None:
         """The state that the rows of a batch begin with, where ``state`` is what they go on from.
 
         A model with latents infers them from rows that go on from nothing; such a state also holds
@@ -363,40 +356,42 @@ class Network(LanguageModel):
         hidden_width: the width of the hidden state.
     """
 
-    notices = True
+    has_hidden_states = True
     hidden_width: int
 
     @abstractmethod
-    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
+    def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
         """Read tokens as ``forward`` does, up to what the softmax is given."""
 
     @abstractmethod
-    def predict(self, reading: Reading) -> Logits:
+    def lm_head(self, reading: Hidden) -> Logits:
         """The logits, float32 (..., vocabulary), of any part of a reading, (..., width) each."""
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
-        reading, after = self.read(tokens, state)
-        return self.predict(reading), after
+        reading, after = self.encode_tokens(tokens, state)
+        return self.lm_head(reading), after
 
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
     ) -> Loss:
-        before = self.first(batch, state)
-        reading, after = self.read(batch.tokens, before)
+        before = self.batch_state(batch, state)
+        reading, after = self.encode_tokens(batch.tokens, before)
         smoothed = label_smoothing > 0
-        nats, evenly, _ = self.costs(*asked(reading, batch.targets), smoothed=smoothed)
+        nats, evenly, _ = self.costs(*select_targets(reading, batch.targets), smoothed=smoothed)
         extra, watched = self.penalty(before, len(nats))
-        total = smooth(nats, evenly, label_smoothing) + extra
+        total = label_smoothed(nats, evenly, label_smoothing) + extra
         return Loss(total, {"nats": nats.detach().mean(), **watched}, after)
 
-    def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
-        reading, after = self.read(batch.tokens, self.first(batch, state))
-        flat, targets = asked(reading, batch.targets)
+    def hidden_states(
+        self, batch: Batch, state: State | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        reading, after = self.encode_tokens(batch.tokens, self.batch_state(batch, state))
+        flat, targets = select_targets(reading, batch.targets)
         return flat[0].float(), self.costs(flat, targets)[0], after
 
     def costs(
         self,
-        reading: Reading,
+        reading: Hidden,
         targets: Tokens,
         *,
         smoothed: bool = False,
@@ -415,13 +410,13 @@ class Network(LanguageModel):
             breaks: ids, int64.
         """
         return costs(
-            self.predict, reading, targets, self.vocab_size, smoothed=smoothed, breaks=breaks
+            self.lm_head, reading, targets, self.vocab_size, smoothed=smoothed, breaks=breaks
         )
 
 
 def costs(
-    predict: Callable[[Reading], Logits],
-    reading: Reading,
+    lm_head: Callable[[Hidden], Logits],
+    reading: Hidden,
     targets: Tokens,
     vocab_size: int,
     *,
@@ -431,7 +426,7 @@ def costs(
     """What ``Network.costs`` tells, of anything that predicts."""
 
     def priced(targets: Tokens, *reading: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logp = predict(reading).log_softmax(-1)
+        logp = lm_head(reading).log_softmax(-1)
         nats = F.nll_loss(logp, targets, reduction="none")
         others = nats if breaks is None else log_of_others(logp[:, breaks])
         return nats, -logp.mean(-1) if smoothed else nats, others
@@ -467,12 +462,12 @@ def steered(x: Tensor, state: State) -> Tensor:
     return x + state["steering"][:, None] if "steering" in state else x
 
 
-def smooth(nats: Tensor, evenly: Tensor, label_smoothing: float) -> Tensor:
+def label_smoothed(nats: Tensor, evenly: Tensor, label_smoothing: float) -> Tensor:
     """The mean cost of targets, of which a share is spread evenly; see `LanguageModel.loss`."""
     return (1 - label_smoothing) * nats.mean() + label_smoothing * evenly.mean()
 
 
-def asked(reading: Reading, targets: Tokens) -> tuple[Reading, Tokens]:
+def select_targets(reading: Hidden, targets: Tokens) -> tuple[Hidden, Tokens]:
     """The places that a target is asked of, one under another."""
     mask = targets != IGNORE
     if mask.all():
@@ -499,6 +494,17 @@ def join(states: Sequence[State]) -> State:
     return {name: _stack([state[name] for state in states]) for name in first}
 
 
+def write(state: State, slots: Sequence[int], rows: State) -> State:
+    """Put the rows of another state into these rows of a state, in place where they fit.
+
+    Args:
+        state: not to be used afterwards, since what it holds is overwritten.
+        slots: a row of ``state`` for each of ``rows``, all different.
+        rows: of the same model; as for ``join``, its room may be smaller or larger.
+    """
+    return {name: _put(tensor, slots, rows[name]) for name, tensor in state.items()}
+
+
 def where(rows: Tensor, state: State, other: State) -> State:
     """The rows of ``state`` where the mask ``rows``, bool (rows,), says so, else of ``other``."""
     return {
@@ -510,7 +516,7 @@ def where(rows: Tensor, state: State, other: State) -> State:
 def begin_reading(rows: int, device: torch.device) -> State:
     """For models that keep nothing of a text but the text: what was read of empty ones.
 
-    ``read``: the ids so far, int64 (rows, longest), and ``length``, how many of each row.
+    ``encode_tokens``: the ids so far, int64 (rows, longest), and ``length``, how many of each row.
     """
     read = torch.zeros(rows, 0, dtype=torch.long, device=device)
     return {"read": read, "length": torch.zeros(rows, dtype=torch.long, device=device)}
@@ -540,8 +546,23 @@ def _stack(tensors: Sequence[Tensor]) -> Tensor:
     if tensors[0].dim() < 2 or all(t.shape[1] == tensors[0].shape[1] for t in tensors):
         return torch.cat(list(tensors))
     room = max(t.shape[1] for t in tensors)
-    padding = [0, 0] * (tensors[0].dim() - 2)
-    return torch.cat([F.pad(t, (*padding, 0, room - t.shape[1])) for t in tensors])
+    return torch.cat([_fill_up(t, room) for t in tensors])
+
+
+def _put(tensor: Tensor, slots: Sequence[int], rows: Tensor) -> Tensor:
+    if tensor.dim() > 1:
+        room = max(tensor.shape[1], rows.shape[1])
+        tensor, rows = _fill_up(tensor, room), _fill_up(rows, room)
+    index = torch.tensor(slots, dtype=torch.long, device=tensor.device)
+    # The rows of an expanded tensor share their numbers: it is copied first.
+    return tensor.contiguous().index_copy_(0, index, rows.to(tensor.dtype))
+
+
+def _fill_up(tensor: Tensor, room: int) -> Tensor:
+    """Zeros behind dim 1, up to ``room``."""
+    if (missing := room - tensor.shape[1]) == 0:
+        return tensor
+    return F.pad(tensor, (*[0, 0] * (tensor.dim() - 2), 0, missing))
 
 
 def device() -> torch.device:

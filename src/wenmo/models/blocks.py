@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from wenmo.models.attention import (
-    Cache,
     CrossAttention,
+    KVCache,
     RelativeBias,
     RMSNorm,
     Rotation,
@@ -65,7 +65,7 @@ class Block(nn.Module):
         x: Tensor,
         rotation: Rotation | None,
         mask: Tensor | None,
-        cache: Cache | None = None,
+        cache: KVCache | None = None,
         source: Source | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """All residual branches over (rows, time, width), and how the source was attended to, where
@@ -84,7 +84,7 @@ class Block(nn.Module):
         x: Tensor,
         rotation: Rotation | None,
         mask: Tensor | None,
-        cache: Cache | None,
+        cache: KVCache | None,
         source: Source | None,
     ) -> tuple[Tensor, Tensor | None]:
         mixed = self.attention(self._into(self.attention_norm, x), rotation, mask, cache)
@@ -119,9 +119,9 @@ class Gated(nn.Module):
     def __init__(self, config: Transformer.Config) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[config.activation]
-        self.gate = nn.Linear(config.width, config.inner_width, bias=config.bias)
-        self.up = nn.Linear(config.width, config.inner_width, bias=config.bias)
-        self.down = nn.Linear(config.inner_width, config.width, bias=config.bias)
+        self.gate = nn.Linear(config.hidden_size, config.inner_width, bias=config.bias)
+        self.up = nn.Linear(config.hidden_size, config.inner_width, bias=config.bias)
+        self.down = nn.Linear(config.inner_width, config.hidden_size, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.activation(self.gate(x)) * self.up(x))
@@ -133,8 +133,8 @@ class FeedForward(nn.Module):
     def __init__(self, config: Transformer.Config) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[config.activation]
-        self.up = nn.Linear(config.width, config.inner_width, bias=config.bias)
-        self.down = nn.Linear(config.inner_width, config.width, bias=config.bias)
+        self.up = nn.Linear(config.hidden_size, config.inner_width, bias=config.bias)
+        self.down = nn.Linear(config.inner_width, config.hidden_size, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.activation(self.up(x)))
@@ -142,14 +142,14 @@ class FeedForward(nn.Module):
 
 def attention_settings(config: Transformer.Config) -> dict[str, Any]:
     return {
-        "width": config.width,
+        "width": config.hidden_size,
         "heads": config.heads,
         "kv_heads": config.query_groups,
         "head_width": config.width_of_head,
         "bias": config.bias,
         "qkv_bias": config.bias if config.qkv_bias is None else config.qkv_bias,
         "qk_norm": config.qk_norm,
-        "epsilon": config.epsilon,
+        "epsilon": config.norm_eps,
         "scale": config.scale_of_scores,
         "dropout": config.dropout_of_attention,
     }
@@ -157,8 +157,8 @@ def attention_settings(config: Transformer.Config) -> dict[str, Any]:
 
 def make_norm(config: Transformer.Config) -> nn.Module:
     if config.norm == "rms":
-        return RMSNorm(config.width, config.epsilon)
-    return nn.LayerNorm(config.width, config.epsilon)
+        return RMSNorm(config.hidden_size, config.norm_eps)
+    return nn.LayerNorm(config.hidden_size, config.norm_eps)
 
 
 def make_embedding_norm(config: Transformer.Config) -> nn.Module:
@@ -167,7 +167,11 @@ def make_embedding_norm(config: Transformer.Config) -> nn.Module:
 
 def make_positions(config: Transformer.Config) -> nn.Embedding | None:
     """The table of learned positions, where they are learned."""
-    return nn.Embedding(config.context, config.width) if config.positions == "learned" else None
+    return (
+        nn.Embedding(config.context_length, config.hidden_size)
+        if config.positions == "learned"
+        else None
+    )
 
 
 def make_relative(config: Transformer.Config, *, both_ways: bool) -> RelativeBias | None:
@@ -179,7 +183,7 @@ def make_relative(config: Transformer.Config, *, both_ways: bool) -> RelativeBia
 def make_rotation(config: Transformer.Config, positions: Tensor) -> Rotation | None:
     if config.positions != "rotary":
         return None
-    base, scaling = config.rotary_base, config.rotary_scaling
+    base, scaling = config.rope_theta, config.rope_scaling
     return Rotation.at(positions, config.width_of_head, base, scaling)
 
 
@@ -193,13 +197,13 @@ def embed(
 ) -> Tensor:
     """Embeddings (rows, time, width) with what is added to them for their ``positions``, normed."""
     x = embedding(tokens)
-    if config.scaled:
-        x = x * config.width**0.5
+    if config.scale_embeddings:
+        x = x * config.hidden_size**0.5
     if learned is not None:
         x = x + learned(positions)
     elif config.positions.startswith("sinusoidal"):
         by_turns = config.positions == "sinusoidal"
-        x = x + sinusoid(positions, config.width, by_turns=by_turns)
+        x = x + sinusoid(positions, config.hidden_size, by_turns=by_turns)
     return norm(x)
 
 
@@ -207,10 +211,10 @@ def initialise(
     model: nn.Module, stacks: Sequence[nn.ModuleList], config: Transformer.Config
 ) -> None:
     """Normal weights; what is added to the residual stream is scaled down with its depth."""
-    spread = config.spread
+    spread = config.init_std
     for module in model.modules():
         if isinstance(module, nn.Embedding):
-            std = config.width**-0.5 if spread is None or config.scaled else spread
+            std = config.hidden_size**-0.5 if spread is None or config.scale_embeddings else spread
             nn.init.normal_(module.weight, std=std)
         elif isinstance(module, nn.Linear):
             if spread is None:
@@ -224,7 +228,7 @@ def initialise(
     for stack in stacks:
         writers = [layer for block in stack for layer in cast(Block, block).outputs()]
         for layer in writers:
-            std = 0.0 if config.zero_outputs else spread / len(writers) ** 0.5
+            std = 0.0 if config.zero_init_residual else spread / len(writers) ** 0.5
             nn.init.normal_(layer.weight, std=std)
 
 

@@ -94,7 +94,7 @@ class RecurrentCritic(Critic):
         self.verdict = nn.Linear(2 * half, 1)
 
     def judge(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        *_, (last, _) = self.reader.read(embedded, mask)
+        *_, (last, _) = self.reader.encode_tokens(embedded, mask)
         heard = F.dropout(pool(last, mask), self.dropout, self.training)
         return cast(Tensor, self.verdict(heard)[:, 0])
 

@@ -14,7 +14,7 @@ THAWED = 0.5  # the share of the budget by which everything is trained
 
 def count_blocks(model: LanguageModel) -> int:
     """How many blocks stand above each other."""
-    network = model.parts().get("network", model)
+    network = model.mixture_components().get("network", model)
     numbers = [int(m[1]) for name, _ in network.named_parameters() if (m := BLOCK.match(name))]
     return 1 + max(numbers, default=-1)
 
@@ -26,16 +26,18 @@ def train_last(model: LanguageModel, blocks: int | None) -> None:
         WenmoError: that leaves nothing to train.
     """
     first = 0 if blocks is None else count_blocks(model) - blocks
-    network = model.parts().get("network", model)  # what weighs its counts is always trained
+    network = model.mixture_components().get(
+        "network", model
+    )  # what weighs its counts is always trained
     for name, weight in network.named_parameters():
         block = BLOCK.match(name)
         late = int(block[1]) >= first if block else bool(AFTER.match(name))
         weight.requires_grad_(blocks is None or late)
     if not any(weight.requires_grad for weight in network.parameters()):
-        raise WenmoError(f"blocks={blocks}: nothing is left to train")
+        raise WenmoError(f"trainable_blocks={blocks}: nothing is left to train")
 
 
-def thaw(model: LanguageModel, progress: float) -> None:
+def gradual_unfreeze(model: LanguageModel, progress: float) -> None:
     """Let one block more be trained in each equal part of the first half of the budget, from the
     last block on, and everything from then on (Howard & Ruder 2018, section 3.2).
     """

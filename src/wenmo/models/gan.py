@@ -21,17 +21,17 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.critic import ConvolutionalCritic, Critic, RecurrentCritic
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer import Transformer
-from wenmo.types import Batch, Logits, Loss, State, Tokens
+from wenmo.types import Batch, Logits, Loss, SpecialTokens, State, Tokens
 
-Stage = Literal["likelihood", "critic", "adversarial"]
+Phase = Literal["likelihood", "critic", "adversarial"]
 
 
 class Gan(LanguageModel):
     """A generator and a critic. All that writes and scores is the generator."""
 
     learner: ClassVar[Literal["adversarial"]] = "adversarial"
-    notices = True
-    wholes = True
+    has_hidden_states = True
+    record_level = True
     conditioning = "none"
 
     @dataclass(frozen=True)
@@ -40,78 +40,90 @@ class Gan(LanguageModel):
 
         Attributes:
             generator: writes: rnn, lstm, gru or transformer.
-            embedding: the width of a recurrent generator's token embeddings.
-            width: of the generator's layers.
+            embedding_size: the width of a recurrent generator's token embeddings.
+            hidden_size: of the generator's layers.
             layers: the generator's depth.
             heads: of a Transformer's attention.
-            context: the most tokens of a text.
-            tied: the softmax uses the generator's embedding (Press & Wolf 2017).
+            context_length: the most tokens of a text.
+            tie_embeddings: the softmax uses the generator's embedding (Press & Wolf 2017).
             dropout: on what enters each of the generator's layers, while it learns by likelihood.
             critic: convolutional or recurrent.
-            critic_embedding: the width of the critic's token embeddings.
-            critic_width: filters of each span, or the width of the recurrent layer.
+            critic_embedding_size: the width of the critic's token embeddings.
+            critic_hidden_size: filters of each span, or the width of the recurrent layer.
             critic_dropout: on what the verdict rests on.
-            views: into how many parts the critic's embedding is cut, each judged by itself; for a
-                convolutional critic.
+            critic_heads: into how many parts the critic's embedding is cut, each judged by itself;
+                for a convolutional critic.
             method: what the generator learns from the critic by: policy gradients, or relaxed
                 tokens.
             rollouts: with policy, how often each beginning of a text is finished to see what it is
                 worth.
             baseline: with policy, what a text is worth counts as far as it is above the others.
-            sharpness: with relaxed, the inverse temperature that the mixtures end with; they begin
-                with 1.
-            likelihood: the share of the budget in which the generator learns by likelihood.
-            critic_alone: the share after that in which the critic learns alone.
+            inverse_temperature: with relaxed, the inverse temperature that the mixtures end with;
+                they begin with 1.
+            mle_ratio: the share of the budget in which the generator learns by likelihood.
+            critic_pretrain_ratio: the share after that in which the critic learns alone.
             critic_steps: of the critic, for each of the generator.
-            adversarial_rate: the generator's peak learning rate, when it learns from the critic.
-            critic_rate: the critic's.
+            adversarial_learning_rate: the generator's peak learning rate, when it learns from the
+                critic.
+            critic_learning_rate: the critic's.
         """
 
         generator: Literal["rnn", "lstm", "gru", "transformer"] = "lstm"
-        embedding: int = 128
-        width: int = 256
+        embedding_size: int = 128
+        hidden_size: int = 256
         layers: int = 1
         heads: int = 4
-        context: int = 64
-        tied: bool = False
+        context_length: int = 64
+        tie_embeddings: bool = False
         dropout: float = 0.2
         critic: Literal["convolutional", "recurrent"] = "convolutional"
-        critic_embedding: int = 64
-        critic_width: int = 64
+        critic_embedding_size: int = 64
+        critic_hidden_size: int = 64
         critic_dropout: float = 0.25
-        views: int = 1
+        critic_heads: int = 1
         method: Literal["policy", "relaxed"] = "policy"
         rollouts: int = 4
         baseline: bool = True
-        sharpness: float = 100.0
-        likelihood: float = 0.6
-        critic_alone: float = 0.05
+        inverse_temperature: float = 100.0
+        mle_ratio: float = 0.6
+        critic_pretrain_ratio: float = 0.05
         critic_steps: int = 3
-        adversarial_rate: float = 1e-3
-        critic_rate: float = 1e-3
+        adversarial_learning_rate: float = 1e-3
+        critic_learning_rate: float = 1e-3
 
         def __post_init__(self) -> None:
-            sizes = ("embedding", "width", "layers", "heads", "critic_embedding", "critic_width")
-            for name in (*sizes, "views", "rollouts", "critic_steps"):
+            sizes = (
+                "embedding_size",
+                "hidden_size",
+                "layers",
+                "heads",
+                "critic_embedding_size",
+                "critic_hidden_size",
+            )
+            for name in (*sizes, "critic_heads", "rollouts", "critic_steps"):
                 if getattr(self, name) < 1:
                     raise ValueError(f"{name} must be at least 1")
-            if self.context < 2:
-                raise ValueError("context must be at least 2")
+            if self.context_length < 2:
+                raise ValueError("context_length must be at least 2")
             for name in ("dropout", "critic_dropout"):
                 if not 0 <= getattr(self, name) < 1:
                     raise ValueError(f"{name} must be at least 0 and below 1")
-            if min(self.likelihood, self.critic_alone) < 0:
-                raise ValueError("likelihood and critic_alone must be at least 0")
-            if self.likelihood + self.critic_alone > 1:
-                raise ValueError("likelihood and critic_alone must not be above 1 together")
-            if self.critic_embedding % self.views:
-                raise ValueError("critic_embedding must be a multiple of views")
-            if self.views > 1 and self.critic == "recurrent":
-                raise ValueError("views are for critic=convolutional: leave views out")
-            if not self.sharpness >= 1:
-                raise ValueError("sharpness must be at least 1")
-            if min(self.adversarial_rate, self.critic_rate) <= 0:
-                raise ValueError("adversarial_rate and critic_rate must be above 0")
+            if min(self.mle_ratio, self.critic_pretrain_ratio) < 0:
+                raise ValueError("mle_ratio and critic_pretrain_ratio must be at least 0")
+            if self.mle_ratio + self.critic_pretrain_ratio > 1:
+                raise ValueError("mle_ratio and critic_pretrain_ratio must not be above 1 together")
+            if self.critic_embedding_size % self.critic_heads:
+                raise ValueError("critic_embedding_size must be a multiple of critic_heads")
+            if self.critic_heads > 1 and self.critic == "recurrent":
+                raise ValueError(
+                    "critic_heads are for critic=convolutional: leave critic_heads out"
+                )
+            if not self.inverse_temperature >= 1:
+                raise ValueError("inverse_temperature must be at least 1")
+            if min(self.adversarial_learning_rate, self.critic_learning_rate) <= 0:
+                raise ValueError(
+                    "adversarial_learning_rate and critic_learning_rate must be above 0"
+                )
             if self.generator == "transformer":
                 transformer_settings(self)  # tells what heads do not go with the width
 
@@ -120,7 +132,7 @@ class Gan(LanguageModel):
 
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
-        self.config, self.vocab_size, self.context = config, vocab_size, config.context
+        self.config, self.vocab_size, self.context = config, vocab_size, config.context_length
         self.generator = make_generator(config, vocab_size)
         self.critic = make_critic(config, vocab_size)
         # The generator as likelihood left it, from the moment on at which the critic comes in.
@@ -129,7 +141,7 @@ class Gan(LanguageModel):
         self.register_buffer("parted", torch.tensor(False))
         self.progress = 0.0
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -138,7 +150,7 @@ class Gan(LanguageModel):
         rng: torch.Generator | None = None,
     ) -> State:
         """The generator's state."""
-        return self.generator.begin(rows, capacity=capacity)
+        return self.generator.initial_state(rows, capacity=capacity)
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         return self.generator(tokens, state)
@@ -149,30 +161,32 @@ class Gan(LanguageModel):
         """The generator's cross-entropy."""
         return self.generator.loss(batch, state, label_smoothing=label_smoothing)
 
-    def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
-        return self.generator.notice(batch, state)
+    def hidden_states(
+        self, batch: Batch, state: State | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        return self.generator.hidden_states(batch, state)
 
     def advance(self, progress: float, step: int) -> None:
         self.progress = progress
 
     def progress_again(self, progress: float) -> float:
         """The last stage goes on."""
-        alone = self.config.likelihood + self.config.critic_alone
+        alone = self.config.mle_ratio + self.config.critic_pretrain_ratio
         return alone + (1 - alone) * progress
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> Phase:
         """What is learnt at this point of the budget."""
         config = self.config
-        if self.progress < config.likelihood:
+        if self.progress < config.mle_ratio:
             return "likelihood"
-        alone = config.likelihood + config.critic_alone
+        alone = config.mle_ratio + config.critic_pretrain_ratio
         return "critic" if self.progress < alone else "adversarial"
 
     def share_of_stage(self, progress: float) -> float:
         """How much of its stage is done at a point of the budget, 0 to 1."""
-        first = self.config.likelihood
-        places = (0.0, first, first + self.config.critic_alone, 1.0)
+        first = self.config.mle_ratio
+        places = (0.0, first, first + self.config.critic_pretrain_ratio, 1.0)
         begins, ends = next(pair for pair in pairwise(places) if progress < pair[1] or pair[1] >= 1)
         return (progress - begins) / (ends - begins) if ends > begins else 1.0
 
@@ -188,16 +202,16 @@ class Gan(LanguageModel):
         return self.generator
 
     @property
-    def barred(self) -> tuple[int, ...]:
+    def special_tokens(self) -> SpecialTokens:
         """The generator's: what the whole model never writes it never writes alone."""
-        return self.generator.barred
+        return self.generator.special_tokens
 
-    @barred.setter
-    def barred(self, ids: tuple[int, ...]) -> None:
+    @special_tokens.setter
+    def special_tokens(self, tokens: SpecialTokens) -> None:
         for generator in (self.generator, self.pretrained):
-            generator.barred = ids
+            generator.special_tokens = tokens
 
-    def rivals(self) -> Mapping[str, LanguageModel]:
+    def baselines(self) -> Mapping[str, LanguageModel]:
         return {"likelihood alone": self.pretrained} if self.parted else {}
 
     def parameter_count(self) -> int:
@@ -211,40 +225,44 @@ def make_generator(config: Gan.Config, vocab_size: int) -> Recurrent | Transform
         return transformer_settings(config).build(vocab_size)
     return Recurrent.Config(
         config.generator,
-        embedding=config.embedding,
-        hidden=config.width,
+        embedding_size=config.embedding_size,
+        hidden_size=config.hidden_size,
         layers=config.layers,
-        tied=config.tied,
+        tie_embeddings=config.tie_embeddings,
         dropout=config.dropout,
     ).build(vocab_size)
 
 
 def transformer_settings(config: Gan.Config) -> Transformer.Config:
     return Transformer.Config(
-        width=config.width,
+        hidden_size=config.hidden_size,
         layers=config.layers,
         heads=config.heads,
-        context=config.context,
-        tied=config.tied,
+        context_length=config.context_length,
+        tie_embeddings=config.tie_embeddings,
         dropout=config.dropout,
         attention_dropout=0.0,
-        zero_outputs=False,
+        zero_init_residual=False,
     )
 
 
 def make_critic(config: Gan.Config, vocab_size: int) -> Critic:
     """The network that judges."""
-    embedding, width, dropout = config.critic_embedding, config.critic_width, config.critic_dropout
+    embedding, width, dropout = (
+        config.critic_embedding_size,
+        config.critic_hidden_size,
+        config.critic_dropout,
+    )
     if config.critic == "recurrent":
         return RecurrentCritic(vocab_size, embedding=embedding, width=width, dropout=dropout)
     return ConvolutionalCritic(
-        vocab_size, embedding=embedding, width=width, views=config.views, dropout=dropout
+        vocab_size, embedding=embedding, width=width, views=config.critic_heads, dropout=dropout
     )
 
 
-RELAXED = Gan.Config(method="relaxed", critic_embedding=64, views=16)
+RELAXED = Gan.Config(method="relaxed", critic_embedding_size=64, critic_heads=16)
 SIZES: dict[str, Gan.Config] = {
-    "tiny": Gan.Config(embedding=64, width=128, dropout=0.0, critic_width=32),
+    "tiny": Gan.Config(embedding_size=64, hidden_size=128, dropout=0.0, critic_hidden_size=32),
     "relaxed": RELAXED,
-    "transformer": Gan.Config("transformer", layers=3, tied=True),
+    "transformer": Gan.Config("transformer", layers=3, tie_embeddings=True),
 }

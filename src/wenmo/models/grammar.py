@@ -20,15 +20,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wenmo.grammar.ast import Grammar
+from wenmo.grammar.chart import Chart
+from wenmo.grammar.forests import Forests
+from wenmo.grammar.learning import gather, learn
+from wenmo.grammar.reading import parse_grammar, read_grammar
+from wenmo.grammar.sampler import Drawn, Sampler
+from wenmo.grammar.tokens import FIRST_BYTE, NO_TOKEN, TokenChart
+from wenmo.grammar.weights import reweighted, weights_of
 from wenmo.models.base import LanguageModel
-from wenmo.rules.chart import Chart
-from wenmo.rules.forests import Forests
-from wenmo.rules.learning import gather, learn
-from wenmo.rules.parts import Grammar
-from wenmo.rules.reading import parse_grammar, read_grammar
-from wenmo.rules.sampler import Drawn, Sampler
-from wenmo.rules.tokens import FIRST_BYTE, NO_TOKEN, TokenChart
-from wenmo.rules.weights import reweighted, weights_of
 from wenmo.text.vocabularies import CODE_POINTS
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
 
@@ -44,7 +44,7 @@ class GrammarModel(LanguageModel):
 
     learner: ClassVar[Literal["count"]] = "count"
     conditioning = "none"
-    complete = True
+    samples_texts = True
 
     @dataclass(frozen=True)
     class Config:
@@ -99,7 +99,7 @@ class GrammarModel(LanguageModel):
         self._store("weights", np.array(weights_of(grammar)))
         self._forget()
 
-    def spelled_by(self, table: Sequence[bytes]) -> None:
+    def bind_vocabulary(self, table: Sequence[bytes]) -> None:
         codes, seen = [NO_TOKEN], set()
         for spelled in table[1:]:
             if len(spelled) == 1 and spelled not in seen:
@@ -110,7 +110,8 @@ class GrammarModel(LanguageModel):
                 codes.append(ord(spelled.decode()))
             except (TypeError, UnicodeDecodeError):
                 raise WenmoError(
-                    "a grammar reads single characters: train it with --tokenizer chars or bytes"
+                    "a grammar reads single characters: train it with --tokenizer characters "
+                    "or bytes"
                 ) from None
         self._store("codes", np.array(codes))
         self._forget()
@@ -139,7 +140,7 @@ class GrammarModel(LanguageModel):
         except WenmoError as reason:
             return reason
 
-    def examine(
+    def validate_corpus(
         self, ids: NDArray[np.unsignedinteger], progress: Callable[[float], None] | None = None
     ) -> None:
         """See that the grammar can write every text of a stream; the ways in which it can are kept
@@ -186,7 +187,7 @@ class GrammarModel(LanguageModel):
         self._store("weights", np.array(weights_of(last.grammar)))
         self._forget()
 
-    def compose(
+    def sample_texts(
         self, seeds: Sequence[int], *, uniform: bool = False, depth: int | None = None
     ) -> Iterable[Drawn]:
         if (uniform, depth) not in self._samplers:
@@ -195,7 +196,7 @@ class GrammarModel(LanguageModel):
 
     # -- as a language model ---------------------------------------------------------------------
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -208,7 +209,7 @@ class GrammarModel(LanguageModel):
         return {"read": read, "length": torch.zeros(rows, dtype=torch.long, device=self.device)}
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
-        rows = _ids(state or self.begin(len(tokens)))
+        rows = _ids(state or self.initial_state(len(tokens)))
         logits = torch.full((*tokens.shape, self.vocab_size), -math.inf)
         for row, (ids, new) in enumerate(zip(rows, tokens.tolist(), strict=True)):
             place = self._following.place(ids)
@@ -220,7 +221,7 @@ class GrammarModel(LanguageModel):
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
         """Look up the targets only, without the rest of the distribution."""
-        rows = _ids(state or self.begin(len(batch.tokens)))
+        rows = _ids(state or self.initial_state(len(batch.tokens)))
         nats = torch.zeros(len(rows), dtype=torch.float64)
         read = zip(batch.tokens.tolist(), batch.targets.tolist(), strict=True)
         for row, (tokens, targets) in enumerate(read):
@@ -239,7 +240,7 @@ class GrammarModel(LanguageModel):
             place = self._following.after(place, token)
         return found
 
-    def goes_on(self, ids: Sequence[int]) -> bool:
+    def accepts_prefix(self, ids: Sequence[int]) -> bool:
         return self._following.place(ids).column is not None
 
     def voices(

@@ -36,7 +36,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wenmo.models.base import LanguageModel, Network, asked, bounded, log_of_others, smooth
+from wenmo.models.base import (
+    LanguageModel,
+    Network,
+    bounded,
+    label_smoothed,
+    log_of_others,
+    select_targets,
+)
 from wenmo.models.counts import Grams, Ids, room
 from wenmo.models.ngram import Ngram
 from wenmo.models.posterior import Posterior
@@ -59,7 +66,7 @@ class NetworkConfig(Protocol):
 class Hybrid(LanguageModel):
     """A network and an n-gram model, mixed by weights that depend on the context."""
 
-    notices = True
+    has_hidden_states = True
     fixed = ("counts.",)
     counts_text = True
 
@@ -102,14 +109,14 @@ class Hybrid(LanguageModel):
         self.refits, self.cross_fits = True, True
         self.vocab_size, self.context = network.vocab_size, network.context
         self.conditioning = network.conditioning
-        self.wholes, self.latents = network.wholes, network.latents
+        self.record_level, self.latents = network.record_level, network.latents
         order = counts.config.order
         self.gate = _even_gate(network.hidden_width + counts.sign_count, order + 1)
         self.breaks, self.break_gate = breaks, None
         if breaks:
             self.break_gate = _even_gate(network.hidden_width + counts.sign_count, order + 1)
 
-    def prepare(
+    def fit_prior(
         self, ids: Ids, progress: Callable[[float], None] | None = None
     ) -> NDArray[np.float16] | None:
         """Count the text that will be trained on, and cross-fit it.
@@ -137,12 +144,12 @@ class Hybrid(LanguageModel):
         self.counts.keep_counts(extend=extend, seen=seen)
         self.refits, self.cross_fits = extend, extend or seen
 
-    def reach(self, length: int) -> int:
+    def trainable_length(self, length: int) -> int:
         if not self.cross_fits:
             return length
         return 1 + _edges(length, self.folds)[self.parts_read]
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -150,21 +157,23 @@ class Hybrid(LanguageModel):
         capacity: int = 0,
         rng: torch.Generator | None = None,
     ) -> State:
-        """The network's state, and ``counted``, the last tokens, int64 (rows, order - 1)."""
-        state = self.network.begin(rows, source=source, capacity=capacity, rng=rng)
-        return state | {HISTORY: self.counts.begin(rows)["history"]}
+        """The network's state, and ``prior_probs``, the last tokens, int64 (rows, order - 1)."""
+        state = self.network.initial_state(rows, source=source, capacity=capacity, rng=rng)
+        return state | {HISTORY: self.counts.initial_state(rows)["history"]}
 
     def encode(self, source: Tokens) -> State:
-        history = self.counts.begin(len(source))["history"]
+        history = self.counts.initial_state(len(source))["history"]
         return self.network.encode(source) | {HISTORY: history}
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         """As any model; the logits are log-probabilities."""
         own, history = _parts(state)
-        reading, after = self.network.read(tokens, own)
+        reading, after = self.network.encode_tokens(tokens, own)
         contexts, read = self.counts.contexts(tokens, history)
-        features = torch.cat([reading[0].float(), self.counts.signs(contexts)], -1).flatten(0, 1)
-        logp = self.network.predict(reading).log_softmax(-1).flatten(0, 1)
+        features = torch.cat(
+            [reading[0].float(), self.counts.context_features(contexts)], -1
+        ).flatten(0, 1)
+        logp = self.network.lm_head(reading).log_softmax(-1).flatten(0, 1)
         weights, at_breaks = self._weights(features), None
         if self.break_gate is not None:
             each = [self.counts.each_order(contexts, tokens, b).flatten(0, 1) for b in self.breaks]
@@ -193,12 +202,12 @@ class Hybrid(LanguageModel):
     ) -> Loss:
         """The mixture's cross-entropy and, in training, a share of the network's own.
 
-        Smoothing moves the network alone. Of a batch with ``counted`` the counts are not asked, and
-        what they remember stays as it is.
+        Smoothing moves the network alone. Of a batch with ``prior_probs`` the counts are not asked,
+        and what they remember stays as it is.
         """
-        before = self.first(batch, state)
+        before = self.batch_state(batch, state)
         voices = self._voices(batch, before, smoothed=label_smoothing > 0)
-        total = smooth(voices.nats, voices.evenly, label_smoothing)
+        total = label_smoothed(voices.nats, voices.evenly, label_smoothing)
         own = -voices.said[:, -1]
         if self.training:
             total = total + ALONE * own.mean()
@@ -207,7 +216,7 @@ class Hybrid(LanguageModel):
         parts = {"nats": voices.nats.detach().mean(), "network_share": share, **watched}
         return Loss(total + extra, parts, voices.after)
 
-    def parts(self) -> Mapping[str, LanguageModel]:
+    def mixture_components(self) -> Mapping[str, LanguageModel]:
         return {"network": self.network, "counts": self.counts}
 
     def voices(
@@ -218,29 +227,37 @@ class Hybrid(LanguageModel):
         names = [f"counts of {n}" for n in range(1, self.counts.config.order + 1)]
         return [*names, "network"], voices.weights.exp(), voices.said.exp()
 
-    def notice(self, batch: Batch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
-        voices = self._voices(batch, self.first(batch, state))
+    def hidden_states(
+        self, batch: Batch, state: State | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        voices = self._voices(batch, self.batch_state(batch, state))
         return voices.hidden.float(), voices.nats, voices.after
 
     def _voices(self, batch: Batch, state: State | None, *, smoothed: bool = False) -> _Voices:
         """What each voice says of each target. Only the targets are looked up, and in a batch with
-        ``counted`` not even these.
+        ``prior_probs`` not even these.
         """
         own, history = _parts(state)
-        reading, after = self.network.read(batch.tokens, own)
+        reading, after = self.network.encode_tokens(batch.tokens, own)
         order = self.counts.config.order
-        if batch.counted is None:
+        if batch.prior_probs is None:
             columns, history = self._ask(batch, history)
         else:
-            columns, history = batch.counted, history or self.counts.begin(len(batch.tokens))
-        (*flat, columns), targets = asked((*reading, columns), batch.targets)
-        said, signs = columns[:, :order], columns[:, order : order + self.counts.sign_count]
+            columns, history = (
+                batch.prior_probs,
+                history or self.counts.initial_state(len(batch.tokens)),
+            )
+        (*flat, columns), targets = select_targets((*reading, columns), batch.targets)
+        said, context_features = (
+            columns[:, :order],
+            columns[:, order : order + self.counts.sign_count],
+        )
         breaks = torch.tensor(self.breaks, device=targets.device) if self.breaks else None
         nats, evenly, others = self.network.costs(
             tuple(flat), targets, smoothed=smoothed, breaks=breaks
         )
         said = torch.cat([said, -nats[:, None]], 1)
-        features = torch.cat([flat[0].float(), signs], -1)
+        features = torch.cat([flat[0].float(), context_features], -1)
         weights = self._weights(features)
         if breaks is not None:
             break_weights = self._break_weights(features)
@@ -254,18 +271,18 @@ class Hybrid(LanguageModel):
         after = after | {HISTORY: history["history"]}
         return _Voices(flat[0], weights, said, mixed, evenly, after)
 
-    def first(self, batch: Batch, state: State | None) -> State | None:
-        own = self.network.first(batch, _parts(state)[0])
+    def batch_state(self, batch: Batch, state: State | None) -> State | None:
+        own = self.network.batch_state(batch, _parts(state)[0])
         if own is None or (state and batch.source is None):
             return state
-        return own | {HISTORY: self.counts.begin(len(batch.tokens))["history"]}
+        return own | {HISTORY: self.counts.initial_state(len(batch.tokens))["history"]}
 
     def infer(self, batch: Batch) -> Posterior:
         return self.network.infer(batch)
 
-    def begin_at(self, latents: Tensor, *, capacity: int = 0) -> State:
-        history = self.counts.begin(len(latents))["history"]
-        return self.network.begin_at(latents, capacity=capacity) | {HISTORY: history}
+    def state_at(self, latents: Tensor, *, capacity: int = 0) -> State:
+        history = self.counts.initial_state(len(latents))["history"]
+        return self.network.state_at(latents, capacity=capacity) | {HISTORY: history}
 
     def advance(self, progress: float, step: int) -> None:
         self.network.advance(progress, step)
@@ -274,7 +291,7 @@ class Hybrid(LanguageModel):
         return self.network.progress_again(progress)
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
-        before = self.first(batch, state)
+        before = self.batch_state(batch, state)
         voices = self._voices(batch, before)
         mask = batch.targets != IGNORE
         each = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
@@ -415,7 +432,7 @@ def _score(
     model = config.build(vocab_size)
     model.counted_before = counted_before
     model.fit(np.concatenate([ids[: begin + 1], ids[stop + 1 :]]))
-    before, state = max(0, begin - config.order + 2), model.begin(1)
+    before, state = max(0, begin - config.order + 2), model.initial_state(1)
     if before < begin:
         _, state = model.contexts(_tensor(ids[before:begin]), state)
     for at in range(begin, stop, PIECE):
@@ -430,12 +447,12 @@ def ask(
     """What counts tell of the word after each token, float32 (rows, time, columns) as `cross_fit`
     orders them, and the state after the last token.
     """
-    said, signs, after = counts.experts(tokens, words, state)
+    said, context_features, after = counts.experts(tokens, words, state)
     if not breaks:
-        return torch.cat([said, signs], 2), after
+        return torch.cat([said, context_features], 2), after
     contexts, _ = counts.contexts(tokens, state)
     each = [counts.each_order(contexts, tokens, word) for word in breaks]
-    return torch.cat([said, signs, log_of_others(torch.stack(each, -1))], 2), after
+    return torch.cat([said, context_features, log_of_others(torch.stack(each, -1))], 2), after
 
 
 def _tensor(ids: Ids) -> Tensor:

@@ -51,7 +51,7 @@ def adapt(model: nn.Module, targets: Sequence[str], *, rank: int, alpha: float) 
             setattr(model.get_submodule(path), last, Adapted(layer, rank, alpha))
             met.add(last)
     if not met and not targets:
-        raise WenmoError("lora: this model has no blocks of linear layers: train it without")
+        raise WenmoError("lora_rank: this model has no blocks of linear layers: train it without")
     missing = sorted(set(targets) - met)
     if missing:
         linear = {
@@ -69,7 +69,7 @@ def adapters(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
 
 
 @torch.no_grad()
-def merge(model: nn.Module) -> None:
+def merge_adapters(model: nn.Module) -> None:
     """Add every adapter into the weights beside it, and leave plain linear layers."""
     for name, layer in list(adapters(model)):
         path, _, last = name.rpartition(".")

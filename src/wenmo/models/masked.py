@@ -22,7 +22,7 @@ from wenmo.models.base import (
     begin_reading,
     costs,
     go_on_reading,
-    smooth,
+    label_smoothed,
 )
 from wenmo.models.blocks import (
     ACTIVATIONS,
@@ -58,38 +58,40 @@ class Masked(LanguageModel):
         """The settings of a Transformer without an encoder, and what BERT has beside.
 
         Attributes:
-            output_layer: a layer, activated and normed, between the blocks and the softmax.
+            lm_head_transform: a layer, activated and normed, between the blocks and the softmax.
         """
 
-        output_layer: bool = False
+        lm_head_transform: bool = False
 
         def __post_init__(self) -> None:
             super().__post_init__()
             if self.encoder_layers:
                 raise ValueError("encoder_layers must be 0: a masked model has one stack alone")
-            if self.window is not None:
-                raise ValueError("window must be null: a masked model looks to both sides")
-            if self.activation in GATED and self.output_layer:
-                raise ValueError("output_layer needs an activation without a gate: gelu-exact")
+            if self.sliding_window is not None:
+                raise ValueError("sliding_window must be null: a masked model looks to both sides")
+            if self.activation in GATED and self.lm_head_transform:
+                raise ValueError("lm_head_transform needs an activation without a gate: gelu-exact")
 
         def build(self, vocab_size: int) -> Masked:  # type: ignore[override]
             return Masked(self, vocab_size)
 
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
-        self.config, self.vocab_size, self.context = config, vocab_size, config.context - 1
-        self.embedding = nn.Embedding(vocab_size + 1, config.width)  # the last one: hidden
+        self.config, self.vocab_size, self.context = config, vocab_size, config.context_length - 1
+        self.embedding = nn.Embedding(vocab_size + 1, config.hidden_size)  # the last one: hidden
         self.position = make_positions(config)
         self.embedding_norm = make_embedding_norm(config)
         self.relative = make_relative(config, both_ways=True)
         self.blocks = nn.ModuleList(Block(config, cross=False) for _ in range(config.layers))
         self.norm = make_norm(config) if config.prenorm else nn.Identity()
-        self.output = OutputLayer(config) if config.output_layer else nn.Identity()
-        self.head = None if config.tied else nn.Linear(config.width, vocab_size, bias=False)
-        self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.final_bias else None
+        self.output = OutputLayer(config) if config.lm_head_transform else nn.Identity()
+        self.head = (
+            None if config.tie_embeddings else nn.Linear(config.hidden_size, vocab_size, bias=False)
+        )
+        self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.lm_head_bias else None
         initialise(self, [self.blocks], config)
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -103,8 +105,8 @@ class Masked(LanguageModel):
         """As it is for every model: what comes next, while all that follows is hidden. Each token
         takes a look at the whole context, so that this is the slow way.
         """
-        after, places = go_on_reading(state or self.begin(len(tokens)), tokens)
-        room = self.config.context
+        after, places = go_on_reading(state or self.initial_state(len(tokens)), tokens)
+        room = self.config.context_length
         read = F.pad(after["read"], (0, max(0, room - after["read"].shape[1])))[:, :room]
         texts = read.repeat_interleave(tokens.shape[1], 0)
         known = places.flatten()  # the place of the last token that is seen
@@ -132,7 +134,7 @@ class Masked(LanguageModel):
             rows
         ] / counts.sum()  # of each row, its share
         plain = (weight * nats).sum()
-        total = smooth(nats * weight, evenly * weight, label_smoothing) * len(nats)
+        total = label_smoothed(nats * weight, evenly * weight, label_smoothing) * len(nats)
         return Loss(total=total, parts={"nats": plain.detach()})
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
@@ -187,8 +189,8 @@ class Masked(LanguageModel):
 
     def _predict(self, x: Tensor) -> Logits:
         weight = self.embedding.weight[:-1] if self.head is None else self.head.weight
-        if self.config.scaled_output:
-            x = x * self.config.width**-0.5
+        if self.config.scale_logits:
+            x = x * self.config.hidden_size**-0.5
         return F.linear(self.output(x), weight, self.bias).float()
 
 
@@ -197,7 +199,7 @@ class OutputLayer(nn.Module):
 
     def __init__(self, config: Masked.Config) -> None:
         super().__init__()
-        self.layer = nn.Linear(config.width, config.width)
+        self.layer = nn.Linear(config.hidden_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.activation]
         self.norm = make_norm(config)
 
@@ -240,18 +242,18 @@ SIZES: dict[str, Masked.Config] = {
     "bert": Masked.Config(
         **{
             **asdict(transformer.GPT2),
-            "context": 512,
+            "context_length": 512,
             "prenorm": False,
-            "epsilon": 1e-12,
+            "norm_eps": 1e-12,
             "activation": "gelu-exact",
-            "final_bias": True,
+            "lm_head_bias": True,
             "embedding_norm": True,
-            "output_layer": True,
+            "lm_head_transform": True,
         }
     ),
 }
 
 
-def suit(config: Masked.Config, budget: Budget) -> dict[str, Any]:
+def suggest_config(config: Masked.Config, budget: Budget) -> dict[str, Any]:
     """The size for a text and a time, as for GPT."""
     return transformer.size_for(SIZES, budget)

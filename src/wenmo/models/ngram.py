@@ -150,7 +150,7 @@ class Ngram(LanguageModel):
             found.append(Grams(keys, counts, np.searchsorted(found[-1].keys, suffix)))
         return found
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -188,11 +188,11 @@ class Ngram(LanguageModel):
 
         Returns:
             The log-probability of the word by the model of each order from 1 up, float32 (rows,
-            time, order), the `signs` of its context, and the state after the last token.
+            time, order), the `context_features` of its context, and the state after the last token.
         """
         contexts, after = self.contexts(tokens, state)
         orders = self._look_up(contexts, tokens, words)
-        return torch.stack(orders, 2).float(), self.signs(contexts), after
+        return torch.stack(orders, 2).float(), self.context_features(contexts), after
 
     def each_order(self, contexts: list[Tensor], tokens: Tokens, word: int) -> Tensor:
         """The log-probability of one word after each token by the model of each order from 1 up,
@@ -204,7 +204,7 @@ class Ngram(LanguageModel):
         orders = self._look_up(contexts, tokens, torch.full_like(tokens, word))
         return torch.stack(orders, 2).float()
 
-    def signs(self, contexts: list[Tensor]) -> Tensor:
+    def context_features(self, contexts: list[Tensor]) -> Tensor:
         """What is known of a context, whatever follows it: float32 (..., signs).
 
         For each length of context, whether it was seen, the log-weight of what is shorter, and, if
@@ -214,19 +214,19 @@ class Ngram(LanguageModel):
             contexts: from `contexts`.
         """
         names = ["backoff", *(["total"] if self.config.totals else [])]
-        signs = []
+        context_features = []
         for n, context in enumerate(contexts, 1):
             known = context >= 0
-            signs.append(known.float())
+            context_features.append(known.float())
             for name in names:
-                values = torch.zeros_like(signs[-1])
+                values = torch.zeros_like(context_features[-1])
                 values[known] = self._table(name, n)[context[known]]
-                signs.append(values)
-        return torch.stack(signs, -1)
+                context_features.append(values)
+        return torch.stack(context_features, -1)
 
     @property
     def sign_count(self) -> int:
-        """The width of `signs`."""
+        """The width of `context_features`."""
         return (self.config.order - 1) * (2 + self.config.totals)
 
     def mixture(self, contexts: list[Tensor], weights: Tensor) -> Tensor:
@@ -258,7 +258,7 @@ class Ngram(LanguageModel):
         Returns:
             float64 (length - 1,), for each id given all before it.
         """
-        state, parts = self.begin(1), [np.empty(0)]
+        state, parts = self.initial_state(1), [np.empty(0)]
         for at in range(0, len(ids) - 1, 1 << 20):
             stream = torch.from_numpy(ids[at : at + (1 << 20) + 1].astype(np.int64))
             stream = stream.to(self.device)[None]
@@ -293,7 +293,7 @@ class Ngram(LanguageModel):
 
         The context of n tokens is that of n - 1 tokens one step before, and the token.
         """
-        history = (state or self.begin(len(tokens)))["history"]
+        history = (state or self.initial_state(len(tokens)))["history"]
         stream = torch.cat([history, tokens], 1)
         contexts = [stream]
         for n in range(2, self.config.order):

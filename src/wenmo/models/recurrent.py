@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import Budget, Network, Reading, steered
+from wenmo.models.base import Budget, Hidden, Network, steered
 from wenmo.types import END, Logits, State, Tokens
 
 Cell = Literal["rnn", "lstm", "gru"]
@@ -39,11 +39,11 @@ class Recurrent(Network):
 
         Attributes:
             cell: the kind of recurrent cell.
-            embedding: the width of the token embedding.
-            hidden: the width of the recurrent layers. With tied weights the last layer is as wide
-                as the embedding, so that its output can be compared with it.
+            embedding_size: the width of the token embedding.
+            hidden_size: the width of the recurrent layers. With tied weights the last layer is as
+                wide as the embedding, so that its output can be compared with it.
             layers: the depth of the stack.
-            tied: the softmax uses the embedding's weights (Press & Wolf 2017).
+            tie_embeddings: the softmax uses the embedding's weights (Press & Wolf 2017).
             dropout: on what enters each layer and on what leaves the last (Zaremba et al. 2014).
             embedding_dropout: drops whole tokens' embeddings (Gal & Ghahramani 2016).
             recurrent_dropout: drops hidden-to-hidden weights (DropConnect; Merity et al. 2018).
@@ -51,18 +51,18 @@ class Recurrent(Network):
         """
 
         cell: Cell = "lstm"
-        embedding: int = 128
-        hidden: int = 512
+        embedding_size: int = 128
+        hidden_size: int = 512
         layers: int = 1
-        tied: bool = False
+        tie_embeddings: bool = False
         dropout: float = 0.1
         embedding_dropout: float = 0.0
         recurrent_dropout: float = 0.0
         variational: bool = False
 
         def __post_init__(self) -> None:
-            if min(self.embedding, self.hidden, self.layers) < 1:
-                raise ValueError("embedding, hidden and layers must be at least 1")
+            if min(self.embedding_size, self.hidden_size, self.layers) < 1:
+                raise ValueError("embedding_size, hidden_size and layers must be at least 1")
             for name in ("dropout", "embedding_dropout", "recurrent_dropout"):
                 if not 0 <= getattr(self, name) < 1:
                     raise ValueError(f"{name} must be at least 0 and below 1")
@@ -73,14 +73,14 @@ class Recurrent(Network):
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
-        last = config.embedding if config.tied else config.hidden
+        last = config.embedding_size if config.tie_embeddings else config.hidden_size
         self.hidden_width = last
-        widths = [config.embedding, *[config.hidden] * (config.layers - 1), last]
-        self.embedding = nn.Embedding(vocab_size, config.embedding)
+        widths = [config.embedding_size, *[config.hidden_size] * (config.layers - 1), last]
+        self.embedding = nn.Embedding(vocab_size, config.embedding_size)
         self.layers = nn.ModuleList(
             Layer(config.cell, width, out) for width, out in pairwise(widths)
         )
-        self.head = None if config.tied else nn.Linear(last, vocab_size, bias=False)
+        self.head = None if config.tie_embeddings else nn.Linear(last, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         # An embedding that only feeds the first layer learns several times sooner when its entries
         # are near one; one that is the softmax's weights, too, must begin small.
@@ -91,7 +91,7 @@ class Recurrent(Network):
             nn.init.zeros_(self.embedding.weight[END])  # rarely read: it must not upset the state
             nn.init.uniform_(self.head.weight, -0.1, 0.1)
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -106,8 +106,8 @@ class Recurrent(Network):
             for name in CARRIED[self.config.cell]
         }
 
-    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
-        before = state or self.begin(len(tokens))
+    def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
+        before = state or self.initial_state(len(tokens))
         after: State = dict(before)
         x = steered(self._drop(self._embed(tokens)), before)
         for depth, layer in enumerate(self._stack()):
@@ -118,7 +118,7 @@ class Recurrent(Network):
             x = self._drop(x)
         return (x,), after
 
-    def predict(self, reading: Reading) -> Logits:
+    def lm_head(self, reading: Hidden) -> Logits:
         weight = self.embedding.weight if self.head is None else self.head.weight
         return F.linear(reading[0], weight, self.bias).float()
 
@@ -206,16 +206,22 @@ def _sizes(cell: Cell) -> dict[str, Recurrent.Config]:
     """Sizes by name; small, medium and large are Zaremba et al.'s (2014), with weights tied."""
     make = Recurrent.Config
     return {
-        "tiny": make(cell, embedding=64, hidden=128, layers=1, dropout=0.0),
-        "small": make(cell, embedding=200, hidden=200, layers=2, tied=True, dropout=0.0),
-        "medium": make(cell, embedding=650, hidden=650, layers=2, tied=True, dropout=0.5),
-        "large": make(cell, embedding=1500, hidden=1500, layers=2, tied=True, dropout=0.65),
+        "tiny": make(cell, embedding_size=64, hidden_size=128, layers=1, dropout=0.0),
+        "small": make(
+            cell, embedding_size=200, hidden_size=200, layers=2, tie_embeddings=True, dropout=0.0
+        ),
+        "medium": make(
+            cell, embedding_size=650, hidden_size=650, layers=2, tie_embeddings=True, dropout=0.5
+        ),
+        "large": make(
+            cell, embedding_size=1500, hidden_size=1500, layers=2, tie_embeddings=True, dropout=0.65
+        ),
         "awd": make(
             cell,
-            embedding=400,
-            hidden=1150,
+            embedding_size=400,
+            hidden_size=1150,
             layers=3,
-            tied=True,
+            tie_embeddings=True,
             dropout=0.4,
             embedding_dropout=0.1,
             recurrent_dropout=0.5,
@@ -227,23 +233,28 @@ def _sizes(cell: Cell) -> dict[str, Recurrent.Config]:
 SIZES: dict[Cell, dict[str, Recurrent.Config]] = {cell: _sizes(cell) for cell in GATES}
 
 
-# Measured with the estimate of `Budget.reads` (docs/experiments.md).
+# Measured with the estimate of `Budget.trainable_tokens` (docs/experiments.md).
 NARROW, WIDER = 256, (512,)
 READS_PER_WEIGHT = 0.1  # less, and a narrower one is better by then
 WEIGHTS_PER_TOKEN = 5  # more, and the text is learnt by heart
 DROPOUTS = ((8, 0.4), (2.5, 0.25), (0, 0.1))  # passes over the text, and what suits so many
 
 
-def suit(config: Recurrent.Config, budget: Budget) -> dict[str, Any]:
+def suggest_config(config: Recurrent.Config, budget: Budget) -> dict[str, Any]:
     """The width and dropout for a text and a time: as wide as pays, in bits, at equal minutes (see
     docs/experiments.md). What is narrow learns sooner; what is wide learns little texts by heart.
     """
     gates = GATES[config.cell]
     hidden = NARROW
     for wider in WIDER:
-        weights = gates * wider * (config.embedding + wider)
-        enough_time = budget.reads(weights) >= READS_PER_WEIGHT * weights
+        weights = gates * wider * (config.embedding_size + wider)
+        enough_time = budget.trainable_tokens(weights) >= READS_PER_WEIGHT * weights
         if enough_time and weights <= WEIGHTS_PER_TOKEN * budget.tokens:
             hidden = wider
-    passes = budget.reads(gates * hidden * (config.embedding + hidden)) / budget.tokens
-    return {"hidden": hidden, "dropout": next(rate for least, rate in DROPOUTS if passes >= least)}
+    passes = (
+        budget.trainable_tokens(gates * hidden * (config.embedding_size + hidden)) / budget.tokens
+    )
+    return {
+        "hidden_size": hidden,
+        "dropout": next(rate for least, rate in DROPOUTS if passes >= least),
+    }

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import Network, Reading, asked, smooth
+from wenmo.models.base import Hidden, Network, label_smoothed, select_targets
 from wenmo.models.recurrent import CARRIED, Cell, Layer, Recurrent
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, State, Tokens
 
@@ -40,8 +40,8 @@ class Seq2seq(Network):
 
         Attributes:
             cell: the kind of recurrent cell.
-            embedding: the width of the token embeddings.
-            hidden: the width of the recurrent layers, in each direction.
+            embedding_size: the width of the token embeddings.
+            hidden_size: the width of the recurrent layers, in each direction.
             layers: the depth of the encoder and of the decoder.
             bidirectional: the encoder also reads from the end (Schuster & Paliwal 1997).
             attention: additive looks before each step (Bahdanau et al. 2015); dot, general and
@@ -54,13 +54,13 @@ class Seq2seq(Network):
                 attention also sees where that is (See et al. 2017, section 2.3).
             scheduled_sampling: how often training replaces a token by the model's own guess (Bengio
                 et al. 2015).
-            tied: source, text and softmax share one embedding (Press & Wolf 2017).
+            tie_embeddings: source, text and softmax share one embedding (Press & Wolf 2017).
             dropout: on what enters each layer and on what enters the softmax (Zaremba et al. 2014).
         """
 
         cell: Cell = "gru"
-        embedding: int = 256
-        hidden: int = 256
+        embedding_size: int = 256
+        hidden_size: int = 256
         layers: int = 1
         bidirectional: bool = True
         attention: Attending = "additive"
@@ -68,12 +68,12 @@ class Seq2seq(Network):
         copy: bool = False
         coverage: float = 0.0
         scheduled_sampling: float = 0.0
-        tied: bool = True
+        tie_embeddings: bool = True
         dropout: float = 0.2
 
         def __post_init__(self) -> None:
-            if min(self.embedding, self.hidden, self.layers) < 1:
-                raise ValueError("embedding, hidden and layers must be at least 1")
+            if min(self.embedding_size, self.hidden_size, self.layers) < 1:
+                raise ValueError("embedding_size, hidden_size and layers must be at least 1")
             if not 0 <= self.dropout < 1:
                 raise ValueError("dropout must be at least 0 and below 1")
             if not 0 <= self.scheduled_sampling <= 1:
@@ -95,7 +95,7 @@ class Seq2seq(Network):
         @property
         def memory(self) -> int:
             """The width of the encoded source."""
-            return self.hidden * (1 + (self.bidirectional and self.attention != "dot"))
+            return self.hidden_size * (1 + (self.bidirectional and self.attention != "dot"))
 
         def build(self, vocab_size: int) -> Seq2seq:
             return Seq2seq(self, vocab_size)
@@ -103,7 +103,7 @@ class Seq2seq(Network):
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
-        embedding, hidden, tied = config.embedding, config.hidden, config.tied
+        embedding, hidden, tied = config.embedding_size, config.hidden_size, config.tie_embeddings
         self.hidden_width = hidden
         attends, additive = config.attention != "none", config.attention == "additive"
         self.embedding = nn.Embedding(vocab_size, embedding)
@@ -125,7 +125,7 @@ class Seq2seq(Network):
         if self.project is not None:
             nn.init.normal_(self.project.weight, std=0.03)
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -158,15 +158,15 @@ class Seq2seq(Network):
         if self.attention.key is not None:
             state["keys"] = self.attention.key(memory)
         if self.config.feeds:
-            state["readout"] = memory.new_zeros(ids.shape[0], self.config.hidden)
+            state["readout"] = memory.new_zeros(ids.shape[0], self.config.hidden_size)
         if self.config.copy:
             same = ids[:, :, None] == ids[:, None]
             state |= {"source": ids, "first": same.byte().argmax(2)}  # of equals, the first
         return state
 
-    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
+    def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
         """As any network; what is read is a ``Read``."""
-        return self._read(tokens, state or self.begin(len(tokens)))
+        return self._read(tokens, state or self.initial_state(len(tokens)))
 
     def side(self, name: Literal["encoder", "decoder"]) -> dict[str, Tensor]:
         """As of any model; of the decoder's first layer what reads the embedded tokens, without
@@ -177,9 +177,9 @@ class Seq2seq(Network):
             return {"embedding.weight": embedding.weight, **dict(self.encoder.named_parameters())}
         own = {k: w for k, w in self.named_parameters() if k.split(".")[0] in WRITING}
         first = cast(Layer, self.layers[0])
-        return own | {"layers.0.input_weight": first.input_weight[:, : self.config.embedding]}
+        return own | {"layers.0.input_weight": first.input_weight[:, : self.config.embedding_size]}
 
-    def predict(self, reading: Reading) -> Logits:
+    def lm_head(self, reading: Hidden) -> Logits:
         """As any network; with ``copy`` the logits are log-probabilities."""
         read = Read(*reading)
         x = self._drop(read.readout)
@@ -200,10 +200,12 @@ class Seq2seq(Network):
         """
         if not self.config.coverage:
             return super().loss(batch, state, label_smoothing=label_smoothing)
-        before = self.first(batch, state) or self.begin(len(batch.tokens))
+        before = self.batch_state(batch, state) or self.initial_state(len(batch.tokens))
         read, after = self._read(batch.tokens, before)
-        nats, evenly, _ = self.costs(*asked(read, batch.targets), smoothed=label_smoothing > 0)
-        total = smooth(nats, evenly, label_smoothing)
+        nats, evenly, _ = self.costs(
+            *select_targets(read, batch.targets), smoothed=label_smoothing > 0
+        )
+        total = label_smoothed(nats, evenly, label_smoothing)
         covered = before["coverage"][:, None] + read.weights.cumsum(1) - read.weights
         overlap = torch.minimum(read.weights, covered).sum(2)[batch.targets != IGNORE].mean()
         parts = {"nats": nats.detach().mean(), "coverage": overlap.detach()}
@@ -228,7 +230,7 @@ class Seq2seq(Network):
     def _guess(self, x: Tensor, last: Read, rate: float) -> Tensor:
         """The embedded tokens, some replaced by what the model itself would have written."""
         with torch.no_grad():
-            guessed = self.predict(last).argmax(2)
+            guessed = self.lm_head(last).argmax(2)
         replaced = torch.rand(guessed.shape, device=x.device) < rate
         return torch.where(replaced[..., None], self._drop(self.embedding(guessed)), x)
 
@@ -317,7 +319,7 @@ class Reader(nn.Module):
             nn.ModuleList(Layer(cell, width, hidden) for width in widths) for _ in range(directions)
         )
 
-    def read(self, x: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def encode_tokens(self, x: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Read (rows, time, embedding), where ``mask`` is true at the left of each row.
 
         Yields:
@@ -350,16 +352,16 @@ class Encoder(Reader):
 
     def __init__(self, config: Seq2seq.Config) -> None:
         directions = 1 + config.bidirectional
-        sizes = (config.embedding, config.hidden, config.layers)
+        sizes = (config.embedding_size, config.hidden_size, config.layers)
         super().__init__(config.cell, *sizes, directions, config.dropout)
         self.config = config
-        out, carried = directions * config.hidden, len(CARRIED[config.cell])
+        out, carried = directions * config.hidden_size, len(CARRIED[config.cell])
         self.bridge = nn.ModuleList(
-            nn.Linear(out, carried * config.hidden) for _ in range(config.layers)
+            nn.Linear(out, carried * config.hidden_size) for _ in range(config.layers)
         )
         # The dot product asks for a memory that is as wide as the decoder.
         narrow = config.attention == "dot" and config.bidirectional
-        self.narrow = nn.Linear(out, config.hidden, bias=False) if narrow else nn.Identity()
+        self.narrow = nn.Linear(out, config.hidden_size, bias=False) if narrow else nn.Identity()
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """Encode (rows, source time, embedding), where ``mask`` is true at the left of each row.
@@ -368,7 +370,7 @@ class Encoder(Reader):
             The memory (rows, source time, memory), and for each layer what the decoder begins with,
             (rows, hidden) each: tanh of a linear layer on the last hidden state of each direction.
         """
-        outs, ends = zip(*self.read(x, mask), strict=True)
+        outs, ends = zip(*self.encode_tokens(x, mask), strict=True)
         begun = [torch.tanh(b(e)) for b, e in zip(self.bridge, ends, strict=True)]
         parts = len(CARRIED[self.config.cell])
         return self.narrow(outs[-1]), [tensor.chunk(parts, 1) for tensor in begun]
@@ -386,7 +388,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: Seq2seq.Config) -> None:
         super().__init__()
-        hidden, kind = config.hidden, config.attention
+        hidden, kind = config.hidden_size, config.attention
         added = kind in ("additive", "concat")
         self.key = None if kind == "dot" else nn.Linear(config.memory, hidden, bias=added)
         self.query = nn.Linear(hidden, hidden, bias=False) if added else None
@@ -437,16 +439,18 @@ def like(config: Any, side: Literal["encoder", "decoder"]) -> dict[str, Any]:
     """
     if not isinstance(config, Recurrent.Config | Seq2seq.Config):
         return {}
-    names = ("cell", "embedding", "hidden", "layers", "tied")
+    names = ("cell", "embedding_size", "hidden_size", "layers", "tie_embeddings")
     same = {name: getattr(config, name) for name in names}
     if isinstance(config, Seq2seq.Config):
         return {**same, "bidirectional": config.bidirectional}
-    narrow = config.tied and config.layers == 1  # whose one layer is as wide as the embedding
-    return {**same, "hidden": config.embedding} if narrow else same
+    narrow = (
+        config.tie_embeddings and config.layers == 1
+    )  # whose one layer is as wide as the embedding
+    return {**same, "hidden_size": config.embedding_size} if narrow else same
 
 
 SIZES: dict[str, Seq2seq.Config] = {
-    "tiny": Seq2seq.Config(embedding=64, hidden=128, dropout=0.0),
-    "small": Seq2seq.Config(embedding=256, hidden=512),
-    "medium": Seq2seq.Config(embedding=512, hidden=512, layers=2, dropout=0.3),
+    "tiny": Seq2seq.Config(embedding_size=64, hidden_size=128, dropout=0.0),
+    "small": Seq2seq.Config(embedding_size=256, hidden_size=512),
+    "medium": Seq2seq.Config(embedding_size=512, hidden_size=512, layers=2, dropout=0.3),
 }

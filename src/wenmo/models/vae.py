@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wenmo.models import transformer
-from wenmo.models.base import Network, Reading
+from wenmo.models.base import Hidden, Network
 from wenmo.models.blocks import initialise, pool
 from wenmo.models.posterior import DIVERGENCE, Posterior
 from wenmo.models.recurrent import Layer, Recurrent
@@ -32,7 +32,7 @@ CARRIED = ("hidden.", "cell.")  # how the names begin of what a recurrent decode
 class Vae(Network):
     """An encoder, latents, and a decoder that is told of them at every step."""
 
-    wholes = True
+    record_level = True
     conditioning = "none"
 
     @dataclass(frozen=True)
@@ -42,67 +42,76 @@ class Vae(Network):
         Attributes:
             encoder: reads the text both ways: lstm or transformer.
             decoder: writes it: lstm or transformer.
-            latent: how many latents there are.
-            embedding: the width of an LSTM's token embeddings.
-            width: of the layers.
+            latent_size: how many latents there are.
+            embedding_size: the width of an LSTM's token embeddings.
+            hidden_size: of the layers.
             layers: the depth of the decoder.
             encoder_layers: the depth of the encoder.
             heads: of a Transformer's attention.
-            context: the most tokens of a text.
-            tied: the softmax uses the decoder's embedding (Press & Wolf 2017); an LSTM's last layer
-                is then as wide as that.
+            context_length: the most tokens of a text.
+            tie_embeddings: the softmax uses the decoder's embedding (Press & Wolf 2017); an LSTM's
+                last layer is then as wide as that.
             dropout: on what enters each layer and on what leaves the last.
             word_dropout: how often training keeps a token from the decoder, which reads END in its
                 place (Bowman et al. 2016, section 3.1).
             free_bits: nats of divergence a text that cost nothing (Kingma et al. 2016, appendix C).
-            free_each: every latent has its share of these; else they are for all together.
+            free_bits_per_dim: every latent has its share of these; else they are for all together.
             annealing: of the divergence's weight: it rises once (linear), again and again
                 (cyclical, Fu et al. 2019), or is as it is (none).
             cycles: how often it rises, if cyclical.
-            rise: the share of the budget, or of each cycle, in which it rises.
+            annealing_ratio: the share of the budget, or of each cycle, in which it rises.
             kl_floor: the weight it rises from.
             kl_peak: the weight it rises to; 1: the bound.
-            aggressive: the share of the budget, from its beginning, in which the encoder is trained
-                ahead (He et al. 2019, algorithm 1).
-            ahead: how many steps are the encoder's alone then, before each that is for both.
+            aggressive_ratio: the share of the budget, from its beginning, in which the encoder is
+                trained ahead (He et al. 2019, algorithm 1).
+            encoder_steps: how many steps are the encoder's alone then, before each that is for
+                both.
         """
 
         encoder: Kind = "lstm"
         decoder: Kind = "lstm"
-        latent: int = 32
-        embedding: int = 256
-        width: int = 256
+        latent_size: int = 32
+        embedding_size: int = 256
+        hidden_size: int = 256
         layers: int = 1
         encoder_layers: int = 1
         heads: int = 4
-        context: int = 256
-        tied: bool = False
+        context_length: int = 256
+        tie_embeddings: bool = False
         dropout: float = 0.2
         word_dropout: float = 0.0
         free_bits: float = 8.0
-        free_each: bool = True
+        free_bits_per_dim: bool = True
         annealing: Literal["linear", "cyclical", "none"] = "linear"
         cycles: int = 4
-        rise: float = 0.2
+        annealing_ratio: float = 0.2
         kl_floor: float = 0.0
         kl_peak: float = 1.0
-        aggressive: float = 0.0
-        ahead: int = 9
+        aggressive_ratio: float = 0.0
+        encoder_steps: int = 9
 
         def __post_init__(self) -> None:
-            sizes = ("latent", "embedding", "width", "layers", "encoder_layers", "heads", "cycles")
+            sizes = (
+                "latent_size",
+                "embedding_size",
+                "hidden_size",
+                "layers",
+                "encoder_layers",
+                "heads",
+                "cycles",
+            )
             for name in sizes:
                 if getattr(self, name) < 1:
                     raise ValueError(f"{name} must be at least 1")
-            if self.context < 2:
-                raise ValueError("context must be at least 2")
+            if self.context_length < 2:
+                raise ValueError("context_length must be at least 2")
             for name in ("dropout", "word_dropout"):
                 if not 0 <= getattr(self, name) < 1:
                     raise ValueError(f"{name} must be at least 0 and below 1")
-            for name in ("rise", "aggressive"):
+            for name in ("annealing_ratio", "aggressive_ratio"):
                 if not 0 <= getattr(self, name) <= 1:
                     raise ValueError(f"{name} must be from 0 to 1")
-            for name in ("free_bits", "kl_floor", "kl_peak", "ahead"):
+            for name in ("free_bits", "kl_floor", "kl_peak", "encoder_steps"):
                 if not 0 <= getattr(self, name) < float("inf"):
                     raise ValueError(f"{name} must be at least 0")
             if "transformer" in (self.encoder, self.decoder):
@@ -113,27 +122,29 @@ class Vae(Network):
 
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
-        self.config, self.vocab_size, self.latents = config, vocab_size, config.latent
+        self.config, self.vocab_size, self.latents = config, vocab_size, config.latent_size
         self.encoder = make_encoder(config, vocab_size)
         self.decoder = make_decoder(config, vocab_size)
-        self.context = config.context
+        self.context = config.context_length
         self.hidden_width = self.decoder.hidden_width
-        self.posterior = nn.Linear(self.encoder.width, 2 * config.latent)
+        self.posterior = nn.Linear(self.encoder.width, 2 * config.latent_size)
         self._carried = {
             name: tensor.shape[1]
-            for name, tensor in self.decoder.begin(1).items()
+            for name, tensor in self.decoder.initial_state(1).items()
             if name.startswith(CARRIED)
         }
         carried = sum(self._carried.values())
-        self.steering = nn.Linear(config.latent, self.decoder.embedding.embedding_dim, bias=False)
-        self.start = nn.Linear(config.latent, carried) if carried else None
+        self.steering = nn.Linear(
+            config.latent_size, self.decoder.embedding.embedding_dim, bias=False
+        )
+        self.start = nn.Linear(config.latent_size, carried) if carried else None
         # As loud as a token at first: less, and it is overheard; more, and it drowns the tokens.
-        nn.init.normal_(self.steering.weight, std=config.latent**-0.5)
+        nn.init.normal_(self.steering.weight, std=config.latent_size**-0.5)
         with torch.no_grad():
             self.steering.weight *= self.decoder.embedding.weight.std()
-        self.weight = weight_at(config, 0.0)
+        self.weight = kl_weight_at(config, 0.0)
 
-    def begin(
+    def initial_state(
         self,
         rows: int,
         *,
@@ -141,19 +152,21 @@ class Vae(Network):
         capacity: int = 0,
         rng: torch.Generator | None = None,
     ) -> State:
-        """What ``begin_at`` makes of a draw from the prior or, without ``rng``, of its mean."""
+        """What ``state_at`` makes of a draw from the prior or, without ``rng``, of its mean."""
         latents = torch.zeros(rows, self.latents, device=self.device)
         if rng is not None:
             latents = torch.randn(latents.shape, generator=rng, device=self.device)
-        return self.begin_at(latents, capacity=capacity)
+        return self.state_at(latents, capacity=capacity)
 
-    def begin_at(self, latents: Tensor, *, capacity: int = 0) -> State:
+    def state_at(self, latents: Tensor, *, capacity: int = 0) -> State:
         """The decoder's state, with ``steering`` (rows, width) by the latents, which also make what
         an LSTM begins with.
         """
-        return self.decoder.begin(latents.shape[0], capacity=capacity) | self._steer(latents)
+        return self.decoder.initial_state(latents.shape[0], capacity=capacity) | self._steer(
+            latents
+        )
 
-    def first(self, batch: Batch, state: State | None) -> State | None:
+    def batch_state(self, batch: Batch, state: State | None) -> State | None:
         """The noise is that of training's own randomness; in evaluation it is always the same."""
         if state:
             return state
@@ -169,24 +182,24 @@ class Vae(Network):
         mean, log_variance = self.posterior(found).float().chunk(2, 1)
         return Posterior(mean, log_variance)
 
-    def read(self, tokens: Tokens, state: State | None = None) -> tuple[Reading, State]:
-        before = state or self.begin(len(tokens))
+    def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
+        before = state or self.initial_state(len(tokens))
         if self.training and self.config.word_dropout:
             kept = torch.rand(tokens.shape, device=tokens.device) >= self.config.word_dropout
             tokens = tokens.where(kept, END)
         own = {name: tensor for name, tensor in before.items() if name != DIVERGENCE}
-        return self.decoder.read(tokens, own)
+        return self.decoder.encode_tokens(tokens, own)
 
-    def predict(self, reading: Reading) -> Logits:
-        return self.decoder.predict(reading)
+    def lm_head(self, reading: Hidden) -> Logits:
+        return self.decoder.lm_head(reading)
 
     def advance(self, progress: float, step: int) -> None:
         """Set the divergence's weight, and let only the encoder learn where it is trained ahead."""
         config = self.config
-        self.weight = weight_at(config, progress)
-        if not config.aggressive:
+        self.weight = kl_weight_at(config, progress)
+        if not config.aggressive_ratio:
             return
-        alone = progress < config.aggressive and (step + 1) % (config.ahead + 1) > 0
+        alone = progress < config.aggressive_ratio and (step + 1) % (config.encoder_steps + 1) > 0
         for part in filter(None, (self.decoder, self.steering, self.start)):
             part.requires_grad_(not alone)
 
@@ -199,7 +212,7 @@ class Vae(Network):
             return super().penalty(before, targets)
         rows, each = len(divergence), divergence.mean(0)
         free = self.config.free_bits
-        if self.config.free_each:
+        if self.config.free_bits_per_dim:
             beyond = (each - free / self.latents).clamp_min(0).sum()
         else:
             beyond = (each.sum() - free).clamp_min(0)
@@ -215,13 +228,13 @@ class Vae(Network):
         return state
 
 
-def weight_at(config: Vae.Config, progress: float) -> float:
+def kl_weight_at(config: Vae.Config, progress: float) -> float:
     """The weight of the divergence at a share of the budget."""
     if config.annealing == "none":
         return config.kl_peak
     cycles = config.cycles if config.annealing == "cyclical" else 1
     within = progress * cycles % 1 if progress < 1 else 1.0
-    risen = min(1.0, within / config.rise) if config.rise else 1.0
+    risen = min(1.0, within / config.annealing_ratio) if config.annealing_ratio else 1.0
     return config.kl_floor + (config.kl_peak - config.kl_floor) * risen
 
 
@@ -230,14 +243,14 @@ def make_decoder(config: Vae.Config, vocab_size: int) -> Recurrent | Transformer
     if config.decoder == "lstm":
         made = Recurrent.Config(
             "lstm",
-            embedding=config.embedding,
-            hidden=config.width,
+            embedding_size=config.embedding_size,
+            hidden_size=config.hidden_size,
             layers=config.layers,
-            tied=config.tied,
+            tie_embeddings=config.tie_embeddings,
             dropout=config.dropout,
         )
         decoder = made.build(vocab_size)
-        if config.tied:  # its embedding begins small: what reads it makes up for that
+        if config.tie_embeddings:  # its embedding begins small: what reads it makes up for that
             heard = cast(Layer, decoder.layers[0]).input_weight
             with torch.no_grad():
                 heard.div_(decoder.embedding.weight.std())
@@ -255,16 +268,16 @@ def transformer_settings(
     config: Vae.Config, layers: int, encoder_layers: int
 ) -> Transformer.Config:
     return Transformer.Config(
-        width=config.width,
+        hidden_size=config.hidden_size,
         layers=layers,
         encoder_layers=encoder_layers,
         heads=config.heads,
-        context=config.context,
-        tied=config.tied,
-        shared=False,
+        context_length=config.context_length,
+        tie_embeddings=config.tie_embeddings,
+        share_embeddings=False,
         dropout=config.dropout,
         attention_dropout=0.0,
-        zero_outputs=False,
+        zero_init_residual=False,
     )
 
 
@@ -272,16 +285,16 @@ class RecurrentEncoder(Reader):
     """LSTMs from both ends, pooled."""
 
     def __init__(self, config: Vae.Config, vocab_size: int) -> None:
-        hidden = -(-config.width // 2)
-        sizes = (config.embedding, hidden, config.encoder_layers)
+        hidden = -(-config.hidden_size // 2)
+        sizes = (config.embedding_size, hidden, config.encoder_layers)
         super().__init__("lstm", *sizes, directions=2, dropout=config.dropout)
         self.width = 2 * hidden
-        self.embedding = nn.Embedding(vocab_size, config.embedding)
+        self.embedding = nn.Embedding(vocab_size, config.embedding_size)
 
     def forward(self, tokens: Tokens, mask: Tensor) -> Tensor:
         """Read (rows, time), where ``mask`` is true, to (rows, width)."""
         x = F.dropout(self.embedding(tokens), self.dropout, self.training)
-        *_, (last, _) = self.read(x, mask)
+        *_, (last, _) = self.encode_tokens(x, mask)
         return pool(last, mask)
 
 
@@ -290,7 +303,7 @@ class TransformerEncoder(nn.Module):
 
     def __init__(self, config: Vae.Config, vocab_size: int) -> None:
         super().__init__()
-        self.width = config.width
+        self.width = config.hidden_size
         settings = transformer_settings(config, 1, config.encoder_layers)
         self.stack = transformer.Encoder(settings, vocab_size)
         initialise(self, [self.stack.blocks], settings)
@@ -301,6 +314,8 @@ class TransformerEncoder(nn.Module):
 
 
 SIZES: dict[str, Vae.Config] = {
-    "tiny": Vae.Config(latent=16, embedding=64, width=128, dropout=0.0),
-    "transformer": Vae.Config("transformer", "transformer", layers=3, encoder_layers=2, tied=True),
+    "tiny": Vae.Config(latent_size=16, embedding_size=64, hidden_size=128, dropout=0.0),
+    "transformer": Vae.Config(
+        "transformer", "transformer", layers=3, encoder_layers=2, tie_embeddings=True
+    ),
 }

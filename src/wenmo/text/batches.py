@@ -105,12 +105,12 @@ class Streams:
         begins = (torch.arange(self.rows) + place) % BEGINNINGS == 0
         begins |= place == 0
         batch.tokens[begins, 0] = END
-        return replace(batch, carry=~begins)
+        return replace(batch, carry_state=~begins)
 
 
 @dataclass
 class Counted:
-    """Batches, each with its tokens' rows of a table; see ``Batch.counted``."""
+    """Batches, each with its tokens' rows of a table; see ``Batch.prior_probs``."""
 
     batches: Batches
     table: NDArray[np.floating]
@@ -119,7 +119,9 @@ class Counted:
         batch = self.batches[number]
         if batch.places is None:
             raise ValueError("these batches do not tell the places of their tokens")
-        return replace(batch, counted=torch.from_numpy(self.table[batch.places.numpy()]).float())
+        return replace(
+            batch, prior_probs=torch.from_numpy(self.table[batch.places.numpy()]).float()
+        )
 
 
 def _pairs(ids: NDArray[np.unsignedinteger], places: NDArray[np.int64]) -> Batch:

@@ -26,7 +26,7 @@ from wenmo.text.control import Values, kept
 from wenmo.text.readers import ReadConfig, Reader, Source
 from wenmo.text.sketch import is_telling, sketch
 from wenmo.text.spool import PIECE, Progress, Spool
-from wenmo.text.talk import Talk
+from wenmo.text.talk import ChatFormatter
 from wenmo.text.tasks import COMPLETION, TaskConfig, open_records
 from wenmo.text.telling import counts_of
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
@@ -148,7 +148,7 @@ def build(
     valid_path: Source | None = None,
     target: Source | None = None,
     valid_target: Source | None = None,
-    talk: Talk | None = None,
+    talk: ChatFormatter | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Corpus:
@@ -238,7 +238,7 @@ def encode_text(
     *,
     task: TaskConfig = COMPLETION,
     target: Source | None = None,
-    talk: Talk | None = None,
+    talk: ChatFormatter | None = None,
     cache: Path | None = None,
 ) -> Encoded:
     """Read and encode a text, or pairs of texts, as a whole, or find it in the cache.
@@ -267,7 +267,7 @@ def _split(
     task: TaskConfig,
     split: SplitConfig,
     report: Progress,
-    talk: Talk | None,
+    talk: ChatFormatter | None,
 ) -> tuple[Spool, Spool, str, Values]:
     """The part to train on, the part held out, in words what was held out, and the values of the
     control fields.
@@ -284,7 +284,7 @@ def spooled(
     reader: Reader,
     task: TaskConfig,
     report: Progress | None = None,
-    talk: Talk | None = None,
+    talk: ChatFormatter | None = None,
 ) -> Spool:
     """All records of a reader, or the examples that they give, read once into a folder.
 
@@ -434,7 +434,7 @@ def _key(
     task: TaskConfig,
     tokenizer: Any,
     split: SplitConfig | None,
-    talk: Talk | None,
+    talk: ChatFormatter | None,
 ) -> str:
     """A hash of everything that decides what comes out, the content of the files above all."""
     files = []

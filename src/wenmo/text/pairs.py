@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from wenmo.text.batches import joined, pad
 from wenmo.text.spread import spread_sample
-from wenmo.types import END, IGNORE, Batch, WenmoError
+from wenmo.types import END, IGNORE, Batch, SpecialTokens, WenmoError
 
 Conditioning = Literal["none", "prefix", "encoder"]
 Keep = Literal["beginning", "end"]
@@ -42,7 +42,7 @@ class Pairs:
         context: the model's.
         keep: which end of a source that is too long is kept.
         ends: where the ENDs that part the texts stand; None: there are no other ENDs.
-        opening, between, closing: the model's; see `LanguageModel`.
+        special_tokens: the model's.
         sources, targets: int64 (pairs, 2), where each begins and stops in ``ids``, without END.
         places: int64 (pairs,), where the END before each target stands in `stream`.
         cut: how many sources were cut.
@@ -54,9 +54,7 @@ class Pairs:
     context: int | None = None
     keep: Keep = "beginning"
     ends: NDArray[np.int64] | None = None
-    opening: tuple[int, ...] = (END,)
-    between: tuple[int, ...] = (END,)
-    closing: tuple[int, ...] = (END,)
+    special_tokens: SpecialTokens = SpecialTokens()
     sources: NDArray[np.int64] = field(init=False)
     targets: NDArray[np.int64] = field(init=False)
     places: NDArray[np.int64] = field(init=False)
@@ -79,10 +77,10 @@ class Pairs:
 
     def _before(self) -> NDArray[np.int64]:
         """How many tokens are read before each target."""
-        opening = np.full(len(self.sources), len(self.opening))
+        before = np.full(len(self.sources), len(self.special_tokens.bos))
         if self.conditioning != "encoder":
-            opening += _lengths(self.sources) + len(self.between)
-        return np.maximum(opening, 1)
+            before += _lengths(self.sources) + len(self.special_tokens.separator)
+        return np.maximum(before, 1)
 
     def _cut(self) -> int:
         """Cut the sources that are too long; how many they are."""
@@ -129,16 +127,17 @@ class Pairs:
         """
         sources, texts = np.zeros(len(self), np.int64), self._before() + _lengths(self.targets)
         if self.conditioning == "encoder":
-            sources += _lengths(self.sources) + len(self.closing)
+            sources += _lengths(self.sources) + len(self.special_tokens.source_suffix)
         return sources, texts
 
     def batch(self, numbers: Sequence[int] | NDArray[np.int64]) -> Batch:
         """The named pairs under one another; only what belongs to a target is to be predicted."""
-        source, before = None, [self.opening] * len(numbers)
+        marks = self.special_tokens
+        source, before = None, [marks.bos] * len(numbers)
         if self.conditioning == "encoder":
-            source = pad([[*self.source(n), *self.closing] for n in numbers], IGNORE)
+            source = pad([[*self.source(n), *marks.source_suffix] for n in numbers], IGNORE)
         else:
-            before = [(*self.opening, *self.source(n), *self.between) for n in numbers]
+            before = [(*marks.bos, *self.source(n), *marks.separator) for n in numbers]
         rows = [(first or (END,), self.target(n)) for n, first in zip(numbers, before, strict=True)]
         tokens = [[*first, *target] for first, target in rows]
         targets = [[*[IGNORE] * (len(first) - 1), *target, END] for first, target in rows]
@@ -149,7 +148,7 @@ class Pairs:
         return Batch(pad(tokens, END), pad(targets, IGNORE), source=source, places=pad(places, 0))
 
 
-class Wholes(Protocol):
+class Examples(Protocol):
     """Texts, or pairs of them, each of which is learnt as a whole."""
 
     def __len__(self) -> int: ...
@@ -180,7 +179,7 @@ class Buckets:
         WenmoError: there is no pair.
     """
 
-    pairs: Wholes
+    pairs: Examples
     tokens: int
     seed: int = 0
     _epoch: int = field(default=-1, init=False)
@@ -190,7 +189,8 @@ class Buckets:
     def __post_init__(self) -> None:
         if not len(self.pairs):
             raise WenmoError(
-                "no text is left: each is longer than the model's context: raise context=, or give "
+                "no text is left: each is longer than the model's context: raise "
+                "context_length=, or give "
                 "shorter ones (--unit line)"
             )
         self._widths = np.stack(self.pairs.widths())

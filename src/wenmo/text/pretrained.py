@@ -85,7 +85,7 @@ class Pretrained(Tokenizer):
             self._check_known(id_)
         self.source_prefix = self.prefix
         if beginning is None and self.prefix:
-            beginning = library.id_to_token(self.theirs(self.prefix)[0])
+            beginning = library.id_to_token(self.external_ids(self.prefix)[0])
         self.beginning = beginning or ""
         self._encoder = library
         names = [t.content for t in library.get_added_tokens_decoder().values() if t.special]
@@ -123,7 +123,7 @@ class Pretrained(Tokenizer):
         """
         return self.marks.sub(lambda mark: NUL + mark[0], text.replace(NUL, ""))
 
-    def theirs(self, ids: Iterable[int]) -> list[int]:
+    def external_ids(self, ids: Iterable[int]) -> list[int]:
         return self._swapped(ids)
 
     def _encode(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from wenmo.text.control import Values, tally
 from wenmo.text.formats import listed
 from wenmo.text.readers import Reader, Record
-from wenmo.text.talk import Talk
+from wenmo.text.talk import ChatFormatter
 from wenmo.text.tasks import Example, TaskConfig, companions, examples, who_speaks
 from wenmo.types import WenmoError
 
@@ -52,7 +52,7 @@ class Spool:
         reader: Reader,
         task: TaskConfig,
         report: Progress,
-        talk: Talk | None = None,
+        talk: ChatFormatter | None = None,
     ) -> Spool:
         """Read everything once.
 
@@ -168,7 +168,7 @@ class Spool:
 
 
 def _examples(
-    reader: Reader, task: TaskConfig, talk: Talk | None, report: Progress, values: Values
+    reader: Reader, task: TaskConfig, talk: ChatFormatter | None, report: Progress, values: Values
 ) -> Iterator[tuple[Record, list[Example]]]:
     """Every record with the examples that it gives; ``values`` counts those of control fields.
 

@@ -22,7 +22,7 @@ MARKS = 16
 
 
 @dataclass(frozen=True)
-class Talk:
+class ChatFormatter:
     """How conversations are written for a model.
 
     What people said holds no marks, whatever it is spelled like: it is shielded.

@@ -145,7 +145,7 @@ def source_of(task: TaskConfig, prompt: str, attributes: Mapping[str, str]) -> s
         WenmoError: a field that is none of the task's, no prompt, or not one gap in it.
     """
     if task.name == "dialogue":
-        return turns_source([prompt], task, attributes)
+        return history_source([prompt], task, attributes)
     codes = _codes(attributes, task)
     if task.name == "completion":
         return codes
@@ -165,7 +165,7 @@ def with_gaps(prompt: str) -> str:
     return GAP_FORMS.sub(GAP, prompt)
 
 
-def turns_source(
+def history_source(
     turns: Sequence[str], task: TaskConfig, attributes: Mapping[str, str] | None = None
 ) -> str:
     """The source that a conversation makes, in which two speak by turns.
@@ -178,18 +178,18 @@ def turns_source(
     Raises:
         WenmoError: a field that is none of the task's, or nothing was said.
     """
-    said = so_far(turns, task)
+    said = render_history(turns, task)
     return _codes(attributes or {}, task) + _lines(said.turns)
 
 
-def so_far(
+def render_history(
     turns: Sequence[str],
     task: TaskConfig,
     attributes: Mapping[str, str] | None = None,
     system: str | None = None,
 ) -> Conversation:
     """A conversation in which two speak by turns, with its control codes as an instruction; as
-    ``turns_source``.
+    ``history_source``.
 
     Args:
         system: an instruction that stands before all else.

@@ -83,7 +83,7 @@ class Tokenizer:
         self.vocab_size = len(tokens)
         self.prefix_space = library.normalizer is not None
         self.kind = "words" if form == "spaces" else form
-        if form == "chars" and len(tokens) == len(BASE):
+        if form == "characters" and len(tokens) == len(BASE):
             self.kind = "bytes"
         if form == "bpe":
             alphabet = {character: byte for byte, character in enumerate(byte_alphabet())}
@@ -91,7 +91,7 @@ class Tokenizer:
         else:
             spelled = [bytes([byte]) for byte in range(256)]
             self.table = [b"", *spelled, *(token.encode() for token in tokens[len(BASE) :])]
-        if form == "chars":
+        if form == "characters":
             self._lookup = np.full(CODE_POINTS, -1, np.int32)
             self._lookup[[ord(c) for c in tokens[len(BASE) :]]] = np.arange(len(BASE), len(tokens))
         else:
@@ -144,7 +144,7 @@ class Tokenizer:
         except Exception as error:  # the library raises nothing more precise
             raise WenmoError(f"not a tokenizer.json, or a damaged one: {error}") from None
         vocabulary = library.get_vocab()
-        for form in ("chars", *PATTERNS):
+        for form in ("characters", *PATTERNS):
             base = [END_TOKEN] if form == "bpe" else BASE
             if (
                 _skeleton(library) == _skeleton(assemble(form, empty_model(form)))
@@ -176,7 +176,7 @@ class Tokenizer:
         """All that decides which ids a text has."""
         return str(self._library.to_str()).encode()
 
-    def theirs(self, ids: Iterable[int]) -> list[int]:
+    def external_ids(self, ids: Iterable[int]) -> list[int]:
         """The ids that the file has for our ids; of our own tokenizers the same."""
         return list(ids)
 
@@ -218,7 +218,7 @@ class Tokenizer:
         batch: list[tuple[str, bool]] = []
         size = 0
         try:
-            for segment in pieces if self._form == "chars" else self._segments(pieces):
+            for segment in pieces if self._form == "characters" else self._segments(pieces):
                 batch.append(segment)
                 size += len(segment[0]) + 1
                 if size >= BLOCK:
@@ -294,7 +294,7 @@ class Tokenizer:
     def _encode_batch(self, batch: list[tuple[str, bool]]) -> Ids:
         texts = [text for text, _ in batch]
         ends = [ends for _, ends in batch]
-        if self._form == "chars":
+        if self._form == "characters":
             return _encode_characters(texts, ends, self._lookup)
         "".join(texts).encode()  # tells half a surrogate pair; the library's error would not
         return self._known.encode(texts, ends)

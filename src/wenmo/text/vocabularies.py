@@ -58,8 +58,8 @@ class TokenizerConfig:
     """What a tokenizer is made of.
 
     Attributes:
-        kind: ``chars``; ``bytes``; ``words``; ``bpe`` over bytes (Sennrich et al. 2016; Radford et
-            al. 2019, section 2.2); ``unigram`` (Kudo 2018, section 3.2).
+        kind: ``characters``, or ``chars``; ``bytes``; ``words``; ``bpe`` over bytes (Sennrich et
+            al. 2016; Radford et al. 2019, section 2.2); ``unigram`` (Kudo 2018, section 3.2).
         vocab_size: the most tokens, the 257 that every tokenizer has among them. ``None``: as many
             as are seen ``min_count`` times; for BPE and unigram, the power of two nearest to a
             256th of the sample's bytes, between 512 and 8,192 (unigram: besides the characters).
@@ -68,10 +68,14 @@ class TokenizerConfig:
             runs of Han characters; ``spaces`` takes whatever stands between spaces as a word.
     """
 
-    kind: Literal["chars", "bytes", "words", "bpe", "unigram"] = "chars"
+    kind: Literal["characters", "chars", "bytes", "words", "bpe", "unigram"] = "characters"
     vocab_size: int | None = None
     min_count: int = 2
     split: Literal["words", "spaces"] = "words"
+
+    def __post_init__(self) -> None:
+        if self.kind == "chars":
+            object.__setattr__(self, "kind", "characters")
 
 
 def make_model(texts: Iterable[str], config: TokenizerConfig) -> tuple[str, models.Model]:
@@ -87,13 +91,18 @@ def make_model(texts: Iterable[str], config: TokenizerConfig) -> tuple[str, mode
         )
     form = config.split if config.kind == "words" else config.kind
     if form == "bytes":
-        return "chars", _plain_model(BASE)
-    if form == "chars":
+        return "characters", _plain_model(BASE)
+    if form == "characters":
         return form, _plain_model(BASE + _characters(texts, config.min_count, _room(config)))
     sample = _sample(texts)
     if not sample:
         raise WenmoError("there is no text to make a tokenizer from")
-    makers = {"words": _words, "spaces": _words, "bpe": _bpe, "unigram": _unigram}
+    makers = {
+        "words": _train_words,
+        "spaces": _train_words,
+        "bpe": _train_bpe,
+        "unigram": _train_unigram,
+    }
     return form, makers[form](sample, config)
 
 
@@ -105,7 +114,7 @@ def assemble(form: str, model: models.Model) -> Library:
     elif form in ("words", "unigram"):
         # A match of nothing: the library puts the space in before it.
         library.normalizer = normalizers.Replace(Regex(r"\A(?=\P{Han})"), " ")
-    if form != "chars":
+    if form != "characters":
         library.pre_tokenizer = pre_tokenizers.Split(Regex(PATTERNS[form]), "isolated")
     if form == "bpe":
         to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -196,7 +205,7 @@ def _characters(texts: Iterable[str], min_count: int, most: int) -> list[str]:
     return [chr(code) for code in ranked]
 
 
-def _words(sample: list[str], config: TokenizerConfig) -> models.Model:
+def _train_words(sample: list[str], config: TokenizerConfig) -> models.Model:
     """Characters and words by count.
 
     Words split at spaces are looked up. Otherwise a run of Han characters is cut into the likeliest
@@ -239,7 +248,7 @@ def _default_size(sample: list[str]) -> int:
     return int(min(8192, max(512, 2 ** round(math.log2(size / 256)))))
 
 
-def _bpe(sample: list[str], config: TokenizerConfig) -> models.Model:
+def _train_bpe(sample: list[str], config: TokenizerConfig) -> models.Model:
     library = assemble("bpe", empty_model("bpe"))
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocab_size or _default_size(sample),
@@ -253,7 +262,7 @@ def _bpe(sample: list[str], config: TokenizerConfig) -> models.Model:
     return model
 
 
-def _unigram(sample: list[str], config: TokenizerConfig) -> models.Model:
+def _train_unigram(sample: list[str], config: TokenizerConfig) -> models.Model:
     """The library's pieces, with scores of our own.
 
     The library's expectation-maximisation sums in an order that changes from run to run, and so do

@@ -16,7 +16,7 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.critic import inside
 from wenmo.models.gan import Gan
 from wenmo.text.batches import Batches
-from wenmo.training.learners import Gradient, Learned, part
+from wenmo.training.learners import Gradient, StepMetrics, part
 from wenmo.training.optimizers import Optimizer
 from wenmo.training.rollouts import relax, values, write
 from wenmo.training.updates import Adam
@@ -33,7 +33,7 @@ class Adversarial(Gradient):
     Args:
         texts: what the critic is shown of the training text, whatever its length.
         longest: the most tokens of a text that the generator writes, END counted.
-        clip: the largest norm of either player's gradient; 0: unbounded.
+        max_grad_norm: the largest norm of either player's gradient; 0: unbounded.
         **likelihood: how the first stage learns; see `Gradient`.
     """
 
@@ -54,14 +54,14 @@ class Adversarial(Gradient):
         super().__init__(model, batches, optimizer, **likelihood)
         self.gan, self.texts, self.longest = model, texts, longest
         config = model.config
-        self.generator_adam = adam(model.generator, config.adversarial_rate)
-        self.critic_adam = adam(model.critic, config.critic_rate)
+        self.generator_adam = adam(model.generator, config.adversarial_learning_rate)
+        self.critic_adam = adam(model.critic, config.critic_learning_rate)
         self._frozen = set()  # the rival is made in training: checkpoints hold it, too
 
     def share(self, progress: float) -> float:
         return self.gan.share_of_stage(progress)
 
-    def learn(self, step: int, rate: float) -> Learned:
+    def learn(self, step: int, rate: float) -> StepMetrics:
         if self.gan.stage == "likelihood":
             return super().learn(step, rate)
         torch.manual_seed((self.seed << 32) + step)
@@ -75,7 +75,7 @@ class Adversarial(Gradient):
             real = padded(batch, self.longest)
             watched |= self._train_generator(real, rate)
         tokens = int((batch.targets != IGNORE).sum())
-        return Learned(watched["critic_loss"], tokens, rate, watched)
+        return StepMetrics(watched["critic_loss"], tokens, rate, watched)
 
     def tensors(self) -> dict[str, Tensor]:
         mine = {"generator_adam": self.generator_adam, "critic_adam": self.critic_adam}
@@ -167,12 +167,12 @@ class Adversarial(Gradient):
         """Relaxed texts, sharper from step to step (RelGAN: Nie et al. 2019, section 2.2)."""
         gan = self.gan
         done = gan.share_of_stage(gan.progress) if gan.stage == "adversarial" else 0.0
-        sharpness = math.exp(math.log(gan.config.sharpness) * done)
+        sharpness = math.exp(math.log(gan.config.inverse_temperature) * done)
         return relax(self.gan.writer, gan.generator.embedding, rows, self.longest, sharpness)
 
     def _move(self, player: torch.nn.Module, optimizer: Optimizer, rate: float) -> None:
         """Move one player; what the other was given on the way is forgotten."""
-        limit = self.clip if self.clip > 0 else math.inf
+        limit = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         torch.nn.utils.clip_grad_norm_(player.parameters(), limit)
         optimizer.step(rate)
         self.gan.zero_grad(set_to_none=True)

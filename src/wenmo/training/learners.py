@@ -22,7 +22,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class StepMetrics:
     """What one step of learning reports.
 
     Attributes:
@@ -56,7 +56,7 @@ class Learner(Protocol):
         """The share of the schedule of learning rates at a share of the budget, both 0 to 1."""
         ...
 
-    def learn(self, step: int, rate: float) -> Learned:
+    def learn(self, step: int, rate: float) -> StepMetrics:
         """Learn from batch number ``step``, at ``rate`` times the peak learning rate."""
         ...
 
@@ -85,8 +85,8 @@ class Gradient:
         batches: Batches,
         optimizer: Optimizer,
         *,
-        clip: float,
-        accumulate: int,
+        max_grad_norm: float,
+        gradient_accumulation: int,
         precision: Literal["float32", "bfloat16"],
         seed: int,
         label_smoothing: float = 0.0,
@@ -95,26 +95,33 @@ class Gradient:
         self.model, self.batches, self.optimizer = model, batches, optimizer
         # What is frozen for good is not for checkpoints: it is there again when training begins.
         self._frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
-        self.clip, self.accumulate, self.precision, self.seed = clip, accumulate, precision, seed
+        self.max_grad_norm, self.gradient_accumulation, self.precision, self.seed = (
+            max_grad_norm,
+            gradient_accumulation,
+            precision,
+            seed,
+        )
         self._carried: State = {}
 
     def share(self, progress: float) -> float:
         return progress
 
-    def learn(self, step: int, rate: float) -> Learned:
+    def learn(self, step: int, rate: float) -> StepMetrics:
         self.model.train()
         torch.manual_seed((self.seed << 32) + step)
         total, tokens = torch.zeros(()), 0
         parts: dict[str, float] = {}
-        for number in range(step * self.accumulate, (step + 1) * self.accumulate):
+        for number in range(
+            step * self.gradient_accumulation, (step + 1) * self.gradient_accumulation
+        ):
             batch = self.batches[number].to(self.model.device)
             with autocast(self.model.device, self.precision):
                 loss = self.model.loss(
                     batch, self._state_before(batch), label_smoothing=self.label_smoothing
                 )
-            (loss.total / self.accumulate).backward()  # type: ignore[no-untyped-call]
-            self._carried = {} if batch.carry is None else loss.state
-            total = total + loss.total.detach().cpu() / self.accumulate
+            (loss.total / self.gradient_accumulation).backward()  # type: ignore[no-untyped-call]
+            self._carried = {} if batch.carry_state is None else loss.state
+            total = total + loss.total.detach().cpu() / self.gradient_accumulation
             tokens += int((batch.targets != IGNORE).sum())
             parts = {name: float(part) for name, part in loss.parts.items()}
         parts["gradient_norm"] = self._clip()
@@ -123,7 +130,7 @@ class Gradient:
         else:
             self.optimizer.forget_gradients()
             total = total * float("nan")  # the loop rolls back when it sees this
-        return Learned(float(total), tokens, rate, parts)
+        return StepMetrics(float(total), tokens, rate, parts)
 
     def tensors(self) -> dict[str, Tensor]:
         weights = self.model.state_dict().items()
@@ -145,13 +152,17 @@ class Gradient:
 
     def _state_before(self, batch: Batch) -> State | None:
         """The state that each row of a batch begins with."""
-        if batch.carry is None or not self._carried:
+        if batch.carry_state is None or not self._carried:
             return None
-        return where(batch.carry, detach(self._carried), self.model.begin(len(batch.tokens)))
+        return where(
+            batch.carry_state, detach(self._carried), self.model.initial_state(len(batch.tokens))
+        )
 
     def _clip(self) -> float:
-        """Scale the gradient down to norm ``clip`` (Pascanu et al. 2013); return its own norm."""
-        limit = self.clip if self.clip > 0 else float("inf")
+        """Scale the gradient down to norm ``max_grad_norm`` (Pascanu et al. 2013); return its own
+        norm.
+        """
+        limit = self.max_grad_norm if self.max_grad_norm > 0 else float("inf")
         return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
 
 
@@ -190,9 +201,9 @@ class Count:
     def share(self, progress: float) -> float:
         return progress
 
-    def learn(self, step: int, rate: float) -> Learned:
+    def learn(self, step: int, rate: float) -> StepMetrics:
         self._fit(self.ids, progress=self.progress)
-        return Learned(float("nan"), len(self.ids) - 1, rate, {})
+        return StepMetrics(float("nan"), len(self.ids) - 1, rate, {})
 
     def tensors(self) -> dict[str, Tensor]:
         return {}  # a count that was interrupted begins again: it takes seconds

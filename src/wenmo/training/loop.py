@@ -18,7 +18,7 @@ from typing import Any, Literal
 from wenmo.training.average import Average
 from wenmo.training.budget import ENOUGH_STEPS, enough_minutes
 from wenmo.training.checkpoints import Checkpoint, Checkpoints
-from wenmo.training.learners import Learned, Learner, Precision
+from wenmo.training.learners import Learner, Precision, StepMetrics
 from wenmo.training.optimizers import OptimizerName
 from wenmo.training.schedules import Schedule, factor
 from wenmo.types import WenmoError, amount
@@ -41,31 +41,31 @@ class TrainConfig:
         steps: how many steps; null: as many as fit into ``minutes``.
         minutes: the wall-clock time from the command's start to its end: start-up, reading,
             counting, steps, evaluations, samples and the final evaluation.
-        rows: sequences in a batch.
-        time: tokens of each; null: the model's context, or 64 for one without bounds.
+        batch_size: sequences in a batch.
+        sequence_length: tokens of each; null: the model's context, or 64 for one without bounds.
         per_record: learn each record by itself, from its beginning to its end, and not where the
             one before it ends; null: where a bounded context holds every record as a whole.
-        batch_tokens: for pairs, and records learnt by themselves, in place of rows and time: the
-            most tokens in a batch, sources, targets and padding counted.
-        accumulate: batches whose gradients are added up for one step.
+        tokens_per_batch: for pairs, and records learnt by themselves, in place of rows and time:
+            the most tokens in a batch, sources, targets and padding counted.
+        gradient_accumulation: batches whose gradients are added up for one step.
         optimizer: sgd, rmsprop, adam, adamw or muon.
-        rate: the peak learning rate; null: a default for the optimizer.
+        learning_rate: the peak learning rate; null: a default for the optimizer.
         weight_decay: on matrices; null: 0.1 for adamw and muon, else none.
         momentum: for sgd, rmsprop and muon (null: 0, and 0.95 for muon).
         beta1, beta2: of adam and adamw.
         schedule: constant, cosine, linear or stable-decay.
-        warmup: the share of the budget in which the rate rises.
-        decay: for stable-decay, the share in which it falls.
-        floor: where the decay ends, as a share of the peak.
-        average: the share of the budget, at its end, over which weights are averaged; their mean is
-            what is scored and kept.
+        warmup_ratio: the share of the budget in which the rate rises.
+        decay_ratio: for stable-decay, the share in which it falls.
+        min_lr_ratio: where the decay ends, as a share of the peak.
+        weight_averaging: the share of the budget, at its end, over which weights are averaged;
+            their mean is what is scored and kept.
         label_smoothing: the share of a target's probability that is spread over the vocabulary.
-        clip: the largest norm of the gradient; 0: unbounded.
-        recompute: for Transformers: keep only what enters each block, and compute the rest again on
-            the way back (Chen et al. 2016).
+        max_grad_norm: the largest norm of the gradient; 0: unbounded.
+        gradient_checkpointing: for Transformers: keep only what enters each block, and compute the
+            rest again on the way back (Chen et al. 2016).
         precision: float32, bfloat16, or auto: what is measured to be faster.
-        evaluations: how often held-out text is scored on the way.
-        evaluation_tokens: the most held-out tokens scored on the way.
+        eval_count: how often held-out text is scored on the way.
+        eval_tokens: the most held-out tokens scored on the way.
         full_evaluation: score all held-out text at the end, even where that takes longer than a
             tenth of ``minutes``; otherwise a sample of it is scored then.
         patience: stop after so many evaluations that find the held-out text no likelier than the
@@ -77,28 +77,28 @@ class TrainConfig:
 
     steps: int | None = None
     minutes: float | None = None
-    rows: int = 16
-    time: int | None = None
+    batch_size: int = 16
+    sequence_length: int | None = None
     per_record: bool | None = None
-    batch_tokens: int = 2048
-    accumulate: int = 1
+    tokens_per_batch: int = 2048
+    gradient_accumulation: int = 1
     optimizer: OptimizerName = "adamw"
-    rate: float | None = None
+    learning_rate: float | None = None
     weight_decay: float | None = None
     momentum: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.98
     schedule: Schedule = "cosine"
-    warmup: float = 0.02
-    decay: float = 0.5
-    floor: float = 0.0
-    average: float = 0.0
+    warmup_ratio: float = 0.02
+    decay_ratio: float = 0.5
+    min_lr_ratio: float = 0.0
+    weight_averaging: float = 0.0
     label_smoothing: float = 0.0
-    clip: float = 1.0
-    recompute: bool = False
+    max_grad_norm: float = 1.0
+    gradient_checkpointing: bool = False
     precision: Precision = "auto"
-    evaluations: int = 10
-    evaluation_tokens: int = 20_000
+    eval_count: int = 10
+    eval_tokens: int = 20_000
     full_evaluation: bool = False
     patience: int | None = None
     checkpoint_seconds: float = 30.0
@@ -107,30 +107,44 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
             raise ValueError("give steps or minutes, not both")
-        for name in ("rows", "batch_tokens", "accumulate", "evaluations", "evaluation_tokens"):
+        for name in (
+            "batch_size",
+            "tokens_per_batch",
+            "gradient_accumulation",
+            "eval_count",
+            "eval_tokens",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("steps", "time"):
+        for name in ("steps", "sequence_length"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
         if self.patience is not None and self.patience < 0:
             raise ValueError("patience must be at least 0")
-        for name in ("minutes", "rate"):
+        for name in ("minutes", "learning_rate"):
             value = getattr(self, name)
             if value is not None and not (0 < value < math.inf):
                 raise ValueError(f"{name} must be a positive number")
-        for name in ("warmup", "floor", "average", "label_smoothing", "momentum", "beta1", "beta2"):
+        for name in (
+            "warmup_ratio",
+            "min_lr_ratio",
+            "weight_averaging",
+            "label_smoothing",
+            "momentum",
+            "beta1",
+            "beta2",
+        ):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1")
-        if not 0 < self.decay <= 1:
-            raise ValueError("decay must be above 0 and at most 1")
-        for name in ("clip", "checkpoint_seconds"):
+        if not 0 < self.decay_ratio <= 1:
+            raise ValueError("decay_ratio must be above 0 and at most 1")
+        for name in ("max_grad_norm", "checkpoint_seconds"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0")
 
 
 @dataclass
-class Position:
+class TrainState:
     """Where training stands: all of it goes into a checkpoint.
 
     Attributes:
@@ -174,9 +188,9 @@ class Event:
     """
 
     kind: Literal["step", "evaluation", "sample", "checkpoint", "note"]
-    position: Position
+    position: TrainState
     progress: float
-    learned: Learned | None = None
+    learned: StepMetrics | None = None
     figures: dict[str, float] = field(default_factory=dict)
     text: str = ""
     seconds_left: float | None = None
@@ -217,7 +231,7 @@ class Trainer:
     keep_best: Callable[[], None]
     report: Callable[[Event], None]
     prepare: Callable[[float, int], None] = lambda progress, step: None
-    position: Position = field(default_factory=Position)
+    position: TrainState = field(default_factory=TrainState)
     reserve: float = 0.0
     saves: bool = True
 
@@ -240,11 +254,11 @@ class Trainer:
         if checkpoint is None:
             return False
         self.learner.restore(checkpoint.tensors)
-        self.position = Position(**checkpoint.figures)
+        self.position = TrainState(**checkpoint.figures)
         self._average.restore(checkpoint.tensors, self.position.averaged)
         return True
 
-    def run(self) -> Position:
+    def run(self) -> TrainState:
         """Train to the end of the budget.
 
         Raises:
@@ -324,11 +338,11 @@ class Trainer:
         position.tokens += learned.tokens
         self._tick()
         after = self.progress()
-        if self.config.average and before >= 1 - self.config.average:
+        if self.config.weight_averaging and before >= 1 - self.config.weight_averaging:
             self._average.update()
             position.averaged = self._average.count
         self.report(Event("step", position, after, learned, seconds_left=self.seconds_left()))
-        count = self.config.evaluations
+        count = self.config.eval_count
         due = int(after * count + 1e-9) > int(before * count + 1e-9)
         only = position.step == position.begun_step + 1
         if due or (after >= 1 and (only or not position.best_step)):
@@ -341,8 +355,10 @@ class Trainer:
         again = self.position.begun > 0
         share = progress if again else self.learner.share(progress)
         if self._late:  # the schedule has ended, and a rate of 0 would teach nothing
-            share = c.warmup
-        rate = factor(c.schedule, share, warmup=c.warmup, decay=c.decay, floor=c.floor)
+            share = c.warmup_ratio
+        rate = factor(
+            c.schedule, share, warmup=c.warmup_ratio, decay=c.decay_ratio, floor=c.min_lr_ratio
+        )
         return REWARMED * rate if again else rate
 
     def _tick(self) -> None:
@@ -350,13 +366,18 @@ class Trainer:
         self.position.seconds += now - self._clock
         self._clock = now
 
-    def _evaluate(self, learned: Learned) -> None:
+    def _evaluate(self, learned: StepMetrics) -> None:
         begun = time.perf_counter()
         with self._average.in_use():
-            self._judge(learned)
+            self._keep_best_or_stop(learned)
         self.position.evaluating += time.perf_counter() - begun
 
-    def _judge(self, learned: Learned) -> None:
+    def _is_out_of_patience(self) -> bool:
+        """Early stopping: so many evaluations in a row have gained nothing (0: never)."""
+        patience = self.config.patience or 0
+        return 0 < patience <= self.position.since_best
+
+    def _keep_best_or_stop(self, learned: StepMetrics) -> None:
         position = self.position
         figures = self.evaluate()
         nats = figures["nats_per_token"]
@@ -366,8 +387,7 @@ class Trainer:
             self.keep_best()
         elif self._gains_nothing(nats):
             position.since_best += 1
-        patience = self.config.patience
-        position.stopped_early = bool(patience) and position.since_best >= int(patience or 0)
+        position.stopped_early = self._is_out_of_patience()
         self._tick()
         left = self.seconds_left()
         self.report(
@@ -401,7 +421,7 @@ class Trainer:
         left = max(0.0, 60 * minutes - self.reserve - position.seconds)
         return f"{told}; {left:.0f} s of {60 * minutes:.0f} s are not needed"
 
-    def _astray(self, learned: Learned) -> bool:
+    def _astray(self, learned: StepMetrics) -> bool:
         """Whether the loss is not finite, or its running mean jumped far above its best."""
         position = self.position
         if self.learner.steps is not None:  # counting has no loss to watch
@@ -414,7 +434,7 @@ class Trainer:
         position.best_loss = min(position.best_loss, position.smoothed_loss)
         return position.smoothed_loss > 1.5 * position.best_loss + JUMP_NATS
 
-    def _roll_back(self, learned: Learned) -> None:
+    def _roll_back(self, learned: StepMetrics) -> None:
         """Return to the last good checkpoint with a smaller rate; give up after three times."""
         where, rollbacks = self.position.step, self.position.rollbacks + 1
         before = self.position
@@ -423,7 +443,8 @@ class Trainer:
         if rollbacks > MAX_ROLLBACKS:
             raise WenmoError(
                 f"the loss {what} at step {where} again, after {MAX_ROLLBACKS} rollbacks: try a "
-                f"smaller rate= (it began with {self.config.optimizer}'s), a smaller clip= or "
+                f"smaller learning_rate= (it began with {self.config.optimizer}'s), a smaller "
+                "max_grad_norm= or "
                 "precision=float32"
             )
         if not self.resume():

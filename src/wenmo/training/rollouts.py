@@ -26,10 +26,10 @@ def write(model: LanguageModel, rows: int, longest: int) -> Tokens:
     """
     texts = torch.full((rows, longest), END, device=model.device)
     active = torch.arange(rows, device=model.device)
-    state, read = model.begin(rows, capacity=longest), texts[:, 0]
+    state, read = model.initial_state(rows, capacity=longest), texts[:, 0]
     for place in range(longest):
         logits, state = model(read[:, None], state)
-        read = draw(logits[:, 0], model.barred)
+        read = draw(logits[:, 0], model.special_tokens.suppressed)
         texts[active, place] = read
         going = (read != END).nonzero()[:, 0]
         if not len(going):
@@ -64,7 +64,7 @@ def values(
     # The texts that are still being written, the given ones first, and the state of each.
     active = torch.arange(rows, device=texts.device)
     opening = torch.full((rows, 1), END, device=texts.device)
-    _, state = model(opening, model.begin(rows, capacity=longest))
+    _, state = model(opening, model.initial_state(rows, capacity=longest))
     begun = torch.zeros(rows, longest, dtype=torch.bool, device=texts.device)
     for place in range(longest - 1):
         read = written[active, place]
@@ -78,7 +78,7 @@ def values(
         new = (rows + place * rows * samples + beginnings[active[given]]).flatten()
         written[new, : place + 1] = texts[active[given], : place + 1].repeat_interleave(samples, 0)
         active, state = torch.cat([active[going], new]), select(state, index)
-        drawn = draw(logits[index, 0], model.barred)
+        drawn = draw(logits[index, 0], model.special_tokens.suppressed)
         kept = active < rows
         drawn[kept] = texts[active[kept], place + 1]
         written[active, place + 1] = drawn
@@ -93,10 +93,10 @@ def values(
     return found
 
 
-def draw(logits: Logits, barred: tuple[int, ...]) -> Tensor:
+def draw(logits: Logits, suppressed: tuple[int, ...]) -> Tensor:
     """One token of each row (rows, vocabulary), by the inverse of its distribution function."""
-    if barred:
-        logits[:, list(barred)] = -torch.inf
+    if suppressed:
+        logits[:, list(suppressed)] = -torch.inf
     shares = logits.softmax(1).cumsum(1)
     below = (1 - torch.rand(len(logits), 1, device=logits.device)) * shares[:, -1:]  # above 0
     return torch.searchsorted(shares, below)[:, 0]
@@ -122,7 +122,7 @@ def relax(
         The tokens with the largest shares, int64 (rows, longest), END behind each text, which are
         drawn as likely as the model has them; and the shares, float32 (rows, longest, vocabulary).
     """
-    state = model.begin(rows)
+    state = model.initial_state(rows)
     read = torch.full((rows,), END, device=model.device)
     ended = torch.zeros(rows, dtype=torch.bool, device=model.device)
     nothing = F.one_hot(read, model.vocab_size).float()
@@ -130,8 +130,10 @@ def relax(
     for _ in range(longest):
         logits, state = model(read[:, None], state)
         scores = logits[:, 0].log_softmax(1)
-        if model.barred:
-            scores = scores.index_fill(1, read.new_tensor(model.barred), -torch.inf)
+        if model.special_tokens.suppressed:
+            scores = scores.index_fill(
+                1, read.new_tensor(model.special_tokens.suppressed), -torch.inf
+            )
         noise = -torch.empty_like(scores).exponential_().log()
         shares = ((scores + noise) * sharpness).softmax(1)
         shares = torch.where(ended[:, None], nothing, shares)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from wenmo import preflight
 from wenmo.apps.cli import option
+from wenmo.runs import preflight
 
 Runs = Annotated[
     list[Path], typer.Argument(metavar="RUN...", help="Run folders, grammars, pretrained models.")
@@ -29,11 +29,18 @@ def compare(
         if not run.exists():  # a damaged one gets its line in the table
             preflight.check_run(run)
     preflight.check_paths(data, target)
+    from wenmo.api import compare as score
     from wenmo.apps.cli import show
-    from wenmo.workbench import compare as score
 
     with show.Training() as watcher:
-        rows = score(runs, data, target=target, stride=stride, encoding=encoding, tell=watcher.tell)
+        rows = score(
+            runs,
+            data,
+            target=target,
+            stride=stride,
+            encoding=encoding,
+            on_progress=watcher.on_progress,
+        )
     if json:
         show.print_json({"runs": rows})
     else:

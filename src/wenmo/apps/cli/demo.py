@@ -14,14 +14,14 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from wenmo.api import Run, fit
 from wenmo.apps.cli import show
 from wenmo.types import WenmoError
-from wenmo.workbench import Run, fit
 
 MODELS: dict[str, dict[str, Any]] = {
     "ngram": {"order": 7},
-    "lstm": {"embedding": 64, "hidden": 512, "dropout": 0.0},
-    "gpt": {"width": 128, "layers": 4, "heads": 4, "context": 128, "rows": 8},
+    "lstm": {"embedding_size": 64, "hidden_size": 512, "dropout": 0.0},
+    "gpt": {"hidden_size": 128, "layers": 4, "heads": 4, "context_length": 128, "batch_size": 8},
 }
 
 
@@ -41,8 +41,8 @@ def run_demo(out: Path, seconds: float, json: bool) -> None:
                 model=name,
                 out=out / name,
                 settings={**settings, "valid": 0.05, "minutes": seconds / 60},
-                watch=watcher.watch,
-                tell=watcher.tell,
+                on_event=watcher.on_event,
+                on_progress=watcher.on_progress,
             )
         runs.append(run)
     if json:

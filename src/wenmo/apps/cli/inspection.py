@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from json import dumps
 
-from wenmo import preflight
 from wenmo.apps.cli import option
+from wenmo.runs import preflight
 
 
 def inspect(
@@ -25,7 +25,7 @@ def inspect(
     """Show what training would read: encoding, format, fields, counts, split and samples."""
     preflight.check_paths(data, target)
     from wenmo.apps.cli import show
-    from wenmo.inspection import inspect as look
+    from wenmo.text.inspection import inspect as look
 
     options = {
         "read.text_field": text_field,

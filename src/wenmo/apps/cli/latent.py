@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from wenmo import preflight
 from wenmo.apps.cli import option
+from wenmo.runs import preflight
 from wenmo.types import WenmoError
 
 
@@ -34,8 +34,8 @@ def latent(
     preflight.check_run(run)
     preflight.check_paths(toward, away)
     preflight.check_sampling({"method": method})
+    from wenmo.api import draw_seed, load, read_texts
     from wenmo.apps.cli import show
-    from wenmo.workbench import draw_seed, load, read_texts
 
     opened = show.opened(load(run))
     latents = opened.latents
@@ -50,7 +50,7 @@ def latent(
     elif edit and toward and away:
         with show.Training() as watcher:
             having, lacking = (
-                read_texts(path, opened, encoding=encoding, tell=watcher.tell)
+                read_texts(path, opened, encoding=encoding, on_progress=watcher.on_progress)
                 for path in (toward, away)
             )
         outputs = latents.edit(edit, having, lacking, scale, **sampling)

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from wenmo import folders
 from wenmo.apps.cli import option
+from wenmo.runs import folders
 from wenmo.types import WenmoError, amount
 
 Folder = Annotated[

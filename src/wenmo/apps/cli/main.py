@@ -18,12 +18,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from wenmo import IMPORTED_AT, __version__, preflight
+from wenmo import IMPORTED_AT, __version__
 from wenmo.apps.cli import library, option, streams
 from wenmo.apps.cli.compare import compare
 from wenmo.apps.cli.inspection import inspect
 from wenmo.apps.cli.latent import latent
 from wenmo.apps.cli.tradeoff import tradeoff
+from wenmo.runs import preflight
 from wenmo.types import WenmoError
 
 
@@ -98,7 +99,7 @@ def train(
     """Train a generator on your text. The same command goes on where it was interrupted."""
     options = {
         "task.name": task,
-        "prior.counts": prior,
+        "ngram_prior.enabled": prior and preflight.enabled_of(prior),
         "tokenizer.kind": tokenizer,
         "train.minutes": minutes,
         "train.steps": steps,
@@ -124,8 +125,8 @@ def train(
         out=out,
         settings=changes,
     )
+    from wenmo.api import fit
     from wenmo.apps.cli import show
-    from wenmo.workbench import fit
 
     with show.Training() as watcher:
         run = fit(
@@ -139,8 +140,8 @@ def train(
             base=base,
             reference=reference,
             settings=changes,
-            watch=watcher.watch,
-            tell=watcher.tell,
+            on_event=watcher.on_event,
+            on_progress=watcher.on_progress,
             started=context.obj,
         )
     if json:
@@ -178,16 +179,16 @@ def generate(
     unseen_characters: option.UnseenCharacters = None,
     beam_width: option.BeamWidth = None,
     length_penalty: option.LengthPenalty = None,
-    length_form: option.LengthForm = None,
+    length_penalty_form: option.LengthForm = None,
     coverage_penalty: option.CoveragePenalty = None,
     beam_groups: option.BeamGroups = None,
-    diversity: option.Diversity = None,
+    diversity_penalty: option.Diversity = None,
     unmask_order: option.UnmaskOrder = None,
     unmask_steps: option.UnmaskSteps = None,
     unmask_schedule: option.UnmaskSchedule = None,
     remask: option.Remask = None,
-    gap: option.Gap = None,
-    depth: option.Depth = None,
+    gap_tokens: option.Gap = None,
+    max_depth: option.Depth = None,
     grammar: option.ConstrainingGrammar = None,
     derivations: option.Derivations = False,
     json: option.Json = False,
@@ -198,13 +199,13 @@ def generate(
     preflight.check_sampling(
         {
             "method": method,
-            "length_form": length_form,
+            "length_penalty_form": length_penalty_form,
             "unmask_order": unmask_order,
             "unmask_schedule": unmask_schedule,
         }
     )
+    from wenmo.api import draw_seed, load, read_prompts
     from wenmo.apps.cli import show
-    from wenmo.workbench import draw_seed, load, read_prompts
 
     opened = show.opened(load(run))
     about: dict[str, Any] = {"control": _pairs(control), "prefix": prefix, "grammar": grammar}
@@ -227,16 +228,16 @@ def generate(
         unseen_characters=unseen_characters,
         beam_width=beam_width,
         length_penalty=length_penalty,
-        length_form=length_form,
+        length_penalty_form=length_penalty_form,
         coverage_penalty=coverage_penalty,
         beam_groups=beam_groups,
-        diversity=diversity,
+        diversity_penalty=diversity_penalty,
         unmask_order=unmask_order,
         unmask_steps=unmask_steps,
         unmask_schedule=unmask_schedule,
         remask=remask,
-        gap=gap,
-        depth=depth,
+        gap_tokens=gap_tokens,
+        max_depth=max_depth,
     )
     fresh = seed is None and opened.draws(**sampling)  # a new seed, on which the texts depend
     sampling["seed"] = chosen = draw_seed() if seed is None else seed
@@ -244,11 +245,13 @@ def generate(
     prompts = list(prompt or [])
     if input:
         with show.Training() as watcher:
-            prompts += read_prompts(input, opened, encoding=encoding, tell=watcher.tell)
+            prompts += read_prompts(
+                input, opened, encoding=encoding, on_progress=watcher.on_progress
+            )
     prompts = prompts or [""]
     if cut := next(filter(None, map(opened.truncates, prompts)), None):
         show.note(f"a prompt is longer than the model can read: only its {cut} is read")
-    if any(map(opened.leaves_gap, prompts)):
+    if any(map(opened.ignores_gap, prompts)):
         show.note(
             "a gap is read as it stands, for this run fills none: --model masked does, and so does "
             "what is trained with --task infilling"
@@ -286,7 +289,7 @@ def generate(
     if n > 1 and opened.repeats(**sampling):
         show.note(f"greedy text is the same every time: -n {n} repeats it; drop -n, or sample")
     if any(opened.chooses_gap(each, **sampling) for each in prompts):
-        show.note("the model chose the length of the gap: --gap N sets it (in tokens)")
+        show.note("the model chose the length of the gap: --gap-tokens N sets it (in tokens)")
     if fresh:
         show.seed(chosen)
 
@@ -307,8 +310,8 @@ def chat(
     """Talk with a run that was trained on dialogue; an empty line ends it."""
     preflight.check_run(run)
     preflight.check_sampling({"method": method})
+    from wenmo.api import draw_seed, load
     from wenmo.apps.cli import show
-    from wenmo.workbench import draw_seed, load
 
     if encoding is not None:
         streams.read_as(encoding)
@@ -360,8 +363,8 @@ def evaluate(
     preflight.check_paths(data, target)
     preflight.check_reading(reading)
     preflight.check_sampling({"method": method})
+    from wenmo.api import load
     from wenmo.apps.cli import show
-    from wenmo.workbench import load
 
     with show.Training() as watcher:
         figures = show.opened(load(run)).evaluate(
@@ -374,7 +377,7 @@ def evaluate(
             cache=cache,
             samples=samples,
             settings=reading,
-            tell=watcher.tell,
+            on_progress=watcher.on_progress,
             seed=seed,
             **_given(method=method, beam_width=beam_width, length_penalty=length_penalty),
         )
@@ -388,8 +391,8 @@ def evaluate(
 def explain(run: option.RunFolder, text: option.Text, json: option.Json = False) -> None:
     """Token by token: how likely a text is, what was expected, and who in a mixture said so."""
     preflight.check_run(run)
+    from wenmo.api import load
     from wenmo.apps.cli import show
-    from wenmo.workbench import load
 
     rows = show.opened(load(run)).explain(text)
     if json:
@@ -418,8 +421,8 @@ def export(
     """Write a model for other programs: huggingface, gguf, onnx, arpa or grammar."""
     preflight.check_run(run)
     to = preflight.check_format(to)
+    from wenmo.api import load
     from wenmo.apps.cli import show
-    from wenmo.workbench import load
 
     told = load(run).export(to, out, precision=precision, network_only=network_only)
     if told is not None:
@@ -441,7 +444,7 @@ def plan(
     json: option.Json = False,
 ) -> None:
     """What training a model of any size would take: memory, days, dollars, and how many GPUs."""
-    from wenmo import workbench
+    from wenmo import api as workbench
     from wenmo.apps.cli import show
 
     planned = workbench.plan(
@@ -469,8 +472,8 @@ def models(
     """Every family of generators, what it is good for, its sizes and settings."""
     if family is not None:
         family = preflight.check_family(family)
+    from wenmo.api import catalogue
     from wenmo.apps.cli import show
-    from wenmo.workbench import catalogue
 
     entries = catalogue(family)
     if json:

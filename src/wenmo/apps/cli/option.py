@@ -92,7 +92,7 @@ StdinEncoding = Annotated[
 ]
 Data = Annotated[str, typer.Argument(metavar="DATA", help="A file or folder of text; - is stdin.")]
 Settings = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting: hidden=512.")
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting: hidden_size=512.")
 ]
 Model = Annotated[
     str | None, typer.Option(help="A family, or family:size; see wenmo models [default: lstm].")
@@ -113,7 +113,7 @@ Prior = Annotated[
     ),
 ]
 Tokenizer = Annotated[
-    str | None, typer.Option(help="chars, bytes, words, bpe or unigram [default: chars].")
+    str | None, typer.Option(help="characters, bytes, words, bpe or unigram [default: characters].")
 ]
 Minutes = Annotated[
     float | None, typer.Option(callback=_positive, help="How long to train [default: 3].")
@@ -315,7 +315,7 @@ LatentMethod = Annotated[
 PlannedModel = Annotated[
     str, typer.Argument(help="A size (gpt2-xl, gpt3-175b), or a family and a size: gpt:small.")
 ]
-ModelSettings = Annotated[list[str] | None, typer.Argument(help="What differs: width=1024.")]
+ModelSettings = Annotated[list[str] | None, typer.Argument(help="What differs: hidden_size=1024.")]
 VocabSize = Annotated[int, typer.Option(help="The number of tokens that the model knows.")]
 Gpu = Annotated[str, typer.Option(help="v100, a100, h100, h200 or rtx4090.")]
 Gpus = Annotated[int, typer.Option(help="How many.")]

@@ -23,8 +23,8 @@ from rich.tree import Tree
 from wenmo.types import WenmoError, amount
 
 if TYPE_CHECKING:
-    from wenmo.inspection import Inspection
-    from wenmo.workbench import Derivation, Event, Output, Run
+    from wenmo.api import Derivation, Event, Output, Run
+    from wenmo.text.inspection import Inspection
 
 OUT = Console(highlight=False, soft_wrap=True)
 ERR = Console(highlight=False, stderr=True, soft_wrap=not sys.stderr.isatty())
@@ -76,7 +76,7 @@ class Training:
         """
         self._live.update(Text(cut(line, ERR.width - 4)))
 
-    def tell(self, what: str, share: float | None) -> None:
+    def on_progress(self, what: str, share: float | None) -> None:
         """A note, or the progress of something that comes before or after training."""
         if share is None:
             print_line(what)
@@ -89,7 +89,7 @@ class Training:
             left = seconds * (1 - share) / share
             self._show(f"{what} {share:.0%}, {_clock(left)} left")
 
-    def watch(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """An event of training."""
         position = event.position
         if event.kind == "step" and event.learned is not None:
@@ -245,7 +245,7 @@ def output(written: Output) -> dict[str, Any]:
 
 def stream(run: Run, prompt: str, prefix: str, pieces: Iterable[str]) -> str:
     """Show a text as it comes, with what a person needs to see of its prompt; return the text."""
-    before, after = run.around(prompt, prefix)
+    before, after = run.display_affixes(prompt, prefix)
     pieces = iter(pieces)
     text = next(pieces, "")  # what cannot be written is refused before this
     sys.stdout.write(before + text)
@@ -271,7 +271,7 @@ def empty_texts(run: Run, prompts: Sequence[str], groups: Iterable[Sequence[str]
 def texts(run: Run, prompts: Sequence[str], prefix: str, groups: Sequence[Sequence[str]]) -> None:
     """Many texts: a line for each prompt where each has one answer, else each under a number."""
     shown = [
-        written.join(run.around(prompt, prefix))
+        written.join(run.display_affixes(prompt, prefix))
         for prompt, group in zip(prompts, groups, strict=True)
         for written in group
     ]
@@ -309,7 +309,7 @@ def _tree(derivation: Derivation) -> Tree:
 
 def alignments(folder: Path, aligned: Sequence[Mapping[str, Any]]) -> None:
     """Write what attended to what, ``1.json``, ``1.svg`` and so on, and say where."""
-    from wenmo.workbench import alignment_svg, write_file
+    from wenmo.api import alignment_svg, write_file
 
     for number, each in enumerate(aligned, 1):
         write_file(folder / f"{number}.json", json.dumps(each, ensure_ascii=False))

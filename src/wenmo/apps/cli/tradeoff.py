@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wenmo import preflight
 from wenmo.apps.cli import option
+from wenmo.runs import preflight
 from wenmo.types import WenmoError
 
 
@@ -26,9 +26,9 @@ def tradeoff(
     for run in runs:
         preflight.check_run(run)
     preflight.check_paths(data)
+    from wenmo.api import draw_seed, load, tradeoff_svg, write_file
+    from wenmo.api import tradeoff as sweep
     from wenmo.apps.cli import show
-    from wenmo.workbench import draw_seed, load, tradeoff_svg, write_file
-    from wenmo.workbench import tradeoff as sweep
 
     sampling = {"seed": draw_seed() if seed is None else seed}
     if max_tokens is not None:
@@ -41,7 +41,7 @@ def tradeoff(
             temperatures=asked,
             texts=n,
             encoding=encoding,
-            tell=watcher.tell,
+            on_progress=watcher.on_progress,
             **sampling,
         )
     if plot is not None:

@@ -1,0 +1,111 @@
+"""Any causal or sequence-to-sequence model that the ``transformers`` package runs, behind the one
+interface: the slow way, for kinds that are not known here.
+
+Of what was written nothing is kept between calls but the ids: every call reads them all again. That
+is right for any architecture, whatever its cache looks like. A source is read once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wenmo.models.base import LanguageModel, begin_reading, go_on_reading
+from wenmo.types import END, IGNORE, Logits, State, Tokens, WenmoError
+
+
+@dataclass(frozen=True)
+class Config:
+    """What stands for the settings, which only that package knows."""
+
+    architecture: str
+
+    def build(self, vocab_size: int) -> LanguageModel:
+        raise WenmoError(
+            f"a {self.architecture} runs through transformers, and is not trained here"
+        )
+
+
+class Foreign(LanguageModel):
+    """A wrapped model.
+
+    Args:
+        inner: of ``transformers``, causal or with an encoder, in evaluation mode.
+        vocab_size: the number of ids that it gives logits for.
+        context: the most tokens that it reads.
+        end: its id of the mark that ends a text, which is our `END`.
+        answers: it has an encoder.
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        vocab_size: int,
+        context: int | None,
+        end: int,
+        *,
+        answers: bool = False,
+    ) -> None:
+        super().__init__()
+        self.inner, self.vocab_size, self.context = inner, vocab_size, context
+        if answers:
+            self.conditioning = "encoder"
+        order = torch.arange(vocab_size)
+        order[[END, end]] = order[[end, END]]
+        self.register_buffer("order", order)
+
+    def initial_state(
+        self,
+        rows: int,
+        *,
+        source: Tokens | None = None,
+        capacity: int = 0,
+        rng: torch.Generator | None = None,
+    ) -> State:
+        """What was read, and with an encoder what `encode` makes of the source, too."""
+        if self.conditioning != "encoder":
+            return begin_reading(rows, self.device)
+        if source is None:
+            source = torch.full((rows, 1), END, device=self.device)
+        return begin_reading(rows, self.device) | self.encode(source)
+
+    def encode(self, source: Tokens) -> State:
+        """``source``: the encoder's hidden states, float32 (rows, source time, width), and
+        ``source_mask``, bool (rows, source time).
+        """
+        if self.conditioning != "encoder":
+            return super().encode(source)
+        mask = source != IGNORE
+        ids = self._order[source.clamp_min(0)]
+        encoded = self.inner.get_encoder()(input_ids=ids, attention_mask=mask.long())
+        return {"source": encoded.last_hidden_state, "source_mask": mask}
+
+    def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
+        rows = len(tokens)
+        before = begin_reading(rows, tokens.device) | (state or self.initial_state(rows))
+        after, places = go_on_reading(before, tokens)
+        # What stands behind a row's end is seen by nothing that is asked for.
+        logits = self._run(self._order[after["read"]], before).float()
+        index = places[..., None].expand(-1, -1, self.vocab_size)
+        asked = logits[..., : self.vocab_size].gather(1, index)
+        return asked[..., self._order], before | after
+
+    def _run(self, ids: Tensor, state: State) -> Tensor:
+        """The inner model's logits (rows, time, its vocabulary) of its ids."""
+        if self.conditioning != "encoder":
+            return self.inner(input_ids=ids, use_cache=False).logits
+        from transformers.modeling_outputs import BaseModelOutput
+
+        return self.inner(
+            encoder_outputs=BaseModelOutput(last_hidden_state=state["source"]),
+            attention_mask=state["source_mask"].long(),
+            decoder_input_ids=ids,
+            use_cache=False,
+        ).logits
+
+    @property
+    def _order(self) -> Tensor:
+        return self.get_buffer("order")

@@ -1,0 +1,1 @@
+"""One training, from a text to a run folder."""

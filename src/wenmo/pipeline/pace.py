@@ -1,0 +1,274 @@
+"""Before the first step of a timed run: what fits into the minutes is measured, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor
+
+from wenmo.models.base import LanguageModel
+from wenmo.pipeline.datasets import SAMPLE, Dataset, Quick
+from wenmo.runs.recipe import Recipe
+from wenmo.text.batches import Batches
+from wenmo.training.adversarial import Adversarial
+from wenmo.training.budget import BYTES_PER_SECOND, TimeBudget, enough_minutes, how_many
+from wenmo.training.learners import step_seconds
+from wenmo.training.loop import TrainConfig
+from wenmo.types import Batch, amount
+
+SCORING = 0.7  # of the time of an evaluation; the rest is for its sample
+LEAST_TOKENS = 2000  # scored at an evaluation; where fewer fit, there are fewer evaluations
+# Where fewer steps fit, batches are made smaller if that is left open (docs/experiments.md).
+RECORD_STEPS = 400  # of records and pairs
+WINDOW_STEPS = 200  # of windows of a text
+LEAST_STEPS = 50  # of any batches; fewer, and batches get smaller than
+SMALL_BATCH = 512  # tokens
+FEW_STEPS = 20  # fewer are told to be too few
+LEAST_TIME = 32  # tokens of a sequence
+LEAST_BATCH_TOKENS = 128
+PROBE = 32  # tokens of the first sequence that is tried
+TRIAL = 0.03  # of the time for steps, from which on a trial is long enough
+WARM_UP = 0.2  # of that time: a first trial that takes less is repeated
+FEWEST_WRITTEN = 24  # tokens of a sample
+FEW_TEXTS = 2  # of a first trial
+FEW_BATCHES = 9  # of which the middling one is tried
+CRITIC_AND_BACK = 1.5  # times what writing and judging takes is what a step takes
+LEAVING = 0.3  # seconds in which a process ends
+CHECKPOINT = 3  # times the weights: those, and two moments of the optimizer
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a run divides its time.
+
+    Attributes:
+        evaluations: how many there are on the way.
+        quick: what each of them scores.
+        sample_tokens: of the sample after each; None: as many as a text has room for.
+        reserve: seconds that are kept for what follows the last step.
+        late: seconds by which the shortest sample exceeds its share of the time.
+        saves: checkpoints are kept; where False, they would take too much of the time.
+    """
+
+    evaluations: int
+    quick: Quick
+    sample_tokens: int | None = None
+    reserve: float = 0.0
+    late: float = 0.0
+    saves: bool = True
+
+    def plain(self) -> dict[str, Any]:
+        """What a resumed run takes over, so that its evaluations are of the same text."""
+        kept = ("evaluations", "quick", "sample_tokens")
+        return {name: value for name, value in asdict(self).items() if name in kept}
+
+
+def find_pace(
+    material: Dataset,
+    model: LanguageModel,
+    train: TrainConfig,
+    time: TimeBudget,
+    before: dict[str, Any] | None,
+) -> Pace:
+    """The pace of a timed run, found by trials of scoring and writing.
+
+    Args:
+        material: gives the held-out text.
+        model: as it is before the first step.
+        train: the settings.
+        time: the clock, which is divided.
+        before: of a resumed run, what `Pace.plain` gave.
+    """
+    time.divide()
+    weights = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    saves = time.can_save(CHECKPOINT * weights)
+    writing = (2 + CHECKPOINT * saves) * weights / BYTES_PER_SECOND  # the best are opened again
+    if before is not None:
+        quick = Quick(**before["quick"])
+        pace = Pace(before["evaluations"], quick, before["sample_tokens"])
+    else:
+        pace = _tried(material, model, train, time.evaluations)
+    # The last evaluation and the end write a sample each, however long that takes.
+    reserve = time.final + time.evaluations / pace.evaluations + 2 * pace.late + writing + LEAVING
+    return replace(pace, reserve=reserve, saves=saves)
+
+
+def _tried(material: Dataset, model: LanguageModel, train: TrainConfig, seconds: float) -> Pace:
+    count = train.eval_count
+    quick = material.pace(model, SCORING * seconds / count)
+    least = min(LEAST_TOKENS, train.eval_tokens)
+    if quick.tokens < least:
+        fewer = max(1, count * quick.tokens // least)
+        more = count / fewer
+        quick = Quick(int(more * quick.tokens), int(more * quick.answers))
+        count = fewer
+    most = SAMPLE.max_tokens
+    each = (1 - SCORING) * seconds / count
+    took: list[float] = []
+
+    def write(tokens: int) -> None:
+        begun = perf_counter()
+        material.sample(model, tokens)
+        took.append(perf_counter() - begun)
+
+    # A model without a cache reads all of its text again for each token.
+    tokens = how_many(write, FEWEST_WRITTEN, most, each, power=2)
+    return Pace(count, quick, tokens, late=max(0.0, took[0] - each))
+
+
+def fitting_batch(
+    recipe: Recipe, model: LanguageModel, batches: Batches, seconds: float
+) -> tuple[TrainConfig, list[str]]:
+    """The training settings, with smaller batches where too few steps would fit and their size is
+    left open; and lines that tell the user of it.
+
+    Args:
+        recipe: its ``given`` says what is not left open.
+        batches: what the model learns from; the weights stay as they are.
+        seconds: for steps.
+    """
+    wholes = recipe.task.paired or model.record_level
+    train, batch = recipe.train, _typical(batches) if wholes else batches[0]
+    took = _step_time(model, batch, seconds, cut=not wholes)
+    took *= train.gradient_accumulation
+    size, steps = batch.tokens.numel(), WINDOW_STEPS
+    if wholes:
+        size, steps = train.tokens_per_batch, RECORD_STEPS
+    elif batch.carry_state is not None:  # smaller batches make recurrent networks worse
+        steps = LEAST_STEPS
+    wanted = max(seconds / steps / took, SMALL_BATCH / size)
+    wanted = min(wanted, seconds / LEAST_STEPS / took)
+    changes, factor = _shrunk(recipe, model, batch, wanted) if wanted < 1 else ({}, 1.0)
+    if not changes and seconds / took >= LEAST_STEPS:
+        return train, []
+    smaller = took * factor
+    told = f"a step of {_size(batch):,} tokens takes about {took:.1f} s"
+    if changes:
+        made = ", ".join(f"{name}={value}" for name, value in changes.items())
+        told += f"; so that more fit: {made}, about {smaller:.1f} s a step"
+    fit, given = max(seconds, 1e-3) / smaller, train.minutes or 0.0
+    lines = [f"{told}; {_fit(fit)} into {amount(given, 'minute')}"]
+    if fit < FEW_STEPS:
+        enough = amount(enough_minutes(smaller, given=given), "minute")
+        lines.append(f"so few steps teach little: give at least {enough}, or train a smaller model")
+    return replace(train, **changes), lines
+
+
+def fitting_texts(recipe: Recipe, learner: Adversarial, seconds: float) -> tuple[int, list[str]]:
+    """How many texts the generator writes for its critic in a step, fewer where too few steps would
+    fit and that is left open; and lines that tell the user of it.
+
+    Args:
+        recipe: its ``given`` says what is not left open.
+        learner: its weights stay as they are.
+        seconds: for all stages.
+    """
+    trials = [(FEW_TEXTS, learner.trial(FEW_TEXTS))]  # the first loads what later ones find
+    if trials[0][1] < TRIAL * seconds:
+        trials = [(count, learner.trial(count)) for count in (FEW_TEXTS, 2 * FEW_TEXTS)]
+    took = CRITIC_AND_BACK * extrapolated(trials, max(2 * FEW_TEXTS, recipe.train.batch_size))
+    stage = seconds * (1 - learner.gan.config.mle_ratio - learner.gan.config.critic_pretrain_ratio)
+    steps = stage / took
+    if steps >= FEW_STEPS:
+        return recipe.train.batch_size, []
+    told = f"a step of generator and critic takes about {took:.1f} s"
+    if "train.batch_size" in recipe.given:
+        return recipe.train.batch_size, [f"{told}: {_fit(steps)}: give more minutes"]
+    rows = max(FEW_TEXTS, int(recipe.train.batch_size * steps / FEW_STEPS))
+    took *= rows / recipe.train.batch_size
+    return rows, [f"{told}; so that more fit: batch_size={rows}, about {took:.1f} s a step"]
+
+
+def _fit(steps: float) -> str:
+    """How many steps fit, at least one."""
+    whole = max(1, int(steps))
+    return f"about {amount(whole, 'step')} {'fits' if whole == 1 else 'fit'}"
+
+
+def _step_time(model: LanguageModel, batch: Batch, seconds: float, *, cut: bool) -> float:
+    """Seconds that a step of a batch takes, from trials of growing parts of it."""
+    rows, most, asked = 1, len(batch.tokens), batch.tokens.numel()
+    time = min(PROBE, batch.tokens.shape[1]) if cut else batch.tokens.shape[1]
+    trials: list[tuple[int, float]] = []
+    while True:
+        part = _part(batch, rows, time)
+        took = step_seconds(model, part)
+        if took < WARM_UP * seconds:  # the first pass loads what later ones find
+            took = min(took, step_seconds(model, part))
+        trials.append((part.tokens.numel(), took))
+        if part.tokens.numel() == asked or took >= TRIAL * seconds:
+            return extrapolated(trials, asked)
+        rows, time = min(most, 4 * rows), batch.tokens.shape[1]
+
+
+def extrapolated(trials: Sequence[tuple[int, float]], size: int) -> float:
+    """Seconds that something of a size takes: as much more for each unit as between the last two
+    trials, for a part of the time does not grow with the size.
+
+    Args:
+        trials: sizes, rising, and the seconds that each took.
+        size: not below the last of these.
+    """
+    last, took = trials[-1]
+    if len(trials) == 1:
+        return took * size / last
+    before, less = trials[-2]
+    return took + max(0.0, took - less) / (last - before) * (size - last)
+
+
+def _typical(batches: Batches) -> Batch:
+    """The batch of middling size among the first few: the last one of an epoch may be far smaller
+    than ``batch_tokens``.
+    """
+    some = [batches[number] for number in range(FEW_BATCHES)]
+    return sorted(some, key=_size)[len(some) // 2]
+
+
+def _size(batch: Batch) -> int:
+    """Tokens of a batch as ``batch_tokens`` counts them: sources, targets and padding."""
+    source = 0 if batch.source is None else batch.source.numel()
+    return batch.tokens.numel() + source
+
+
+def _part(batch: Batch, rows: int, time: int) -> Batch:
+    """The first rows of a batch, and of these the first tokens."""
+
+    def part(tensor: Tensor | None, *, times: bool = True) -> Tensor | None:
+        if tensor is None:
+            return None
+        return tensor[:rows, :time] if times else tensor[:rows]
+
+    return Batch(
+        batch.tokens[:rows, :time],
+        batch.targets[:rows, :time],
+        part(batch.carry_state, times=False),
+        part(batch.source, times=False),
+        part(batch.places),
+        part(batch.prior_probs),
+    )
+
+
+def _shrunk(
+    recipe: Recipe, model: LanguageModel, batch: Batch, wanted: float
+) -> tuple[dict[str, Any], float]:
+    """What to change so that batches take ``wanted`` times as long, as far as it is left open, and
+    how many times as long they then take.
+    """
+    train, given = recipe.train, recipe.given
+    if recipe.task.paired or model.record_level:
+        if "train.tokens_per_batch" in given:
+            return {}, 1.0
+        fewer = max(LEAST_BATCH_TOKENS, int(wanted * train.tokens_per_batch))
+        return {"tokens_per_batch": fewer}, fewer / train.tokens_per_batch
+    most_rows, most_time = rows, time = batch.tokens.shape
+    if "train.batch_size" not in given:
+        rows = max(1, int(wanted * most_rows))
+    if "train.sequence_length" not in given:
+        share = wanted * most_rows / rows
+        time = max(min(LEAST_TIME, time), min(time, int(share * time)))
+    changes = {"batch_size": rows} if rows != most_rows else {}
+    changes |= {"sequence_length": time} if time != most_time else {}
+    return changes, rows * time / (most_rows * most_time)

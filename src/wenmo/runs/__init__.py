@@ -1,0 +1,1 @@
+"""Run folders: their settings, what they hold, and how they are read and written."""

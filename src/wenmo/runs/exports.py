@@ -1,0 +1,249 @@
+"""Models written for other programs: what each format can hold, and the writing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from wenmo.files import atomic
+from wenmo.grammar.printing import printed
+from wenmo.interchange.arpa import write_arpa
+from wenmo.interchange.gguf_out import check_gguf, write_gguf
+from wenmo.interchange.huggingface import layout_of
+from wenmo.interchange.onnx import check_onnx, write_onnx
+from wenmo.models import LanguageModel
+from wenmo.models.grammar import GrammarModel
+from wenmo.models.lora import merge_adapters
+from wenmo.models.ngram import Ngram
+from wenmo.runs.folders import TOKENIZER
+from wenmo.runs.preflight import check_format
+from wenmo.runs.recipe import InitConfig, NgramPriorConfig, Recipe
+from wenmo.runs.store import Card, save_model
+from wenmo.text.tokenizers import Tokenizer
+from wenmo.types import WenmoError
+
+PRECISIONS = ("float32", "float16", "q8_0")
+
+
+def possible_exports(
+    model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer
+) -> dict[str, str | None]:
+    """For each format the reason why it cannot hold a model, or ``None`` where it can."""
+    return {to: _reason(check, model, recipe, tokenizer) for to, check in CHECKS.items()}
+
+
+def about_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
+    """What a run can be exported to, in lines of at most 80 columns, told before it is trained."""
+    names = _possible(model, recipe, tokenizer)
+    if names:
+        return [f"other programs can run it: wenmo export --to {' or '.join(names)}"]
+    alone = network_exports(model, recipe, tokenizer)
+    if not alone:
+        return ["no other program can run this model: wenmo export has no format for it"]
+    return [
+        "this run combines a network with n-gram counts: only wenmo can run it whole",
+        f"to export it to {' or '.join(alone)}, train with --prior none",
+        "or export the network alone, which predicts less well: --network-only",
+    ]
+
+
+def network_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
+    """The formats that hold the network of a network on counts without them; of others none."""
+    if "network" not in model.mixture_components():
+        return []
+    return _possible(_network_of(model), without_counts(recipe), tokenizer)
+
+
+def without_counts(recipe: Recipe) -> Recipe:
+    """The settings of the network alone of a network on counts."""
+    return replace(recipe, ngram_prior=NgramPriorConfig(enabled=False))
+
+
+def write_export(
+    to: str,
+    path: Path,
+    model: LanguageModel,
+    card: Card,
+    tokenizer: Tokenizer,
+    *,
+    precision: str | None = None,
+    network_only: bool = False,
+    sampling: Mapping[str, Any] | None = None,
+) -> str | None:
+    """Write a model for another program, whole or not at all.
+
+    Args:
+        to: the format: huggingface, gguf, onnx, arpa or grammar.
+        path: the folder or file, which must not be there yet.
+        precision: of GGUF's matrices: float32, float16 (the default) or q8_0.
+        network_only: write the network of a network on counts without them.
+        sampling: how the run writes, for formats that hold that.
+
+    Returns:
+        What the user should know of what was written; ``None``: nothing.
+
+    Raises:
+        WenmoError: the format cannot hold this model, or there is no such format.
+    """
+    to, recipe, note = check_format(to), card.recipe, None
+    if precision is not None and to != "gguf":
+        raise WenmoError("--precision is for GGUF files; leave it out")
+    if precision not in (None, *PRECISIONS):
+        raise WenmoError(f"--precision {precision}: say {', '.join(PRECISIONS)}")
+    if path.exists() and (path.is_file() or any(path.iterdir())):
+        raise WenmoError(f"{path}: there already: choose another --out")
+    if network_only:
+        model, recipe = _network_of(model), without_counts(recipe)
+        note = f"the network without its counts: {_figures(card)}"
+    elif "network" in model.mixture_components():
+        _refuse_counts(to, model, card, tokenizer)
+    merge_adapters(model)
+    CHECKS[to](model, recipe, tokenizer)
+    card = replace(card, recipe=recipe)
+    export = Export(model, card, tokenizer, sampling or {}, precision or "float16")
+    WRITERS[to](path, export)
+    return note
+
+
+# -- what a format can hold ------------------------------------------------------------------------
+
+
+def _reason(check: Check, model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> str | None:
+    try:
+        check(model, recipe, tokenizer)
+    except WenmoError as error:
+        return str(error)
+    return None
+
+
+def _possible(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
+    reasons = possible_exports(model, recipe, tokenizer)
+    return [to for to, reason in reasons.items() if reason is None]
+
+
+def _check_huggingface(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
+    config = replace(recipe, init=InitConfig()).generator
+    if layout_of(config, model.vocab_size, tokenizer.end) is None:
+        raise WenmoError("transformers has no arrangement of such a model")
+
+
+def _check_gguf(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
+    check_gguf(recipe.generator, model.vocab_size, tokenizer)
+
+
+def _check_onnx(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
+    check_onnx(model.writer)
+
+
+def _check_arpa(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
+    if not isinstance(model, Ngram):
+        raise WenmoError("ARPA files hold n-gram models alone")
+
+
+def _check_grammar(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
+    if not isinstance(model, GrammarModel):
+        raise WenmoError("a grammar's file holds rules alone")
+
+
+Check = Callable[[LanguageModel, Recipe, Tokenizer], None]
+CHECKS: Mapping[str, Check] = {
+    "huggingface": _check_huggingface,
+    "gguf": _check_gguf,
+    "onnx": _check_onnx,
+    "arpa": _check_arpa,
+    "grammar": _check_grammar,
+}
+
+
+# -- networks on counts ----------------------------------------------------------------------------
+
+
+def _network_of(model: LanguageModel) -> LanguageModel:
+    network = model.mixture_components().get("network")
+    if network is None:
+        raise WenmoError("--network-only is for networks on counts; leave it out")
+    network.special_tokens = model.special_tokens
+    return network
+
+
+def _refuse_counts(to: str, model: LanguageModel, card: Card, tokenizer: Tokenizer) -> None:
+    """Say what is possible where a format cannot hold the counts that a network stands on."""
+    alone = network_exports(model, card.recipe, tokenizer)
+    if to in alone:
+        way = f"add --network-only to write the network without them ({_figures(card)})"
+    elif alone:
+        way = f"the network without them can be written to {', '.join(alone)} with --network-only"
+    else:
+        way = "no format holds the network without them either"
+    raise WenmoError(f"{to} cannot hold the counts that this run stands on: {way}")
+
+
+def _figures(card: Card) -> str:
+    """What leaving the counts out costs, as far as the card knows."""
+    parts = card.results.get("parts", {})
+    if "network" not in parts:
+        return "how good it is alone was not measured: evaluate what is written"
+    return (
+        f"held out {parts['network']:.3f} bits per byte, {parts['mixture']:.3f} with the counts; "
+        "for a better one train with --prior none"
+    )
+
+
+# -- the writing -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is written; see `write_export`."""
+
+    model: LanguageModel
+    card: Card
+    tokenizer: Tokenizer
+    sampling: Mapping[str, Any]
+    precision: Any
+
+
+def _write_huggingface(path: Path, export: Export) -> None:
+    recipe, template = replace(export.card.recipe, init=InitConfig()), export.card.template
+    save_model(path, recipe, export.model, export.tokenizer, template, export.sampling)
+    export.tokenizer.save(path / TOKENIZER)
+
+
+def _write_gguf(path: Path, export: Export) -> None:
+    write_gguf(
+        path,
+        export.model,
+        export.card.recipe.generator,
+        export.tokenizer,
+        precision=export.precision,
+        template=export.card.template,
+        sampling=export.sampling,
+    )
+
+
+def _write_onnx(path: Path, export: Export) -> None:
+    answers = export.card.recipe.task.paired
+    write_onnx(path, export.model.writer, export.tokenizer, answers=answers)
+
+
+def _write_arpa(path: Path, export: Export) -> None:
+    assert isinstance(export.model, Ngram)
+    names = map(export.tokenizer.name_of, range(export.tokenizer.vocab_size))
+    write_arpa(export.model, path, list(names))
+
+
+def _write_grammar(path: Path, export: Export) -> None:
+    assert isinstance(export.model, GrammarModel)
+    with atomic(path) as temporary:
+        temporary.write_text(printed(export.model.grammar), encoding="utf-8")
+
+
+WRITERS: Mapping[str, Callable[[Path, Export], None]] = {
+    "huggingface": _write_huggingface,
+    "gguf": _write_gguf,
+    "onnx": _write_onnx,
+    "arpa": _write_arpa,
+    "grammar": _write_grammar,
+}

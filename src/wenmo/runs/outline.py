@@ -1,0 +1,256 @@
+"""The names of all families, sizes and settings, without loading PyTorch.
+
+Settings are dataclasses in the files of those who use them, and those files import PyTorch, which
+takes seconds. A wrong name must not wait for that. So the classes are read here from the source
+text; `wenmo.runs.recipe` remains the one place that makes settings, and checks what is not checked
+here.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from wenmo.config import coerce, literal, match, nearest, table_of, unknown
+from wenmo.types import WenmoError
+
+HERE = Path(__file__).parents[1]
+CATALOGUE = HERE / "models" / "__init__.py"
+CONFIGS = {  # the file and the class of each table of settings of a run
+    "ngram_prior": ("runs/recipe.py", "NgramPriorConfig"),
+    "init": ("runs/recipe.py", "InitConfig"),
+    "task": ("text/tasks.py", "TaskConfig"),
+    "tokenizer": ("text/vocabularies.py", "TokenizerConfig"),
+    "read": ("text/formats.py", "ReadConfig"),
+    "split": ("text/corpus.py", "SplitConfig"),
+    "train": ("training/loop.py", "TrainConfig"),
+}
+SAMPLING = ("decoding/warp.py", "Sampling")
+UNKNOWN: Any = object()
+"""A type that is not known here: any value is let through."""
+
+
+def check_model(name: str) -> str:
+    """The family of ``lstm`` or ``gpt:tiny``.
+
+    Raises:
+        WenmoError: no such family or size; the nearest is offered.
+    """
+    named, colon, size = name.partition(":")
+    catalogue = _catalogue()
+    family = match(named, catalogue)
+    if family is None and named in _added():
+        return named
+    if family is None:
+        offer = nearest(named, catalogue)
+        raise WenmoError(f"unknown model {named!r}{offer} (valid: {', '.join(catalogue)})")
+    sizes = _sizes(catalogue[family])
+    if colon and sizes is not None and match(size, sizes) is None:
+        valid, offer = ", ".join(sizes) or "none", nearest(size, sizes)
+        raise WenmoError(f"unknown size {name!r}{offer} (sizes of {family}: {valid})")
+    return family
+
+
+def check_settings(family: str | None, settings: Sequence[str]) -> None:
+    """Check the names of settings, and their values as far as each can be judged alone.
+
+    Args:
+        family: whose settings ``model.…`` are; ``None``: not known here.
+        settings: ``table.key=value`` or ``key=value``.
+
+    Raises:
+        WenmoError: no ``=``, an unknown name, or a value of the wrong type.
+    """
+    tables = {name: _fields(HERE / file, kind) for name, (file, kind) in CONFIGS.items()}
+    if family is not None and family in _added():
+        family = None
+    if family is not None:
+        tables = {"model": _fields(*_family_config(family)), **tables}
+    names = {name: list(own) for name, own in tables.items()}
+    for setting in settings:
+        key = _key(setting)
+        if family is None and (key.startswith("model.") or "." not in key):
+            continue  # it may be one of the model's
+        name = key.removeprefix("model.")
+        if family is not None and not any(name in own for own in names.values()):
+            _check_other_families(family, name)
+        table, rest = table_of(setting, names)
+        _check(tables[table], rest, f"{table}.")
+
+
+def _check_other_families(family: str, name: str) -> None:
+    """Refuse a setting that other families have, and this one does not."""
+    owners = [other for other in _catalogue() if name in _fields(*_family_config(other))]
+    if owners:
+        raise WenmoError(f"{family} has no setting {name!r}: it belongs to {', '.join(owners)}")
+
+
+def check_reading(settings: Sequence[str]) -> None:
+    """Check ``key=value`` settings of how a text is read.
+
+    Raises:
+        WenmoError: as `check_settings`.
+    """
+    file, kind = CONFIGS["read"]
+    for setting in settings:
+        _check(_fields(HERE / file, kind), setting, "read.")
+
+
+def check_sampling(options: Mapping[str, Any]) -> None:
+    """Check how text is to be written, as ``method=bem``; what is ``None`` was not given.
+
+    Raises:
+        WenmoError: a value of the wrong type.
+    """
+    fields = _fields(HERE / SAMPLING[0], SAMPLING[1])
+    for name, value in options.items():
+        hint = fields.get(name, UNKNOWN)
+        if value is not None and hint is not UNKNOWN:
+            coerce(value, hint, name)
+
+
+def families() -> list[str]:
+    """The names of all families."""
+    return list(_catalogue())
+
+
+def _key(setting: str) -> str:
+    key, equals, _ = setting.partition("=")
+    if not equals:
+        raise WenmoError(f"setting {setting!r} has no '=': write key=value")
+    return key.strip()
+
+
+def _check(fields: Mapping[str, Any], setting: str, where: str) -> None:
+    """Check one ``key=value`` against the fields of its table."""
+    key = _key(setting)
+    if key not in fields:
+        raise unknown(where + key, [where + name for name in fields])
+    if fields[key] is not UNKNOWN:
+        coerce(literal(setting.partition("=")[2]), fields[key], where + key)
+
+
+# -- reading the source ----------------------------------------------------------------------------
+
+
+@cache
+def _module(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _catalogue() -> dict[str, ast.Call]:
+    """The entries of ``MODELS``, as they are written there."""
+    value = _assigned(CATALOGUE, "MODELS")
+    assert isinstance(value, ast.Dict)
+    return {
+        str(key.value): entry
+        for key, entry in zip(value.keys, value.values, strict=True)
+        if isinstance(key, ast.Constant) and isinstance(entry, ast.Call)
+    }
+
+
+def _added() -> set[str]:
+    """The families that a program has added to the catalogue since it was loaded."""
+    loaded = sys.modules.get("wenmo.models")
+    return set() if loaded is None else set(loaded.MODELS) - set(_catalogue())
+
+
+def _assigned(path: Path, name: str) -> ast.expr | None:
+    """What a module assigns to a name."""
+    for node in _module(path).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and target.id == name:
+                return node.value
+    return None
+
+
+def _home(name: str) -> Path:
+    """The file that the catalogue imports a name from."""
+    for node in _module(CATALOGUE).body:
+        if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
+            return HERE.joinpath(*str(node.module).split(".")[1:]).with_suffix(".py")
+    raise KeyError(name)
+
+
+def _family_config(family: str) -> tuple[Path, str]:
+    kind = _catalogue()[family].args[0]
+    assert isinstance(kind, ast.Name)
+    return _home(kind.id), kind.id
+
+
+def _sizes(entry: ast.Call) -> list[str] | None:
+    """The names of a family's sizes; ``None`` where they are not spelled out."""
+    if len(entry.args) < 4:
+        return []
+    sizes = entry.args[3]
+    if not (isinstance(sizes, ast.Attribute) and isinstance(sizes.value, ast.Name)):
+        return None
+    table = _assigned(HERE / "models" / f"{sizes.value.id}.py", sizes.attr)
+    if not isinstance(table, ast.Dict):
+        return None
+    names = [str(key.value) for key in table.keys if isinstance(key, ast.Constant)]
+    return names if len(names) == len(table.keys) else None
+
+
+def _class(body: Sequence[ast.stmt], name: str) -> ast.ClassDef | None:
+    return next((n for n in body if isinstance(n, ast.ClassDef) and n.name == name), None)
+
+
+def _fields(path: Path, name: str) -> dict[str, Any]:
+    """The fields of a dataclass, or of the ``Config`` in a class, with their types."""
+    found = _class(_module(path).body, name)
+    assert found is not None, f"{path} has no {name}"
+    config = _class(found.body, "Config") or found
+    fields: dict[str, Any] = {}
+    for base in config.bases:  # as Transformer.Config
+        if isinstance(base, ast.Attribute) and isinstance(base.value, ast.Name):
+            fields |= _fields(_home(base.value.id), base.value.id)
+    for node in config.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            fields[node.target.id] = _type(node.annotation, path)
+    return fields
+
+
+def _type(annotation: ast.expr, path: Path) -> Any:
+    """A field's type, where it is made of what Python knows and of names given in its file."""
+    names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
+    known: dict[str, Any] = {"Literal": typing.Literal}
+    plain = {"str": str, "int": int, "float": float, "bool": bool, "tuple": tuple}
+    for name in names - {"Literal"}:
+        if name in plain:
+            known[name] = plain[name]
+            continue
+        at = next(_defined(name, path), None)
+        if at is None:
+            return UNKNOWN
+        known[name] = _type(*at)
+        if known[name] is UNKNOWN:
+            return UNKNOWN
+    try:
+        return eval(ast.unparse(annotation), {"__builtins__": {}}, known)
+    except (TypeError, NameError, SyntaxError):
+        return UNKNOWN
+
+
+def _defined(name: str, path: Path) -> Iterator[tuple[ast.expr, Path]]:
+    """Where ``Schedule = Literal[...]`` stands: in a file, or in one that it imports it from."""
+    value = _assigned(path, name)
+    if value is not None:
+        yield value, path
+    for node in _module(path).body:
+        if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
+            source = HERE.joinpath(*str(node.module).split(".")[1:]).with_suffix(".py")
+            if source.is_file():
+                yield from _defined(name, source)
+
+
+def tables_of(family: str) -> Mapping[str, Sequence[str]]:
+    """The names of all settings of a family's runs, by table."""
+    tables = {name: list(_fields(HERE / file, kind)) for name, (file, kind) in CONFIGS.items()}
+    return {"model": list(_fields(*_family_config(family))), **tables}

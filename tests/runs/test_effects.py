@@ -1,0 +1,121 @@
+"""Settings without effect are told: the tables are complete, and what they say is so."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wenmo.decoding import effects as writing_effects
+from wenmo.decoding.effects import WRITING, Writing
+from wenmo.decoding.warp import Sampling
+from wenmo.decoding.writer import Writer
+from wenmo.effects import Effect, without_effect
+from wenmo.models.ngram import Ngram
+from wenmo.runs import effects as recipe_effects
+from wenmo.runs.effects import TRAINING, Training
+from wenmo.runs.recipe import make_recipe
+from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+
+
+def named(effects: tuple[Effect[Any], ...], always: str) -> set[str]:
+    return {name for effect in effects for name in effect.settings.split()} | set(always.split())
+
+
+def test_every_setting_has_its_entry() -> None:
+    """A new setting is entered, so that it cannot be ignored in silence."""
+    recipe = make_recipe("lstm")
+    tables = ("ngram_prior", "init", "task", "tokenizer", "split", "train")
+    settings = {f"{t}.{f.name}" for t in tables for f in fields(getattr(recipe, t))}
+    assert named(TRAINING, recipe_effects.ALWAYS) == settings
+    assert named(WRITING, writing_effects.ALWAYS) == {f.name for f in fields(Sampling)}
+
+
+@pytest.fixture(scope="module")
+def writer() -> Writer:
+    tokenizer = Tokenizer.train(["the cat and the dog"], TokenizerConfig("bytes"))
+    model = Ngram.Config(3).build(tokenizer.vocab_size)
+    texts = [tokenizer.encode(t).tolist() for t in ("the cat and the dog", "a dog and a cat")]
+    model.fit(np.array([0, *texts[0], 0, *texts[1], 0], np.uint16))
+    return Writer(model, tokenizer)
+
+
+OTHER: dict[str, Any] = {
+    "temperature": 3.0,
+    "top_k": 1,
+    "top_p": 0.1,
+    "min_p": 0.9,
+    "typical_p": 0.1,
+    "beam_width": 2,
+    "length_penalty": 0.0,
+    "length_penalty_form": "gnmt",
+    "beam_groups": 5,
+    "diversity_penalty": 9.0,
+    "unmask_order": "confidence",
+    "unmask_steps": 3,
+    "unmask_schedule": "cosine",
+    "remask": True,
+    "gap_tokens": 3,
+}
+
+
+@pytest.mark.parametrize("method", ["sample", "greedy", "beam"])
+def test_what_is_told_to_have_no_effect_has_none(writer: Writer, method: Any) -> None:
+    plain = Sampling(method=method, max_tokens=6)
+    [[before]] = writer.generate(["the "], plain)
+    for name, value in OTHER.items():
+        asked = replace(plain, **{name: value})
+        if without_effect([name], WRITING, Writing(asked, writer.model)):
+            [[after]] = writer.generate(["the "], asked)
+            assert after.ids == before.ids, name
+
+
+def test_lines_name_the_settings_and_where_they_belong(writer: Writer) -> None:
+    def told(**asked: Any) -> list[str]:
+        return without_effect(asked, WRITING, Writing(Sampling(**asked), writer.model))
+
+    assert told(method="beam", top_k=3, top_p=0.5) == [
+        "top_k, top_p have no effect here, only with method=sample and a temperature above 0"
+    ]
+    assert told(method="sample", beam_width=3) == [
+        "beam_width has no effect here, only with method=beam"
+    ]
+    assert not told(method="beam", beam_width=4, beam_groups=2, diversity_penalty=1.0, max_tokens=3)
+    assert told(method="beam", diversity_penalty=1.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "idle"),
+    [
+        ("ngram", ["minutes=1", "batch_size=3"], {"train.minutes", "train.batch_size"}),
+        ("lstm", ["gradient_checkpointing=true", "batch_size=3"], {"train.gradient_checkpointing"}),
+        ("masked", ["gradient_checkpointing=true"], set()),
+        ("vae", ["gradient_checkpointing=true"], {"train.gradient_checkpointing"}),
+        ("vae:transformer", ["gradient_checkpointing=true"], set()),
+        ("gan:transformer", ["gradient_checkpointing=true"], set()),
+        ("gpt", ["gradient_checkpointing=true", "momentum=0.5", "min_lr_ratio=0.1"], set()),
+        ("gpt", ["optimizer=adamw", "momentum=0.5"], {"train.momentum"}),
+        (
+            "gpt",
+            ["task.name=translation", "batch_size=3", "tokens_per_batch=9"],
+            {"train.batch_size"},
+        ),
+        ("vae", ["sequence_length=3", "tokens_per_batch=9"], {"train.sequence_length"}),
+        ("gan", ["sequence_length=3", "batch_size=9"], {"train.sequence_length"}),
+        ("lstm", ["tokens_per_batch=9", "history=2"], {"train.tokens_per_batch", "task.history"}),
+        (
+            "lstm",
+            ["lora_rank=2", "ngram_prior.enabled=false", "folds=3"],
+            {"init.lora_rank", "ngram_prior.folds"},
+        ),
+        ("lstm", ["tokenizer.kind=bytes", "min_count=3"], {"tokenizer.min_count"}),
+        ("gpt", ["per_record=true", "batch_size=3"], {"train.batch_size"}),
+    ],
+)
+def test_settings_of_a_training(model: str, given: list[str], idle: set[str]) -> None:
+    recipe = make_recipe(model, given)
+    found = without_effect(recipe.given, TRAINING, Training(recipe, has_valid=False))
+    names = {name for line in found for name in line.split(" ha")[0].split(", ")}
+    assert names == idle
