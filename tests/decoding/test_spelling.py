@@ -15,12 +15,36 @@ MORE = ["春".encode(), b"ab", b"\xa5c", "\U0001f600".encode()[:3], b"\x80\x80",
 
 
 def goes_on(data: bytes) -> bool:
-    """Whether UTF-8 text can begin with these bytes."""
+    """Whether UTF-8 text can begin with these bytes.
+
+    The decoder alone would wait for more after ``ed a0``, which begins a surrogate and can become
+    no character.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        codecs.getincrementaldecoder("utf-8")(errors="strict").decode(data)
+        decoder.decode(data)
+    except UnicodeDecodeError:
+        return False
+    pending = decoder.getstate()[0]
+    return not pending or any(_is_utf8(pending + more) for more in COMPLETIONS)
+
+
+COMPLETIONS = [byte * count for byte in (b"\x80", b"\xbf") for count in (1, 2, 3)]
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
     except UnicodeDecodeError:
         return False
     return True
+
+
+def test_the_beginning_of_a_surrogate_is_no_utf8() -> None:
+    assert goes_on(b"\xed\x9f")
+    assert not goes_on(b"\xed\xa0")
+    assert offered(BYTES, [1 + 0xED])[1 + 0x9F]
+    assert not offered(BYTES, [1 + 0xED])[1 + 0xA0]
 
 
 def spells(data: bytes, alphabet: set[str]) -> bool:
