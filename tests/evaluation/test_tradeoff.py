@@ -67,22 +67,22 @@ def curve(*points: tuple[float, float], error: float = 0.001) -> list[dict]:
 
 
 def test_who_wins_is_told_at_equal_diversity() -> None:
-    rival = curve((0.2, 0.2), (0.4, 0.6))
-    better = verdict(curve((0.35, 0.4), (0.9, 0.95)), rival, NAMES)
+    baseline = curve((0.2, 0.2), (0.4, 0.6))
+    better = verdict(curve((0.35, 0.4), (0.9, 0.95)), baseline, NAMES)
     assert better["gain"] == pytest.approx(0.05)
     assert better["compared"] == 1
     assert better["text"].startswith("this run wins")
-    worse = verdict(curve((0.25, 0.4), (0.35, 0.6)), rival, NAMES)
+    worse = verdict(curve((0.25, 0.4), (0.35, 0.6)), baseline, NAMES)
     assert worse["gain"] == pytest.approx(-0.05)
     assert worse["text"].startswith("the other run wins")
-    assert verdict(curve((0.5, 0.9)), rival, NAMES)["gain"] is None
+    assert verdict(curve((0.5, 0.9)), baseline, NAMES)["gain"] is None
     assert verdict(curve((0.5, 0.2)), curve((0.3, 0.2)), NAMES)["gain"] == pytest.approx(0.2)
 
 
 def test_nobody_wins_within_the_error() -> None:
     told = verdict(curve((0.35, 0.4), error=0.03), curve((0.2, 0.2), (0.4, 0.6), error=0.03), NAMES)
     assert told["text"].startswith("neither wins for certain")
-    # Each curve's error upward, and sideways by half, the slope of the rival's.
+    # Each curve's error upward, and sideways by half, the slope of the baseline's.
     assert told["error"] == pytest.approx((2 * 0.03**2 * (1 + 0.5**2)) ** 0.5)
 
 

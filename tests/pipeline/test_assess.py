@@ -14,13 +14,13 @@ from wenmo.pipeline import assess
 def test_however_little_time_there_is_counts_are_set_beside(monkeypatch, seconds, share):
     monkeypatch.setattr(assess, "CHEAP", 10_000)
     ids = np.tile(np.arange(5, dtype=np.uint16), 10_000)
-    material = SimpleNamespace(
+    dataset = SimpleNamespace(
         stream=lambda model: ids,
         bits_per_byte=lambda model: 2.0 if isinstance(model, Ngram) else 3.0,
     )
     model = SimpleNamespace(learner="gradient", vocab_size=5, samples_texts=False)
     found = assess.assess(
-        material,
+        dataset,
         model,
         None,
         [],

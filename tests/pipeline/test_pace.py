@@ -117,8 +117,8 @@ def test_a_sample_that_takes_longer_than_its_share_is_reckoned_with(monkeypatch)
         now[0] += 5.0
         return "", []
 
-    material = SimpleNamespace(pace=lambda model, seconds: Quick(5000), sample=sample)
-    found = pace._tried(material, None, TrainConfig(eval_count=1), 10.0)
+    dataset = SimpleNamespace(pace=lambda model, seconds: Quick(5000), sample=sample)
+    found = pace._tried(dataset, None, TrainConfig(eval_count=1), 10.0)
     assert found.late == pytest.approx(5.0 - (1 - pace.SCORING) * 10.0)
 
 

@@ -155,8 +155,8 @@ def tradeoff(
     see `wenmo.evaluation.tradeoff`.
 
     Args:
-        runs: that write by themselves, without a source. One that has rivals, as the same generator
-            trained by likelihood alone, is shown beside them.
+        runs: that write by themselves, without a source. One that has baselines, as the same
+            generator trained by likelihood alone, is shown beside them.
         data: what texts should be like: a record each, read as the first run reads its own.
         texts: how many each writes at each temperature.
         encoding: of the file; ``None`` detects it.
@@ -164,8 +164,8 @@ def tradeoff(
         **sampling: how they are written, but for the temperature.
 
     Returns:
-        ``curves``: by the name of each run, and of each rival, its points; and ``verdicts`` on runs
-        that have rivals, by the rival's name.
+        ``curves``: by the name of each run, and of each baseline, its points; and ``verdicts`` on
+        runs that have baselines, by the baseline's name.
 
     Raises:
         WenmoError: a run answers to sources; there is no text; temperatures that make no sense.

@@ -565,13 +565,15 @@ class Run:
         on_progress: ProgressCallback | None = None,
         **sampling: Any,
     ) -> tuple[dict[str, Curve], dict[str, Any]]:
-        """The curves of the run and its rivals, and a verdict for each of these; see
+        """The curves of the run and its baselines, and a verdict for each of these; see
         `wenmo.api.tradeoff`.
         """
         if self.task.paired:
             raise WenmoError(f"{self.folder}: answers to sources: leave it out")
         name = str(self.folder)
-        baselines = {f"{name}, {rival}": model for rival, model in self.model.baselines().items()}
+        baselines = {
+            f"{name}, {baseline}": model for baseline, model in self.model.baselines().items()
+        }
         asked = {"max_tokens": self.sampling.max_tokens, "seed": 0, **sampling}
         curves = sweep(
             {name: self.model, **baselines},
@@ -584,7 +586,8 @@ class Run:
             progress=share_of(on_progress, f"writing with {name}"),
         )
         return curves, {
-            rival: verdict(curves[name], curves[rival], (name, rival)) for rival in baselines
+            baseline: verdict(curves[name], curves[baseline], (name, baseline))
+            for baseline in baselines
         }
 
     def export(

@@ -133,7 +133,7 @@ class Engine:
             self._rows, self._state, self._height = [], {}, 0
             return []
         self._free = self._close_gaps(going, len(new_rows))
-        read = [self._take_in(*alike, whole=not going) for alike in self._by_length(new_rows)]
+        read = [self._take_in(*alike, to_end=not going) for alike in self._by_length(new_rows)]
         # Where nothing else is written, prompts are read at once; otherwise all but their last
         # tokens, which are read with the newest tokens of the other rows.
         return self._write(rows, self._read_newest(rows) if going else torch.cat(read))
@@ -199,17 +199,17 @@ class Engine:
             alike[length, self._encodes(row)].append(row)
         return [(rows, length) for (length, _), rows in alike.items()]
 
-    def _take_in(self, rows: list[_Row], length: int, *, whole: bool) -> Tensor:
+    def _take_in(self, rows: list[_Row], length: int, *, to_end: bool) -> Tensor:
         """Read the last tokens of these rows' texts and give each row a slot.
 
         Args:
             length: how many tokens.
-            whole: read the very last one, too.
+            to_end: read the very last one, too.
 
         Returns:
             The logits after the last token read, (rows, vocabulary), if any was.
         """
-        logits, state = self._read(rows, length, whole=whole)
+        logits, state = self._read(rows, length, to_end=to_end)
         here, self._free = self._free[: len(rows)], self._free[len(rows) :]
         if here:
             own = state if len(here) == len(rows) else select(state, range(len(here)))
@@ -219,7 +219,7 @@ class Engine:
             self._state = join([self._state, own]) if self._height else own
         behind = range(self._height, self._height + len(rows) - len(here))
         for slot, row in zip([*here, *behind], rows, strict=True):
-            row.slot, row.cached_length = slot, length if whole else length - 1
+            row.slot, row.cached_length = slot, length if to_end else length - 1
         self._height += len(behind)
         return logits
 
@@ -236,11 +236,11 @@ class Engine:
     def _encodes(self, row: _Row) -> bool:
         return self.model.conditioning == "encoder" and row.task.request.source is not None
 
-    def _read(self, rows: list[_Row], length: int, *, whole: bool) -> tuple[Tensor, State]:
+    def _read(self, rows: list[_Row], length: int, *, to_end: bool) -> tuple[Tensor, State]:
         """The logits after what was read, if anything was, and the state."""
         device, state = self.model.device, self._begin(rows, length)
         texts = [row.ids[-length:].tolist() for row in rows]
-        tokens = torch.tensor(texts, device=device)[:, : None if whole else -1]
+        tokens = torch.tensor(texts, device=device)[:, : None if to_end else -1]
         logits = torch.empty(len(rows), 0, 0, device=device)
         piece = max(1, PREFILL_LOGITS // (len(rows) * self.model.vocab_size))
         for part in torch.split(tokens, piece, dim=1) if tokens.shape[1] else ():
@@ -427,11 +427,11 @@ def _spelled(logits: Tensor, rows: list[_Row]) -> Tensor:
 
 def _constrained(logits: Tensor, rows: list[_Row]) -> Tensor:
     """Logits (rows, vocab) without what the rows' constraints forbid."""
-    cached_length = [row.task.request.constraint for row in rows]
-    if not any(cached_length):
+    constraints = [row.task.request.constraint for row in rows]
+    if not any(constraints):
         return logits
     allowed = torch.full_like(logits, -math.inf)
-    for place, (row, constraint) in enumerate(zip(rows, cached_length, strict=True)):
+    for place, (row, constraint) in enumerate(zip(rows, constraints, strict=True)):
         written = row.ids[len(row.task.prefix_ids) :]
         free = slice(None) if constraint is None else constraint.allowed(written)
         allowed[place, free] = logits[place, free]

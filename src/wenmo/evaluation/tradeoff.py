@@ -146,30 +146,30 @@ def _counts(text: Sequence[str]) -> Iterable[tuple[tuple[str, ...], int]]:
     return Counter(g for n in range(1, max(ORDERS) + 1) for g in ngrams(text, n)).items()
 
 
-def verdict(own: Curve, rival: Curve, names: tuple[str, str]) -> dict[str, Any]:
-    """Whether a generator writes better texts than its rival at equal diversity.
+def verdict(own: Curve, baseline: Curve, names: tuple[str, str]) -> dict[str, Any]:
+    """Whether a generator writes better texts than its baseline at equal diversity.
 
     Args:
-        names: of the generator and of the rival, for the text.
+        names: of the generator and of the baseline, for the text.
 
     Returns:
-        ``gain``: by how much its BLEU is above the rival's at the same Self-BLEU, the mean over the
-        temperatures at which the rival's curve, straight between its points, reaches so far;
+        ``gain``: by how much its BLEU is above the baseline's at the same Self-BLEU, the mean over
+        the temperatures at which the baseline's curve, straight between its points, reaches so far;
         ``error``: its standard error, as texts are drawn; ``compared``: how many temperatures these
         are; and ``text``, a line for the user.
     """
-    line = sorted(map(_place, rival))
+    line = sorted(map(_place, baseline))
     alike, quality, spread = (np.array(column) for column in zip(*line, strict=True))
     gains, variances = [], []
     for place, value, own_spread in map(_place, own):
         if not alike[0] <= place <= alike[-1]:
             continue
         gains.append(value - float(np.interp(place, alike, quality)))
-        # What either curve may be off by sideways counts as far as the rival's rises there.
+        # What either curve may be off by sideways counts as far as the baseline's rises there.
         slope = _slope(place, alike, quality)
-        rival_spread = [np.interp(place, alike, spread[:, axis]) for axis in (0, 1)]
-        along = own_spread[0] ** 2 + rival_spread[0] ** 2
-        across = own_spread[1] ** 2 + rival_spread[1] ** 2
+        baseline_spread = [np.interp(place, alike, spread[:, axis]) for axis in (0, 1)]
+        along = own_spread[0] ** 2 + baseline_spread[0] ** 2
+        across = own_spread[1] ** 2 + baseline_spread[1] ** 2
         variances.append(float(across + slope**2 * along))
     if not gains:
         text = "no equal diversity to compare at: sweep more temperatures"

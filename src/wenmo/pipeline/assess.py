@@ -38,7 +38,7 @@ SPACED = 0.08  # of a text's characters are spaces, where words are written apar
 
 
 def assess(
-    material: Dataset,
+    dataset: Dataset,
     model: LanguageModel,
     tokenizer: Tokenizer,
     samples: list[str],
@@ -55,7 +55,7 @@ def assess(
     """What a run is worth.
 
     Args:
-        material: what it learnt from and is judged by.
+        dataset: what it learnt from and is judged by.
         model: the best weights.
         tokenizer: of its text.
         samples: what it wrote.
@@ -71,11 +71,11 @@ def assess(
     """
     counted = parts.get("counts")
     stands, spaced = counted is not None, False
-    stream = material.stream(model)
+    stream = dataset.stream(model)
     own = counts = None
     share = 1.0
     if model.learner != "count":
-        own = material.bits_per_byte(model)
+        own = dataset.bits_per_byte(model)
         counts = counted
         most = COUNTED
         if seconds is not None:
@@ -85,7 +85,7 @@ def assess(
             share = len(part) / len(stream)
             ngram = Ngram.Config(ORDER).build(model.vocab_size)
             ngram.fit(part)
-            counts = material.bits_per_byte(ngram)
+            counts = dataset.bits_per_byte(ngram)
     found: Originality | None = None
     if samples and not model.samples_texts:
         text = plain_text(tokenizer, stream[:TEXT].tolist())
@@ -112,7 +112,7 @@ def assess(
 
 
 def choose_settings(
-    material: Dataset,
+    dataset: Dataset,
     model: LanguageModel,
     tokenizer: Tokenizer,
     held_out: NDArray[np.unsignedinteger],
@@ -123,7 +123,7 @@ def choose_settings(
     """Temperature and top-p of a run that writes without a source; see `choose_sampling`.
 
     Args:
-        material: what it learnt from and is judged by.
+        dataset: what it learnt from and is judged by.
         model: the best weights.
         tokenizer: of its text.
         held_out: held-out text, in the form of `Dataset.stream`.
@@ -134,11 +134,11 @@ def choose_settings(
     def write(setting: tuple[float, float], tokens: int, texts: int) -> list[str]:
         temperature, top_p = setting
         sampling = replace(SAMPLE, temperature=temperature, top_p=top_p, seed=0)
-        _, outputs = material.sample(model, tokens, texts, sampling)
+        _, outputs = dataset.sample(model, tokens, texts, sampling)
         return [output.text for output in outputs]
 
     def training(characters: int) -> str:
-        return plain_text(tokenizer, material.stream(model)[:characters].tolist())[:characters]
+        return plain_text(tokenizer, dataset.stream(model)[:characters].tolist())[:characters]
 
     some = pieces(tokenizer, held_out)
     return choose_sampling(write, training, some, seconds=seconds, progress=progress)

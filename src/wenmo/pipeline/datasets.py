@@ -129,8 +129,8 @@ class Dataset(Protocol):
     def evaluate_baselines(
         self, model: LanguageModel, progress: Share, seconds: float | None = None
     ) -> dict[str, Curve]:
-        """The curves of the model, called ``model``, and of its rivals, by name; see `sweep`. Empty
-        where it has none. Within so many seconds fewer texts are written.
+        """The curves of the model, called ``model``, and of its baselines, by name; see `sweep`.
+        Empty where it has none. Within so many seconds fewer texts are written.
         """
         ...
 
@@ -608,9 +608,9 @@ def evaluate_records(
 def evaluate_beside_baselines(
     model: LanguageModel, records: Records, tokenizer: Tokenizer, **asked: Any
 ) -> dict[str, Any]:
-    """As `evaluate_records`, and the same of the model's rivals, by their names."""
+    """As `evaluate_records`, and the same of the model's baselines, by their names."""
     baselines = model.baselines().items()
-    beside = {name: evaluate_records(rival, records, tokenizer) for name, rival in baselines}
+    beside = {name: evaluate_records(baseline, records, tokenizer) for name, baseline in baselines}
     return evaluate_records(model, records, tokenizer, **asked) | beside
 
 

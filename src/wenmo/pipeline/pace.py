@@ -67,7 +67,7 @@ class Pace:
 
 
 def find_pace(
-    material: Dataset,
+    dataset: Dataset,
     model: LanguageModel,
     train: TrainConfig,
     time: TimeBudget,
@@ -76,7 +76,7 @@ def find_pace(
     """The pace of a timed run, found by trials of scoring and writing.
 
     Args:
-        material: gives the held-out text.
+        dataset: gives the held-out text.
         model: as it is before the first step.
         train: the settings.
         time: the clock, which is divided.
@@ -90,15 +90,15 @@ def find_pace(
         quick = Quick(**before["quick"])
         pace = Pace(before["evaluations"], quick, before["sample_tokens"])
     else:
-        pace = _tried(material, model, train, time.evaluations)
+        pace = _tried(dataset, model, train, time.evaluations)
     # The last evaluation and the end write a sample each, however long that takes.
     reserve = time.final + time.evaluations / pace.evaluations + 2 * pace.late + writing + LEAVING
     return replace(pace, reserve=reserve, saves=saves)
 
 
-def _tried(material: Dataset, model: LanguageModel, train: TrainConfig, seconds: float) -> Pace:
+def _tried(dataset: Dataset, model: LanguageModel, train: TrainConfig, seconds: float) -> Pace:
     count = train.eval_count
-    quick = material.pace(model, SCORING * seconds / count)
+    quick = dataset.pace(model, SCORING * seconds / count)
     least = min(LEAST_TOKENS, train.eval_tokens)
     if quick.tokens < least:
         fewer = max(1, count * quick.tokens // least)
@@ -111,7 +111,7 @@ def _tried(material: Dataset, model: LanguageModel, train: TrainConfig, seconds:
 
     def write(tokens: int) -> None:
         begun = perf_counter()
-        material.sample(model, tokens)
+        dataset.sample(model, tokens)
         took.append(perf_counter() - begun)
 
     # A model without a cache reads all of its text again for each token.

@@ -82,7 +82,7 @@ SHARE_OF_SAMPLES = 0.3  # of the time that is left when they are written
 FEWEST_TIMED = 100  # characters from which the speed of writing is told
 LEAST_SAMPLE = 48  # tokens of the final samples; where there is no time for them, one is written
 SHARE_OF_VERDICT = 0.6  # of the time that is left after all else
-SHARE_OF_RIVALS = 0.6  # of the time that is left after scoring
+SHARE_OF_BASELINES = 0.6  # of the time that is left after scoring
 WATCHED_FROM = 0.5  # of the budget: earlier, latents may not have been found yet
 
 ProgressCallback = Callable[[str, float | None], None]
@@ -157,7 +157,7 @@ class Session:
         self.model = self._begun(base, pretrained_sides).to(device())
         for block in blocks_of(self.model):
             block.recompute = recipe.train.gradient_checkpointing
-        self.material = self._material()
+        self.dataset = self._make_dataset()
         self._warned = False
         minutes, started = recipe.train.minutes, started or time.perf_counter()
         self.timed = minutes is not None
@@ -165,7 +165,7 @@ class Session:
         self._ready, self._counting, self._goes_on = 0.0, 0.0, False
         self._trained: LanguageModel | None = None
 
-    def _material(self) -> Dataset:
+    def _make_dataset(self) -> Dataset:
         quick = Quick(self.recipe.train.eval_tokens)
         if self.recipe.task.paired:
             return PairDataset(self.recipe, self.corpus, self.card.longest_target, quick)
@@ -225,8 +225,8 @@ class Session:
                 self._say(f"{self.folder} is trained already; nothing is left to do")
             return
         if self.model.learner != "count":
-            self.material.batches(self.model)  # if there is nothing to learn, it is told now
-        stream = self.material.stream(self.model)
+            self.dataset.batches(self.model)  # if there is nothing to learn, it is told now
+        stream = self.dataset.stream(self.model)
         self.model.validate_corpus(stream, share_of(self.on_progress, "reading the text"))
         self.tokenizer.save(self.folder / TOKENIZER)
         if self.reference is not None and "forgetting" not in self.card.results:
@@ -272,7 +272,7 @@ class Session:
         model = load_model(self.folder, self.recipe, self.tokenizer.vocab_size, self.tokenizer.end)
         best = apply_special_tokens(model, self.card).to(self.model.device)
         if scores:
-            results["heldout"] = self.material.evaluate(best, share_of(self.on_progress, SCORING))
+            results["heldout"] = self.dataset.evaluate(best, share_of(self.on_progress, SCORING))
         if chooses:
             self._choose_sampling(best, results["tokens_seen"])
         self.card.write(self.folder)
@@ -296,8 +296,8 @@ class Session:
             learner=learner,
             config=self._train_config(pace),
             checkpoints=checkpoints,
-            evaluate=lambda: self.material.quick_evaluate(self.model),
-            sample=lambda: self.material.sample(self.model, pace.sample_tokens)[0],
+            evaluate=lambda: self.dataset.quick_evaluate(self.model),
+            sample=lambda: self.dataset.sample(self.model, pace.sample_tokens)[0],
             keep_best=self._save,
             report=self._report,
             prepare=self._advance,
@@ -315,9 +315,9 @@ class Session:
             trainer.go_on()
             self._reopen()
         self._goes_on = trainer.position.begun > 0
-        for note in self.material.notes(self.model):
+        for note in self.dataset.notes(self.model):
             self._say(note)
-        self.journal = MetricsLogger(self.folder, trainer.position.step)
+        self.metrics_logger = MetricsLogger(self.folder, trainer.position.step)
         try:
             position = trainer.run()
         except Interrupted:
@@ -327,16 +327,16 @@ class Session:
                 self._save()
             raise
         finally:
-            self.journal.close()
+            self.metrics_logger.close()
         self._finish(position, pace)
 
     def _pace(self) -> Pace:
         """How the time is divided; where training is by steps, all is done that is asked for."""
         train, results = self.recipe.train, self.card.results
         if not self.timed:
-            return Pace(train.eval_count, self.material.quick)
-        pace = find_pace(self.material, self.model, train, self.time, results.get("pace"))
-        self.material = self.material.with_quick(pace.quick)
+            return Pace(train.eval_count, self.dataset.quick)
+        pace = find_pace(self.dataset, self.model, train, self.time, results.get("pace"))
+        self.dataset = self.dataset.with_quick(pace.quick)
         if "pace" not in results:
             results["pace"] = pace.plain()
             self.card.write(self.folder)
@@ -410,7 +410,7 @@ class Session:
         """Score the best weights on held-out text, and time the writing of one text."""
         begun_final = time.perf_counter()
         best = self._trained = self._best(position)
-        heldout = self.material.evaluate(
+        heldout = self.dataset.evaluate(
             best,
             share_of(self.on_progress, SCORING),
             self._seconds(SHARE_OF_SCORING),
@@ -418,14 +418,14 @@ class Session:
         )
         if self.reference is not None:
             self.card.results["forgetting"]["after"] = self._remembered(best, self.reference)
-        parts = self.material.evaluate_components(best) if self._has_time_for_parts(pace) else {}
+        parts = self.dataset.evaluate_components(best) if self._has_time_for_parts(pace) else {}
         if parts:
             self._say(about_parts(parts))
         sampling = self._choose_sampling(best, position.tokens)
         sample, outputs, seconds = self._final_samples(best, sampling)
-        rivalry = self._beside_rivals(best)
+        beside_baselines = self._beside_baselines(best)
         found = assess(
-            self.material,
+            self.dataset,
             best,
             self.tokenizer,
             [output.text for output in outputs],
@@ -447,7 +447,7 @@ class Session:
         self.card.results |= {
             "heldout": heldout,
             **({"parts": parts} if parts else {}),
-            **rivalry,
+            **beside_baselines,
             "steps": position.step,
             "seconds": position.seconds,
             "tokens_seen": position.tokens,
@@ -466,7 +466,7 @@ class Session:
         """How often the steps have read the training text; infinite where they do not read it."""
         if self.model.learner != "gradient":
             return math.inf
-        return position.tokens / max(1, len(self.material.stream(self.model)) - 1)
+        return position.tokens / max(1, len(self.dataset.stream(self.model)) - 1)
 
     def _smaller(self, model: LanguageModel) -> str | None:
         """The smallest size of the family, if the model has more weights."""
@@ -500,7 +500,7 @@ class Session:
 
         def write(tokens: int | None, texts: int = TEXTS) -> tuple[str, list[Output], float]:
             begun = time.perf_counter()
-            sample, outputs = self.material.sample(model, tokens, texts, sampling)
+            sample, outputs = self.dataset.sample(model, tokens, texts, sampling)
             return sample, outputs, time.perf_counter() - begun
 
         if not self.timed:
@@ -536,7 +536,7 @@ class Session:
             )  # of the whole text for each token that is written
             seconds = 0.0 if seen < COST * passes else None  # not longer than the training itself
         choice = choose_settings(
-            self.material,
+            self.dataset,
             model,
             self.tokenizer,
             self.corpus.valid,
@@ -555,14 +555,14 @@ class Session:
         }
         return replace(SAMPLE, temperature=temperature, top_p=top_p)
 
-    def _beside_rivals(self, model: LanguageModel) -> dict[str, Any]:
+    def _beside_baselines(self, model: LanguageModel) -> dict[str, Any]:
         """Quality and diversity beside the same generator trained otherwise, and who wins; drawn,
         too, in the run folder.
         """
-        curves = self.material.evaluate_baselines(
+        curves = self.dataset.evaluate_baselines(
             model,
-            share_of(self.on_progress, "writing beside rivals"),
-            self._seconds(SHARE_OF_RIVALS),
+            share_of(self.on_progress, "writing beside baselines"),
+            self._seconds(SHARE_OF_BASELINES),
         )
         if not curves:
             return {}
@@ -593,13 +593,13 @@ class Session:
         return Count(self.model, self.corpus.train, share_of(self.on_progress, "counting"))
 
     def _gradient(self) -> Learner:
-        stream = self.material.stream(self.model)
+        stream = self.dataset.stream(self.model)
         begun = time.perf_counter()
         counted = self.model.fit_prior(stream, share_of(self.on_progress, "counting"))
         self._counting = 0.0 if counted is None else time.perf_counter() - begun
 
         def batches_of() -> Batches:
-            batches = self.material.batches(self.model)
+            batches = self.dataset.batches(self.model)
             return batches if counted is None else Counted(batches, counted)
 
         batches = batches_of()
@@ -608,7 +608,7 @@ class Session:
                 self.recipe, self.model, batches, SHARE_OF_STEPS * self.time.left()
             )
             self.recipe = self.card.recipe = replace(self.recipe, train=train)
-            self.material = self._material()
+            self.dataset = self._make_dataset()
             batches = batches_of()
             for line in told:
                 self._say(line)
@@ -617,8 +617,8 @@ class Session:
         )
 
     def _adversarial(self) -> Learner:
-        batches = self.material.batches(self.model)
-        records = Records(self.material.stream(self.model), self.model.context)
+        batches = self.dataset.batches(self.model)
+        records = Records(self.dataset.stream(self.model), self.model.context)
         train, (_, lengths) = self.recipe.train, records.widths()
         first = "precision" not in self.card.results
         learner = Adversarial(
@@ -679,7 +679,7 @@ class Session:
         self.model.advance(progress, step)
 
     def _report(self, event: Event) -> None:
-        self.journal.record(event)
+        self.metrics_logger.record(event)
         if self.on_event is not None:
             self.on_event(event)
         if event.kind == "evaluation" and event.progress >= WATCHED_FROM and not self._warned:

@@ -17,7 +17,8 @@ The rules:
   expected: an error that names file and line.
 - Lists of strings are joined by newlines; a record keeps their items, too. Numbers count as text
   only in a field chosen by name.
-- CSV and TSV have a header: the first row names the columns, even where there is only one column.
+- CSV and TSV have a header: the first row names the columns, even where there is only one column. A
+  first row of CSV with semicolons and no comma is separated by semicolons; that is told.
   Where a field is chosen by a whole number, there is none: columns are numbered from 1, and the
   first row is a record. TSV knows no quoting: a quotation mark is a character like any other.
 - Parallel files are two plain texts: each line of one, without the white space around it, is the
