@@ -17,9 +17,9 @@ from collections.abc import Iterator
 import torch
 
 from common import arguments, report
-from wenmo.decoding.engine import Engine
-from wenmo.decoding.requests import Request
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.engines.autoregressive import Engine
+from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request
 from wenmo.models import configure
 from wenmo.models.base import LanguageModel
 

@@ -24,7 +24,7 @@ import typer
 from wenmo.apps.cli import demo
 from wenmo.apps.cli.main import app
 from wenmo.config import to_dict
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.params import Sampling
 from wenmo.evaluation.answers import TASK_METRICS
 from wenmo.grammar.reading import parse_grammar
 from wenmo.grammar.sampler import Sampler

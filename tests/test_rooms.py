@@ -92,14 +92,14 @@ def test_the_reader_of_imports_sees_them_all(
         "from typing import TYPE_CHECKING\n"
         "import wenmo.models.base as b\n"
         "if TYPE_CHECKING:\n    from wenmo import runs, types\n"
-        "def f():\n    from ..decoding import engine\n    import_module('wenmo.apps')\n"
+        "def f():\n    from ..decoding import beam\n    import_module('wenmo.apps')\n"
         "    from . import y\n    import numpy\n"
     )
     assert sorted(imported(path)) == [
         (2, "wenmo.models.base"),
         (4, "wenmo.runs"),
         (4, "wenmo.types"),
-        (6, "wenmo.decoding.engine"),
+        (6, "wenmo.decoding.beam"),
         (7, "wenmo.apps"),
         (8, "wenmo.text.y"),
     ]

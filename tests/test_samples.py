@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.params import Sampling
 from wenmo.pipeline.datasets import MOST_SHOWN, SHOWN, with_shown
 
 

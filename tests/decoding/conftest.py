@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wenmo.decoding.choose import hash_bits, uniform
+from wenmo.decoding.noise import hash_bits, uniform
 from wenmo.models.base import LanguageModel
 
 

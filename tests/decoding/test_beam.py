@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wenmo.decoding.beam import Candidates, Search, candidates, covered
-from wenmo.decoding.engine import Engine, Event
-from wenmo.decoding.requests import Request
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.engines.autoregressive import Engine, Event
+from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request
 from wenmo.models.base import LanguageModel
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer import Transformer

@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from wenmo.decoding.choose import fold_in, greedy, gumbel, hash_bits, sample, uniform
+from wenmo.decoding.noise import fold_in, gumbel, hash_bits, uniform
+from wenmo.decoding.strategies import greedy, sample
 
 MASK = 2**64 - 1
 

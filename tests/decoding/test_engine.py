@@ -9,11 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding import choose
-from wenmo.decoding.choose import fold_in
-from wenmo.decoding.engine import Engine, Event, window
-from wenmo.decoding.requests import Request
-from wenmo.decoding.warp import History, Sampling, chain
+from wenmo.decoding import strategies
+from wenmo.decoding.engines.autoregressive import Engine, Event, window
+from wenmo.decoding.logits import History, chain
+from wenmo.decoding.noise import fold_in
+from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request
 from wenmo.models import ModelConfig
 from wenmo.models.base import LanguageModel
 from wenmo.models.recurrent import Recurrent
@@ -57,7 +58,7 @@ def naive(model: LanguageModel, request: Request) -> list[tuple[int, float]]:
         logits = model(torch.tensor([ids[-cached_length:]]), state)[0][:, -1]
         warped = chain(s)(logits, History.of([ids[1:]], [len(request.prompt)]))
         key = fold_in(torch.tensor([s.seed]), torch.tensor([len(written)]))
-        strategy = choose.greedy if s.greedy else choose.sample
+        strategy = strategies.greedy if s.greedy else strategies.sample
         token = int(strategy(warped.log_softmax(1), key))
         ids.append(token)
         written.append((token, float(logits.log_softmax(1)[0, token])))
@@ -235,7 +236,7 @@ def test_a_source_reaches_the_model(cache: Make) -> None:
 def test_long_prompts_are_read_in_pieces(cache: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     request = Request([1, 2, 3, 4, 5] * 4, Sampling(max_tokens=5))
     whole = write(cache(7), request)
-    monkeypatch.setattr("wenmo.decoding.engine.PREFILL_LOGITS", 21)
+    monkeypatch.setattr("wenmo.decoding.engines.autoregressive.PREFILL_LOGITS", 21)
     assert write(cache(7), request) == whole
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wenmo.decoding.engine import Engine
+from wenmo.decoding.engines.autoregressive import Engine
+from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.latents import Latents
-from wenmo.decoding.requests import Request
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Writer
+from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request
 from wenmo.models import MODELS
 from wenmo.models.base import select
 from wenmo.models.vae import Vae
@@ -34,7 +34,7 @@ def latents(request: pytest.FixtureRequest) -> Latents:
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.3)
-    return Latents(Writer(model, tokenizer))
+    return Latents(TextGenerator(model, tokenizer))
 
 
 def test_the_ends_of_a_walk_are_reconstructions(latents: Latents) -> None:
@@ -97,4 +97,4 @@ def test_what_cannot_be_written_from_is_told(latents: Latents) -> None:
     tokenizer = latents.writer.tokenizer
     plain = MODELS["ngram"].config.build(tokenizer.vocab_size)
     with pytest.raises(WenmoError, match="no latents"):
-        Latents(Writer(plain, tokenizer))
+        Latents(TextGenerator(plain, tokenizer))

@@ -18,8 +18,8 @@ from tokenizers import Regex, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Library
 
 import wenmo as package
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Writer
+from wenmo.decoding.generator import TextGenerator
+from wenmo.decoding.params import Sampling
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.interchange.vocabulary_files import read_vocabulary
 from wenmo.text.lookup import Lookup
@@ -151,7 +151,7 @@ def test_it_writes_from_a_control_code(folder: Path) -> None:
     model = transformers.CTRLLMHeadModel.from_pretrained(folder, local_files_only=True).eval()
     theirs, _ = both(folder)
     opened = open_pretrained(folder)
-    writer = Writer(opened.model, opened.tokenizer)
+    writer = TextGenerator(opened.model, opened.tokenizer)
     prompts = ["Links The quick", "Wikipedia 春眠不觉晓，处处闻啼鸟。", "Links"]
     for beams, method in ((1, "greedy"), (3, "beam")):
         sampling = Sampling(

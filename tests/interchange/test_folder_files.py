@@ -12,7 +12,7 @@ import torch
 
 import wenmo as package
 from wenmo.config import from_dict, to_dict
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.params import Sampling
 from wenmo.interchange.generation import generation_of, sampling_of
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.transformer import Transformer

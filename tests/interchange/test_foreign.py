@@ -11,9 +11,9 @@ import torch
 from tokenizers import processors
 
 import wenmo as package
-from wenmo.decoding.engine import Engine
-from wenmo.decoding.requests import Request
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.engines.autoregressive import Engine
+from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request
 from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.text.pretrained import byte_level

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from wenmo.decoding.engine import Engine, Request
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.engines.autoregressive import Engine, Request
+from wenmo.decoding.params import Sampling
 from wenmo.files import write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.models import MODELS

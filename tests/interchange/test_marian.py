@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wenmo as package
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Writer
+from wenmo.decoding.generator import TextGenerator
+from wenmo.decoding.params import Sampling
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.interchange.vocabulary_files import read_vocabulary
 from wenmo.text.lookup import Lookup
@@ -166,7 +166,7 @@ def test_it_translates_as_there(folder: Path) -> None:
     model = transformers.MarianMTModel.from_pretrained(folder, local_files_only=True).eval()
     theirs, _ = both(folder)
     opened = open_pretrained(folder)
-    writer = Writer(opened.model, opened.tokenizer)
+    writer = TextGenerator(opened.model, opened.tokenizer)
     sources = [">>zh<< The quick brown fox.", "She sells sea shells", "café 1234"]
     for beams, method in ((1, "greedy"), (4, "beam")):
         sampling = Sampling(

@@ -10,8 +10,8 @@ import pytest
 import torch
 import transformers
 
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Writer
+from wenmo.decoding.generator import TextGenerator
+from wenmo.decoding.params import Sampling
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import END, WenmoError
@@ -96,7 +96,7 @@ def test_a_gap_is_filled_with_both_sides_in_view(make: Any, tmp_path: Path) -> N
     """The surest first: as their logits say, looked at once for every token."""
     theirs, ours = make(tmp_path), open_pretrained(tmp_path)
     sampling = Sampling(method="greedy", unmask_order="confidence", gap_tokens=3)
-    writer = Writer(ours.model, ours.tokenizer)
+    writer = TextGenerator(ours.model, ours.tokenizer)
     [[output]] = writer.generate(["床前____光"], sampling)
     others = [f"床前{gap}光" for gap in ("[MASK]", "<mask>", "___", "________", "＿＿＿")]
     assert [[o.ids for o in own] for own in writer.generate(others, sampling)] == [

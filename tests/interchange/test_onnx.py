@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from wenmo.decoding.engine import Engine
-from wenmo.decoding.requests import Request
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.engines.autoregressive import Engine
+from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request
 from wenmo.interchange import onnx as graphs
 from wenmo.interchange.onnx import write_onnx
 from wenmo.interchange.pretrained import open_pretrained

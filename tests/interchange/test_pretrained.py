@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import wenmo as package
-from wenmo.decoding.engine import Engine
-from wenmo.decoding.requests import Request
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Writer
+from wenmo.decoding.engines.autoregressive import Engine
+from wenmo.decoding.generator import TextGenerator
+from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request
 from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.text.pretrained import byte_level
@@ -339,7 +339,7 @@ def test_a_hub_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -
 def test_a_real_model_of_llama2c(data: Path) -> None:
     folder = data / "weights" / "stories260K"
     ours = open_pretrained(folder / "stories260K.bin")
-    writer = Writer(ours.model, ours.tokenizer)
+    writer = TextGenerator(ours.model, ours.tokenizer)
     [[output]] = writer.generate([""], Sampling(method="greedy", max_tokens=80))
     assert output.text.startswith(
         "Once upon a time, there was a little girl named Lily. She loved to play outside in the "

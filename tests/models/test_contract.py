@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from wenmo.config import override
-from wenmo.decoding.engine import Engine, Request
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.engines.autoregressive import Engine, Request
+from wenmo.decoding.params import Sampling
 from wenmo.models import MODELS, LanguageModel, ModelConfig, base
 from wenmo.models.base import Network, join, select
 from wenmo.models.base import write as write_rows

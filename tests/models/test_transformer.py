@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from wenmo.decoding.engine import Engine, Request
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.engines.autoregressive import Engine, Request
+from wenmo.decoding.params import Sampling
 from wenmo.models import find
 from wenmo.models.attention import CACHE_GROWTH, Rotation, SelfAttention
 from wenmo.models.base import join

@@ -10,8 +10,8 @@ import pytest
 
 from wenmo.decoding import effects as writing_effects
 from wenmo.decoding.effects import WRITING, Writing
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Writer
+from wenmo.decoding.generator import TextGenerator
+from wenmo.decoding.params import Sampling
 from wenmo.effects import Effect, without_effect
 from wenmo.models.ngram import Ngram
 from wenmo.runs import effects as recipe_effects
@@ -34,12 +34,12 @@ def test_every_setting_has_its_entry() -> None:
 
 
 @pytest.fixture(scope="module")
-def writer() -> Writer:
+def writer() -> TextGenerator:
     tokenizer = Tokenizer.train(["the cat and the dog"], TokenizerConfig("bytes"))
     model = Ngram.Config(3).build(tokenizer.vocab_size)
     texts = [tokenizer.encode(t).tolist() for t in ("the cat and the dog", "a dog and a cat")]
     model.fit(np.array([0, *texts[0], 0, *texts[1], 0], np.uint16))
-    return Writer(model, tokenizer)
+    return TextGenerator(model, tokenizer)
 
 
 OTHER: dict[str, Any] = {
@@ -62,7 +62,7 @@ OTHER: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("method", ["sample", "greedy", "beam"])
-def test_what_is_told_to_have_no_effect_has_none(writer: Writer, method: Any) -> None:
+def test_what_is_told_to_have_no_effect_has_none(writer: TextGenerator, method: Any) -> None:
     plain = Sampling(method=method, max_tokens=6)
     [[before]] = writer.generate(["the "], plain)
     for name, value in OTHER.items():
@@ -72,7 +72,7 @@ def test_what_is_told_to_have_no_effect_has_none(writer: Writer, method: Any) ->
             assert after.ids == before.ids, name
 
 
-def test_lines_name_the_settings_and_where_they_belong(writer: Writer) -> None:
+def test_lines_name_the_settings_and_where_they_belong(writer: TextGenerator) -> None:
     def told(**asked: Any) -> list[str]:
         return without_effect(asked, WRITING, Writing(Sampling(**asked), writer.model))
 

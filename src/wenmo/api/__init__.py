@@ -14,8 +14,8 @@ from wenmo.api import plan as planning
 from wenmo.api.notebook import PlainProgress, in_notebook
 from wenmo.api.run import Run
 from wenmo.config import as_settings, to_dict
-from wenmo.decoding.choose import draw_seed
-from wenmo.decoding.writer import Output
+from wenmo.decoding.generator import Output
+from wenmo.decoding.noise import draw_seed
 from wenmo.effects import without_effect
 from wenmo.evaluation.alignment import alignment_svg
 from wenmo.evaluation.tradeoff import TEMPERATURES, tradeoff_svg

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wenmo.config import from_dict, override, to_dict
-from wenmo.decoding.choose import draw_seed
 from wenmo.decoding.effects import WRITING, Writing
-from wenmo.decoding.engine import window
+from wenmo.decoding.engines.autoregressive import window
+from wenmo.decoding.generator import Output, TextGenerator
 from wenmo.decoding.latents import Latents
-from wenmo.decoding.warp import DRAWING, Sampling
-from wenmo.decoding.writer import Output, Writer
+from wenmo.decoding.noise import draw_seed
+from wenmo.decoding.params import DRAWING, Sampling
 from wenmo.effects import Effect, without_effect
 from wenmo.evaluation.alignment import alignment
 from wenmo.evaluation.explain import explain
@@ -426,16 +426,16 @@ class Run:
         return not self.draws(**sampling) and self._sampling(sampling).method != "beam"
 
     @cached_property
-    def _writer(self) -> Writer:
+    def _writer(self) -> TextGenerator:
         """Made once: its table of all tokens takes a quarter of a second for 150,000 of them."""
         keep, alphabet = kept(self.task), self.card.alphabet
-        return Writer(self.model, self.tokenizer, keep=keep, alphabet=alphabet)
+        return TextGenerator(self.model, self.tokenizer, keep=keep, alphabet=alphabet)
 
     @cached_property
-    def _chat_writer(self) -> Writer:
+    def _chat_writer(self) -> TextGenerator:
         """As ``_writer``, for conversations, whose marks the chat template writes."""
         assert self._talk is not None
-        return Writer(self.model, self._talk.tokenizer, alphabet=self.card.alphabet)
+        return TextGenerator(self.model, self._talk.tokenizer, alphabet=self.card.alphabet)
 
     def truncates(self, prompt: str) -> Keep | None:
         """Which end alone is read of a prompt that is too long for the model; None if all of it."""

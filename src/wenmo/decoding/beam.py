@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.params import Sampling
 from wenmo.types import END
 
 UNSEEN = 1e-10

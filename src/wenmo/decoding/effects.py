@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.params import Sampling
 from wenmo.effects import Effect
 from wenmo.models.base import LanguageModel
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from wenmo.config import from_dict, to_dict
-from wenmo.decoding.choose import draw_seed
-from wenmo.decoding.warp import DRAWING, Sampling
-from wenmo.decoding.writer import Output, Writer
+from wenmo.decoding.generator import Output, TextGenerator
+from wenmo.decoding.noise import draw_seed
+from wenmo.decoding.params import DRAWING, Sampling
 from wenmo.models.base import select
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch, WenmoError, strings
@@ -29,7 +29,7 @@ class Latents:
         WenmoError: the model has none.
     """
 
-    def __init__(self, writer: Writer, defaults: Sampling | None = None) -> None:
+    def __init__(self, writer: TextGenerator, defaults: Sampling | None = None) -> None:
         self.writer, self.model = writer, writer.model
         self._defaults = defaults or Sampling()
         if not self.model.latents:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Writer
+from wenmo.decoding.generator import TextGenerator
+from wenmo.decoding.params import Sampling
 from wenmo.text.pairs import Pairs
 from wenmo.text.spread import spread_order
 from wenmo.text.tokenizers import Tokenizer
@@ -57,7 +57,7 @@ def questions(pairs: Pairs, tokenizer: Tokenizer, most: int | None = None) -> li
 
 
 def answer(
-    writer: Writer,
+    writer: TextGenerator,
     asked: Sequence[Question],
     sampling: Sampling,
     *,

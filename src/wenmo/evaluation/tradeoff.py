@@ -19,8 +19,8 @@ from unicodedata import normalize
 import numpy as np
 import regex
 
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Writer
+from wenmo.decoding.generator import TextGenerator
+from wenmo.decoding.params import Sampling
 from wenmo.evaluation.diversity import UNIT, ngrams
 from wenmo.figures import chart_svg
 from wenmo.models.base import LanguageModel
@@ -63,7 +63,7 @@ def sweep(
     known = Matches([pieces(text) for text in references])
     curves: dict[str, Curve] = {name: [] for name in models}
     for number, (name, model) in enumerate(models.items()):
-        writer = Writer(model, tokenizer, rows=128, alphabet=alphabet)
+        writer = TextGenerator(model, tokenizer, rows=128, alphabet=alphabet)
         for place, temperature in enumerate(temperatures):
             settings = replace(sampling or Sampling(), temperature=temperature)
             [written] = writer.texts([""], settings, texts)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wenmo.config import from_dict
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.params import Sampling
 from wenmo.files import read_json
 
 GENERATION = "generation_config.json"

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Output, Writer
+from wenmo.decoding.generator import Output, TextGenerator
+from wenmo.decoding.params import Sampling
 from wenmo.evaluation.answers import TASK_METRICS, Question, answer, questions
 from wenmo.evaluation.cache import cached_likelihood
 from wenmo.evaluation.dynamic import dynamic_likelihood
@@ -260,7 +260,7 @@ class StreamDataset:
         sampling: Sampling | None = None,
     ) -> tuple[str, list[Output]]:
         alphabet, rows = self.corpus.alphabet, max(1, min(texts, MOST_ROWS))
-        writer = Writer(model, self.corpus.tokenizer, alphabet=alphabet, rows=rows)
+        writer = TextGenerator(model, self.corpus.tokenizer, alphabet=alphabet, rows=rows)
         default = AS_IT_IS if model.samples_texts else shorter(SAMPLE, tokens)
         asked = default if sampling is None else shorter(sampling, tokens)
         return with_shown(writer, self.opening, asked, texts)
@@ -380,9 +380,9 @@ class PairDataset:
     def _held_out(self, model: LanguageModel) -> Pairs:
         return readable(self.corpus.valid, self.corpus.valid_ends, model, self.recipe.task)
 
-    def _writer(self, model: LanguageModel) -> Writer:
+    def _writer(self, model: LanguageModel) -> TextGenerator:
         keep, alphabet = kept(self.recipe.task), self.corpus.alphabet
-        return Writer(model, self.corpus.tokenizer, keep=keep, alphabet=alphabet)
+        return TextGenerator(model, self.corpus.tokenizer, keep=keep, alphabet=alphabet)
 
 
 @dataclass(frozen=True)
@@ -493,7 +493,7 @@ class RecordDataset:
         sampling: Sampling | None = None,
     ) -> tuple[str, list[Output]]:
         alphabet, rows = self.corpus.alphabet, max(1, min(texts, MOST_ROWS))
-        writer = Writer(model, self.corpus.tokenizer, alphabet=alphabet, rows=rows)
+        writer = TextGenerator(model, self.corpus.tokenizer, alphabet=alphabet, rows=rows)
         return with_shown(writer, "", shorter(sampling or SAMPLE, tokens), texts)
 
     def _held_out(self, model: LanguageModel) -> Records:
@@ -501,7 +501,7 @@ class RecordDataset:
 
 
 def with_shown(
-    writer: Writer, opening: str, sampling: Sampling, texts: int
+    writer: TextGenerator, opening: str, sampling: Sampling, texts: int
 ) -> tuple[str, list[Output]]:
     """So many texts, and before them one to show: the first that is not too short to tell anything,
     or else the longest. Where all are too short, it is looked for among a few more.
@@ -615,7 +615,7 @@ def evaluate_beside_baselines(
 
 
 def evaluate_pairs(
-    writer: Writer,
+    writer: TextGenerator,
     pairs: Pairs,
     task: TaskConfig,
     sampling: Sampling,
@@ -653,7 +653,7 @@ def evaluate_pairs(
 
 
 def evaluate_answers(
-    writer: Writer,
+    writer: TextGenerator,
     asked: Sequence[Question],
     names: Sequence[str],
     sampling: Sampling,

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Output
+from wenmo.decoding.generator import Output
+from wenmo.decoding.params import Sampling
 from wenmo.evaluation.latents import collapse
 from wenmo.evaluation.sampling_choice import COST, NO_TIME, TOKENS
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict

@@ -30,7 +30,7 @@ CONFIGS = {  # the file and the class of each table of settings of a run
     "split": ("text/corpus.py", "SplitConfig"),
     "train": ("training/loop.py", "TrainConfig"),
 }
-SAMPLING = ("decoding/warp.py", "Sampling")
+SAMPLING = ("decoding/params.py", "Sampling")
 UNKNOWN: Any = object()
 """A type that is not known here: any value is let through."""
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wenmo import __version__
 from wenmo.config import from_dict
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.params import Sampling
 from wenmo.files import write_json
 from wenmo.interchange.grammars import is_grammar, open_grammar
 from wenmo.interchange.huggingface import generation_config, layout_of, tokenizer_config

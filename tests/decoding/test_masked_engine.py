@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wenmo.decoding.choose import hash_bits, uniform
-from wenmo.decoding.engine import Engine, Request
-from wenmo.decoding.router import Router, engine_for
-from wenmo.decoding.spelling import Utf8Constraint
-from wenmo.decoding.unmask import SHORTER, Unmasker
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.constraints.utf8 import Utf8Constraint
+from wenmo.decoding.engines.autoregressive import Engine, Request
+from wenmo.decoding.engines.masked import SHORTER, Unmasker
+from wenmo.decoding.engines.router import Router, engine_for
+from wenmo.decoding.noise import hash_bits, uniform
+from wenmo.decoding.params import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, SpecialTokens, WenmoError
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Detokenizer, Writer
+from wenmo.decoding.generator import Detokenizer, TextGenerator
+from wenmo.decoding.params import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.types import WenmoError
 
@@ -34,11 +34,11 @@ class Bytes:
     encode_source = encode
 
 
-def spelling(script: Make, text: str | bytes, *, prefix_space: bool = False) -> Writer:
+def spelling(script: Make, text: str | bytes, *, prefix_space: bool = False) -> TextGenerator:
     """A writer that spells ``text`` and then ends."""
     data = text if isinstance(text, bytes) else text.encode()
     model = script([value + 1 for value in data], 257)
-    return Writer(model, Bytes(prefix_space=prefix_space))
+    return TextGenerator(model, Bytes(prefix_space=prefix_space))
 
 
 GREEDY = Sampling(method="greedy")
@@ -101,7 +101,7 @@ def test_stop_strings(script: Make, stop: tuple[str, ...], text: str, stopped_by
 
 def test_a_stop_string_ends_its_own_row_alone(script: Make) -> None:
     model = script([value + 1 for value in "一二三四".encode()], 257)
-    writer = Writer(model, Bytes(), rows=2)
+    writer = TextGenerator(model, Bytes(), rows=2)
     sampling = Sampling(method="greedy", stop=("三",))
     outputs = writer.generate(["", "一", "一二三"], sampling)
     assert [output.text for [output] in outputs] == ["一二", "二", "四"]
@@ -118,7 +118,7 @@ def test_the_tokenizers_own_space_is_taken_from_a_text_but_not_from_its_continua
 
 
 def test_samples_are_the_same_in_every_company(cache: Make) -> None:
-    writer = Writer(cache(257), Bytes(), rows=3)
+    writer = TextGenerator(cache(257), Bytes(), rows=3)
     sampling = Sampling(max_tokens=12, seed=5)
     together = writer.generate(["春", "", "spring"], sampling, n=4)
     assert len({output.text for output in together[0]}) == 4
@@ -129,7 +129,7 @@ def test_samples_are_the_same_in_every_company(cache: Make) -> None:
 
 
 def test_a_truncated_prompt_is_told(cache: Make) -> None:
-    writer = Writer(cache(257, context=8), Bytes())
+    writer = TextGenerator(cache(257, context=8), Bytes())
     outputs = writer.generate(["abcdef", "abcdefg"], Sampling(max_tokens=20, min_tokens=20))
     assert [output.truncated for [output] in outputs] == [False, True]
     assert [output.tokens for [output] in outputs] == [20, 20]
@@ -142,7 +142,7 @@ def test_nothing_is_asked_and_nothing_is_written(script: Make) -> None:
 
 def test_another_models_tokenizer_is_refused(script: Make) -> None:
     with pytest.raises(WenmoError, match="the tokenizer has 257 tokens and the model 300"):
-        Writer(script([1], 300), Bytes())
+        TextGenerator(script([1], 300), Bytes())
 
 
 letters = st.text("ab光。", max_size=12)

@@ -1,13 +1,6 @@
-"""How the next tokens are chosen: each strategy is one function of the same form.
+"""Noise as a pure function of a seed, a position and a token.
 
-``choose(logp, keys)`` is given, for the rows of one kind of request,
-
-- ``logp``: the warped log-probabilities, float32 (rows, vocabulary),
-- ``keys``: what each row's noise is drawn from at this place in its text, int64 (rows,),
-
-and returns the token that each row writes, int64 (rows,). Randomness has no hidden state: the noise
-is a pure function of seed, place, and token, so a request gets the same text alone, in any batch,
-and when it is taken up again. A beam, which looks at several rows at once, is in `beam`.
+It has no hidden state, so a request gets the same text alone, in any batch, and when it is resumed.
 """
 
 from __future__ import annotations
@@ -16,22 +9,6 @@ import secrets
 
 import torch
 from torch import Tensor
-
-
-def greedy(logp: Tensor, keys: Tensor) -> Tensor:
-    """Take the likeliest token; of equal ones, the lowest id."""
-    return logp.argmax(1)  # argmax returns the first of equal values
-
-
-def sample(logp: Tensor, keys: Tensor) -> Tensor:
-    """Draw from the distribution: the largest of log-probability plus Gumbel noise.
-
-    The Gumbel-max trick: Gumbel (1954); see Maddison et al. (2014), *A\\* Sampling*, section 2.
-    """
-    return (logp + gumbel(keys, logp.shape[1])).argmax(1)
-
-
-# -- noise ---------------------------------------------------------------------------------------
 
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 2⁶⁴ / φ as a signed number: int64 arithmetic wraps around
 

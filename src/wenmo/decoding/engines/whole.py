@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from wenmo.decoding.choose import fold_in
-from wenmo.decoding.engine import StoppedBy
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.engines.autoregressive import StoppedBy
+from wenmo.decoding.logits import chain
+from wenmo.decoding.noise import fold_in
+from wenmo.decoding.params import Sampling
 from wenmo.grammar.sampler import Drawn
 from wenmo.models.base import LanguageModel
 from wenmo.types import WenmoError
@@ -25,7 +26,7 @@ def draw(
     Raises:
         WenmoError: what is asked for is only for texts that are drawn whole.
     """
-    if bare and not any(prompts) and sampling.whole:
+    if bare and not any(prompts) and draws_whole(sampling):
         uniform, depth = sampling.method == "uniform", sampling.max_depth
         drawn = model.sample_texts(seeds(sampling, n), uniform=uniform, depth=depth)
         if drawn is not None:
@@ -38,6 +39,12 @@ def draw(
             "with nothing that changes its probabilities"
         )
     return None
+
+
+def draws_whole(sampling: Sampling) -> bool:
+    """Whether texts are asked for as a model has them, so that it may draw them at once."""
+    plain = sampling.method == "uniform" or (sampling.method == "sample" and not sampling.greedy)
+    return plain and not chain(sampling).steps
 
 
 def kept(text: str, sampling: Sampling) -> tuple[str, StoppedBy]:

@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding.constrain import GrammarConstraint, Length
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.writer import Writer
+from wenmo.decoding.constraints.grammar import GrammarConstraint
+from wenmo.decoding.constraints.length import Length
+from wenmo.decoding.generator import TextGenerator
+from wenmo.decoding.params import Sampling
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.reading import parse_grammar
 from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
@@ -89,7 +90,7 @@ def test_any_model_with_any_tokens_writes_texts_of_the_grammar(table, kind, meth
     tokenizer = TOKENIZERS[kind]
     size = tokenizer.vocab_size
     noise = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
-    writer = Writer(table(noise), tokenizer)
+    writer = TextGenerator(table(noise), tokenizer)
     sampling = Sampling(method, max_tokens=60, top_p=0.9, temperature=1.5, beam_width=4)
     [outputs] = writer.generate([prompt], sampling, 4, chart=CHART)
     assert outputs
@@ -104,7 +105,9 @@ def test_any_model_with_any_tokens_writes_texts_of_the_grammar(table, kind, meth
 def test_a_writer_keeps_no_grammar_of_an_earlier_call(table):
     """A run has one writer as long as it lives, and each call brings a grammar of its own."""
     tokenizer = TOKENIZERS["characters"]
-    writer = Writer(table(torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)), tokenizer)
+    writer = TextGenerator(
+        table(torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)), tokenizer
+    )
     for _ in range(3):
         chart = Chart.of(parse_grammar(json.dumps(RULES)))
         writer.generate(["", "So: "], Sampling(max_tokens=2), chart=chart)
@@ -119,7 +122,9 @@ def test_texts_are_as_likely_as_the_model_has_them(table):
     logits = torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)
     logits[a, c] = 2.0
     logits[:, 1:257] = -torch.inf  # the letters spelled in bytes
-    outputs = Writer(table(logits), tokenizer).generate([""], Sampling(), 600, chart=chart)[0]
+    outputs = TextGenerator(table(logits), tokenizer).generate([""], Sampling(), 600, chart=chart)[
+        0
+    ]
     share = sum(output.text == "ac" for output in outputs) / 600
     assert share == pytest.approx(float(torch.tensor(2.0).sigmoid()), abs=0.05)
     assert outputs[0].ids in ((a, b, END), (a, c, END))
@@ -128,7 +133,9 @@ def test_texts_are_as_likely_as_the_model_has_them(table):
 def test_a_text_that_is_cut_short_says_so(table):
     tokenizer = TOKENIZERS["characters"]
     noise = torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)
-    [[output]] = Writer(table(noise), tokenizer).generate([""], Sampling(max_tokens=2), chart=CHART)
+    [[output]] = TextGenerator(table(noise), tokenizer).generate(
+        [""], Sampling(max_tokens=2), chart=CHART
+    )
     assert output.stopped_by == "length"
     assert any(text.startswith(output.text) for text in TEXTS)
 

@@ -16,10 +16,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from wenmo.decoding.choose import fold_in, greedy, sample, uniform
-from wenmo.decoding.engine import Event, StoppedBy, window
-from wenmo.decoding.requests import Request, Task
-from wenmo.decoding.warp import Chain, History, Sampling, chain
+from wenmo.decoding.engines.autoregressive import Event, StoppedBy, window
+from wenmo.decoding.logits import Chain, History, chain
+from wenmo.decoding.noise import fold_in, uniform
+from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request, Task
+from wenmo.decoding.strategies import greedy, sample
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, Logits, WenmoError
 

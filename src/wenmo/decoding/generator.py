@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, TypeAlias
 
-from wenmo.decoding.constrain import Constraint, GrammarConstraint, Length
-from wenmo.decoding.engine import StoppedBy, window
-from wenmo.decoding.requests import Request, own_seed
-from wenmo.decoding.router import Router
-from wenmo.decoding.spelling import Utf8Constraint
-from wenmo.decoding.warp import Sampling
-from wenmo.decoding.whole import draw, kept, seeds
+from wenmo.decoding.constraints.base import Constraint
+from wenmo.decoding.constraints.grammar import GrammarConstraint
+from wenmo.decoding.constraints.length import Length
+from wenmo.decoding.constraints.utf8 import Utf8Constraint
+from wenmo.decoding.engines.autoregressive import StoppedBy, window
+from wenmo.decoding.engines.router import Router
+from wenmo.decoding.engines.whole import draw, kept, seeds
+from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request, own_seed
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.sampler import Drawn
 from wenmo.grammar.writing import Derivation
@@ -60,7 +62,7 @@ class Output:
     seed: int = 0
 
 
-class Writer:
+class TextGenerator:
     """Writes text with a model and the tokenizer it was trained with.
 
     What it writes is UTF-8 and, unless ``Sampling.unseen_characters`` is asked for, has no

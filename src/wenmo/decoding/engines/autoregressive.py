@@ -27,10 +27,12 @@ import torch
 from torch import Tensor
 
 from wenmo.decoding.beam import Candidates, Search, candidates, covered
-from wenmo.decoding.choose import fold_in, greedy, sample
-from wenmo.decoding.requests import Request, Task
-from wenmo.decoding.spelling import Utf8Constraint
-from wenmo.decoding.warp import Chain, History, Sampling, chain, forbid, gather_ends
+from wenmo.decoding.constraints.utf8 import Utf8Constraint
+from wenmo.decoding.logits import Chain, History, chain, forbid, gather_ends
+from wenmo.decoding.noise import fold_in
+from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request, Task
+from wenmo.decoding.strategies import greedy, sample
 from wenmo.models.base import LanguageModel, join, select, write
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, State, WenmoError

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from wenmo.decoding.beam import Search
-from wenmo.decoding.constrain import Constraint
-from wenmo.decoding.spelling import Utf8Constraint
-from wenmo.decoding.warp import Sampling
+from wenmo.decoding.constraints.base import Constraint
+from wenmo.decoding.constraints.utf8 import Utf8Constraint
+from wenmo.decoding.params import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.text.pairs import source_room
 from wenmo.types import END, State, WenmoError

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding.spelling import Utf8Constraint
+from wenmo.decoding.constraints.utf8 import Utf8Constraint
 
 BYTES = [b"", *(bytes([value]) for value in range(256))]
 MORE = ["春".encode(), b"ab", b"\xa5c", "\U0001f600".encode()[:3], b"\x80\x80", b"x\xe6\x98"]

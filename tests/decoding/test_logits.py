@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wenmo.config import from_dict
-from wenmo.decoding import warp
-from wenmo.decoding.warp import History, Sampling, chain
+from wenmo.decoding import logits as processors
+from wenmo.decoding.logits import History, chain
+from wenmo.decoding.params import Sampling
 from wenmo.types import WenmoError
 
 INF = math.inf
@@ -67,40 +68,40 @@ def kept(x: torch.Tensor) -> list[int]:
 
 def test_top_k_and_ties() -> None:
     x = torch.tensor([[1.0, 3.0, 2.0, 3.0, 2.0]])
-    assert kept(warp.top_k(x, 1)) == [1]
-    assert kept(warp.top_k(x, 3)) == [1, 2, 3]
-    assert kept(warp.top_k(x, 99)) == [0, 1, 2, 3, 4]
+    assert kept(processors.top_k(x, 1)) == [1]
+    assert kept(processors.top_k(x, 3)) == [1, 2, 3]
+    assert kept(processors.top_k(x, 99)) == [0, 1, 2, 3, 4]
 
 
 def test_top_p_keeps_the_token_that_crosses_p() -> None:
     x = probabilities(0.1, 0.5, 0.15, 0.25)
-    assert kept(warp.top_p(x, 0.45)) == [1]
-    assert kept(warp.top_p(x, 0.6)) == [1, 3]
-    assert kept(warp.top_p(x, 0.8)) == [1, 2, 3]
-    assert kept(warp.top_p(torch.zeros(1, 4), 0.5)) == [0, 1]
+    assert kept(processors.top_p(x, 0.45)) == [1]
+    assert kept(processors.top_p(x, 0.6)) == [1, 3]
+    assert kept(processors.top_p(x, 0.8)) == [1, 2, 3]
+    assert kept(processors.top_p(torch.zeros(1, 4), 0.5)) == [0, 1]
 
 
 def test_min_p_is_a_share_of_the_largest() -> None:
     x = probabilities(0.5, 0.3, 0.15, 0.05)
-    assert kept(warp.min_p(x, 0.25)) == [0, 1, 2]
-    assert kept(warp.min_p(x, 0.5)) == [0, 1]
-    assert kept(warp.min_p(x, 1.0)) == [0]
+    assert kept(processors.min_p(x, 0.25)) == [0, 1, 2]
+    assert kept(processors.min_p(x, 0.5)) == [0, 1]
+    assert kept(processors.min_p(x, 1.0)) == [0]
 
 
 def test_typical_drops_the_likeliest_where_it_tells_too_little() -> None:
     # The entropy is 1.8 nats; a token of probability 0.1 tells 2.3 of them, one of 0.4 only 0.9.
     x = probabilities(0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
-    assert kept(warp.typical(x, 0.55)) == [1, 2, 3, 4, 5, 6]
-    assert kept(warp.typical(x, 0.65)) == [0, 1, 2, 3, 4, 5, 6]
-    assert kept(warp.typical(torch.tensor([[-INF, 0.0, -INF]]), 0.9)) == [1]
+    assert kept(processors.typical(x, 0.55)) == [1, 2, 3, 4, 5, 6]
+    assert kept(processors.typical(x, 0.65)) == [0, 1, 2, 3, 4, 5, 6]
+    assert kept(processors.typical(torch.tensor([[-INF, 0.0, -INF]]), 0.9)) == [1]
 
 
 def test_penalties_read_the_right_part_of_the_history() -> None:
     x = torch.tensor([[2.0, -2.0, 2.0, -2.0, 0.0]])
     history = History.of([[0, 1, 2, 3, 3]], [2])  # 0 and 1 are the prompt
-    assert warp.repetition(x, history, 2.0).tolist() == [[1.0, -4.0, 1.0, -4.0, 0.0]]
-    assert warp.presence(x, history, 0.5).tolist() == [[2.0, -2.0, 1.5, -2.5, 0.0]]
-    assert warp.frequency(x, history, 0.5).tolist() == [[2.0, -2.0, 1.5, -3.0, 0.0]]
+    assert processors.repetition(x, history, 2.0).tolist() == [[1.0, -4.0, 1.0, -4.0, 0.0]]
+    assert processors.presence(x, history, 0.5).tolist() == [[2.0, -2.0, 1.5, -2.5, 0.0]]
+    assert processors.frequency(x, history, 0.5).tolist() == [[2.0, -2.0, 1.5, -3.0, 0.0]]
 
 
 @pytest.mark.parametrize(
@@ -118,17 +119,17 @@ def test_penalties_read_the_right_part_of_the_history() -> None:
 )
 def test_no_repeat(text: list[int], n: int, banned: list[int]) -> None:
     history = History.of([text, [4, 4, 4, 4, 4, 4]], [0, 0])  # the second row pads the first
-    out = warp.no_repeat(torch.zeros(2, 5), history, n)
+    out = processors.no_repeat(torch.zeros(2, 5), history, n)
     assert [token for token in range(5) if out[0, token] == -INF] == banned
 
 
 def test_minimum_length_counts_the_output_alone() -> None:
     history = History.of([[1, 1, 1], [1, 1, 1]], [3, 1])
-    assert warp.minimum_length(torch.zeros(2, 2), history, 2)[:, 0].tolist() == [-INF, 0.0]
+    assert processors.minimum_length(torch.zeros(2, 2), history, 2)[:, 0].tolist() == [-INF, 0.0]
 
 
 def test_bias_adds_and_forbids() -> None:
-    out = warp.bias(torch.zeros(2, 3), [0, 2], [-INF, 1.5])
+    out = processors.bias(torch.zeros(2, 3), [0, 2], [-INF, 1.5])
     assert out.tolist() == [[-INF, 0.0, 1.5]] * 2
 
 
@@ -138,7 +139,7 @@ def test_the_end_stands_for_all_that_end_a_text(x: torch.Tensor) -> None:
     ends = range(1, min(3, x.shape[1]))
     every = x[:, [0, *ends]]
     for likeliest, expected in ((True, every.amax(1)), (False, every.logsumexp(1))):
-        gathered = warp.gather_ends(x, list(ends), likeliest=likeliest)
+        gathered = processors.gather_ends(x, list(ends), likeliest=likeliest)
         torch.testing.assert_close(gathered[:, 0], expected)
         assert torch.equal(gathered[:, 3:], x[:, 3:])
         possible = (gathered > -INF).any(1)
@@ -147,10 +148,10 @@ def test_the_end_stands_for_all_that_end_a_text(x: torch.Tensor) -> None:
 
 def test_what_would_forbid_everything_does_nothing() -> None:
     x = torch.zeros(1, 2)
-    assert torch.equal(warp.bias(x, [0, 1], [-INF, -INF]), x)
-    assert torch.equal(warp.no_repeat(x, History.of([[0, 1]], [0]), 1), x)
+    assert torch.equal(processors.bias(x, [0, 1], [-INF, -INF]), x)
+    assert torch.equal(processors.no_repeat(x, History.of([[0, 1]], [0]), 1), x)
     alone = torch.tensor([[1.0, -INF]])
-    assert torch.equal(warp.minimum_length(alone, NOTHING, 5), alone)
+    assert torch.equal(processors.minimum_length(alone, NOTHING, 5), alone)
 
 
 # -- properties ----------------------------------------------------------------------------------
@@ -190,28 +191,33 @@ def test_each_step_of_a_chain_leaves_a_choice(
 @given(logits(), st.floats(0.01, 1), st.integers(1, 9))
 def test_cutting_keeps_the_likeliest(x: torch.Tensor, p: float, k: int) -> None:
     best = x.argmax(1)
-    cuts = (warp.temperature(x, p), warp.top_k(x, k), warp.top_p(x, p), warp.min_p(x, p))
+    cuts = (
+        processors.temperature(x, p),
+        processors.top_k(x, k),
+        processors.top_p(x, p),
+        processors.min_p(x, p),
+    )
     for cut in cuts:
         assert cut.argmax(1).tolist() == best.tolist()
     # What is kept keeps its logit.
-    for cut in (*cuts[1:], warp.typical(x, p)):
+    for cut in (*cuts[1:], processors.typical(x, p)):
         assert torch.equal(cut[cut > -INF], x[cut > -INF])
 
 
 @few
 @given(logits(), st.floats(0.01, 1), st.integers(1, 9))
 def test_top_k_and_min_p_are_idempotent(x: torch.Tensor, p: float, k: int) -> None:
-    once = warp.top_k(x, k)
-    assert torch.equal(warp.top_k(once, k), once)
+    once = processors.top_k(x, k)
+    assert torch.equal(processors.top_k(once, k), once)
     assert ((once > -INF).sum(1) == (x > -INF).sum(1).clamp_max(k)).all()
-    once = warp.min_p(x, p)
-    assert torch.equal(warp.min_p(once, p), once)
+    once = processors.min_p(x, p)
+    assert torch.equal(processors.min_p(once, p), once)
 
 
 @few
 @given(logits(), st.floats(0.01, 1))
 def test_top_p_is_the_smallest_set_with_the_mass(x: torch.Tensor, p: float) -> None:
-    keep = warp.top_p(x, p) > -INF
+    keep = processors.top_p(x, p) > -INF
     mass = x.softmax(1, dtype=torch.float64)
     for row in range(len(x)):
         inside = sorted(mass[row][keep[row]].tolist())
@@ -225,7 +231,7 @@ def test_top_p_is_the_smallest_set_with_the_mass(x: torch.Tensor, p: float) -> N
 @given(cases(), st.integers(1, 3))
 def test_no_repeat_agrees_with_a_search(case: tuple[torch.Tensor, History], n: int) -> None:
     x, history = case
-    out = warp.no_repeat(torch.zeros_like(x), history, n)
+    out = processors.no_repeat(torch.zeros_like(x), history, n)
     for row, padded in enumerate(history.text.tolist()):
         text = [token for token in padded if token >= 0]
         grams = {tuple(text[i : i + n]) for i in range(len(text) - n + 1)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from wenmo.decoding.engine import Engine, Event
-from wenmo.decoding.requests import Request
-from wenmo.decoding.unmask import Unmasker
+from wenmo.decoding.engines.autoregressive import Engine, Event
+from wenmo.decoding.engines.masked import Unmasker
+from wenmo.decoding.request import Request
 from wenmo.models.base import LanguageModel
 from wenmo.types import WenmoError
 
