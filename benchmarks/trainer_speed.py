@@ -36,9 +36,10 @@ from transformers import (
 from common import arguments, percentile, report
 from wenmo.models.transformer import GPT2
 from wenmo.text.batches import Windows
+from wenmo.train_config import Precision, TrainConfig
 from wenmo.training.checkpoints import Checkpoints
-from wenmo.training.learners import Gradient, Precision
-from wenmo.training.loop import Event, TrainConfig
+from wenmo.training.learners import Gradient
+from wenmo.training.loop import Event
 from wenmo.training.loop import Trainer as Loop
 from wenmo.training.optimizers import make_optimizer
 

@@ -34,7 +34,7 @@ from wenmo.text.corpus import SplitConfig
 from wenmo.text.readers import ReadConfig
 from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import TokenizerConfig
-from wenmo.training.loop import TrainConfig
+from wenmo.train_config import TrainConfig
 from wenmo.training.optimizers import DEFAULT_RATE
 
 ROOT = Path(__file__).resolve().parents[1]

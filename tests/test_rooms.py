@@ -15,7 +15,17 @@ import wenmo
 
 ROOT = Path(wenmo.__file__).parent
 ROOMS = [  # a room imports from itself and from those before it
-    {"types", "format1", "config", "effects", "files", "figures"},
+    {
+        "types",
+        "format1",
+        "config",
+        "train_config",
+        "effects",
+        "files",
+        "tensors",
+        "budget",
+        "figures",
+    },
     {"text"},
     {"grammar"},
     {"models"},

@@ -18,8 +18,8 @@ from wenmo.models import MODELS
 from wenmo.models.transformer import GPT2, MARIAN, T5, Transformer
 from wenmo.runs.recipe import NgramPriorConfig, Recipe
 from wenmo.runs.store import load_model, save_model
+from wenmo.tensors import load_tensors, save_tensors
 from wenmo.text.tokenizers import END, Tokenizer, TokenizerConfig
-from wenmo.training.checkpoints import load_tensors, save_tensors
 from wenmo.types import WenmoError
 
 VOCAB = 19

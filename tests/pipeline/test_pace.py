@@ -14,7 +14,7 @@ from wenmo.pipeline import pace
 from wenmo.pipeline.datasets import Quick
 from wenmo.runs.recipe import make_recipe
 from wenmo.text.batches import Streams, Windows
-from wenmo.training.loop import TrainConfig
+from wenmo.train_config import TrainConfig
 from wenmo.types import Batch
 
 SECONDS_A_TOKEN = 0.01

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from wenmo import files
-from wenmo.training.checkpoints import Checkpoint, Checkpoints, load_tensors, save_tensors
+from wenmo.tensors import load_tensors, save_tensors
+from wenmo.training.checkpoints import Checkpoint, Checkpoints
 from wenmo.types import WenmoError
 
 

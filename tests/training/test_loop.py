@@ -8,9 +8,10 @@ import time
 import pytest
 import torch
 
+from wenmo.train_config import TrainConfig
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.learners import StepMetrics
-from wenmo.training.loop import Interrupted, TrainConfig, Trainer
+from wenmo.training.loop import Interrupted, Trainer
 from wenmo.types import WenmoError
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wenmo.budget import how_many
 from wenmo.evaluation.likelihood import LOGITS_AT_ONCE, WARM_UP, Likelihood, gather, interval
 from wenmo.models.base import LanguageModel
 from wenmo.text.spread import spread_order
-from wenmo.training.budget import how_many
 from wenmo.types import END, IGNORE
 
 BLOCK = 512  # tokens of a block at most, those that are only read included

@@ -18,8 +18,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wenmo.budget import CAUTION
 from wenmo.evaluation.diversity import ngrams, units
-from wenmo.training.budget import CAUTION
 
 SETTINGS = ((1.0, 1.0), *((temperature, 0.95) for temperature in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)))
 """Temperature and top-p, from the most varied texts to the least."""

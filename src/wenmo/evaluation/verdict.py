@@ -13,8 +13,8 @@ from unicodedata import normalize
 
 import numpy as np
 
+from wenmo.budget import ENOUGH_STEPS, enough_minutes
 from wenmo.evaluation.diversity import distinct, graphemes, units
-from wenmo.training.budget import ENOUGH_STEPS, enough_minutes
 from wenmo.types import amount
 
 TEXT = 3_000_000  # characters of the training text that samples are compared with, at most

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wenmo.files import read_json
 from wenmo.interchange.layouts import Kind
-from wenmo.training.checkpoints import load_tensors
+from wenmo.tensors import load_tensors
 from wenmo.types import WenmoError
 
 INDEX = "model.safetensors.index.json"

@@ -16,7 +16,7 @@ from wenmo.models.shapes import shapes_only
 from wenmo.runs.recipe import DEFAULT_ORDERS, NgramPriorConfig, Recipe
 from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records
-from wenmo.training.loop import TrainConfig
+from wenmo.train_config import TrainConfig
 from wenmo.types import END, WenmoError, amount
 
 # Counting and cross-fitting take about so long for each token, order and fold, on one core; they

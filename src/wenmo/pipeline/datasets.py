@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wenmo.budget import how_many
 from wenmo.decoding.generator import Output, TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.evaluation.answers import TASK_METRICS, Question, answer, questions
@@ -35,7 +36,6 @@ from wenmo.text.pairs import Buckets, Keep, Pairs
 from wenmo.text.records import Records
 from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
-from wenmo.training.budget import how_many
 from wenmo.types import WenmoError, amount
 
 SCORING = 0.3  # of the time for pairs is for the targets' likelihood, the rest for answers

@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
+from wenmo.budget import BYTES_PER_SECOND, TimeBudget, enough_minutes, how_many
 from wenmo.models.base import LanguageModel
 from wenmo.pipeline.datasets import SAMPLE, Dataset, Quick
 from wenmo.runs.recipe import Recipe
 from wenmo.text.batches import Batches
+from wenmo.train_config import TrainConfig
 from wenmo.training.adversarial import Adversarial
-from wenmo.training.budget import BYTES_PER_SECOND, TimeBudget, enough_minutes, how_many
 from wenmo.training.learners import step_seconds
-from wenmo.training.loop import TrainConfig
 from wenmo.types import Batch, amount
 
 SCORING = 0.7  # of the time of an evaluation; the rest is for its sample

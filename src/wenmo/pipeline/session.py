@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wenmo.budget import TimeBudget
 from wenmo.decoding.generator import Output
 from wenmo.decoding.params import Sampling
 from wenmo.evaluation.latents import collapse
@@ -62,11 +63,11 @@ from wenmo.text.batches import Batches, Counted
 from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records, Shuffled
 from wenmo.text.sketch import union
+from wenmo.train_config import TrainConfig
 from wenmo.training.adversarial import Adversarial
-from wenmo.training.budget import TimeBudget
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.learners import Count, Gradient, Learner, faster_precision
-from wenmo.training.loop import Event, Interrupted, TrainConfig, Trainer, TrainState
+from wenmo.training.loop import Event, Interrupted, Trainer, TrainState
 from wenmo.training.metrics import METRICS, MetricsLogger
 from wenmo.training.optimizers import DEFAULT_RATE, Optimizer, make_optimizer
 from wenmo.types import WenmoError, amount

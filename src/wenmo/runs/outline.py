@@ -28,7 +28,7 @@ CONFIGS = {  # the file and the class of each table of settings of a run
     "tokenizer": ("text/vocabularies.py", "TokenizerConfig"),
     "read": ("text/formats.py", "ReadConfig"),
     "split": ("text/corpus.py", "SplitConfig"),
-    "train": ("training/loop.py", "TrainConfig"),
+    "train": ("train_config.py", "TrainConfig"),
 }
 SAMPLING = ("decoding/params.py", "Sampling")
 UNKNOWN: Any = object()

@@ -17,7 +17,7 @@ from wenmo.text.corpus import SplitConfig
 from wenmo.text.readers import ReadConfig
 from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import TokenizerConfig
-from wenmo.training.loop import TrainConfig
+from wenmo.train_config import TrainConfig
 
 DEFAULT_MINUTES = 3.0
 DEFAULT_ORDERS = 5

@@ -33,6 +33,7 @@ from wenmo.models.lora import adapt, adapters
 from wenmo.models.shapes import shapes_only
 from wenmo.runs.folders import ADAPTERS, CARD, FORMAT, TOKENIZER, WEIGHTS, read_card
 from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.tensors import load_tensors, save_tensors
 from wenmo.text.pairs import source_room
 from wenmo.text.pretrained import Pretrained
 from wenmo.text.readers import ReadConfig
@@ -40,7 +41,6 @@ from wenmo.text.talk import ChatFormatter
 from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vocabularies import END_TOKEN
-from wenmo.training.checkpoints import load_tensors, save_tensors
 from wenmo.types import END, SpecialTokens, WenmoError
 
 LONG_DOCUMENT = 10_000  # characters

@@ -18,8 +18,6 @@ from wenmo.text.batches import Batches
 from wenmo.training.optimizers import Optimizer
 from wenmo.types import IGNORE, Batch, State
 
-Precision = Literal["auto", "float32", "bfloat16"]
-
 
 @dataclass(frozen=True, slots=True)
 class StepMetrics:

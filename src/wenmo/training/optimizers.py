@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
 from wenmo.models.base import LanguageModel
+from wenmo.train_config import OptimizerName
 from wenmo.training.updates import SGD, Adam, Muon, RMSprop, UpdateRule
-
-OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw", "muon"]
 
 # The peak learning rate where none is asked for.
 DEFAULT_RATE: dict[OptimizerName, float] = {

@@ -6,9 +6,8 @@ Progress runs from 0 to 1, in steps or in minutes, so that every schedule ends w
 from __future__ import annotations
 
 import math
-from typing import Literal
 
-Schedule = Literal["constant", "cosine", "linear", "stable-decay"]
+from wenmo.train_config import Schedule
 
 
 def factor(

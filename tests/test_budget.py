@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from wenmo.training import budget
-from wenmo.training.budget import TimeBudget, enough_minutes, how_many
+from wenmo import budget
+from wenmo.budget import TimeBudget, enough_minutes, how_many
 
 
 @pytest.fixture
