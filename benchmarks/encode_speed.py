@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from common import arguments, percentile, report, timed
-from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.config import TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
 
 TEXTS = {
     "tinyshakespeare": "lm/tinyshakespeare.txt",

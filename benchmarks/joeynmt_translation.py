@@ -28,7 +28,8 @@ import yaml
 
 from common import arguments, report, timed
 from translation import lines, scores
-from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.config import TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
 
 VOCABULARY = 6000
 VALIDATED = 100  # sentences: as many as ours writes on the way

@@ -30,7 +30,8 @@ from smollm2 import PROMPTS
 from wenmo.interchange.onnx import ABOUT, NEXT, STEP, write_onnx
 from wenmo.models import find
 from wenmo.models.base import LanguageModel
-from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.config import TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
 
 MODELS = ["rnn:small", "gru:small", "lstm:small", "lstm:medium", "gpt:tiny", "gpt:small"]
 STEPS = 100

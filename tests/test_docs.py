@@ -29,11 +29,8 @@ from wenmo.evaluation.answers import TASK_METRICS
 from wenmo.grammar.reading import parse_grammar
 from wenmo.grammar.sampler import Sampler
 from wenmo.models import MODELS
-from wenmo.runs.recipe import NgramPriorConfig
-from wenmo.text.corpus import SplitConfig
-from wenmo.text.readers import ReadConfig
-from wenmo.text.tasks import TaskConfig
-from wenmo.text.tokenizers import TokenizerConfig
+from wenmo.runs.config import NgramPriorConfig
+from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig, TokenizerConfig
 from wenmo.train_config import TrainConfig
 from wenmo.training.optimizers import DEFAULT_RATE
 

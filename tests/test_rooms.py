@@ -19,6 +19,7 @@ ROOMS = [  # a room imports from itself and from those before it
         "types",
         "format1",
         "config",
+        "options",
         "train_config",
         "effects",
         "files",
@@ -125,7 +126,7 @@ def test_every_module_can_be_imported(module: str) -> None:
     ("code", "absent"),
     [
         ("import wenmo", ["torch", "numpy", "rich", "typer"]),
-        ("import wenmo.types, wenmo.config, wenmo.files", ["torch", "numpy"]),
+        ("import wenmo.types, wenmo.config, wenmo.options, wenmo.files", ["torch", "numpy"]),
         ("import wenmo.apps.cli.main", ["torch", "numpy", "rich"]),
         ("show_help()", ["torch", "numpy", "rich"]),
         ("show_help('train')", ["torch", "numpy", "rich"]),

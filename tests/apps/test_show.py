@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from wenmo.apps.cli import show
-from wenmo.text.tasks import TaskConfig
+from wenmo.text.config import TaskConfig
 from wenmo.training.learners import StepMetrics
 from wenmo.training.loop import Event, TrainState
 

@@ -15,7 +15,8 @@ from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.reading import parse_grammar
-from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.config import TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, WenmoError
 
 RULES = {

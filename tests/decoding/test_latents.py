@@ -13,7 +13,8 @@ from wenmo.decoding.request import Request
 from wenmo.models import MODELS
 from wenmo.models.base import select
 from wenmo.models.vae import Vae
-from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.config import TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
 
 TEXTS = ["春眠不觉晓。", "The lazy dog.", "花落知多少。"]

@@ -16,7 +16,8 @@ from wenmo.decoding.params import Sampling
 from wenmo.interchange.generation import generation_of, sampling_of
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.transformer import Transformer
-from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.config import NgramPriorConfig
+from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import TOKENIZER, save_model
 from wenmo.text.pretrained import Pretrained, byte_level
 from wenmo.text.vocabularies import byte_alphabet

@@ -16,10 +16,12 @@ from wenmo.files import write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.models import MODELS
 from wenmo.models.transformer import GPT2, MARIAN, T5, Transformer
-from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.config import NgramPriorConfig
+from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import load_model, save_model
 from wenmo.tensors import load_tensors, save_tensors
-from wenmo.text.tokenizers import END, Tokenizer, TokenizerConfig
+from wenmo.text.config import TokenizerConfig
+from wenmo.text.tokenizers import END, Tokenizer
 from wenmo.types import WenmoError
 
 VOCAB = 19

@@ -26,8 +26,9 @@ from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
 from wenmo.models.transformer import GPT2, MARIAN, MODERN, Transformer
 from wenmo.models.vae import Vae
+from wenmo.text.config import TokenizerConfig
 from wenmo.text.pretrained import byte_level
-from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import END, IGNORE, WenmoError
 

@@ -21,7 +21,8 @@ from wenmo.models.base import write as write_rows
 from wenmo.models.blocks import blocks_of
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
-from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.config import NgramPriorConfig
+from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import load_model, save_model
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch, State

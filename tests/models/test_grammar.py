@@ -12,7 +12,8 @@ import torch
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.reading import parse_grammar
 from wenmo.models.grammar import GrammarModel
-from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.config import TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, Batch, WenmoError
 
 RULES = {

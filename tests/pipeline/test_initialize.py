@@ -17,7 +17,7 @@ from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
 from wenmo.models.transformer import Transformer
 from wenmo.pipeline.initialize import inherited, load_side
-from wenmo.runs.recipe import NgramPriorConfig
+from wenmo.runs.config import NgramPriorConfig
 from wenmo.types import END, WenmoError
 
 VOCAB = 40

@@ -17,7 +17,8 @@ from wenmo.models.ngram import Ngram
 from wenmo.runs import effects as recipe_effects
 from wenmo.runs.effects import TRAINING, Training
 from wenmo.runs.recipe import make_recipe
-from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.config import TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
 
 
 def named(effects: tuple[Effect[Any], ...], always: str) -> set[str]:

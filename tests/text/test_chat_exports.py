@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from wenmo.text.choosing import choose_fields
-from wenmo.text.readers import ReadConfig, Reader, for_other_data
-from wenmo.text.tasks import TaskConfig, open_records
+from wenmo.text.config import ReadConfig, TaskConfig
+from wenmo.text.readers import Reader, for_other_data
+from wenmo.text.tasks import open_records
 from wenmo.types import WenmoError
 
 DIALOGUE = TaskConfig("dialogue")

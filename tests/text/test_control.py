@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from wenmo.text.config import TaskConfig
 from wenmo.text.control import MOST_VALUES, kept, resolve, tally
 from wenmo.text.formats import Record
-from wenmo.text.tasks import TaskConfig
 from wenmo.types import WenmoError
 
 TASK = TaskConfig(control=("form", "Author"))

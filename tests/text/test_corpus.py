@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from wenmo.config import override
 from wenmo.text import corpus, spool
-from wenmo.text.corpus import Corpus, SplitConfig, build, encode_text
-from wenmo.text.readers import ReadConfig
+from wenmo.text.config import ReadConfig, SplitConfig, TokenizerConfig
+from wenmo.text.corpus import Corpus, build, encode_text
 from wenmo.text.spool import Spool
-from wenmo.text.tokenizers import END, Tokenizer, TokenizerConfig
+from wenmo.text.tokenizers import END, Tokenizer
 from wenmo.types import WenmoError
 
 LINES = ReadConfig(unit="line")

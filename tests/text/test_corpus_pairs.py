@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wenmo.text.choosing import choose_fields
-from wenmo.text.corpus import Corpus, SplitConfig, build, encode_text
-from wenmo.text.readers import ReadConfig
+from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig, TokenizerConfig
+from wenmo.text.corpus import Corpus, build, encode_text
 from wenmo.text.spool import Spool
-from wenmo.text.tasks import TaskConfig
-from wenmo.text.tokenizers import END, Tokenizer, TokenizerConfig
+from wenmo.text.tokenizers import END, Tokenizer
 from wenmo.types import WenmoError
 
 NUMBERED = [f"第{number}行 line number {number} of the text" for number in range(100)]

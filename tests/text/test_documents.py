@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from wenmo.text import documents
+from wenmo.text.config import ReadConfig
 from wenmo.text.documents import html_text, markdown_text
-from wenmo.text.readers import ReadConfig, Reader
+from wenmo.text.readers import Reader
 from wenmo.types import WenmoError
 
 HTML = """<html><head><title>no</title><style>p { x }</style></head><body><h1>春晓</h1>

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from wenmo.text.config import ReadConfig
 from wenmo.text.inspection import Inspection, inspect
-from wenmo.text.readers import ReadConfig, Reader
+from wenmo.text.readers import Reader
 from wenmo.types import WenmoError
 
 

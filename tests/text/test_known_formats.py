@@ -9,10 +9,11 @@ import pytest
 
 from wenmo.config import from_dict
 from wenmo.text.choosing import choose_fields
+from wenmo.text.config import ReadConfig, TaskConfig
 from wenmo.text.field_names import find_pair, language_of, task_of_pair
 from wenmo.text.inspection import inspect
-from wenmo.text.readers import ReadConfig, Reader
-from wenmo.text.tasks import Example, TaskConfig, examples, open_records
+from wenmo.text.readers import Reader
+from wenmo.text.tasks import Example, examples, open_records
 from wenmo.types import WenmoError
 
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from wenmo.text import encodings, formats, json_values, readers
-from wenmo.text.readers import ReadConfig, Reader, Record
+from wenmo.text.config import ReadConfig
+from wenmo.text.readers import Reader, Record
 from wenmo.types import WenmoError
 
 POEM = "春眠不觉晓，\n处处闻啼鸟。\n夜来风雨声，\n花落知多少。\n"

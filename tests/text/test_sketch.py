@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from wenmo.text import sketch as sketches
-from wenmo.text.readers import ReadConfig, Reader
+from wenmo.text.config import ReadConfig
+from wenmo.text.readers import Reader
 from wenmo.text.sketch import overlap, sketch, union
 from wenmo.text.spool import Spool
 from wenmo.text.tasks import COMPLETION

@@ -14,13 +14,13 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Library
 
 from wenmo.text import talk as talk_module
+from wenmo.text.config import ReadConfig, TaskConfig
 from wenmo.text.corpus import encode_text
 from wenmo.text.formats import Part, Record
 from wenmo.text.pairs import Pairs
 from wenmo.text.pretrained import Pretrained, byte_level
-from wenmo.text.readers import ReadConfig
 from wenmo.text.talk import ChatFormatter
-from wenmo.text.tasks import Conversation, Example, TaskConfig, render_history
+from wenmo.text.tasks import Conversation, Example, render_history
 from wenmo.text.template import _written
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import END, IGNORE, SpecialTokens, WenmoError

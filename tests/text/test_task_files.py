@@ -11,14 +11,9 @@ import pytest
 
 from wenmo.config import from_dict
 from wenmo.text.choosing import choose_fields
-from wenmo.text.readers import ReadConfig, Record
-from wenmo.text.tasks import (
-    GAP,
-    Example,
-    TaskConfig,
-    examples,
-    open_records,
-)
+from wenmo.text.config import ReadConfig, TaskConfig
+from wenmo.text.readers import Record
+from wenmo.text.tasks import GAP, Example, examples, open_records
 from wenmo.types import WenmoError
 
 AS_IT_IS = ReadConfig()

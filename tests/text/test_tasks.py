@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from wenmo.config import from_dict
 from wenmo.text.choosing import choose_fields
+from wenmo.text.config import ReadConfig, TaskConfig
 from wenmo.text.control import resolve
-from wenmo.text.readers import Part, ReadConfig, Record
+from wenmo.text.readers import Part, Record
 from wenmo.text.tasks import (
     GAP,
     GAPS,
     Example,
-    TaskConfig,
     companions,
     examples,
     history_source,

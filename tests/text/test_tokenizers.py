@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 
 from wenmo.text import chunks, tokenizers, vocabularies
-from wenmo.text.tokenizers import END, Tokenizer, TokenizerConfig
+from wenmo.text.config import TokenizerConfig
+from wenmo.text.tokenizers import END, Tokenizer
 from wenmo.types import WenmoError
 
 TEXTS = [

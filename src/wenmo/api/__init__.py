@@ -32,13 +32,14 @@ from wenmo.runs.recipe import make_recipe, over, read_recipe
 from wenmo.runs.store import always_same_length, load_run, talk_of
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose
+from wenmo.text.config import ReadConfig, TokenizerConfig
 from wenmo.text.corpus import Corpus
 from wenmo.text.inputs import Source, rereadable
 from wenmo.text.objects import as_source
-from wenmo.text.readers import ReadConfig, Reader, for_other_data, has_fields
+from wenmo.text.readers import Reader, for_other_data, has_fields
 from wenmo.text.tasks import open_records
 from wenmo.text.telling import counts_line, reading_line, replies_line
-from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
 from wenmo.training.loop import Event
 from wenmo.training.threads import avoid_busy_cores
 from wenmo.types import WenmoError, amount

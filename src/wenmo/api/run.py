@@ -38,6 +38,7 @@ from wenmo.runs.folders import history, samples
 from wenmo.runs.store import Card, talk_of
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose_fields
+from wenmo.text.config import TaskConfig
 from wenmo.text.control import resolve
 from wenmo.text.inputs import Source, rereadable
 from wenmo.text.objects import Texts, as_source
@@ -46,7 +47,7 @@ from wenmo.text.readers import for_other_data, has_fields
 from wenmo.text.records import Records
 from wenmo.text.sketch import overlap
 from wenmo.text.talk import ChatFormatter
-from wenmo.text.tasks import GAP, TaskConfig, history_source, render_history, source_of, with_gaps
+from wenmo.text.tasks import GAP, history_source, render_history, source_of, with_gaps
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError, WenmoWarning, string, strings
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from wenmo.grammar.ast import Grammar, walk
 from wenmo.grammar.reading import SUFFIXES, read_grammar
 from wenmo.models.grammar import GrammarModel
-from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.config import TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
 
 
 def is_grammar(path: Path) -> bool:

@@ -13,7 +13,8 @@ import torch
 from wenmo.models import MODELS, ModelConfig, can_stand_on_counts
 from wenmo.models.base import Budget, device
 from wenmo.models.shapes import shapes_only
-from wenmo.runs.recipe import DEFAULT_ORDERS, NgramPriorConfig, Recipe
+from wenmo.runs.config import NgramPriorConfig
+from wenmo.runs.recipe import DEFAULT_ORDERS, Recipe
 from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records
 from wenmo.train_config import TrainConfig

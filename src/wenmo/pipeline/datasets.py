@@ -31,10 +31,10 @@ from wenmo.models import LanguageModel
 from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import always_same_length
 from wenmo.text.batches import Batches, Streams, Windows
+from wenmo.text.config import TaskConfig
 from wenmo.text.corpus import Corpus
 from wenmo.text.pairs import Buckets, Keep, Pairs
 from wenmo.text.records import Records
-from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError, amount
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
+from wenmo.runs.config import NgramPriorConfig
 from wenmo.runs.folders import CARD
-from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import Card, load_run
 from wenmo.text.sketch import overlap
 from wenmo.text.tokenizers import Tokenizer

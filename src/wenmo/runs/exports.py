@@ -17,9 +17,10 @@ from wenmo.models import LanguageModel
 from wenmo.models.grammar import GrammarModel
 from wenmo.models.lora import merge_adapters
 from wenmo.models.ngram import Ngram
+from wenmo.runs.config import InitConfig, NgramPriorConfig
 from wenmo.runs.folders import TOKENIZER
 from wenmo.runs.preflight import check_format
-from wenmo.runs.recipe import InitConfig, NgramPriorConfig, Recipe
+from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import Card, save_model
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError

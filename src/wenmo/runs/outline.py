@@ -17,20 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from wenmo.config import coerce, literal, match, nearest, table_of, unknown
+from wenmo.decoding.params import Sampling
+from wenmo.options import Settings, options_of
+from wenmo.runs.config import InitConfig, NgramPriorConfig
+from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig, TokenizerConfig
+from wenmo.train_config import TrainConfig
 from wenmo.types import WenmoError
 
 HERE = Path(__file__).parents[1]
 CATALOGUE = HERE / "models" / "__init__.py"
-CONFIGS = {  # the file and the class of each table of settings of a run
-    "ngram_prior": ("runs/recipe.py", "NgramPriorConfig"),
-    "init": ("runs/recipe.py", "InitConfig"),
-    "task": ("text/tasks.py", "TaskConfig"),
-    "tokenizer": ("text/vocabularies.py", "TokenizerConfig"),
-    "read": ("text/formats.py", "ReadConfig"),
-    "split": ("text/corpus.py", "SplitConfig"),
-    "train": ("train_config.py", "TrainConfig"),
+TABLES: dict[str, type[Settings]] = {  # of a run, beside the model's
+    "ngram_prior": NgramPriorConfig,
+    "init": InitConfig,
+    "task": TaskConfig,
+    "tokenizer": TokenizerConfig,
+    "read": ReadConfig,
+    "split": SplitConfig,
+    "train": TrainConfig,
 }
-SAMPLING = ("decoding/params.py", "Sampling")
 UNKNOWN: Any = object()
 """A type that is not known here: any value is let through."""
 
@@ -66,7 +70,7 @@ def check_settings(family: str | None, settings: Sequence[str]) -> None:
     Raises:
         WenmoError: no ``=``, an unknown name, or a value of the wrong type.
     """
-    tables = {name: _fields(HERE / file, kind) for name, (file, kind) in CONFIGS.items()}
+    tables = _tables()
     if family is not None and family in _added():
         family = None
     if family is not None:
@@ -96,9 +100,8 @@ def check_reading(settings: Sequence[str]) -> None:
     Raises:
         WenmoError: as `check_settings`.
     """
-    file, kind = CONFIGS["read"]
     for setting in settings:
-        _check(_fields(HERE / file, kind), setting, "read.")
+        _check(_types(ReadConfig), setting, "read.")
 
 
 def check_sampling(options: Mapping[str, Any]) -> None:
@@ -107,16 +110,24 @@ def check_sampling(options: Mapping[str, Any]) -> None:
     Raises:
         WenmoError: a value of the wrong type.
     """
-    fields = _fields(HERE / SAMPLING[0], SAMPLING[1])
+    types = _types(Sampling)
     for name, value in options.items():
-        hint = fields.get(name, UNKNOWN)
-        if value is not None and hint is not UNKNOWN:
-            coerce(value, hint, name)
+        if value is not None:
+            coerce(value, types[name], name)
 
 
 def families() -> list[str]:
     """The names of all families."""
     return list(_catalogue())
+
+
+def _tables() -> dict[str, dict[str, Any]]:
+    """The types of the settings of each table but the model's, by name."""
+    return {table: _types(settings) for table, settings in TABLES.items()}
+
+
+def _types(settings: type[Settings]) -> dict[str, Any]:
+    return {name: declared.type for name, declared in options_of(settings).items()}
 
 
 def _key(setting: str) -> str:
@@ -252,5 +263,5 @@ def _defined(name: str, path: Path) -> Iterator[tuple[ast.expr, Path]]:
 
 def tables_of(family: str) -> Mapping[str, Sequence[str]]:
     """The names of all settings of a family's runs, by table."""
-    tables = {name: list(_fields(HERE / file, kind)) for name, (file, kind) in CONFIGS.items()}
-    return {"model": list(_fields(*_family_config(family))), **tables}
+    tables = {"model": _fields(*_family_config(family)), **_tables()}
+    return {name: list(own) for name, own in tables.items()}

@@ -13,98 +13,12 @@ from wenmo.format1 import convert_setting
 from wenmo.models import MODELS, LanguageModel, ModelConfig, configure, find
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
-from wenmo.text.corpus import SplitConfig
-from wenmo.text.readers import ReadConfig
-from wenmo.text.tasks import TaskConfig
-from wenmo.text.tokenizers import TokenizerConfig
+from wenmo.runs.config import InitConfig, NgramPriorConfig
+from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig, TokenizerConfig
 from wenmo.train_config import TrainConfig
 
 DEFAULT_MINUTES = 3.0
 DEFAULT_ORDERS = 5
-
-
-@dataclass(frozen=True)
-class NgramPriorConfig:
-    """What a network stands on.
-
-    Attributes:
-        enabled: whether n-gram counts of the training text stand beside it; null: where they suit
-            the text and the time.
-        order: the length of the longest n-grams; null: what suits the tokens.
-        folds: into how many parts the text is cut, each to be scored by the counts of the others.
-        folds_used: how many of them, from the first on, the network reads; null: as many as the
-            time allows for. For pairs it is always all.
-        extensible: keep how often each n-gram was seen, so that a run which begins ``--from`` this
-            one adds its text to the counts; null: yes. (Runs of older versions did not.)
-        breaks: ids of the tokens that end a line or a text, whose weights in the mixture are their
-            own; null: found in the vocabulary. (Older runs have none.)
-    """
-
-    enabled: bool | None = None
-    order: int | None = None
-    folds: int = 5
-    folds_used: int | None = None
-    extensible: bool | None = None
-    breaks: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.order is not None and self.order < 2:
-            raise ValueError("order must be at least 2")
-        if self.folds < 2:
-            raise ValueError("folds must be at least 2")
-        if self.folds_used is not None and not 1 <= self.folds_used <= self.folds:
-            raise ValueError("folds_used must be at least 1, and at most as many as folds")
-        breaks = self.breaks or ()
-        if min(breaks, default=0) < 0 or len(set(breaks)) < len(breaks):
-            raise ValueError("breaks must be different token ids, from 0 on")
-
-
-@dataclass(frozen=True)
-class InitConfig:
-    """What training begins from.
-
-    Attributes:
-        base: a model that others trained, or a run; null: nothing.
-        lora_rank: the rank of adapters beside its layers, which alone are trained; 0: there are
-            none, and its own weights are trained.
-        lora_alpha: what adapters are scaled by, over their rank; null: twice the rank.
-        lora_targets: the layers that are given adapters, by name; (): all of the blocks'.
-        trainable_blocks: train only so many of the last blocks, and what follows them; null:
-            everything.
-        gradual_unfreezing: begin with what follows the blocks, and let one block more, from the
-            last on, be trained in each equal part of the first half (Howard & Ruder 2018, section
-            3.2).
-        encoder, decoder: a run whose weights that side of an encoder–decoder begins with; what is
-            left open of the model's settings is then as there, and the tokenizer is that run's.
-        word_vectors: a file of word vectors that the embeddings of such words begin with, or a run,
-            with whose embeddings those of the same tokens begin.
-    """
-
-    base: str | None = None
-    lora_rank: int = 0
-    lora_alpha: float | None = None
-    lora_targets: tuple[str, ...] = ()
-    trainable_blocks: int | None = None
-    gradual_unfreezing: bool = False
-    encoder: str | None = None
-    decoder: str | None = None
-    word_vectors: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.lora_rank < 0 or (self.trainable_blocks is not None and self.trainable_blocks < 0):
-            raise ValueError("lora_rank and trainable_blocks must not be negative")
-        if self.lora_rank and (self.trainable_blocks is not None or self.gradual_unfreezing):
-            raise ValueError(
-                "adapters (lora_rank) leave the blocks as they are: without trainable_blocks or "
-                "gradual_unfreezing"
-            )
-        if self.lora_alpha is not None and self.lora_alpha <= 0:
-            raise ValueError("lora_alpha must be above 0")
-
-    @property
-    def scale(self) -> float:
-        """The adapters' alpha."""
-        return float(self.lora_alpha if self.lora_alpha is not None else 2 * self.lora_rank)
 
 
 @dataclass(frozen=True)

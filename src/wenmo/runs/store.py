@@ -31,14 +31,14 @@ from wenmo.models.base import device
 from wenmo.models.freeze import train_last
 from wenmo.models.lora import adapt, adapters
 from wenmo.models.shapes import shapes_only
+from wenmo.runs.config import NgramPriorConfig
 from wenmo.runs.folders import ADAPTERS, CARD, FORMAT, TOKENIZER, WEIGHTS, read_card
-from wenmo.runs.recipe import NgramPriorConfig, Recipe
+from wenmo.runs.recipe import Recipe
 from wenmo.tensors import load_tensors, save_tensors
+from wenmo.text.config import ReadConfig, TaskConfig
 from wenmo.text.pairs import source_room
 from wenmo.text.pretrained import Pretrained
-from wenmo.text.readers import ReadConfig
 from wenmo.text.talk import ChatFormatter
-from wenmo.text.tasks import TaskConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vocabularies import END_TOKEN
 from wenmo.types import END, SpecialTokens, WenmoError

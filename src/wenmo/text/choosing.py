@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from wenmo.text import sniffing
+from wenmo.text.config import ReadConfig, TaskConfig
 from wenmo.text.conversations import refuse_half
 from wenmo.text.field_names import (
     GROUP_COLUMNS,
@@ -18,10 +19,10 @@ from wenmo.text.field_names import (
     task_of_pair,
 )
 from wenmo.text.fields import Fields, names_of
-from wenmo.text.formats import HINT, ReadConfig, ReadCounts, by_number, listed, spread
+from wenmo.text.formats import HINT, ReadCounts, by_number, listed, spread
 from wenmo.text.inputs import STANDARD_INPUT, Source, check_path
 from wenmo.text.readers import CHATS, Reader, without_fields
-from wenmo.text.tasks import PAIRS, TaskConfig
+from wenmo.text.tasks import PAIRS
 from wenmo.types import WenmoError
 
 SAMPLE_ROWS = 50

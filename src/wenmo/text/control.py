@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from wenmo.config import nearest
+from wenmo.text.config import TaskConfig
 from wenmo.text.formats import Record
-from wenmo.text.tasks import TaskConfig, unknown_field
+from wenmo.text.tasks import unknown_field
 from wenmo.types import WenmoError
 
 MOST_VALUES = 10_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from wenmo.text.config import ReadConfig
 from wenmo.text.fields import Fields
-from wenmo.text.formats import ReadConfig
 from wenmo.types import WenmoError, amount
 
 TURNS = "turns"

@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 
 from wenmo.files import checksum
 from wenmo.text.cache import cached, digest
+from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig, TokenizerConfig
 from wenmo.text.control import Values, kept
-from wenmo.text.readers import ReadConfig, Reader, Source
+from wenmo.text.readers import Reader, Source
 from wenmo.text.sketch import is_telling, sketch
 from wenmo.text.spool import PIECE, Progress, Spool
 from wenmo.text.talk import ChatFormatter
-from wenmo.text.tasks import COMPLETION, TaskConfig, open_records
+from wenmo.text.tasks import COMPLETION, open_records
 from wenmo.text.telling import counts_of
-from wenmo.text.tokenizers import Tokenizer, TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vocabularies import CODE_POINTS
 from wenmo.types import WenmoError
 
@@ -54,23 +55,6 @@ MANY_PIECES = 1000
 UNKEPT = ("tokens", "same_length")  # counts that `Encoded` does not have
 
 IDS, ENDS = ".bin", ".ends"
-
-
-@dataclass(frozen=True)
-class SplitConfig:
-    """What is held out.
-
-    Attributes:
-        valid: the share of the text, between 0 and 1; ``None``: a tenth, but at most 1 MB.
-        seed: which records are drawn.
-    """
-
-    valid: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.valid is not None and not 0 < self.valid < 1:
-            raise ValueError(f"valid={self.valid}: the share to hold out lies between 0 and 1")
 
 
 @dataclass(frozen=True)

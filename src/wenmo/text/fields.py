@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from wenmo.config import nearest
+from wenmo.text.config import ReadConfig
 from wenmo.text.field_names import (
     IDENTIFIERS,
     SPEAKERS,
@@ -18,17 +19,7 @@ from wenmo.text.field_names import (
     find_pair,
     task_of_pair,
 )
-from wenmo.text.formats import (
-    HINT,
-    Part,
-    ReadConfig,
-    ReadCounts,
-    Record,
-    by_number,
-    listed,
-    spread,
-    top,
-)
+from wenmo.text.formats import HINT, Part, ReadCounts, Record, by_number, listed, spread, top
 from wenmo.text.json_values import is_text
 from wenmo.text.sniffing import looks_like_text
 from wenmo.types import WenmoError

@@ -10,64 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from wenmo.text.encodings import PIECE, opened, seekable
 from wenmo.text.json_values import LONGEST, not_json
 from wenmo.types import WenmoError
 
 HINT = "without a header line, choose columns by number: --text-field 1"
-
-Format: TypeAlias = Literal[
-    "text", "jsonl", "json", "dictionary", "csv", "tsv", "parquet", "tmx", "whatsapp", "wechat"
-]
-
-MISSING_VALUES = (
-    *("NULL", "Null", "null", "N/A", "n/a", "NA", "<NA>", "#N/A", "#NA", "NaN", "nan", "None"),
-    *("none", "\\N", "无"),
-)
-"""Cells of a table that hold one of these words, and nothing else, are missing."""
-
-
-@dataclass(frozen=True)
-class ReadConfig:
-    """How text is read.
-
-    Attributes:
-        unit: what one record of plain text is: the whole file, a block between blank lines, or a
-            line (without the white space around it).
-        text_field: the column or key that holds the text; a dot goes into a nested object. A whole
-            number chooses a column of CSV or TSV without a header line, from 1. Several fields,
-            with commas between them, are joined by newlines.
-        source_field: the same for the source of a pair.
-        encoding: a name that Python knows, such as ``gb18030``; ``None`` detects it.
-        format: what the file is; ``None``: what its suffix says.
-        group_field: for dialogue, where each row holds one message: the field by which messages
-            belong to one conversation.
-        speaker_field: the field that says who speaks in such a row.
-        records_key: the key of a JSON object under which the records stand; ``None``: the only list
-            of objects.
-        missing_values: cells of CSV and TSV that hold one of these words alone are missing; ``()``:
-            every word is text.
-        markup: strip: HTML and Markdown are read as the text that they show; keep: as they stand.
-    """
-
-    unit: Literal["document", "paragraph", "line"] = "document"
-    text_field: str | None = None
-    source_field: str | None = None
-    encoding: str | None = None
-    format: Format | None = None
-    group_field: str | None = None
-    speaker_field: str | None = None
-    records_key: str | None = None
-    missing_values: tuple[str, ...] = MISSING_VALUES
-    markup: Literal["strip", "keep"] = "strip"
-
-    @property
-    def fields(self) -> list[str]:
-        """The fields chosen by the user."""
-        chosen = (self.text_field, self.source_field, self.group_field, self.speaker_field)
-        return [field for field in chosen if field]
 
 
 class Part(NamedTuple):

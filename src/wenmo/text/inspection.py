@@ -13,14 +13,13 @@ from typing import Any
 from wenmo.config import as_settings, override, table_of, to_dict
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose
-from wenmo.text.corpus import SplitConfig
-from wenmo.text.formats import ReadConfig
+from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig
 from wenmo.text.inputs import Source, rereadable
 from wenmo.text.objects import as_source
 from wenmo.text.readers import Reader
 from wenmo.text.spool import Spool
 from wenmo.text.suggestions import Sample, suggestions, warnings
-from wenmo.text.tasks import Example, TaskConfig, examples, open_records
+from wenmo.text.tasks import Example, examples, open_records
 from wenmo.text.telling import counts_line, counts_of, format_of, reading_line, replies_line
 
 SAMPLES = 3

@@ -38,13 +38,13 @@ from typing import Any
 
 from wenmo.text import conversations, documents
 from wenmo.text.chat_exports import chat
+from wenmo.text.config import ReadConfig
 from wenmo.text.detection import Encoding, detect
 from wenmo.text.documents import DOCUMENTS, MARKUP, SHEETS
 from wenmo.text.encodings import PIECE, check_encoding, decoded, opened
 from wenmo.text.fields import Fields
 from wenmo.text.formats import (
     Part,
-    ReadConfig,
     ReadCounts,
     Record,
     blocks,

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 
 from wenmo.text.chat_exports import is_wechat, is_whatsapp
+from wenmo.text.config import Format
 from wenmo.text.field_names import language_of
-from wenmo.text.formats import Format
 from wenmo.text.json_values import FIELD_NAMES
 
 FEWEST_LINES = 2

@@ -13,11 +13,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from wenmo.text.config import TaskConfig
 from wenmo.text.control import Values, tally
 from wenmo.text.formats import listed
 from wenmo.text.readers import Reader, Record
 from wenmo.text.talk import ChatFormatter
-from wenmo.text.tasks import Example, TaskConfig, companions, examples, who_speaks
+from wenmo.text.tasks import Example, companions, examples, who_speaks
 from wenmo.types import WenmoError
 
 PIECE = 1 << 20

@@ -9,7 +9,7 @@ from textwrap import shorten
 from typing import Any
 
 from wenmo.text.choosing import Choice
-from wenmo.text.tasks import TaskConfig
+from wenmo.text.config import TaskConfig
 from wenmo.types import amount
 
 SHORT_LINE = 60

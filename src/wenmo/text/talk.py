@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from wenmo.text.config import TaskConfig
 from wenmo.text.formats import Part, Record
 from wenmo.text.pretrained import NUL, Pretrained
-from wenmo.text.tasks import ASSISTANT, SYSTEM, Conversation, Example, TaskConfig, conversations
+from wenmo.text.tasks import ASSISTANT, SYSTEM, Conversation, Example, conversations
 from wenmo.text.template import render
 from wenmo.types import WenmoError
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from wenmo.config import nearest
-from wenmo.text.readers import Part, ReadConfig, Reader, Record, Source
+from wenmo.text.config import ReadConfig, TaskConfig
+from wenmo.text.readers import Part, Reader, Record, Source
 from wenmo.types import WenmoError
 
 PAIRS = ("translation", "summarization", "paraphrase", "data-to-text")
@@ -36,45 +36,6 @@ where they take part."""
 # Units of a text that a gap is made of: a Han character, or what stands between spaces.
 _HAN = "々〇㐀-\u9fff豈-\ufaff\U00020000-\U0003ffff"
 _UNIT = re.compile(rf"[{_HAN}]|[^\s{_HAN}]+")
-
-
-@dataclass(frozen=True)
-class TaskConfig:
-    """What is learnt from each record.
-
-    Attributes:
-        name: to go on with a text; to answer a source with a target; to reply in a conversation;
-            to fill a gap.
-        control: the fields whose values stand as control codes before each source (Keskar et al.
-            2019, CTRL).
-        history: for dialogue, the most turns before a reply that are read.
-        reply_speakers: for dialogue, those whose turns alone are replies, in any case of letters;
-            ``()``: the assistant, or everybody in a conversation without one.
-    """
-
-    name: Literal[
-        "completion",
-        "translation",
-        "summarization",
-        "paraphrase",
-        "data-to-text",
-        "dialogue",
-        "infilling",
-    ] = "completion"
-    control: tuple[str, ...] = ()
-    history: int = 6
-    reply_speakers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.history < 1:
-            raise ValueError(f"history={self.history}: at least 1 turn comes before a reply")
-        if self.reply_speakers and self.name != "dialogue":
-            raise ValueError("reply_speakers is for conversations: pass --task dialogue")
-
-    @property
-    def paired(self) -> bool:
-        """Whether there is a source: everywhere but in completion without control codes."""
-        return self.name != "completion" or bool(self.control)
 
 
 COMPLETION = TaskConfig()

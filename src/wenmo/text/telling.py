@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from wenmo.text.config import ReadConfig
 from wenmo.text.conversations import by_lacking, rows_left_out
-from wenmo.text.formats import ReadConfig, listed
+from wenmo.text.formats import listed
 from wenmo.text.readers import Reader
 from wenmo.types import amount
 

@@ -25,6 +25,7 @@ from tokenizers import Tokenizer as Library
 
 from wenmo.files import atomic
 from wenmo.text.chunks import Chunks, Ids
+from wenmo.text.config import TokenizerConfig
 from wenmo.text.vocabularies import (
     BASE,
     BLOCK,
@@ -33,7 +34,6 @@ from wenmo.text.vocabularies import (
     FIRST_BYTE,
     LOOKAHEAD,
     PATTERNS,
-    TokenizerConfig,
     assemble,
     byte_alphabet,
     empty_model,

@@ -8,13 +8,13 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Library
 
+from wenmo.text.config import TokenizerConfig
 from wenmo.types import END, WenmoError
 
 END_TOKEN = "<|end|>"
@@ -51,31 +51,6 @@ PATTERNS = {
     "unigram": _WORDS % 3,
 }
 _HAN = re.compile(r"[々〇㐀-\u9fff豈-\ufaff\U00020000-\U0003ffff]")
-
-
-@dataclass(frozen=True)
-class TokenizerConfig:
-    """What a tokenizer is made of.
-
-    Attributes:
-        kind: ``characters``, or ``chars``; ``bytes``; ``words``; ``bpe`` over bytes (Sennrich et
-            al. 2016; Radford et al. 2019, section 2.2); ``unigram`` (Kudo 2018, section 3.2).
-        vocab_size: the most tokens, the 257 that every tokenizer has among them. ``None``: as many
-            as are seen ``min_count`` times; for BPE and unigram, the power of two nearest to a
-            256th of the sample's bytes, between 512 and 8,192 (unigram: besides the characters).
-        min_count: what is seen less often is spelled: words in characters, characters in bytes.
-        split: for words. ``words`` parts words, numbers and punctuation, and finds the words in
-            runs of Han characters; ``spaces`` takes whatever stands between spaces as a word.
-    """
-
-    kind: Literal["characters", "chars", "bytes", "words", "bpe", "unigram"] = "characters"
-    vocab_size: int | None = None
-    min_count: int = 2
-    split: Literal["words", "spaces"] = "words"
-
-    def __post_init__(self) -> None:
-        if self.kind == "chars":
-            object.__setattr__(self, "kind", "characters")
 
 
 def make_model(texts: Iterable[str], config: TokenizerConfig) -> tuple[str, models.Model]:
