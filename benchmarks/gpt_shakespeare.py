@@ -16,7 +16,7 @@ import torch
 
 import wenmo
 from common import arguments, percentile, report
-from wenmo.models.transformer import SIZES
+from wenmo.models.transformer.presets import SIZES
 from wenmo.text.batches import Windows
 from wenmo.training.learners import Gradient
 from wenmo.training.optimizers import make_optimizer

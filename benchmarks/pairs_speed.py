@@ -35,7 +35,8 @@ from common import arguments, percentile, report
 from joeynmt_translation import settings, transformer, write_words
 from translation import lines
 from wenmo.models.seq2seq import Seq2seq
-from wenmo.models.transformer import VASWANI, Transformer
+from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.presets import VASWANI
 from wenmo.text.pairs import Buckets, Pairs
 from wenmo.training.learners import Gradient
 from wenmo.training.optimizers import make_optimizer

@@ -34,7 +34,7 @@ from transformers import (
 )
 
 from common import arguments, percentile, report
-from wenmo.models.transformer import GPT2
+from wenmo.models.transformer.presets import GPT2
 from wenmo.text.batches import Windows
 from wenmo.train_config import Precision, TrainConfig
 from wenmo.training.checkpoints import Checkpoints

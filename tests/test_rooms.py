@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
@@ -91,6 +92,17 @@ def test_no_arrow_runs_back(path: Path) -> None:
         if not allowed:
             wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
     assert not wrong, "; ".join(wrong)
+
+
+@pytest.mark.parametrize("own", ["text", "grammar", "models", "decoding", "training"])
+def test_a_rooms_modules_import_each_other_in_no_circle(own: str) -> None:
+    """Not for types alone, either."""
+    inside = {name: path for name, path in zip(MODULES, FILES, strict=True) if room(name) == own}
+    graph = {
+        module: {part for _, name in imported(path) for part in (name, name.rpartition(".")[0])}
+        for module, path in inside.items()
+    }
+    TopologicalSorter({m: names & inside.keys() - {m} for m, names in graph.items()}).prepare()
 
 
 def test_the_reader_of_imports_sees_them_all(

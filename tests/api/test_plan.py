@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wenmo.api.plan import GPUS, SHARDINGS, count_weights, plan
-from wenmo.models.transformer import SIZES
+from wenmo.models.transformer.presets import SIZES
 from wenmo.types import WenmoError
 
 VOCAB = 50_257

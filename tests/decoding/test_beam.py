@@ -19,7 +19,7 @@ from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.models.base import LanguageModel
 from wenmo.models.recurrent import Recurrent
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
 from wenmo.types import END, IGNORE, Batch, WenmoError
 
 Make = Callable[..., LanguageModel]

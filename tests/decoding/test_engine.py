@@ -18,7 +18,7 @@ from wenmo.decoding.request import Request
 from wenmo.models import ModelConfig
 from wenmo.models.base import LanguageModel
 from wenmo.models.recurrent import Recurrent
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
 from wenmo.types import SpecialTokens, WenmoError
 
 Make = Callable[..., LanguageModel]

@@ -15,7 +15,7 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
 from wenmo.types import END, Batch
 
 VOCAB = 9

@@ -12,7 +12,7 @@ from wenmo.evaluation.explain import explain
 from wenmo.evaluation.likelihood import likelihood
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
 from wenmo.types import END, WenmoError
 
 VOCAB = 9

@@ -15,7 +15,7 @@ from wenmo.evaluation.likelihood import Likelihood, likelihood, windows
 from wenmo.models import LanguageModel
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
 from wenmo.types import Batch, Score, State
 
 VOCAB, CONTEXT = 9, 8

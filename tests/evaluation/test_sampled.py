@@ -13,7 +13,7 @@ from wenmo.evaluation.sampled import (
     sampled_wholes,
 )
 from wenmo.models.recurrent import Recurrent
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
 from wenmo.text.records import Records
 from wenmo.types import END
 

@@ -15,7 +15,7 @@ from wenmo.config import from_dict, to_dict
 from wenmo.decoding.params import Sampling
 from wenmo.interchange.generation import generation_of, sampling_of
 from wenmo.interchange.pretrained import open_pretrained
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
 from wenmo.runs.config import NgramPriorConfig
 from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import TOKENIZER, save_model

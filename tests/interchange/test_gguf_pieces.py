@@ -14,7 +14,7 @@ from wenmo.interchange import gguf_out
 from wenmo.interchange.gguf_out import write_gguf
 from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import open_pretrained
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level
 from wenmo.text.vocabularies import byte_alphabet
 

@@ -15,7 +15,8 @@ from wenmo.decoding.params import Sampling
 from wenmo.files import write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.models import MODELS
-from wenmo.models.transformer import GPT2, MARIAN, T5, Transformer
+from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.presets import GPT2, MARIAN, T5
 from wenmo.runs.config import NgramPriorConfig
 from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import load_model, save_model

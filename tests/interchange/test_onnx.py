@@ -24,7 +24,8 @@ from wenmo.models.external import Foreign
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
-from wenmo.models.transformer import GPT2, MARIAN, MODERN, Transformer
+from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.presets import GPT2, MARIAN, MODERN
 from wenmo.models.vae import Vae
 from wenmo.text.config import TokenizerConfig
 from wenmo.text.pretrained import byte_level

@@ -18,9 +18,9 @@ from wenmo.decoding.params import Sampling
 from wenmo.models import MODELS, LanguageModel, ModelConfig, base
 from wenmo.models.base import Network, join, select
 from wenmo.models.base import write as write_rows
-from wenmo.models.blocks import blocks_of
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
+from wenmo.models.transformer.stack import blocks_of
 from wenmo.runs.config import NgramPriorConfig
 from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import load_model, save_model

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from transformers.models.t5.modeling_t5 import T5Attention
 
 from wenmo.models import find
-from wenmo.models.attention import RelativeBias, sinusoid
 from wenmo.models.base import LanguageModel
-from wenmo.models.transformer import VASWANI, Transformer
+from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.positions import RelativeBias, sinusoid
+from wenmo.models.transformer.presets import VASWANI
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch
 

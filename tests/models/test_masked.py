@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wenmo.config import override
-from wenmo.models.masked import Masked
+from wenmo.models.transformer.masked import Masked
 from wenmo.types import END, IGNORE, Batch
 
 VOCAB = 6

@@ -15,10 +15,13 @@ from torch import Tensor, nn
 from wenmo.decoding.engines.autoregressive import Engine, Request
 from wenmo.decoding.params import Sampling
 from wenmo.models import find
-from wenmo.models.attention import CACHE_GROWTH, Rotation, SelfAttention
 from wenmo.models.base import join
-from wenmo.models.blocks import make_norm
-from wenmo.models.transformer import GPT2, Transformer
+from wenmo.models.transformer.attention import SelfAttention
+from wenmo.models.transformer.cache import CACHE_GROWTH
+from wenmo.models.transformer.layers import make_norm
+from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.positions import Rotation
+from wenmo.models.transformer.presets import GPT2
 from wenmo.types import State
 
 VOCAB = 11
@@ -74,18 +77,17 @@ def test_attention_is_an_explicit_softmax(
 ) -> None:
     """One query at a time over the keys not after it; neighbouring query heads share keys."""
     time, width, d = 5, 10, 6
-    attention = SelfAttention(
-        width,
+    config = Transformer.Config(
+        hidden_size=width,
         heads=heads[0],
         kv_heads=heads[1],
-        head_width=d,
+        head_dim=d,
         bias=True,
-        qkv_bias=True,
         qk_norm=qk_norm,
-        epsilon=1e-3,
-        scale=scale,
-        dropout=0.0,
+        norm_eps=1e-3,
+        attention_scale=scale,
     )
+    attention = SelfAttention(config)
     randomised(attention)
     x = torch.randn(2, time, width, generator=torch.Generator().manual_seed(2))
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from wenmo.models import recurrent, transformer
+from wenmo.models import recurrent
 from wenmo.models.base import Budget
+from wenmo.models.transformer import presets
+from wenmo.models.transformer.model import Transformer
 from wenmo.pipeline import autoconfig
 from wenmo.runs.recipe import make_recipe
 from wenmo.text import corpus
@@ -40,9 +42,9 @@ def test_more_time_and_text_make_wider_networks() -> None:
     assert hidden(50_000, 180) == 256  # would be learnt by heart
 
     def width(tokens: int, seconds: float, speed: float = LAPTOP) -> int:
-        return transformer.suggest_config(
-            transformer.Transformer.Config(), Budget(tokens, seconds, speed)
-        )["hidden_size"]
+        return presets.suggest_config(Transformer.Config(), Budget(tokens, seconds, speed))[
+            "hidden_size"
+        ]
 
     assert width(1_000_000, 180) == 128
     assert width(1_000_000, 600, CHIP) == 256
@@ -53,7 +55,7 @@ def test_many_passes_ask_for_dropout() -> None:
     few, many = Budget(10_000_000, 60, LAPTOP), Budget(20_000, 600, LAPTOP)
     for suggest_config, config in (
         (recurrent.suggest_config, recurrent.Recurrent.Config()),
-        (transformer.suggest_config, transformer.Transformer.Config()),
+        (presets.suggest_config, Transformer.Config()),
     ):
         assert suggest_config(config, few)["dropout"] < suggest_config(config, many)["dropout"]
 

@@ -15,7 +15,7 @@ from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
 from wenmo.pipeline.initialize import inherited, load_side
 from wenmo.runs.config import NgramPriorConfig
 from wenmo.types import END, WenmoError

@@ -8,7 +8,7 @@ import torch
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
 from wenmo.training.optimizers import DEFAULT_RATE, make_optimizer
 from wenmo.training.updates import SGD, Adam, Muon, RMSprop, orthogonalise
 
@@ -146,7 +146,7 @@ def test_update_rules_do_what_pytorchs_optimizers_do(name):
 def test_training_does_not_import_pytorchs_compiler():
     code = """
 import sys, torch
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
 from wenmo.training.optimizers import DEFAULT_RATE, make_optimizer
 for name in DEFAULT_RATE:
     model = Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=8).build(11)

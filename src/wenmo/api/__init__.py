@@ -23,7 +23,7 @@ from wenmo.files import atomic
 from wenmo.grammar.writing import Derivation
 from wenmo.models import MODELS, can_stand_on_counts, conditional, find
 from wenmo.models.shapes import shapes_only
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.pipeline.autoconfig import autoconfigure
 from wenmo.pipeline.initialize import inherited, match_config, open_givers
 from wenmo.pipeline.session import ProgressCallback, Session, check_folder
@@ -236,7 +236,7 @@ def plan(
     """
     name = f"gpt:{model}" if model in MODELS["gpt"].sizes else model
     config = make_recipe(name, settings).model
-    if not isinstance(config, Transformer.Config):
+    if not isinstance(config, TransformerConfig):
         raise WenmoError(f"{model} is no Transformer: plans are made for gpt and transformer")
     asked = 20.0 * planning.count_weights(config, vocab_size) if tokens is None else tokens
     return planning.plan(

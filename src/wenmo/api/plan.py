@@ -18,7 +18,7 @@ from typing import Any
 
 from wenmo.config import match, nearest
 from wenmo.models.shapes import shapes_only
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.types import WenmoError
 
 GIB = 1 << 30
@@ -59,7 +59,7 @@ GPUS = {
 
 
 def plan(
-    config: Transformer.Config,
+    config: TransformerConfig,
     *,
     vocab_size: int,
     gpu: str,
@@ -115,14 +115,14 @@ def plan(
     }
 
 
-def count_weights(config: Transformer.Config, vocab_size: int) -> int:
+def count_weights(config: TransformerConfig, vocab_size: int) -> int:
     """The number of a model's weights, of which none is made."""
     with shapes_only():
         return config.build(vocab_size).parameter_count()
 
 
 def fewest(
-    config: Transformer.Config, weights: int, vocab_size: int, rows: int, machine: Gpu
+    config: TransformerConfig, weights: int, vocab_size: int, rows: int, machine: Gpu
 ) -> int | None:
     """The smallest number of GPUs that can train the model, all divided and recomputed; None where
     even one block, or one row's activations, are too large for any number.
@@ -136,7 +136,7 @@ def fewest(
 
 def _memory(
     sharding: str,
-    config: Transformer.Config,
+    config: TransformerConfig,
     weights: int,
     vocab_size: int,
     gpus: int,
@@ -164,7 +164,7 @@ def _memory(
 
 
 def _activations(
-    config: Transformer.Config, vocab_size: int, rows: int, *, recompute: bool
+    config: TransformerConfig, vocab_size: int, rows: int, *, recompute: bool
 ) -> float:
     """Bytes of what is kept for the way back, and of the logits in float32 with their gradient."""
     each = rows * config.context_length * config.hidden_size

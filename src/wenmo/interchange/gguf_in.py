@@ -33,7 +33,8 @@ from wenmo.interchange.gguf_rotary import FACTORS, read_scaling
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
 from wenmo.interchange.opened import LoadedModel, built, check_sizes
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.config import TransformerConfig
+from wenmo.models.transformer.model import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level, opened_by
 from wenmo.text.sentencepiece import Pieces, make_library
 from wenmo.types import END, WenmoError
@@ -155,7 +156,7 @@ def _check_all_used(file: Gguf, used: set[str]) -> None:
         )
 
 
-def _weight(file: Gguf, name: str, config: Transformer.Config, kind: str) -> Tensor:
+def _weight(file: Gguf, name: str, config: TransformerConfig, kind: str) -> Tensor:
     """The weight that has this name in Llama's layout."""
     theirs, pattern = gguf_name(name)
     if theirs not in file.weights:

@@ -28,7 +28,7 @@ from wenmo.interchange.gguf_rotary import write_scaling
 from wenmo.interchange.huggingface import layout_of
 from wenmo.interchange.layouts import Layout
 from wenmo.models.base import LanguageModel
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.text.pretrained import Pretrained
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
@@ -91,7 +91,7 @@ def check_gguf(config: Any, vocab_size: int, tokenizer: Tokenizer) -> tuple[Layo
     """
     layout = layout_of(config, vocab_size, tokenizer.end)
     kind = None if layout is None else ARCHITECTURES.get(layout.config["model_type"])
-    if layout is None or kind is None or not isinstance(config, Transformer.Config):
+    if layout is None or kind is None or not isinstance(config, TransformerConfig):
         raise WenmoError("a GGUF file holds models arranged as Llama, Mistral, Qwen2 or Qwen3 are")
     if config.sliding_window is not None:
         raise WenmoError("GGUF files with a window are not written here")
@@ -103,7 +103,7 @@ def check_gguf(config: Any, vocab_size: int, tokenizer: Tokenizer) -> tuple[Layo
     return layout, kind
 
 
-def _settings(writer: Any, config: Transformer.Config, vocab_size: int) -> None:
+def _settings(writer: Any, config: TransformerConfig, vocab_size: int) -> None:
     writer.add_vocab_size(vocab_size)
     writer.add_context_length(config.context_length)
     writer.add_embedding_length(config.hidden_size)
@@ -180,7 +180,7 @@ def _way(whole: dict[str, Any]) -> str | None:
 
 
 def _turned(
-    tensor: Tensor, pattern: str, config: Transformer.Config, kind: str
+    tensor: Tensor, pattern: str, config: TransformerConfig, kind: str
 ) -> NDArray[np.float32]:
     """With rotary pairs side by side, where the program has them so."""
     array: NDArray[np.float32] = tensor.detach().float().cpu().numpy()

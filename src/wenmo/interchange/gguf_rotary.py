@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from wenmo.interchange.gguf import Gguf
-from wenmo.models.attention import rotary_speeds
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.config import TransformerConfig
+from wenmo.models.transformer.positions import rotary_speeds
 from wenmo.types import WenmoError
 
 FACTORS = "rope_freqs.weight"
@@ -23,7 +23,7 @@ LOW, HIGH = 1.0, 4.0  # of Llama 3.1
 
 
 def read_scaling(
-    file: Gguf, settings: Mapping[str, Any], config: Transformer.Config
+    file: Gguf, settings: Mapping[str, Any], config: TransformerConfig
 ) -> tuple[float, ...]:
     """The scaling of a file's rotary positions, as of `Rotation.at`.
 
@@ -49,7 +49,7 @@ def read_scaling(
     return found
 
 
-def write_scaling(writer: Any, kind: str, config: Transformer.Config) -> None:
+def write_scaling(writer: Any, kind: str, config: TransformerConfig) -> None:
     """Write what `read_scaling` reads.
 
     Raises:
@@ -66,7 +66,7 @@ def write_scaling(writer: Any, kind: str, config: Transformer.Config) -> None:
         writer.add_tensor(FACTORS, factors.numpy().astype(np.float32))
 
 
-def _scaling_of(factors: Tensor, config: Transformer.Config) -> tuple[float, ...] | None:
+def _scaling_of(factors: Tensor, config: TransformerConfig) -> tuple[float, ...] | None:
     """The figures with which Llama 3.1's rule gives these factors, if there are such."""
     speeds = _speeds(config)
     if factors.shape != speeds.shape or not bool((factors >= 1).all() & factors.isfinite().all()):
@@ -107,5 +107,5 @@ def _slopes(speeds: Tensor, kept: Tensor) -> Iterator[tuple[float, float]]:
                 yield LOW - LOW / start, 2 * math.pi * rise * -LOW / start
 
 
-def _speeds(config: Transformer.Config, scaling: tuple[float, ...] = ()) -> Tensor:
+def _speeds(config: TransformerConfig, scaling: tuple[float, ...] = ()) -> Tensor:
     return rotary_speeds(config.width_of_head, config.rope_theta, scaling)

@@ -12,7 +12,7 @@ from wenmo.interchange.generation import generation_of
 from wenmo.interchange.layouts import KINDS, Layout
 from wenmo.interchange.names import names_of
 from wenmo.models import LanguageModel, ModelConfig
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, WenmoError
 
@@ -31,7 +31,7 @@ def layout_of(
         end: their id of the mark that ends a text.
         begin: and of the one that begins it; None: the same.
     """
-    if not isinstance(config, Transformer.Config):
+    if not isinstance(config, TransformerConfig):
         return None
     for kind in KINDS.values():
         if kind.write is None:
@@ -96,7 +96,7 @@ def tokenizer_config(
     return config | {name: value for name, value in more.items() if value is not None}
 
 
-def _meant(config: Transformer.Config) -> Transformer.Config:
+def _meant(config: TransformerConfig) -> TransformerConfig:
     """The settings without what matters to training alone, and with what is left open filled in."""
     return replace(
         config,

@@ -16,7 +16,6 @@ from wenmo.interchange.external_config import SCHEMAS, ExternalConfig
 from wenmo.interchange.names import BART, BERT, CTRL, GPT2, LLAMA, ROBERTA, T5
 from wenmo.interchange.settings import (
     POSITIONS_BEGIN,
-    Config,
     Settings,
     read_bart,
     read_bert,
@@ -29,6 +28,7 @@ from wenmo.interchange.settings import (
     write_llama,
     write_t5,
 )
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.types import END, WenmoError
 
 TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
@@ -113,12 +113,12 @@ class Kind:
     """
 
     names: dict[str, str]
-    read: Callable[[Settings], Config]
-    write: Callable[[Config], dict[str, Any]] | None = None
+    read: Callable[[Settings], TransformerConfig]
+    write: Callable[[TransformerConfig], dict[str, Any]] | None = None
     family: str = "gpt"
     prefix: str = ""
 
-    def config_of(self, content: Settings) -> Config:
+    def config_of(self, content: Settings) -> TransformerConfig:
         """The content of a ``config.json`` as our settings.
 
         Raises:

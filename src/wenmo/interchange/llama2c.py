@@ -15,7 +15,8 @@ from torch import Tensor
 from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
 from wenmo.interchange.opened import LoadedModel, built
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.config import TransformerConfig
+from wenmo.models.transformer.model import Transformer
 from wenmo.text.pretrained import Pretrained, opened_by
 from wenmo.text.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN, Pieces, make_library
 from wenmo.types import WenmoError
@@ -128,7 +129,7 @@ def _read_tokenizer(path: Path, size: int) -> Library:
     return make_library(found)
 
 
-def _in_halves(array: np.ndarray, name: str, config: Transformer.Config) -> np.ndarray:
+def _in_halves(array: np.ndarray, name: str, config: TransformerConfig) -> np.ndarray:
     """With rotary pairs half a head apart, which stand side by side there."""
     if not name.endswith(("q_proj", "k_proj")):
         return array

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from wenmo.models.shapes import shapes_only
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.config import TransformerConfig
 
 # Our name, their name. "{}" is a block's number.
 LLAMA = {
@@ -213,7 +213,7 @@ ROBERTA = {
 
 
 def names_of(
-    table: Mapping[str, str], config: Transformer.Config, vocab_size: int
+    table: Mapping[str, str], config: TransformerConfig, vocab_size: int
 ) -> dict[str, str]:
     """Their name of each weight of a model with these settings.
 

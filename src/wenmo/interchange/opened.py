@@ -13,7 +13,7 @@ from wenmo.interchange.layouts import Layout
 from wenmo.models import external
 from wenmo.models.base import LanguageModel
 from wenmo.models.shapes import shapes_only
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.text.pretrained import Pretrained
 from wenmo.types import WenmoError
 
@@ -34,7 +34,7 @@ class LoadedModel:
     """
 
     family: str
-    config: Transformer.Config | external.Config
+    config: TransformerConfig | external.Config
     model: LanguageModel
     tokenizer: Pretrained
     template: str | None
@@ -44,7 +44,7 @@ class LoadedModel:
 
 
 def check_sizes(
-    path: Path, config: Transformer.Config, size: int, embedding: Any, weights: int
+    path: Path, config: TransformerConfig, size: int, embedding: Any, weights: int
 ) -> None:
     """Hold what the settings say of sizes against the weights, before anything is made of it.
 
@@ -67,7 +67,7 @@ def check_sizes(
 
 
 def built(
-    path: Path, config: Transformer.Config, layout: Layout, size: int, tensors: dict[str, Tensor]
+    path: Path, config: TransformerConfig, layout: Layout, size: int, tensors: dict[str, Tensor]
 ) -> LanguageModel:
     """The model with these weights, each of which is held in memory once.
 

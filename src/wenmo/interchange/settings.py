@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from wenmo.interchange.external_config import ExternalConfig, Schema, UnsupportedSettingError
-from wenmo.models.masked import Masked
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.config import TransformerConfig
+from wenmo.models.transformer.masked import Masked
+from wenmo.models.transformer.model import Transformer
 from wenmo.types import END
 
 Config = Transformer.Config
@@ -43,7 +44,7 @@ def read_gpt2(c: Settings) -> Config:
     )
 
 
-def write_gpt2(config: Config) -> dict[str, Any]:
+def write_gpt2(config: TransformerConfig) -> dict[str, Any]:
     """Ours as GPT-2's."""
     return {
         "architectures": ["GPT2LMHeadModel"],
@@ -143,7 +144,7 @@ def _scaling(rotary: Settings, kind: str) -> tuple[float, ...]:
     raise UnsupportedSettingError(f"rotary positions of type {kind!r} are not supported here")
 
 
-def write_llama(kind: str, architecture: str, config: Config) -> dict[str, Any]:
+def write_llama(kind: str, architecture: str, config: TransformerConfig) -> dict[str, Any]:
     """Ours as Llama's or of its kin: ``model_type`` and the class of that name."""
     rotary: dict[str, Any] = {"rope_type": "default"}
     if len(config.rope_scaling) == 1:
@@ -230,7 +231,7 @@ def read_t5(c: Settings) -> Config:
     )
 
 
-def write_t5(kind: str, architecture: str, config: Config) -> dict[str, Any]:
+def write_t5(kind: str, architecture: str, config: TransformerConfig) -> dict[str, Any]:
     """Ours as T5's."""
     gates = {"geglu": "gated-gelu", "swiglu": "gated-silu", "relu": "relu"}
     return {
@@ -290,7 +291,7 @@ def read_bart(c: Settings) -> Config:
     )
 
 
-def write_bart(kind: str, architecture: str, config: Config) -> dict[str, Any]:
+def write_bart(kind: str, architecture: str, config: TransformerConfig) -> dict[str, Any]:
     """Ours as Marian's."""
     return {
         "architectures": [architecture],

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from wenmo.config import from_dict, match, nearest
-from wenmo.models import gan, masked, recurrent, seq2seq, transformer, vae
+from wenmo.models import gan, recurrent, seq2seq, vae
 from wenmo.models.base import Budget, LanguageModel, Network
 from wenmo.models.gan import Gan
 from wenmo.models.grammar import GrammarModel
-from wenmo.models.masked import Masked
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer import presets
+from wenmo.models.transformer.masked import Masked
+from wenmo.models.transformer.model import Transformer
 from wenmo.models.vae import Vae
 from wenmo.types import WenmoError
 
@@ -112,25 +113,25 @@ MODELS: dict[str, Family] = {
         Transformer,
         Transformer.Config(),
         "decoder-only Transformer: the strongest with enough text and time",
-        transformer.SIZES,
+        presets.SIZES,
         {"optimizer": "muon"},
-        transformer.suggest_config,
+        presets.suggest_config,
     ),
     "transformer": Family(
         Transformer,
-        transformer.MODERN,
+        presets.MODERN,
         "Transformer with an encoder: turns one text into another, the strongest with many pairs",
-        transformer.ENCODER_SIZES,
+        presets.ENCODER_SIZES,
         {"optimizer": "muon"},
-        like=transformer.like,
+        like=presets.like,
     ),
     "masked": Family(
         Masked,
         Masked.Config(),
         "masked diffusion: looks to both sides, fills gaps, and writes in any order",
-        masked.SIZES,
+        presets.MASKED_SIZES,
         {"optimizer": "muon"},
-        masked.suggest_config,
+        presets.suggest_masked_config,
     ),
     "vae": Family(
         Vae,

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.blocks import pool
+from wenmo.models.pooling import max_pool
 from wenmo.models.seq2seq import Reader
 from wenmo.types import END, Tokens
 
@@ -95,7 +95,7 @@ class RecurrentCritic(Critic):
 
     def judge(self, embedded: Tensor, mask: Tensor) -> Tensor:
         *_, (last, _) = self.reader.encode_tokens(embedded, mask)
-        heard = F.dropout(pool(last, mask), self.dropout, self.training)
+        heard = F.dropout(max_pool(last, mask), self.dropout, self.training)
         return cast(Tensor, self.verdict(heard)[:, 0])
 
 

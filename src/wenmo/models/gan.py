@@ -20,7 +20,7 @@ from torch import Tensor
 from wenmo.models.base import LanguageModel
 from wenmo.models.critic import ConvolutionalCritic, Critic, RecurrentCritic
 from wenmo.models.recurrent import Recurrent
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
 from wenmo.types import Batch, Logits, Loss, SpecialTokens, State, Tokens
 
 Phase = Literal["likelihood", "critic", "adversarial"]

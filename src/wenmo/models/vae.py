@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models import transformer
 from wenmo.models.base import Hidden, Network
-from wenmo.models.blocks import initialise, pool
+from wenmo.models.pooling import max_pool
 from wenmo.models.posterior import DIVERGENCE, Posterior
 from wenmo.models.recurrent import Layer, Recurrent
 from wenmo.models.seq2seq import Reader
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.stack import Encoder, initialise
 from wenmo.types import END, IGNORE, Batch, Logits, State, Tokens
 
 Kind = Literal["lstm", "transformer"]
@@ -295,7 +295,7 @@ class RecurrentEncoder(Reader):
         """Read (rows, time), where ``mask`` is true, to (rows, width)."""
         x = F.dropout(self.embedding(tokens), self.dropout, self.training)
         *_, (last, _) = self.encode_tokens(x, mask)
-        return pool(last, mask)
+        return max_pool(last, mask)
 
 
 class TransformerEncoder(nn.Module):
@@ -305,12 +305,12 @@ class TransformerEncoder(nn.Module):
         super().__init__()
         self.width = config.hidden_size
         settings = transformer_settings(config, 1, config.encoder_layers)
-        self.stack = transformer.Encoder(settings, vocab_size)
-        initialise(self, [self.stack.blocks], settings)
+        self.stack = Encoder(settings, vocab_size)
+        initialise(self, settings)
 
     def forward(self, tokens: Tokens, mask: Tensor) -> Tensor:
         """Read (rows, time), where ``mask`` is true, to (rows, width)."""
-        return pool(self.stack(tokens, mask, self.stack.embedding), mask)
+        return max_pool(self.stack(tokens, mask), mask)
 
 
 SIZES: dict[str, Vae.Config] = {

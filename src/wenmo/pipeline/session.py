@@ -23,8 +23,8 @@ from wenmo.evaluation.verdict import Spent
 from wenmo.files import atomic
 from wenmo.models import MODELS, can_stand_on_counts
 from wenmo.models.base import LanguageModel, device
-from wenmo.models.blocks import blocks_of
 from wenmo.models.freeze import gradual_unfreeze
+from wenmo.models.transformer.stack import blocks_of
 from wenmo.pipeline.assess import TEXTS, assess, choose_settings
 from wenmo.pipeline.datasets import (
     SAMPLE,

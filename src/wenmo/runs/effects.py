@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from wenmo.effects import Effect
 from wenmo.models import MODELS
-from wenmo.models.blocks import blocks_of
 from wenmo.models.shapes import shapes_only
+from wenmo.models.transformer.stack import blocks_of
 from wenmo.runs.recipe import Recipe
 
 

@@ -181,11 +181,13 @@ def _assigned(path: Path, name: str) -> ast.expr | None:
     return None
 
 
-def _home(name: str) -> Path:
-    """The file that the catalogue imports a name from."""
-    for node in _module(CATALOGUE).body:
+def _home(name: str, importer: Path = CATALOGUE) -> Path:
+    """The file that another one imports a name from, or that is a module of that name."""
+    for node in _module(importer).body:
         if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
-            return HERE.joinpath(*str(node.module).split(".")[1:]).with_suffix(".py")
+            package = HERE.joinpath(*str(node.module).split(".")[1:])
+            module = package / f"{name}.py"
+            return module if module.is_file() else package.with_suffix(".py")
     raise KeyError(name)
 
 
@@ -202,7 +204,7 @@ def _sizes(entry: ast.Call) -> list[str] | None:
     sizes = entry.args[3]
     if not (isinstance(sizes, ast.Attribute) and isinstance(sizes.value, ast.Name)):
         return None
-    table = _assigned(HERE / "models" / f"{sizes.value.id}.py", sizes.attr)
+    table = _assigned(_home(sizes.value.id), sizes.attr)
     if not isinstance(table, ast.Dict):
         return None
     names = [str(key.value) for key in table.keys if isinstance(key, ast.Constant)]
@@ -219,9 +221,9 @@ def _fields(path: Path, name: str) -> dict[str, Any]:
     assert found is not None, f"{path} has no {name}"
     config = _class(found.body, "Config") or found
     fields: dict[str, Any] = {}
-    for base in config.bases:  # as Transformer.Config
-        if isinstance(base, ast.Attribute) and isinstance(base.value, ast.Name):
-            fields |= _fields(_home(base.value.id), base.value.id)
+    for base in config.bases:
+        if isinstance(base, ast.Name) and base.id != "ABC":  # as TransformerConfig
+            fields |= _fields(_home(base.id, path), base.id)
     for node in config.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             fields[node.target.id] = _type(node.annotation, path)

@@ -7,54 +7,44 @@ one token to all of it, it is a diffusion model of text, whose noise hides token
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models import transformer
 from wenmo.models.base import (
     LOGITS_AT_ONCE,
-    Budget,
     LanguageModel,
     begin_reading,
     costs,
     go_on_reading,
     label_smoothed,
 )
-from wenmo.models.blocks import (
-    ACTIVATIONS,
-    GATED,
-    Block,
-    embed,
-    initialise,
-    make_embedding_norm,
-    make_norm,
-    make_positions,
-    make_relative,
-    make_rotation,
-)
-from wenmo.models.transformer import Transformer
+from wenmo.models.transformer.config import GATED, TransformerConfig
+from wenmo.models.transformer.layers import ACTIVATIONS, make_norm
+from wenmo.models.transformer.stack import Stack, initialise
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
 DRAWS = 32  # of hidden places, at least so many for the rows that are scored together
 
 
-class Masked(LanguageModel):
-    """Token embeddings, blocks that look to both sides, and a softmax at every place.
+class Masked(Stack, LanguageModel):
+    """A stack that looks to both sides, and a softmax at every place.
 
     Attributes:
         context: one less than the places that the blocks look at, since the last is for the token
             to come.
     """
 
+    config: Config
+    embedding: nn.Embedding
     conditioning = "none"
     fills = True
 
     @dataclass(frozen=True)
-    class Config(Transformer.Config):
+    class Config(TransformerConfig):
         """The settings of a Transformer without an encoder, and what BERT has beside.
 
         Attributes:
@@ -72,24 +62,19 @@ class Masked(LanguageModel):
             if self.activation in GATED and self.lm_head_transform:
                 raise ValueError("lm_head_transform needs an activation without a gate: gelu-exact")
 
-        def build(self, vocab_size: int) -> Masked:  # type: ignore[override]
+        def build(self, vocab_size: int) -> Masked:
             return Masked(self, vocab_size)
 
     def __init__(self, config: Config, vocab_size: int) -> None:
-        super().__init__()
-        self.config, self.vocab_size, self.context = config, vocab_size, config.context_length - 1
-        self.embedding = nn.Embedding(vocab_size + 1, config.hidden_size)  # the last one: hidden
-        self.position = make_positions(config)
-        self.embedding_norm = make_embedding_norm(config)
-        self.relative = make_relative(config, both_ways=True)
-        self.blocks = nn.ModuleList(Block(config, cross=False) for _ in range(config.layers))
-        self.norm = make_norm(config) if config.prenorm else nn.Identity()
+        # The last id of the embedding stands for a hidden token.
+        super().__init__(config, vocab_size + 1, config.layers, causal=False)
+        self.vocab_size, self.context = vocab_size, config.context_length - 1
         self.output = OutputLayer(config) if config.lm_head_transform else nn.Identity()
         self.head = (
             None if config.tie_embeddings else nn.Linear(config.hidden_size, vocab_size, bias=False)
         )
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.lm_head_bias else None
-        initialise(self, [self.blocks], config)
+        initialise(self, config)
 
     def initial_state(
         self,
@@ -177,15 +162,9 @@ class Masked(LanguageModel):
         """The hidden states, (rows, time, width), with all in view but what is ``hidden``."""
         positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
         seen = tokens.masked_fill(hidden, self.vocab_size)
-        x = embed(self.config, seen, positions, self.embedding, self.position, self.embedding_norm)
-        x = F.dropout(x, self.config.dropout, self.training)
-        rotation = make_rotation(self.config, positions)
-        allowed: Tensor = torch.ones(1, 1, 1, tokens.shape[1], dtype=torch.bool, device=x.device)
-        if self.relative is not None:
-            allowed = self.relative(positions, positions[0], allowed)
-        for block in self.blocks:
-            x, _ = block(x, rotation, allowed)
-        return cast(Tensor, self.norm(x))
+        everywhere = torch.ones(1, 1, 1, tokens.shape[1], dtype=torch.bool, device=tokens.device)
+        found, _ = self.run_blocks(self.embed(seen, positions), positions, everywhere)
+        return found
 
     def _predict(self, x: Tensor) -> Logits:
         weight = self.embedding.weight[:-1] if self.head is None else self.head.weight
@@ -231,29 +210,3 @@ def _hide(asked: Tensor, counts: Tensor, generator: torch.Generator | None = Non
     keys = torch.rand(asked.shape, generator=generator).to(asked.device)
     keys = keys.masked_fill(~asked, math.inf)
     return (keys.argsort(1).argsort(1) < counts.clamp_min(1)[:, None]) & asked
-
-
-SIZES: dict[str, Masked.Config] = {
-    **{
-        name: Masked.Config(**asdict(transformer.SIZES[name]))
-        for name in ("tiny", "small", "medium", "large")
-    },
-    # That of Devlin et al. (2019), table 1, which they call base.
-    "bert": Masked.Config(
-        **{
-            **asdict(transformer.GPT2),
-            "context_length": 512,
-            "prenorm": False,
-            "norm_eps": 1e-12,
-            "activation": "gelu-exact",
-            "lm_head_bias": True,
-            "embedding_norm": True,
-            "lm_head_transform": True,
-        }
-    ),
-}
-
-
-def suggest_config(config: Masked.Config, budget: Budget) -> dict[str, Any]:
-    """The size for a text and a time, as for GPT."""
-    return transformer.size_for(SIZES, budget)
