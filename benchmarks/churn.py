@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import torch
 
 from common import arguments, report
-from wenmo.decoding.engines.autoregressive import Engine
+from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.models import configure
@@ -55,9 +55,9 @@ def main() -> None:
 
 def speed(model: LanguageModel, rows: int, steps: int, prompt: int, churn: bool) -> float:
     """Tokens a second of so many steps, after one step for each row."""
-    engine = Engine(model, rows=rows)
+    engine = AutoregressiveEngine(model, rows=rows)
     for request in requests(rows, steps, prompt, churn):
-        engine.add(request)
+        engine.submit(request)
     for _ in range(rows):
         engine.step()
     begun, written = time.perf_counter(), 0

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wenmo.decoding.beam import Candidates, Search, candidates, covered
-from wenmo.decoding.engines.autoregressive import Engine, Event
+from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
+from wenmo.decoding.engines.base import Event
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.models.base import LanguageModel
@@ -34,8 +35,8 @@ PLAIN = Sampling(method="beam", beam_width=2, length_penalty=0, max_tokens=5)
 
 
 def write(model: LanguageModel, *requests: Request, rows: int = 32) -> list[list[Event]]:
-    engine = Engine(model, rows=rows)
-    events: dict[int, list[Event]] = {engine.add(request): [] for request in requests}
+    engine = AutoregressiveEngine(model, rows=rows)
+    events: dict[int, list[Event]] = {engine.submit(request): [] for request in requests}
     for event in engine.run():
         events[event.request].append(event)
     return list(events.values())
@@ -401,12 +402,12 @@ def test_rows_that_cannot_win_leave_the_state(table: Make) -> None:
 def test_a_beam_waits_until_there_is_room_for_all_its_rows(cache: Make) -> None:
     beam = Sampling(method="beam", beam_width=3, max_tokens=4, min_tokens=4)
     sample = Sampling(max_tokens=4, min_tokens=4)
-    engine = Engine(cache(7), rows=4)
-    first, second = engine.add(Request([], sample)), engine.add(Request([], beam))
+    engine = AutoregressiveEngine(cache(7), rows=4)
+    first, second = engine.submit(Request([], sample)), engine.submit(Request([], beam))
     seen = [{event.request for event in engine.step()} for _ in range(8)]
     assert seen == [{first}] * 4 + [set()] * 3 + [{second}]
     # Cancelled on the way, it leaves its rows to the next.
-    third, last = engine.add(Request([], beam)), engine.add(Request([], sample))
+    third, last = engine.submit(Request([], beam)), engine.submit(Request([], sample))
     assert engine.step() == []
     engine.cancel(third)
     assert {event.request for event in engine.run()} == {last}
@@ -483,15 +484,15 @@ def test_a_beam_reads_the_coverage_of_a_real_model() -> None:
 
 def test_what_a_model_cannot_do_is_told(cache: Make, table: Make) -> None:
     beam = Sampling(method="beam", beam_width=2)
-    engine = Engine(cache(7, context=12))
+    engine = AutoregressiveEngine(cache(7, context=12))
     with pytest.raises(WenmoError, match="a beam of 2 has no 3 best texts: raise beam_width to 3"):
-        engine.add(Request([], beam, n=3))
+        engine.submit(Request([], beam, n=3))
     with pytest.raises(WenmoError, match="the source has 8 tokens, but the model reads at most 7"):
-        engine.add(Request([], beam, source=[1] * 8))
+        engine.submit(Request([], beam, source=[1] * 8))
     with pytest.raises(WenmoError, match=r"the text begins with 14 tokens.*shorten the prompt"):
-        engine.add(Request([1] * 5, beam, source=[1] * 7))
+        engine.submit(Request([1] * 5, beam, source=[1] * 7))
     with pytest.raises(WenmoError, match="source has token 7"):
-        engine.add(Request([], beam, source=[7]))
+        engine.submit(Request([], beam, source=[7]))
     assert list(engine.run()) == []
     deaf = table(TRAP)
     deaf.conditioning = "none"

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wenmo.decoding import strategies
-from wenmo.decoding.engines.autoregressive import Engine, Event, window
+from wenmo.decoding.engines.autoregressive import SLICE, AutoregressiveEngine
+from wenmo.decoding.engines.base import Event, window
 from wenmo.decoding.logits import History, chain
 from wenmo.decoding.noise import fold_in
 from wenmo.decoding.params import Sampling
+from wenmo.decoding.prefix_cache import PrefixCache
 from wenmo.decoding.request import Request
 from wenmo.models import ModelConfig
 from wenmo.models.base import LanguageModel
@@ -30,8 +32,8 @@ CHAIN = torch.tensor(
 
 
 def write(model: LanguageModel, *requests: Request, rows: int = 32) -> list[list[Event]]:
-    engine = Engine(model, rows=rows)
-    events: dict[int, list[Event]] = {engine.add(request): [] for request in requests}
+    engine = AutoregressiveEngine(model, rows=rows)
+    events: dict[int, list[Event]] = {engine.submit(request): [] for request in requests}
     for event in engine.run():
         events[event.request].append(event)
     return list(events.values())
@@ -236,7 +238,7 @@ def test_a_source_reaches_the_model(cache: Make) -> None:
 def test_long_prompts_are_read_in_pieces(cache: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     request = Request([1, 2, 3, 4, 5] * 4, Sampling(max_tokens=5))
     whole = write(cache(7), request)
-    monkeypatch.setattr("wenmo.decoding.engines.autoregressive.PREFILL_LOGITS", 21)
+    monkeypatch.setattr("wenmo.decoding.engines.prefill.MAX_LOGITS", 21)
     assert write(cache(7), request) == whole
 
 
@@ -245,15 +247,15 @@ def test_long_prompts_are_read_in_pieces(cache: Make, monkeypatch: pytest.Monkey
 
 def test_requests_are_added_and_cancelled_on_the_way(cache: Make) -> None:
     sampling = Sampling(max_tokens=6, min_tokens=6, seed=2)
-    engine = Engine(cache(7), rows=2)
-    first, second, third = (engine.add(Request([n], sampling)) for n in (1, 2, 3))
+    engine = AutoregressiveEngine(cache(7), rows=2)
+    first, second, third = (engine.submit(Request([n], sampling)) for n in (1, 2, 3))
     assert {event.request for event in engine.step()} == {first, second}
     engine.cancel(first)
     engine.cancel(first)  # a second time does nothing
     assert {event.request for event in engine.step()} == {second, third}
     engine.cancel(third)
-    late = engine.add(Request([4], sampling))
-    waiting = engine.add(Request([5], sampling))
+    late = engine.submit(Request([4], sampling))
+    waiting = engine.submit(Request([5], sampling))
     engine.cancel(waiting)
     rest = list(engine.run())
     assert tokens([e for e in rest if e.request == late]) == [
@@ -267,13 +269,156 @@ def test_requests_are_added_and_cancelled_on_the_way(cache: Make) -> None:
 
 
 def test_an_id_outside_the_vocabulary_is_refused(table: Make) -> None:
-    engine = Engine(table(CHAIN))
+    engine = AutoregressiveEngine(table(CHAIN))
     with pytest.raises(WenmoError, match="prompt has token 4, but the model's ids end at 3"):
-        engine.add(Request([1, 4]))
+        engine.submit(Request([1, 4]))
     with pytest.raises(WenmoError, match="logit_bias has token 9"):
-        engine.add(Request([1], Sampling(logit_bias=((9, 1.0),))))
+        engine.submit(Request([1], Sampling(logit_bias=((9, 1.0),))))
 
 
 def test_a_broken_model_is_told(table: Make) -> None:
     with pytest.raises(WenmoError, match="not numbers"):
         write(table(torch.full((4, 4), math.nan)), Request())
+
+
+# -- prompts -------------------------------------------------------------------------------------
+
+
+def count_reads(model: LanguageModel) -> list[tuple[int, int]]:
+    """The (rows, time) of every forward pass of a model from now on."""
+    read: list[tuple[int, int]] = []
+    forward = model.forward
+
+    def counted(tokens, state=None):
+        read.append(tuple(tokens.shape))
+        return forward(tokens, state)
+
+    model.forward = counted
+    return read
+
+
+def recurrent(vocab_size: int = 40) -> LanguageModel:
+    torch.manual_seed(0)
+    return Recurrent.Config(embedding_size=16, hidden_size=16).build(vocab_size)
+
+
+def transformer(vocab_size: int = 40) -> LanguageModel:
+    torch.manual_seed(0)
+    config = Transformer.Config(hidden_size=16, heads=2, layers=2, context_length=200)
+    return config.build(vocab_size)
+
+
+BOTH = pytest.mark.parametrize("build", [recurrent, transformer])
+
+
+@BOTH
+def test_a_prompt_that_many_requests_share_is_read_once(build: Make) -> None:
+    model, prompt = build(), list(range(1, 30))
+    asked = [Request(prompt, Sampling(max_tokens=5, min_tokens=5, seed=n)) for n in range(8)]
+    expected = [tokens(write(build(), request)[0]) for request in asked]
+    read = count_reads(model)
+    assert [tokens(events) for events in write(model, *asked)] == expected
+    assert sum(rows * time for rows, time in read) == 29 + 8 * 5
+
+
+@BOTH
+def test_a_prompt_that_was_read_before_is_not_read_again(build: Make) -> None:
+    """Nor what two prompts have in common, for models that have the state there."""
+    model, system = build(), [7, 3, 9, 2] * 16
+    engine = AutoregressiveEngine(model)
+    read = count_reads(model)
+
+    def reads(prompt: list[int]) -> int:
+        read.clear()
+        sampling = Sampling(max_tokens=4, min_tokens=4, seed=1)
+        number = engine.submit(Request(prompt, sampling))
+        events = list(engine.run())
+        assert {event.request for event in events} == {number}
+        assert tokens(events) == tokens(write(build(), Request(prompt, sampling))[0])
+        return sum(rows * time for rows, time in read) - 4
+
+    first = reads([*system, 11, 12, 13])
+    assert first == 67
+    assert reads([*system, 11, 12, 13]) == 0
+    assert reads([*system, 11, 12, 13, 14, 15]) == 2
+    assert reads([*system, 21, 22]) < 10
+    engine.prefix_cache.clear()
+    assert reads([*system, 11, 12, 13]) == 67
+
+
+def test_the_prefix_cache_is_bounded() -> None:
+    cache = PrefixCache(max_bytes=1000)
+    state = {"hidden": torch.zeros(2, 50)}  # 200 bytes a row
+    for number in range(9):
+        cache.store(None, [number] * 10, state, 1)
+    assert len(cache) == 5
+    assert cache.find(None, [3] * 12) is None
+    found = cache.find(None, [4] * 12)
+    assert found is not None
+    assert found.length == 10
+    cache.store(None, [9] * 10, state, 0)
+    assert cache.find(None, [4] * 12) is not None  # it was used last, and [5] was forgotten
+    assert cache.find(None, [5] * 12) is None
+    cache.store(None, [1] * 10, {"hidden": torch.zeros(1, 90)}, 0)  # more than a quarter
+    assert cache.find(None, [1] * 12) is None
+    assert cache.find([1], [4] * 12) is None  # another source
+
+
+def test_a_state_that_was_drawn_is_not_shared(cache: Make) -> None:
+    """The model draws something from each request's seed before it reads."""
+    asked = [Request([1] * 20, Sampling(max_tokens=3, min_tokens=3, seed=n)) for n in range(4)]
+    for request, events in zip(asked, write(cache(7), *asked), strict=True):
+        assert tokens(events) == [token for token, _ in naive(cache(7), request)]
+
+
+@BOTH
+def test_long_prompts_are_read_in_slices_beside_rows_that_write(build: Make) -> None:
+    model = build()
+    engine = AutoregressiveEngine(model)
+    sampling = Sampling(max_tokens=40, min_tokens=40, seed=1)
+    short = [engine.submit(Request([n], sampling)) for n in (1, 2, 3)]
+    engine.step()
+    read = count_reads(model)
+    request = Request([5, 6, 7] * 40, sampling)
+    late = engine.submit(request)
+    events = []
+    while engine.is_open(late):
+        read.clear()
+        step = engine.step()
+        events += step
+        if any(map(engine.is_open, short)):
+            assert {event.request for event in step} >= set(short)  # nobody waits
+        assert sum(rows * time for rows, time in read if time > 1) <= SLICE
+    expected = tokens(write(build(), request)[0])
+    assert tokens([event for event in events if event.request == late]) == expected
+
+
+def test_a_request_that_fails_leaves_the_others_alone(table: Make) -> None:
+    class DeadEnd:
+        def __init__(self, written: int = 0) -> None:
+            self.written = written
+
+        def allowed(self):
+            if self.written == 2:
+                raise WenmoError("nothing may follow")
+
+        def forced(self):
+            return None
+
+        def advance(self, token):
+            self.written += 1
+
+        def fork(self):
+            return DeadEnd(self.written)
+
+    engine = AutoregressiveEngine(table(CHAIN))
+    greedy = Sampling(method="greedy")
+    fails = engine.submit(Request((), greedy, constraint=DeadEnd()))
+    goes_on = engine.submit(Request((), greedy))
+    events = [event for _ in range(5) for event in engine.step()]
+    assert tokens([e for e in events if e.request == goes_on]) == [1, 2, 3, 0]
+    *written, last = [e for e in events if e.request == fails]
+    assert tokens(written) == [1, 2]
+    assert last.stopped_by == "error"
+    assert str(last.error) == "nothing may follow"
+    assert engine.is_idle

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wenmo.decoding.generator import Detokenizer, TextGenerator
+from wenmo.decoding.detokenize import Detokenizer
+from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.types import WenmoError

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding.constraints.grammar import GrammarConstraint
-from wenmo.decoding.constraints.length import Length
+from wenmo.decoding.constraints.base import Conjunction, Constraint, combine
+from wenmo.decoding.constraints.grammar import TokenGrammar
+from wenmo.decoding.constraints.length import LengthTable
 from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.grammar.chart import Chart
@@ -34,6 +35,16 @@ CHART = Chart.of(parse_grammar(json.dumps(RULES)))
 SPELLED = [text.encode() for text in sorted(TEXTS)]
 
 
+def after(constraint: Constraint, *tokens: int) -> set[int]:
+    """What is allowed after some tokens; the constraint itself stays where it is."""
+    fork = constraint.fork()
+    for token in tokens:
+        fork.advance(token)
+    mask = fork.allowed()
+    assert mask is not None
+    return set(mask.nonzero().flatten().tolist())
+
+
 @st.composite
 def cuts(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
     """Tokens that are cut out of the grammar's texts anywhere, and how one of these begins."""
@@ -53,7 +64,13 @@ def cuts(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
 def test_what_is_allowed_is_what_some_text_goes_on_with(given_):
     table, begun = given_
     written = [table.index(bytes([byte]), 1) for byte in begun]
-    allowed = set(GrammarConstraint(CHART, table).allowed(written))
+    grammar = TokenGrammar(CHART, table)
+    state = grammar.start()
+    for token in written:
+        state.advance(token)
+    mask = grammar.mask(state._state)
+    allowed = set(mask.nonzero().flatten().tolist())
+    assert state.forced() == (min(allowed) if len(allowed) == 1 and END not in allowed else None)
     for token, spelled in enumerate(table):
         if token == END:
             assert (token in allowed) == (begun in SPELLED)
@@ -64,17 +81,17 @@ def test_what_is_allowed_is_what_some_text_goes_on_with(given_):
 
 def test_a_first_space_that_is_not_shown_is_no_part_of_the_text():
     table = [b"", b" the", b"the", b" ", b" cat", b"t", b"  the"]
-    obey = GrammarConstraint(CHART, table, strip_space=True)
-    assert set(obey.allowed([])) == {1, 2, 3, 5}
-    assert set(obey.allowed([3])) == {2, 5}
-    assert obey.allowed([3, 2]) == obey.allowed([1])
-    assert set(obey.allowed([1])) == {3, 4}
-    assert set(GrammarConstraint(CHART, table).allowed([])) == {2, 5}
+    start = TokenGrammar(CHART, table, strip_space=True).start()
+    assert after(start) == {1, 2, 3, 5}
+    assert after(start, 3) == {2, 5}
+    assert after(start, 3, 2) == after(start, 1)
+    assert after(start, 1) == {3, 4}
+    assert after(TokenGrammar(CHART, table).start()) == {2, 5}
 
 
 def test_a_tokenizer_that_cannot_spell_it_is_told():
     with pytest.raises(WenmoError, match="after 'the ' the model has no token"):
-        GrammarConstraint(CHART, [b"", b"the "]).allowed([1])
+        after(TokenGrammar(CHART, [b"", b"the "]).start(), 1)
 
 
 TEXT = "the cats ran. 小明跑了。小猫é走了。the dog ran " * 8
@@ -112,7 +129,7 @@ def test_a_writer_keeps_no_grammar_of_an_earlier_call(table):
     for _ in range(3):
         chart = Chart.of(parse_grammar(json.dumps(RULES)))
         writer.generate(["", "So: "], Sampling(max_tokens=2), chart=chart)
-        assert {kept for kept, _ in writer._obeying} == {chart}
+        assert {kept for kept, _ in writer._grammars} == {chart}
 
 
 def test_texts_are_as_likely_as_the_model_has_them(table):
@@ -143,8 +160,76 @@ def test_a_text_that_is_cut_short_says_so(table):
 
 def test_a_length_in_characters_is_held() -> None:
     """Tokens of several characters, and of a part of one, count as what they spell."""
-    held = Length([b"", b"a", b"bcd", b"\xe6", b"\x98", b"\xa5"], 3)
-    assert held.allowed([]) == [1, 2, 3, 4, 5]
-    assert held.allowed([1]) == [1, 3, 4, 5]
-    assert held.allowed([2]) == [0, 4, 5]
-    assert held.allowed([1, 3, 4, 5, 1]) == [0, 4, 5]
+    start = LengthTable([b"", b"a", b"bcd", b"\xe6", b"\x98", b"\xa5"]).start(3)
+    assert after(start) == {1, 2, 3, 4, 5}
+    assert after(start, 1) == {1, 3, 4, 5}
+    assert after(start, 2) == {0, 4, 5}
+    assert after(start, 1, 3, 4, 5, 1) == {0, 4, 5}
+
+
+def test_constraints_combine() -> None:
+    """Texts of the grammar that have twelve characters."""
+    table = [b"", *(bytes([value]) for value in range(256)), b"the ", b"cats", b"cat", b" ran"]
+    grammar, lengths = TokenGrammar(CHART, table), LengthTable(table)
+    both = combine(grammar.start(), None, lengths.start(12))
+    assert isinstance(both, Conjunction)
+    assert after(both) == after(grammar.start())
+    the, cats, cat, ran = range(257, 261)
+    assert after(both, the) == {ord("c") + 1, ord("d") + 1, cats, cat}
+    assert after(both, the, cats) == {ord(" ") + 1, ran}
+    assert after(both, the, cats, ran) == {END}
+    assert combine(None, None) is None
+    with pytest.raises(WenmoError, match="no token is allowed by all constraints together"):
+        after(both, the, cat, ran)  # is a whole text, but has eleven characters
+
+
+def test_a_fork_is_independent() -> None:
+    table = [b"", *(bytes([value]) for value in range(256))]
+    first = TokenGrammar(CHART, table).start()
+    second = first.fork()
+    first.advance(ord("t") + 1)
+    assert first.forced() == ord("h") + 1
+    assert second.forced() is None
+    assert ord("t") + 1 in after(second)
+
+
+def test_forced_tokens_are_read_at_once_and_change_nothing(table) -> None:
+    """The model is called once for "he " and what follows, and the text and its figures are those
+    of a constraint that forces nothing.
+    """
+    tokenizer = TOKENIZERS["bytes"]
+    size = tokenizer.vocab_size
+    noise = torch.randn(size, size, generator=torch.Generator().manual_seed(3))
+    calls = {}
+    outputs = {}
+    for forces in (True, False):
+        model = table(noise)
+        read = []
+        forward = model.forward
+        model.forward = lambda tokens, state=None, f=forward, r=read: (
+            r.append(tokens.shape[1]) or f(tokens, state)
+        )
+        generator = TextGenerator(model, tokenizer)
+        if not forces:
+            grammar = generator._grammar
+            generator._grammar = lambda *a, g=grammar, **k: Unforced(g(*a, **k))
+        asked = [Sampling(seed=seed, max_tokens=30) for seed in range(6)]
+        outputs[forces] = [generator.generate([""], each, 3, chart=CHART) for each in asked]
+        calls[forces] = len(read)
+        assert forces == (max(read) > 1)
+    assert outputs[True] == outputs[False]
+    assert calls[True] < 0.8 * calls[False]
+
+
+class Unforced:
+    """A constraint that never forces a token."""
+
+    def __init__(self, constraint: Constraint) -> None:
+        self.constraint = constraint
+        self.allowed, self.advance = constraint.allowed, constraint.advance
+
+    def forced(self) -> None:
+        return None
+
+    def fork(self) -> Unforced:
+        return Unforced(self.constraint.fork())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wenmo.decoding.engines.autoregressive import Engine
+from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.latents import Latents
 from wenmo.decoding.params import Sampling
@@ -77,12 +77,12 @@ def test_a_state_that_is_asked_for_is_kept_in_any_company(latents: Latents) -> N
     asked = [Request([], sampling, state=select(states, [row])) for row in range(3)]
     alone = []
     for request in asked:
-        engine = Engine(model)
-        engine.add(request)
+        engine = AutoregressiveEngine(model)
+        engine.submit(request)
         alone.append([event.token for event in engine.run()])
-    engine = Engine(model, rows=2)
+    engine = AutoregressiveEngine(model, rows=2)
     for request in [*asked, Request([], sampling)]:
-        engine.add(request)
+        engine.submit(request)
     together: dict[int, list[int]] = {}
     for event in engine.run():
         together.setdefault(event.request, []).append(event.token)

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wenmo.decoding.constraints.utf8 import Utf8Constraint
-from wenmo.decoding.engines.autoregressive import Engine, Request
-from wenmo.decoding.engines.masked import SHORTER, Unmasker
+from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
+from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
+from wenmo.decoding.engines.masked import SHORTER, MaskedEngine
 from wenmo.decoding.engines.router import Router, engine_for
 from wenmo.decoding.noise import hash_bits, uniform
 from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, SpecialTokens, WenmoError
 
@@ -63,8 +64,8 @@ def as_expected(seen: list[int], expected: np.ndarray | list[float]) -> bool:
 
 
 def write(model: LanguageModel, requests: list[Request], rows: int = 64) -> list[tuple[int, ...]]:
-    engine = Unmasker(model, rows=rows)
-    texts: dict[int, list[int]] = {engine.add(request): [] for request in requests}
+    engine = MaskedEngine(model, rows=rows)
+    texts: dict[int, list[int]] = {engine.submit(request): [] for request in requests}
     for event in engine.run():
         texts[event.request].append(event.token)
     return [tuple(text) for text in texts.values()]
@@ -198,8 +199,8 @@ def test_long_texts_are_written_in_canvases_that_the_model_can_read(
 
 
 def test_a_text_ends_at_its_end() -> None:
-    engine = Unmasker(Hashes(4, 40))
-    number = engine.add(Request([], Sampling(max_tokens=40, min_tokens=3, seed=3)))
+    engine = MaskedEngine(Hashes(4, 40))
+    number = engine.submit(Request([], Sampling(max_tokens=40, min_tokens=3, seed=3)))
     events = list(engine.run())
     assert [event.token == END for event in events] == [False] * (len(events) - 1) + [True]
     assert [event.stopped_by for event in events] == [None] * (len(events) - 1) + ["end"]
@@ -231,11 +232,13 @@ def test_the_length_of_a_gap_is_the_likeliest_given_both_sides() -> None:
 @given(seed=st.integers(0, 10_000))
 def test_what_is_spelled_in_bytes_is_utf8(seed: int) -> None:
     table = [b"", *(bytes([byte]) for byte in range(256)), "春".encode(), "月光".encode(), b""]
-    engine = Unmasker(Hashes(len(table), 40))
-    spelling = Utf8Constraint(table)
+    engine = MaskedEngine(Hashes(len(table), 40))
+    characters = Utf8Vocabulary(table)
     sampling = Sampling(max_tokens=12, seed=seed, unmask_steps=4)
-    engine.add(Request([], sampling, spelling=spelling))
-    engine.add(Request([257], Sampling(seed=seed, gap_tokens=5), suffix=[258], spelling=spelling))
+    engine.submit(Request([], sampling, characters=characters))
+    engine.submit(
+        Request([257], Sampling(seed=seed, gap_tokens=5), suffix=[258], characters=characters)
+    )
     texts: dict[int, list[int]] = {0: [], 1: []}
     for event in engine.run():
         texts[event.request].append(event.token)
@@ -251,10 +254,10 @@ def test_who_writes() -> None:
     model = Hashes(4, 9)
     left, beam = Sampling(unmask_order="left"), Sampling(method="beam")
     for sampling, suffix, kind in (
-        (Sampling(), None, Unmasker),
-        (left, None, Engine),
-        (beam, None, Engine),
-        (left, [1], Unmasker),
+        (Sampling(), None, MaskedEngine),
+        (left, None, AutoregressiveEngine),
+        (beam, None, AutoregressiveEngine),
+        (left, [1], MaskedEngine),
     ):
         request = Request([1], sampling, suffix=suffix)
         assert engine_for(model, request) is kind
@@ -271,7 +274,7 @@ def test_company_does_not_change_how_a_request_is_written(order: list[int]) -> N
 
     def written(requests: list[Request]) -> list[list[tuple[int, float]]]:
         router = Router(Hashes(5, 20), rows=4)
-        texts: dict[int, list[tuple[int, float]]] = {router.add(each): [] for each in requests}
+        texts: dict[int, list[tuple[int, float]]] = {router.submit(each): [] for each in requests}
         for event in router.run():
             texts[event.request].append((event.token, event.logprob))
         return list(texts.values())
@@ -283,15 +286,15 @@ def test_company_does_not_change_how_a_request_is_written(order: list[int]) -> N
 def test_a_beam_does_not_fill_a_gap() -> None:
     router = Router(Hashes(5, 20))
     with pytest.raises(WenmoError, match="beam search cannot fill a gap: use method=sample"):
-        router.add(Request([1], Sampling(method="beam"), suffix=[2]))
+        router.submit(Request([1], Sampling(method="beam"), suffix=[2]))
 
 
 def test_what_makes_no_sense_is_told() -> None:
-    engine = Unmasker(Hashes(4, 9))
+    engine = MaskedEngine(Hashes(4, 9))
     with pytest.raises(WenmoError, match=r"frequency 0\.5: .*unmask_order=left"):
-        engine.add(Request([], Sampling(frequency_penalty=0.5)))
+        engine.submit(Request([], Sampling(frequency_penalty=0.5)))
     with pytest.raises(WenmoError, match="text behind the gap has token 7"):
-        engine.add(Request([], Sampling(), suffix=[7]))
-    engine.add(Request([], Sampling(gap_tokens=12), suffix=[1]))
+        engine.submit(Request([], Sampling(), suffix=[7]))
+    engine.submit(Request([], Sampling(gap_tokens=12), suffix=[1]))
     with pytest.raises(WenmoError, match="a gap of 12 tokens leaves no room"):
         list(engine.run())

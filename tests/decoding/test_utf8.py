@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding.constraints.utf8 import Utf8Constraint
+from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 
 BYTES = [b"", *(bytes([value]) for value in range(256))]
 MORE = ["春".encode(), b"ab", b"\xa5c", "\U0001f600".encode()[:3], b"\x80\x80", b"x\xe6\x98"]
@@ -55,10 +55,17 @@ def spells(data: bytes, alphabet: set[str]) -> bool:
 
 
 def offered(
-    table: list[bytes], ids: list[int], spelling: Utf8Constraint | None = None
+    table: list[bytes], ids: list[int], spelling: Utf8Vocabulary | None = None
 ) -> list[bool]:
-    spelling = spelling or Utf8Constraint(table)
-    return spelling.keep(torch.zeros(1, len(table)), [ids]).isfinite()[0].tolist()
+    spelling = spelling or Utf8Vocabulary(table)
+    mask = spelling.start(ids).allowed()
+    stepped = spelling.start()
+    for token in ids:
+        stepped.advance(token)
+    again = stepped.allowed()
+    assert (mask is None) == (again is None)
+    assert mask is None or torch.equal(mask, again)  # as if the ids had been written
+    return [True] * len(table) if mask is None else mask.tolist()
 
 
 @settings(max_examples=80, deadline=None)
@@ -75,8 +82,7 @@ def test_it_agrees_with_the_decoder(before: str, broken: str, data: st.DataObjec
 
 
 def test_it_leaves_whole_tokens_alone() -> None:
-    logits = torch.randn(2, 4)
-    assert Utf8Constraint([b"", b"a", "春".encode(), b" "]).keep(logits, [[1], [2]]) is logits
+    assert Utf8Vocabulary([b"", b"a", "春".encode(), b" "]).start([1]).allowed() is None
 
 
 def test_a_text_that_is_broken_already_is_whole() -> None:
@@ -97,7 +103,7 @@ def test_nothing_outside_the_alphabet_is_offered(
     """
     table = BYTES + MORE
     alphabet = own | more
-    spelling = Utf8Constraint(table, own).extended(more)
+    spelling = Utf8Vocabulary(table, own).extended(more)
     text = "".join(data.draw(st.lists(st.sampled_from(sorted(alphabet)), max_size=3))).encode()
     last = data.draw(st.sampled_from(sorted(alphabet))).encode()
     text += last[: data.draw(st.integers(0, len(last) - 1))]
@@ -110,10 +116,9 @@ def test_nothing_outside_the_alphabet_is_offered(
 
 
 def test_rows_with_alphabets_of_their_own_are_independent() -> None:
-    spelling = Utf8Constraint(BYTES, "春")
-    logits = torch.zeros(3, len(BYTES))
-    kept = spelling.keep(logits, [[], [1 + 0xE6], [1 + 0xE6, 1 + 0x98]])
-    assert [row.isfinite().nonzero().flatten().tolist() for row in kept] == [
+    spelling = Utf8Vocabulary(BYTES, "春")
+    masks = [spelling.start(ids).allowed() for ids in ([], [1 + 0xE6], [1 + 0xE6, 1 + 0x98])]
+    assert [mask.nonzero().flatten().tolist() for mask in masks] == [
         [0, 1 + 0xE6],
         [1 + 0x98],
         [1 + 0xA5],
@@ -124,7 +129,7 @@ def test_rows_with_alphabets_of_their_own_are_independent() -> None:
 
 
 def test_tokens_that_no_text_of_an_alphabet_contains_are_not_usable() -> None:
-    usable = Utf8Constraint([b"", *MORE, "谸".encode()], "春a").usable
+    usable = Utf8Vocabulary([b"", *MORE, "谸".encode()], "春a").usable
     assert usable.tolist() == [True, True, *[False] * 6]
-    byte_by_byte = Utf8Constraint(BYTES, "春").usable.nonzero().flatten().tolist()
+    byte_by_byte = Utf8Vocabulary(BYTES, "春").usable.nonzero().flatten().tolist()
     assert byte_by_byte == sorted([0, *(byte + 1 for byte in "春".encode())])

@@ -11,7 +11,7 @@ import torch
 from tokenizers import processors
 
 import wenmo as package
-from wenmo.decoding.engines.autoregressive import Engine
+from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.interchange.opened import LoadedModel
@@ -123,9 +123,9 @@ def test_texts_are_the_same_in_any_company(kind: str, beams: int, tmp_path: Path
         min_tokens=8,
     )
     prompts = [some_ids(1, size)[0].tolist() for size in (3, 9, 5)]
-    engine = Engine(ours.model)
+    engine = AutoregressiveEngine(ours.model)
     for prompt in prompts:
-        engine.add(Request((), sampling, prompt) if answers else Request(prompt, sampling))
+        engine.submit(Request((), sampling, prompt) if answers else Request(prompt, sampling))
     written: list[list[int]] = [[] for _ in prompts]
     for event in engine.run():
         if event.rank == 0:

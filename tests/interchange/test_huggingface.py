@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from wenmo.decoding.engines.autoregressive import Engine, Request
+from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request
 from wenmo.files import write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.models import MODELS
@@ -119,8 +120,8 @@ def test_what_they_save_loads_here(config: Transformer.Config, tmp_path: Path) -
 def test_greedy_texts_are_the_same_there(config: Transformer.Config, tmp_path: Path) -> None:
     model, prompt = make(config), [5, 3, 11]
     save_model(tmp_path, recipe_of(config), model)
-    engine = Engine(model)
-    engine.add(Request(prompt, Sampling(method="greedy", max_tokens=20, min_tokens=20)))
+    engine = AutoregressiveEngine(model)
+    engine.submit(Request(prompt, Sampling(method="greedy", max_tokens=20, min_tokens=20)))
     ours = [event.token for event in engine.run()]
     theirs = opened(tmp_path)
     ids = torch.tensor([[END, *prompt]])

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wenmo.decoding.engines.autoregressive import Engine
+from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.interchange import onnx as graphs
@@ -180,8 +180,8 @@ def test_greedy_texts_are_the_same(kind: str, written: Callable[..., Any]) -> No
     source = something(model, 1)
     answered = None if source is None else source[0, :2].tolist()
     sampling = Sampling(method="greedy", max_tokens=24)
-    engine = Engine(model)
-    engine.add(Request([7, 30], sampling, answered))
+    engine = AutoregressiveEngine(model)
+    engine.submit(Request([7, 30], sampling, answered))
     expected = [event.token for event in engine.run()]
     if answered is not None:
         source = torch.tensor([[*answered, *graph.about["source"]["after"]]])

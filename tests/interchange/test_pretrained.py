@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import wenmo as package
-from wenmo.decoding.engines.autoregressive import Engine
+from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
@@ -161,14 +161,14 @@ def test_texts_are_the_same(kind: str, beams: int, tmp_path: Path) -> None:
     theirs, ours = opened(tmp_path, kind)
     sizes = (3, 9, 5)
     prompts = [some_ids(1, size)[0].tolist() for size in sizes]
-    engine = Engine(ours.model)
+    engine = AutoregressiveEngine(ours.model)
     method = "greedy" if beams == 1 else "beam"
     # Of one length: they look at the end mark only where it is among the best tokens of all.
     length = {"max_tokens": 12, "min_tokens": 12}
     sampling = Sampling(method=method, beam_width=4, length_penalty=0.0, **length)
     answering = kind in ANSWERING
     for prompt in prompts:
-        engine.add(Request((), sampling, prompt) if answering else Request(prompt, sampling))
+        engine.submit(Request((), sampling, prompt) if answering else Request(prompt, sampling))
     written: list[list[int]] = [[] for _ in prompts]
     for event in engine.run():
         if event.rank == 0:
@@ -223,8 +223,8 @@ def test_every_end_mark_ends_a_text(wenmo: Any, tmp_path: Path) -> None:
         return full[len(prompt) :].tolist()
 
     def ours_of(model: Any) -> list[int]:
-        engine = Engine(model)
-        engine.add(Request(prompt, Sampling(method="greedy", max_tokens=12)))
+        engine = AutoregressiveEngine(model)
+        engine.submit(Request(prompt, Sampling(method="greedy", max_tokens=12)))
         return [event.token for event in engine.run()]
 
     other = next(id_ for id_ in theirs_of(theirs)[3:] if id_ not in prompt)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from wenmo.config import override
-from wenmo.decoding.engines.autoregressive import Engine, Request
+from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request
 from wenmo.models import MODELS, LanguageModel, ModelConfig, base
 from wenmo.models.base import Network, join, select
 from wenmo.models.base import write as write_rows
@@ -377,8 +378,8 @@ def written_alone(family: str) -> list[list[int]]:
 
 
 def write(family: str, requests: list[Request], rows: int) -> list[list[int]]:
-    engine = Engine(make(family), rows=rows)
-    numbers = [engine.add(request) for request in requests]
+    engine = AutoregressiveEngine(make(family), rows=rows)
+    numbers = [engine.submit(request) for request in requests]
     texts: dict[int, list[int]] = {number: [] for number in numbers}
     for event in engine.run():
         texts[event.request].append(event.token)

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from wenmo.decoding.engines.autoregressive import Engine, Request
+from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.params import Sampling
+from wenmo.decoding.request import Request
 from wenmo.models import find
 from wenmo.models.base import join
 from wenmo.models.transformer.attention import SelfAttention
@@ -266,9 +267,9 @@ def test_the_engine_keeps_within_the_context(
         return logits, after
 
     monkeypatch.setattr(model, "forward", watched)
-    engine = Engine(model)
+    engine = AutoregressiveEngine(model)
     for length in (0, 8, 9, 10, 25):
-        engine.add(Request([3] * length, Sampling(max_tokens=30, min_tokens=30)))
+        engine.submit(Request([3] * length, Sampling(max_tokens=30, min_tokens=30)))
     assert len(list(engine.run())) == 5 * 30
     assert max(held) == 10
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from wenmo.config import from_dict, override, to_dict
 from wenmo.decoding.effects import WRITING, Writing
-from wenmo.decoding.engines.autoregressive import window
+from wenmo.decoding.engines.base import window
 from wenmo.decoding.generator import Output, TextGenerator
 from wenmo.decoding.latents import Latents
 from wenmo.decoding.noise import draw_seed

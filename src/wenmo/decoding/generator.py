@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, TypeAlias
 
 from wenmo.decoding.constraints.base import Constraint
-from wenmo.decoding.constraints.grammar import GrammarConstraint
-from wenmo.decoding.constraints.length import Length
-from wenmo.decoding.constraints.utf8 import Utf8Constraint
-from wenmo.decoding.engines.autoregressive import StoppedBy, window
+from wenmo.decoding.constraints.grammar import TokenGrammar
+from wenmo.decoding.constraints.length import LengthTable
+from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
+from wenmo.decoding.detokenize import Detokenizer
+from wenmo.decoding.engines.base import Event, StoppedBy, window
 from wenmo.decoding.engines.router import Router
 from wenmo.decoding.engines.whole import draw, kept, seeds
 from wenmo.decoding.params import Sampling
@@ -28,8 +28,6 @@ from wenmo.types import END, State, WenmoError
 
 Source: TypeAlias = str | Sequence[int]
 """What a text answers to: a text, or its ids without END."""
-
-KEPT = 256  # constraints of length that are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +98,14 @@ class TextGenerator:
             alphabet = None
         if alphabet is not None and (tokenizer.prefix_space or tokenizer.suffix_space):
             alphabet = {*alphabet, " "}  # which the tokenizer puts beside words
-        self._spelling = Utf8Constraint(tokenizer.table, alphabet)
-        self._unrestricted = self._spelling if alphabet is None else Utf8Constraint(tokenizer.table)
-        self._lengths: dict[int, Length] = {}
-        self._obeying: dict[tuple[Chart, bool], GrammarConstraint] = {}
+        self._characters = Utf8Vocabulary(tokenizer.table, alphabet)
+        self._all_characters = (
+            self._characters if alphabet is None else Utf8Vocabulary(tokenizer.table)
+        )
+        self._lengths: LengthTable | None = None
+        self._grammars: dict[tuple[Chart, bool], TokenGrammar] = {}
+        self._engine = Router(model, rows=rows)
+        self._inbox: dict[int, list[Event]] = {}  # events of requests, until they are read
 
     def generate(
         self,
@@ -210,14 +212,14 @@ class TextGenerator:
             seed=sampling.seed,
         )
 
-    def _obey(self, chart: Chart, *, spaced: bool) -> GrammarConstraint:
-        """What holds texts to a grammar; texts that begin alike share what was found."""
-        if (chart, spaced) not in self._obeying:
-            if any(other is not chart for other, _ in self._obeying):
-                self._obeying.clear()  # a writer lives as long as its run, a grammar for a call
+    def _grammar(self, chart: Chart, *, spaced: bool) -> Constraint:
+        """Holds texts to a grammar; texts that begin alike share what was found."""
+        if (chart, spaced) not in self._grammars:
+            if any(other is not chart for other, _ in self._grammars):
+                self._grammars.clear()  # a generator lives as long as its run, a grammar for a call
             table = self.tokenizer.table
-            self._obeying[chart, spaced] = GrammarConstraint(chart, table, strip_space=spaced)
-        return self._obeying[chart, spaced]
+            self._grammars[chart, spaced] = TokenGrammar(chart, table, strip_space=spaced)
+        return self._grammars[chart, spaced].start()
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text).tolist()
@@ -229,15 +231,15 @@ class TextGenerator:
         read = None if source is None else self.encode_source(source)
         if sampling.same_length and source is None:
             raise WenmoError("same_length is for answers to a source: leave it out")
-        spelling = self._spelled(prompt, source, sampling, chart)
+        characters = self._characters_for(prompt, source, sampling, chart)
         if not self.model.fills or GAP not in prompt:
             constraint: Constraint | None = None
             if chart is not None:
-                constraint = self._obey(chart, spaced=self._spaced(prompt))
+                constraint = self._grammar(chart, spaced=self._spaced(prompt))
             elif sampling.same_length and source is not None:
                 constraint = self._as_long(prompt, source)
             ids = self._encode(prompt)
-            return Request(ids, sampling, read, n, constraint=constraint, spelling=spelling)
+            return Request(ids, sampling, read, n, constraint=constraint, characters=characters)
         if chart is not None:
             raise WenmoError("a gap cannot be held to a grammar: leave one of the two out")
         before, _, after = prompt.partition(GAP)
@@ -246,31 +248,28 @@ class TextGenerator:
         if self.tokenizer.prefix_space:  # spaces belong to the words behind them
             before, after = before.rstrip(" "), after.removeprefix(" ")
         suffix = self._encode(after)[len(self.tokenizer.prefix) :] if after else []
-        return Request(self._encode(before), sampling, read, n, suffix, spelling=spelling)
+        return Request(self._encode(before), sampling, read, n, suffix, characters=characters)
 
     def _with_gaps(self, prompt: str) -> str:
         """A prompt whose gaps are written as one, where the model fills them."""
         return with_gaps(prompt) if self.model.fills else prompt
 
-    def _as_long(self, prompt: str, source: Source) -> Length:
-        """What makes an answer as long as its source, with what the answer begins with."""
+    def _as_long(self, prompt: str, source: Source) -> Constraint:
+        """Makes an answer as long as its source, what the answer begins with included."""
         text = source if isinstance(source, str) else self.tokenizer.decode(source)
-        left = max(0, len(text) - len(prompt)) + self._spaced(prompt)
-        if left not in self._lengths:
-            if len(self._lengths) >= KEPT:
-                self._lengths.clear()
-            self._lengths[left] = Length(self.tokenizer.table, left)
-        return self._lengths[left]
+        if self._lengths is None:
+            self._lengths = LengthTable(self.tokenizer.table)
+        return self._lengths.start(len(text) - len(prompt) + self._spaced(prompt))
 
-    def _spelled(
+    def _characters_for(
         self, prompt: str, source: Source | None, sampling: Sampling, chart: Chart | None
-    ) -> Utf8Constraint:
-        """What a text's tokens are held to."""
+    ) -> Utf8Vocabulary:
+        """The characters that a text may have."""
         if sampling.unseen_characters or chart is not None:
-            return self._unrestricted
+            return self._all_characters
         read = source or ""
         given = prompt + (read if isinstance(read, str) else self.tokenizer.decode(read))
-        return self._spelling.extended(given.replace(GAP, ""))
+        return self._characters.extended(given.replace(GAP, ""))
 
     def _truncates(self, request: Request, source: Source | None) -> bool:
         if source is None or request.source is None:
@@ -296,10 +295,10 @@ class TextGenerator:
         Args:
             asked: requests, each with whether what it reads is cut, and whether it is `_spaced`.
         """
-        engine = Router(self.model, rows=self.rows)
-        requests = {engine.add(each[0]): each for each in asked}
+        requests = {self._engine.submit(each[0]): each for each in asked}
+        numbers = {number: index for index, number in enumerate(requests)}
         drafts: dict[tuple[int, int], _Draft] = {}
-        for event in engine.run():
+        for event in self._events(list(requests)):
             request, truncated, spaced = requests[event.request]
             draft = drafts.get((event.request, event.rank))
             if draft is None:
@@ -314,67 +313,38 @@ class TextGenerator:
             stopped_by: StoppedBy | None = "stop" if draft.pieces.stopped else event.stopped_by
             draft.text += piece
             if stopped_by is None:
-                yield event.request, piece, None
+                yield numbers[event.request], piece, None
                 continue
-            engine.cancel(event.request)
+            self._engine.cancel(event.request)
             rest = draft.pieces.rest()
             draft.text += rest
-            yield event.request, piece + rest, draft.output(stopped_by, truncated, event.score)
+            output = draft.output(stopped_by, truncated, event.score)
+            yield numbers[event.request], piece + rest, output
 
-
-class Detokenizer:
-    """Bytes in, text out: never half a character, and nothing from a stop string on.
-
-    What may yet turn out to be the beginning of a stop string is held back. Bytes that are no UTF-8
-    become U+FFFD; those of a character that the text breaks off in are dropped.
-
-    Args:
-        stop: the stop strings.
-        strip_space: the text begins with a space that is no part of it.
-        lag: words have a space after them, which is a part of the text where another follows; this
-            is the one that the word before the text has. None: they have none.
-
-    Attributes:
-        stopped: a stop string was met.
-    """
-
-    def __init__(
-        self, stop: Sequence[str] = (), *, strip_space: bool = False, lag: str | None = None
-    ) -> None:
-        self.stopped = False
-        self._stop = stop
-        self._strip_space = strip_space
-        self._lag = lag
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._held = ""
-
-    def feed(self, data: bytes) -> str:
-        """The text that is certain after these bytes, beyond what was returned before."""
-        new = self._decoder.decode(data)
-        if self._strip_space and new:
-            new = new.removeprefix(" ")
-            self._strip_space = False
-        if self._lag is not None and new:
-            rest = new.removesuffix(" ")
-            new, self._lag = self._lag + rest, new[len(rest) :]
-        text, self._held = self._held + new, ""
-        met = [place for place in map(text.find, self._stop) if place >= 0]
-        if met:
-            self.stopped = True
-            return text[: min(met)]
-        certain = len(text) - self._doubtful(text)
-        self._held = text[certain:]
-        return text[:certain]
-
-    def rest(self) -> str:
-        """What was held back, when nothing more will come."""
-        held, self._held = self._held, ""
-        return held
-
-    def _doubtful(self, text: str) -> int:
-        """The length of the longest end of ``text`` that a stop string begins with."""
-        lengths = range(min(len(text), max(map(len, self._stop), default=0)), 0, -1)
-        return next((n for n in lengths if any(s.startswith(text[-n:]) for s in self._stop)), 0)
+    def _events(self, requests: list[int]) -> Iterator[Event]:
+        """The events of some requests of the engine, until none of them is left. Texts that are
+        written at the same time, as by two streams, share its steps.
+        """
+        self._inbox |= {request: [] for request in requests}
+        try:
+            while True:
+                events = [event for number in requests for event in self._inbox[number]]
+                for number in requests:
+                    self._inbox[number] = []
+                for event in events:
+                    if event.error is not None:
+                        raise event.error
+                    yield event
+                if not any(map(self._engine.is_open, requests)) and not events:
+                    return
+                if not events:
+                    for event in self._engine.step():
+                        if event.request in self._inbox:
+                            self._inbox[event.request].append(event)
+        finally:
+            for number in requests:
+                self._engine.cancel(number)
+                del self._inbox[number]
 
 
 @dataclass(slots=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from wenmo.decoding.beam import Search
-from wenmo.decoding.constraints.base import Constraint
-from wenmo.decoding.constraints.utf8 import Utf8Constraint
+from wenmo.decoding.constraints.base import Constraint, combine
+from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.params import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.text.pairs import source_room
@@ -29,8 +29,8 @@ class Request:
         n: how many texts of a beam are wanted, the best first; other methods write one.
         suffix: the ids that stand behind a gap, which is to be filled; None if there is no gap.
         state: of one row, what the text begins in, where that is not an empty one of the model's.
-        constraint: what may be written; None: anything.
-        spelling: keeps what is written UTF-8, and to an alphabet where it has one; None: any token
+        constraint: of the output, at its beginning; None: none. The engine forks it for each row.
+        characters: keeps the output to UTF-8, and to an alphabet where it has one; None: any token
             may follow any other.
     """
 
@@ -41,7 +41,7 @@ class Request:
     suffix: Sequence[int] | None = None
     state: State | None = None
     constraint: Constraint | None = None
-    spelling: Utf8Constraint | None = None
+    characters: Utf8Vocabulary | None = None
 
 
 def own_seed(seed: int, request: Request) -> int:
@@ -65,13 +65,13 @@ class Task:
     """A request under way.
 
     Attributes:
-        number: the engine's for it.
-        begun: what its rows read first: the model's opening, the source and what stands between
-            where the model takes it so, and the prompt.
+        number: the id that the engine gave it.
+        prefix_ids: what its rows read first: the model's bos, the source and a separator where the
+            model reads them so, and the prompt.
         limit: the most tokens to write.
         width: how many rows it needs at most.
-        kind: the part of its sampling that decides how logits are warped.
-        search: what chooses for it if it is a beam.
+        kind: the part of its sampling that decides how logits are processed.
+        search: the beam search, if it is one.
         done: it has ended or was cancelled.
 
     Raises:
@@ -89,6 +89,15 @@ class Task:
         # A beam may follow the greedy text in one row more.
         self.width = sampling.beam_width + (sampling.beam_width > 1) if self.search else 1
         self.done = False
+
+    def start_constraint(self) -> Constraint | None:
+        """The constraint of a row at the beginning of its output; None: there is none."""
+        request = self.request
+        table, constraint = request.characters, request.constraint
+        return combine(
+            None if table is None else table.start(self.prefix_ids),
+            None if constraint is None else constraint.fork(),
+        )
 
 
 def _check(request: Request, model: LanguageModel) -> None:

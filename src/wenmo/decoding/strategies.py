@@ -1,20 +1,23 @@
-"""How the next tokens are chosen: each strategy is one function of the same form.
+"""How the next tokens are chosen from their distribution: one pure function each, in one table.
 
-``choose(logp, keys)`` is given, for the rows of one kind of request,
-
-- ``logp``: the warped log-probabilities, float32 (rows, vocabulary),
-- ``keys``: what each row's noise is drawn from at this place in its text, int64 (rows,),
-
-and returns the token that each row writes, int64 (rows,). Randomness has no hidden state: the noise
-is a pure function of seed, place, and token, so a request gets the same text alone, in any batch,
-and when it is taken up again. A beam, which looks at several rows at once, is in `beam`.
+A strategy looks at each row alone. Beam search, which compares rows, is in `beam`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from torch import Tensor
 
 from wenmo.decoding.noise import gumbel
+from wenmo.decoding.params import Sampling
+
+Strategy: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""``strategy(logp, keys)``: from processed log-probabilities, float32 (rows, vocab_size), and a key
+for each row's noise at this position of its text, int64 (rows,), the token that each row writes,
+int64 (rows,).
+"""
 
 
 def greedy(logp: Tensor, keys: Tensor) -> Tensor:
@@ -28,3 +31,12 @@ def sample(logp: Tensor, keys: Tensor) -> Tensor:
     The Gumbel-max trick: Gumbel (1954); see Maddison et al. (2014), *A\\* Sampling*, section 2.
     """
     return (logp + gumbel(keys, logp.shape[1])).argmax(1)
+
+
+STRATEGIES: dict[str, Strategy] = {"greedy": greedy, "sample": sample}
+"""By the ``method`` of `Sampling`."""
+
+
+def strategy_of(sampling: Sampling) -> Strategy:
+    """The strategy of a request; to sample at temperature 0 is greedy."""
+    return STRATEGIES["greedy" if sampling.greedy else sampling.method]

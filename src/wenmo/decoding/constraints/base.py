@@ -1,18 +1,94 @@
-"""What a constraint is."""
+"""Constraints: which tokens may follow, of one text that is being written.
+
+A constraint belongs to one text. It is asked which tokens may follow, and advanced by the token
+that was chosen; a beam that branches forks it. What constraints of many texts share (the trie of a
+vocabulary, the chart of a grammar) lies in objects of its own, so that a fork is cheap.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
 
+from torch import Tensor
+
+from wenmo.types import END, WenmoError
+
 
 class Constraint(Protocol):
-    """What may be written."""
+    """The state of one text under a constraint."""
 
-    def allowed(self, written: Sequence[int]) -> list[int]:
-        """The tokens that may follow what was written, the prompt not counted.
+    def allowed(self) -> Tensor | None:
+        """The tokens that may follow, bool (vocab_size,); None: all.
+
+        The tensor is shared and must not be changed.
 
         Raises:
-            WenmoError: none may.
+            WenmoError: no token may follow.
         """
         ...
+
+    def forced(self) -> int | None:
+        """The token that must follow, where only one may and finding it is cheap; else None."""
+        ...
+
+    def advance(self, token: int) -> None:
+        """Append a token that is allowed."""
+        ...
+
+    def fork(self) -> Constraint:
+        """An independent copy."""
+        ...
+
+
+class Conjunction:
+    """Several constraints that hold at once."""
+
+    def __init__(self, constraints: Sequence[Constraint]) -> None:
+        self.constraints = list(constraints)
+
+    def allowed(self) -> Tensor | None:
+        """The tokens that every constraint allows."""
+        masks = [mask for each in self.constraints if (mask := each.allowed()) is not None]
+        if len(masks) < 2:
+            return masks[0] if masks else None
+        common = masks[0] & masks[1]
+        for mask in masks[2:]:
+            common &= mask
+        if not common.any():
+            raise WenmoError(
+                "no token is allowed by all constraints together: leave out one of them"
+            )
+        return common
+
+    def forced(self) -> int | None:
+        """The token that one of the constraints forces, where the others allow it."""
+        for each in self.constraints:
+            token = each.forced()
+            if token is not None:
+                mask = self.allowed()
+                return token if mask is None or mask[token] else None
+        return None
+
+    def advance(self, token: int) -> None:
+        """Append a token."""
+        for each in self.constraints:
+            each.advance(token)
+
+    def fork(self) -> Conjunction:
+        """An independent copy."""
+        return Conjunction([each.fork() for each in self.constraints])
+
+
+def combine(*constraints: Constraint | None) -> Constraint | None:
+    """All of the given constraints as one; None where there are none."""
+    given = [each for each in constraints if each is not None]
+    return Conjunction(given) if len(given) > 1 else given[0] if given else None
+
+
+def only_token(mask: Tensor | None) -> int | None:
+    """The one token of a mask, bool (vocab_size,), if it has no other and it is not END."""
+    if mask is None or int(mask.sum()) != 1:
+        return None
+    token = int(mask.byte().argmax())
+    return None if token == END else token

@@ -1,7 +1,6 @@
-"""What is written is a text of a grammar: after what was written only tokens may follow with which
-some text of the grammar goes on.
+"""A text of a grammar: only tokens may follow with which some text of the grammar continues.
 
-Any tokenizer will do, for tokens are walked through the grammar by the bytes that they stand for.
+Any tokenizer will do, since tokens are walked through the grammar by the bytes that they spell.
 """
 
 from __future__ import annotations
@@ -9,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
+from wenmo.decoding.constraints.base import only_token
 from wenmo.grammar.chart import Chart, Column
 from wenmo.types import END, WenmoError
 
-KEPT = 20_000  # texts whose places are kept
+MAX_TRANSITIONS = 20_000  # that are cached
+MASK_BYTES = 64 << 20  # that cached masks take at most
 SPACE = b" "
 
 
 class TrieNode:
-    """Tokens with a common beginning: those that end here, and where each further byte leads."""
+    """Tokens with a common prefix of bytes: those that end here, and the node after each byte."""
 
     __slots__ = ("after", "tokens")
 
@@ -27,72 +31,71 @@ class TrieNode:
 
 
 class ParserState(NamedTuple):
-    """How far a text has come: whole characters, and the first bytes of the next."""
+    """How far a text has been parsed.
+
+    Attributes:
+        column: after its whole characters.
+        pending: the first bytes of the next character.
+        started: some bytes were written.
+    """
 
     column: Column
     pending: bytes = b""
+    started: bool = False
 
 
-class GrammarConstraint:
-    """Holds what is written to a grammar.
+class TokenGrammar:
+    """A grammar over the tokens of a vocabulary: its states, and what each allows.
+
+    Texts that begin alike share states, which are computed once.
 
     Args:
         chart: of the grammar.
-        table: the bytes that each id stands for.
+        table: the bytes of each token.
         strip_space: a space at the beginning is not shown, and so is no part of the text.
     """
 
     def __init__(self, chart: Chart, table: Sequence[bytes], *, strip_space: bool = False) -> None:
         self.chart, self.table, self.strip_space = chart, table, strip_space
-        self.tree = TrieNode()
-        for token, spelled in enumerate(table):
-            branch = self.tree
-            for byte in spelled:
-                branch = branch.after.setdefault(byte, TrieNode())
-            if spelled:
-                branch.tokens.append(token)
-        self._places: dict[tuple[int, ...], ParserState] = {}
+        self._trie = _trie(table)
+        self._next: dict[tuple[ParserState, int], ParserState] = {}
+        self._masks: dict[ParserState, Tensor] = {}
+        self._max_masks = max(64, MASK_BYTES // len(table))
 
-    def allowed(self, written: Sequence[int]) -> list[int]:
-        place = self._place(tuple(written))
-        found = self._tokens(place, self.tree, skipping=not any(map(self._spelled, written)))
-        if not place.pending and place.column.end > 0:
-            found.append(END)
-        if not found:
-            text = b"".join(map(self._spelled, written)).decode("utf-8", "replace")
-            raise WenmoError(
-                f"after {text[-40:]!r} the model has no token for what the grammar asks for: its "
-                "tokenizer cannot spell it"
-            )
-        return found
+    def start(self) -> GrammarConstraint:
+        """The constraint of a text from its beginning."""
+        return GrammarConstraint(self, ParserState(self.chart.start))
 
-    def _spelled(self, token: int) -> bytes:
-        return self.table[token]
+    def mask(self, state: ParserState) -> Tensor:
+        """The tokens that may follow, bool (vocab_size,); none is a valid answer."""
+        if state not in self._masks:
+            if len(self._masks) >= self._max_masks:
+                self._masks.clear()
+            mask = torch.zeros(len(self.table), dtype=torch.bool)
+            mask[self._tokens(state)] = True
+            mask[END] = not state.pending and state.column.end > 0
+            self._masks[state] = mask
+        return self._masks[state]
 
-    def _place(self, written: tuple[int, ...]) -> ParserState:
-        """Where a text of allowed tokens leads."""
-        if not written:
-            return ParserState(self.chart.start)
-        if written not in self._places:
-            if len(self._places) >= KEPT:
-                self._places.clear()
-            before, spelled = self._place_before(written), self._spelled(written[-1])
-            if self.strip_space and not any(map(self._spelled, written[:-1])):
+    def advance(self, state: ParserState, token: int) -> ParserState:
+        """The state after one more token.
+
+        Raises:
+            WenmoError: the grammar does not allow it.
+        """
+        key = state, token
+        if key not in self._next:
+            if len(self._next) >= MAX_TRANSITIONS:
+                self._next.clear()
+            spelled = self.table[token]
+            started = state.started or bool(spelled)
+            if self.strip_space and not state.started:
                 spelled = spelled.removeprefix(SPACE)
-            self._places[written] = self._read(before, spelled)
-        return self._places[written]
+            self._next[key] = self._parse(state, spelled)._replace(started=started)
+        return self._next[key]
 
-    def _place_before(self, written: tuple[int, ...]) -> ParserState:
-        """Of all but the last token, made step by step where it is not known."""
-        known = len(written) - 1
-        while known and written[:known] not in self._places:
-            known -= 1
-        for length in range(known + 1, len(written)):
-            self._place(written[:length])
-        return self._place(written[:-1])
-
-    def _read(self, place: ParserState, spelled: bytes) -> ParserState:
-        column, pending = place
+    def _parse(self, state: ParserState, spelled: bytes) -> ParserState:
+        column, pending = state.column, state.pending
         for byte in spelled:
             pending += bytes([byte])
             try:
@@ -105,23 +108,23 @@ class GrammarConstraint:
             column, pending = after, b""
         return ParserState(column, pending)
 
-    def _tokens(self, place: ParserState, tree: TrieNode, *, skipping: bool) -> list[int]:
+    def _tokens(self, state: ParserState) -> list[int]:
         """The tokens of which every byte may follow."""
         found: list[int] = []
-        todo = [(place.column, place.pending, tree)]
-        strips = skipping and self.strip_space
-        if strips and (spaced := tree.after.get(SPACE[0])) is not None:
-            found += spaced.tokens
-            todo.append((place.column, b"", spaced))
+        todo = [(state.column, state.pending, self._trie)]
+        strips = self.strip_space and not state.started
+        if strips and (after_space := self._trie.after.get(SPACE[0])) is not None:
+            found += after_space.tokens
+            todo.append((state.column, b"", after_space))
         while todo:
-            column, pending, branch = todo.pop()
+            column, pending, node = todo.pop()
             for character in self.chart.following(column):
                 spelled = character.encode("utf-8", "surrogatepass")
                 if not spelled.startswith(pending):
                     continue
-                if strips and branch is tree and spelled == SPACE:
+                if strips and node is self._trie and spelled == SPACE:
                     continue  # it would not be shown
-                ahead: TrieNode | None = branch
+                ahead: TrieNode | None = node
                 for byte in spelled[len(pending) :]:
                     ahead = ahead.after.get(byte) if ahead is not None else None
                     found += ahead.tokens if ahead is not None else []
@@ -129,4 +132,47 @@ class GrammarConstraint:
                     after = self.chart.advance(column, character)
                     if after is not None:
                         todo.append((after, b"", ahead))
-        return list(dict.fromkeys(found))
+        return found
+
+
+class GrammarConstraint:
+    """A text that is being written under a grammar."""
+
+    def __init__(self, grammar: TokenGrammar, state: ParserState, text: bytes = b"") -> None:
+        self._grammar, self._state = grammar, state
+        self._text = text  # its last bytes, for messages
+
+    def allowed(self) -> Tensor:
+        """The tokens with which some text of the grammar continues."""
+        mask = self._grammar.mask(self._state)
+        if not mask.any():
+            text = self._text.decode("utf-8", "replace")
+            raise WenmoError(
+                f"after {text[-40:]!r} the model has no token for what the grammar asks for: its "
+                "tokenizer cannot spell it"
+            )
+        return mask
+
+    def forced(self) -> int | None:
+        """The one token that may follow, if no other may."""
+        return only_token(self._grammar.mask(self._state))
+
+    def advance(self, token: int) -> None:
+        """Append a token."""
+        self._state = self._grammar.advance(self._state, token)
+        self._text = (self._text + self._grammar.table[token])[-160:]
+
+    def fork(self) -> GrammarConstraint:
+        """An independent copy."""
+        return GrammarConstraint(self._grammar, self._state, self._text)
+
+
+def _trie(table: Sequence[bytes]) -> TrieNode:
+    root = TrieNode()
+    for token, spelled in enumerate(table):
+        node = root
+        for byte in spelled:
+            node = node.after.setdefault(byte, TrieNode())
+        if spelled:
+            node.tokens.append(token)
+    return root

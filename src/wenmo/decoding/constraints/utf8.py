@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wenmo.types import END, Logits
+from wenmo.types import END
 
 WHOLE, NEVER = 0, -1  # the root; and where a byte may not come
 # The trie of all characters, with like nodes merged (RFC 3629, section 4): the bytes that begin a
@@ -40,18 +40,22 @@ NEXT = {
 }
 CONTINUATION = range(0x80, 0xC0)  # the bytes of a character behind its first
 LONGEST = 4  # bytes of a character
-KEPT = 256  # alphabets with additions that are kept
+MAX_ALPHABETS = 256  # extended alphabets that are cached
+MAX_MASKS = 64
 
 
-class Utf8Constraint:
-    """Which tokens may follow which.
+class Utf8Vocabulary:
+    """The bytes of a vocabulary's tokens and the characters that may be written.
+
+    The characters make a trie of bytes. A text is at its root (node 0) between characters, and at
+    an inner node within one.
 
     Args:
-        table: the bytes that each id stands for; none for END.
+        table: the bytes of each token; none for END.
         alphabet: the characters that may be written; None: all.
 
     Attributes:
-        spells: which tokens spell anything, or end the text, bool (vocabulary,).
+        spells: the tokens that spell anything, or end the text, bool (vocab_size,).
     """
 
     def __init__(self, table: Sequence[bytes], alphabet: Iterable[str] | None = None) -> None:
@@ -65,35 +69,37 @@ class Utf8Constraint:
         within = (heads >= CONTINUATION.start) & (heads < CONTINUATION.stop)
         self._tails = torch.from_numpy(np.flatnonzero(within))
         self.alphabet = None if alphabet is None else frozenset(alphabet)
-        self._extended: dict[frozenset[str], Utf8Constraint] = {}
+        self._extended: dict[frozenset[str], Utf8Vocabulary] = {}
         nodes = all_characters() if self.alphabet is None else trie(self.alphabet)
-        self._take(nodes, self._walk(nodes, WHOLE, np.arange(len(table))) != NEVER)
+        self._set_trie(nodes, self._walk(nodes, WHOLE, np.arange(len(table))) != NEVER)
 
-    def _take(self, nodes: NDArray[np.int32], whole: NDArray[np.bool_]) -> None:
-        """Hold texts to a trie, at whose root these tokens may follow, bool (vocabulary,)."""
+    def _set_trie(self, nodes: NDArray[np.int32], whole: NDArray[np.bool_]) -> None:
+        """Use a trie, at whose root these tokens may follow, bool (vocab_size,)."""
         self._nodes = nodes
         self._whole = torch.from_numpy(whole)
         self._free = bool(whole.all())
         self._within = torch.zeros(len(nodes), len(self._tails), dtype=torch.bool)
         self._known: set[int] = {WHOLE}
+        self._masks: dict[int, Tensor] = {}
         self._usable: Tensor | None = None
 
-    def extended(self, characters: Iterable[str]) -> Utf8Constraint:
-        """The same with more characters in the alphabet. What the tokens are is not looked at
-        again, but for those that the alphabet forbids.
+    def extended(self, characters: Iterable[str]) -> Utf8Vocabulary:
+        """The same vocabulary with more characters in its alphabet.
+
+        Only tokens that the alphabet forbids are looked at again.
         """
         more = frozenset() if self.alphabet is None else frozenset(characters) - self.alphabet
         if not more:
             return self
         if more not in self._extended:
-            if len(self._extended) >= KEPT:
+            if len(self._extended) >= MAX_ALPHABETS:
                 self._extended.clear()
             other = copy(self)
             other.alphabet, other._extended = (self.alphabet or frozenset()) | more, {}
-            nodes, whole = trie(more, self._nodes), self._whole.cpu().numpy().copy()
+            nodes, whole = trie(more, self._nodes), self._whole.numpy().copy()
             forbidden = np.flatnonzero(~whole)
             whole[forbidden] = self._walk(nodes, WHOLE, forbidden) != NEVER
-            other._take(nodes, whole)
+            other._set_trie(nodes, whole)
             self._extended[more] = other
         return self._extended[more]
 
@@ -103,42 +109,43 @@ class Utf8Constraint:
         if self._usable is None:
             for node in range(1, len(self._nodes)):
                 self._look_at(node)
-            usable = self._whole.cpu() & self.spells
-            usable[self._tails.cpu()] |= self._within.any(0).cpu()
+            usable = self._whole & self.spells
+            usable[self._tails] |= self._within.any(0)
             self._usable = usable
         return self._usable
 
-    def keep(self, logits: Logits, texts: Sequence[Sequence[int]]) -> Logits:
-        """Logits (rows, vocab) without what cannot follow each row's ids so far."""
-        nodes = [self._node(text) for text in texts]
-        if self._free and not any(nodes):
-            return logits
-        device = logits.device
-        self._whole, self._tails = self._whole.to(device), self._tails.to(device)
-        self._within = self._within.to(device)
-        allowed = self._whole.expand(len(texts), -1)
-        if any(nodes):
-            for node in set(nodes):
-                self._look_at(node)
-            allowed = allowed.clone()
-            rows = torch.tensor([row for row, node in enumerate(nodes) if node], device=device)
-            within = self._within[torch.tensor([node for node in nodes if node], device=device)]
-            allowed[rows] = False
-            allowed[rows[:, None], self._tails] = within
-        return logits.masked_fill(~allowed, -torch.inf)
+    def start(self, ids: Sequence[int] = ()) -> Utf8Constraint:
+        """The constraint of a text that continues these ids."""
+        return Utf8Constraint(self, self._node(ids))
+
+    def mask(self, node: int) -> Tensor | None:
+        """The tokens that may follow at a node, bool (vocab_size,); None: all."""
+        if node == WHOLE:
+            return None if self._free else self._whole
+        if node not in self._masks:
+            if len(self._masks) >= MAX_MASKS:
+                self._masks.clear()
+            self._look_at(node)
+            mask = torch.zeros(len(self._table), dtype=torch.bool)
+            mask[self._tails] = self._within[node]
+            self._masks[node] = mask
+        return self._masks[node]
+
+    def after(self, node: int, token: int) -> int:
+        """The node after one more token."""
+        reached = self._after(node, self._table[token])
+        return self._node([token]) if reached == NEVER else reached
 
     def allows(self, text: Sequence[int], token: int) -> bool:
         """Whether a token may follow these ids."""
-        node = self._node(text)
-        if node == WHOLE:
-            return bool(self._whole[token])
-        return bool(self._table[token]) and self._after(node, self._table[token]) != NEVER
+        mask = self.mask(self._node(text))
+        return mask is None or bool(mask[token])
 
     def _look_at(self, node: int) -> None:
         """Find what may follow within a character, unless it is known."""
         if node not in self._known:
-            ends = self._walk(self._nodes, node, self._tails.cpu().numpy())
-            self._within[node] = torch.from_numpy(ends != NEVER).to(self._within.device)
+            ends = self._walk(self._nodes, node, self._tails.numpy())
+            self._within[node] = torch.from_numpy(ends != NEVER)
             self._known.add(node)
 
     def _node(self, ids: Sequence[int]) -> int:
@@ -169,6 +176,29 @@ class Utf8Constraint:
             place += 1
             going = going[(self._lengths[tokens[going]] > place) & (ends[going] != NEVER)]
         return ends
+
+
+class Utf8Constraint:
+    """A text whose bytes are UTF-8 and whose characters are in the alphabet."""
+
+    def __init__(self, vocabulary: Utf8Vocabulary, node: int) -> None:
+        self._vocabulary, self._node = vocabulary, node
+
+    def allowed(self) -> Tensor | None:
+        """The tokens that may follow."""
+        return self._vocabulary.mask(self._node)
+
+    def forced(self) -> None:
+        """Finding out whether one token alone may follow costs more than it saves."""
+        return
+
+    def advance(self, token: int) -> None:
+        """Append a token."""
+        self._node = self._vocabulary.after(self._node, token)
+
+    def fork(self) -> Utf8Constraint:
+        """An independent copy."""
+        return Utf8Constraint(self._vocabulary, self._node)
 
 
 def all_characters() -> NDArray[np.int32]:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from wenmo.decoding.engines.autoregressive import Event, StoppedBy, window
+from wenmo.decoding.engines.base import Engine, Event, StoppedBy, window
 from wenmo.decoding.logits import Chain, History, chain
 from wenmo.decoding.noise import fold_in, uniform
 from wenmo.decoding.params import Sampling
@@ -31,8 +30,8 @@ SHORTER = 0.25  # nats by which a gap is likelier beforehand than one that is a 
 ORDERS = 1 << 20  # added to a place for noise that is not the choice's own
 
 
-class Unmasker:
-    """Writes many texts with a model that fills gaps; it has the methods of `Engine`.
+class MaskedEngine(Engine):
+    """Writes many texts with a model that fills gaps.
 
     Attributes:
         rows: how many canvases are filled side by side.
@@ -40,46 +39,80 @@ class Unmasker:
 
     def __init__(self, model: LanguageModel, *, rows: int = 32) -> None:
         self.model, self.rows = model.eval(), rows
-        self._added = 0
+        self._submitted = 0
         self._open: dict[int, _Draft] = {}
+        self._active: list[_Canvas] = []
 
-    def add(self, request: Request) -> int:
-        """Take a request; return its number.
+    def submit(self, request: Request) -> int:
+        """Queue a request; see `Engine.submit`.
 
         Raises:
-            WenmoError: the model cannot do what is asked, or it makes sense from left to right
-                alone.
+            WenmoError: also if the settings make sense from left to right only.
         """
-        warps = chain(replace(request.sampling, min_tokens=0))
-        if warps.looks_back:
+        processors = chain(replace(request.sampling, min_tokens=0))
+        if processors.looks_back:
             raise WenmoError(
-                f"{warps}: goes by what stands before a token, but tokens appear in any order: "
-                "leave it out, or write from left to right (unmask_order=left)"
+                f"{processors}: goes by what stands before a token, but tokens appear in any "
+                "order: leave it out, or write from left to right (unmask_order=left)"
             )
-        task = Task(self._added, request, self.model)
-        self._added += 1
-        self._open[task.number] = _Draft(task, warps)
+        task = Task(self._submitted, request, self.model)
+        self._submitted += 1
+        self._open[task.number] = _Draft(task, processors)
         return task.number
 
     def cancel(self, request: int) -> None:
         """End a request early; nothing happens if it has ended already."""
         self._open.pop(request, None)
 
+    def is_open(self, request: int) -> bool:
+        """Whether a request has neither ended nor been cancelled."""
+        return request in self._open
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is left."""
+        return not self._open
+
     @torch.inference_mode()
-    def run(self) -> Iterator[Event]:
-        """Write until no request is left."""
-        while self._open:
-            alike: dict[tuple[int, int, int, int], list[_Canvas]] = defaultdict(list)
-            canvases = {n: self._canvas(draft) for n, draft in self._open.items()}
-            for canvas in canvases.values():
-                shape = (len(canvas.ids), canvas.start, canvas.stop)
-                alike[*shape, id(canvas.draft.task.kind)].append(canvas)
-            for group in alike.values():
-                for first in range(0, len(group), self.rows):
-                    self._fill(group[first : first + self.rows])
-            for number, canvas in canvases.items():
-                if number in self._open:  # it may be cancelled while its events are read
-                    yield from self._events(self._open[number], canvas)
+    def step(self) -> list[Event]:
+        """Let some tokens of each canvas appear; see `Engine.step`.
+
+        Returns:
+            The tokens of the canvases that are complete.
+        """
+        events = self._start_canvases()
+        alike: dict[tuple[int, ...], list[_Canvas]] = defaultdict(list)
+        for canvas in self._active:
+            shape = (len(canvas.ids), canvas.start, canvas.stop)
+            alike[*shape, canvas.step, id(canvas.draft.task.kind)].append(canvas)
+        for group in alike.values():
+            self._unmask(group)
+        complete = [canvas for canvas in self._active if canvas.step == canvas.steps]
+        self._active = [canvas for canvas in self._active if canvas.step < canvas.steps]
+        for canvas in complete:
+            self._mend(canvas)
+            events += self._finish(canvas)
+        return events
+
+    def _start_canvases(self) -> list[Event]:
+        """Drop cancelled canvases, and give one to each request that has none, while there is room.
+
+        Returns:
+            Failures of requests that cannot be laid out.
+        """
+        failures = []
+        self._active = [c for c in self._active if c.draft.task.number in self._open]
+        drawn = {canvas.draft.task.number for canvas in self._active}
+        for number, draft in list(self._open.items()):
+            if len(self._active) >= self.rows:
+                break
+            if number not in drawn:
+                try:
+                    self._active.append(self._canvas(draft))
+                except WenmoError as error:
+                    self.cancel(number)
+                    failures.append(Event.failure(number, error))
+        return failures
 
     # -- canvases --------------------------------------------------------------------------------
 
@@ -128,59 +161,60 @@ class Unmasker:
         following = -float(logp[rows, tokens[rows, places]].sum(dtype=torch.float64))
         return SHORTER * (canvas.stop - canvas.start) + following
 
-    def _events(self, draft: _Draft, canvas: _Canvas) -> Iterator[Event]:
-        """Tell what was written, up to the end of the text if it is there."""
+    def _finish(self, canvas: _Canvas) -> list[Event]:
+        """The tokens of a complete canvas, up to the end of the text if it is there."""
+        draft = canvas.draft
         task, gap = draft.task, draft.task.request.suffix is not None
         written = canvas.ids[canvas.start : canvas.stop]
         if not gap and END in written:
             written = written[: written.index(END) + 1]
         draft.written += written
         ended = gap or written[-1] == END
-        why: StoppedBy = "end" if ended else "length"
         over = ended or len(draft.written) >= task.limit
         if over:
             self.cancel(task.number)
-        for place, (token, logprob) in enumerate(zip(written, canvas.logprobs, strict=False), 1):
-            last = over and place == len(written)
-            yield Event(task.number, token, logprob, why if last else None)
+        stopped: list[StoppedBy | None] = [None] * len(written)
+        if over:
+            stopped[-1] = "end" if ended else "length"
+        each = zip(written, canvas.logprobs, stopped, strict=False)
+        return [Event(task.number, *one) for one in each]
 
     # -- filling ---------------------------------------------------------------------------------
 
-    def _fill(self, canvases: list[_Canvas]) -> None:
-        """Let the tokens of canvases of one shape appear, in as many steps as are asked for.
+    def _unmask(self, canvases: list[_Canvas]) -> None:
+        """One step of canvases of one shape: choose tokens, and hide some of them again.
 
-        Only the places whose tokens can stay after a step are predicted: all hidden ones where
+        Only positions whose tokens can stay after the step are predicted: all hidden ones where
         the order goes by confidence, else those that the order has chosen beforehand.
         """
         device, first = self.model.device, canvases[0]
-        asked, gap = first.draft.task.kind, slice(first.start, first.stop)
-        size = left = first.stop - first.start
+        kind, gap, step = first.draft.task.kind, slice(first.start, first.stop), first.step
+        size = first.stop - first.start
         tokens = torch.tensor([canvas.ids for canvas in canvases], device=device)
-        hidden = torch.zeros_like(tokens, dtype=torch.bool)
-        hidden[:, gap] = True
-        sure = torch.zeros(len(tokens), size, device=device)  # the log-probability of each choice
-        for step in range(steps := min(asked.unmask_steps or size, size)):
-            left = min(left - 1, round(size * hidden_share(asked, (step + 1) / steps)))
-            unknown = hidden[:, gap]
-            order, among = self._order(asked, canvases, step), None if asked.remask else unknown
-            after = None if order is None else _lowest(order, left, among)
-            seen = torch.zeros_like(hidden)  # the places that are predicted in this step
-            seen[:, gap] = unknown if after is None else unknown & ~after
-            logits = self.model.fill(tokens, hidden, seen)
-            rows, places = seen[:, gap].nonzero(as_tuple=True)
-            self._allow(logits, canvases, places)
-            tokens[seen], sure[rows, places] = self._choose(logits, canvases, step, rows, places)
-            hidden[:, gap] = _lowest(sure, left, among) if after is None else after
-        for canvas, ids, logprobs in zip(canvases, tokens.tolist(), sure.tolist(), strict=True):
-            canvas.ids, canvas.logprobs = ids, logprobs
-            self._mend(canvas)
+        hidden = torch.stack([canvas.hidden for canvas in canvases]).to(device)
+        sure = torch.tensor([canvas.logprobs for canvas in canvases], device=device)
+        left = min(first.left - 1, round(size * hidden_share(kind, (step + 1) / first.steps)))
+        unknown = hidden[:, gap]
+        order, among = self._order(kind, canvases, step), None if kind.remask else unknown
+        after = None if order is None else _lowest(order, left, among)
+        seen = torch.zeros_like(hidden)  # the positions that are predicted in this step
+        seen[:, gap] = unknown if after is None else unknown & ~after
+        logits = self.model.fill(tokens, hidden, seen)
+        rows, places = seen[:, gap].nonzero(as_tuple=True)
+        self._allow(logits, canvases, places)
+        tokens[seen], sure[rows, places] = self._choose(logits, canvases, step, rows, places)
+        hidden[:, gap] = _lowest(sure, left, among) if after is None else after
+        each = zip(canvases, tokens.tolist(), sure.tolist(), hidden, strict=True)
+        for canvas, ids, logprobs, own in each:
+            canvas.ids, canvas.logprobs, canvas.hidden = ids, logprobs, own
+            canvas.step, canvas.left = step + 1, left
 
     def _allow(self, logits: Logits, canvases: list[_Canvas], places: Tensor) -> None:
         """Forbid, in place, tokens that spell nothing, and an end where none may be."""
         draft = canvases[0].draft
-        spelling = draft.task.request.spelling
-        if spelling is not None:  # all spell with one vocabulary
-            logits.masked_fill_(~spelling.spells.to(logits.device), -math.inf)
+        characters = draft.task.request.characters
+        if characters is not None:  # of one vocabulary
+            logits.masked_fill_(~characters.spells.to(logits.device), -math.inf)
         least = draft.task.request.sampling.min_tokens - len(draft.written)
         early = places < least if draft.task.request.suffix is None else places >= 0
         logits[early, END] = -math.inf
@@ -192,9 +226,9 @@ class Unmasker:
         draft = canvases[0].draft
         logp = logits.log_softmax(1)
         offered = _usable(logits, canvases, rows)
-        if draft.warps.steps:
+        if draft.processors.steps:
             nothing = History.of([[]] * len(logits), [0] * len(logits), logits.device)
-            offered = draft.warps(offered, nothing).log_softmax(1)
+            offered = draft.processors(offered, nothing).log_softmax(1)
         keys = fold_in(self._keys(canvases, step)[rows], places)
         choice = (greedy if draft.task.kind.greedy else sample)(offered, keys)
         return choice, logp.gather(1, choice[:, None])[:, 0]
@@ -221,18 +255,20 @@ class Unmasker:
 
     def _mend(self, canvas: _Canvas) -> None:
         """Choose again, from left to right, what breaks a character that is spelled in bytes."""
-        spelling = canvas.draft.task.request.spelling
-        if spelling is None:
+        characters = canvas.draft.task.request.characters
+        if characters is None:
             return
         for place in range(canvas.start, canvas.stop):
-            if spelling.allows(canvas.ids[:place], canvas.ids[place]):
+            if characters.allows(canvas.ids[:place], canvas.ids[place]):
                 continue
             tokens = torch.tensor([canvas.ids], device=self.model.device)
             hidden = torch.zeros_like(tokens, dtype=torch.bool)
             hidden[0, place] = True
             logits = self.model.fill(tokens, hidden, hidden)
             self._allow(logits, [canvas], hidden.nonzero()[:, 1] - canvas.start)
-            kept = spelling.keep(logits, [canvas.ids[:place]])
+            allowed, kept = characters.start(canvas.ids[:place]).allowed(), logits
+            if allowed is not None:
+                kept = logits.masked_fill(~allowed.to(logits.device), -math.inf)
             canvas.ids[place] = int(kept.argmax())
             logp = logits[0].log_softmax(0)[canvas.ids[place]]
             canvas.logprobs[place - canvas.start] = float(logp)
@@ -247,7 +283,7 @@ def _lowest(keys: Tensor, count: int, among: Tensor | None) -> Tensor:
 
 def _usable(logits: Logits, canvases: list[_Canvas], rows: Tensor) -> Logits:
     """Logits (places, vocab) without tokens that no text of their row's alphabet contains."""
-    spellings = [canvas.draft.task.request.spelling for canvas in canvases]
+    spellings = [canvas.draft.task.request.characters for canvas in canvases]
     usable = [spelling.usable for spelling in spellings if spelling is not None]
     if len(usable) < len(canvases):  # all of a writer's requests are spelled, or none is
         return logits
@@ -268,7 +304,7 @@ class _Draft:
     """A request under way."""
 
     task: Task
-    warps: Chain
+    processors: Chain
     written: list[int] = field(default_factory=list)
 
     def room(self, model: LanguageModel) -> int:
@@ -290,14 +326,30 @@ class _Draft:
 
 @dataclass(slots=True, eq=False)
 class _Canvas:
-    """What is given, and from ``start`` to ``stop`` what is hidden, or then was written."""
+    """What is given, and from ``start`` to ``stop`` what is hidden, or was chosen.
+
+    Attributes:
+        ids: of all positions.
+        hidden: bool (positions,).
+        logprobs: of what was chosen from ``start`` to ``stop``.
+        step, steps: the number of steps made, and of all.
+        left: the number of positions that are hidden after the last step.
+    """
 
     draft: _Draft
     ids: list[int]
     start: int
     stop: int
-    logprobs: list[float] = field(default_factory=list)
+    hidden: Tensor
+    logprobs: list[float]
+    steps: int
+    left: int
+    step: int = 0
 
     @classmethod
     def around(cls, draft: _Draft, before: list[int], size: int, after: list[int]) -> _Canvas:
-        return cls(draft, [*before, *[END] * size, *after], len(before), len(before) + size)
+        ids, start = [*before, *[END] * size, *after], len(before)
+        hidden = torch.zeros(len(ids), dtype=torch.bool)
+        hidden[start : start + size] = True
+        steps = min(draft.task.kind.unmask_steps or size, size)
+        return cls(draft, ids, start, start + size, hidden, [0.0] * size, steps, size)

@@ -1,68 +1,89 @@
-"""The engine that suits each request: what a batch holds besides never changes a text."""
+"""The engine that suits each request: the requests beside it never change a text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-from wenmo.decoding.engines.autoregressive import Engine, Event
-from wenmo.decoding.engines.masked import Unmasker
+from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
+from wenmo.decoding.engines.base import Engine, Event
+from wenmo.decoding.engines.masked import MaskedEngine
 from wenmo.decoding.request import Request
 from wenmo.models.base import LanguageModel
 from wenmo.types import WenmoError
 
 
-def engine_for(model: LanguageModel, request: Request) -> type[Engine] | type[Unmasker]:
-    """The kind of engine that writes a request. Constrained texts are written from left to right.
+def engine_for(
+    model: LanguageModel, request: Request
+) -> type[AutoregressiveEngine] | type[MaskedEngine]:
+    """The class of engine that writes a request. Constrained texts are written from left to right.
 
     Raises:
-        WenmoError: no engine can do what is asked.
+        WenmoError: no engine can do what is requested.
     """
     if not model.fills:
-        return Engine
+        return AutoregressiveEngine
     if request.suffix is not None:
         if request.sampling.method == "beam":
             raise WenmoError("beam search cannot fill a gap: use method=sample or method=greedy")
         if request.constraint is not None:
             raise WenmoError("a gap cannot be held to a constraint: leave one of the two out")
-        return Unmasker
-    return Unmasker if request.sampling.unmasks and request.constraint is None else Engine
+        return MaskedEngine
+    unmasks = request.sampling.unmasks and request.constraint is None
+    return MaskedEngine if unmasks else AutoregressiveEngine
 
 
-class Router:
-    """Writes many texts with one model, each request with the engine that `engine_for` names; it
-    has the methods of `Engine`.
+class Router(Engine):
+    """Writes each request with the engine that `engine_for` names.
 
     Attributes:
-        rows: how many texts each engine writes side by side.
+        rows: the batch size of each engine.
     """
 
     def __init__(self, model: LanguageModel, *, rows: int = 32) -> None:
         self.model, self.rows = model, rows
-        self._engines: dict[type[Engine] | type[Unmasker], Engine | Unmasker] = {}
-        self._requests: list[tuple[Engine | Unmasker, int]] = []  # engine, and its own number
-        self._numbers: dict[tuple[Engine | Unmasker, int], int] = {}
+        self._engines: dict[type[Engine], Engine] = {}
+        self._submitted = 0
+        self._inner: dict[int, tuple[Engine, int]] = {}  # the engine of a request, and its id there
+        self._outer: dict[tuple[Engine, int], int] = {}
 
-    def add(self, request: Request) -> int:
-        """Take a request; return its number.
-
-        Raises:
-            WenmoError: the model cannot do what is asked.
-        """
+    def submit(self, request: Request) -> int:
+        """Queue a request; see `Engine.submit`."""
         kind = engine_for(self.model, request)
-        engine = self._engines.setdefault(kind, kind(self.model, rows=self.rows))
-        own = engine, engine.add(request)
-        self._requests.append(own)
-        self._numbers[own] = len(self._requests) - 1
-        return self._numbers[own]
+        if kind not in self._engines:
+            self._engines[kind] = kind(self.model, rows=self.rows)
+        engine = self._engines[kind]
+        inner, outer = (engine, engine.submit(request)), self._submitted
+        self._inner[outer], self._outer[inner] = inner, outer
+        self._submitted += 1
+        return outer
 
     def cancel(self, request: int) -> None:
         """End a request early; nothing happens if it has ended already."""
-        engine, number = self._requests[request]
-        engine.cancel(number)
+        inner = self._inner.pop(request, None)
+        if inner is not None:
+            del self._outer[inner]
+            inner[0].cancel(inner[1])
 
-    def run(self) -> Iterator[Event]:
-        """Write until no request is left."""
+    def step(self) -> list[Event]:
+        """One step of each engine that has requests."""
+        events = []
         for engine in self._engines.values():
-            for event in engine.run():
-                yield replace(event, request=self._numbers[engine, event.request])
+            if not engine.is_idle:
+                events += [
+                    replace(event, request=self._outer[engine, event.request])
+                    for event in engine.step()
+                    if (engine, event.request) in self._outer
+                ]
+        for event in events:
+            if event.stopped_by:
+                self.cancel(event.request)
+        return events
+
+    def is_open(self, request: int) -> bool:
+        """Whether a request has neither ended nor been cancelled."""
+        return request in self._inner
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is left."""
+        return all(engine.is_idle for engine in self._engines.values())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from wenmo.decoding.engines.autoregressive import StoppedBy
+from wenmo.decoding.engines.base import StoppedBy
 from wenmo.decoding.logits import chain
 from wenmo.decoding.noise import fold_in
 from wenmo.decoding.params import Sampling

@@ -1,0 +1,152 @@
+"""Choosing the next token of many rows at once."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from wenmo.decoding.beam import candidates, covered
+from wenmo.decoding.engines.row import Row
+from wenmo.decoding.logits import Chain, History, chain, forbid, gather_ends
+from wenmo.decoding.noise import fold_in
+from wenmo.decoding.params import Sampling
+from wenmo.decoding.strategies import strategy_of
+from wenmo.models.base import LanguageModel
+from wenmo.types import END, State, WenmoError
+
+
+class Chooser:
+    """Chooses what every row writes. Rows with the same settings are processed together."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._special_tokens = model.special_tokens
+
+    def choose(
+        self, rows: list[Row], logits: Tensor, state: State
+    ) -> dict[int, list[float] | WenmoError]:
+        """For each row's slot what `_table` says of it, or why nothing can follow.
+
+        Args:
+            logits: by slot, float32 (slots, vocab_size).
+            state: after the tokens read, by slot.
+
+        """
+        lines: dict[int, list[float] | WenmoError] = {}
+        masks: dict[int, Tensor | None] = {}
+        for row in rows:
+            try:
+                _check_coverage(row.task.kind, state)
+                masks[row.slot] = None if row.constraint is None else row.constraint.allowed()
+            except WenmoError as error:
+                lines[row.slot] = error
+        groups: dict[int, list[Row]] = defaultdict(list)
+        for row in rows:
+            if row.slot not in lines:
+                groups[id(row.task.kind)].append(row)
+        tables = [self._table(alike, logits, state, masks) for alike in groups.values()]
+        if not tables:
+            return lines
+        numbers = torch.cat([table.flatten() for table in tables]).tolist()  # the one transfer
+        start = 0
+        for alike, table in zip(groups.values(), tables, strict=True):
+            for row in alike:
+                lines[row.slot] = numbers[start : start + table.shape[1]]
+                start += table.shape[1]
+        return lines
+
+    def _table(
+        self, rows: list[Row], logits: Tensor, state: State, masks: dict[int, Tensor | None]
+    ) -> Tensor:
+        """What is to be known of rows with the same settings, float64 (rows, numbers).
+
+        They are the token and its log-probability, or of a beam what `Candidates` needs. Float64
+        holds every id exactly.
+        """
+        kind = rows[0].task.kind
+        slots = [row.slot for row in rows]
+        index = torch.tensor(slots, device=logits.device)
+        if slots != list(range(len(logits))):
+            logits = logits[index]
+        logits, logp = self._ended(logits, kind), self._ended(logits.log_softmax(1), kind)
+        processors = _chain(kind)
+        history = self._history(rows if processors.looks_back else [], logits.device)
+        offered = logits if processors.steps and kind.method != "beam" else logp
+        offered = _constrained(offered, [masks[slot] for slot in slots])
+        if self._special_tokens.suppressed:
+            offered = forbid(offered, self._special_tokens.suppressed)
+        if kind.method == "beam":
+            gains = processors(offered, history)
+            tokens, best = candidates(gains, kind.beam_width)
+            ends = [gains[:, END, None], logp[:, END, None], _covered(kind, rows, state, index)]
+            columns = [tokens, best, logp.gather(1, tokens), *ends]
+        else:
+            if processors.steps:
+                offered = processors(offered, history).log_softmax(1)
+            seeds = [row.task.request.sampling.seed for row in rows]
+            positions = [row.written for row in rows]
+            keys = fold_in(*torch.tensor([seeds, positions], device=logits.device))
+            tokens = strategy_of(kind)(offered, keys)[:, None]
+            columns = [tokens, logp.gather(1, tokens)]
+        return torch.cat([column.double() for column in columns], 1)
+
+    def _ended(self, logits: Tensor, kind: Sampling) -> Tensor:
+        """The logits with END for all that ends a text."""
+        if not self._special_tokens.eos:
+            return logits
+        searched = kind.greedy or kind.method == "beam"
+        return gather_ends(logits, self._special_tokens.eos, likeliest=searched)
+
+    def _history(self, rows: list[Row], device: torch.device) -> History:
+        starts = [len(row.task.request.prompt) for row in rows]
+        heads = [len(row.task.prefix_ids) - start for row, start in zip(rows, starts, strict=True)]
+        texts = [row.ids[head:] for row, head in zip(rows, heads, strict=True)]
+        return History.of(texts, starts, device)
+
+
+def _constrained(logits: Tensor, masks: list[Tensor | None]) -> Tensor:
+    """Logits (rows, vocab_size) without the tokens that each row's mask forbids."""
+    alike: dict[int, list[int]] = defaultdict(list)
+    for number, mask in enumerate(masks):
+        if mask is not None:
+            alike[id(mask)].append(number)
+    if not alike:
+        return logits
+    [(_, numbers), *others] = alike.items()
+    if not others and len(numbers) == len(masks):  # most often: all between two characters
+        return logits.masked_fill(~_on(logits, masks[0]), -math.inf)
+    constrained = logits.clone()
+    for numbers in alike.values():
+        mask = _on(logits, masks[numbers[0]])
+        constrained[numbers] = logits[numbers].masked_fill(~mask, -math.inf)
+    return constrained
+
+
+def _on(logits: Tensor, mask: Tensor | None) -> Tensor:
+    assert mask is not None
+    return mask.to(logits.device)
+
+
+def _check_coverage(kind: Sampling, state: State) -> None:
+    if kind.coverage_penalty and "coverage" not in state:
+        raise WenmoError(
+            f"coverage_penalty={kind.coverage_penalty:g}: this model does not "
+            "tell how much it looked at its source; leave the penalty out"
+        )
+
+
+def _covered(kind: Sampling, rows: list[Row], state: State, index: Tensor) -> Tensor:
+    """How well each row has covered its source, float64 (rows, 1)."""
+    if not kind.coverage_penalty:
+        return torch.zeros(len(rows), 1, device=index.device)
+    lengths = [len(row.task.request.source or ()) + 1 for row in rows]
+    coverage = state["coverage"][index]
+    return covered(coverage, torch.tensor(lengths, device=index.device))[:, None]
+
+
+@lru_cache(maxsize=64)
+def _chain(kind: Sampling) -> Chain:
+    return chain(kind)

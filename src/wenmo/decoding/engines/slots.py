@@ -1,0 +1,109 @@
+"""The model's state as slots: rows that come and go copy nothing of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from wenmo.decoding.engines.row import Row
+from wenmo.models.base import LanguageModel, join, select, write
+from wenmo.types import State
+
+
+class Slots:
+    """The states of the rows that write, under one another.
+
+    Attributes:
+        state: of every slot.
+        height: the number of slots.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self.state: State = {}
+        self.height = 0
+        self._free: list[int] = []
+
+    def keep(self, rows: list[Row], arriving: int) -> None:
+        """Free the slots of all other rows, and close gaps beyond the number that will arrive.
+
+        Rows that share a slot, as texts of a beam that branch, get copies.
+        """
+        if not rows:
+            self.state, self.height, self._free = {}, 0, []
+            return
+        taken = [row.slot for row in rows]
+        free = sorted(set(range(self.height)) - set(taken))
+        surplus = len(free) - arriving
+        if len(set(taken)) < len(taken) or surplus > len(rows):
+            self._compact(rows)
+        else:
+            self._free = free
+            if surplus > 0:
+                self._shrink(rows, surplus)
+
+    def put(self, rows: list[Row], state: State) -> None:
+        """Give a slot to each row of a state of their own."""
+        own, self._free = self._free[: len(rows)], self._free[len(rows) :]
+        if own:
+            first = state if len(own) == len(rows) else select(state, range(len(own)))
+            self.state = write(self.state, own, first)
+        if len(own) < len(rows):
+            others = select(state, range(len(own), len(rows))) if own else state
+            self.state = join([self.state, others]) if self.height else others
+        added = range(self.height, self.height + len(rows) - len(own))
+        self.height += len(added)
+        for slot, row in zip([*own, *added], rows, strict=True):
+            row.slot = slot
+
+    def read(self, rows: list[Row], tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Let some rows read tokens, as many each; the others stay as they are.
+
+        Returns:
+            Logits (rows, time, vocab_size).
+        """
+        ids = torch.tensor(tokens, device=self._model.device)
+        slots = [row.slot for row in rows]
+        if slots == list(range(self.height)):
+            logits, self.state = self._model(ids, self.state)
+        else:
+            logits, own = self._model(ids, select(self.state, slots))
+            self.state = write(self.state, slots, own)
+        for row in rows:
+            row.cached_length += ids.shape[1]
+        return logits
+
+    def read_newest(self, rows: list[Row]) -> Tensor:
+        """Let every row read its last token; the logits after it, by slot, (height, vocab_size).
+
+        A slot without a row reads END, and is overwritten before it is used.
+        """
+        newest = [0] * self.height
+        for row in rows:
+            newest[row.slot] = row.ids[-1]
+            row.cached_length += 1
+        tokens = torch.tensor(newest, device=self._model.device)[:, None]
+        logits, self.state = self._model(tokens, self.state)
+        return logits[:, -1]
+
+    def _compact(self, rows: list[Row]) -> None:
+        self.state, self._free = select(self.state, [row.slot for row in rows]), []
+        self.height = len(rows)
+        for slot, row in enumerate(rows):
+            row.slot = slot
+
+    def _shrink(self, rows: list[Row], surplus: int) -> None:
+        """Move the last rows into free slots, and drop the slots behind."""
+        height = self.height - surplus
+        moved = [row for row in rows if row.slot >= height]
+        targets = self._free[: len(moved)]
+        if moved:
+            own = select(self.state, [row.slot for row in moved])
+            self.state = write(self.state, targets, own)
+        for slot, row in zip(targets, moved, strict=True):
+            row.slot = slot
+        self.state = {name: tensor[:height] for name, tensor in self.state.items()}
+        self._free = [slot for slot in self._free[len(moved) :] if slot < height]
+        self.height = height
