@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 
 import numpy as np
 import pytest
@@ -192,3 +193,21 @@ def test_a_space_after_a_word_is_shown_before_the_next(
     whole = lag + "".join(word + space for word, space in words)
     assert shown == (whole.removesuffix(" ") if words else "").partition("fox 春眠")[0]
     assert pieces.stopped == ("fox 春眠" in whole)
+
+
+def test_streams_that_are_read_by_turns_share_an_engine(cache: Make) -> None:
+    """And one that is given up leaves nothing behind."""
+    generator = TextGenerator(cache(257), Bytes(), rows=4)
+    asked = [Sampling(max_tokens=12, min_tokens=12, seed=seed) for seed in (1, 2, 3)]
+    alone = ["".join(TextGenerator(cache(257), Bytes()).stream("a", each)) for each in asked]
+    first, second, third = (generator.stream("a", each) for each in asked)
+    begun = next(third)
+    third.close()
+    pieces: list[list[str]] = [[], []]
+    for one, two in zip_longest(first, second, fillvalue=""):
+        pieces[0].append(one)
+        pieces[1].append(two)
+    assert ["".join(each) for each in pieces] == alone[:2]
+    assert alone[2].startswith(begun)
+    assert generator._engine.is_idle
+    assert not generator._inbox
