@@ -11,7 +11,7 @@ from wenmo.decoding.latents import Latents
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.models import MODELS
-from wenmo.models.base import select
+from wenmo.models.state import select
 from wenmo.models.vae import Vae
 from wenmo.text.config import TokenizerConfig
 from wenmo.text.tokenizers import Tokenizer

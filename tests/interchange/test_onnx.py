@@ -19,11 +19,12 @@ from wenmo.decoding.request import Request
 from wenmo.interchange import onnx as graphs
 from wenmo.interchange.onnx import write_onnx
 from wenmo.interchange.pretrained import open_pretrained
-from wenmo.models.base import LanguageModel, join
+from wenmo.models.base import LanguageModel
 from wenmo.models.external import Foreign
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
+from wenmo.models.state import join
 from wenmo.models.transformer.model import Transformer
 from wenmo.models.transformer.presets import GPT2, MARIAN, MODERN
 from wenmo.models.vae import Vae

@@ -17,10 +17,11 @@ from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.models import MODELS, LanguageModel, ModelConfig, base
-from wenmo.models.base import Network, join, select
-from wenmo.models.base import write as write_rows
+from wenmo.models.base import Network
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
+from wenmo.models.state import join, select
+from wenmo.models.state import write as write_rows
 from wenmo.models.transformer.stack import blocks_of
 from wenmo.runs.config import NgramPriorConfig
 from wenmo.runs.recipe import Recipe

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from wenmo.models import counts
-from wenmo.models.base import join, select
 from wenmo.models.counts import _sort, count_grams
 from wenmo.models.ngram import Ngram
+from wenmo.models.state import join, select
 from wenmo.types import IGNORE, Batch, WenmoError
 
 VOCAB = 6  # id 5 is never seen in the generated texts

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wenmo.models import find
-from wenmo.models.base import detach
 from wenmo.models.recurrent import CARRIED, GATES, Cell, Layer, Recurrent
+from wenmo.models.state import detach
 from wenmo.types import Batch, State
 
 VOCAB, WIDTH = 11, 6

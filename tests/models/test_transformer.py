@@ -16,7 +16,7 @@ from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.models import find
-from wenmo.models.base import join
+from wenmo.models.state import join
 from wenmo.models.transformer.attention import SelfAttention
 from wenmo.models.transformer.cache import CACHE_GROWTH
 from wenmo.models.transformer.layers import make_norm

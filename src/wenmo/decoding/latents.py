@@ -12,7 +12,7 @@ from wenmo.config import from_dict, to_dict
 from wenmo.decoding.generator import Output, TextGenerator
 from wenmo.decoding.noise import draw_seed
 from wenmo.decoding.params import DRAWING, Sampling
-from wenmo.models.base import select
+from wenmo.models.state import select
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch, WenmoError, strings
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.models.base import select
+from wenmo.models.state import select
 from wenmo.types import State
 
 MAX_BYTES = 256 << 20

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from wenmo.evaluation.likelihood import Likelihood
-from wenmo.models.base import LanguageModel, detach
+from wenmo.models.base import LanguageModel
+from wenmo.models.state import detach
 from wenmo.types import Batch
 
 SEGMENT = 20  # tokens scored, then learnt from

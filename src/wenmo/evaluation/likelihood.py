@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from wenmo.evaluation.diversity import FEWEST_RESAMPLED
-from wenmo.models.base import LanguageModel, join
+from wenmo.models.base import LanguageModel
+from wenmo.models.state import join
 from wenmo.text.pairs import Buckets, Examples
 from wenmo.types import END, IGNORE, Batch, Score
 

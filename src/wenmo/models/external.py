@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wenmo.models.base import LanguageModel, begin_reading, go_on_reading
+from wenmo.models.base import LanguageModel
+from wenmo.models.state import empty_read_state, extend_read_state
 from wenmo.types import END, IGNORE, Logits, State, Tokens, WenmoError
 
 
@@ -67,13 +68,13 @@ class Foreign(LanguageModel):
     ) -> State:
         """What was read, and with an encoder what `encode` makes of the source, too."""
         if self.conditioning != "encoder":
-            return begin_reading(rows, self.device)
+            return empty_read_state(rows, self.device)
         if source is None:
             source = torch.full((rows, 1), END, device=self.device)
-        return begin_reading(rows, self.device) | self.encode(source)
+        return empty_read_state(rows, self.device) | self.encode(source)
 
     def encode(self, source: Tokens) -> State:
-        """``source``: the encoder's hidden states, float32 (rows, source time, width), and
+        """``source_hidden``: the encoder's hidden states, float32 (rows, source time, width), and
         ``source_mask``, bool (rows, source time).
         """
         if self.conditioning != "encoder":
@@ -81,14 +82,14 @@ class Foreign(LanguageModel):
         mask = source != IGNORE
         ids = self._order[source.clamp_min(0)]
         encoded = self.inner.get_encoder()(input_ids=ids, attention_mask=mask.long())
-        return {"source": encoded.last_hidden_state, "source_mask": mask}
+        return {"source_hidden": encoded.last_hidden_state, "source_mask": mask}
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         rows = len(tokens)
-        before = begin_reading(rows, tokens.device) | (state or self.initial_state(rows))
-        after, places = go_on_reading(before, tokens)
+        before = empty_read_state(rows, tokens.device) | (state or self.initial_state(rows))
+        after, places = extend_read_state(before, tokens)
         # What stands behind a row's end is seen by nothing that is asked for.
-        logits = self._run(self._order[after["read"]], before).float()
+        logits = self._run(self._order[after["read_ids"]], before).float()
         index = places[..., None].expand(-1, -1, self.vocab_size)
         asked = logits[..., : self.vocab_size].gather(1, index)
         return asked[..., self._order], before | after
@@ -100,7 +101,7 @@ class Foreign(LanguageModel):
         from transformers.modeling_outputs import BaseModelOutput
 
         return self.inner(
-            encoder_outputs=BaseModelOutput(last_hidden_state=state["source"]),
+            encoder_outputs=BaseModelOutput(last_hidden_state=state["source_hidden"]),
             attention_mask=state["source_mask"].long(),
             decoder_input_ids=ids,
             use_cache=False,

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wenmo.models.base import LanguageModel, detach, where
+from wenmo.models.base import LanguageModel
+from wenmo.models.state import detach, where
 from wenmo.text.batches import Batches
 from wenmo.training.optimizers import Optimizer
 from wenmo.types import IGNORE, Batch, State

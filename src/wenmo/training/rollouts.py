@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import LanguageModel, select
+from wenmo.models.base import LanguageModel
+from wenmo.models.state import select
 from wenmo.types import END, Logits, Tokens
 
 JUDGED_AT_ONCE = 2048  # texts

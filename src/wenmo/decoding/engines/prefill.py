@@ -10,7 +10,8 @@ import torch
 from wenmo.decoding.engines.base import window
 from wenmo.decoding.engines.row import Row
 from wenmo.decoding.prefix_cache import MIN_LENGTH, Prefix, PrefixCache
-from wenmo.models.base import LanguageModel, join, select
+from wenmo.models.base import LanguageModel
+from wenmo.models.state import join, select
 from wenmo.text.batches import pad
 from wenmo.types import IGNORE, State
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from wenmo.decoding.engines.row import Row
-from wenmo.models.base import LanguageModel, join, select, write
+from wenmo.models.base import LanguageModel
+from wenmo.models.state import join, select, write
 from wenmo.types import State
 
 

@@ -14,14 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import (
-    LOGITS_AT_ONCE,
-    LanguageModel,
-    begin_reading,
-    costs,
-    go_on_reading,
-    label_smoothed,
-)
+from wenmo.models.base import LOGITS_AT_ONCE, LanguageModel, costs, label_smoothed
+from wenmo.models.state import empty_read_state, extend_read_state
 from wenmo.models.transformer.config import GATED, TransformerConfig
 from wenmo.models.transformer.layers import ACTIVATIONS, make_norm
 from wenmo.models.transformer.stack import Stack, initialise
@@ -84,16 +78,17 @@ class Masked(Stack, LanguageModel):
         capacity: int = 0,
         rng: torch.Generator | None = None,
     ) -> State:
-        return begin_reading(rows, self.device)
+        return empty_read_state(rows, self.device)
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         """As it is for every model: what comes next, while all that follows is hidden. Each token
         takes a look at the whole context, so that this is the slow way.
         """
-        after, places = go_on_reading(state or self.initial_state(len(tokens)), tokens)
+        after, places = extend_read_state(state or self.initial_state(len(tokens)), tokens)
         room = self.config.context_length
-        read = F.pad(after["read"], (0, max(0, room - after["read"].shape[1])))[:, :room]
-        texts = read.repeat_interleave(tokens.shape[1], 0)
+        ids = after["read_ids"]
+        ids = F.pad(ids, (0, max(0, room - ids.shape[1])))[:, :room]
+        texts = ids.repeat_interleave(tokens.shape[1], 0)
         known = places.flatten()  # the place of the last token that is seen
         hidden = torch.arange(room, device=tokens.device) > known[:, None]
         pieces = -(-hidden.numel() * self.vocab_size // LOGITS_AT_ONCE)
