@@ -47,7 +47,12 @@ FACADE = (  # all that apps may know; what is beside `api` loads without PyTorch
     "wenmo.apps",
     "wenmo.figures",
     "wenmo.types",
+    "wenmo.config",
+    "wenmo.options",
+    "wenmo.text.config",
+    "wenmo.decoding.params",
     "wenmo.runs.folders",
+    "wenmo.runs.outline",
     "wenmo.runs.preflight",
     "wenmo.text.inspection",
 )

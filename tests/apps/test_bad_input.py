@@ -95,10 +95,10 @@ def test_arguments_that_make_no_sense(wenmo, text, tmp_path, arguments, message)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--temperature", "-1"], "temperature"),
-        (["--top-p", "2"], "top_p"),
+        (["--temperature", "-1"], "'--temperature': must be at least 0"),
+        (["--top-p", "2"], "'--top-p': must be above 0 and at most 1"),
         (["--method", "bem"], "method"),
-        (["--max-tokens", "0"], "max_tokens"),
+        (["--max-tokens", "0"], "'--max-tokens': must be at least 1"),
         (["-n", "0"], "n"),
         (["--logit-bias", "x"], "TEXT=AMOUNT"),
         (["--logit-bias", "fox=1"], "not one token"),

@@ -157,7 +157,7 @@ def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
         ("generate loop.toml", "loop.toml: rule 'a' never ends"),
         ("generate LSTM --method uniform", "method uniform is for texts that a grammar writes"),
         ("generate LSTM --max-depth 3", "depth is for texts that a grammar writes"),
-        ("generate zh.toml --max-depth 0", "max_depth=0: must be from 1 to 200"),
+        ("generate zh.toml --max-depth 0", "'--max-depth': must be from 1 to 200"),
         ("generate zh.toml -p 我 --method uniform", "without a prompt"),
         ("generate LSTM --grammar none.toml", "none.toml: no such file"),
         ("generate LSTM --grammar endless.json", "how likely a text is cannot be computed"),

@@ -21,9 +21,8 @@ def latent(
     encoding: option.Encoding = None,
     draw: option.Draw = None,
     method: option.LatentMethod = None,
-    temperature: option.Temperature = None,
-    max_tokens: option.MaxTokens = None,
-    seed: option.WritingSeed = None,
+    *,
+    sampling: option.LatentWriting,
     json: option.Json = False,
 ) -> None:
     """Write texts again from their latents, walk between two, or move them along a direction."""
@@ -40,10 +39,11 @@ def latent(
     opened = show.opened(load(run))
     latents = opened.latents
     rows: list[dict[str, Any]]
-    options = {"method": method, "temperature": temperature, "max_tokens": max_tokens}
-    sampling: dict[str, Any] = {k: value for k, value in options.items() if value is not None}
-    drawn = sampling.get("method") == "sample" or ("method" not in sampling and bool(temperature))
-    sampling["seed"] = draw_seed() if seed is None else seed
+    drawn = method == "sample" or (method is None and bool(sampling.get("temperature")))
+    fresh = "seed" not in sampling and drawn
+    sampling.setdefault("seed", draw_seed())
+    if method is not None:
+        sampling["method"] = method
     if walk:
         outputs = latents.walk(*walk, steps, **sampling)
         rows = [{"share": place / (steps - 1)} for place in range(steps)]
@@ -63,5 +63,5 @@ def latent(
         show.print_json({"seed": sampling["seed"], "outputs": rows})
     else:
         show.from_latents(rows)
-    if seed is None and drawn:
+    if fresh:
         show.seed(sampling["seed"])

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from wenmo import IMPORTED_AT, __version__
 from wenmo.apps.cli import library, option, streams
 from wenmo.apps.cli.compare import compare
+from wenmo.apps.cli.declared import expand
 from wenmo.apps.cli.inspection import inspect
 from wenmo.apps.cli.latent import latent
 from wenmo.apps.cli.tradeoff import tradeoff
@@ -69,50 +70,29 @@ def overview(
 
 
 @app.command()
+@expand
 def train(
     context: typer.Context,
     data: option.Data,
     settings: option.Settings = None,
     model: option.Model = None,
-    task: option.Task = None,
     out: option.Out = None,
     prior: option.Prior = None,
-    tokenizer: option.Tokenizer = None,
-    minutes: option.Minutes = None,
-    steps: option.Steps = None,
+    *,
+    training: option.Training,
+    control: option.ControlFields = None,
     target: option.Target = None,
     valid: option.Valid = None,
     valid_target: option.ValidTarget = None,
-    text_field: option.TextField = None,
-    source_field: option.SourceField = None,
-    group_field: option.GroupField = None,
-    speaker_field: option.SpeakerField = None,
-    control: option.ControlFields = None,
-    unit: option.Unit = None,
-    encoding: option.Encoding = None,
     recipe: option.Recipe = None,
     base: option.Base = None,
     reference: option.Reference = None,
-    seed: option.TrainingSeed = None,
     json: option.Json = False,
 ) -> None:
     """Train a generator on your text. The same command goes on where it was interrupted."""
-    options = {
-        "task.name": task,
-        "ngram_prior.enabled": prior and preflight.enabled_of(prior),
-        "tokenizer.kind": tokenizer,
-        "train.minutes": minutes,
-        "train.steps": steps,
-        "train.seed": seed,
-        "split.seed": seed,
-        "read.text_field": text_field,
-        "read.source_field": source_field,
-        "read.group_field": group_field,
-        "read.speaker_field": speaker_field,
-        "read.unit": unit,
-        "read.encoding": encoding,
-    }
-    given = [f"{key}={value}" for key, value in options.items() if value is not None]
+    given = [f"{key}={value}" for key, value in training.items()]
+    if prior is not None:
+        given.append(f"ngram_prior.enabled={preflight.enabled_of(prior)}")
     if control is not None:
         given.append(f"task.control={dumps(control.split(','))}")
     changes = [*given, *(settings or [])]
@@ -151,6 +131,7 @@ def train(
 
 
 @app.command()
+@expand
 def generate(
     run: option.RunFolder,
     prompt: option.Prompt = None,
@@ -160,35 +141,8 @@ def generate(
     prefix: option.Prefix = "",
     alignments: option.Alignments = None,
     n: option.Count = 1,
-    method: option.Method = None,
-    max_tokens: option.MaxTokens = None,
-    min_tokens: option.MinTokens = None,
-    temperature: option.Temperature = None,
-    top_k: option.TopK = None,
-    top_p: option.TopP = None,
-    min_p: option.MinP = None,
-    typical_p: option.TypicalP = None,
-    repetition_penalty: option.RepetitionPenalty = None,
-    presence_penalty: option.PresencePenalty = None,
-    frequency_penalty: option.FrequencyPenalty = None,
-    no_repeat_ngram: option.NoRepeatNgram = None,
-    logit_bias: option.LogitBias = None,
-    stop: option.Stop = None,
-    seed: option.WritingSeed = None,
-    same_length: option.SameLength = None,
-    unseen_characters: option.UnseenCharacters = None,
-    beam_width: option.BeamWidth = None,
-    length_penalty: option.LengthPenalty = None,
-    length_penalty_form: option.LengthForm = None,
-    coverage_penalty: option.CoveragePenalty = None,
-    beam_groups: option.BeamGroups = None,
-    diversity_penalty: option.Diversity = None,
-    unmask_order: option.UnmaskOrder = None,
-    unmask_steps: option.UnmaskSteps = None,
-    unmask_schedule: option.UnmaskSchedule = None,
-    remask: option.Remask = None,
-    gap_tokens: option.Gap = None,
-    max_depth: option.Depth = None,
+    *,
+    sampling: option.Writing,
     grammar: option.ConstrainingGrammar = None,
     derivations: option.Derivations = False,
     json: option.Json = False,
@@ -196,51 +150,15 @@ def generate(
     """Write text with a trained run, or by the rules of a grammar."""
     preflight.check_run(run)
     preflight.check_paths(input, grammar)
-    preflight.check_sampling(
-        {
-            "method": method,
-            "length_penalty_form": length_penalty_form,
-            "unmask_order": unmask_order,
-            "unmask_schedule": unmask_schedule,
-        }
-    )
     from wenmo.api import draw_seed, load, read_prompts
     from wenmo.apps.cli import show
 
     opened = show.opened(load(run))
     about: dict[str, Any] = {"control": _pairs(control), "prefix": prefix, "grammar": grammar}
-    sampling = _given(
-        method=method,
-        max_tokens=max_tokens,
-        min_tokens=min_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        typical_p=typical_p,
-        repetition_penalty=repetition_penalty,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty,
-        no_repeat_ngram=no_repeat_ngram,
-        logit_bias=opened.logit_bias(logit_bias) if logit_bias else None,
-        stop=tuple(stop) if stop else None,
-        same_length=same_length,
-        unseen_characters=unseen_characters,
-        beam_width=beam_width,
-        length_penalty=length_penalty,
-        length_penalty_form=length_penalty_form,
-        coverage_penalty=coverage_penalty,
-        beam_groups=beam_groups,
-        diversity_penalty=diversity_penalty,
-        unmask_order=unmask_order,
-        unmask_steps=unmask_steps,
-        unmask_schedule=unmask_schedule,
-        remask=remask,
-        gap_tokens=gap_tokens,
-        max_depth=max_depth,
-    )
-    fresh = seed is None and opened.draws(**sampling)  # a new seed, on which the texts depend
-    sampling["seed"] = chosen = draw_seed() if seed is None else seed
+    if "logit_bias" in sampling:
+        sampling["logit_bias"] = opened.logit_bias(sampling["logit_bias"])
+    fresh = "seed" not in sampling and opened.draws(**sampling)  # a new seed decides the texts
+    chosen = sampling.setdefault("seed", draw_seed())
     asked = about | sampling
     prompts = list(prompt or [])
     if input:
@@ -295,21 +213,17 @@ def generate(
 
 
 @app.command()
+@expand
 def chat(
     run: option.RunFolder,
     control: option.Control = None,
-    method: option.Method = None,
-    temperature: option.Temperature = None,
-    top_k: option.TopK = None,
-    top_p: option.TopP = None,
-    max_tokens: option.MaxTokens = None,
+    *,
+    sampling: option.ReplyWriting,
     system: option.System = None,
-    seed: option.ReplySeed = None,
     encoding: option.StdinEncoding = None,
 ) -> None:
     """Talk with a run that was trained on dialogue; an empty line ends it."""
     preflight.check_run(run)
-    preflight.check_sampling({"method": method})
     from wenmo.api import draw_seed, load
     from wenmo.apps.cli import show
 
@@ -319,11 +233,8 @@ def chat(
     opened.require("dialogue")
     for line in opened.resolve_control(_pairs(control))[1]:
         show.note(line)
-    sampling = _given(
-        method=method, temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens
-    )
-    fresh = seed is None and opened.draws(**sampling)
-    first = draw_seed() if seed is None else seed
+    fresh = "seed" not in sampling and opened.draws(**sampling)
+    first = sampling.get("seed", draw_seed())
     turns: list[str] = []
     while turn := show.ask():
         turns.append(turn)
@@ -335,6 +246,7 @@ def chat(
 
 
 @app.command()
+@expand
 def evaluate(
     run: option.RunFolder,
     data: option.Data,
@@ -345,24 +257,18 @@ def evaluate(
     dynamic: option.Dynamic = None,
     cache: option.Cache = None,
     samples: option.Samples = None,
-    text_field: option.TextField = None,
-    source_field: option.SourceField = None,
-    unit: option.Unit = None,
+    *,
+    read: option.Reading,
     encoding: option.Encoding = None,
-    method: option.Method = None,
-    beam_width: option.BeamWidth = None,
-    length_penalty: option.LengthPenalty = None,
+    sampling: option.AnswerWriting,
     seed: option.AnswerSeed = 0,
     json: option.Json = False,
 ) -> None:
     """Score a text: bits per byte, nats per token, perplexity; and for pairs, the answers."""
-    options = {"text_field": text_field, "source_field": source_field, "unit": unit}
-    given = [f"{key}={value}" for key, value in options.items() if value is not None]
-    reading = [*given, *(settings or [])]
+    reading = [*(f"{key}={value}" for key, value in read.items()), *(settings or [])]
     preflight.check_run(run)
     preflight.check_paths(data, target)
     preflight.check_reading(reading)
-    preflight.check_sampling({"method": method})
     from wenmo.api import load
     from wenmo.apps.cli import show
 
@@ -379,7 +285,7 @@ def evaluate(
             settings=reading,
             on_progress=watcher.on_progress,
             seed=seed,
-            **_given(method=method, beam_width=beam_width, length_penalty=length_penalty),
+            **sampling,
         )
     if json:
         show.print_json(figures)
@@ -401,12 +307,12 @@ def explain(run: option.RunFolder, text: option.Text, json: option.Json = False)
         show.explained(rows)
 
 
-app.command()(latent)
-app.command()(tradeoff)
+app.command()(expand(latent))
+app.command()(expand(tradeoff))
 app.command("runs")(library.runs)
 app.command("show")(library.show_run)
 app.command()(compare)
-app.command()(inspect)
+app.command()(expand(inspect))
 app.command("rm")(library.rm)
 
 
@@ -496,11 +402,6 @@ def demo(
     from wenmo.apps.cli.demo import run_demo
 
     run_demo(out, seconds, json)
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that were given."""
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _pairs(settings: list[str] | None) -> dict[str, str]:

@@ -1,74 +1,36 @@
-"""What the commands can be given: each option's type and its line of help."""
+"""What the commands can be given: settings as they are declared, and each other option."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, Any
 
 import typer
 
-T = TypeVar("T")
+from wenmo.apps.cli.declared import flags_of, help_line, options_from, utf8
+from wenmo.decoding.params import Sampling
+from wenmo.options import options_of
+from wenmo.runs.outline import TABLES
+from wenmo.text.config import ReadConfig
 
-
-def _utf8(value: T) -> T:
-    """Refuse text whose bytes on the command line are not UTF-8.
-
-    Raises:
-        BadParameter: they are not.
-    """
-    texts = [value] if isinstance(value, str) else value or ()
-    for text in cast(Iterable[str], texts):
-        if re.search("[\ud800-\udfff]", text):
-            advice = "give it in UTF-8, or in a file (--input FILE --encoding=NAME)"
-            raise typer.BadParameter(f"not valid UTF-8: {advice}")
-    return value
-
-
-def _positive(value: float | None) -> float | None:
-    """Refuse numbers that are not above 0.
-
-    Raises:
-        BadParameter: it is not.
-    """
-    if value is not None and not 0 < value < math.inf:
-        raise typer.BadParameter("must be a positive number")
-    return value
-
-
-Method = Annotated[
-    str | None,
-    typer.Option(
-        help="sample, greedy, beam, or for grammars uniform [default: beam; sample where the task "
-        "is completion or dialogue]."
-    ),
+Writing = Annotated[dict[str, Any], options_from(Sampling)]
+ReplyWriting = Annotated[
+    dict[str, Any],
+    options_from(Sampling, "method", "temperature", "top_k", "top_p", "max_tokens", "seed"),
 ]
-BeamWidth = Annotated[int | None, typer.Option(help="How many texts a beam follows [default: 5].")]
-LengthPenalty = Annotated[
-    float | None, typer.Option(help="Above 0, longer texts of a beam are favoured [default: 0.6].")
+AnswerWriting = Annotated[
+    dict[str, Any], options_from(Sampling, "method", "beam_width", "length_penalty")
 ]
+LatentWriting = Annotated[
+    dict[str, Any], options_from(Sampling, "temperature", "max_tokens", "seed")
+]
+SweepWriting = Annotated[dict[str, Any], options_from(Sampling, "max_tokens", "seed")]
+Training = Annotated[dict[str, Any], flags_of(TABLES)]
+Inspected = Annotated[dict[str, Any], flags_of({each: TABLES[each] for each in ("task", "read")})]
+Reading = Annotated[dict[str, Any], options_from(ReadConfig, "text_field", "source_field", "unit")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 RunFolder = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run folder made by train, or a grammar's file.")
-]
-TextField = Annotated[
-    str | None,
-    typer.Option(
-        help="The column (by name, or number where there is no header) or key of the text."
-    ),
-]
-SourceField = Annotated[
-    str | None,
-    typer.Option(help="The column or key of the source, for pairs; several with commas."),
-]
-GroupField = Annotated[
-    str | None,
-    typer.Option(help="For dialogue with a message a row: what names the conversation."),
-]
-SpeakerField = Annotated[
-    str | None, typer.Option(help="For dialogue with a message a row: who speaks.")
 ]
 Target = Annotated[
     str | None, typer.Option(help="The text for each line of DATA, for pairs in two files.")
@@ -76,16 +38,12 @@ Target = Annotated[
 Control = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="FIELD=VALUE", callback=_utf8, help="What the text should be like; repeatable."
+        metavar="FIELD=VALUE", callback=utf8, help="What the text should be like; repeatable."
     ),
-]
-Unit = Annotated[
-    str | None,
-    typer.Option(help="What one record of a plain text is: document, paragraph or line."),
 ]
 Encoding = Annotated[
     str | None,
-    typer.Option(help="Of the text files, such as gb18030, big5 or cp1252 [default: detected]."),
+    typer.Option(help=help_line(options_of(ReadConfig)["encoding"])),
 ]
 StdinEncoding = Annotated[
     str | None, typer.Option("--encoding", help="Of what you say [default: the terminal's].")
@@ -97,13 +55,6 @@ Settings = Annotated[
 Model = Annotated[
     str | None, typer.Option(help="A family, or family:size; see wenmo models [default: lstm].")
 ]
-Task = Annotated[
-    str | None,
-    typer.Option(
-        help="completion, translation, summarization, paraphrase, data-to-text, dialogue or "
-        "infilling [default: completion]."
-    ),
-]
 Out = Annotated[Path | None, typer.Option(help="The run folder [default: runs/NAME-MODEL].")]
 Prior = Annotated[
     str | None,
@@ -112,13 +63,6 @@ Prior = Annotated[
         "suit the text and the time [default: auto]."
     ),
 ]
-Tokenizer = Annotated[
-    str | None, typer.Option(help="characters, bytes, words, bpe or unigram [default: characters].")
-]
-Minutes = Annotated[
-    float | None, typer.Option(callback=_positive, help="How long to train [default: 3].")
-]
-Steps = Annotated[int | None, typer.Option(min=1, help="How many steps to train instead.")]
 Valid = Annotated[str | None, typer.Option(help="Held-out text [default: a part of DATA].")]
 ValidTarget = Annotated[str | None, typer.Option(help="The same as --target, for --valid.")]
 ControlFields = Annotated[
@@ -135,127 +79,24 @@ Reference = Annotated[
 Recipe = Annotated[
     Path | None, typer.Option(help="A TOML file with settings; the command's go before it.")
 ]
-TrainingSeed = Annotated[int | None, typer.Option(help="Of all that is random [default: 0].")]
 Prompt = Annotated[
     list[str] | None,
     typer.Option(
-        "--prompt", "-p", callback=_utf8, help="What to go on from, or to answer; repeatable."
+        "--prompt", "-p", callback=utf8, help="What to go on from, or to answer; repeatable."
     ),
 ]
 Input = Annotated[Path | None, typer.Option(help="A file with one prompt a line.")]
-Prefix = Annotated[
-    str, typer.Option(callback=_utf8, help="How every answer must begin, for pairs.")
-]
+Prefix = Annotated[str, typer.Option(callback=utf8, help="How every answer must begin, for pairs.")]
 Alignments = Annotated[
     Path | None,
     typer.Option(help="A folder for what each token attended to: 1.json, 1.svg and so on."),
 ]
 Count = Annotated[int, typer.Option("-n", min=1, help="How many texts for each prompt.")]
-MaxTokens = Annotated[
-    int | None,
-    typer.Option(help="The most tokens to write [default: 256; pairs: the longest target's]."),
-]
-MinTokens = Annotated[int | None, typer.Option(help="The fewest tokens to write [default: 0].")]
-Temperature = Annotated[
-    float | None,
-    typer.Option(
-        min=0, help="Below 1 is safer, above 1 bolder [default: what the run's card says, or 0.8]."
-    ),
-]
-TopK = Annotated[int | None, typer.Option(help="Keep the k likeliest tokens; 0: all [default: 0].")]
-TopP = Annotated[
-    float | None,
-    typer.Option(
-        help="Keep the likeliest tokens of this mass [default: what the run's card says, or 1; "
-        "dialogue: 0.9]."
-    ),
-]
-MinP = Annotated[
-    float | None, typer.Option(help="Keep tokens this likely beside the likeliest [default: 0].")
-]
-TypicalP = Annotated[
-    float | None, typer.Option(help="Keep the most typical tokens of this mass [default: 1].")
-]
-RepetitionPenalty = Annotated[
-    float | None, typer.Option(help="Above 1 discourages repetition [default: 1].")
-]
-PresencePenalty = Annotated[
-    float | None, typer.Option(help="Taken off tokens already written [default: 0].")
-]
-FrequencyPenalty = Annotated[
-    float | None, typer.Option(help="Taken off for each time written [default: 0].")
-]
-NoRepeatNgram = Annotated[
-    int | None, typer.Option(help="Repeat no n-gram of this length [default: 0].")
-]
-LogitBias = Annotated[
-    list[str] | None,
-    typer.Option(metavar="TEXT=AMOUNT", callback=_utf8, help="Favour or avoid a token."),
-]
-Stop = Annotated[
-    list[str] | None, typer.Option(callback=_utf8, help="End before this text; repeatable.")
-]
-WritingSeed = Annotated[
-    int | None,
-    typer.Option(help="The same seed writes the same text [default: a new one, which is printed]."),
-]
-SameLength = Annotated[
-    bool | None,
-    typer.Option(
-        "--same-length/--no-same-length",
-        help="Answers have as many characters as their source [default: what the pairs had].",
-    ),
-]
-UnseenCharacters = Annotated[
-    bool | None,
-    typer.Option(
-        "--unseen-characters", help="Write characters that the training text does not contain, too."
-    ),
-]
-LengthForm = Annotated[
-    str | None, typer.Option(help="Of the length penalty: power or gnmt [default: power].")
-]
-CoveragePenalty = Annotated[
-    float | None,
-    typer.Option(help="Above 0 favours texts that leave nothing of the source out [default: 0]."),
-]
-BeamGroups = Annotated[int | None, typer.Option(help="Groups of a beam that differ [default: 1].")]
-Diversity = Annotated[
-    float | None, typer.Option(help="How much groups of a beam differ [default: 0.5].")
-]
-UnmaskOrder = Annotated[
-    str | None,
-    typer.Option(help="Of a masked model's writing: random, confidence or left [default: random]."),
-]
-UnmaskSteps = Annotated[
-    int | None,
-    typer.Option(
-        help="In how many steps a masked model's text appears; 0: one for each token [default: 0]."
-    ),
-]
-UnmaskSchedule = Annotated[
-    str | None,
-    typer.Option(help="linear, or cosine: few tokens at the first steps [default: linear]."),
-]
-Remask = Annotated[
-    bool | None, typer.Option("--remask", help="Let a masked model change its mind.")
-]
-Gap = Annotated[
-    int | None,
-    typer.Option(help="How many tokens a gap ____ has; 0: what suits it best [default: 0]."),
-]
-Depth = Annotated[
-    int | None, typer.Option(help="Of a grammar's text: how many rules within one another.")
-]
 ConstrainingGrammar = Annotated[
     Path | None, typer.Option("--grammar", help="A grammar's file: write only texts of it.")
 ]
 Derivations = Annotated[
     bool, typer.Option("--derivations", help="Show which rules made each text of a grammar.")
-]
-ReplySeed = Annotated[
-    int | None,
-    typer.Option(help="The same seed gives the same replies [default: a new one, printed]."),
 ]
 System = Annotated[
     str | None,
@@ -280,7 +121,7 @@ Cache = Annotated[
     int | None,
     typer.Option(min=1, help="Expect again what the last so many tokens said; for networks."),
 ]
-Text = Annotated[str, typer.Argument(callback=_utf8, help="The text, read from its beginning.")]
+Text = Annotated[str, typer.Argument(callback=utf8, help="The text, read from its beginning.")]
 AnswerSeed = Annotated[int, typer.Option(help="The same seed gives the same answers.")]
 Samples = Annotated[
     int | None,
@@ -288,15 +129,15 @@ Samples = Annotated[
 ]
 Reconstruct = Annotated[
     list[str] | None,
-    typer.Option(metavar="TEXT", callback=_utf8, help="Write it again; repeatable."),
+    typer.Option(metavar="TEXT", callback=utf8, help="Write it again; repeatable."),
 ]
 Walk = Annotated[
     tuple[str, str] | None,
-    typer.Option(metavar="TEXT TEXT", callback=_utf8, help="Go from one to the other."),
+    typer.Option(metavar="TEXT TEXT", callback=utf8, help="Go from one to the other."),
 ]
 Edit = Annotated[
     list[str] | None,
-    typer.Option(metavar="TEXT", callback=_utf8, help="Move it along a direction; repeatable."),
+    typer.Option(metavar="TEXT", callback=utf8, help="Move it along a direction; repeatable."),
 ]
 WalkSteps = Annotated[int, typer.Option(help="How many texts a walk has, its ends included.")]
 Toward = Annotated[Path | None, typer.Option(help="Texts that have what an edit gives.")]

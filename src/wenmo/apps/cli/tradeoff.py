@@ -13,8 +13,8 @@ def tradeoff(
     encoding: option.Encoding = None,
     temperatures: option.Temperatures = "0.7,0.85,1.0,1.15",
     n: option.SweepCount = 200,
-    max_tokens: option.MaxTokens = None,
-    seed: option.WritingSeed = None,
+    *,
+    sampling: option.SweepWriting,
     plot: option.Plot = None,
     json: option.Json = False,
 ) -> None:
@@ -30,9 +30,8 @@ def tradeoff(
     from wenmo.api import tradeoff as sweep
     from wenmo.apps.cli import show
 
-    sampling = {"seed": draw_seed() if seed is None else seed}
-    if max_tokens is not None:
-        sampling["max_tokens"] = max_tokens
+    fresh = "seed" not in sampling
+    sampling.setdefault("seed", draw_seed())
     opened = [show.opened(load(run)) for run in runs]
     with show.Training() as watcher:
         found = sweep(
@@ -51,5 +50,5 @@ def tradeoff(
         show.print_json({"seed": sampling["seed"], **found})
     else:
         show.tradeoff(found)
-    if seed is None:
+    if fresh:
         show.seed(sampling["seed"])
