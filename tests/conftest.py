@@ -10,7 +10,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from unittest import mock
 
 import pytest
@@ -119,3 +121,15 @@ def learn_until() -> Callable[..., None]:
         pytest.fail(f"the loss is still {float(loss.parts['nats']):.3f} nats per token")
 
     return learn
+
+
+@pytest.fixture(scope="session")
+def docs_tables() -> ModuleType:
+    """The script that writes the tables of the pages."""
+    path = Path(__file__).parents[1] / "docs" / "tables.py"
+    spec = spec_from_file_location("docs_tables", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -29,7 +29,7 @@ from wenmo.evaluation.answers import TASK_METRICS
 from wenmo.grammar.reading import parse_grammar
 from wenmo.grammar.sampler import Sampler
 from wenmo.models import MODELS
-from wenmo.runs.config import NgramPriorConfig
+from wenmo.runs.config import InitConfig, NgramPriorConfig
 from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig, TokenizerConfig
 from wenmo.train_config import TrainConfig
 from wenmo.training.optimizers import DEFAULT_RATE
@@ -298,6 +298,7 @@ def tables_of(kind: str) -> dict[str, list[list[str]]]:
 
 CONFIGS: dict[str, Any] = {
     "ngram_prior": NgramPriorConfig(),
+    "init": InitConfig(),
     "read": ReadConfig(),
     "split": SplitConfig(),
     "task": TaskConfig(),
@@ -318,6 +319,13 @@ def test_tables_of_settings_are_those_of_the_program(name: str) -> None:
         said["`cell`"] = f'`"{name}"`'
     assert said == are
     assert list(said) == [f"`{field.name}`" for field in dataclasses.fields(config)]
+
+
+@every_page
+def test_tables_are_as_their_declarations(page: Path, docs_tables: Any) -> None:
+    """Else: ``python docs/tables.py``."""
+    text = page.read_text(encoding="utf-8")
+    assert docs_tables.with_tables(text) == text
 
 
 @pytest.mark.parametrize("name", [name for name, family in MODELS.items() if family.sizes])

@@ -63,7 +63,9 @@ class TrainConfig(Settings):
         1, "batches whose gradients are added up for one step", "每步累积梯度的批数", minimum=1
     )
     optimizer: OptimizerName = option(
-        "adamw", "`sgd`, `rmsprop`, `adam`, `adamw` or `muon`", "优化器"
+        "adamw",
+        "`sgd`, `rmsprop`, `adam`, `adamw` or `muon`",
+        "优化器：`sgd`、`rmsprop`、`adam`、`adamw` 或 `muon`",
     )
     learning_rate: float | None = option(
         None,
@@ -87,7 +89,9 @@ class TrainConfig(Settings):
     beta1: float = option(0.9, "of adam and adamw", "adam 与 adamw 的 beta1", minimum=0, below=1)
     beta2: float = option(0.98, "of adam and adamw", "adam 与 adamw 的 beta2", minimum=0, below=1)
     schedule: Schedule = option(
-        "cosine", "`constant`, `cosine`, `linear` or `stable-decay`", "学习率调度"
+        "cosine",
+        "`constant`, `cosine`, `linear` or `stable-decay`",
+        "学习率调度：`constant`、`cosine`、`linear` 或 `stable-decay`",
     )
     warmup_ratio: float = option(
         0.02,

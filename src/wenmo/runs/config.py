@@ -116,9 +116,10 @@ class InitConfig(Settings):
     decoder: str | None = option(None, "the same for the decoder", "解码器的初始权重，同上")
     word_vectors: str | None = option(
         None,
-        "a file of word vectors that the embeddings of the same words begin with, or a run, for "
-        "the embeddings of the same tokens",
-        "词向量文件，相同词的嵌入以其为初始值；或一个运行，取相同词元的嵌入",
+        "a file of word vectors, as word2vec or GloVe write text, that the embeddings of the same "
+        "words begin with, or a run, for the embeddings of the same tokens",
+        "词向量文件（word2vec 或 GloVe 的文本格式），相同词的嵌入以其为初始值；或一个运行，"
+        "取相同词元的嵌入",
     )
 
     def __post_init__(self) -> None:
