@@ -31,6 +31,7 @@ UNSET = {"setting": " (in a run: {})", "设置": "（在运行中：{}）"}
 SETTINGS: dict[str, list[str]] = {}  # that an option of training sets
 for key, declared in flags_of(TABLES).options.items():
     SETTINGS.setdefault(f"--{declared.flag}", []).append(f"`{key}`")
+FAMILY = {"setting": "the family", "设置": "该族"}  # what differs from family to family
 HEADER = {"setting": ("default", "range", "meaning"), "设置": ("默认值", "范围", "说明")}
 
 
@@ -73,7 +74,7 @@ def setting_rows(kind: str, configs: Sequence[Any]) -> list[list[str]]:
     rows = []
     for name, declared in options_of(type(configs[0])).items():
         defaults = {json.dumps(to_dict(each)[name], ensure_ascii=False) for each in configs}
-        default = f"`{defaults.pop()}`" if len(defaults) == 1 else "the family"
+        default = f"`{defaults.pop()}`" if len(defaults) == 1 else FAMILY[kind]
         chinese = kind == "设置"
         meaning = declared.help_zh if chinese else declared.help
         unset = declared.unset_zh if chinese else declared.unset

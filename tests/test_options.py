@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from wenmo.apps.cli.declared import expand, options_from
 from wenmo.config import from_dict, load_toml, override
 from wenmo.decoding.params import Sampling
+from wenmo.models import MODELS
 from wenmo.options import Option, Range, Settings, option, options_of
 from wenmo.runs.outline import TABLES
 from wenmo.types import WenmoError
@@ -69,7 +70,10 @@ def test_an_option_that_is_added_is_in_the_tables_of_the_pages(docs_tables: Any)
     assert docs_tables.setting_rows("设置", [More()])[-1] == [*row[:3], "保留高于 `top_a` 的"]
 
 
-@pytest.mark.parametrize("settings", [Sampling, *TABLES.values()])
+FAMILIES = {type(family.config) for family in MODELS.values()}
+
+
+@pytest.mark.parametrize("settings", [Sampling, *TABLES.values(), *sorted(FAMILIES, key=repr)])
 def test_every_option_is_described_and_its_default_admitted(settings: type[Settings]) -> None:
     names = [field.name for field in fields(settings)]
     assert list(options_of(settings)) == names

@@ -171,7 +171,10 @@ def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
         ("train texts.txt --model grammar grammar=none.toml --out run", "no such file"),
         ("train texts.txt --model grammar grammar=zh.toml --out run", "say --unit line"),
         ("train texts.txt --model grammar grammar=endless.json --out run", "cannot be computed"),
-        ("train texts.txt --model grammar grammar=zh.toml prior=-1 --out run", "prior at least 0"),
+        (
+            "train texts.txt --model grammar grammar=zh.toml prior=-1 --out run",
+            "prior must be at least 0",
+        ),
         (
             "train texts.txt --model grammar grammar=zh.toml --tokenizer words --out run",
             "--tokenizer characters or bytes",

@@ -376,7 +376,7 @@ def test_dropout_is_on_embeddings_attention_and_branches(monkeypatch: pytest.Mon
         ({"kv_heads": 0}, "at least 1"),
         ({"rope_theta": 0.0}, "rope_theta"),
         ({"norm_eps": float("nan")}, "norm_eps"),
-        ({"context_length": 1}, "context_length at least 2"),
+        ({"context_length": 1}, "context_length must be at least 2"),
         ({"dropout": 1.0}, "dropout"),
     ],
 )

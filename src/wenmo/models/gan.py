@@ -21,6 +21,7 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.critic import ConvolutionalCritic, Critic, RecurrentCritic
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer.model import Transformer
+from wenmo.options import Settings, option
 from wenmo.types import Batch, Logits, Loss, SpecialTokens, State, Tokens
 
 Phase = Literal["likelihood", "critic", "adversarial"]
@@ -35,81 +36,130 @@ class Gan(LanguageModel):
     conditioning = "none"
 
     @dataclass(frozen=True)
-    class Config:
-        """Settings of an adversarial model.
+    class Config(Settings):
+        """Settings of an adversarial model."""
 
-        Attributes:
-            generator: writes: rnn, lstm, gru or transformer.
-            embedding_size: the width of a recurrent generator's token embeddings.
-            hidden_size: of the generator's layers.
-            layers: the generator's depth.
-            heads: of a Transformer's attention.
-            context_length: the most tokens of a text.
-            tie_embeddings: the softmax uses the generator's embedding (Press & Wolf 2017).
-            dropout: on what enters each of the generator's layers, while it learns by likelihood.
-            critic: convolutional or recurrent.
-            critic_embedding_size: the width of the critic's token embeddings.
-            critic_hidden_size: filters of each span, or the width of the recurrent layer.
-            critic_dropout: on what the verdict rests on.
-            critic_heads: into how many parts the critic's embedding is cut, each judged by itself;
-                for a convolutional critic.
-            method: what the generator learns from the critic by: policy gradients, or relaxed
-                tokens.
-            rollouts: with policy, how often each beginning of a text is finished to see what it is
-                worth.
-            baseline: with policy, what a text is worth counts as far as it is above the others.
-            inverse_temperature: with relaxed, the inverse temperature that the mixtures end with;
-                they begin with 1.
-            mle_ratio: the share of the budget in which the generator learns by likelihood.
-            critic_pretrain_ratio: the share after that in which the critic learns alone.
-            critic_steps: of the critic, for each of the generator.
-            adversarial_learning_rate: the generator's peak learning rate, when it learns from the
-                critic.
-            critic_learning_rate: the critic's.
-        """
-
-        generator: Literal["rnn", "lstm", "gru", "transformer"] = "lstm"
-        embedding_size: int = 128
-        hidden_size: int = 256
-        layers: int = 1
-        heads: int = 4
-        context_length: int = 64
-        tie_embeddings: bool = False
-        dropout: float = 0.2
-        critic: Literal["convolutional", "recurrent"] = "convolutional"
-        critic_embedding_size: int = 64
-        critic_hidden_size: int = 64
-        critic_dropout: float = 0.25
-        critic_heads: int = 1
-        method: Literal["policy", "relaxed"] = "policy"
-        rollouts: int = 4
-        baseline: bool = True
-        inverse_temperature: float = 100.0
-        mle_ratio: float = 0.6
-        critic_pretrain_ratio: float = 0.05
-        critic_steps: int = 3
-        adversarial_learning_rate: float = 1e-3
-        critic_learning_rate: float = 1e-3
+        generator: Literal["rnn", "lstm", "gru", "transformer"] = option(
+            "lstm",
+            "writes the text: `rnn`, `lstm`, `gru` or `transformer`",
+            "生成器：`rnn`、`lstm`、`gru` 或 `transformer`",
+        )
+        embedding_size: int = option(
+            128,
+            "size of a recurrent generator's token embeddings",
+            "循环生成器的词元嵌入维数",
+            minimum=1,
+        )
+        hidden_size: int = option(
+            256, "size of the generator's layers", "生成器各层的维数", minimum=1
+        )
+        layers: int = option(1, "number of layers of the generator", "生成器的层数", minimum=1)
+        heads: int = option(
+            4, "attention heads of a Transformer", "Transformer 的注意力头数", minimum=1
+        )
+        context_length: int = option(
+            64,
+            "the most tokens of a text, its end included",
+            "文本最多的词元数，含结束符",
+            minimum=2,
+        )
+        tie_embeddings: bool = option(
+            False,
+            "the softmax uses the generator's embedding (Press & Wolf 2017)",
+            "softmax 与生成器的嵌入共用权重（Press & Wolf 2017）",
+        )
+        dropout: float = option(
+            0.2,
+            "dropout on the input of each layer of the generator, while it is trained by "
+            "likelihood",
+            "生成器以似然训练时每层输入的 dropout",
+            minimum=0,
+            below=1,
+        )
+        critic: Literal["convolutional", "recurrent"] = option(
+            "convolutional",
+            "`convolutional`, over spans of two to five tokens (Kim 2014) with a highway, or "
+            "`recurrent`, in both directions",
+            "评判者：`convolutional`，二至五个词元的卷积（Kim 2014）加 highway 层；或 "
+            "`recurrent`，双向循环",
+        )
+        critic_embedding_size: int = option(
+            64, "size of the critic's token embeddings", "评判者的词元嵌入维数", minimum=1
+        )
+        critic_hidden_size: int = option(
+            64,
+            "filters of each span, or size of the recurrent layer",
+            "每种跨度的卷积核数，或循环层的维数",
+            minimum=1,
+        )
+        critic_dropout: float = option(
+            0.25,
+            "dropout on the features that the critic judges by",
+            "评判者所用特征的 dropout",
+            minimum=0,
+            below=1,
+        )
+        critic_heads: int = option(
+            1,
+            "number of parts of the critic's embedding, each judged by itself (Nie et al. "
+            "2019, section 2.3); for a convolutional critic",
+            "评判者的嵌入分成几份，各自评判（Nie et al. 2019，2.3 节）；用于卷积评判者",
+            minimum=1,
+        )
+        method: Literal["policy", "relaxed"] = option(
+            "policy",
+            "how the generator learns from the critic: by `policy` gradients, or through "
+            "`relaxed` tokens",
+            "生成器向评判者学习的方法：策略梯度（`policy`）或松弛词元（`relaxed`）",
+        )
+        rollouts: int = option(
+            4,
+            "with `policy`: how often each prefix of a text is completed to estimate its reward",
+            "用于 `policy`：为估计回报，每个前缀续写的次数",
+            minimum=1,
+        )
+        baseline: bool = option(
+            True,
+            "with `policy`: the mean reward is subtracted from each reward; without, likely "
+            "texts become likelier whatever the critic says",
+            "用于 `policy`：回报减去平均值；否则无论评判如何，高概率文本都会更可能",
+        )
+        inverse_temperature: float = option(
+            100.0,
+            "with `relaxed`: inverse temperature at the end; it is 1 at the beginning",
+            "用于 `relaxed`：结束时的逆温度；开始时为 1",
+            minimum=1,
+        )
+        mle_ratio: float = option(
+            0.6,
+            "share of the budget in which the generator is trained by likelihood",
+            "生成器以似然训练的阶段占总预算的比例",
+            minimum=0,
+        )
+        critic_pretrain_ratio: float = option(
+            0.05,
+            "share of the budget after that in which only the critic is trained",
+            "其后只训练评判者的阶段所占比例",
+            minimum=0,
+        )
+        critic_steps: int = option(
+            3,
+            "steps of the critic for each of the generator",
+            "生成器每走一步，评判者的步数",
+            minimum=1,
+        )
+        adversarial_learning_rate: float = option(
+            1e-3,
+            "peak learning rate of the generator (Adam) when it learns from the critic",
+            "生成器向评判者学习时的学习率峰值（Adam）",
+            above=0,
+        )
+        critic_learning_rate: float = option(
+            1e-3, "peak learning rate of the critic", "评判者的学习率峰值", above=0
+        )
 
         def __post_init__(self) -> None:
-            sizes = (
-                "embedding_size",
-                "hidden_size",
-                "layers",
-                "heads",
-                "critic_embedding_size",
-                "critic_hidden_size",
-            )
-            for name in (*sizes, "critic_heads", "rollouts", "critic_steps"):
-                if getattr(self, name) < 1:
-                    raise ValueError(f"{name} must be at least 1")
-            if self.context_length < 2:
-                raise ValueError("context_length must be at least 2")
-            for name in ("dropout", "critic_dropout"):
-                if not 0 <= getattr(self, name) < 1:
-                    raise ValueError(f"{name} must be at least 0 and below 1")
-            if min(self.mle_ratio, self.critic_pretrain_ratio) < 0:
-                raise ValueError("mle_ratio and critic_pretrain_ratio must be at least 0")
+            super().__post_init__()
             if self.mle_ratio + self.critic_pretrain_ratio > 1:
                 raise ValueError("mle_ratio and critic_pretrain_ratio must not be above 1 together")
             if self.critic_embedding_size % self.critic_heads:
@@ -117,12 +167,6 @@ class Gan(LanguageModel):
             if self.critic_heads > 1 and self.critic == "recurrent":
                 raise ValueError(
                     "critic_heads are for critic=convolutional: leave critic_heads out"
-                )
-            if not self.inverse_temperature >= 1:
-                raise ValueError("inverse_temperature must be at least 1")
-            if min(self.adversarial_learning_rate, self.critic_learning_rate) <= 0:
-                raise ValueError(
-                    "adversarial_learning_rate and critic_learning_rate must be above 0"
                 )
             if self.generator == "transformer":
                 transformer_settings(self)  # tells what heads do not go with the width

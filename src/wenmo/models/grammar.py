@@ -29,6 +29,7 @@ from wenmo.grammar.sampler import Drawn, Sampler
 from wenmo.grammar.tokens import FIRST_BYTE, NO_TOKEN, TokenChart
 from wenmo.grammar.weights import reweighted, weights_of
 from wenmo.models.base import LanguageModel
+from wenmo.options import Settings, option
 from wenmo.text.vocabularies import CODE_POINTS
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
 
@@ -47,22 +48,27 @@ class GrammarModel(LanguageModel):
     samples_texts = True
 
     @dataclass(frozen=True)
-    class Config:
-        """Settings of a grammar.
+    class Config(Settings):
+        """Settings of a grammar."""
 
-        Attributes:
-            grammar: its file, Tracery's JSON or the native TOML; a run keeps a copy.
-            rounds: of learning the weights from text, at most.
-            prior: as how many uses of each rule the file's own weights count beside the text's.
-        """
-
-        grammar: str = ""
-        rounds: int = 50
-        prior: float = 1.0
-
-        def __post_init__(self) -> None:
-            if self.rounds < 1 or not 0 <= self.prior < math.inf:
-                raise ValueError("rounds must be at least 1 and prior at least 0")
+        grammar: str = option(
+            "",
+            "the file of the grammar, in Tracery's JSON or the native TOML; a run keeps a copy",
+            "文法文件，Tracery 的 JSON 或自有的 TOML；运行文件夹保留副本",
+        )
+        rounds: int = option(
+            50,
+            "the most rounds of learning the weights from text; fewer where nothing more is gained",
+            "从文本学习权重的最多轮数；没有进一步改善时提前结束",
+            minimum=1,
+        )
+        prior: float = option(
+            1.0,
+            "the weights of the file count as this many uses of each rule",
+            "文件中的权重相当于每条规则使用这么多次",
+            minimum=0,
+            below=math.inf,
+        )
 
         def build(self, vocab_size: int) -> GrammarModel:
             return GrammarModel(self, vocab_size)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from wenmo.models.base import LanguageModel
 from wenmo.models.counts import MEMORY, Grams, Ids, Ints, add_grams, count_grams, room
+from wenmo.options import Settings, option
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
 
 NOTHING = -1  # in a history: before the first token; as an index: no such n-gram
@@ -54,26 +55,31 @@ class Ngram(LanguageModel):
     counts_text = True
 
     @dataclass(frozen=True)
-    class Config:
-        """Settings of an n-gram model.
+    class Config(Settings):
+        """Settings of an n-gram model."""
 
-        Attributes:
-            order: the length of the longest n-grams: one more than the tokens looked back at.
-            prune: n-grams seen at most this many times are dropped, given for each order from 1 up
-                (the last figure holds for the orders above), as KenLM's ``--prune``; () keeps all.
-            totals: keep how often each context was seen, too; probabilities do not need it.
-            counts: keep how often each n-gram was seen, too, so that training can continue from
-                the model: counts of further text are added to them.
-        """
-
-        order: int = 5
-        prune: tuple[int, ...] = ()
-        totals: bool = False
-        counts: bool = False
+        order: int = option(5, "length of the longest n-grams", "最长 n-gram 的长度", minimum=1)
+        prune: tuple[int, ...] = option(
+            (),
+            "n-grams seen at most this often are dropped, for each order from 1 up; the last "
+            "number holds for the orders above: `prune=[0,0,1]`",
+            "出现次数不超过此值的 n-gram 被剪去，从 1 阶起逐阶给出，最后一个数用于更高的阶："
+            "`prune=[0,0,1]`",
+        )
+        totals: bool = option(
+            False,
+            "keep how often each context was seen, which networks on counts read",
+            "保留每个上文的次数，供计数之上的网络使用",
+        )
+        counts: bool = option(
+            False,
+            "keep how often each n-gram was seen, so that more text can be counted with "
+            "`--from` this run",
+            "保留每个 n-gram 的次数，以便用 `--from` 此运行继续计数",
+        )
 
         def __post_init__(self) -> None:
-            if self.order < 1:
-                raise ValueError(f"order must be at least 1, not {self.order}")
+            super().__post_init__()
             if list(self.prune) != sorted(self.prune) or min(self.prune, default=0) < 0:
                 raise ValueError("prune must not be negative, nor fall from one order to the next")
 

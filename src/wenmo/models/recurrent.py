@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wenmo.models.base import Budget, Hidden, Network, steered
+from wenmo.options import Settings, option
 from wenmo.types import END, Logits, State, Tokens
 
 Cell = Literal["rnn", "lstm", "gru"]
@@ -34,38 +35,56 @@ class Recurrent(Network):
     """Embedding, a stack of recurrent layers, and a softmax over the vocabulary."""
 
     @dataclass(frozen=True)
-    class Config:
-        """Settings of an RNN, LSTM or GRU.
+    class Config(Settings):
+        """Settings of an RNN, LSTM or GRU."""
 
-        Attributes:
-            cell: the kind of recurrent cell.
-            embedding_size: the width of the token embedding.
-            hidden_size: the width of the recurrent layers. With tied weights the last layer is as
-                wide as the embedding, so that its output can be compared with it.
-            layers: the depth of the stack.
-            tie_embeddings: the softmax uses the embedding's weights (Press & Wolf 2017).
-            dropout: on what enters each layer and on what leaves the last (Zaremba et al. 2014).
-            embedding_dropout: drops whole tokens' embeddings (Gal & Ghahramani 2016).
-            recurrent_dropout: drops hidden-to-hidden weights (DropConnect; Merity et al. 2018).
-            variational: one dropout mask for all time steps of a batch (Gal & Ghahramani 2016).
-        """
-
-        cell: Cell = "lstm"
-        embedding_size: int = 128
-        hidden_size: int = 512
-        layers: int = 1
-        tie_embeddings: bool = False
-        dropout: float = 0.1
-        embedding_dropout: float = 0.0
-        recurrent_dropout: float = 0.0
-        variational: bool = False
-
-        def __post_init__(self) -> None:
-            if min(self.embedding_size, self.hidden_size, self.layers) < 1:
-                raise ValueError("embedding_size, hidden_size and layers must be at least 1")
-            for name in ("dropout", "embedding_dropout", "recurrent_dropout"):
-                if not 0 <= getattr(self, name) < 1:
-                    raise ValueError(f"{name} must be at least 0 and below 1")
+        cell: Cell = option(
+            "lstm",
+            "kind of recurrent cell: `rnn`, `lstm` or `gru`",
+            "循环单元的种类：`rnn`、`lstm` 或 `gru`",
+        )
+        embedding_size: int = option(
+            128, "size of the token embeddings", "词元嵌入的维数", minimum=1
+        )
+        hidden_size: int = option(
+            512,
+            "size of the recurrent layers; with `tie_embeddings` the last is as wide as the "
+            "embedding",
+            "循环层的维数；启用 `tie_embeddings` 时最后一层与嵌入同宽",
+            minimum=1,
+        )
+        layers: int = option(1, "number of layers", "层数", minimum=1)
+        tie_embeddings: bool = option(
+            False,
+            "the softmax uses the weights of the embedding (Press & Wolf 2017)",
+            "softmax 与嵌入共用权重（Press & Wolf 2017）",
+        )
+        dropout: float = option(
+            0.1,
+            "dropout on the input of each layer and the output of the last (Zaremba et al. 2014)",
+            "每层输入和最后一层输出的 dropout（Zaremba et al. 2014）",
+            minimum=0,
+            below=1,
+        )
+        embedding_dropout: float = option(
+            0.0,
+            "drops the embeddings of whole tokens (Gal & Ghahramani 2016)",
+            "随机丢弃整个词元的嵌入（Gal & Ghahramani 2016）",
+            minimum=0,
+            below=1,
+        )
+        recurrent_dropout: float = option(
+            0.0,
+            "drops hidden-to-hidden weights (DropConnect; Merity et al. 2018)",
+            "随机丢弃隐层到隐层的权重（DropConnect；Merity et al. 2018）",
+            minimum=0,
+            below=1,
+        )
+        variational: bool = option(
+            False,
+            "one dropout mask for all time steps of a batch (Gal & Ghahramani 2016)",
+            "同一批的所有时间步共用一个 dropout 掩码（Gal & Ghahramani 2016）",
+        )
 
         def build(self, vocab_size: int) -> Recurrent:
             return Recurrent(self, vocab_size)

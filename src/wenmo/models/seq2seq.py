@@ -5,6 +5,7 @@ Luong et al. 2015) and copy from it (See et al. 2017).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from wenmo.models.base import Hidden, Network, label_smoothed, select_targets
 from wenmo.models.recurrent import CARRIED, Cell, Layer, Recurrent
+from wenmo.options import Settings, option
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, State, Tokens
 
 Attending = Literal["none", "additive", "dot", "general", "concat"]
@@ -35,51 +37,87 @@ class Seq2seq(Network):
     conditioning = "encoder"
 
     @dataclass(frozen=True)
-    class Config:
-        """Settings of a recurrent encoder–decoder.
+    class Config(Settings):
+        """Settings of a recurrent encoder–decoder."""
 
-        Attributes:
-            cell: the kind of recurrent cell.
-            embedding_size: the width of the token embeddings.
-            hidden_size: the width of the recurrent layers, in each direction.
-            layers: the depth of the encoder and of the decoder.
-            bidirectional: the encoder also reads from the end (Schuster & Paliwal 1997).
-            attention: additive looks before each step (Bahdanau et al. 2015); dot, general and
-                concat look after it (Luong et al. 2015, section 3.1); none: the decoder only begins
-                with what the encoder ends with.
-            input_feeding: dot, general and concat are told what they found in the step before
-                (Luong et al. 2015, section 3.3); additive always is.
-            copy: a learned switch between writing a word and copying one (See et al. 2017).
-            coverage: the weight of the penalty on looking where it has looked before; above 0, the
-                attention also sees where that is (See et al. 2017, section 2.3).
-            scheduled_sampling: how often training replaces a token by the model's own guess (Bengio
-                et al. 2015).
-            tie_embeddings: source, text and softmax share one embedding (Press & Wolf 2017).
-            dropout: on what enters each layer and on what enters the softmax (Zaremba et al. 2014).
-        """
-
-        cell: Cell = "gru"
-        embedding_size: int = 256
-        hidden_size: int = 256
-        layers: int = 1
-        bidirectional: bool = True
-        attention: Attending = "additive"
-        input_feeding: bool = True
-        copy: bool = False
-        coverage: float = 0.0
-        scheduled_sampling: float = 0.0
-        tie_embeddings: bool = True
-        dropout: float = 0.2
+        cell: Cell = option(
+            "gru",
+            "kind of recurrent cell: `rnn`, `lstm` or `gru`",
+            "循环单元的种类：`rnn`、`lstm` 或 `gru`",
+        )
+        embedding_size: int = option(
+            256, "size of the token embeddings", "词元嵌入的维数", minimum=1
+        )
+        hidden_size: int = option(
+            256,
+            "size of the recurrent layers, in each direction",
+            "循环层的维数（每个方向）",
+            minimum=1,
+        )
+        layers: int = option(
+            1,
+            "number of layers of the encoder and of the decoder",
+            "编码器与解码器各自的层数",
+            minimum=1,
+        )
+        bidirectional: bool = option(
+            True,
+            "the encoder also reads from the end (Schuster & Paliwal 1997)",
+            "编码器也从末尾反向读（Schuster & Paliwal 1997）",
+        )
+        attention: Attending = option(
+            "additive",
+            "`additive`, before each step (Bahdanau et al. 2015); `dot`, `general` or "
+            "`concat`, after it (Luong et al. 2015); `none`: the decoder only starts with the "
+            "last state of the encoder",
+            "`additive`：每步之前（Bahdanau et al. 2015）；`dot`、`general`、`concat`："
+            "每步之后（Luong et al. 2015）；`none`：解码器只以编码器的最后状态开始",
+        )
+        input_feeding: bool = option(
+            True,
+            "`dot`, `general` and `concat` also read the attention result of the step before "
+            "(Luong et al. 2015); `additive` always does",
+            "`dot`、`general`、`concat` 还读入上一步的注意力结果（Luong et al. 2015）；"
+            "`additive` 总是如此",
+        )
+        copy: bool = option(
+            False,
+            "a learned switch between generating a token and copying one from the source (See "
+            "et al. 2017)",
+            "学习在生成词元与从源文复制词元之间切换（See et al. 2017）",
+        )
+        coverage: float = option(
+            0.0,
+            "weight of the coverage loss (See et al. 2017); above 0, the attention also sees "
+            "where it looked before: only with `additive` and `concat`",
+            "覆盖损失的权重（See et al. 2017）；大于 0 时注意力还能看到以前看过的位置：只用于 "
+            "`additive` 与 `concat`",
+            minimum=0,
+            below=math.inf,
+        )
+        scheduled_sampling: float = option(
+            0.0,
+            "how often training replaces a token by the model's own prediction (Bengio et al. "
+            "2015)",
+            "训练时以模型自己的预测代替词元的概率（Bengio et al. 2015）",
+            minimum=0,
+            maximum=1,
+        )
+        tie_embeddings: bool = option(
+            True,
+            "source, text and softmax share one embedding (Press & Wolf 2017)",
+            "源文、文本与 softmax 共用一个嵌入（Press & Wolf 2017）",
+        )
+        dropout: float = option(
+            0.2,
+            "dropout on the input of each layer and of the softmax (Zaremba et al. 2014)",
+            "每层输入和 softmax 输入的 dropout（Zaremba et al. 2014）",
+            minimum=0,
+            below=1,
+        )
 
         def __post_init__(self) -> None:
-            if min(self.embedding_size, self.hidden_size, self.layers) < 1:
-                raise ValueError("embedding_size, hidden_size and layers must be at least 1")
-            if not 0 <= self.dropout < 1:
-                raise ValueError("dropout must be at least 0 and below 1")
-            if not 0 <= self.scheduled_sampling <= 1:
-                raise ValueError("scheduled_sampling must be from 0 to 1")
-            if not 0 <= self.coverage < float("inf"):
-                raise ValueError("coverage must be at least 0")
+            super().__post_init__()
             if self.copy and self.attention == "none":
                 raise ValueError("copy=true needs attention to copy by: choose attention=additive")
             if self.coverage and self.attention not in ("additive", "concat"):

@@ -9,6 +9,7 @@ tokens that are kept from the decoder, and an encoder that is trained ahead of i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -23,6 +24,7 @@ from wenmo.models.recurrent import Layer, Recurrent
 from wenmo.models.seq2seq import Reader
 from wenmo.models.transformer.model import Transformer
 from wenmo.models.transformer.stack import Encoder, initialise
+from wenmo.options import Settings, option
 from wenmo.types import END, IGNORE, Batch, Logits, State, Tokens
 
 Kind = Literal["lstm", "transformer"]
@@ -36,84 +38,114 @@ class Vae(Network):
     conditioning = "none"
 
     @dataclass(frozen=True)
-    class Config:
-        """Settings of a variational autoencoder.
+    class Config(Settings):
+        """Settings of a variational autoencoder."""
 
-        Attributes:
-            encoder: reads the text both ways: lstm or transformer.
-            decoder: writes it: lstm or transformer.
-            latent_size: how many latents there are.
-            embedding_size: the width of an LSTM's token embeddings.
-            hidden_size: of the layers.
-            layers: the depth of the decoder.
-            encoder_layers: the depth of the encoder.
-            heads: of a Transformer's attention.
-            context_length: the most tokens of a text.
-            tie_embeddings: the softmax uses the decoder's embedding (Press & Wolf 2017); an LSTM's
-                last layer is then as wide as that.
-            dropout: on what enters each layer and on what leaves the last.
-            word_dropout: how often training keeps a token from the decoder, which reads END in its
-                place (Bowman et al. 2016, section 3.1).
-            free_bits: nats of divergence a text that cost nothing (Kingma et al. 2016, appendix C).
-            free_bits_per_dim: every latent has its share of these; else they are for all together.
-            annealing: of the divergence's weight: it rises once (linear), again and again
-                (cyclical, Fu et al. 2019), or is as it is (none).
-            cycles: how often it rises, if cyclical.
-            annealing_ratio: the share of the budget, or of each cycle, in which it rises.
-            kl_floor: the weight it rises from.
-            kl_peak: the weight it rises to; 1: the bound.
-            aggressive_ratio: the share of the budget, from its beginning, in which the encoder is
-                trained ahead (He et al. 2019, algorithm 1).
-            encoder_steps: how many steps are the encoder's alone then, before each that is for
-                both.
-        """
-
-        encoder: Kind = "lstm"
-        decoder: Kind = "lstm"
-        latent_size: int = 32
-        embedding_size: int = 256
-        hidden_size: int = 256
-        layers: int = 1
-        encoder_layers: int = 1
-        heads: int = 4
-        context_length: int = 256
-        tie_embeddings: bool = False
-        dropout: float = 0.2
-        word_dropout: float = 0.0
-        free_bits: float = 8.0
-        free_bits_per_dim: bool = True
-        annealing: Literal["linear", "cyclical", "none"] = "linear"
-        cycles: int = 4
-        annealing_ratio: float = 0.2
-        kl_floor: float = 0.0
-        kl_peak: float = 1.0
-        aggressive_ratio: float = 0.0
-        encoder_steps: int = 9
+        encoder: Kind = option(
+            "lstm",
+            "reads the text in both directions: `lstm` or `transformer`",
+            "双向读取文本：`lstm` 或 `transformer`",
+        )
+        decoder: Kind = option(
+            "lstm", "writes the text: `lstm` or `transformer`", "写出文本：`lstm` 或 `transformer`"
+        )
+        latent_size: int = option(32, "number of latent dimensions", "隐变量的维数", minimum=1)
+        embedding_size: int = option(
+            256, "size of an LSTM's token embeddings", "LSTM 词元嵌入的维数", minimum=1
+        )
+        hidden_size: int = option(256, "size of the layers", "各层的维数", minimum=1)
+        layers: int = option(1, "number of layers of the decoder", "解码器的层数", minimum=1)
+        encoder_layers: int = option(
+            1, "number of layers of the encoder", "编码器的层数", minimum=1
+        )
+        heads: int = option(
+            4, "attention heads of a Transformer", "Transformer 的注意力头数", minimum=1
+        )
+        context_length: int = option(
+            256,
+            "the most tokens of a text, its end included",
+            "文本最多的词元数，含结束符",
+            minimum=2,
+        )
+        tie_embeddings: bool = option(
+            False,
+            "the softmax uses the decoder's embedding (Press & Wolf 2017); the last layer of "
+            "an LSTM is then as wide as that",
+            "softmax 与解码器的嵌入共用权重（Press & Wolf 2017）；LSTM 的最后一层则与其同宽",
+        )
+        dropout: float = option(
+            0.2,
+            "dropout on the input of each layer and the output of the last",
+            "每层输入和最后一层输出的 dropout",
+            minimum=0,
+            below=1,
+        )
+        word_dropout: float = option(
+            0.0,
+            "how often training hides a token from the decoder, which reads the end mark in "
+            "its place (Bowman et al. 2016)",
+            "训练时对解码器隐藏词元的概率，以结束符代替（Bowman et al. 2016）",
+            minimum=0,
+            below=1,
+        )
+        free_bits: float = option(
+            8.0,
+            "nats of divergence per text that cost nothing (Kingma et al. 2016)",
+            "每个文本不计代价的散度（纳特，Kingma et al. 2016）",
+            minimum=0,
+            below=math.inf,
+        )
+        free_bits_per_dim: bool = option(
+            True,
+            "every latent dimension has an equal share of the free bits; else they are shared "
+            "by all",
+            "免费额度平均分给每一维；否则各维共用",
+        )
+        annealing: Literal["linear", "cyclical", "none"] = option(
+            "linear",
+            "weight of the divergence: rises once (`linear`), again and again (`cyclical`, Fu "
+            "et al. 2019), or is constant (`none`)",
+            "散度权重的退火：上升一次（`linear`）、反复上升（`cyclical`，Fu et al. 2019）"
+            "或不变（`none`）",
+        )
+        cycles: int = option(
+            4, "with `cyclical`: how often it rises", "用于 `cyclical`：上升的次数", minimum=1
+        )
+        annealing_ratio: float = option(
+            0.2,
+            "share of the budget, or of each cycle, in which it rises",
+            "上升阶段占总预算（或每个周期）的比例",
+            minimum=0,
+            maximum=1,
+        )
+        kl_floor: float = option(
+            0.0, "the weight that it rises from", "权重的起点", minimum=0, below=math.inf
+        )
+        kl_peak: float = option(
+            1.0,
+            "the weight that it rises to; 1: the evidence lower bound",
+            "权重的终点；1：证据下界",
+            minimum=0,
+            below=math.inf,
+        )
+        aggressive_ratio: float = option(
+            0.0,
+            "share of the budget, from its beginning, in which the encoder is trained more "
+            "than the decoder (He et al. 2019, with fixed numbers in place of their two "
+            "stopping rules)",
+            "预算开头多训练编码器的阶段所占比例（He et al. 2019，以固定数目代替其两条停止规则）",
+            minimum=0,
+            maximum=1,
+        )
+        encoder_steps: int = option(
+            9,
+            "steps of the encoder alone in that phase, before each step of both",
+            "该阶段中每次共同更新之前，只更新编码器的步数",
+            minimum=0,
+        )
 
         def __post_init__(self) -> None:
-            sizes = (
-                "latent_size",
-                "embedding_size",
-                "hidden_size",
-                "layers",
-                "encoder_layers",
-                "heads",
-                "cycles",
-            )
-            for name in sizes:
-                if getattr(self, name) < 1:
-                    raise ValueError(f"{name} must be at least 1")
-            if self.context_length < 2:
-                raise ValueError("context_length must be at least 2")
-            for name in ("dropout", "word_dropout"):
-                if not 0 <= getattr(self, name) < 1:
-                    raise ValueError(f"{name} must be at least 0 and below 1")
-            for name in ("annealing_ratio", "aggressive_ratio"):
-                if not 0 <= getattr(self, name) <= 1:
-                    raise ValueError(f"{name} must be from 0 to 1")
-            for name in ("free_bits", "kl_floor", "kl_peak", "encoder_steps"):
-                if not 0 <= getattr(self, name) < float("inf"):
-                    raise ValueError(f"{name} must be at least 0")
+            super().__post_init__()
             if "transformer" in (self.encoder, self.decoder):
                 transformer_settings(self, 1, 0)  # tells what heads do not go with the width
 

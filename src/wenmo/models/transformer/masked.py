@@ -19,6 +19,7 @@ from wenmo.models.state import empty_read_state, extend_read_state
 from wenmo.models.transformer.config import GATED, TransformerConfig
 from wenmo.models.transformer.layers import ACTIVATIONS, make_norm
 from wenmo.models.transformer.stack import Stack, initialise
+from wenmo.options import option
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
 DRAWS = 32  # of hidden places, at least so many for the rows that are scored together
@@ -39,13 +40,13 @@ class Masked(Stack, LanguageModel):
 
     @dataclass(frozen=True)
     class Config(TransformerConfig):
-        """The settings of a Transformer without an encoder, and what BERT has beside.
+        """The settings of a Transformer without an encoder, and what BERT has beside."""
 
-        Attributes:
-            lm_head_transform: a layer, activated and normed, between the blocks and the softmax.
-        """
-
-        lm_head_transform: bool = False
+        lm_head_transform: bool = option(
+            False,
+            "BERT's layer, activated and normalised, between the blocks and the softmax",
+            "块与 softmax 之间 BERT 的一层，带激活和归一化",
+        )
 
         def __post_init__(self) -> None:
             super().__post_init__()
