@@ -23,6 +23,7 @@ from common import arguments, report
 from training import split
 from wenmo.evaluation.likelihood import gather
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import Infills, capability
 from wenmo.types import IGNORE, Batch
 
 GAPS = (1, 4, 16)
@@ -64,29 +65,29 @@ def main() -> None:
 @torch.inference_mode()
 def gaps(model: LanguageModel, ids: np.ndarray, size: int) -> dict[str, float]:
     """Bits per character of gaps of a size, with the left side and with both in view."""
-    rng = np.random.default_rng(0)
+    rng, infills = np.random.default_rng(0), capability(model, Infills)
     context = model.context or 256
     starts = rng.integers(0, len(ids) - context - 1, WINDOWS)
     first = (context - size) // 2
     left = both = 0.0
     for begin in range(0, WINDOWS, ROWS):
         batch = gather(ids, starts[begin : begin + ROWS, None] + np.arange(context))
-        if not model.fills:
+        if infills is None:
             targets = torch.full_like(batch.targets, IGNORE)
             gap = slice(first, first + size)
             targets[:, gap] = batch.targets[:, gap]
             left += float(model.score(Batch(batch.tokens, targets)).nats.sum())
             continue
         tokens = torch.cat([batch.tokens, batch.targets[:, -1:]], 1)
-        left += in_random_orders(model, tokens, first + 1, size, hide_rest=True)
-        both += in_random_orders(model, tokens, first + 1, size, hide_rest=False)
+        left += in_random_orders(infills, tokens, first + 1, size, hide_rest=True)
+        both += in_random_orders(infills, tokens, first + 1, size, hide_rest=False)
     unit = WINDOWS * size * math.log(2)
     found = {f"gap of {size}: left": left / unit}
-    return found | {f"gap of {size}: both": both / unit if model.fills else float("nan")}
+    return found | {f"gap of {size}: both": both / unit if infills else float("nan")}
 
 
 def in_random_orders(
-    model: LanguageModel, tokens: torch.Tensor, first: int, size: int, *, hide_rest: bool
+    model: Infills, tokens: torch.Tensor, first: int, size: int, *, hide_rest: bool
 ) -> float:
     """Nats of the gaps of all rows, their characters in random orders, on average over those."""
     generator = torch.Generator().manual_seed(0)
@@ -97,7 +98,9 @@ def in_random_orders(
         if hide_rest:
             hidden[:, first + size :] = True
         for place in (torch.randperm(size, generator=generator) + first).tolist():
-            logp = model.fill(tokens, hidden)[:, place].log_softmax(1)
+            predicted = torch.zeros_like(hidden)
+            predicted[:, place] = True
+            logp = model.fill(tokens, hidden, predicted).log_softmax(1)
             nats -= float(logp.gather(1, tokens[:, place, None]).sum()) / orders
             hidden[:, place] = False
     return nats

@@ -83,11 +83,11 @@ def play(seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
                 name = f"likelihood at {temperature:g}"
                 rows.append({"generator": name, **judged(gan, oracle, unseen, temperature)})
                 print(rows[-1], flush=True)
-        gan.advance(step / total, step)
+        gan.set_progress(step / total, step)
         share = learner.share(step / total)
         learned = learner.learn(step, factor("cosine", share, warmup=0.02, decay=1.0, floor=0.0))
         if (step + 1) % (5 * EPOCH) == 0 or (step >= before + alone and step % 25 == 0):
-            own, new = nll(oracle, write(gan.writer, 2000, LENGTH)), nll(gan, unseen)
+            own, new = nll(oracle, write(gan.generator, 2000, LENGTH)), nll(gan, unseen)
             print(f"{step + 1}: {own:.3f} by the oracle, {new:.3f} of unseen texts", flush=True)
             print(f"    {learned.parts}", flush=True)
     rows.append({"generator": gan.config.method, **judged(gan, oracle, unseen)})

@@ -17,8 +17,8 @@ class Table(LanguageModel):
         super().__init__()
         self.table, self.vocab_size, self.context = table, len(table), context
 
-    def initial_state(self, rows, *, source=None, capacity=0, rng=None):
-        return {"last": torch.zeros(rows, dtype=torch.long)}
+    def initial_state(self, batch_size, *, source=None, capacity=0, generator=None):
+        return {"last": torch.zeros(batch_size, dtype=torch.long)}
 
     def forward(self, tokens, state=None):
         return self.table[tokens], {"last": tokens[:, -1]}
@@ -38,15 +38,19 @@ class Cache(LanguageModel):
         super().__init__()
         self.vocab_size, self.context, self.conditioning = vocab_size, context, conditioning
 
-    def initial_state(self, rows, *, source=None, capacity=0, rng=None):
-        start = torch.zeros(rows, dtype=torch.long)
+    def initial_state(self, batch_size, *, source=None, capacity=0, generator=None):
+        start = torch.zeros(batch_size, dtype=torch.long)
         if source is not None:
             for column in source.T:
                 start = torch.where(column >= 0, hash_bits(start + column + 1), start)
-        elif rng is not None:
-            start = start + torch.randint(1 << 40, (rows,), generator=rng)
-        rubbish = torch.full((rows, capacity), 999)
-        return {"start": start, "cache": rubbish, "length": torch.zeros(rows, dtype=torch.long)}
+        elif generator is not None:
+            start = start + torch.randint(1 << 40, (batch_size,), generator=generator)
+        rubbish = torch.full((batch_size, capacity), 999)
+        return {
+            "start": start,
+            "cache": rubbish,
+            "length": torch.zeros(batch_size, dtype=torch.long),
+        }
 
     def forward(self, tokens, state=None):
         state = state or self.initial_state(len(tokens), capacity=tokens.shape[1])
@@ -73,8 +77,8 @@ class Script(LanguageModel):
         self.script = torch.tensor([*script, 0])
         self.vocab_size, self.context = vocab_size, None
 
-    def initial_state(self, rows, *, source=None, capacity=0, rng=None):
-        return {"place": torch.zeros(rows, dtype=torch.long)}
+    def initial_state(self, batch_size, *, source=None, capacity=0, generator=None):
+        return {"place": torch.zeros(batch_size, dtype=torch.long)}
 
     def forward(self, tokens, state=None):
         places = state["place"][:, None] + torch.arange(tokens.shape[1])

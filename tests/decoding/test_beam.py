@@ -85,7 +85,7 @@ def after(model: LanguageModel, seed: int) -> Next:
     @lru_cache
     @torch.inference_mode()
     def logp(text: tuple[int, ...]) -> list[float]:
-        state = model.initial_state(1, rng=torch.Generator().manual_seed(seed))
+        state = model.initial_state(1, generator=torch.Generator().manual_seed(seed))
         return model(torch.tensor([[END, *text]]), state)[0][0, -1].log_softmax(0).tolist()
 
     return logp

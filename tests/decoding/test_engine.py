@@ -56,7 +56,9 @@ def naive(model: LanguageModel, request: Request) -> list[tuple[int, float]]:
         else:
             cached_length += 1
         source = None if request.source is None else torch.tensor([[*request.source, 0]])
-        state = model.initial_state(1, source=source, rng=torch.Generator().manual_seed(s.seed))
+        state = model.initial_state(
+            1, source=source, generator=torch.Generator().manual_seed(s.seed)
+        )
         logits = model(torch.tensor([ids[-cached_length:]]), state)[0][:, -1]
         warped = chain(s)(logits, History.of([ids[1:]], [len(request.prompt)]))
         key = fold_in(torch.tensor([s.seed]), torch.tensor([len(written)]))

@@ -21,17 +21,17 @@ from wenmo.decoding.noise import hash_bits, uniform
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import Infills
 from wenmo.types import END, SpecialTokens, WenmoError
 
 VOCAB, TIME = 3, 3
 
 
-class Joint(LanguageModel):
+class Joint(LanguageModel, Infills):
     """A table of the probabilities of all texts of so many tokens behind END, none of which is
     END: what is hidden follows from what is seen by Bayes' rule.
     """
 
-    fills = True
     conditioning = "none"
     special_tokens = SpecialTokens(source_suffix=())
 
@@ -42,18 +42,18 @@ class Joint(LanguageModel):
         self.p = torch.from_numpy(np.random.default_rng(0).dirichlet([0.7] * len(self.texts)))
         self.looks: list[Tensor] = []
 
-    def initial_state(self, rows, *, source=None, capacity=0, rng=None):
+    def initial_state(self, batch_size, *, source=None, capacity=0, generator=None):
         raise AssertionError("not asked for")
 
     forward = initial_state
 
-    def fill(self, tokens, hidden, places):
+    def fill(self, tokens, hidden, positions):
         self.looks.append(hidden.clone())
         texts = self.texts[:, : tokens.shape[1]]
         fits = ((texts[None] == tokens[:, None]) | hidden[:, None]).all(2).double()
         weight = fits * self.p
         stands = torch.nn.functional.one_hot(texts, self.vocab_size).double()
-        return torch.einsum("rn,ntv->rtv", weight, stands).log().float()[places]
+        return torch.einsum("rn,ntv->rtv", weight, stands).log().float()[positions]
 
 
 def as_expected(seen: list[int], expected: np.ndarray | list[float]) -> bool:
@@ -157,10 +157,9 @@ def test_a_request_gives_the_same_text_in_any_company(order: list[int], rows: in
     assert together == [alone[number] for number in order]
 
 
-class Hashes(LanguageModel):
+class Hashes(LanguageModel, Infills):
     """Logits are a hash of all that is seen and of the place."""
 
-    fills = True
     conditioning = "none"
     special_tokens = SpecialTokens(source_suffix=())
 
@@ -169,20 +168,20 @@ class Hashes(LanguageModel):
         self.vocab_size, self.context = vocab_size, context
         self.widest = 0
 
-    def initial_state(self, rows, *, source=None, capacity=0, rng=None):
-        return {"last": torch.zeros(rows, dtype=torch.long)}
+    def initial_state(self, batch_size, *, source=None, capacity=0, generator=None):
+        return {"last": torch.zeros(batch_size, dtype=torch.long)}
 
     def forward(self, tokens, state=None):
         return torch.zeros(*tokens.shape, self.vocab_size), {"last": tokens[:, -1]}
 
-    def fill(self, tokens, hidden, places):
+    def fill(self, tokens, hidden, positions):
         self.widest = max(self.widest, tokens.shape[1])
         assert tokens.shape[1] <= self.context + 1
         keys = torch.zeros(len(tokens), dtype=torch.long)
         for column in tokens.masked_fill(hidden, -1).T:
             keys = hash_bits(keys + column + 1)
         flat = hash_bits(keys[:, None] + torch.arange(tokens.shape[1])).flatten()
-        return uniform(flat, self.vocab_size).view(*tokens.shape, -1)[places] * 6
+        return uniform(flat, self.vocab_size).view(*tokens.shape, -1)[positions] * 6
 
 
 @settings(max_examples=15, deadline=None)

@@ -26,9 +26,9 @@ class Walker(LanguageModel):
         super().__init__()
         self.vocab_size, self.context = 9, None
 
-    def initial_state(self, rows, *, source=None, capacity=0, rng=None) -> State:
-        places = torch.zeros(rows, 1 if source is None else source.shape[1])
-        return {"coverage": places, "read": torch.zeros(rows, dtype=torch.long)}
+    def initial_state(self, batch_size, *, source=None, capacity=0, generator=None) -> State:
+        places = torch.zeros(batch_size, 1 if source is None else source.shape[1])
+        return {"coverage": places, "read": torch.zeros(batch_size, dtype=torch.long)}
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         state = state or self.initial_state(len(tokens))

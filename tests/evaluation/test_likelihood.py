@@ -138,8 +138,8 @@ class Witness(LanguageModel):
         super().__init__()
         self.asked: list[Batch] = []
 
-    def initial_state(self, rows: int, **_: object) -> State:
-        return {"rows": torch.arange(rows)}
+    def initial_state(self, batch_size: int, **_: object) -> State:
+        return {"rows": torch.arange(batch_size)}
 
     def forward(self, tokens: torch.Tensor, state: State | None = None):
         raise AssertionError("scoring asks for scores")

@@ -20,6 +20,7 @@ from wenmo.interchange import onnx as graphs
 from wenmo.interchange.onnx import write_onnx
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import HasLatents, capability
 from wenmo.models.external import Foreign
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
@@ -128,8 +129,8 @@ def some_ids(rows: int, time: int) -> Tensor:
 
 def something(model: LanguageModel, rows: int) -> Tensor | None:
     """Sources of different lengths, for models with an encoder, or latents, where there are any."""
-    if model.latents:
-        return torch.randn(rows, model.latents, generator=torch.Generator().manual_seed(rows))
+    if (latents := capability(model, HasLatents)) is not None:
+        return torch.randn(rows, latents.latent_size, generator=torch.Generator().manual_seed(rows))
     if model.conditioning != "encoder":
         return None
     source = some_ids(rows, 6)
@@ -145,7 +146,8 @@ def test_logits_are_the_same(kind: str, written: Callable[..., Any]) -> None:
     model, graph = written(kind)
     for rows in (1, 4):
         given = something(model, rows)
-        ours = model.state_at(given) if model.latents else model.initial_state(rows, source=given)
+        latents = capability(model, HasLatents)
+        ours = latents.state_at(given) if latents else model.initial_state(rows, source=given)
         theirs = graph.initial_state(rows, given)
         ids = some_ids(rows, 12)
         for piece in torch.split(ids, [6, 1, 1, 3, 1], dim=1):

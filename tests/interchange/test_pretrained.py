@@ -16,6 +16,7 @@ from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import locate, open_pretrained
+from wenmo.models.capabilities import parameter_count
 from wenmo.text.pretrained import byte_level
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import END, WenmoError
@@ -140,7 +141,7 @@ def test_logits_are_the_same(kind: str, tmp_path: Path) -> None:
         first, state = ours.model(ids[:, :7], ours.model.initial_state(3, capacity=8))
         rest, _ = ours.model(ids[:, 7:], state)
         torch.testing.assert_close(torch.cat([first, rest], 1), expected, rtol=1e-4, atol=1e-4)
-    assert theirs.num_parameters() == ours.model.parameter_count()
+    assert theirs.num_parameters() == parameter_count(ours.model)
 
 
 @every_answering

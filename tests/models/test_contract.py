@@ -16,9 +16,18 @@ from wenmo.config import override
 from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
-from wenmo.models import MODELS, LanguageModel, ModelConfig, base
-from wenmo.models.base import Network
+from wenmo.models import MODELS, LanguageModel, ModelConfig, network
+from wenmo.models.capabilities import (
+    EncodesSource,
+    FitsCounts,
+    FitsPrior,
+    capability,
+    has_capability,
+    parameter_count,
+    require,
+)
 from wenmo.models.hybrid import Hybrid
+from wenmo.models.network import Network
 from wenmo.models.ngram import Ngram
 from wenmo.models.state import join, select
 from wenmo.models.state import write as write_rows
@@ -93,10 +102,10 @@ def make(family: str) -> LanguageModel:
 
 def study(model: LanguageModel, ids: np.ndarray) -> None:
     """Let it count the ids, if that is how it learns, or what it stands on."""
-    if model.learner == "count":
-        model.fit(ids)
-    else:
-        model.fit_prior(ids)
+    if (counts := capability(model, FitsCounts)) is not None:
+        counts.fit(ids)
+    elif (prior := capability(model, FitsPrior)) is not None:
+        prior.fit_prior(ids)
 
 
 def some_ids(rows: int, time: int, seed: int = 0) -> Tensor:
@@ -304,11 +313,11 @@ def test_logits_in_pieces_give_the_same_loss_and_gradients(
         return total, *torch.autograd.grad(total, weights, materialize_grads=True)
 
     whole = both()
-    monkeypatch.setattr(base, "LOGITS_AT_ONCE", 7 * VOCAB)
+    monkeypatch.setattr(network, "LOGITS_AT_ONCE", 7 * VOCAB)
     torch.testing.assert_close(both(), whole, **EXACT)
 
 
-LEARN_BY_GRADIENT = [name for name in FAMILIES if make(name).learner != "count"]
+LEARN_BY_GRADIENT = [name for name in FAMILIES if not has_capability(make(name), FitsCounts)]
 
 
 @pytest.mark.parametrize("family", LEARN_BY_GRADIENT)
@@ -339,7 +348,7 @@ def test_saved_and_loaded_it_is_the_same(family: str, tmp_path: Path) -> None:
     save_model(tmp_path, recipe, model)
     loaded = load_model(tmp_path, recipe, VOCAB)
     assert not loaded.training
-    assert loaded.parameter_count() == model.parameter_count()
+    assert parameter_count(loaded) == parameter_count(model)
     torch.testing.assert_close(read(loaded, ids)[0], read(model, ids)[0], rtol=0, atol=0)
 
 
@@ -351,7 +360,7 @@ def test_learns_a_short_text_by_heart(family: str) -> None:
     torch.manual_seed(0)
     model = tiny(family, *no_dropout(family)).build(VOCAB)
     study(model, np.concatenate([[0], *[ids[0, 1:].numpy()] * 100]))
-    if model.learner != "count":
+    if not has_capability(model, FitsCounts):
         adam = torch.optim.Adam(model.parameters(), lr=RATES.get(family, 0.03))
         for step in range(1800):
             if step % 60 == 0 and nats(model, batch) < 0.05:
@@ -429,7 +438,7 @@ def initial_state(model: LanguageModel, source: Tensor, capacity: int = 0) -> St
 def test_pieces_after_a_source_are_one_pass(family: str, cuts: set[int], capacity: int) -> None:
     model, ids = make(family), some_ids(4, TIME)
     with torch.no_grad():
-        whole, _ = model(ids, model.encode(RAGGED))
+        whole, _ = model(ids, require(model, EncodesSource).encode(RAGGED))
     state, parts = initial_state(model, RAGGED, capacity), []
     for piece in ids.tensor_split(sorted(cuts), dim=1):
         logits, state = read(model, piece, state)

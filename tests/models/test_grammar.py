@@ -104,7 +104,7 @@ def test_other_tokens_are_refused():
 def test_the_rules_say_who_writes_what():
     model, tokenizer = opened(TOKENIZERS["characters"]), TOKENIZERS["characters"]
     ids = tokenizer.encode("我有一只猫").tolist()
-    names, weights, said = model.voices(torch.tensor([[END, *ids, END]]))
+    names, weights, said = model.explain_tokens(torch.tensor([[END, *ids, END]]))
     assert names == ["origin", "人", "数", "兽"]
     rows = [dict(zip(names, row, strict=True)) for row in weights.tolist()]
     assert rows[0] == pytest.approx({"origin": 0.25, "人": 0.75, "数": 0, "兽": 0})

@@ -16,6 +16,7 @@ from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.models import find
+from wenmo.models.capabilities import parameter_count
 from wenmo.models.state import join
 from wenmo.models.transformer.attention import SelfAttention
 from wenmo.models.transformer.cache import CACHE_GROWTH
@@ -280,7 +281,7 @@ def test_the_engine_keeps_within_the_context(
 def count(name: str) -> int:
     """The weights of a named size over GPT-2's vocabulary, without making them."""
     with torch.device("meta"):
-        return find(name)[1].build(50_257).parameter_count()
+        return parameter_count(find(name)[1].build(50_257))
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from wenmo.models.base import Network
 from wenmo.models.hybrid import Hybrid
+from wenmo.models.network import Network
 from wenmo.models.ngram import Ngram
 from wenmo.models.posterior import DIVERGENCE, Posterior, log_prior
 from wenmo.models.vae import Vae, kl_weight_at
@@ -198,7 +198,7 @@ def test_latents_are_drawn_from_the_prior_by_the_seed() -> None:
         seen = []
         steer = model._steer
         model._steer = lambda z: seen.append(z) or steer(z)  # type: ignore[method-assign,func-returns-value]
-        model.initial_state(2, rng=torch.Generator().manual_seed(seed))
+        model.initial_state(2, generator=torch.Generator().manual_seed(seed))
         model._steer = steer  # type: ignore[method-assign]
         return seen[0]
 
@@ -265,7 +265,7 @@ def test_the_encoder_is_trained_ahead_by_step_and_progress_alone(
     step: int, progress: float
 ) -> None:
     model = make(aggressive_ratio=0.5, encoder_steps=3)
-    model.advance(progress, step)
+    model.set_progress(progress, step)
     alone = progress < 0.5 and step % 4 != 3
     model.train().loss(TEXTS).total.backward()
     assert (model.decoder.embedding.weight.grad is None) is alone
@@ -295,7 +295,7 @@ def test_on_counts_the_bound_is_that_of_the_mixture() -> None:
     model = Hybrid.Config(network, Ngram.Config(order=3, totals=True)).build(VOCAB).eval()
     model.fit_prior(np.array([0, 3, 4, 5, 6, 4, 0, 8, 0, 1, 7, 1, 2, 0] * 5))
     assert model.record_level
-    assert model.latents == 3
+    assert model.latent_size == 3
     with torch.no_grad():
         posterior = model.infer(TEXTS)
         drawn = posterior.draw(torch.Generator().manual_seed(0))
@@ -306,7 +306,7 @@ def test_on_counts_the_bound_is_that_of_the_mixture() -> None:
     assert not exact.bound
     torch.testing.assert_close(score.nats, exact.nats + posterior.divergence().sum(1), **NEAR)
     assert float(loss.parts["kl"]) == pytest.approx(float(posterior.divergence().sum(1).mean()))
-    model.advance(0.1, 0)
+    model.set_progress(0.1, 0)
     assert isinstance(model.network, Network)
     assert model.network.weight == pytest.approx(0.5)
 

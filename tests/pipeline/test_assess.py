@@ -18,7 +18,7 @@ def test_however_little_time_there_is_counts_are_set_beside(monkeypatch, seconds
         stream=lambda model: ids,
         bits_per_byte=lambda model: 2.0 if isinstance(model, Ngram) else 3.0,
     )
-    model = SimpleNamespace(learner="gradient", vocab_size=5, samples_texts=False)
+    model = SimpleNamespace(vocab_size=5)
     found = assess.assess(
         dataset,
         model,

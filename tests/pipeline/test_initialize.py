@@ -13,10 +13,11 @@ from torch import Tensor
 import wenmo as package
 from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import HasMixture, has_capability, parameter_count, require
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq
 from wenmo.models.transformer.model import Transformer
-from wenmo.pipeline.initialize import inherited, load_side
+from wenmo.pipeline.initialize import inherited, load_side, side_weights
 from wenmo.runs.config import NgramPriorConfig
 from wenmo.types import END, WenmoError
 
@@ -157,7 +158,7 @@ def test_a_command_begins_a_decoder(wenmo: Any, folder: Path, model: str, giver:
     assert f"weights begin as those of {giver}: the decoder's" in told
     run, before = package.load(folder / out), package.load(folder / giver)
     assert run.tokenizer.fingerprint == before.tokenizer.fingerprint
-    theirs, ours = before.model.side("decoder"), run.model.side("decoder")
+    theirs, ours = side_weights(before.model, "decoder"), side_weights(run.model, "decoder")
     same = [name for name in ours if name in theirs]
     for name in same:
         torch.testing.assert_close(ours[name], theirs[name])
@@ -175,12 +176,12 @@ def test_a_decoder_brings_its_counts(wenmo: Any, folder: Path) -> None:
     told = wenmo(*command, *start, "--out", "more", cwd=folder).stderr
     assert "the counts of counted are kept, and those of this text added" in told
     counts = [
-        package.load(folder / name).model.mixture_components()["counts"]
+        require(package.load(folder / name).model, HasMixture).mixture_components()["counts"]
         for name in ("more", "counted")
     ]
-    assert counts[0].parameter_count() > counts[1].parameter_count()
+    assert parameter_count(counts[0]) > parameter_count(counts[1])
     wenmo(*command, *start, "--out", "less", "--prior", "none", cwd=folder)
-    assert not package.load(folder / "less").model.mixture_components()
+    assert not has_capability(package.load(folder / "less").model, HasMixture)
 
 
 def test_both_sides_and_what_cannot_be(wenmo: Any, folder: Path) -> None:

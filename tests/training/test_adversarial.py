@@ -85,9 +85,9 @@ def test_texts_are_drawn_as_likely_as_the_model_has_them(generator: str, relaxed
     torch.manual_seed(1)
     with torch.no_grad():
         if relaxed:
-            written, _ = relax(gan.writer, gan.generator.embedding, rows, LONGEST, 1e4)
+            written, _ = relax(gan.generator, gan.generator.embedding, rows, LONGEST, 1e4)
         else:
-            written = write(gan.writer, rows, LONGEST)
+            written = write(gan.generator, rows, LONGEST)
         texts = all_texts()
         expected = likelihoods(gan, texts).double()
     assert float(expected.sum()) == pytest.approx(1, abs=1e-5)
@@ -105,7 +105,7 @@ def test_the_worth_of_a_beginning_is_the_mean_of_what_it_becomes(generator: str)
         return (texts * weights).sum(1)
 
     torch.manual_seed(2)
-    found = values(gan.writer, every, 4000, judge)
+    found = values(gan.generator, every, 4000, judge)
     with torch.no_grad():
         likely = likelihoods(gan, every)
     for row, text in enumerate(every):
@@ -120,7 +120,7 @@ def test_the_worth_of_a_beginning_is_the_mean_of_what_it_becomes(generator: str)
 
 def learner(gan: Gan, rows: int = 4, longest: int = LONGEST) -> Adversarial:
     adam = make_optimizer(
-        "adam", gan.writer, rate=0.01, weight_decay=0.0, momentum=0.0, betas=(0.9, 0.99)
+        "adam", gan.generator, rate=0.01, weight_decay=0.0, momentum=0.0, betas=(0.9, 0.99)
     )
     return Adversarial(
         gan,
@@ -165,7 +165,7 @@ def test_gradients_through_relaxed_tokens_are_those_of_finite_differences(genera
 
     def verdict() -> Tensor:
         torch.manual_seed(6)
-        texts, shares = relax(gan.writer, gan.generator.embedding, 16, LONGEST, 1.5)
+        texts, shares = relax(gan.generator, gan.generator.embedding, 16, LONGEST, 1.5)
         return gan.critic.judge_mixed(shares, texts).mean()
 
     for name, weight in gan.generator.named_parameters():
@@ -195,7 +195,7 @@ def run(gan: Gan, cuts: tuple[int, ...] = ()) -> dict[str, Tensor]:
             kept = {name: tensor.clone() for name, tensor in current.tensors().items()}
             current = learner(replace(gan.config).build(VOCAB))
             current.restore(kept)
-        current.gan.advance(step / STEPS, step)
+        current.gan.set_progress(step / STEPS, step)
         current.learn(step, 1.0)
     return current.tensors()
 

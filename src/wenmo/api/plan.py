@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wenmo.config import match, nearest
+from wenmo.models.capabilities import parameter_count
 from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer.config import TransformerConfig
 from wenmo.types import WenmoError
@@ -118,7 +119,7 @@ def plan(
 def count_weights(config: TransformerConfig, vocab_size: int) -> int:
     """The number of a model's weights, of which none is made."""
     with shapes_only():
-        return config.build(vocab_size).parameter_count()
+        return parameter_count(config.build(vocab_size))
 
 
 def fewest(

@@ -24,6 +24,15 @@ from wenmo.evaluation.tradeoff import Curve, sweep, verdict
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.reading import read_grammar
 from wenmo.models import MODELS, LanguageModel
+from wenmo.models.capabilities import (
+    FitsCounts,
+    HasHiddenStates,
+    HasLatents,
+    Infills,
+    SamplesTexts,
+    baselines_of,
+    has_capability,
+)
 from wenmo.pipeline.datasets import (
     evaluate_beside_baselines,
     evaluate_pairs,
@@ -140,11 +149,12 @@ class Run:
         """How the run writes where nothing is asked for, the same in every shell: what suits its
         task, and above that what its card says.
         """
-        settings = to_dict(sampling_for(self.task, samples_texts=self.model.samples_texts))
+        samples_texts = has_capability(self.model, SamplesTexts)
+        settings = to_dict(sampling_for(self.task, samples_texts=samples_texts))
         if self.task.paired:
             settings["max_tokens"] = self.card.longest_target
             settings["same_length"] = self.card.same_length and not self.card.is_chat
-        elif self.model.samples_texts:
+        elif samples_texts:
             settings["max_tokens"] = WHOLE
         return from_dict(Sampling, settings | self.card.sampling)
 
@@ -298,12 +308,12 @@ class Run:
 
     def ignores_gap(self, prompt: str) -> bool:
         """Whether a prompt has a gap that the run reads as any other text."""
-        fills = self.model.fills or self.task.name != "completion"
+        fills = has_capability(self.model, Infills) or self.task.name != "completion"
         return not fills and GAP in with_gaps(prompt)
 
     def chooses_gap(self, prompt: str, **sampling: Any) -> bool:
         """Whether a prompt has a gap whose length the model chooses."""
-        fills = self.model.fills and GAP in with_gaps(prompt)
+        fills = has_capability(self.model, Infills) and GAP in with_gaps(prompt)
         return fills and not sampling.get("gap_tokens", self.sampling.gap_tokens)
 
     def unknown_characters(self, prompts: Iterable[str]) -> str:
@@ -319,7 +329,7 @@ class Run:
     def display_affixes(self, prompt: str, prefix: str = "") -> tuple[str, str]:
         """What of prompt and prefix belongs before and after a text that a person is shown."""
         marked = with_gaps(prompt)
-        if self.task.name == "infilling" or (self.model.fills and GAP in marked):
+        if self.task.name == "infilling" or (has_capability(self.model, Infills) and GAP in marked):
             before, _, after = marked.partition(GAP)
             return before + prefix, after
         return prefix + prompt if self.task.name == "completion" else prefix, ""
@@ -419,8 +429,9 @@ class Run:
     def draws(self, **sampling: Any) -> bool:
         """Whether a text depends on the seed, if it is asked for with these settings."""
         asked = self._sampling(sampling)
-        searched = asked.method == "beam" or asked.greedy
-        return not searched or self.model.latents > 0 or self.model.fills
+        if asked.method != "beam" and not asked.greedy:
+            return True
+        return has_capability(self.model, HasLatents) or has_capability(self.model, Infills)
 
     def repeats(self, **sampling: Any) -> bool:
         """Whether several texts for one prompt are all the same with these settings."""
@@ -504,7 +515,7 @@ class Run:
             on_progress: is told the share that is done.
             **sampling: how answers are written, where it differs from the task's own way.
         """
-        if self.model.samples_texts and (window, stride) != (None, None):
+        if has_capability(self.model, SamplesTexts) and (window, stride) != (None, None):
             raise WenmoError(
                 f"{self.folder}: reads a text from its beginning only: leave --window and --stride "
                 "out"
@@ -513,7 +524,7 @@ class Run:
             self._require_learning()
         if cache is not None:
             self._require_hidden_states(dynamic)
-        if samples is not None and not self.model.latents:
+        if samples is not None and not has_capability(self.model, HasLatents):
             raise WenmoError(f"{self.folder}: has no latents to draw: leave --samples out")
         options = {"window": window, "stride": stride, **sampling}
         given = {name for name, value in options.items() if value is not None}
@@ -573,7 +584,7 @@ class Run:
             raise WenmoError(f"{self.folder}: answers to sources: leave it out")
         name = str(self.folder)
         baselines = {
-            f"{name}, {baseline}": model for baseline, model in self.model.baselines().items()
+            f"{name}, {baseline}": model for baseline, model in baselines_of(self.model).items()
         }
         asked = {"max_tokens": self.sampling.max_tokens, "seed": 0, **sampling}
         curves = sweep(
@@ -643,7 +654,8 @@ class Run:
 
     def _require_learning(self) -> None:
         """Make sure that the run can go on learning from a text that it is scored on."""
-        streams = self.model.learner == "gradient" and self.model.context is None
+        counts = has_capability(self.model, FitsCounts)
+        streams = self.model.context is None and not counts
         if self.task.paired or not streams:
             raise WenmoError(
                 f"{self.folder}: dynamic evaluation is for networks without bounds (rnn, lstm, "
@@ -655,7 +667,7 @@ class Run:
         if dynamic is not None:
             raise WenmoError("--cache and --dynamic cannot be had at once: leave one out")
         streams = not (self.task.paired or self.by_record)
-        if not (streams and self.model.has_hidden_states):
+        if not (streams and has_capability(self.model, HasHiddenStates)):
             raise WenmoError(
                 f"{self.folder}: a cache is for networks that were trained on plain text: leave "
                 "--cache out"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from wenmo.decoding.params import Sampling
 from wenmo.effects import Effect
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import Infills, has_capability
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,14 @@ class Writing:
         return self.sampling.method == "beam"
 
     @property
+    def infills(self) -> bool:
+        """Whether the model fills gaps."""
+        return has_capability(self.model, Infills)
+
+    @property
     def unmasks(self) -> bool:
         """Whether hidden tokens appear in any order."""
-        return self.model.fills and self.sampling.unmasks
+        return self.infills and self.sampling.unmasks
 
 
 WRITING: tuple[Effect[Writing], ...] = (
@@ -57,7 +63,7 @@ WRITING: tuple[Effect[Writing], ...] = (
     Effect(
         "unmask_order",
         "for models that fill gaps (masked), not with method=beam",
-        lambda w: w.model.fills and not w.beam,
+        lambda w: w.infills and not w.beam,
     ),
     Effect(
         "unmask_steps remask",
@@ -69,7 +75,7 @@ WRITING: tuple[Effect[Writing], ...] = (
         "for models that fill gaps (masked), with unmask_steps",
         lambda w: w.unmasks and w.sampling.unmask_steps > 0,
     ),
-    Effect("gap_tokens", "for models that fill gaps (masked)", lambda w: w.model.fills),
+    Effect("gap_tokens", "for models that fill gaps (masked)", lambda w: w.infills),
 )
 ALWAYS = (
     "method max_tokens min_tokens repetition_penalty presence_penalty frequency_penalty "

@@ -21,6 +21,7 @@ from wenmo.grammar.chart import Chart
 from wenmo.grammar.sampler import Drawn
 from wenmo.grammar.writing import Derivation
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import Infills, SamplesTexts, capability, has_capability
 from wenmo.text.pairs import Keep, source_room
 from wenmo.text.tasks import GAP, with_gaps
 from wenmo.text.tokenizers import Tokenizer
@@ -94,7 +95,9 @@ class TextGenerator:
         self.tokenizer = tokenizer
         self.rows = rows
         self.keep = keep
-        if model.samples_texts:  # what rules say is taken as it is
+        self._sampler = capability(model, SamplesTexts)
+        self._infills = has_capability(model, Infills)
+        if self._sampler is not None:  # what rules say is taken as it is
             alphabet = None
         if alphabet is not None and (tokenizer.prefix_space or tokenizer.suffix_space):
             alphabet = {*alphabet, " "}  # which the tokenizer puts beside words
@@ -204,7 +207,8 @@ class TextGenerator:
         """A text that was drawn whole, with what `Output` tells of it."""
         text, stopped_by = kept(drawn.text, sampling)
         ids = self._encode(text) + [END] * (stopped_by == "end")
-        logprobs = tuple(self.model.logprobs(ids)) if self.model.scores else (nan,) * len(ids)
+        found = None if self._sampler is None else self._sampler.logprobs(ids)
+        logprobs = (nan,) * len(ids) if found is None else tuple(found)
         logprob = sum(logprobs)
         return Output(
             *(text, len(ids), logprob, stopped_by, False, logprob, tuple(ids), logprobs),
@@ -232,7 +236,7 @@ class TextGenerator:
         if sampling.same_length and source is None:
             raise WenmoError("same_length is for answers to a source: leave it out")
         characters = self._characters_for(prompt, source, sampling, chart)
-        if not self.model.fills or GAP not in prompt:
+        if not self._infills or GAP not in prompt:
             constraint: Constraint | None = None
             if chart is not None:
                 constraint = self._grammar(chart, spaced=self._spaced(prompt))
@@ -252,7 +256,7 @@ class TextGenerator:
 
     def _with_gaps(self, prompt: str) -> str:
         """A prompt whose gaps are written as one, where the model fills them."""
-        return with_gaps(prompt) if self.model.fills else prompt
+        return with_gaps(prompt) if self._infills else prompt
 
     def _as_long(self, prompt: str, source: Source) -> Constraint:
         """Makes an answer as long as its source, what the answer begins with included."""
@@ -279,7 +283,7 @@ class TextGenerator:
 
     def _spaced(self, prompt: str) -> bool:
         """Whether the space before the first word that is written is not part of the text."""
-        before, gap, _ = prompt.partition(GAP) if self.model.fills else (prompt, "", "")
+        before, gap, _ = prompt.partition(GAP) if self._infills else (prompt, "", "")
         return self.tokenizer.prefix_space and (not before or (bool(gap) and before[-1] == " "))
 
     def _space_after(self, request: Request) -> str:

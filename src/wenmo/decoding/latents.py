@@ -12,6 +12,7 @@ from wenmo.config import from_dict, to_dict
 from wenmo.decoding.generator import Output, TextGenerator
 from wenmo.decoding.noise import draw_seed
 from wenmo.decoding.params import DRAWING, Sampling
+from wenmo.models.capabilities import HasLatents, capability
 from wenmo.models.state import select
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch, WenmoError, strings
@@ -32,8 +33,10 @@ class Latents:
     def __init__(self, writer: TextGenerator, defaults: Sampling | None = None) -> None:
         self.writer, self.model = writer, writer.model
         self._defaults = defaults or Sampling()
-        if not self.model.latents:
+        latents = capability(self.model, HasLatents)
+        if latents is None:
             raise WenmoError("this model has no latents to write from: train a vae")
+        self._latents = latents
         self.model.eval()
 
     @torch.no_grad()
@@ -44,13 +47,14 @@ class Latents:
         Raises:
             WenmoError: a text is empty, or longer than the model can hold.
         """
-        rng = None if draw is None else torch.Generator(self.model.device).manual_seed(draw)
+        device = self.model.device
+        generator = None if draw is None else torch.Generator(device).manual_seed(draw)
         found, texts = [], strings(texts, "texts")
         for at in range(0, len(texts), AT_ONCE):
             rows = [[*self._encode(text), END] for text in texts[at : at + AT_ONCE]]
             batch = Batch(pad([[END, *row[:-1]] for row in rows], END), pad(rows, IGNORE))
-            posterior = self.model.infer(batch.to(self.model.device))
-            found.append(posterior.mean if rng is None else posterior.draw(rng))
+            posterior = self._latents.infer(batch.to(device))
+            found.append(posterior.mean if generator is None else posterior.draw(generator))
         return torch.cat(found)
 
     @torch.inference_mode()
@@ -62,7 +66,7 @@ class Latents:
                 is said, texts are written greedily, so that what differs between two comes from
                 their latents alone. Where no seed is said, one is drawn.
         """
-        states = self.model.state_at(latents.to(self.model.device))
+        states = self._latents.state_at(latents.to(self.model.device))
         each = [select(states, [row]) for row in range(len(latents))]
         method = "sample" if DRAWING & sampling.keys() else "greedy"
         asked = {"method": method, "seed": draw_seed(), **sampling}

@@ -13,6 +13,7 @@ from wenmo.decoding.constraints.base import Constraint, combine
 from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.params import Sampling
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import RestrictsPrefixes, capability
 from wenmo.text.pairs import source_room
 from wenmo.types import END, State, WenmoError
 
@@ -115,7 +116,8 @@ def _check(request: Request, model: LanguageModel) -> None:
                     f"{what} has token {token}, but the model's ids end at "
                     f"{model.vocab_size - 1}: use the tokenizer it was trained with"
                 )
-    if not model.accepts_prefix(request.prompt):
+    restricted = capability(model, RestrictsPrefixes)
+    if restricted is not None and not restricted.accepts_prefix(request.prompt):
         raise WenmoError("the model can write no text that begins like the prompt: change it")
     beam = request.sampling.method == "beam"
     if beam and request.n > request.sampling.beam_width:

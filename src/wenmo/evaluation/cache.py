@@ -26,6 +26,7 @@ from torch import Tensor
 
 from wenmo.evaluation.likelihood import STREAM_TIME, Likelihood, gather, windows
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import HasHiddenStates, require
 
 SHARES = 0.02, 0.05, 0.1, 0.2, 0.3
 FLATNESS = 0.0, 4.0, 8.0, 16.0, 32.0
@@ -79,16 +80,17 @@ def _noticed(
     stride: int | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The hidden states and nats of all tokens in their order, batch by batch."""
+    hidden_states = require(model, HasHiddenStates).hidden_states
     sizes = [size for size in (window, model.context) if size is not None]
     if sizes:
         for batch in windows(ids, model.vocab_size, min(sizes), stride):
-            hidden, nats, _ = model.hidden_states(batch.to(model.device))
+            hidden, nats, _ = hidden_states(batch.to(model.device))
             yield hidden, nats
         return
     state = model.initial_state(1)
     for begin in range(0, len(ids) - 1, STREAM_TIME):
         places = np.arange(begin, min(begin + STREAM_TIME, len(ids) - 1))
-        hidden, nats, state = model.hidden_states(gather(ids, places[None]).to(model.device), state)
+        hidden, nats, state = hidden_states(gather(ids, places[None]).to(model.device), state)
         yield hidden, nats
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import ExplainsTokens, HasLatents, capability
 from wenmo.types import END, Batch, WenmoError
 
 
@@ -37,11 +38,12 @@ def explain(model: LanguageModel, ids: Sequence[int]) -> list[dict[str, Any]]:
     stream = torch.tensor([[END, *ids]], device=model.device)
     model.eval()
     state = None
-    if model.latents:
-        state = model.state_at(model.infer(Batch(stream[:, :-1], stream[:, 1:])).mean)
+    if (latents := capability(model, HasLatents)) is not None:
+        state = latents.state_at(latents.infer(Batch(stream[:, :-1], stream[:, 1:])).mean)
     logits, _ = model(stream[:, :-1], state)
     said = logits[0].softmax(-1)
-    names, weights, voices = model.voices(stream, state)
+    mixture = capability(model, ExplainsTokens)
+    predictions = None if mixture is None else mixture.explain_tokens(stream, state)
     rows = []
     for place, token in enumerate(ids):
         probability = float(said[place, token])
@@ -53,15 +55,16 @@ def explain(model: LanguageModel, ids: Sequence[int]) -> list[dict[str, Any]]:
             "likeliest": likeliest,
             "likeliest_probability": float(said[place, likeliest]),
         }
-        if names:
-            given = weights[place] * voices[place]
+        if predictions is not None:
+            names, weights, alone = predictions
+            given = weights[place] * alone[place]
             shares = given / given.sum()
             row["voices"] = [
-                {"name": name, "weight": weight, "probability": alone, "share": share}
-                for name, weight, alone, share in zip(
+                {"name": name, "weight": weight, "probability": own, "share": share}
+                for name, weight, own, share in zip(
                     names,
                     weights[place].tolist(),
-                    voices[place].tolist(),
+                    alone[place].tolist(),
                     shares.tolist(),
                     strict=True,
                 )

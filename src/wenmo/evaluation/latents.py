@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import HasLatents, require
 from wenmo.models.posterior import Posterior, log_prior
 from wenmo.text.pairs import Buckets
 from wenmo.text.records import Records
@@ -37,7 +38,7 @@ def latent_figures(model: LanguageModel, records: Records) -> dict[str, float]:
         "kl": float(posterior.divergence().sum(1).mean()),
         "mutual_information": mutual_information(some),
         "active_latents": int(active.sum()),
-        "latents": model.latents,
+        "latents": posterior.mean.shape[1],
     }
 
 
@@ -74,15 +75,16 @@ def importance_weighted(
         progress: told the share that is done.
     """
     model.eval()
-    rng = torch.Generator(model.device).manual_seed(0)
+    latents = require(model, HasLatents)
+    generator = torch.Generator(model.device).manual_seed(0)
     batches = Buckets(records, TOKENS)
     nats = 0.0
     for number, batch in enumerate(batches.once()):
         batch = batch.to(model.device)
-        posterior, terms = model.infer(batch), []
+        posterior, terms = latents.infer(batch), []
         for sample in range(samples):
-            drawn = posterior.draw(rng)
-            given = -model.score(batch, model.state_at(drawn)).nats
+            drawn = posterior.draw(generator)
+            given = -model.score(batch, latents.state_at(drawn)).nats
             terms.append(given + log_prior(drawn) - posterior.log_density(drawn))
             if progress is not None:
                 progress((number + (sample + 1) / samples) / batches.per_epoch)
@@ -93,7 +95,8 @@ def importance_weighted(
 def infer_all(model: LanguageModel, records: Records) -> Posterior:
     """The posterior of every record, shortest first."""
     batches = Buckets(records, TOKENS).once()
-    found = [model.infer(batch.to(model.device)) for batch in batches]
+    latents = require(model, HasLatents)
+    found = [latents.infer(batch.to(model.device)) for batch in batches]
     return Posterior(*(torch.cat(tensors) for tensors in zip(*found, strict=True)))
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from wenmo.evaluation.diversity import FEWEST_RESAMPLED
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import SamplesTexts, has_capability
 from wenmo.models.state import join
 from wenmo.text.pairs import Buckets, Examples
 from wenmo.types import END, IGNORE, Batch, Score
@@ -178,7 +179,9 @@ def _streams(ids: NDArray[np.unsignedinteger], model: LanguageModel) -> Iterator
     """
     count = len(ids) - 1
     room = LOGITS_AT_ONCE // (STREAM_TIME * model.vocab_size)
-    rows = 1 if model.samples_texts else max(1, min(16, count // (8 * WARM_UP), room))
+    rows = max(1, min(16, count // (8 * WARM_UP), room))
+    if has_capability(model, SamplesTexts):
+        rows = 1
     share = -(-count // rows)
     begins = np.arange(rows)[:, None] * share
     state = model.initial_state(1)

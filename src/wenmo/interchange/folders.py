@@ -21,6 +21,7 @@ from wenmo.interchange.opened import LoadedModel, built, check_sizes
 from wenmo.interchange.stored_weights import check_all_used, read_weights, with_prefix
 from wenmo.interchange.through_transformers import CONFIG, open_through_transformers
 from wenmo.interchange.vocabulary_files import read_beginning, read_template, read_vocabulary
+from wenmo.models.capabilities import Infills, has_capability
 from wenmo.types import WenmoError
 
 MASKS = ("[MASK]", "<mask>")
@@ -70,7 +71,7 @@ def open_folder(path: Path) -> LoadedModel:
     layout = Layout(names_of(kind.names, config, size), {}, tokenizer.end)
     check_all_used(path, tensors, layout.names.values(), kind)
     model = built(path, config, layout, size, tensors)
-    if model.fills:
+    if has_capability(model, Infills):
         suffix = tuple(tokenizer.suffix)
         model.special_tokens = replace(model.special_tokens, source_suffix=suffix)
     put_marks(path, theirs, model, tokenizer)

@@ -24,7 +24,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wenmo.files import atomic_folder, write_json
-from wenmo.models.base import LanguageModel, Network
+from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import (
+    FitsCounts,
+    HasLatents,
+    HasMixture,
+    capability,
+    has_capability,
+)
+from wenmo.models.network import Network
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, IGNORE, State, Tokens, WenmoError
 
@@ -84,9 +92,9 @@ def check_onnx(model: LanguageModel) -> None:
     Raises:
         WenmoError: it cannot; the message says why.
     """
-    if model.learner == "count":
+    if has_capability(model, FitsCounts):
         raise WenmoError("an ONNX graph holds no counts: write n-gram models with --to arpa")
-    if model.mixture_components():
+    if has_capability(model, HasMixture):
         raise WenmoError("an ONNX graph holds no counts: train a network without (--prior none)")
     if not isinstance(model, Network):
         raise WenmoError(
@@ -100,14 +108,14 @@ def check_onnx(model: LanguageModel) -> None:
 
 
 def _begins_with_something(model: LanguageModel) -> bool:
-    return model.conditioning == "encoder" or model.latents > 0
+    return model.conditioning == "encoder" or has_capability(model, HasLatents)
 
 
 def _about(
     model: LanguageModel, tokenizer: Tokenizer, order: Sequence[int], *, answers: bool
 ) -> dict[str, Any]:
     """What stands around a text and a source, and the bounds of both, in the tokenizer's ids."""
-    encodes = model.conditioning == "encoder"
+    encodes, latents = model.conditioning == "encoder", capability(model, HasLatents)
     marks = {
         "before": tokenizer.prefix,
         "after": model.special_tokens.source_suffix if encodes else model.special_tokens.separator,
@@ -119,7 +127,7 @@ def _about(
         "end": tokenizer.end,
         "text": {"before": [order[id_] for id_ in (*model.special_tokens.bos, *tokenizer.prefix)]},
         "source": {"file": ENCODER if encodes else STEP, **source} if answers or encodes else None,
-        "latents": {"file": DRAWN, "count": model.latents} if model.latents else None,
+        "latents": None if latents is None else {"file": DRAWN, "count": latents.latent_size},
     }
 
 
@@ -175,13 +183,14 @@ class Beginning(nn.Module):
     def __init__(self, model: LanguageModel, order: Tensor | None) -> None:
         super().__init__()
         self.model, self.order = model, order
-        self.name, self.file = (LATENTS, DRAWN) if model.latents else (TOKENS, ENCODER)
+        self.latents = capability(model, HasLatents)
+        self.name, self.file = (TOKENS, ENCODER) if self.latents is None else (LATENTS, DRAWN)
         self.eval()
 
     def forward(self, given: Tensor) -> tuple[Tensor, ...]:
         with Plain():
-            if self.model.latents:
-                return tuple(self.model.state_at(given).values())
+            if self.latents is not None:
+                return tuple(self.latents.state_at(given).values())
             if self.order is not None:
                 given = torch.where(given == IGNORE, given, self.order[given.clamp_min(0)])
             return tuple(self.model.initial_state(given.shape[0], source=given).values())
@@ -189,8 +198,9 @@ class Beginning(nn.Module):
     def example(self, sizes: Mapping[str, int]) -> Tensor:
         """What it may be given."""
         rows, model = sizes[ROWS], self.model
-        if model.latents:
-            return torch.linspace(-1, 1, rows * model.latents, device=model.device).view(rows, -1)
+        if self.latents is not None:
+            size = rows * self.latents.latent_size
+            return torch.linspace(-1, 1, size, device=model.device).view(rows, -1)
         source = torch.arange(1, 1 + rows * sizes[SOURCE], device=model.device) % model.vocab_size
         source = source.view(rows, -1)
         source[0, 2:] = IGNORE

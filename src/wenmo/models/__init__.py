@@ -11,9 +11,10 @@ from typing import Any, Literal, Protocol
 
 from wenmo.config import from_dict, match, nearest
 from wenmo.models import gan, recurrent, seq2seq, vae
-from wenmo.models.base import Budget, LanguageModel, Network
+from wenmo.models.base import Budget, LanguageModel
 from wenmo.models.gan import Gan
 from wenmo.models.grammar import GrammarModel
+from wenmo.models.network import Network
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.seq2seq import Seq2seq

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import EncodesSource
 from wenmo.models.state import empty_read_state, extend_read_state
 from wenmo.types import END, IGNORE, Logits, State, Tokens, WenmoError
 
@@ -30,7 +31,7 @@ class Config:
         )
 
 
-class Foreign(LanguageModel):
+class Foreign(LanguageModel, EncodesSource):
     """A wrapped model.
 
     Args:
@@ -60,25 +61,26 @@ class Foreign(LanguageModel):
 
     def initial_state(
         self,
-        rows: int,
+        batch_size: int,
         *,
         source: Tokens | None = None,
         capacity: int = 0,
-        rng: torch.Generator | None = None,
+        generator: torch.Generator | None = None,
     ) -> State:
         """What was read, and with an encoder what `encode` makes of the source, too."""
         if self.conditioning != "encoder":
-            return empty_read_state(rows, self.device)
+            return empty_read_state(batch_size, self.device)
         if source is None:
-            source = torch.full((rows, 1), END, device=self.device)
-        return empty_read_state(rows, self.device) | self.encode(source)
+            source = torch.full((batch_size, 1), END, device=self.device)
+        return empty_read_state(batch_size, self.device) | self.encode(source)
+
+    def lacks(self, kind: type) -> bool:
+        return kind is EncodesSource and self.conditioning != "encoder"
 
     def encode(self, source: Tokens) -> State:
         """``source_hidden``: the encoder's hidden states, float32 (rows, source time, width), and
         ``source_mask``, bool (rows, source time).
         """
-        if self.conditioning != "encoder":
-            return super().encode(source)
         mask = source != IGNORE
         ids = self._order[source.clamp_min(0)]
         encoded = self.inner.get_encoder()(input_ids=ids, attention_mask=mask.long())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import network_of
 from wenmo.types import WenmoError
 
 BLOCK = re.compile(r"^(?:blocks|layers)\.(\d+)\.")
@@ -14,8 +15,8 @@ THAWED = 0.5  # the share of the budget by which everything is trained
 
 def count_blocks(model: LanguageModel) -> int:
     """How many blocks stand above each other."""
-    network = model.mixture_components().get("network", model)
-    numbers = [int(m[1]) for name, _ in network.named_parameters() if (m := BLOCK.match(name))]
+    names = (name for name, _ in network_of(model).named_parameters())
+    numbers = [int(m[1]) for name in names if (m := BLOCK.match(name))]
     return 1 + max(numbers, default=-1)
 
 
@@ -26,9 +27,7 @@ def train_last(model: LanguageModel, blocks: int | None) -> None:
         WenmoError: that leaves nothing to train.
     """
     first = 0 if blocks is None else count_blocks(model) - blocks
-    network = model.mixture_components().get(
-        "network", model
-    )  # what weighs its counts is always trained
+    network = network_of(model)  # what weighs its counts is always trained
     for name, weight in network.named_parameters():
         block = BLOCK.match(name)
         late = int(block[1]) >= first if block else bool(AFTER.match(name))

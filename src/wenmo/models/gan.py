@@ -12,12 +12,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import (
+    ChangesInTraining,
+    CountsParameters,
+    HasBaselines,
+    HasGenerator,
+    HasHiddenStates,
+    parameter_count,
+)
 from wenmo.models.critic import ConvolutionalCritic, Critic, RecurrentCritic
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer.model import Transformer
@@ -27,11 +35,16 @@ from wenmo.types import Batch, Logits, Loss, SpecialTokens, State, Tokens
 Phase = Literal["likelihood", "critic", "adversarial"]
 
 
-class Gan(LanguageModel):
+class Gan(
+    LanguageModel,
+    HasGenerator,
+    HasHiddenStates,
+    HasBaselines,
+    CountsParameters,
+    ChangesInTraining,
+):
     """A generator and a critic. All that writes and scores is the generator."""
 
-    learner: ClassVar[Literal["adversarial"]] = "adversarial"
-    has_hidden_states = True
     record_level = True
     conditioning = "none"
 
@@ -187,14 +200,14 @@ class Gan(LanguageModel):
 
     def initial_state(
         self,
-        rows: int,
+        batch_size: int,
         *,
         source: Tokens | None = None,
         capacity: int = 0,
-        rng: torch.Generator | None = None,
+        generator: torch.Generator | None = None,
     ) -> State:
         """The generator's state."""
-        return self.generator.initial_state(rows, capacity=capacity)
+        return self.generator.initial_state(batch_size, capacity=capacity)
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         return self.generator(tokens, state)
@@ -210,10 +223,10 @@ class Gan(LanguageModel):
     ) -> tuple[Tensor, Tensor, State]:
         return self.generator.hidden_states(batch, state)
 
-    def advance(self, progress: float, step: int) -> None:
+    def set_progress(self, progress: float, step: int) -> None:
         self.progress = progress
 
-    def progress_again(self, progress: float) -> float:
+    def further_progress(self, progress: float) -> float:
         """The last stage goes on."""
         alone = self.config.mle_ratio + self.config.critic_pretrain_ratio
         return alone + (1 - alone) * progress
@@ -242,10 +255,6 @@ class Gan(LanguageModel):
             self.parted.fill_(True)
 
     @property
-    def writer(self) -> LanguageModel:
-        return self.generator
-
-    @property
     def special_tokens(self) -> SpecialTokens:
         """The generator's: what the whole model never writes it never writes alone."""
         return self.generator.special_tokens
@@ -260,7 +269,7 @@ class Gan(LanguageModel):
 
     def parameter_count(self) -> int:
         """The generator's weights: the critic does not write."""
-        return self.generator.parameter_count()
+        return parameter_count(self.generator)
 
 
 def make_generator(config: Gan.Config, vocab_size: int) -> Recurrent | Transformer:

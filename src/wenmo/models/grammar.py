@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,12 +29,30 @@ from wenmo.grammar.sampler import Drawn, Sampler
 from wenmo.grammar.tokens import FIRST_BYTE, NO_TOKEN, TokenChart
 from wenmo.grammar.weights import reweighted, weights_of
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import (
+    BindsVocabulary,
+    CountsParameters,
+    ExplainsTokens,
+    FitsCounts,
+    RestrictsPrefixes,
+    SamplesTexts,
+    ValidatesCorpus,
+)
 from wenmo.options import Settings, option
 from wenmo.text.vocabularies import CODE_POINTS
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
 
 
-class GrammarModel(LanguageModel):
+class GrammarModel(
+    LanguageModel,
+    SamplesTexts,
+    RestrictsPrefixes,
+    ExplainsTokens,
+    CountsParameters,
+    BindsVocabulary,
+    ValidatesCorpus,
+    FitsCounts,
+):
     """A grammar over the texts that a tokenizer of characters or bytes spells.
 
     Buffers:
@@ -43,9 +61,7 @@ class GrammarModel(LanguageModel):
         ``codes``: int64 (vocabulary,), what each id stands for; see `TokenChart`.
     """
 
-    learner: ClassVar[Literal["count"]] = "count"
     conditioning = "none"
-    samples_texts = True
 
     @dataclass(frozen=True)
     class Config(Settings):
@@ -134,10 +150,6 @@ class GrammarModel(LanguageModel):
             raise self._chart
         return self._chart
 
-    @property
-    def scores(self) -> bool:
-        return isinstance(self._chart, Chart)
-
     @cached_property
     def _chart(self) -> Chart | WenmoError:
         grammar = self.grammar
@@ -161,7 +173,7 @@ class GrammarModel(LanguageModel):
         try:
             return gather(self.chart, texts, progress)
         except WenmoError as error:
-            lined = self.scores and any("\n" in text for text in texts)
+            lined = isinstance(self._chart, Chart) and any("\n" in text for text in texts)
             hint = "; if each line is a text, say --unit line" if lined else ""
             raise WenmoError(f"{error}{hint}") from None
 
@@ -204,15 +216,18 @@ class GrammarModel(LanguageModel):
 
     def initial_state(
         self,
-        rows: int,
+        batch_size: int,
         *,
         source: Tokens | None = None,
         capacity: int = 0,
-        rng: torch.Generator | None = None,
+        generator: torch.Generator | None = None,
     ) -> State:
         """``read``: the ids since the last END, int64 (rows, longest), and ``length`` of each."""
-        read = torch.zeros(rows, 0, dtype=torch.long, device=self.device)
-        return {"read": read, "length": torch.zeros(rows, dtype=torch.long, device=self.device)}
+        read = torch.zeros(batch_size, 0, dtype=torch.long, device=self.device)
+        return {
+            "read": read,
+            "length": torch.zeros(batch_size, dtype=torch.long, device=self.device),
+        }
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         rows = _ids(state or self.initial_state(len(tokens)))
@@ -239,7 +254,9 @@ class GrammarModel(LanguageModel):
         counted = (batch.targets != IGNORE).sum(1)
         return Score(nats, counted, state=_after(rows, batch.tokens))
 
-    def logprobs(self, ids: Sequence[int]) -> list[float]:
+    def logprobs(self, ids: Sequence[int]) -> list[float] | None:
+        if not isinstance(self._chart, Chart):
+            return None
         place, found = self._following.root, []
         for token in ids:
             found.append(self._following.logprob(place, token))
@@ -249,7 +266,7 @@ class GrammarModel(LanguageModel):
     def accepts_prefix(self, ids: Sequence[int]) -> bool:
         return self._following.place(ids).column is not None
 
-    def voices(
+    def explain_tokens(
         self, tokens: Tokens, state: State | None = None
     ) -> tuple[list[str], Tensor, Tensor]:
         """The rules: the weight of each is how likely it is to write the next character, or to be

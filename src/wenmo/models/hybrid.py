@@ -36,23 +36,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wenmo.models.base import (
-    LanguageModel,
-    Network,
-    bounded,
-    label_smoothed,
-    log_of_others,
-    select_targets,
+from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import (
+    ChangesInTraining,
+    ContinuesCounts,
+    CountsParameters,
+    EncodesSource,
+    ExplainsTokens,
+    FitsPrior,
+    HasHiddenStates,
+    HasLatents,
+    HasMixture,
+    capability,
+    parameter_count,
+    require,
 )
 from wenmo.models.counts import Grams, Ids, room
+from wenmo.models.network import Network, label_smoothed, log_of_others, select_targets
 from wenmo.models.ngram import Ngram
-from wenmo.models.posterior import Posterior
+from wenmo.models.posterior import Posterior, bounded
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
 HISTORY = "counted"  # the part of a state that belongs to the counts
 # The share of the network's own cross-entropy in the loss. Without it the gates learn at once that
 # the network knows nothing yet, and what has no weight is given no gradients: it never learns.
 ALONE = 0.5
+PASSED_ON = (HasLatents, EncodesSource, ChangesInTraining)  # capabilities of the network
 PIECE = 1 << 17  # ids cross-fitted at once
 PROBABILITIES_AT_ONCE = 1 << 24  # of whole vocabularies: about 200 MB of scratch
 
@@ -63,12 +72,25 @@ class NetworkConfig(Protocol):
     def build(self, vocab_size: int) -> LanguageModel: ...
 
 
-class Hybrid(LanguageModel):
-    """A network and an n-gram model, mixed by weights that depend on the context."""
+class Hybrid(
+    LanguageModel,
+    HasMixture,
+    HasHiddenStates,
+    ExplainsTokens,
+    CountsParameters,
+    FitsPrior,
+    ContinuesCounts,
+    HasLatents,
+    EncodesSource,
+    ChangesInTraining,
+):
+    """A network and an n-gram model, mixed by weights that depend on the context.
 
-    has_hidden_states = True
-    fixed = ("counts.",)
-    counts_text = True
+    It encodes sources, has latents and changes in training as its network does; it can fill no
+    gaps, whatever its network is, since counts see one side of a text alone.
+    """
+
+    prior_prefix = "counts."
 
     @dataclass(frozen=True)
     class Config:
@@ -109,12 +131,18 @@ class Hybrid(LanguageModel):
         self.refits, self.cross_fits = True, True
         self.vocab_size, self.context = network.vocab_size, network.context
         self.conditioning = network.conditioning
-        self.record_level, self.latents = network.record_level, network.latents
+        self.record_level = network.record_level
+        latents = capability(network, HasLatents)
+        self.latent_size = 0 if latents is None else latents.latent_size
         order = counts.config.order
         self.gate = _even_gate(network.hidden_width + counts.sign_count, order + 1)
         self.breaks, self.break_gate = breaks, None
         if breaks:
             self.break_gate = _even_gate(network.hidden_width + counts.sign_count, order + 1)
+
+    def lacks(self, kind: type) -> bool:
+        """What it only passes on it has as far as its network has it."""
+        return kind in PASSED_ON and capability(self.network, kind) is None
 
     def fit_prior(
         self, ids: Ids, progress: Callable[[float], None] | None = None
@@ -151,19 +179,21 @@ class Hybrid(LanguageModel):
 
     def initial_state(
         self,
-        rows: int,
+        batch_size: int,
         *,
         source: Tokens | None = None,
         capacity: int = 0,
-        rng: torch.Generator | None = None,
+        generator: torch.Generator | None = None,
     ) -> State:
         """The network's state, and ``prior_probs``, the last tokens, int64 (rows, order - 1)."""
-        state = self.network.initial_state(rows, source=source, capacity=capacity, rng=rng)
-        return state | {HISTORY: self.counts.initial_state(rows)["history"]}
+        state = self.network.initial_state(
+            batch_size, source=source, capacity=capacity, generator=generator
+        )
+        return state | {HISTORY: self.counts.initial_state(batch_size)["history"]}
 
     def encode(self, source: Tokens) -> State:
         history = self.counts.initial_state(len(source))["history"]
-        return self.network.encode(source) | {HISTORY: history}
+        return require(self.network, EncodesSource).encode(source) | {HISTORY: history}
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         """As any model; the logits are log-probabilities."""
@@ -219,7 +249,7 @@ class Hybrid(LanguageModel):
     def mixture_components(self) -> Mapping[str, LanguageModel]:
         return {"network": self.network, "counts": self.counts}
 
-    def voices(
+    def explain_tokens(
         self, tokens: Tokens, state: State | None = None
     ) -> tuple[list[str], Tensor, Tensor]:
         """The counts of each order, from 1 up, and the network."""
@@ -278,17 +308,18 @@ class Hybrid(LanguageModel):
         return own | {HISTORY: self.counts.initial_state(len(batch.tokens))["history"]}
 
     def infer(self, batch: Batch) -> Posterior:
-        return self.network.infer(batch)
+        return require(self.network, HasLatents).infer(batch)
 
     def state_at(self, latents: Tensor, *, capacity: int = 0) -> State:
         history = self.counts.initial_state(len(latents))["history"]
-        return self.network.state_at(latents, capacity=capacity) | {HISTORY: history}
+        state = require(self.network, HasLatents).state_at(latents, capacity=capacity)
+        return state | {HISTORY: history}
 
-    def advance(self, progress: float, step: int) -> None:
-        self.network.advance(progress, step)
+    def set_progress(self, progress: float, step: int) -> None:
+        require(self.network, ChangesInTraining).set_progress(progress, step)
 
-    def progress_again(self, progress: float) -> float:
-        return self.network.progress_again(progress)
+    def further_progress(self, progress: float) -> float:
+        return require(self.network, ChangesInTraining).further_progress(progress)
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
         before = self.batch_state(batch, state)
@@ -301,9 +332,7 @@ class Hybrid(LanguageModel):
     def parameter_count(self) -> int:
         """The network's weights and the gates'; what is counted is not among them."""
         gates = [self.gate] if self.break_gate is None else [self.gate, self.break_gate]
-        return self.network.parameter_count() + sum(
-            p.numel() for g in gates for p in g.parameters()
-        )
+        return parameter_count(self.network) + sum(p.numel() for g in gates for p in g.parameters())
 
     def _ask(self, batch: Batch, history: State | None) -> tuple[Tensor, State]:
         """What `cross_fit` tells of each target, of the counts themselves."""

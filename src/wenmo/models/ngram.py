@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import ContinuesCounts, CountsParameters, FitsCounts
 from wenmo.models.counts import MEMORY, Grams, Ids, Ints, add_grams, count_grams, room
 from wenmo.options import Settings, option
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
@@ -34,7 +35,7 @@ TABLES = ("prob", "backoff", "total", "count")
 DENSE = 1 << 20  # log-probabilities written at once: at most about 50 MB of scratch
 
 
-class Ngram(LanguageModel):
+class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
     """An n-gram model over ids, where ``END`` (0) is <s> as a context and </s> as a word.
 
     A history reaches back to the last END at most, so texts do not mix.
@@ -50,9 +51,7 @@ class Ngram(LanguageModel):
         ``count_n``: where they are asked for, how often the n-gram was seen, int32.
     """
 
-    learner: ClassVar[Literal["count"]] = "count"
     conditioning = "none"
-    counts_text = True
 
     @dataclass(frozen=True)
     class Config(Settings):
@@ -158,14 +157,14 @@ class Ngram(LanguageModel):
 
     def initial_state(
         self,
-        rows: int,
+        batch_size: int,
         *,
         source: Tokens | None = None,
         capacity: int = 0,
-        rng: torch.Generator | None = None,
+        generator: torch.Generator | None = None,
     ) -> State:
         """``history``: the last tokens, int64 (rows, order - 1), -1 where there is none yet."""
-        shape = (rows, self.config.order - 1)
+        shape = (batch_size, self.config.order - 1)
         return {"history": torch.full(shape, NOTHING, dtype=torch.long, device=self.device)}
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:

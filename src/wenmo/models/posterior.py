@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from wenmo.types import Score, State
 
 DIVERGENCE = "divergence"  # in the state of texts whose latents were inferred: see `Posterior`
 
@@ -21,9 +24,9 @@ class Posterior(NamedTuple):
     mean: Tensor
     log_variance: Tensor
 
-    def draw(self, rng: torch.Generator | None = None) -> Tensor:
+    def draw(self, generator: torch.Generator | None = None) -> Tensor:
         """z = mean + deviation · noise (Kingma & Welling 2014, section 2.4): (rows, latents)."""
-        noise = torch.randn(self.mean.shape, generator=rng, device=self.mean.device)
+        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
         return self.mean + (0.5 * self.log_variance).exp() * noise
 
     def divergence(self) -> Tensor:
@@ -41,3 +44,13 @@ class Posterior(NamedTuple):
 def log_prior(latents: Tensor) -> Tensor:
     """log N(z; 0, 1) of ``latents`` (rows, latents): (rows,)."""
     return Posterior(torch.zeros_like(latents), torch.zeros_like(latents)).log_density(latents)
+
+
+def bounded(score: Score, before: State | None) -> Score:
+    """A score of texts that began with ``before``, with the divergence of its latents added: an
+    upper bound on their nats.
+    """
+    divergence = None if before is None else before.get(DIVERGENCE)
+    if divergence is None:
+        return score
+    return replace(score, nats=score.nats + divergence.sum(1), bound=True)

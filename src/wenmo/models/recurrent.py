@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import Budget, Hidden, Network, steered
+from wenmo.models.base import Budget
+from wenmo.models.network import Hidden, Network, steered
 from wenmo.options import Settings, option
 from wenmo.types import END, Logits, State, Tokens
 
@@ -112,15 +113,15 @@ class Recurrent(Network):
 
     def initial_state(
         self,
-        rows: int,
+        batch_size: int,
         *,
         source: Tokens | None = None,
         capacity: int = 0,
-        rng: torch.Generator | None = None,
+        generator: torch.Generator | None = None,
     ) -> State:
         """Zeros: one tensor (rows, width) for each layer and carried quantity."""
         return {
-            f"{name}.{depth}": self.bias.new_zeros(rows, layer.width)
+            f"{name}.{depth}": self.bias.new_zeros(batch_size, layer.width)
             for depth, layer in enumerate(self._stack())
             for name in CARRIED[self.config.cell]
         }

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import Hidden, Network, label_smoothed, select_targets
+from wenmo.models.capabilities import EncodesSource, HasSides
+from wenmo.models.network import Hidden, Network, label_smoothed, select_targets
 from wenmo.models.recurrent import CARRIED, Cell, Layer, Recurrent
 from wenmo.options import Settings, option
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, State, Tokens
@@ -24,7 +25,7 @@ Attending = Literal["none", "additive", "dot", "general", "concat"]
 WRITING = ("embedding", "layers", "project", "head", "bias")  # what a decoder has without attention
 
 
-class Seq2seq(Network):
+class Seq2seq(Network, EncodesSource, HasSides):
     """An encoder over the source, a decoder over the text, attention of the one on the other.
 
     A state holds what the decoder carries, ``hidden.0`` and so on (and ``cell.0`` of an LSTM), each
@@ -165,15 +166,15 @@ class Seq2seq(Network):
 
     def initial_state(
         self,
-        rows: int,
+        batch_size: int,
         *,
         source: Tokens | None = None,
         capacity: int = 0,
-        rng: torch.Generator | None = None,
+        generator: torch.Generator | None = None,
     ) -> State:
         """What ``encode`` makes of the source."""
         if source is None:
-            source = torch.full((rows, 1), END, device=self.device)
+            source = torch.full((batch_size, 1), END, device=self.device)
         return self.encode(source)
 
     def encode(self, source: Tokens) -> State:
@@ -207,7 +208,7 @@ class Seq2seq(Network):
         return self._read(tokens, state or self.initial_state(len(tokens)))
 
     def side(self, name: Literal["encoder", "decoder"]) -> dict[str, Tensor]:
-        """As of any model; of the decoder's first layer what reads the embedded tokens, without
+        """Of the decoder's first layer what reads the embedded tokens, without
         what reads that which attention feeds it.
         """
         if name == "encoder":

@@ -17,21 +17,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import Hidden, Network
+from wenmo.models.capabilities import ChangesInTraining, HasLatents
+from wenmo.models.network import Hidden, Network
 from wenmo.models.pooling import max_pool
-from wenmo.models.posterior import DIVERGENCE, Posterior
+from wenmo.models.posterior import DIVERGENCE, Posterior, bounded
 from wenmo.models.recurrent import Layer, Recurrent
 from wenmo.models.seq2seq import Reader
 from wenmo.models.transformer.model import Transformer
 from wenmo.models.transformer.stack import Encoder, initialise
 from wenmo.options import Settings, option
-from wenmo.types import END, IGNORE, Batch, Logits, State, Tokens
+from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens
 
 Kind = Literal["lstm", "transformer"]
 CARRIED = ("hidden.", "cell.")  # how the names begin of what a recurrent decoder carries
 
 
-class Vae(Network):
+class Vae(Network, HasLatents, ChangesInTraining):
     """An encoder, latents, and a decoder that is told of them at every step."""
 
     record_level = True
@@ -154,7 +155,7 @@ class Vae(Network):
 
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
-        self.config, self.vocab_size, self.latents = config, vocab_size, config.latent_size
+        self.config, self.vocab_size, self.latent_size = config, vocab_size, config.latent_size
         self.encoder = make_encoder(config, vocab_size)
         self.decoder = make_decoder(config, vocab_size)
         self.context = config.context_length
@@ -178,16 +179,16 @@ class Vae(Network):
 
     def initial_state(
         self,
-        rows: int,
+        batch_size: int,
         *,
         source: Tokens | None = None,
         capacity: int = 0,
-        rng: torch.Generator | None = None,
+        generator: torch.Generator | None = None,
     ) -> State:
-        """What ``state_at`` makes of a draw from the prior or, without ``rng``, of its mean."""
-        latents = torch.zeros(rows, self.latents, device=self.device)
-        if rng is not None:
-            latents = torch.randn(latents.shape, generator=rng, device=self.device)
+        """What ``state_at`` makes of a draw from the prior; without ``generator``, of its mean."""
+        latents = torch.zeros(batch_size, self.latent_size, device=self.device)
+        if generator is not None:
+            latents = torch.randn(latents.shape, generator=generator, device=self.device)
         return self.state_at(latents, capacity=capacity)
 
     def state_at(self, latents: Tensor, *, capacity: int = 0) -> State:
@@ -199,12 +200,15 @@ class Vae(Network):
         )
 
     def batch_state(self, batch: Batch, state: State | None) -> State | None:
-        """The noise is that of training's own randomness; in evaluation it is always the same."""
+        """From rows that go on from nothing the latents are inferred; the state also holds their
+        ``divergence`` from the prior, float32 (rows, latents), in nats. The noise is that of
+        training's own randomness; in evaluation it is always the same.
+        """
         if state:
             return state
         posterior = self.infer(batch)
-        rng = None if self.training else torch.Generator(self.device).manual_seed(0)
-        return self._steer(posterior.draw(rng)) | {DIVERGENCE: posterior.divergence()}
+        generator = None if self.training else torch.Generator(self.device).manual_seed(0)
+        return self._steer(posterior.draw(generator)) | {DIVERGENCE: posterior.divergence()}
 
     def infer(self, batch: Batch) -> Posterior:
         mask = batch.targets != IGNORE
@@ -225,7 +229,7 @@ class Vae(Network):
     def lm_head(self, reading: Hidden) -> Logits:
         return self.decoder.lm_head(reading)
 
-    def advance(self, progress: float, step: int) -> None:
+    def set_progress(self, progress: float, step: int) -> None:
         """Set the divergence's weight, and let only the encoder learn where it is trained ahead."""
         config = self.config
         self.weight = kl_weight_at(config, progress)
@@ -234,6 +238,15 @@ class Vae(Network):
         alone = progress < config.aggressive_ratio and (step + 1) % (config.encoder_steps + 1) > 0
         for part in filter(None, (self.decoder, self.steering, self.start)):
             part.requires_grad_(not alone)
+
+    def further_progress(self, progress: float) -> float:
+        """As at the end of training: the weight stays at its peak."""
+        return 1.0
+
+    def score(self, batch: Batch, state: State | None = None) -> Score:
+        """An upper bound on the nats, by the divergence of latents that are inferred."""
+        before = self.batch_state(batch, state)
+        return bounded(super().score(batch, before), before)
 
     def penalty(self, before: State | None, targets: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The weight times what the divergence has above the free bits, which are granted on the
@@ -245,7 +258,7 @@ class Vae(Network):
         rows, each = len(divergence), divergence.mean(0)
         free = self.config.free_bits
         if self.config.free_bits_per_dim:
-            beyond = (each - free / self.latents).clamp_min(0).sum()
+            beyond = (each - free / self.latent_size).clamp_min(0).sum()
         else:
             beyond = (each.sum() - free).clamp_min(0)
         watched = {"kl": each.detach().sum(), "kl_weight": torch.tensor(self.weight)}

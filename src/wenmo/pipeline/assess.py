@@ -22,6 +22,7 @@ from wenmo.evaluation.verdict import (
     originality,
 )
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import FitsCounts, SamplesTexts, has_capability
 from wenmo.models.ngram import Ngram
 from wenmo.pipeline.datasets import SAMPLE, Dataset
 from wenmo.text.spread import spread_pieces
@@ -42,7 +43,7 @@ def assess(
     model: LanguageModel,
     tokenizer: Tokenizer,
     samples: list[str],
-    metrics: Path,
+    metrics: Path | None,
     *,
     parts: Mapping[str, float],
     knows_more: bool,
@@ -59,7 +60,7 @@ def assess(
         model: the best weights.
         tokenizer: of its text.
         samples: what it wrote.
-        metrics: the file with its evaluations.
+        metrics: the file with its evaluations; None: they tell nothing of what more steps gain.
         parts: of a run that stands on counts, bits per byte of each part and of their mixture, on
             the text of an evaluation on the way; see `Dataset.evaluate_components`.
         knows_more: it began from a model that knew other text.
@@ -74,7 +75,8 @@ def assess(
     stream = dataset.stream(model)
     own = counts = None
     share = 1.0
-    if model.learner != "count":
+    counts_text = has_capability(model, FitsCounts)
+    if not counts_text:
         own = dataset.bits_per_byte(model)
         counts = counted
         most = COUNTED
@@ -87,12 +89,12 @@ def assess(
             ngram.fit(part)
             counts = dataset.bits_per_byte(ngram)
     found: Originality | None = None
-    if samples and not model.samples_texts:
+    if samples and not has_capability(model, SamplesTexts):
         text = plain_text(tokenizer, stream[:TEXT].tolist())
         spaced = text.count(" ") > SPACED * len(text)
         left = None if seconds is None else SHARE_OF_COPIES * seconds
         found = originality(samples, text, seconds=left, knows_more=knows_more)
-    ahead = forecast(curve(metrics)) if model.learner == "gradient" else None
+    ahead = None if metrics is None else forecast(curve(metrics))
     advice = advise(
         bits=own,
         counts=counts,
@@ -103,7 +105,7 @@ def assess(
         plain=plain,
         countable=countable,
         has_base=knows_more,
-        spent=None if model.learner == "count" else spent,
+        spent=None if counts_text else spent,
         idle=counted is not None and parts["mixture"] >= counted,
         smaller=smaller,
         size=len(stream),

@@ -12,12 +12,15 @@ import torch
 
 from wenmo.models import MODELS, ModelConfig, can_stand_on_counts
 from wenmo.models.base import Budget, device
+from wenmo.models.capabilities import Infills
 from wenmo.models.shapes import shapes_only
 from wenmo.runs.config import NgramPriorConfig
 from wenmo.runs.recipe import DEFAULT_ORDERS, Recipe
 from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records
 from wenmo.train_config import TrainConfig
+from wenmo.training.learners import Count, Gradient
+from wenmo.training.selection import learner_for
 from wenmo.types import END, WenmoError, amount
 
 # Counting and cross-fitting take about so long for each token, order and fold, on one core; they
@@ -36,7 +39,7 @@ PROBES = 8
 
 def autoconfigure(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
     """A recipe with what was left open filled in, and lines that tell the user of it."""
-    if MODELS[recipe.family].kind.learner == "count":
+    if learner_for(MODELS[recipe.family].kind) is Count:
         return replace(recipe, ngram_prior=replace(recipe.ngram_prior, enabled=False)), []
     if recipe.init.base is not None:
         train, told = _gently(recipe)
@@ -66,7 +69,8 @@ def _has_short_records(recipe: Recipe, corpus: Corpus) -> bool:
     sees best (docs/experiments.md).
     """
     kind = MODELS[recipe.family].kind
-    if recipe.task.paired or kind.learner != "gradient" or kind.record_level or kind.fills:
+    in_pieces = learner_for(kind) is Gradient and not issubclass(kind, Infills)
+    if recipe.task.paired or kind.record_level or not in_pieces:
         return False
     with shapes_only():
         context = recipe.model.build(corpus.tokenizer.vocab_size).context

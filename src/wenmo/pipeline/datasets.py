@@ -28,6 +28,15 @@ from wenmo.evaluation.sampled import (
 )
 from wenmo.evaluation.tradeoff import TEMPERATURES, Curve, sweep
 from wenmo.models import LanguageModel
+from wenmo.models.capabilities import (
+    FitsPrior,
+    HasLatents,
+    HasMixture,
+    SamplesTexts,
+    baselines_of,
+    capability,
+    has_capability,
+)
 from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import always_same_length
 from wenmo.text.batches import Batches, Streams, Windows
@@ -172,7 +181,7 @@ class StreamDataset:
         return replace(self, quick=quick)
 
     def pace(self, model: LanguageModel, seconds: float) -> Quick:
-        if model.samples_texts:  # such texts are read from their beginning
+        if has_capability(model, SamplesTexts):  # such texts are read from their beginning
             return Quick(how_many(self._scored(model), FEW_TOKENS, self.quick.tokens, seconds))
         size, score = self._blocks(model).size, self._scored(model)
         most = max(1, self.quick.tokens // size)
@@ -180,8 +189,7 @@ class StreamDataset:
         return Quick(size * how_many(lambda count: score(size * count), 1, most, seconds))
 
     def batches(self, model: LanguageModel) -> Batches:
-        train, ids = self.recipe.train, self.corpus.train
-        ids = ids[: model.trainable_length(len(ids))]
+        train, ids = self.recipe.train, trainable(self.corpus.train, model)
         if model.context is None:
             return Streams(ids, train.batch_size, train.sequence_length or STREAM_TIME)
         return Windows(
@@ -208,7 +216,7 @@ class StreamDataset:
         tokenizer, ids = self.corpus.tokenizer, self.corpus.valid
 
         def score(tokens: int) -> dict[str, Any]:
-            if model.samples_texts or tokens >= len(ids) - 1:
+            if has_capability(model, SamplesTexts) or tokens >= len(ids) - 1:
                 return evaluate_text(model, tokenizer, ids[: tokens + 1])
             count = max(1, tokens // self._blocks(model).size)
             return block_likelihood(model, ids, tokenizer.count_bytes, count)
@@ -223,7 +231,7 @@ class StreamDataset:
         count: int | None = None,
     ) -> dict[str, Any]:
         tokenizer, ids, some = self.corpus.tokenizer, self.corpus.valid, None
-        if seconds is not None and not model.samples_texts:
+        if seconds is not None and not has_capability(model, SamplesTexts):
             quick = max(1, self.quick.tokens // self._blocks(model).size)
             some = sampled_likelihood(
                 model,
@@ -237,11 +245,12 @@ class StreamDataset:
         return some or evaluate_text(model, tokenizer, ids, progress=progress)
 
     def evaluate_components(self, model: LanguageModel) -> dict[str, float]:
-        if not (parts := model.mixture_components()):
+        mixture = capability(model, HasMixture)
+        if mixture is None:
             return {}
         return {
             name: self.quick_evaluate(part)["bits_per_byte"]
-            for name, part in {**parts, "mixture": model}.items()
+            for name, part in {**mixture.mixture_components(), "mixture": model}.items()
         }
 
     def evaluate_baselines(
@@ -261,7 +270,7 @@ class StreamDataset:
     ) -> tuple[str, list[Output]]:
         alphabet, rows = self.corpus.alphabet, max(1, min(texts, MOST_ROWS))
         writer = TextGenerator(model, self.corpus.tokenizer, alphabet=alphabet, rows=rows)
-        default = AS_IT_IS if model.samples_texts else shorter(SAMPLE, tokens)
+        default = AS_IT_IS if has_capability(model, SamplesTexts) else shorter(SAMPLE, tokens)
         asked = default if sampling is None else shorter(sampling, tokens)
         return with_shown(writer, self.opening, asked, texts)
 
@@ -410,7 +419,7 @@ class RecordDataset:
             raise WenmoError(
                 f"each held-out record has more than {model.context} tokens: raise context="
             )
-        reached = Records(stream[: model.trainable_length(len(stream))], model.context)
+        reached = Records(trainable(stream, model), model.context)
         return Buckets(reached, train.tokens_per_batch, train.seed)
 
     def stream(self, model: LanguageModel) -> NDArray[np.unsignedinteger]:
@@ -446,17 +455,18 @@ class RecordDataset:
         return sampled_wholes(records, figures, seconds, least=least, most=count)
 
     def evaluate_components(self, model: LanguageModel) -> dict[str, float]:
-        if not (parts := model.mixture_components()):
+        mixture = capability(model, HasMixture)
+        if mixture is None:
             return {}
         return {
             name: self.quick_evaluate(part)["bits_per_byte"]
-            for name, part in {**parts, "mixture": model}.items()
+            for name, part in {**mixture.mixture_components(), "mixture": model}.items()
         }
 
     def evaluate_baselines(
         self, model: LanguageModel, progress: Share, seconds: float | None = None
     ) -> dict[str, Curve]:
-        if not (baselines := model.baselines()):
+        if not (baselines := baselines_of(model)):
             return {}
         records, tokenizer = self._held_out(model), self.corpus.tokenizer
         most = REFERENCES if seconds is None else FEW_REFERENCES
@@ -538,6 +548,14 @@ def readable(
     return Pairs(ids, *own, kept(task), ends, model.special_tokens)
 
 
+def trainable(
+    ids: NDArray[np.unsignedinteger], model: LanguageModel
+) -> NDArray[np.unsignedinteger]:
+    """A text, or as much of it as the model can be trained on."""
+    prior = capability(model, FitsPrior)
+    return ids if prior is None else ids[: prior.trainable_length(len(ids))]
+
+
 def sampling_for(task: TaskConfig, *, samples_texts: bool = False) -> Sampling:
     """How texts of a task are written where neither user nor card says it: what has a right answer
     is searched for, what may differ each time is drawn.
@@ -594,7 +612,7 @@ def evaluate_records(
     counts = {"records": len(records), "records_left_out": records.left_out}
     figures: dict[str, Any] = {**found.figures(), **counts}
     figures["nats_per_record"] = found.nats / len(records)
-    if model.latents:
+    if has_capability(model, HasLatents):
         figures |= latent_figures(model, records)
     if samples is not None:
         nats = importance_weighted(model, records, samples, progress)
@@ -609,7 +627,7 @@ def evaluate_beside_baselines(
     model: LanguageModel, records: Records, tokenizer: Tokenizer, **asked: Any
 ) -> dict[str, Any]:
     """As `evaluate_records`, and the same of the model's baselines, by their names."""
-    baselines = model.baselines().items()
+    baselines = baselines_of(model).items()
     beside = {name: evaluate_records(baseline, records, tokenizer) for name, baseline in baselines}
     return evaluate_records(model, records, tokenizer, **asked) | beside
 

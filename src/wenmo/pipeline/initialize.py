@@ -13,6 +13,16 @@ from torch import Tensor, nn
 
 from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import (
+    ContinuesCounts,
+    FitsCounts,
+    HasMixture,
+    HasSides,
+    capability,
+    has_capability,
+    network_of,
+    parameter_count,
+)
 from wenmo.runs.config import NgramPriorConfig
 from wenmo.runs.folders import CARD
 from wenmo.runs.recipe import Recipe
@@ -114,19 +124,21 @@ def continue_counts(
     Raises:
         WenmoError: the run's counts have seen a part of that corpus.
     """
-    if not model.counts_text:
+    counts = capability(model, ContinuesCounts)
+    if counts is None:
         return None
+    counted = has_capability(model, FitsCounts)
     new, old = overlap(summary["sketch"], base.data.get("sketch", ""))
     seen = new > COMMON and old >= ALL_OF_IT
     if new > COMMON and not seen:
-        without = "" if model.learner == "count" else ", or leave the counts out (--prior none)"
+        without = "" if counted else ", or leave the counts out (--prior none)"
         raise WenmoError(
             f"about {new:.0%} of this text is in the counts of {run} already: give text that is "
             f"new to it, or old and new text together{without}"
         )
-    known = model.learner == "count" or base.recipe.ngram_prior.extensible
+    known = counted or base.recipe.ngram_prior.extensible
     extend = not recipe.init.lora_rank and bool(known or seen)
-    model.keep_counts(extend=extend, seen=seen)
+    counts.keep_counts(extend=extend, seen=seen)
     if extend and seen:
         return f"this text holds that of {run}: its counts are made anew, of all of it"
     if extend:
@@ -140,11 +152,11 @@ def take_counts(
 ) -> str | None:
     """Let a model that writes as a run does stand on that run's counts; as `continue_counts`."""
     card, of_run, _ = giver
-    if not (model.counts_text and of_run.counts_text):
+    ours, theirs = capability(model, HasMixture), capability(of_run, HasMixture)
+    if ours is None or theirs is None:
         return None
-    model.mixture_components()["counts"].load_state_dict(
-        of_run.mixture_components()["counts"].state_dict()
-    )
+    counts = theirs.mixture_components()["counts"].state_dict()
+    ours.mixture_components()["counts"].load_state_dict(counts)
     return continue_counts(model, recipe, str(recipe.init.decoder), card, summary)
 
 
@@ -156,8 +168,8 @@ def load_side(model: LanguageModel, side: Side, giver: LanguageModel, name: str)
     Raises:
         WenmoError: there are none, or one has another shape.
     """
-    ours = _network(model).side(side)
-    theirs = _network(giver).side(side) or _network(giver).side("decoder")
+    ours = side_weights(network_of(model), side)
+    theirs = side_weights(network_of(giver), side) or side_weights(network_of(giver), "decoder")
     taken = {weight: theirs[weight] for weight in ours if weight in theirs}
     if not taken:
         raise WenmoError(f"{name}: has no weights that a {side} of this kind can begin with")
@@ -170,9 +182,7 @@ def load_side(model: LanguageModel, side: Side, giver: LanguageModel, name: str)
             )
         ours[weight].copy_(tensor)
     count = sum(tensor.numel() for tensor in taken.values())
-    return (
-        f"{count:,} of {model.parameter_count():,} weights begin as those of {name}: the {side}'s"
-    )
+    return f"{count:,} of {parameter_count(model):,} weights begin as those of {name}: the {side}'s"
 
 
 @torch.no_grad()
@@ -218,11 +228,14 @@ def _learnt(path: Path, tokenizer: Tokenizer) -> dict[int, Tensor]:
     }
 
 
-def _network(model: LanguageModel) -> LanguageModel:
-    """Of a network on counts the network alone."""
-    return model.mixture_components().get("network", model)
+def side_weights(model: LanguageModel, side: Side) -> dict[str, Tensor]:
+    """The weights of a side of a model; one without an encoder is a decoder as a whole."""
+    sides = capability(model, HasSides)
+    if sides is not None:
+        return sides.side(side)
+    return dict(model.named_parameters()) if side == "decoder" else {}
 
 
 def _embedding(model: LanguageModel) -> nn.Embedding | None:
-    embedding = getattr(_network(model), "embedding", None)
+    embedding = getattr(network_of(model), "embedding", None)
     return embedding if isinstance(embedding, nn.Embedding) else None

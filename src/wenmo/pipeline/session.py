@@ -23,6 +23,22 @@ from wenmo.evaluation.verdict import Spent
 from wenmo.files import atomic
 from wenmo.models import MODELS, can_stand_on_counts
 from wenmo.models.base import LanguageModel, device
+from wenmo.models.capabilities import (
+    BindsVocabulary,
+    ChangesInTraining,
+    FitsPrior,
+    HasGenerator,
+    HasLatents,
+    HasMixture,
+    Infills,
+    SamplesTexts,
+    ValidatesCorpus,
+    capability,
+    has_capability,
+    network_of,
+    parameter_count,
+    require,
+)
 from wenmo.models.freeze import gradual_unfreeze
 from wenmo.models.transformer.stack import blocks_of
 from wenmo.pipeline.assess import TEXTS, assess, choose_settings
@@ -70,6 +86,7 @@ from wenmo.training.learners import Count, Gradient, Learner, faster_precision
 from wenmo.training.loop import Event, Interrupted, Trainer, TrainState
 from wenmo.training.metrics import METRICS, MetricsLogger
 from wenmo.training.optimizers import DEFAULT_RATE, Optimizer, make_optimizer
+from wenmo.training.selection import learner_for
 from wenmo.types import WenmoError, amount
 
 TRADEOFF = "tradeoff.svg"
@@ -156,6 +173,7 @@ class Session:
             data["sketch"] = union(data["sketch"], base[0].data.get("sketch", ""))
         self.card = before or Card(recipe, data, asked=asked)
         self.model = self._begun(base, pretrained_sides).to(device())
+        self._learns_by = learner_for(type(self.model))
         for block in blocks_of(self.model):
             block.recompute = recipe.train.gradient_checkpointing
         self.dataset = self._make_dataset()
@@ -181,7 +199,9 @@ class Session:
         if base is None:
             model = recipe.build(self.tokenizer.vocab_size)
             if not self.card.finished or self.card.continues:
-                model.bind_vocabulary(self.tokenizer.table)
+                bound = capability(model, BindsVocabulary)
+                if bound is not None:
+                    bound.bind_vocabulary(self.tokenizer.table)
         else:
             card.template, card.external = base[0].template, base[0].external
             model = begin_from(base[1], recipe)
@@ -216,7 +236,8 @@ class Session:
         return self._trained
 
     def _run(self) -> None:
-        if self.card.finished and self.model.learner == "count" and self.card.continues:
+        counts = self._learns_by is Count
+        if self.card.finished and counts and self.card.continues:
             self._say(f"{self.folder} has counted all of the text: more time changes nothing")
             return
         if self.card.continues and self._gains_nothing():
@@ -225,10 +246,12 @@ class Session:
             if not self._score_the_rest():
                 self._say(f"{self.folder} is trained already; nothing is left to do")
             return
-        if self.model.learner != "count":
+        if not counts:
             self.dataset.batches(self.model)  # if there is nothing to learn, it is told now
         stream = self.dataset.stream(self.model)
-        self.model.validate_corpus(stream, share_of(self.on_progress, "reading the text"))
+        validated = capability(self.model, ValidatesCorpus)
+        if validated is not None:
+            validated.validate_corpus(stream, share_of(self.on_progress, "reading the text"))
         self.tokenizer.save(self.folder / TOKENIZER)
         if self.reference is not None and "forgetting" not in self.card.results:
             before = self._remembered(self.model, self.reference)
@@ -258,7 +281,7 @@ class Session:
     def _patience(self) -> int | None:
         """After how many evaluations that gain nothing training stops."""
         patience = self.recipe.train.patience
-        if patience is None and self.timed and not self.model.latents:
+        if patience is None and self.timed and not has_capability(self.model, HasLatents):
             return PATIENCE  # a bound may get worse while its weights rise
         return patience
 
@@ -393,7 +416,8 @@ class Session:
         """Whether an evaluation of each part of a mixture fits beside what else is to be done."""
         if not self.timed:
             return True
-        evaluations = max(1, len(self.model.mixture_components()))
+        mixture = capability(self.model, HasMixture)
+        evaluations = 1 if mixture is None else len(mixture.mixture_components())
         return evaluations * self.time.evaluations / pace.evaluations < self.time.left()
 
     def _times(self, position: TrainState, final: float) -> dict[str, float]:
@@ -430,7 +454,7 @@ class Session:
             best,
             self.tokenizer,
             [output.text for output in outputs],
-            self.folder / METRICS,
+            self.folder / METRICS if self._learns_by is Gradient else None,
             parts=parts,
             knows_more=self.recipe.init.base is not None,
             plain=not (self.recipe.task.paired or self.model.record_level),
@@ -454,7 +478,7 @@ class Session:
             "tokens_seen": position.tokens,
             "best_step": position.best_step,
             "rollbacks": position.rollbacks,
-            "parameters": best.parameter_count(),
+            "parameters": parameter_count(best),
             "characters_per_second": writing_rate([each.text for each in outputs], seconds),
             "sample": sample,
             "verdict": found.plain(),
@@ -465,7 +489,7 @@ class Session:
 
     def _passes(self, position: TrainState) -> float:
         """How often the steps have read the training text; infinite where they do not read it."""
-        if self.model.learner != "gradient":
+        if self._learns_by is not Gradient:
             return math.inf
         return position.tokens / max(1, len(self.dataset.stream(self.model)) - 1)
 
@@ -476,11 +500,8 @@ class Session:
         if "tiny" not in sizes:
             return None
         tiny = sizes["tiny"].build(self.tokenizer.vocab_size)
-        weights = (
-            tiny.parameter_count(),
-            model.mixture_components().get("network", model).parameter_count(),
-        )
-        return f"{self.recipe.family}:tiny" if weights[0] < weights[1] else None
+        smaller = parameter_count(tiny) < parameter_count(network_of(model))
+        return f"{self.recipe.family}:tiny" if smaller else None
 
     def _sample_before(self) -> int | None:
         """How much of the held-out text was scored when a run that goes on had ended: the same is
@@ -528,13 +549,12 @@ class Session:
         Returns:
             None: the defaults hold.
         """
-        if self.recipe.task.paired or model.samples_texts:  # these have defaults of their own
-            return None
-        seconds = self._seconds(SHARE_OF_CHOOSING)
-        if seconds is None and model.learner != "count" and not self.recipe.train.full_evaluation:
-            passes = (
-                TOKENS if model.fills else 1
-            )  # of the whole text for each token that is written
+        if self.recipe.task.paired or has_capability(model, SamplesTexts):
+            return None  # these have defaults of their own
+        seconds, counts = self._seconds(SHARE_OF_CHOOSING), self._learns_by is Count
+        if seconds is None and not counts and not self.recipe.train.full_evaluation:
+            # Passes of the whole text for each token that is written.
+            passes = TOKENS if has_capability(model, Infills) else 1
             seconds = 0.0 if seen < COST * passes else None  # not longer than the training itself
         choice = choose_settings(
             self.dataset,
@@ -583,21 +603,22 @@ class Session:
         save_model(self.folder, self.recipe, self.model, self.tokenizer, self.card.template)
 
     def _learner(self) -> Learner:
-        kinds: dict[str, Callable[[], Learner]] = {
-            "gradient": self._gradient,
-            "count": self._count,
-            "adversarial": self._adversarial,
+        kinds: dict[type[Learner], Callable[[], Learner]] = {
+            Gradient: self._gradient,
+            Count: self._count,
+            Adversarial: self._adversarial,
         }
-        return kinds[self.model.learner]()
+        return kinds[self._learns_by]()
 
     def _count(self) -> Learner:
         return Count(self.model, self.corpus.train, share_of(self.on_progress, "counting"))
 
     def _gradient(self) -> Learner:
-        stream = self.dataset.stream(self.model)
-        begun = time.perf_counter()
-        counted = self.model.fit_prior(stream, share_of(self.on_progress, "counting"))
-        self._counting = 0.0 if counted is None else time.perf_counter() - begun
+        prior, counted = capability(self.model, FitsPrior), None
+        if prior is not None:
+            begun, stream = time.perf_counter(), self.dataset.stream(self.model)
+            counted = prior.fit_prior(stream, share_of(self.on_progress, "counting"))
+            self._counting = 0.0 if counted is None else time.perf_counter() - begun
 
         def batches_of() -> Batches:
             batches = self.dataset.batches(self.model)
@@ -626,7 +647,7 @@ class Session:
             self.model,
             batches,
             Shuffled(records, train.batch_size, train.seed),
-            self._optimizer(self.model.writer),
+            self._optimizer(require(self.model, HasGenerator).generator),
             longest=int(lengths.max()),
             **self._by_gradients(batches),
         )
@@ -673,11 +694,13 @@ class Session:
 
     def _advance(self, progress: float, step: int) -> None:
         """What changes in the model as training goes on."""
-        if self._goes_on:
-            progress = self.model.progress_again(progress)
+        changing = capability(self.model, ChangesInTraining)
+        if self._goes_on:  # all but what says otherwise is at its end
+            progress = 1.0 if changing is None else changing.further_progress(progress)
         if self.recipe.init.gradual_unfreezing:
             gradual_unfreeze(self.model, progress)
-        self.model.advance(progress, step)
+        if changing is not None:
+            changing.set_progress(progress, step)
 
     def _report(self, event: Event) -> None:
         self.metrics_logger.record(event)

@@ -9,6 +9,9 @@ from wenmo.models import MODELS
 from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer.stack import blocks_of
 from wenmo.runs.recipe import Recipe
+from wenmo.training.adversarial import Adversarial
+from wenmo.training.learners import Count
+from wenmo.training.selection import learner_for
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,12 @@ class Training:
     @property
     def counts(self) -> bool:
         """Whether the model is counted, and not trained by gradients."""
-        return MODELS[self.recipe.family].kind.learner == "count"
+        return learner_for(MODELS[self.recipe.family].kind) is Count
 
     @property
     def adversarial(self) -> bool:
         """Whether a critic teaches the model."""
-        return MODELS[self.recipe.family].kind.learner == "adversarial"
+        return learner_for(MODELS[self.recipe.family].kind) is Adversarial
 
     @property
     def on_counts(self) -> bool:

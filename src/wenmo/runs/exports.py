@@ -14,6 +14,13 @@ from wenmo.interchange.gguf_out import check_gguf, write_gguf
 from wenmo.interchange.huggingface import layout_of
 from wenmo.interchange.onnx import check_onnx, write_onnx
 from wenmo.models import LanguageModel
+from wenmo.models.capabilities import (
+    HasGenerator,
+    HasMixture,
+    capability,
+    has_capability,
+    network_of,
+)
 from wenmo.models.grammar import GrammarModel
 from wenmo.models.lora import merge_adapters
 from wenmo.models.ngram import Ngram
@@ -52,7 +59,7 @@ def about_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) ->
 
 def network_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
     """The formats that hold the network of a network on counts without them; of others none."""
-    if "network" not in model.mixture_components():
+    if not has_capability(model, HasMixture):
         return []
     return _possible(_network_of(model), without_counts(recipe), tokenizer)
 
@@ -98,7 +105,7 @@ def write_export(
     if network_only:
         model, recipe = _network_of(model), without_counts(recipe)
         note = f"the network without its counts: {_figures(card)}"
-    elif "network" in model.mixture_components():
+    elif has_capability(model, HasMixture):
         _refuse_counts(to, model, card, tokenizer)
     merge_adapters(model)
     CHECKS[to](model, recipe, tokenizer)
@@ -135,7 +142,7 @@ def _check_gguf(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> N
 
 
 def _check_onnx(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
-    check_onnx(model.writer)
+    check_onnx(_generator_of(model))
 
 
 def _check_arpa(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
@@ -146,6 +153,12 @@ def _check_arpa(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> N
 def _check_grammar(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
     if not isinstance(model, GrammarModel):
         raise WenmoError("a grammar's file holds rules alone")
+
+
+def _generator_of(model: LanguageModel) -> LanguageModel:
+    """The part of a model that writes; nearly always all of it."""
+    own = capability(model, HasGenerator)
+    return model if own is None else own.generator
 
 
 Check = Callable[[LanguageModel, Recipe, Tokenizer], None]
@@ -162,9 +175,9 @@ CHECKS: Mapping[str, Check] = {
 
 
 def _network_of(model: LanguageModel) -> LanguageModel:
-    network = model.mixture_components().get("network")
-    if network is None:
+    if not has_capability(model, HasMixture):
         raise WenmoError("--network-only is for networks on counts; leave it out")
+    network = network_of(model)
     network.special_tokens = model.special_tokens
     return network
 
@@ -226,7 +239,7 @@ def _write_gguf(path: Path, export: Export) -> None:
 
 def _write_onnx(path: Path, export: Export) -> None:
     answers = export.card.recipe.task.paired
-    write_onnx(path, export.model.writer, export.tokenizer, answers=answers)
+    write_onnx(path, _generator_of(export.model), export.tokenizer, answers=answers)
 
 
 def _write_arpa(path: Path, export: Export) -> None:

@@ -28,6 +28,7 @@ from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.interchange.vocabulary_files import read_vocabulary
 from wenmo.models import LanguageModel
 from wenmo.models.base import device
+from wenmo.models.capabilities import network_of
 from wenmo.models.freeze import train_last
 from wenmo.models.lora import adapt, adapters
 from wenmo.models.shapes import shapes_only
@@ -331,7 +332,7 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
         WenmoError: the weights do not fit.
     """
     if recipe.ngram_prior.enabled is False:
-        base = base.mixture_components().get("network", base)
+        base = network_of(base)
     with shapes_only():
         model = recipe.build(base.vocab_size)
     try:

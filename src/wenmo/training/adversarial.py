@@ -96,7 +96,7 @@ class Adversarial(Gradient):
         gan.generator.eval()
         gan.critic.train()
         if gan.config.method == "policy":
-            fake = gan.critic(write(self.gan.writer, rows, self.longest))
+            fake = gan.critic(write(self.gan.generator, rows, self.longest))
             true = gan.critic(real)
             loss = 0.5 * (F.softplus(fake) + F.softplus(-true)).mean()
             right = 0.5 * ((fake < 0).float().mean() + (true > 0).float().mean())
@@ -137,8 +137,8 @@ class Adversarial(Gradient):
         def judge(texts: Tokens) -> Tensor:
             return gan.critic(texts).sigmoid()
 
-        texts = write(self.gan.writer, rows, self.longest)
-        worth = values(self.gan.writer, texts, gan.config.rollouts, judge)
+        texts = write(self.gan.generator, rows, self.longest)
+        worth = values(self.gan.generator, texts, gan.config.rollouts, judge)
         batch = as_batch(texts)
         mask = batch.targets != IGNORE
         logits, _ = gan.generator(batch.tokens)
@@ -168,7 +168,7 @@ class Adversarial(Gradient):
         gan = self.gan
         done = gan.share_of_stage(gan.progress) if gan.stage == "adversarial" else 0.0
         sharpness = math.exp(math.log(gan.config.inverse_temperature) * done)
-        return relax(self.gan.writer, gan.generator.embedding, rows, self.longest, sharpness)
+        return relax(self.gan.generator, gan.generator.embedding, rows, self.longest, sharpness)
 
     def _move(self, player: torch.nn.Module, optimizer: Optimizer, rate: float) -> None:
         """Move one player; what the other was given on the way is forgotten."""

@@ -6,18 +6,19 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import FitsCounts, FitsPrior, capability, require
 from wenmo.models.state import detach, where
 from wenmo.text.batches import Batches
 from wenmo.training.optimizers import Optimizer
-from wenmo.types import IGNORE, Batch, State
+from wenmo.types import IGNORE, Batch, Loss, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,21 @@ class Learner(Protocol):
         ...
 
 
+class LossModule(nn.Module):
+    """A model whose ``forward`` is its loss: hooks, wrappers for data-parallel training and
+    compilation see what they see of any module.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
+    ) -> Loss:
+        return self.model.loss(batch, state, label_smoothing=label_smoothing)
+
+
 class Gradient:
     """Gradient descent on the model's own loss.
 
@@ -92,8 +108,11 @@ class Gradient:
     ) -> None:
         self.label_smoothing = label_smoothing
         self.model, self.batches, self.optimizer = model, batches, optimizer
+        self.loss = LossModule(model)
         # What is frozen for good is not for checkpoints: it is there again when training begins.
         self._frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
+        prior = capability(model, FitsPrior)  # nor are the counts, which are made then
+        self._fitted = () if prior is None else (prior.prior_prefix,)
         self.max_grad_norm, self.gradient_accumulation, self.precision, self.seed = (
             max_grad_norm,
             gradient_accumulation,
@@ -115,7 +134,7 @@ class Gradient:
         ):
             batch = self.batches[number].to(self.model.device)
             with autocast(self.model.device, self.precision):
-                loss = self.model.loss(
+                loss: Loss = self.loss(
                     batch, self._state_before(batch), label_smoothing=self.label_smoothing
                 )
             (loss.total / self.gradient_accumulation).backward()  # type: ignore[no-untyped-call]
@@ -136,7 +155,7 @@ class Gradient:
         model = {
             f"model.{n}": t
             for n, t in weights
-            if not n.startswith(self.model.fixed) and n not in self._frozen
+            if not n.startswith(self._fitted) and n not in self._frozen
         }
         optimizer = {f"optimizer.{name}": t for name, t in self.optimizer.tensors().items()}
         carried = {f"carried.{name}": t for name, t in self._carried.items()}
@@ -170,15 +189,6 @@ def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
-@runtime_checkable
-class Countable(Protocol):
-    """A model that is trained by counting."""
-
-    def fit(
-        self, ids: NDArray[np.unsignedinteger], *, progress: Callable[[float], None] | None = None
-    ) -> None: ...
-
-
 class Count:
     """Counting: one step over all of the text."""
 
@@ -191,17 +201,15 @@ class Count:
         ids: NDArray[np.unsignedinteger],
         progress: Callable[[float], None] | None = None,
     ) -> None:
-        if not isinstance(model, Countable):
-            raise TypeError(f"{type(model).__name__} asks for counting but has no fit method")
-        self.model: LanguageModel = model
-        self._fit = model.fit
+        self.model = model
+        self._counts = require(model, FitsCounts)
         self.ids, self.progress = ids, progress
 
     def share(self, progress: float) -> float:
         return progress
 
     def learn(self, step: int, rate: float) -> StepMetrics:
-        self._fit(self.ids, progress=self.progress)
+        self._counts.fit(self.ids, progress=self.progress)
         return StepMetrics(float("nan"), len(self.ids) - 1, rate, {})
 
     def tensors(self) -> dict[str, Tensor]:
@@ -224,7 +232,7 @@ def step_seconds(model: LanguageModel, batch: Batch) -> float:
     """How long a forward and a backward pass of a batch take; the weights stay as they are."""
     model.train()
     begun = time.perf_counter()
-    model.loss(batch.to(model.device)).total.backward()  # type: ignore[no-untyped-call]
+    LossModule(model)(batch.to(model.device)).total.backward()
     took = time.perf_counter() - begun
     model.zero_grad(set_to_none=True)
     return took
@@ -249,13 +257,13 @@ def faster_precision(
         return "float32"
     if model.device.type == "cpu" and not products_gain():
         return "float32"
-    batch = batches[0].to(model.device)
+    batch, loss_module = batches[0].to(model.device), LossModule(model)
     model.train()
     best = {"float32": float("inf"), "bfloat16": float("inf")}
     for precision in ("float32", "bfloat16") * 3:
         begun = time.perf_counter()
         with autocast(model.device, precision):
-            loss = model.loss(batch)
+            loss: Loss = loss_module(batch)
         loss.total.backward()  # type: ignore[no-untyped-call]
         now = time.perf_counter()
         best[precision] = min(best[precision], now - begun)

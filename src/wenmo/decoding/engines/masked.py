@@ -22,6 +22,7 @@ from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request, Task
 from wenmo.decoding.strategies import greedy, sample
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import Infills, require
 from wenmo.types import END, Logits, WenmoError
 
 LONGEST_GAP = 16  # tokens, where the user does not say how many are missing
@@ -39,6 +40,7 @@ class MaskedEngine(Engine):
 
     def __init__(self, model: LanguageModel, *, rows: int = 32) -> None:
         self.model, self.rows = model.eval(), rows
+        self._infiller = require(model, Infills)
         self._submitted = 0
         self._open: dict[int, _Draft] = {}
         self._active: list[_Canvas] = []
@@ -157,7 +159,7 @@ class MaskedEngine(Engine):
         rows = torch.arange(len(places), device=self.model.device)
         predicted = torch.zeros_like(hidden)
         predicted[rows, places] = True
-        logp = self.model.fill(tokens, hidden, predicted).log_softmax(1)
+        logp = self._infiller.fill(tokens, hidden, predicted).log_softmax(1)
         following = -float(logp[rows, tokens[rows, places]].sum(dtype=torch.float64))
         return SHORTER * (canvas.stop - canvas.start) + following
 
@@ -199,7 +201,7 @@ class MaskedEngine(Engine):
         after = None if order is None else _lowest(order, left, among)
         seen = torch.zeros_like(hidden)  # the positions that are predicted in this step
         seen[:, gap] = unknown if after is None else unknown & ~after
-        logits = self.model.fill(tokens, hidden, seen)
+        logits = self._infiller.fill(tokens, hidden, seen)
         rows, places = seen[:, gap].nonzero(as_tuple=True)
         self._allow(logits, canvases, places)
         tokens[seen], sure[rows, places] = self._choose(logits, canvases, step, rows, places)
@@ -264,7 +266,7 @@ class MaskedEngine(Engine):
             tokens = torch.tensor([canvas.ids], device=self.model.device)
             hidden = torch.zeros_like(tokens, dtype=torch.bool)
             hidden[0, place] = True
-            logits = self.model.fill(tokens, hidden, hidden)
+            logits = self._infiller.fill(tokens, hidden, hidden)
             self._allow(logits, [canvas], hidden.nonzero()[:, 1] - canvas.start)
             allowed, kept = characters.start(canvas.ids[:place]).allowed(), logits
             if allowed is not None:

@@ -144,7 +144,7 @@ class Reader:
         if self._shares is None:
             generator = torch.Generator(self._model.device).manual_seed(0)
             before = generator.get_state()
-            self._model.initial_state(1, rng=generator)
+            self._model.initial_state(1, generator=generator)
             self._shares = bool(torch.equal(before, generator.get_state()))
         return self._shares
 
@@ -178,7 +178,7 @@ def initial_state(model: LanguageModel, rows: list[Row], length: int) -> State:
         state = row.task.request.state
         if state is None:
             generator = torch.Generator(device).manual_seed(row.task.request.sampling.seed)
-            state = model.initial_state(1, capacity=capacity, rng=generator)
+            state = model.initial_state(1, capacity=capacity, generator=generator)
         states.append(state)
     return join(states)
 

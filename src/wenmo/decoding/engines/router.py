@@ -9,6 +9,7 @@ from wenmo.decoding.engines.base import Engine, Event
 from wenmo.decoding.engines.masked import MaskedEngine
 from wenmo.decoding.request import Request
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import Infills, has_capability
 from wenmo.types import WenmoError
 
 
@@ -20,7 +21,7 @@ def engine_for(
     Raises:
         WenmoError: no engine can do what is requested.
     """
-    if not model.fills:
+    if not has_capability(model, Infills):
         return AutoregressiveEngine
     if request.suffix is not None:
         if request.sampling.method == "beam":

@@ -12,6 +12,7 @@ from wenmo.decoding.noise import fold_in
 from wenmo.decoding.params import Sampling
 from wenmo.grammar.sampler import Drawn
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import SamplesTexts, capability
 from wenmo.types import WenmoError
 
 
@@ -26,12 +27,12 @@ def draw(
     Raises:
         WenmoError: what is asked for is only for texts that are drawn whole.
     """
-    if bare and not any(prompts) and draws_whole(sampling):
+    sampler = capability(model, SamplesTexts)
+    if sampler is not None and bare and not any(prompts) and draws_whole(sampling):
         uniform, depth = sampling.method == "uniform", sampling.max_depth
-        drawn = model.sample_texts(seeds(sampling, n), uniform=uniform, depth=depth)
-        if drawn is not None:
-            drawn = list(drawn) if len(prompts) > 1 else drawn
-            return [drawn for _ in prompts]
+        drawn = sampler.sample_texts(seeds(sampling, n), uniform=uniform, depth=depth)
+        drawn = list(drawn) if len(prompts) > 1 else drawn
+        return [drawn for _ in prompts]
     if sampling.method == "uniform" or sampling.max_depth is not None:
         asked = "method uniform" if sampling.method == "uniform" else "depth"
         raise WenmoError(

@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import LOGITS_AT_ONCE, LanguageModel, costs, label_smoothed
+from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import Infills
+from wenmo.models.network import LOGITS_AT_ONCE, costs, label_smoothed
 from wenmo.models.state import empty_read_state, extend_read_state
 from wenmo.models.transformer.config import GATED, TransformerConfig
 from wenmo.models.transformer.layers import ACTIVATIONS, make_norm
@@ -25,7 +27,7 @@ from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 DRAWS = 32  # of hidden places, at least so many for the rows that are scored together
 
 
-class Masked(Stack, LanguageModel):
+class Masked(Stack, LanguageModel, Infills):
     """A stack that looks to both sides, and a softmax at every place.
 
     Attributes:
@@ -36,7 +38,6 @@ class Masked(Stack, LanguageModel):
     config: Config
     embedding: nn.Embedding
     conditioning = "none"
-    fills = True
 
     @dataclass(frozen=True)
     class Config(TransformerConfig):
@@ -73,13 +74,13 @@ class Masked(Stack, LanguageModel):
 
     def initial_state(
         self,
-        rows: int,
+        batch_size: int,
         *,
         source: Tokens | None = None,
         capacity: int = 0,
-        rng: torch.Generator | None = None,
+        generator: torch.Generator | None = None,
     ) -> State:
-        return empty_read_state(rows, self.device)
+        return empty_read_state(batch_size, self.device)
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         """As it is for every model: what comes next, while all that follows is hidden. Each token
@@ -97,8 +98,8 @@ class Masked(Stack, LanguageModel):
         logits = [self._at(text, unknown, at + 1) for text, unknown, at in parts]
         return torch.cat(logits).view(*tokens.shape, -1), after
 
-    def fill(self, tokens: Tokens, hidden: Tensor, places: Tensor) -> Logits:
-        return self._predict(self._read(tokens, hidden)[places])
+    def fill(self, tokens: Tokens, hidden: Tensor, positions: Tensor) -> Logits:
+        return self._predict(self._read(tokens, hidden)[positions])
 
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.base import Hidden, Network, steered
+from wenmo.models.capabilities import EncodesSource, HasSides
+from wenmo.models.network import Hidden, Network, steered
 from wenmo.models.transformer.attention import CrossAttention, Source, sliding_window
 from wenmo.models.transformer.cache import empty_kv_cache, extend_kv_cache
 from wenmo.models.transformer.config import TransformerConfig
@@ -20,7 +21,7 @@ from wenmo.models.transformer.stack import Encoder, Stack, initialise
 from wenmo.types import END, IGNORE, Logits, State, Tokens
 
 
-class Transformer(Stack, Network):
+class Transformer(Stack, Network, EncodesSource, HasSides):
     """A causal stack, and a softmax over the vocabulary."""
 
     config: Config
@@ -49,31 +50,33 @@ class Transformer(Stack, Network):
 
     def initial_state(
         self,
-        rows: int,
+        batch_size: int,
         *,
         source: Tokens | None = None,
         capacity: int = 0,
-        rng: torch.Generator | None = None,
+        generator: torch.Generator | None = None,
     ) -> State:
         """A key–value cache with room for ``capacity`` tokens a row; with an encoder, the keys and
         values of the source, too, and ``coverage`` by the last block's attention.
         """
         shape = (self.config.query_groups, self.config.width_of_head)
         like = self.embedding.weight.detach()
-        caches = empty_kv_cache(rows, capacity, [shape] * self.config.layers, like)
+        caches = empty_kv_cache(batch_size, capacity, [shape] * self.config.layers, like)
         if self.encoder is None:
             return caches
         if source is None:
-            source = torch.full((rows, 1), END, device=self.device)
+            source = torch.full((batch_size, 1), END, device=self.device)
         encoded = self.encode(source)
         return caches | encoded | {"coverage": encoded["source_mask"].float() * 0}
+
+    def lacks(self, kind: type) -> bool:
+        return self.encoder is None and kind in (EncodesSource, HasSides)
 
     def encode(self, source: Tokens) -> State:
         """Read (rows, source time): for each block ``source_keys`` and ``source_values`` (rows,
         source time, heads, head_dim), and ``source_mask``, bool (rows, source time).
         """
-        if self.encoder is None:
-            return super().encode(source)
+        assert self.encoder is not None
         mask = source != IGNORE
         memory = self.encoder(source.clamp_min(0), mask, self.embedding)
         state: State = {"source_mask": mask}
@@ -101,9 +104,8 @@ class Transformer(Stack, Network):
         return (hidden,), after
 
     def side(self, name: Literal["encoder", "decoder"]) -> dict[str, Tensor]:
-        """As of any model; an encoder has the embedding that it shares, too."""
-        if self.encoder is None:
-            return super().side(name)
+        """An encoder has the embedding that it shares, too."""
+        assert self.encoder is not None
         if name == "encoder":
             own = dict(self.encoder.named_parameters())
             return {"embedding.weight": self.embedding.weight, **own}
