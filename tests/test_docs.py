@@ -328,6 +328,15 @@ def test_tables_are_as_their_declarations(page: Path, docs_tables: Any) -> None:
     assert docs_tables.with_tables(text) == text
 
 
+@pytest.mark.parametrize("kind", ["setting", "设置"])
+def test_every_table_of_settings_is_on_a_page(kind: str, docs_tables: Any) -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    marked = [
+        found[2].split(", ") for found in docs_tables.SECTION.finditer(pages) if found[1] == kind
+    ]
+    assert sorted(name for names in marked for name in names) == sorted(CONFIGS)
+
+
 @pytest.mark.parametrize("name", [name for name, family in MODELS.items() if family.sizes])
 def test_tables_of_sizes_are_those_of_the_program(name: str) -> None:
     default = to_dict(MODELS[name].config)

@@ -50,6 +50,10 @@ def test_every_size_is_let_through(family: str) -> None:
         ("masked", "hidden_size=wide"),
         ("lstm", "task.name=translate"),
         ("vae", "train.minutes=soon"),
+        ("gpt", "batch_size=0"),
+        ("gpt", "train.decay_ratio=0"),
+        ("ngram", "reply_speakers=Agent"),
+        ("lstm", "ngram_prior.folds_used=9"),
     ],
 )
 def test_a_fault_is_told_in_the_same_words_as_later(model: str, setting: str) -> None:

@@ -1,9 +1,9 @@
-"""The names of all families, sizes and settings, without loading PyTorch.
+"""What can be checked of families, sizes and settings without loading PyTorch.
 
-Settings are dataclasses in the files of those who use them, and those files import PyTorch, which
-takes seconds. A wrong name must not wait for that. So the classes are read here from the source
-text; `wenmo.runs.recipe` remains the one place that makes settings, and checks what is not checked
-here.
+The settings of a run are declared in files that do not import PyTorch, but for those of the models:
+they stand beside the models, whose import takes seconds. A wrong name must not wait for that, so
+the models' settings are read here from the source text. `wenmo.runs.recipe` remains the one place
+that makes settings, and checks what is not checked here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from wenmo.config import coerce, literal, match, nearest, table_of, unknown
-from wenmo.decoding.params import Sampling
+from wenmo.config import coerce, literal, match, nearest, override, table_of, unknown
 from wenmo.options import Settings, options_of
 from wenmo.runs.config import InitConfig, NgramPriorConfig
 from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig, TokenizerConfig
@@ -61,21 +60,21 @@ def check_model(name: str) -> str:
 
 
 def check_settings(family: str | None, settings: Sequence[str]) -> None:
-    """Check the names of settings, and their values as far as each can be judged alone.
+    """Check the names and values of settings; those of the model as far as their types go.
 
     Args:
         family: whose settings ``model.…`` are; ``None``: not known here.
         settings: ``table.key=value`` or ``key=value``.
 
     Raises:
-        WenmoError: no ``=``, an unknown name, or a value of the wrong type.
+        WenmoError: no ``=``, an unknown name, or a value that does not fit.
     """
-    tables = _tables()
     if family is not None and family in _added():
         family = None
+    names = {table: list(options_of(declared)) for table, declared in TABLES.items()}
     if family is not None:
-        tables = {"model": _fields(*_family_config(family)), **tables}
-    names = {name: list(own) for name, own in tables.items()}
+        names = {"model": list(_fields(*_family_config(family))), **names}
+    changes: dict[str, list[str]] = {table: [] for table in names}
     for setting in settings:
         key = _key(setting)
         if family is None and (key.startswith("model.") or "." not in key):
@@ -84,7 +83,13 @@ def check_settings(family: str | None, settings: Sequence[str]) -> None:
         if family is not None and not any(name in own for own in names.values()):
             _check_other_families(family, name)
         table, rest = table_of(setting, names)
-        _check(tables[table], rest, f"{table}.")
+        changes[table].append(rest)
+    if family is not None:
+        fields = _fields(*_family_config(family))
+        for change in changes.pop("model"):
+            _check(fields, change)
+    for table, changed in changes.items():
+        override(TABLES[table](), changed, where=f"{table}.")
 
 
 def _check_other_families(family: str, name: str) -> None:
@@ -100,34 +105,12 @@ def check_reading(settings: Sequence[str]) -> None:
     Raises:
         WenmoError: as `check_settings`.
     """
-    for setting in settings:
-        _check(_types(ReadConfig), setting, "read.")
-
-
-def check_sampling(options: Mapping[str, Any]) -> None:
-    """Check how text is to be written, as ``method=bem``; what is ``None`` was not given.
-
-    Raises:
-        WenmoError: a value of the wrong type.
-    """
-    types = _types(Sampling)
-    for name, value in options.items():
-        if value is not None:
-            coerce(value, types[name], name)
+    override(ReadConfig(), settings, where="read.")
 
 
 def families() -> list[str]:
     """The names of all families."""
     return list(_catalogue())
-
-
-def _tables() -> dict[str, dict[str, Any]]:
-    """The types of the settings of each table but the model's, by name."""
-    return {table: _types(settings) for table, settings in TABLES.items()}
-
-
-def _types(settings: type[Settings]) -> dict[str, Any]:
-    return {name: declared.type for name, declared in options_of(settings).items()}
 
 
 def _key(setting: str) -> str:
@@ -137,13 +120,13 @@ def _key(setting: str) -> str:
     return key.strip()
 
 
-def _check(fields: Mapping[str, Any], setting: str, where: str) -> None:
-    """Check one ``key=value`` against the fields of its table."""
+def _check(fields: Mapping[str, Any], setting: str) -> None:
+    """Check one ``key=value`` against the fields of a family."""
     key = _key(setting)
     if key not in fields:
-        raise unknown(where + key, [where + name for name in fields])
+        raise unknown(f"model.{key}", [f"model.{name}" for name in fields])
     if fields[key] is not UNKNOWN:
-        coerce(literal(setting.partition("=")[2]), fields[key], where + key)
+        coerce(literal(setting.partition("=")[2]), fields[key], f"model.{key}")
 
 
 # -- reading the source ----------------------------------------------------------------------------
@@ -265,5 +248,5 @@ def _defined(name: str, path: Path) -> Iterator[tuple[ast.expr, Path]]:
 
 def tables_of(family: str) -> Mapping[str, Sequence[str]]:
     """The names of all settings of a family's runs, by table."""
-    tables = {"model": _fields(*_family_config(family)), **_tables()}
-    return {name: list(own) for name, own in tables.items()}
+    names = {table: list(options_of(declared)) for table, declared in TABLES.items()}
+    return {"model": list(_fields(*_family_config(family))), **names}

@@ -19,7 +19,7 @@ from wenmo.runs.locks import check_unlocked, is_free
 from wenmo.text.inputs import check_path
 from wenmo.types import WenmoError
 
-check_reading, check_sampling = outline.check_reading, outline.check_sampling
+check_reading = outline.check_reading
 MODEL_FILES = (".gguf", ".bin")
 """Files of other programs that hold a whole model."""
 

@@ -6,7 +6,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from inspect import Parameter, Signature
 from typing import Annotated, Any
@@ -28,9 +28,15 @@ class Declared:
     options: Mapping[str, Option]
 
 
-def options_from(settings: type, *names: str) -> Declared:
-    """The named options of a settings class, or all; each key is an option's name."""
+def options_from(settings: type, *names: str, **unset: str) -> Declared:
+    """The named options of a settings class, or all; each key is an option's name.
+
+    Args:
+        unset: by the name of an option, what this command takes where it is not given.
+    """
     declared = options_of(settings)
+    for name, told in unset.items():
+        declared = {**declared, name: replace(declared[name], unset=told)}
     return Declared({name: declared[name] for name in names or declared})
 
 

@@ -20,7 +20,6 @@ def latent(
     scale: option.Scale = 1.0,
     encoding: option.Encoding = None,
     draw: option.Draw = None,
-    method: option.LatentMethod = None,
     *,
     sampling: option.LatentWriting,
     json: option.Json = False,
@@ -32,18 +31,17 @@ def latent(
         raise WenmoError("--edit TEXT goes with --toward FILE and --from FILE: give all three")
     preflight.check_run(run)
     preflight.check_paths(toward, away)
-    preflight.check_sampling({"method": method})
     from wenmo.api import draw_seed, load, read_texts
     from wenmo.apps.cli import show
 
     opened = show.opened(load(run))
     latents = opened.latents
     rows: list[dict[str, Any]]
-    drawn = method == "sample" or (method is None and bool(sampling.get("temperature")))
+    drawn = sampling.get("method") == "sample" or (
+        "method" not in sampling and bool(sampling.get("temperature"))
+    )
     fresh = "seed" not in sampling and drawn
     sampling.setdefault("seed", draw_seed())
-    if method is not None:
-        sampling["method"] = method
     if walk:
         outputs = latents.walk(*walk, steps, **sampling)
         rows = [{"share": place / (steps - 1)} for place in range(steps)]

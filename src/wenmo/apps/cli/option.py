@@ -22,7 +22,12 @@ AnswerWriting = Annotated[
     dict[str, Any], options_from(Sampling, "method", "beam_width", "length_penalty")
 ]
 LatentWriting = Annotated[
-    dict[str, Any], options_from(Sampling, "temperature", "max_tokens", "seed")
+    dict[str, Any],
+    options_from(
+        Sampling,
+        *("method", "temperature", "max_tokens", "seed"),
+        method="greedy; sample with --temperature",
+    ),
 ]
 SweepWriting = Annotated[dict[str, Any], options_from(Sampling, "max_tokens", "seed")]
 Training = Annotated[dict[str, Any], flags_of(TABLES)]
@@ -146,12 +151,6 @@ Scale = Annotated[float, typer.Option(help="How far an edit goes; below 0: the o
 Draw = Annotated[
     int | None,
     typer.Option(help="Reconstruct from a draw with this seed, not from the likeliest latents."),
-]
-LatentMethod = Annotated[
-    str | None,
-    typer.Option(
-        "--method", help="greedy, sample or beam [default: greedy; sample with --temperature]."
-    ),
 ]
 PlannedModel = Annotated[
     str, typer.Argument(help="A size (gpt2-xl, gpt3-175b), or a family and a size: gpt:small.")
