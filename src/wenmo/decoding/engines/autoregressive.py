@@ -34,7 +34,7 @@ from wenmo.decoding.request import Request, Task
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, WenmoError
 
-SLICE = 32
+SLICE = 16
 """Tokens of prompts that are read in a step beside rows that write."""
 
 
@@ -57,7 +57,7 @@ class AutoregressiveEngine(Engine):
         self._reader = Reader(model, self.prefix_cache)
         self._reading: deque[Prefill] = deque()
         self._active: list[Row] = []  # the rows that have slots
-        self._slots = Slots(model)
+        self._slots = Slots(model, rows)
         self._chooser = Chooser(model)
 
     def submit(self, request: Request) -> int:

@@ -165,7 +165,7 @@ def initial_state(model: LanguageModel, rows: list[Row], length: int) -> State:
     comes from a row's seed.
     """
     device, context = model.device, model.context
-    room = [length + row.task.limit - row.written for row in rows]
+    room = [_power_of_two(length + row.task.limit - row.written) for row in rows]
     if context is not None:
         room = [min(tokens, context) for tokens in room]
     if _encodes(model, rows[0]):
@@ -181,6 +181,11 @@ def initial_state(model: LanguageModel, rows: list[Row], length: int) -> State:
             state = model.initial_state(1, capacity=capacity, generator=generator)
         states.append(state)
     return join(states)
+
+
+def _power_of_two(tokens: int) -> int:
+    """The next power of two: states of like capacity are written into each other's slots."""
+    return 1 << max(0, tokens - 1).bit_length()
 
 
 def _first_alike(model: LanguageModel, rows: list[Row], length: int, shares: bool) -> list[int]:

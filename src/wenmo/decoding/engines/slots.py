@@ -9,23 +9,27 @@ from torch import Tensor
 
 from wenmo.decoding.engines.row import Row
 from wenmo.models.base import LanguageModel
-from wenmo.models.state import join, select, write
+from wenmo.models.state import select, write
 from wenmo.types import State
 
 
 class Slots:
     """The states of the rows that write, under one another.
 
+    Args:
+        rows: how many there will be at most, beams left out.
+
     Attributes:
         state: of every slot.
         height: the number of slots.
     """
 
-    def __init__(self, model: LanguageModel) -> None:
-        self._model = model
+    def __init__(self, model: LanguageModel, rows: int) -> None:
+        self._model, self._rows = model, rows
         self.state: State = {}
         self.height = 0
         self._free: list[int] = []
+        self._buffers: State = {}  # tensors with room for more rows, of which the state is a view
 
     def keep(self, rows: list[Row], arriving: int) -> None:
         """Free the slots of all other rows, and close gaps beyond the number that will arrive.
@@ -33,7 +37,7 @@ class Slots:
         Rows that share a slot, as texts of a beam that branch, get copies.
         """
         if not rows:
-            self.state, self.height, self._free = {}, 0, []
+            self.state, self.height, self._free, self._buffers = {}, 0, [], {}
             return
         taken = [row.slot for row in rows]
         free = sorted(set(range(self.height)) - set(taken))
@@ -53,7 +57,7 @@ class Slots:
             self.state = write(self.state, own, first)
         if len(own) < len(rows):
             others = select(state, range(len(own), len(rows))) if own else state
-            self.state = join([self.state, others]) if self.height else others
+            self._add(others)
         added = range(self.height, self.height + len(rows) - len(own))
         self.height += len(added)
         for slot, row in zip([*own, *added], rows, strict=True):
@@ -89,6 +93,37 @@ class Slots:
         logits, self.state = self._model(tokens, self.state)
         return logits[:, -1]
 
+    def _add(self, others: State) -> None:
+        """Add rows behind the others, in a buffer's room if there is some: nothing is copied."""
+        self.state = {
+            name: self._behind(name, self.state.get(name), rows) for name, rows in others.items()
+        }
+
+    def _behind(self, name: str, tensor: Tensor | None, rows: Tensor) -> Tensor:
+        """A view of a buffer with the rows of one tensor, and those added."""
+        height, shape = self.height + len(rows), list(rows.shape[1:])
+        if tensor is not None and tensor.dim() > 1:
+            shape[0] = max(shape[0], tensor.shape[1])
+        buffer = self._buffers.get(name)
+        fits = (
+            buffer is not None
+            and tensor is not None
+            and buffer.data_ptr() == tensor.data_ptr()
+            and list(buffer.shape[1:]) == shape
+            and len(buffer) >= height
+        )
+        if buffer is None or not fits:
+            # Zeroed memory of a CPU takes room where it is written only.
+            height = max(height, self._rows) if rows.device.type == "cpu" else 2 * height
+            buffer = self._buffers[name] = rows.new_zeros(height, *shape)
+            if tensor is not None:
+                buffer[: self.height][_within(tensor)] = tensor
+        added = buffer[self.height : self.height + len(rows)]
+        if fits:
+            added.zero_()
+        added[_within(rows)] = rows
+        return buffer[: self.height + len(rows)]
+
     def _compact(self, rows: list[Row]) -> None:
         self.state, self._free = select(self.state, [row.slot for row in rows]), []
         self.height = len(rows)
@@ -108,3 +143,8 @@ class Slots:
         self.state = {name: tensor[:height] for name, tensor in self.state.items()}
         self._free = [slot for slot in self._free[len(moved) :] if slot < height]
         self.height = height
+
+
+def _within(tensor: Tensor) -> tuple[slice, ...]:
+    """Where a tensor stands in one with more room on dim 1."""
+    return tuple(slice(size) for size in tensor.shape[:2])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wenmo.types import State
 
-CACHE_GROWTH = 64  # a full cache grows by at least this many tokens
+CACHE_GROWTH = 64  # tokens that a full cache grows by at least, or else by half
 
 
 class KVCache(NamedTuple):
@@ -60,7 +60,8 @@ def extend_kv_cache(state: State, time: int) -> tuple[State, list[KVCache]]:
         longest = grown = capacity + time  # a graph looks into no tensor: its caches have no room
     else:
         longest = int(length.max()) + time if len(length) else time
-        grown = max(longest, capacity + CACHE_GROWTH) if longest > capacity else capacity
+        growth = max(CACHE_GROWTH, capacity // 2)
+        grown = max(longest, capacity + growth) if longest > capacity else capacity
     positions = length[:, None] + torch.arange(time, device=length.device)
     places = torch.arange(longest, device=length.device)
     mask = places <= positions[:, None, :, None]
