@@ -211,3 +211,12 @@ def test_streams_that_are_read_by_turns_share_an_engine(cache: Make) -> None:
     assert alone[2].startswith(begun)
     assert generator._engine.is_idle
     assert not generator._inbox
+
+
+def test_a_batch_of_which_one_is_refused_leaves_nothing_open(cache: Make) -> None:
+    generator = TextGenerator(cache(257), Bytes())
+    with pytest.raises(WenmoError, match="the model's ids end at 256"):
+        generator.generate(["a", "b"], sources=[[1], [999]])
+    assert generator._engine.is_idle
+    [[output]] = generator.generate(["a"], Sampling(max_tokens=3, min_tokens=3))
+    assert output.tokens == 3

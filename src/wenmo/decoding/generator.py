@@ -299,10 +299,11 @@ class TextGenerator:
         Args:
             asked: requests, each with whether what it reads is cut, and whether it is `_spaced`.
         """
-        requests = {self._engine.submit(each[0]): each for each in asked}
-        numbers = {number: index for index, number in enumerate(requests)}
+        submitted = self._submit([request for request, _, _ in asked])
+        requests = dict(zip(submitted, asked, strict=True))
+        numbers = {number: index for index, number in enumerate(submitted)}
         drafts: dict[tuple[int, int], _Draft] = {}
-        for event in self._events(list(requests)):
+        for event in self._events(submitted):
             request, truncated, spaced = requests[event.request]
             draft = drafts.get((event.request, event.rank))
             if draft is None:
@@ -324,6 +325,18 @@ class TextGenerator:
             draft.text += rest
             output = draft.output(stopped_by, truncated, event.score)
             yield numbers[event.request], piece + rest, output
+
+    def _submit(self, requests: Sequence[Request]) -> list[int]:
+        """Submit all of the requests, or none where one is refused."""
+        submitted: list[int] = []
+        try:
+            for request in requests:
+                submitted.append(self._engine.submit(request))
+        except WenmoError:
+            for number in submitted:
+                self._engine.cancel(number)
+            raise
+        return submitted
 
     def _events(self, requests: list[int]) -> Iterator[Event]:
         """The events of some requests of the engine, until none of them is left. Texts that are
