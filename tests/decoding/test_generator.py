@@ -35,6 +35,9 @@ class Bytes:
 
     encode_source = encode
 
+    def decode(self, ids: list[int]) -> str:
+        return bytes(id_ - 1 for id_ in ids if id_ < 257).decode()
+
 
 def spelling(script: Make, text: str | bytes, *, prefix_space: bool = False) -> TextGenerator:
     """A writer that spells ``text`` and then ends."""
