@@ -29,7 +29,7 @@ from wenmo.models.capabilities import (
 from wenmo.models.hybrid import Hybrid
 from wenmo.models.network import Network
 from wenmo.models.ngram import Ngram
-from wenmo.models.state import join, select
+from wenmo.models.state import StateField, StateSchema, join, select, truncate
 from wenmo.models.state import write as write_rows
 from wenmo.models.transformer.stack import blocks_of
 from wenmo.runs.config import NgramPriorConfig
@@ -197,6 +197,100 @@ def test_selected_states_go_on_independently(family: str, capacity: int) -> None
     for ids, parts in zip((ways, ways.flip(0)), results, strict=True):
         alone, _ = read(model, torch.cat([start[rows], ids], 1))
         torch.testing.assert_close(torch.cat(parts, 1), alone[:, 5:], **EXACT)
+
+
+def check_declared(model: LanguageModel, state: State, rows: int) -> None:
+    """All that must be in a state is there, and nothing else, with the declared types."""
+    declared = model.state_schema.by_tensor
+    assert state.keys() <= declared.keys()
+    assert all(field.optional for name, field in declared.items() if name not in state)
+    weights = next((w.dtype for w in model.parameters()), None)
+    for name, tensor in state.items():
+        field = declared[name]
+        assert tensor.dtype == (field.dtype or weights), name
+        assert tensor.dim() == len(field.shape), name
+        assert field.shape[0] == "rows", name
+        assert tensor.shape[0] == rows, name
+
+
+# What a family's default settings leave out of a state.
+OTHERWISE = {
+    "seq2seq": ["cell=lstm", "attention=dot", "copy=false"],
+    "vae": ["decoder=transformer"],
+    "gan": ["generator=transformer"],
+}
+
+
+@every_family
+def test_a_state_holds_what_its_schema_declares(family: str) -> None:
+    models = [make(family)]
+    if family in OTHERWISE:
+        models.append(tiny(family, *OTHERWISE[family]).build(VOCAB).eval())
+    for model in models:
+        check_declared(model, model.initial_state(3, capacity=4), 3)
+        _, after = read(model, some_ids(3, 5))
+        check_declared(model, after, 3)
+        check_declared(model, select(after, [2, 0]), 2)
+        if model.conditioning == "encoder":
+            started = initial_state(model, RAGGED)
+            assert started.keys() == after.keys()
+            check_declared(model, read(model, some_ids(4, 2), started)[1], 4)
+
+
+CAN_TRUNCATE = {"grammar", "gpt", "masked"}
+
+
+@every_family
+@settings(max_examples=8, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 7), min_size=3, max_size=3),
+    capacity=st.integers(0, 20),
+    steps=st.integers(1, 4),
+)
+def test_truncated_states_go_on_as_if_no_more_was_read(
+    family: str, lengths: list[int], capacity: int, steps: int
+) -> None:
+    """Each row at its own length; the state before and a copy of the longer one stay valid."""
+    model, ids, following = make(family), some_ids(3, 7), some_ids(3, steps, seed=1)
+    beginning = model.initial_state(3, capacity=capacity)
+    _, more = read(model, ids, beginning)
+    copy, kept = select(more, range(3)), torch.tensor(lengths)
+    can = model.state_schema.can_truncate(more)
+    assert can == (family in CAN_TRUNCATE)
+    if not can:
+        with pytest.raises(TypeError, match="cannot be truncated"):
+            truncate(model, more, kept)
+        return
+    together, state = read(model, following, truncate(model, more, kept))
+    check_declared(model, state, 3)
+    for row, length in enumerate(lengths):
+        own = torch.cat([ids[[row], :length], following[[row]]], 1)
+        alone, _ = read(model, own)
+        torch.testing.assert_close(together[[row]], alone[:, length:], **EXACT)
+    whole, _ = read(model, torch.cat([ids, following], 1))
+    torch.testing.assert_close(read(model, following, copy)[0], whole[:, 7:], **EXACT)
+    torch.testing.assert_close(read(model, ids, beginning)[0], whole[:, :7], **EXACT)
+
+
+def test_a_transformer_with_an_encoder_can_be_truncated_without_coverage() -> None:
+    model, ids, following = make("transformer"), some_ids(4, 7), some_ids(4, 3, seed=1)
+    state = initial_state(model, RAGGED)
+    del state["coverage"]
+    lengths = torch.tensor([0, 7, 3, 9])  # a row that holds fewer stays as it is
+    _, more = read(model, ids, state)
+    together, _ = read(model, following, truncate(model, more, lengths))
+    for row, length in enumerate(lengths.clamp(max=7).tolist()):
+        own = torch.cat([ids[[row], :length], following[[row]]], 1)
+        alone, _ = read(model, own, initial_state(model, RAGGED[[row]]))
+        torch.testing.assert_close(together[[row]], alone[:, length:], **EXACT)
+
+
+def test_two_parts_cannot_use_one_name() -> None:
+    layers = StateSchema((StateField("keys", ("rows", "time"), "of layers", layers=2),))
+    other = StateSchema((StateField("keys.1", ("rows",), "of another part"),))
+    assert list((layers | StateSchema()).by_tensor) == ["keys.0", "keys.1"]
+    with pytest.raises(ValueError, match=r"keys\.1"):
+        layers | other
 
 
 @every_family

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from wenmo.models import counts
 from wenmo.models.counts import _sort, count_grams
-from wenmo.models.ngram import Ngram
+from wenmo.models.ngram import HISTORY, Ngram
 from wenmo.models.state import join, select
 from wenmo.types import IGNORE, Batch, WenmoError
 
@@ -145,7 +145,7 @@ def test_reading_in_chunks_equals_reading_at_once(order: int) -> None:
         parts.append(logits)
         state = new
     assert torch.equal(torch.cat(parts, 1), whole)
-    assert torch.equal(state["history"], after["history"])
+    assert torch.equal(state[HISTORY], after[HISTORY])
 
 
 def test_states_can_be_picked_and_joined() -> None:

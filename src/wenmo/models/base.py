@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from wenmo.models.state import StateSchema
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, SpecialTokens, State, Tokens
 
 SHARE_OF_SPEED = 0.5  # about what training reaches of the speed of matrix products alone
@@ -56,6 +57,7 @@ class LanguageModel(nn.Module, ABC):
         special_tokens: the ids around its texts.
         record_level: it learns whole records, each from its beginning to its end, and is scored by
             them; others go on from one record to the next.
+        state_schema: what its states hold.
     """
 
     vocab_size: int
@@ -63,6 +65,7 @@ class LanguageModel(nn.Module, ABC):
     conditioning: Literal["none", "prefix", "encoder"] = "prefix"
     record_level: bool = False
     special_tokens: SpecialTokens = SpecialTokens()
+    state_schema: StateSchema = StateSchema()
 
     @abstractmethod
     def initial_state(

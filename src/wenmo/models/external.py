@@ -15,8 +15,29 @@ from torch import Tensor
 
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import EncodesSource
-from wenmo.models.state import empty_read_state, extend_read_state
+from wenmo.models.state import (
+    READ_STATE,
+    StateField,
+    StateSchema,
+    empty_read_state,
+    extend_read_state,
+)
 from wenmo.types import END, IGNORE, Logits, State, Tokens, WenmoError
+
+SOURCE_STATE = StateSchema(
+    (
+        StateField(
+            "source_hidden",
+            ("rows", "source time", "width"),
+            "the encoder's hidden states",
+            truncation="keep",
+        ),
+        StateField(
+            "source_mask", ("rows", "source time"), "its tokens", torch.bool, truncation="keep"
+        ),
+    )
+)
+"""Of models with an encoder, beside what was read."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +74,9 @@ class Foreign(LanguageModel, EncodesSource):
     ) -> None:
         super().__init__()
         self.inner, self.vocab_size, self.context = inner, vocab_size, context
+        self.state_schema = READ_STATE
         if answers:
-            self.conditioning = "encoder"
+            self.conditioning, self.state_schema = "encoder", READ_STATE | SOURCE_STATE
         order = torch.arange(vocab_size)
         order[[END, end]] = order[[end, END]]
         self.register_buffer("order", order)
@@ -78,9 +100,7 @@ class Foreign(LanguageModel, EncodesSource):
         return kind is EncodesSource and self.conditioning != "encoder"
 
     def encode(self, source: Tokens) -> State:
-        """``source_hidden``: the encoder's hidden states, float32 (rows, source time, width), and
-        ``source_mask``, bool (rows, source time).
-        """
+        """The encoder's hidden states; see `SOURCE_STATE`."""
         mask = source != IGNORE
         ids = self._order[source.clamp_min(0)]
         encoded = self.inner.get_encoder()(input_ids=ids, attention_mask=mask.long())

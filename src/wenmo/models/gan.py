@@ -27,7 +27,9 @@ from wenmo.models.capabilities import (
     parameter_count,
 )
 from wenmo.models.critic import ConvolutionalCritic, Critic, RecurrentCritic
+from wenmo.models.network import STEERING
 from wenmo.models.recurrent import Recurrent
+from wenmo.models.state import StateSchema
 from wenmo.models.transformer.model import Transformer
 from wenmo.options import Settings, option
 from wenmo.types import Batch, Logits, Loss, SpecialTokens, State, Tokens
@@ -191,6 +193,7 @@ class Gan(
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, config.context_length
         self.generator = make_generator(config, vocab_size)
+        self.state_schema = self.generator.state_schema | StateSchema((STEERING,))
         self.critic = make_critic(config, vocab_size)
         # The generator as likelihood left it, from the moment on at which the critic comes in.
         self.pretrained = make_generator(config, vocab_size).requires_grad_(False)

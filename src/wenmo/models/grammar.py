@@ -38,6 +38,7 @@ from wenmo.models.capabilities import (
     SamplesTexts,
     ValidatesCorpus,
 )
+from wenmo.models.state import READ_STATE, empty_read_state, extend_read_state
 from wenmo.options import Settings, option
 from wenmo.text.vocabularies import CODE_POINTS
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
@@ -92,6 +93,7 @@ class GrammarModel(
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
+        self.state_schema = READ_STATE
         self._grammar: Grammar | None = None
         self._forests: Forests | None = None
         self._samplers: dict[tuple[bool, int | None], Sampler] = {}
@@ -222,15 +224,11 @@ class GrammarModel(
         capacity: int = 0,
         generator: torch.Generator | None = None,
     ) -> State:
-        """``read``: the ids since the last END, int64 (rows, longest), and ``length`` of each."""
-        read = torch.zeros(batch_size, 0, dtype=torch.long, device=self.device)
-        return {
-            "read": read,
-            "length": torch.zeros(batch_size, dtype=torch.long, device=self.device),
-        }
+        return empty_read_state(batch_size, self.device)
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
-        rows = _ids(state or self.initial_state(len(tokens)))
+        state = state or self.initial_state(len(tokens))
+        rows = _ids(state)
         logits = torch.full((*tokens.shape, self.vocab_size), -math.inf)
         for row, (ids, new) in enumerate(zip(rows, tokens.tolist(), strict=True)):
             place = self._following.place(ids)
@@ -238,11 +236,12 @@ class GrammarModel(
                 place = self._following.after(place, token)
                 likely = self._following.likely(place)
                 logits[row, time, list(likely)] = torch.tensor(list(likely.values())).log()
-        return logits, _after(rows, tokens)
+        return logits, extend_read_state(state, tokens)[0]
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
         """Look up the targets only, without the rest of the distribution."""
-        rows = _ids(state or self.initial_state(len(batch.tokens)))
+        state = state or self.initial_state(len(batch.tokens))
+        rows = _ids(state)
         nats = torch.zeros(len(rows), dtype=torch.float64)
         read = zip(batch.tokens.tolist(), batch.targets.tolist(), strict=True)
         for row, (tokens, targets) in enumerate(read):
@@ -252,7 +251,7 @@ class GrammarModel(
                 if target != IGNORE:
                     nats[row] -= self._following.logprob(place, target)
         counted = (batch.targets != IGNORE).sum(1)
-        return Score(nats, counted, state=_after(rows, batch.tokens))
+        return Score(nats, counted, state=extend_read_state(state, batch.tokens)[0])
 
     def logprobs(self, ids: Sequence[int]) -> list[float] | None:
         if not isinstance(self._chart, Chart):
@@ -353,19 +352,9 @@ class GrammarModel(
 
 def _ids(state: State) -> list[list[int]]:
     """What each row has read since the last END."""
-    rows = zip(state["read"].tolist(), state["length"].tolist(), strict=True)
-    return [read[:length] for read, length in rows]
-
-
-def _after(rows: Sequence[Sequence[int]], tokens: Tokens) -> State:
-    """The state when tokens (rows, time) were read after the rows' ids."""
-    after = []
-    for ids, new in zip(rows, tokens.tolist(), strict=True):
-        ended = [place for place, token in enumerate(new) if token == END]
-        after.append(new[ended[-1] + 1 :] if ended else [*ids, *new])
-    longest = max(map(len, after), default=0)
-    padded = [[*ids, *[END] * (longest - len(ids))] for ids in after]
-    return {
-        "read": torch.tensor(padded, dtype=torch.long).view(len(after), longest),
-        "length": torch.tensor([len(ids) for ids in after], dtype=torch.long),
-    }
+    rows = []
+    for ids, length in zip(state["read_ids"], state["read_length"].tolist(), strict=True):
+        ends = (ids[:length] == END).nonzero()
+        begin = int(ends[-1]) + 1 if len(ends) else 0
+        rows.append(ids[begin:length].tolist())
+    return rows

@@ -57,7 +57,6 @@ from wenmo.models.ngram import Ngram
 from wenmo.models.posterior import Posterior, bounded
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
-HISTORY = "counted"  # the part of a state that belongs to the counts
 # The share of the network's own cross-entropy in the loss. Without it the gates learn at once that
 # the network knows nothing yet, and what has no weight is given no gradients: it never learns.
 ALONE = 0.5
@@ -127,6 +126,7 @@ class Hybrid(
     ) -> None:
         super().__init__()
         self.network, self.counts = network, counts
+        self.state_schema = network.state_schema | counts.state_schema
         self.folds, self.parts_read = folds, parts
         self.refits, self.cross_fits = True, True
         self.vocab_size, self.context = network.vocab_size, network.context
@@ -185,19 +185,19 @@ class Hybrid(
         capacity: int = 0,
         generator: torch.Generator | None = None,
     ) -> State:
-        """The network's state, and ``prior_probs``, the last tokens, int64 (rows, order - 1)."""
+        """The network's state and the counts'."""
         state = self.network.initial_state(
             batch_size, source=source, capacity=capacity, generator=generator
         )
-        return state | {HISTORY: self.counts.initial_state(batch_size)["history"]}
+        return state | self.counts.initial_state(batch_size)
 
     def encode(self, source: Tokens) -> State:
-        history = self.counts.initial_state(len(source))["history"]
-        return require(self.network, EncodesSource).encode(source) | {HISTORY: history}
+        encoded = require(self.network, EncodesSource).encode(source)
+        return encoded | self.counts.initial_state(len(source))
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         """As any model; the logits are log-probabilities."""
-        own, history = _parts(state)
+        own, history = self._parts(state)
         reading, after = self.network.encode_tokens(tokens, own)
         contexts, read = self.counts.contexts(tokens, history)
         features = torch.cat(
@@ -214,7 +214,7 @@ class Hybrid(
         mixed = self._mixed([context.flatten() for context in contexts], weights, logp)
         if at_breaks is not None:
             mixed[:, list(self.breaks)] = at_breaks
-        return mixed.view(*tokens.shape, self.vocab_size), after | {HISTORY: read["history"]}
+        return mixed.view(*tokens.shape, self.vocab_size), after | read
 
     def _mixed(self, contexts: list[Tensor], weights: Tensor, logp: Tensor) -> Tensor:
         """The log of the weighted sum of all voices, of every word (positions, vocabulary)."""
@@ -241,7 +241,7 @@ class Hybrid(
         own = -voices.said[:, -1]
         if self.training:
             total = total + ALONE * own.mean()
-        extra, watched = self.network.penalty(_parts(before)[0], len(own))
+        extra, watched = self.network.penalty(self._parts(before)[0], len(own))
         share = voices.weights[:, -1].detach().exp().mean()
         parts = {"nats": voices.nats.detach().mean(), "network_share": share, **watched}
         return Loss(total + extra, parts, voices.after)
@@ -267,7 +267,7 @@ class Hybrid(
         """What each voice says of each target. Only the targets are looked up, and in a batch with
         ``prior_probs`` not even these.
         """
-        own, history = _parts(state)
+        own, history = self._parts(state)
         reading, after = self.network.encode_tokens(batch.tokens, own)
         order = self.counts.config.order
         if batch.prior_probs is None:
@@ -298,22 +298,20 @@ class Hybrid(
                 _of_others(weights, break_weights, apart),
             )
         mixed = -(weights + said).logsumexp(1)
-        after = after | {HISTORY: history["history"]}
-        return _Voices(flat[0], weights, said, mixed, evenly, after)
+        return _Voices(flat[0], weights, said, mixed, evenly, after | history)
 
     def batch_state(self, batch: Batch, state: State | None) -> State | None:
-        own = self.network.batch_state(batch, _parts(state)[0])
+        own = self.network.batch_state(batch, self._parts(state)[0])
         if own is None or (state and batch.source is None):
             return state
-        return own | {HISTORY: self.counts.initial_state(len(batch.tokens))["history"]}
+        return own | self.counts.initial_state(len(batch.tokens))
 
     def infer(self, batch: Batch) -> Posterior:
         return require(self.network, HasLatents).infer(batch)
 
     def state_at(self, latents: Tensor, *, capacity: int = 0) -> State:
-        history = self.counts.initial_state(len(latents))["history"]
         state = require(self.network, HasLatents).state_at(latents, capacity=capacity)
-        return state | {HISTORY: history}
+        return state | self.counts.initial_state(len(latents))
 
     def set_progress(self, progress: float, step: int) -> None:
         require(self.network, ChangesInTraining).set_progress(progress, step)
@@ -333,6 +331,14 @@ class Hybrid(
         """The network's weights and the gates'; what is counted is not among them."""
         gates = [self.gate] if self.break_gate is None else [self.gate, self.break_gate]
         return parameter_count(self.network) + sum(p.numel() for g in gates for p in g.parameters())
+
+    def _parts(self, state: State | None) -> tuple[State | None, State | None]:
+        """The network's part of a state, and the counts'."""
+        if not state:
+            return None, None
+        history = self.counts.state_schema.declared(state)
+        own = {name: tensor for name, tensor in state.items() if name not in history}
+        return own or None, history
 
     def _ask(self, batch: Batch, history: State | None) -> tuple[Tensor, State]:
         """What `cross_fit` tells of each target, of the counts themselves."""
@@ -386,14 +392,6 @@ def _of_others(weights: Tensor, break_weights: Tensor, others: Tensor) -> Tensor
         others: of each voice, the log-probability that no break stands there, (places, voices).
     """
     return weights + (break_weights + others).logsumexp(-1, keepdim=True) - others
-
-
-def _parts(state: State | None) -> tuple[State | None, State | None]:
-    """The network's part of a state, and the counts'."""
-    if not state:
-        return None, None
-    own = {name: tensor for name, tensor in state.items() if name != HISTORY}
-    return own or None, {"history": state[HISTORY]}
 
 
 def cross_fit(

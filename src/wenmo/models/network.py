@@ -14,11 +14,20 @@ from torch.utils.checkpoint import checkpoint
 
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import EncodesSource, HasHiddenStates, require
+from wenmo.models.state import StateField
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
 Hidden: TypeAlias = "tuple[Tensor, ...]"
 """What a network makes of the tokens it reads, before the softmax: tensors (rows, time, width). The
 first is the hidden state."""
+
+STEERING = StateField(
+    "steering",
+    ("rows", "embedding_size"),
+    "added to the embedding of each token",
+    optional=True,
+    truncation="keep",
+)
 
 LOGITS_AT_ONCE = 1 << 26  # more in a loss are made and forgotten in pieces: 256 MB in float32
 LEAST_OTHERS = 1e-6  # the least probability that a token is none of some
@@ -27,8 +36,7 @@ LEAST_OTHERS = 1e-6  # the least probability that a token is none of some
 class Network(LanguageModel, HasHiddenStates):
     """A model that is trained by gradients: it reads into hidden states, and predicts from those.
 
-    Where its state holds ``steering``, float32 (rows, width of the embeddings), that is added to
-    the embedding of each token.
+    Where its state holds `STEERING`, that is added to the embedding of each token.
 
     Attributes:
         hidden_width: the width of the hidden state.

@@ -25,9 +25,11 @@ from torch import Tensor
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import ContinuesCounts, CountsParameters, FitsCounts
 from wenmo.models.counts import MEMORY, Grams, Ids, Ints, add_grams, count_grams, room
+from wenmo.models.state import StateField, StateSchema
 from wenmo.options import Settings, option
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
 
+HISTORY = "ngram_history"  # in a state: the last tokens of each row
 NOTHING = -1  # in a history: before the first token; as an index: no such n-gram
 PIECE = 1 << 20
 MOST = 2**31 - 1  # what a count may be
@@ -89,6 +91,8 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
         self.counted_before: list[Grams] | None = None
+        shape, meaning = ("rows", "order - 1"), f"the last tokens, {NOTHING} where there are none"
+        self.state_schema = StateSchema((StateField(HISTORY, shape, meaning, torch.long),))
         for n in range(1, config.order + 1):
             size = vocab_size if n == 1 else 0
             uniform, nothing = np.full(size, -np.log(vocab_size)), np.zeros(size)
@@ -163,9 +167,9 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
         capacity: int = 0,
         generator: torch.Generator | None = None,
     ) -> State:
-        """``history``: the last tokens, int64 (rows, order - 1), -1 where there is none yet."""
+        """A history without tokens."""
         shape = (batch_size, self.config.order - 1)
-        return {"history": torch.full(shape, NOTHING, dtype=torch.long, device=self.device)}
+        return {HISTORY: torch.full(shape, NOTHING, dtype=torch.long, device=self.device)}
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         contexts, after = self.contexts(tokens, state)
@@ -298,7 +302,7 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
 
         The context of n tokens is that of n - 1 tokens one step before, and the token.
         """
-        history = (state or self.initial_state(len(tokens)))["history"]
+        history = (state or self.initial_state(len(tokens)))[HISTORY]
         stream = torch.cat([history, tokens], 1)
         contexts = [stream]
         for n in range(2, self.config.order):
@@ -308,9 +312,7 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
             contexts.append(self._find(n, before, stream))
         new = slice(history.shape[1], None)
         after = stream[:, tokens.shape[1] :].clone()
-        return [context[:, new] for context in contexts[: self.config.order - 1]], {
-            "history": after
-        }
+        return [context[:, new] for context in contexts[: self.config.order - 1]], {HISTORY: after}
 
     def _look_up(self, contexts: list[Tensor], tokens: Tokens, words: Tensor) -> list[Tensor]:
         """The log-probability of a word after each token by each order, float64 (rows, time)."""

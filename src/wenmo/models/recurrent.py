@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from wenmo.models.base import Budget
 from wenmo.models.network import Hidden, Network, steered
+from wenmo.models.state import StateField, StateSchema
 from wenmo.options import Settings, option
 from wenmo.types import END, Logits, State, Tokens
 
@@ -102,6 +103,7 @@ class Recurrent(Network):
         )
         self.head = None if config.tie_embeddings else nn.Linear(last, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
+        self.state_schema = carried_schema(config.cell, config.layers)
         # An embedding that only feeds the first layer learns several times sooner when its entries
         # are near one; one that is the softmax's weights, too, must begin small.
         if self.head is None:
@@ -157,6 +159,14 @@ class Recurrent(Network):
         if not self.config.variational:
             return F.dropout(x, self.config.dropout, self.training)
         return x * F.dropout(x.new_ones(len(x), 1, x.shape[2]), self.config.dropout, self.training)
+
+
+def carried_schema(cell: Cell, layers: int) -> StateSchema:
+    """What recurrent layers carry from step to step."""
+    shape, meaning = ("rows", "hidden_size"), "carried from step to step"
+    return StateSchema(
+        tuple(StateField(name, shape, meaning, layers=layers) for name in CARRIED[cell])
+    )
 
 
 class Layer(nn.Module):

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from wenmo.models.capabilities import EncodesSource, HasSides
 from wenmo.models.network import Hidden, Network, label_smoothed, select_targets
-from wenmo.models.recurrent import CARRIED, Cell, Layer, Recurrent
+from wenmo.models.recurrent import CARRIED, Cell, Layer, Recurrent, carried_schema
+from wenmo.models.state import StateField, StateSchema
 from wenmo.options import Settings, option
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, State, Tokens
 
@@ -28,11 +29,7 @@ WRITING = ("embedding", "layers", "project", "head", "bias")  # what a decoder h
 class Seq2seq(Network, EncodesSource, HasSides):
     """An encoder over the source, a decoder over the text, attention of the one on the other.
 
-    A state holds what the decoder carries, ``hidden.0`` and so on (and ``cell.0`` of an LSTM), each
-    (rows, hidden). With attention it has the source's time on dim 1 of ``memory``, the encoded
-    source; ``keys``, its projection that is compared, if there is one; ``mask``, bool, where the
-    source is; and ``coverage``, float32, the attention given so far. ``readout`` (rows, hidden) is
-    what the next step is fed; ``source`` are the ids to copy, ``first`` where each stands first.
+    What a state holds: see `state_schema_of`.
     """
 
     conditioning = "encoder"
@@ -158,6 +155,7 @@ class Seq2seq(Network, EncodesSource, HasSides):
         self.project = nn.Linear(hidden, embedding, bias=False) if tied else None
         self.head = None if tied else nn.Linear(hidden, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
+        self.state_schema = state_schema_of(config)
         # Embeddings that begin near one are learnt several times sooner than small ones; what is
         # compared with them at the softmax begins small instead, so that all tokens begin alike.
         nn.init.normal_(self.embedding.weight, std=0.5)
@@ -192,15 +190,16 @@ class Seq2seq(Network, EncodesSource, HasSides):
                 state[f"{name}.{depth}"] = tensor
         if self.attention is None:
             return state
-        state |= {"memory": memory, "mask": mask}
+        state |= {"memory": memory, "source_mask": mask}
         state["coverage"] = torch.zeros(mask.shape, device=mask.device)
         if self.attention.key is not None:
-            state["keys"] = self.attention.key(memory)
+            state["memory_keys"] = self.attention.key(memory)
         if self.config.feeds:
             state["readout"] = memory.new_zeros(ids.shape[0], self.config.hidden_size)
         if self.config.copy:
             same = ids[:, :, None] == ids[:, None]
-            state |= {"source": ids, "first": same.byte().argmax(2)}  # of equals, the first
+            # Of equal numbers, argmax finds the first.
+            state |= {"source_ids": ids, "source_first": same.byte().argmax(2)}
         return state
 
     def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
@@ -300,7 +299,7 @@ class Seq2seq(Network, EncodesSource, HasSides):
         time, nothing = x.shape[1], weights[..., :0].long()
         source, first = (
             state[name][:, None].expand(-1, time, -1) if self.config.copy else nothing
-            for name in ("source", "first")
+            for name in ("source_ids", "source_first")
         )
         return Read(readout, x, context, hidden, weights, source, first), after
 
@@ -316,11 +315,37 @@ class Seq2seq(Network, EncodesSource, HasSides):
     def _attend(self, query: Tensor, state: State) -> tuple[Tensor, Tensor]:
         if self.attention is None:
             return query[..., :0], query[..., :0]
-        keys = state.get("keys", state["memory"])
-        return self.attention(query, keys, state["memory"], state["mask"], state["coverage"])
+        memory = state["memory"]
+        keys, mask = state.get("memory_keys", memory), state["source_mask"]
+        return self.attention(query, keys, memory, mask, state["coverage"])
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.config.dropout, self.training)
+
+
+def state_schema_of(config: Seq2seq.Config) -> StateSchema:
+    """What the decoder carries and, with attention, what it looks at."""
+    carried = carried_schema(config.cell, config.layers)
+    if config.attention == "none":
+        return carried
+    places = ("rows", "source time")
+    fields = [
+        StateField("memory", (*places, "memory"), "the encoded source"),
+        StateField("source_mask", places, "its tokens", torch.bool),
+        StateField("coverage", places, "the sum of the attention so far", torch.float32),
+    ]
+    if config.attention != "dot":
+        keys = (*places, "hidden_size")
+        fields.append(StateField("memory_keys", keys, "what the attention compares"))
+    if config.feeds:
+        readout = ("rows", "hidden_size")
+        fields.append(StateField("readout", readout, "what is fed into the next step"))
+    if config.copy:
+        fields += [
+            StateField("source_ids", places, "the ids that may be copied", torch.long),
+            StateField("source_first", places, "where each of them stands first", torch.long),
+        ]
+    return carried | StateSchema(tuple(fields))
 
 
 class Read(NamedTuple):

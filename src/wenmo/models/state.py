@@ -1,16 +1,119 @@
-"""Operations on states. A state is a dict of tensors whose rows are on dim 0. It is a value: an
-older one may be continued again.
+"""What a model's state holds, and operations on states. A state is a dict of tensors whose rows are
+on dim 0. It is a value: an older one may be continued again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from wenmo.types import State, Tokens
+
+Truncation = Literal["length", "keep", "impossible"]
+
+
+@dataclass(frozen=True, slots=True)
+class StateField:
+    """One tensor of a state, or one for each layer.
+
+    Attributes:
+        name: of the tensor; of those of layers it is ``name.0``, ``name.1`` and so on.
+        shape: the dimensions in words; the first is ``rows``.
+        meaning: in one line.
+        dtype: None: that of the weights.
+        layers: how many tensors there are; None: one, whose name has no number.
+        optional: a state may lack it.
+        truncation: what `truncate` does. ``length``: it is the number of tokens, and is set;
+            ``keep``: it does not depend on the tokens, or nobody looks behind the length;
+            ``impossible``: it sums up all tokens, so that none can be taken back.
+    """
+
+    name: str
+    shape: tuple[str, ...]
+    meaning: str
+    dtype: torch.dtype | None = None
+    layers: int | None = None
+    optional: bool = False
+    truncation: Truncation = "impossible"
+
+    @property
+    def tensors(self) -> list[str]:
+        """The names of its tensors."""
+        if self.layers is None:
+            return [self.name]
+        return [f"{self.name}.{depth}" for depth in range(self.layers)]
+
+
+@dataclass(frozen=True)
+class StateSchema:
+    """All that a model's states hold. The schema of a model of several parts is their union.
+
+    Raises:
+        ValueError: two fields have a name in common.
+    """
+
+    fields: tuple[StateField, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [name for field in self.fields for name in field.tensors]
+        shared = sorted({name for name in names if names.count(name) > 1})
+        if shared:
+            raise ValueError(f"two parts of a model call a tensor of its state {shared[0]!r}")
+
+    def __or__(self, other: StateSchema) -> StateSchema:
+        return StateSchema(self.fields + other.fields)
+
+    @cached_property
+    def by_tensor(self) -> dict[str, StateField]:
+        """The field of each tensor, by the tensor's name."""
+        return {name: field for field in self.fields for name in field.tensors}
+
+    def declared(self, state: State) -> State:
+        """The tensors of a state that this schema declares."""
+        return {name: tensor for name, tensor in state.items() if name in self.by_tensor}
+
+    def can_truncate(self, names: Collection[str]) -> bool:
+        """Whether a state that holds these tensors can be truncated."""
+        fields = [self.by_tensor[name] for name in names]
+        return all(field.truncation != "impossible" for field in fields)
+
+
+class HasStateSchema(Protocol):
+    """A model whose states are declared."""
+
+    @property
+    def state_schema(self) -> StateSchema: ...
+
+
+def truncate(model: HasStateSchema, state: State, lengths: Tensor) -> State:
+    """Take back the last tokens of each row, in constant time.
+
+    Args:
+        state: not to be used afterwards, since what comes after the result may overwrite its
+            tokens. What `select` has copied, and the states before it, stay valid.
+        lengths: how many tokens of each row are kept, int64 (rows,); a row that holds fewer stays
+            as it is.
+
+    Raises:
+        TypeError: the state sums up its tokens, as that of a recurrent network; read again from an
+            older state. ``model.state_schema.can_truncate(state)`` tells before.
+    """
+    fields = {name: model.state_schema.by_tensor[name] for name in state}
+    for name, field in fields.items():
+        if field.truncation == "impossible":
+            raise TypeError(f"a state with {name!r} cannot be truncated: read again from an older")
+    return {
+        name: torch.minimum(tensor, lengths.to(tensor.device))
+        if fields[name].truncation == "length"
+        else tensor
+        for name, tensor in state.items()
+    }
 
 
 def select(state: State, rows: Tensor | Sequence[int]) -> State:
@@ -56,10 +159,17 @@ def detach(state: State) -> State:
     return {name: tensor.detach() for name, tensor in state.items()}
 
 
+READ_STATE = StateSchema(
+    (
+        StateField("read_ids", ("rows", "longest"), "tokens read", torch.long, truncation="keep"),
+        StateField("read_length", ("rows",), "how many", torch.long, truncation="length"),
+    )
+)
+"""Of models that keep nothing of a text but its tokens."""
+
+
 def empty_read_state(rows: int, device: torch.device) -> State:
-    """The state of empty texts, for models that keep nothing of a text but its tokens:
-    ``read_ids``, int64 (rows, longest), and ``read_length``, how many of them are each row's.
-    """
+    """The state of empty texts, as `READ_STATE` declares it."""
     ids = torch.zeros(rows, 0, dtype=torch.long, device=device)
     return {"read_ids": ids, "read_length": torch.zeros(rows, dtype=torch.long, device=device)}
 

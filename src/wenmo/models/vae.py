@@ -10,7 +10,7 @@ tokens that are kept from the decoder, and an encoder that is trained ahead of i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -18,17 +18,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wenmo.models.capabilities import ChangesInTraining, HasLatents
-from wenmo.models.network import Hidden, Network
+from wenmo.models.network import STEERING, Hidden, Network
 from wenmo.models.pooling import max_pool
 from wenmo.models.posterior import DIVERGENCE, Posterior, bounded
 from wenmo.models.recurrent import Layer, Recurrent
 from wenmo.models.seq2seq import Reader
+from wenmo.models.state import StateField, StateSchema
 from wenmo.models.transformer.model import Transformer
 from wenmo.models.transformer.stack import Encoder, initialise
 from wenmo.options import Settings, option
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens
 
 Kind = Literal["lstm", "transformer"]
+LATENT_STATE = StateSchema(
+    (
+        replace(STEERING, optional=False),
+        StateField(
+            DIVERGENCE,
+            ("rows", "latents"),
+            "of inferred latents from the prior, in nats",
+            optional=True,
+            truncation="keep",
+        ),
+    )
+)
+"""Beside the decoder's."""
+
 CARRIED = ("hidden.", "cell.")  # how the names begin of what a recurrent decoder carries
 
 
@@ -159,6 +174,7 @@ class Vae(Network, HasLatents, ChangesInTraining):
         self.encoder = make_encoder(config, vocab_size)
         self.decoder = make_decoder(config, vocab_size)
         self.context = config.context_length
+        self.state_schema = self.decoder.state_schema | LATENT_STATE
         self.hidden_width = self.decoder.hidden_width
         self.posterior = nn.Linear(self.encoder.width, 2 * config.latent_size)
         self._carried = {

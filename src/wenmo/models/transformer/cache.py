@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wenmo.models.state import StateField, StateSchema
 from wenmo.types import State
 
 CACHE_GROWTH = 64  # tokens that a full cache grows by at least, or else by half
@@ -34,6 +35,18 @@ class KVCache(NamedTuple):
         self.values[row, self.positions] = value.to(self.values.dtype)
         longest = self.mask.shape[-1]
         return self.keys[:, :longest].to(key.dtype), self.values[:, :longest].to(key.dtype)
+
+
+def kv_cache_schema(layers: int) -> StateSchema:
+    """What the caches of so many layers hold."""
+    shape = ("rows", "capacity", "kv_heads", "head_dim")
+    return StateSchema(
+        (
+            StateField("length", ("rows",), "tokens read", torch.long, truncation="length"),
+            StateField("keys", shape, "of self-attention", layers=layers, truncation="keep"),
+            StateField("values", shape, "of self-attention", layers=layers, truncation="keep"),
+        )
+    )
 
 
 def empty_kv_cache(rows: int, capacity: int, shapes: list[tuple[int, int]], like: Tensor) -> State:

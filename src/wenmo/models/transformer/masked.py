@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import Infills
 from wenmo.models.network import LOGITS_AT_ONCE, costs, label_smoothed
-from wenmo.models.state import empty_read_state, extend_read_state
+from wenmo.models.state import READ_STATE, empty_read_state, extend_read_state
 from wenmo.models.transformer.config import GATED, TransformerConfig
 from wenmo.models.transformer.layers import ACTIVATIONS, make_norm
 from wenmo.models.transformer.stack import Stack, initialise
@@ -65,6 +65,7 @@ class Masked(Stack, LanguageModel, Infills):
         # The last id of the embedding stands for a hidden token.
         super().__init__(config, vocab_size + 1, config.layers, causal=False)
         self.vocab_size, self.context = vocab_size, config.context_length - 1
+        self.state_schema = READ_STATE
         self.output = OutputLayer(config) if config.lm_head_transform else nn.Identity()
         self.head = (
             None if config.tie_embeddings else nn.Linear(config.hidden_size, vocab_size, bias=False)

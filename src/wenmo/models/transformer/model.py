@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from wenmo.models.capabilities import EncodesSource, HasSides
 from wenmo.models.network import Hidden, Network, steered
+from wenmo.models.state import StateField, StateSchema
 from wenmo.models.transformer.attention import CrossAttention, Source, sliding_window
-from wenmo.models.transformer.cache import empty_kv_cache, extend_kv_cache
+from wenmo.models.transformer.cache import empty_kv_cache, extend_kv_cache, kv_cache_schema
 from wenmo.models.transformer.config import TransformerConfig
 from wenmo.models.transformer.stack import Encoder, Stack, initialise
 from wenmo.types import END, IGNORE, Logits, State, Tokens
@@ -46,6 +47,8 @@ class Transformer(Stack, Network, EncodesSource, HasSides):
             None if config.tie_embeddings else nn.Linear(config.hidden_size, vocab_size, bias=False)
         )
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.lm_head_bias else None
+        caches = kv_cache_schema(config.layers)
+        self.state_schema = caches | source_schema(config.layers) if encodes else caches
         initialise(self, config)
 
     def initial_state(
@@ -56,8 +59,8 @@ class Transformer(Stack, Network, EncodesSource, HasSides):
         capacity: int = 0,
         generator: torch.Generator | None = None,
     ) -> State:
-        """A key–value cache with room for ``capacity`` tokens a row; with an encoder, the keys and
-        values of the source, too, and ``coverage`` by the last block's attention.
+        """A key–value cache with room for ``capacity`` tokens a row; with an encoder, what
+        ``encode`` returns, too, and ``coverage``.
         """
         shape = (self.config.query_groups, self.config.width_of_head)
         like = self.embedding.weight.detach()
@@ -73,9 +76,7 @@ class Transformer(Stack, Network, EncodesSource, HasSides):
         return self.encoder is None and kind in (EncodesSource, HasSides)
 
     def encode(self, source: Tokens) -> State:
-        """Read (rows, source time): for each block ``source_keys`` and ``source_values`` (rows,
-        source time, heads, head_dim), and ``source_mask``, bool (rows, source time).
-        """
+        """The keys, the values and the mask of (rows, source time); see `source_schema`."""
         assert self.encoder is not None
         mask = source != IGNORE
         memory = self.encoder(source.clamp_min(0), mask, self.embedding)
@@ -136,3 +137,25 @@ class Transformer(Stack, Network, EncodesSource, HasSides):
             )
             for depth in range(self.config.layers)
         ]
+
+
+def source_schema(layers: int) -> StateSchema:
+    """What the states of a Transformer with an encoder hold beside its caches.
+
+    A state can be truncated without ``coverage``, which may be left out.
+    """
+    shape, places = ("rows", "source time", "kv_heads", "head_dim"), ("rows", "source time")
+    return StateSchema(
+        (
+            StateField("source_keys", shape, "of the source", layers=layers, truncation="keep"),
+            StateField("source_values", shape, "of the source", layers=layers, truncation="keep"),
+            StateField("source_mask", places, "its tokens", torch.bool, truncation="keep"),
+            StateField(
+                "coverage",
+                places,
+                "the sum of the last block's attention so far",
+                torch.float32,
+                optional=True,
+            ),
+        )
+    )
