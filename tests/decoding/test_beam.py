@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding.beam import Candidates, Search, candidates, covered
+from wenmo.decoding.beam import Candidates, Search, best_candidates, coverage_score
 from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.engines.base import Event
 from wenmo.decoding.params import Sampling
@@ -194,7 +194,7 @@ def test_groups_keep_away_from_each_other(table: Make) -> None:
 def offers(logp: torch.Tensor, rows: list[list[int]], width: int) -> list[Candidates]:
     """What a table offers after each of these texts."""
     lines = logp[[row[-1] if row else 0 for row in rows]]
-    tokens, gains = candidates(lines, width)
+    tokens, gains = best_candidates(lines, width)
     ends = [(end, end) for end in lines[:, END].tolist()]
     return list(map(Candidates, tokens.tolist(), gains.tolist(), gains.tolist(), ends))
 
@@ -243,18 +243,18 @@ def test_length_ends_texts(table: Make) -> None:
 
 def test_coverage_counts_the_places_of_the_source_alone() -> None:
     given = torch.tensor([[0.5, 2.0, 0.0], [0.25, 0.5, 0.1]])
-    sums = covered(given, torch.tensor([2, 3]))
+    sums = coverage_score(given, torch.tensor([2, 3]))
     assert sums.tolist() == pytest.approx([math.log(0.5), math.log(0.0125)])
-    unseen = covered(given, torch.tensor([3, 1]))
+    unseen = coverage_score(given, torch.tensor([3, 1]))
     assert unseen.tolist() == pytest.approx([math.log(0.5) + math.log(1e-10), math.log(0.25)])
 
 
 def test_candidates_begin_with_the_first_of_equal_tokens() -> None:
-    tokens, gains = candidates(torch.tensor([[-3.0, -1.0, -2.0, -1.0]]), 2)
+    tokens, gains = best_candidates(torch.tensor([[-3.0, -1.0, -2.0, -1.0]]), 2)
     assert (tokens.tolist(), gains.tolist()) == ([[1, 3, 2]], [[-1.0, -1.0, -2.0]])
-    assert candidates(torch.zeros(1, 1), 5)[0].tolist() == [[0]]
+    assert best_candidates(torch.zeros(1, 1), 5)[0].tolist() == [[0]]
     # What is forbidden is offered in vain, be it twice the same token.
-    _, gains = candidates(torch.tensor([[-math.inf, -1.0, -math.inf]]), 2)
+    _, gains = best_candidates(torch.tensor([[-math.inf, -1.0, -math.inf]]), 2)
     assert gains.tolist() == [[-1.0, -math.inf, -math.inf]]
 
 

@@ -190,7 +190,7 @@ def test_text_is_held_back_no_longer_than_needed(text: str, stop: list[str]) -> 
 def test_a_space_after_a_word_is_shown_before_the_next(
     words: list[tuple[str, str]], lag: str
 ) -> None:
-    pieces = Detokenizer(["fox 春眠"], lag=lag)
+    pieces = Detokenizer(["fox 春眠"], pending_space=lag)
     fed = (pieces.feed("".join(word).encode()) for word in words if not pieces.stopped)
     shown = "".join(fed) + pieces.rest()
     whole = lag + "".join(word + space for word, space in words)

@@ -1,16 +1,16 @@
-"""Beam search: of the texts that a model can write, look for those of the best score.
+"""Beam search: look for the texts with the best score.
 
-The score of a finished text is its total log-probability over a norm of its length, END counted:
-length^a (``power``) or ((5 + length) / 6)^a (``gnmt``), a being ``length_penalty``. To it comes
-``coverage_penalty`` times the sum over the source of log(min(attention given, 1)): Wu et al.
+The score of a finished text is its total log-probability over a penalty of its length, END counted:
+length^a (``power``) or ((5 + length) / 6)^a (``gnmt``), where a is ``length_penalty``. Added to it
+is ``coverage_penalty`` times the sum over the source of log(min(attention received, 1)): Wu et al.
 (2016), *Google's Neural Machine Translation System*, equation 14.
 
-A token's share of the total is its log-probability under the model after the warps, which are
-applied to log-probabilities and not normalised again. Where they only forbid, a total is therefore
-the log-probability of the text under the model itself.
+A token contributes its log-probability under the model after the logits processors, which are
+applied to log-probabilities and not normalised again. Where they only forbid tokens, a total is the
+log-probability of the text under the model itself.
 
-The search knows no model: it is given what each of its rows may write next, and says which rows go
-on and with what.
+The search knows no model. It is given the candidates of each of its rows, and returns which rows
+continue with which token.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from wenmo.decoding.params import Sampling
 from wenmo.types import END
 
 UNSEEN = 1e-10
-"""A place of the source counts as having had so much attention at least: log 0 is no score."""
+"""The least attention that a source position counts as having received: log 0 is no score."""
 
 
 class Candidates(NamedTuple):
-    """What one row may write next.
+    """The candidates for the next token of one row.
 
     Attributes:
-        tokens: the `candidates` of the row; the first is its likeliest token.
-        gains: what each adds to the text's total; −inf forbids it.
-        logprobs: the log-probability of each under the model itself.
+        tokens: the `best_candidates` of the row; the first is its likeliest token.
+        gains: what each token adds to the total of the text; −inf forbids it.
+        logprobs: the log-probability of each token under the model itself.
         end: gain and log-probability of END.
-        coverage: the row's `covered`; 0 where nobody asks.
+        coverage: the `coverage_score` of the row; 0 without a coverage penalty.
     """
 
     tokens: Sequence[int]
@@ -50,7 +50,7 @@ class Candidates(NamedTuple):
 
 
 class Text(NamedTuple):
-    """What was written so far, each token's own log-probability, and what it is ranked by."""
+    """The tokens so far, the log-probability of each, and the sum of their gains."""
 
     tokens: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
@@ -68,14 +68,18 @@ class Hypothesis(NamedTuple):
     score: float
 
 
-def candidates(gains: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """What of each row a beam of this width must look at: tokens, int64 (rows, width + 1), and the
-    gain of each, float32, which is −inf where there are not so many.
+def best_candidates(gains: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The tokens of each row that a beam of this width must consider.
 
-    They are the likeliest, the first of which is the one that a greedy choice would take. More are
-    not needed: at most one of them is END, which leaves ``width`` others, and no row has more
-    children than that. Nor do groups need more: each takes its share of the width, and the groups
-    before it have made at most the rest of the width's tokens worse.
+    The first is the greedy choice. More are not needed: at most one of them is END, which leaves
+    ``width`` others, and no row has more children than that. Groups do not need more either: each
+    has a fraction of the width, and the groups before it have penalised at most the rest of it.
+
+    Args:
+        gains: float32 (rows, vocab_size).
+
+    Returns:
+        Tokens, int64 (rows, width + 1), and their gains, float32, −inf where there are fewer.
     """
     best = gains.argmax(1, keepdim=True)
     others = gains.scatter(1, best, -math.inf).topk(min(width, gains.shape[1] - 1), dim=1)
@@ -83,137 +87,142 @@ def candidates(gains: Tensor, width: int) -> tuple[Tensor, Tensor]:
     return tokens, torch.cat([gains.gather(1, best), others.values], 1)
 
 
-def covered(coverage: Tensor, lengths: Tensor) -> Tensor:
-    """The sum over the source of log(min(attention given, 1)), float64 (rows,); never above 0.
+def coverage_score(coverage: Tensor, lengths: Tensor) -> Tensor:
+    """The sum over the source of log(min(attention received, 1)), float64 (rows,), at most 0.
 
     Args:
-        coverage: the attention that each place was given, float32 (rows, source time).
-        lengths: how many places of each row hold a token of its source, int64 (rows,).
+        coverage: the attention that each position received, float32 (rows, source time).
+        lengths: the number of source tokens of each row, int64 (rows,).
     """
-    places = torch.arange(coverage.shape[1], device=coverage.device)
-    given = coverage.double().clamp(UNSEEN, 1.0).masked_fill(places >= lengths[:, None], 1.0)
-    return given.log().sum(1)
+    positions = torch.arange(coverage.shape[1], device=coverage.device)
+    received = coverage.double().clamp(UNSEEN, 1.0).masked_fill(positions >= lengths[:, None], 1.0)
+    return received.log().sum(1)
 
 
 class Search:
     """The beam search of one request.
 
-    At each step the END of every live text makes a finished one, and the best other continuations
-    of all live texts, as many as the beam is wide, go on. At ``limit`` tokens they are finished,
-    too. The best finished texts are kept, as many as the beam is wide. The search is over when no
-    live text could come to be among them, even if it were to write on at no cost.
+    At each step END finishes a copy of every live text, and the best other continuations of all
+    live texts continue, as many as the beam is wide. At ``limit`` tokens they are finished, too. The
+    best finished texts are kept, as many as the beam is wide. The search is over when no live text
+    can become one of them, even if all its further tokens had probability 1.
 
-    A live text for which that holds is dropped at once, which changes no result: the live texts
-    are of one length, so what they could reach depends on their totals alone, and whatever would
-    take the place of one that is dropped has a smaller total, and is dropped as well.
+    A live text that cannot is dropped at once. This changes no result: live texts have the same
+    length, so the scores they can reach depend on their totals alone, and a text that takes the
+    place of a dropped one has a smaller total and is dropped as well.
 
-    The greedy text is followed to its end even where it falls out of the beam, in a row of its own
-    that takes no other's place. The best text found never has a smaller score. A beam of one writes
-    the greedy text and nothing else.
+    The greedy text is followed to its end even where it falls out of the beam, in an additional row.
+    So the best text never has a lower score than the greedy one. A beam of width 1 writes the greedy
+    text only.
 
     With groups (Vijayakumar et al. 2018, *Diverse Beam Search*, section 4, Hamming diversity) each
-    has its share of the width, its own finished texts and its own end. They choose in turn, and a
-    token costs ``diversity`` for each time that a group before chose it at this step. Only the
-    choice heeds that cost; scores do not.
+    group has a fraction of the width, its own finished texts and its own end. The groups choose in
+    turn, and a token costs ``diversity_penalty`` for each time that an earlier group chose it at this
+    step. The cost affects the choice, not the scores.
 
     Args:
         sampling: the settings of the beam.
-        limit: the most tokens of a text.
+        limit: the largest number of tokens of a text.
     """
 
     def __init__(self, sampling: Sampling, limit: int) -> None:
         self._sampling = sampling
         self._limit = limit
-        self._most = _most_gain(sampling, limit)
+        self._max_gain = _max_gain_of(sampling, limit)
         groups = sampling.beam_groups if sampling.beam_width > 1 else 0
-        share = sampling.beam_width // sampling.beam_groups
-        self._groups = [_Group(share, self._reach) for _ in range(groups)]
+        width = sampling.beam_width // sampling.beam_groups
+        self._groups = [_Group(width, self._best_possible_score) for _ in range(groups)]
         self._texts = [Text()]  # one for each row
         self._greedy: int | None = 0  # the row of the greedy text
-        self._escorted: list[Hypothesis] = []  # the greedy text, once it is finished
+        self._finished_greedy: list[Hypothesis] = []  # the greedy text, once it is finished
 
-    def step(self, offers: Sequence[Candidates]) -> list[tuple[int, int]]:
-        """Take what each row may write; return the (row, token) that go on, none at the end."""
+    def step(self, candidates_of: Sequence[Candidates]) -> list[tuple[int, int]]:
+        """Take the candidates of each row; return the (row, token) that continue, none at the end."""
         rows: list[tuple[int, int]] = []
         texts: list[Text] = []
         chosen: Counter[int] = Counter()
         for group in self._groups:
             for row in group.live:
-                self._finish_with_end(group, row, offers[row])
-            children = self._children(group, offers, chosen)
+                self._finish_with_end(group, row, candidates_of[row])
+            children = self._children(group, candidates_of, chosen)
             first = len(rows)
             for row, token, text in children:
                 if len(text.tokens) == self._limit:
-                    group.keep(self._found(text, offers[row]))
+                    group.keep(self._hypothesis(text, candidates_of[row]))
                 elif group.may_keep(text):
                     rows.append((row, token))
                     texts.append(text)
             group.live = range(first, len(rows))
             chosen.update(token for _, token, _ in children)
-        self._escort(offers, rows, texts)
+        self._continue_greedy(candidates_of, rows, texts)
         self._texts = texts
         return rows
 
     def best(self, n: int) -> list[Hypothesis]:
-        """The n best texts, the best first; fewer where the search found fewer."""
-        found = [found for group in self._groups for found in group.found] + self._escorted
-        found.sort(key=lambda one: -one.score)
-        distinct = {one.text.tokens: one for one in reversed(found)}
-        return [one for one in found if distinct[one.text.tokens] is one][:n]
+        """The n best texts, best first; fewer where the search found fewer."""
+        finished = [each for group in self._groups for each in group.finished]
+        finished += self._finished_greedy
+        finished.sort(key=lambda hypothesis: -hypothesis.score)
+        distinct: dict[tuple[int, ...], Hypothesis] = {}
+        for hypothesis in finished:
+            distinct.setdefault(hypothesis.text.tokens, hypothesis)
+        return list(distinct.values())[:n]
 
-    def _finish_with_end(self, group: _Group, row: int, offer: Candidates) -> None:
-        gain, logprob = offer.end
+    def _finish_with_end(self, group: _Group, row: int, candidates: Candidates) -> None:
+        gain, logprob = candidates.end
         if gain > -math.inf:
-            group.keep(self._found(self._texts[row].then(END, gain, logprob), offer))
+            group.keep(self._hypothesis(self._texts[row].then(END, gain, logprob), candidates))
 
     def _children(
-        self, group: _Group, offers: Sequence[Candidates], chosen: Counter[int]
+        self, group: _Group, candidates_of: Sequence[Candidates], chosen: Counter[int]
     ) -> list[tuple[int, int, Text]]:
         """The (row, token, text) that the group chooses; of equal ones, the first row and token."""
         ranked = []
         for row in group.live:
-            offer, total = offers[row], self._texts[row].total
-            for place, token in enumerate(offer.tokens):
-                gain = offer.gains[place]
+            candidates, total = candidates_of[row], self._texts[row].total
+            for index, token in enumerate(candidates.tokens):
+                gain = candidates.gains[index]
                 if token != END and gain > -math.inf:
                     cost = self._sampling.diversity_penalty * chosen[token] if chosen else 0.0
-                    ranked.append((cost - (total + gain), row, token, place))
+                    ranked.append((cost - (total + gain), row, token, index))
         ranked.sort()
         children = []
-        for _, row, token, place in ranked[: group.width]:
-            offer = offers[row]
-            text = self._texts[row].then(token, offer.gains[place], offer.logprobs[place])
+        for _, row, token, index in ranked[: group.width]:
+            candidates = candidates_of[row]
+            text = self._texts[row].then(token, candidates.gains[index], candidates.logprobs[index])
             children.append((row, token, text))
         return children
 
-    def _escort(
-        self, offers: Sequence[Candidates], rows: list[tuple[int, int]], texts: list[Text]
+    def _continue_greedy(
+        self, candidates_of: Sequence[Candidates], rows: list[tuple[int, int]], texts: list[Text]
     ) -> None:
-        """Let the greedy text go on: with the row that holds it, or else in one of its own."""
+        """Continue the greedy text: in the row that holds it, or else in an additional one."""
         if self._greedy is None:
             return
         row, self._greedy = self._greedy, None
-        offer = offers[row]
-        token = offer.tokens[0]
-        text = self._texts[row].then(token, offer.gains[0], offer.logprobs[0])
-        best = max((group.found[0].score for group in self._groups if group.found), default=None)
+        candidates = candidates_of[row]
+        token = candidates.tokens[0]
+        text = self._texts[row].then(token, candidates.gains[0], candidates.logprobs[0])
+        best = max(
+            (group.finished[0].score for group in self._groups if group.finished), default=None
+        )
         if token == END or len(text.tokens) == self._limit:
-            self._escorted = [self._found(text, offer)]
+            self._finished_greedy = [self._hypothesis(text, candidates)]
         elif (row, token) in rows:
             self._greedy = rows.index((row, token))
-        elif best is None or self._reach(text) > best:
+        elif best is None or self._best_possible_score(text) > best:
             self._greedy = len(rows)
             rows.append((row, token))
             texts.append(text)
 
-    def _found(self, text: Text, offer: Candidates) -> Hypothesis:
+    def _hypothesis(self, text: Text, candidates: Candidates) -> Hypothesis:
         score = text.total / self._length_penalty(len(text.tokens))
-        return Hypothesis(text, score + self._sampling.coverage_penalty * offer.coverage)
+        return Hypothesis(text, score + self._sampling.coverage_penalty * candidates.coverage)
 
-    def _reach(self, text: Text) -> float:
-        """No finished text that begins with this one has a score above."""
+    def _best_possible_score(self, text: Text) -> float:
+        """An upper bound on the score of every finished text that begins with this one."""
         length = len(text.tokens)
-        total = text.total + self._most * (self._limit - length)
+        total = text.total + self._max_gain * (self._limit - length)
         return total / self._length_penalty(self._limit if total <= 0 else length + 1)
 
     def _length_penalty(self, length: int) -> float:
@@ -223,26 +232,29 @@ class Search:
 
 @dataclass(slots=True)
 class _Group:
-    """A share of the beam: the rows of its live texts, and the best of those finished."""
+    """A group of the beam: the rows of its live texts, and the best finished texts."""
 
     width: int
-    reach: Callable[[Text], float]
+    best_possible_score: Callable[[Text], float]
     live: Sequence[int] = (0,)
-    found: list[Hypothesis] = field(default_factory=list)
+    finished: list[Hypothesis] = field(default_factory=list)
 
-    def keep(self, found: Hypothesis) -> None:
-        """Put a finished text in its place; of equal ones, the earlier is the better."""
-        self.found.append(found)
-        self.found.sort(key=lambda one: -one.score)
-        del self.found[self.width :]
+    def keep(self, finished: Hypothesis) -> None:
+        """Insert a finished text by its score; of equal ones, the earlier comes first."""
+        self.finished.append(finished)
+        self.finished.sort(key=lambda hypothesis: -hypothesis.score)
+        del self.finished[self.width :]
 
     def may_keep(self, text: Text) -> bool:
-        """Whether a text that begins with this one could come to be kept."""
-        return len(self.found) < self.width or self.reach(text) > self.found[-1].score
+        """Whether a text that begins with this one can become one of the best."""
+        return (
+            len(self.finished) < self.width
+            or self.best_possible_score(text) > self.finished[-1].score
+        )
 
 
-def _most_gain(sampling: Sampling, limit: int) -> float:
-    """The most that the warps can add to the log-probability of one token."""
+def _max_gain_of(sampling: Sampling, limit: int) -> float:
+    """The most that the logits processors can add to the log-probability of a token."""
     bias = max((amount for _, amount in sampling.logit_bias), default=0.0)
     reward = -sampling.presence_penalty, -sampling.frequency_penalty * limit
     raised = max(0.0, bias) / min(1.0, sampling.repetition_penalty)

@@ -1,4 +1,4 @@
-"""From a prompt to a stream of text: tokens become characters, and stop strings end it."""
+"""Text generation: prompts to requests, and the events of an engine to text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.detokenize import Detokenizer
 from wenmo.decoding.engines.base import Event, StoppedBy, window
 from wenmo.decoding.engines.router import Router
-from wenmo.decoding.engines.whole import draw, kept, seeds
+from wenmo.decoding.engines.whole import draw_texts, sample_seeds, truncate_text
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request, own_seed
 from wenmo.grammar.chart import Chart
@@ -33,20 +33,20 @@ Source: TypeAlias = str | Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A text that was written.
+    """A generated text.
 
     Attributes:
-        text: what follows the prompt; a stop string is no part of it.
-        tokens: how many tokens were drawn, the closing END and a stop string's included.
-        logprob: the sum of their natural log-probabilities under the model itself.
-        stopped_by: what ended it: the model's END, ``max_tokens`` (length), or a stop string.
-        truncated: the prompt was too long for the model's context, and only its end was read; or
-            the source was, and a part of it was left out.
-        score: what a beam ranked the whole text by; of other methods, the log-probability.
+        text: the text after the prompt, without a stop string.
+        tokens: the number of tokens, including END and those of a stop string.
+        logprob: the sum of the natural log-probabilities of the tokens under the model itself.
+        stopped_by: what ended the text: ``end`` (END), ``length`` (max_tokens) or ``stop`` (a stop
+            string).
+        truncated: the model did not read all of the prompt, or of the source, for want of context.
+        score: the score of a beam; of other methods, the log-probability.
         ids: the tokens.
-        logprobs: the log-probability of each; not a number where it cannot be computed.
-        derivation: which rules made it, where rules did.
-        seed: with it, the same request gets the same text again.
+        logprobs: the log-probability of each token; NaN where it cannot be computed.
+        derivation: the rules that made the text, of grammars.
+        seed: of the request; the same request with this seed gives the same text.
     """
 
     text: str
@@ -62,19 +62,21 @@ class Output:
 
 
 class TextGenerator:
-    """Writes text with a model and the tokenizer it was trained with.
+    """Generates text with a model and the tokenizer it was trained with.
 
-    What it writes is UTF-8 and, unless ``Sampling.unseen_characters`` is asked for, has no
-    character that neither the alphabet nor the request (its prompt and source) has. What is held to
-    a grammar may have all that the grammar asks for.
+    The output is UTF-8. Without ``Sampling.unseen_characters`` it has only characters of the
+    alphabet, the prompt and the source; under a grammar it has those of the grammar.
+
+    One engine, with its prefix cache, serves all calls: make a new generator when the weights of
+    the model change.
 
     Args:
-        alphabet: the characters of the training text; None: all may be written.
-        rows: how many texts are written side by side at most.
-        keep: which end of a source that is too long for the model is read.
+        alphabet: the characters of the training text; None: all characters.
+        rows: the largest batch size.
+        keep: which end of a source is kept that is too long for the model.
 
     Raises:
-        WenmoError: model and tokenizer do not belong together.
+        WenmoError: the vocabulary sizes of model and tokenizer differ.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class TextGenerator:
         if self._sampler is not None:  # what rules say is taken as it is
             alphabet = None
         if alphabet is not None and (tokenizer.prefix_space or tokenizer.suffix_space):
-            alphabet = {*alphabet, " "}  # which the tokenizer puts beside words
+            alphabet = {*alphabet, " "}  # the tokenizer puts it beside words
         self._characters = Utf8Vocabulary(tokenizer.table, alphabet)
         self._all_characters = (
             self._characters if alphabet is None else Utf8Vocabulary(tokenizer.table)
@@ -120,50 +122,51 @@ class TextGenerator:
         states: Sequence[State] | None = None,
         chart: Chart | None = None,
     ) -> list[list[Output]]:
-        """Write n texts for each prompt, all in one batch; an empty prompt asks for any text.
+        """Generate n texts for each prompt; an empty prompt asks for a text from its beginning.
 
-        The k-th text of a prompt is the same for every n and in every company. Those of a beam come
-        with the best first; there are fewer than n where a model can write no more.
+        The k-th text of a prompt is the same for every n and in every batch. The texts of a beam
+        come best first; there are fewer than n where the model cannot generate more.
 
         Args:
-            sources: for each prompt, what the text answers to, as text or as its ids without END;
-                the prompt is then how it begins.
-            states: for each prompt, of one row, what the text begins in; see `Request`.
-            chart: of a grammar of which every text must be one, the prompt not counted.
+            sources: the source of each prompt, as text or as ids without END; the prompt is then
+                how the answer begins.
+            states: the initial state of each prompt, of one row; see `Request`.
+            chart: of a grammar; each text, without its prompt, is one of the grammar's.
         """
         sampling = sampling or Sampling()
         prompts = [self._with_gaps(prompt) for prompt in prompts]
-        drawn = draw(self.model, prompts, sampling, n, bare=sources is None and chart is None)
+        drawn = draw_texts(self.model, prompts, sampling, n, bare=sources is None and chart is None)
         if drawn is not None:
-            return [[self._told(each, sampling) for each in own] for own in drawn]
+            return [[self._score_drawn(each, sampling) for each in texts] for texts in drawn]
         beam = sampling.method == "beam"
-        each = min(n, 1) if beam else n
-        asked = []
+        copies = min(n, 1) if beam else n
+        jobs: list[_Job] = []
         nothing = [None] * len(prompts)
-        begun = zip(prompts, sources or nothing, states or nothing, strict=True)
-        for prompt, source, state in begun:
-            request = self._request(prompt, source, sampling, n if beam else 1, chart)
-            request = replace(request, state=state)
-            truncated, spaced = self._truncates(request, source), self._spaced(prompt)
-            asked += [(own, truncated, spaced) for own in _seeded(request, each)]
-        outputs: list[list[Output]] = [[] for _ in asked]
-        for number, _, output in self._write(asked):
+        inputs = zip(prompts, sources or nothing, states or nothing, strict=True)
+        for prompt, source, state in inputs:
+            job = self._job(prompt, source, sampling, n if beam else 1, chart)
+            request = replace(job.request, state=state)
+            jobs += [replace(job, request=each) for each in _seeded(request, copies)]
+        outputs: list[list[Output]] = [[] for _ in jobs]
+        for index, _, output in self._run(jobs):
             if output is not None:
-                outputs[number].append(replace(output, seed=sampling.seed))
-        parts = [outputs[i * each : (i + 1) * each] for i in range(len(prompts))]
-        return [[output for own in part for output in own] for part in parts]
+                outputs[index].append(replace(output, seed=sampling.seed))
+        by_prompt = [outputs[i * copies : (i + 1) * copies] for i in range(len(prompts))]
+        return [[output for each in group for output in each] for group in by_prompt]
 
     def texts(
-        self, prompts: Sequence[str], sampling: Sampling, n: int, **asked: Any
+        self, prompts: Sequence[str], sampling: Sampling, n: int, **inputs: Any
     ) -> list[list[str]]:
-        """The texts alone that `generate` would write, which are there sooner where rules make
-        them: nothing is asked of their probabilities.
+        """Only the texts of `generate`. A grammar gives them sooner, without their probabilities.
+
+        Args:
+            **inputs: as of `generate`.
         """
-        drawn = draw(self.model, prompts, sampling, n, bare=not any(asked.values()))
+        drawn = draw_texts(self.model, prompts, sampling, n, bare=not any(inputs.values()))
         if drawn is not None:
-            return [[kept(each.text, sampling)[0] for each in own] for own in drawn]
-        outputs = self.generate(prompts, sampling, n, **asked)
-        return [[output.text for output in own] for own in outputs]
+            return [[truncate_text(each.text, sampling)[0] for each in texts] for texts in drawn]
+        outputs = self.generate(prompts, sampling, n, **inputs)
+        return [[output.text for output in each] for each in outputs]
 
     def stream(
         self,
@@ -173,24 +176,24 @@ class TextGenerator:
         source: Source | None = None,
         chart: Chart | None = None,
     ) -> Iterator[str]:
-        """Write the first text that `generate` would, in pieces of whole characters.
+        """Generate the first text of `generate` in pieces of whole characters.
 
-        A beam's comes when it is found, and one that is drawn whole, whole.
+        The text of a beam or of a grammar comes in one piece.
         """
         sampling = sampling or Sampling()
         prompt = self._with_gaps(prompt)
-        drawn = draw(self.model, [prompt], sampling, 1, bare=source is None and chart is None)
+        drawn = draw_texts(self.model, [prompt], sampling, 1, bare=source is None and chart is None)
         if drawn is not None:
-            yield from (kept(each.text, sampling)[0] for own in drawn for each in own)
+            yield from (truncate_text(each.text, sampling)[0] for texts in drawn for each in texts)
             return
-        [request] = _seeded(self._request(prompt, source, sampling, 1, chart), 1)
-        asked = request, self._truncates(request, source), self._spaced(prompt)
-        for _, piece, _ in self._write([asked]):
+        job = self._job(prompt, source, sampling, 1, chart)
+        [request] = _seeded(job.request, 1)
+        for _, piece, _ in self._run([replace(job, request=request)]):
             if piece:
                 yield piece
 
     def encode_source(self, source: Source) -> list[int]:
-        """A source's ids, without END, as far as the model can read them."""
+        """The ids of a source, without END, cut to what the model can read."""
         ids = self._ids(source)
         room = source_room(self.model.conditioning, self.model.context)
         if room is None or len(ids) <= room:
@@ -203,9 +206,9 @@ class TextGenerator:
         ids: list[int] = self.tokenizer.encode_source(source).tolist()
         return ids
 
-    def _told(self, drawn: Drawn, sampling: Sampling) -> Output:
-        """A text that was drawn whole, with what `Output` tells of it."""
-        text, stopped_by = kept(drawn.text, sampling)
+    def _score_drawn(self, drawn: Drawn, sampling: Sampling) -> Output:
+        """The output of a text that a grammar drew."""
+        text, stopped_by = truncate_text(drawn.text, sampling)
         ids = self._encode(text) + [END] * (stopped_by == "end")
         found = None if self._sampler is None else self._sampler.logprobs(ids)
         logprobs = (nan,) * len(ids) if found is None else tuple(found)
@@ -216,115 +219,129 @@ class TextGenerator:
             seed=sampling.seed,
         )
 
-    def _grammar(self, chart: Chart, *, spaced: bool) -> Constraint:
-        """Holds texts to a grammar; texts that begin alike share what was found."""
-        if (chart, spaced) not in self._grammars:
+    def _grammar(self, chart: Chart, *, strip_space: bool) -> Constraint:
+        """The constraint of a grammar; texts of one call share its cached states."""
+        if (chart, strip_space) not in self._grammars:
             if any(other is not chart for other, _ in self._grammars):
                 self._grammars.clear()  # a generator lives as long as its run, a grammar for a call
             table = self.tokenizer.table
-            self._grammars[chart, spaced] = TokenGrammar(chart, table, strip_space=spaced)
-        return self._grammars[chart, spaced].start()
+            self._grammars[chart, strip_space] = TokenGrammar(chart, table, strip_space=strip_space)
+        return self._grammars[chart, strip_space].start()
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text).tolist()
         return ids
 
-    def _request(
+    def _job(
         self, prompt: str, source: Source | None, sampling: Sampling, n: int, chart: Chart | None
-    ) -> Request:
-        read = None if source is None else self.encode_source(source)
+    ) -> _Job:
+        """A prompt as a request to the engine."""
         if sampling.same_length and source is None:
             raise WenmoError("same_length is for answers to a source: leave it out")
-        characters = self._characters_for(prompt, source, sampling, chart)
-        if not self._infills or GAP not in prompt:
-            constraint: Constraint | None = None
+        source_ids = None if source is None else self.encode_source(source)
+        strip_space = self._strips_space(prompt)
+        before, suffix = prompt, None
+        if has_capability(self.model, Infills) and GAP in prompt:
             if chart is not None:
-                constraint = self._grammar(chart, spaced=self._spaced(prompt))
-            elif sampling.same_length and source is not None:
-                constraint = self._as_long(prompt, source)
-            ids = self._encode(prompt)
-            return Request(ids, sampling, read, n, constraint=constraint, characters=characters)
-        if chart is not None:
-            raise WenmoError("a gap cannot be held to a grammar: leave one of the two out")
+                raise WenmoError("a gap cannot be held to a grammar: leave one of the two out")
+            before, suffix = self._around_gap(prompt)
+        request = Request(
+            self._encode(before),
+            sampling,
+            source_ids,
+            n,
+            suffix,
+            constraint=None
+            if suffix is not None
+            else self._constraint(prompt, source, sampling, chart),
+            characters=self._allowed_characters(prompt, source, sampling, chart),
+        )
+        return _Job(request, self._is_truncated(request, source), strip_space)
+
+    def _around_gap(self, prompt: str) -> tuple[str, list[int]]:
+        """The text before a gap, and the ids behind it."""
         before, _, after = prompt.partition(GAP)
         if GAP in after:
             raise WenmoError(f"a prompt has one gap, written {GAP}: this one has more")
         if self.tokenizer.prefix_space:  # spaces belong to the words behind them
             before, after = before.rstrip(" "), after.removeprefix(" ")
-        suffix = self._encode(after)[len(self.tokenizer.prefix) :] if after else []
-        return Request(self._encode(before), sampling, read, n, suffix, characters=characters)
+        return before, self._encode(after)[len(self.tokenizer.prefix) :] if after else []
+
+    def _constraint(
+        self, prompt: str, source: Source | None, sampling: Sampling, chart: Chart | None
+    ) -> Constraint | None:
+        if chart is not None:
+            return self._grammar(chart, strip_space=self._strips_space(prompt))
+        if sampling.same_length and source is not None:
+            return self._same_length(prompt, source)
+        return None
 
     def _with_gaps(self, prompt: str) -> str:
-        """A prompt whose gaps are written as one, where the model fills them."""
+        """A prompt with its gap in one spelling, for models that fill gaps."""
         return with_gaps(prompt) if self._infills else prompt
 
-    def _as_long(self, prompt: str, source: Source) -> Constraint:
-        """Makes an answer as long as its source, what the answer begins with included."""
+    def _same_length(self, prompt: str, source: Source) -> Constraint:
+        """An answer with as many characters as its source; its prompt counts."""
         text = source if isinstance(source, str) else self.tokenizer.decode(source)
         if self._lengths is None:
             self._lengths = LengthTable(self.tokenizer.table)
-        return self._lengths.start(len(text) - len(prompt) + self._spaced(prompt))
+        return self._lengths.start(len(text) - len(prompt) + self._strips_space(prompt))
 
-    def _characters_for(
+    def _allowed_characters(
         self, prompt: str, source: Source | None, sampling: Sampling, chart: Chart | None
     ) -> Utf8Vocabulary:
-        """The characters that a text may have."""
+        """The characters that the output may have."""
         if sampling.unseen_characters or chart is not None:
             return self._all_characters
         read = source or ""
         given = prompt + (read if isinstance(read, str) else self.tokenizer.decode(read))
         return self._characters.extended(given.replace(GAP, ""))
 
-    def _truncates(self, request: Request, source: Source | None) -> bool:
+    def _is_truncated(self, request: Request, source: Source | None) -> bool:
         if source is None or request.source is None:
             length = 1 + len(request.prompt)
             return window(length, self.model.context) < length
         return len(request.source) < len(self._ids(source))
 
-    def _spaced(self, prompt: str) -> bool:
-        """Whether the space before the first word that is written is not part of the text."""
+    def _strips_space(self, prompt: str) -> bool:
+        """Whether the space before the first generated word is not shown."""
         before, gap, _ = prompt.partition(GAP) if self._infills else (prompt, "", "")
         return self.tokenizer.prefix_space and (not before or (bool(gap) and before[-1] == " "))
 
     def _space_after(self, request: Request) -> str:
-        """The space that a prompt's last word has after it, which the prompt itself had not."""
+        """The space that the tokenizer added after the prompt's last word."""
         last = self.tokenizer.table[request.prompt[-1]] if request.prompt else b""
         return " " if last.endswith(b" ") else ""
 
-    def _write(
-        self, asked: Sequence[tuple[Request, bool, bool]]
-    ) -> Iterator[tuple[int, str, Output | None]]:
-        """Pieces of the numbered texts as they come, each text's last with its output.
+    def _run(self, jobs: Sequence[_Job]) -> Iterator[tuple[int, str, Output | None]]:
+        """Generate all jobs.
 
-        Args:
-            asked: requests, each with whether what it reads is cut, and whether it is `_spaced`.
+        Yields:
+            The index of a job, a piece of its text and, with the last piece, its output.
         """
-        submitted = self._submit([request for request, _, _ in asked])
-        requests = dict(zip(submitted, asked, strict=True))
-        numbers = {number: index for index, number in enumerate(submitted)}
+        submitted = self._submit([job.request for job in jobs])
+        indices = {number: index for index, number in enumerate(submitted)}
         drafts: dict[tuple[int, int], _Draft] = {}
         for event in self._events(submitted):
-            request, truncated, spaced = requests[event.request]
-            draft = drafts.get((event.request, event.rank))
-            if draft is None:
-                lag = self._space_after(request) if self.tokenizer.suffix_space else None
-                pieces = Detokenizer(request.sampling.stop, strip_space=spaced, lag=lag)
-                draft = drafts[event.request, event.rank] = _Draft(pieces)
-            if draft.pieces.stopped:
+            index, key = indices[event.request], (event.request, event.rank)
+            if key not in drafts:
+                drafts[key] = _Draft(self._detokenizer(jobs[index]))
+            draft = drafts[key]
+            if draft.detokenizer.stopped:
                 continue  # the rest of a beam's text, which was searched for as a whole
-            piece = draft.pieces.feed(self.tokenizer.table[event.token])
-            draft.ids.append(event.token)
-            draft.logprobs.append(event.logprob)
-            stopped_by: StoppedBy | None = "stop" if draft.pieces.stopped else event.stopped_by
-            draft.text += piece
-            if stopped_by is None:
-                yield numbers[event.request], piece, None
+            piece = draft.append(event, self.tokenizer.table[event.token])
+            stopped = "stop" if draft.detokenizer.stopped else event.stopped_by
+            if stopped is None:
+                yield index, piece, None
                 continue
             self._engine.cancel(event.request)
-            rest = draft.pieces.rest()
-            draft.text += rest
-            output = draft.output(stopped_by, truncated, event.score)
-            yield numbers[event.request], piece + rest, output
+            piece += draft.finish()
+            yield index, piece, draft.output(stopped, jobs[index].truncated, event.score)
+
+    def _detokenizer(self, job: _Job) -> Detokenizer:
+        space = self._space_after(job.request) if self.tokenizer.suffix_space else None
+        stop = job.request.sampling.stop
+        return Detokenizer(stop, strip_space=job.strip_space, pending_space=space)
 
     def _submit(self, requests: Sequence[Request]) -> list[int]:
         """Submit all of the requests, or none where one is refused."""
@@ -339,8 +356,10 @@ class TextGenerator:
         return submitted
 
     def _events(self, requests: list[int]) -> Iterator[Event]:
-        """The events of some requests of the engine, until none of them is left. Texts that are
-        written at the same time, as by two streams, share its steps.
+        """The events of these requests, until none of them is open.
+
+        Calls that run at the same time, such as two streams, share the steps of the engine: each
+        keeps the events of the others in their inboxes.
         """
         self._inbox |= {request: [] for request in requests}
         try:
@@ -364,17 +383,45 @@ class TextGenerator:
                 del self._inbox[number]
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A request, and what its text needs.
+
+    Attributes:
+        truncated: as of `Output`.
+        strip_space: a space at the beginning of the output is not shown.
+    """
+
+    request: Request
+    truncated: bool
+    strip_space: bool
+
+
 @dataclass(slots=True)
 class _Draft:
-    """A text under way."""
+    """A text that is being generated."""
 
-    pieces: Detokenizer
+    detokenizer: Detokenizer
     text: str = ""
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
 
+    def append(self, event: Event, data: bytes) -> str:
+        """Add a token that spells ``data``; the text that is certain after it."""
+        self.ids.append(event.token)
+        self.logprobs.append(event.logprob)
+        piece = self.detokenizer.feed(data)
+        self.text += piece
+        return piece
+
+    def finish(self) -> str:
+        """The rest of the text."""
+        rest = self.detokenizer.rest()
+        self.text += rest
+        return rest
+
     def output(self, stopped_by: StoppedBy, truncated: bool, score: float | None) -> Output:
-        """The text as it is handed out."""
+        """The finished text."""
         logprob = sum(self.logprobs)
         return Output(
             self.text,
@@ -393,5 +440,5 @@ def _seeded(request: Request, n: int) -> list[Request]:
     sampling = replace(request.sampling, seed=own_seed(request.sampling.seed, request))
     if sampling.method == "beam":
         return [replace(request, sampling=sampling)] * n
-    each = (replace(sampling, seed=seed) for seed in seeds(sampling, n))
+    each = (replace(sampling, seed=seed) for seed in sample_seeds(sampling, n))
     return [replace(request, sampling=own) for own in each]

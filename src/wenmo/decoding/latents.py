@@ -1,4 +1,4 @@
-"""Writing in the space of a model's latents: texts written again, walks between two, edits."""
+"""Generation from latents: reconstruction, interpolation between two texts, and edits."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Every change of the next token's distribution: one pure function each, in one printable chain.
+"""Logits processors: every change of the next token's distribution, in one printable chain.
 
-A warp takes logits, float32 (rows, vocabulary), and returns new ones of the same shape; what it
-forbids becomes −inf. None touches its input, looks from one row into another, or leaves a row with
-nothing to choose: where everything would be forbidden, the row stays as it was.
+A processor is a pure function from logits, float32 (rows, vocab_size), to new logits of the same
+shape; a forbidden token gets −inf. Rows are independent. Where a processor would forbid every token
+of a row, it leaves the row as it is.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from wenmo.types import END
 
 @dataclass(frozen=True)
 class History:
-    """What the rows' texts hold so far.
+    """The tokens of each row's text so far.
 
     Attributes:
-        text: the prompt and then the output, int64 (rows, longest), padded with -1. The END before
-            a text is no part of it.
-        start: where the output begins, int64 (rows,).
+        text: the prompt and the output, int64 (rows, longest), padded with -1, without the END
+            before the text.
+        start: the index of the first output token, int64 (rows,).
     """
 
     text: Tensor
@@ -52,12 +52,12 @@ class History:
 
     @property
     def output(self) -> Tensor:
-        """What was written: the text with its prompt replaced by -1."""
-        places = torch.arange(self.text.shape[1], device=self.text.device)
-        return self.text.masked_fill(places < self.start[:, None], -1)
+        """The output: the text with its prompt replaced by -1."""
+        positions = torch.arange(self.text.shape[1], device=self.text.device)
+        return self.text.masked_fill(positions < self.start[:, None], -1)
 
 
-# -- warps ---------------------------------------------------------------------------------------
+# -- processors ----------------------------------------------------------------------------------
 
 
 def bias(logits: Tensor, tokens: Sequence[int], amounts: Sequence[float]) -> Tensor:
@@ -74,11 +74,11 @@ def forbid(logits: Tensor, tokens: Sequence[int]) -> Tensor:
 
 
 def gather_ends(logits: Tensor, ends: Sequence[int], *, likeliest: bool) -> Tensor:
-    """Let END stand for the named tokens, too, which are forbidden in turn.
+    """Give END the probability of other tokens that end a text, and forbid those.
 
     Args:
-        likeliest: it gets the largest of their logits, so that what is the likeliest stays so; else
-            the probabilities of all of them together, so that a text ends as often as by each.
+        likeliest: END gets the largest of their logits, so that the likeliest token stays the
+            likeliest; else the sum of their probabilities, so that a text ends as often.
     """
     every = logits[:, [END, *ends]]
     gathered = forbid(logits, ends)
@@ -121,14 +121,14 @@ def no_repeat(logits: Tensor, history: History, n: int) -> Tensor:
 
 def minimum_length(logits: Tensor, history: History, minimum: int) -> Tensor:
     """Forbid END where fewer than ``minimum`` tokens were written."""
-    warped = logits.clone()
-    warped[history.length - history.start < minimum, END] = -math.inf
-    return _unless_empty(warped, logits)
+    processed = logits.clone()
+    processed[history.length - history.start < minimum, END] = -math.inf
+    return _unless_empty(processed, logits)
 
 
-def temperature(logits: Tensor, degree: float) -> Tensor:
-    """Divide the logits by ``degree``; each row's largest becomes 0, so that none overflows."""
-    return (logits - logits.amax(1, keepdim=True)) / max(degree, 1e-30)
+def temperature(logits: Tensor, value: float) -> Tensor:
+    """Divide the logits by ``value``; each row's largest becomes 0, so that none overflows."""
+    return (logits - logits.amax(1, keepdim=True)) / max(value, 1e-30)
 
 
 def top_k(logits: Tensor, k: int) -> Tensor:
@@ -173,18 +173,18 @@ def min_p(logits: Tensor, share: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Step:
-    """A warp with its name and amount; ``looks_back`` says that it reads the history."""
+    """A processor with its name and setting; ``looks_back``: it reads the history."""
 
     name: str
     amount: float
-    warp: Callable[..., Tensor]
+    process: Callable[..., Tensor]
     looks_back: bool = False
 
     def __call__(self, logits: Tensor, history: History) -> Tensor:
-        """Warp logits, float32 (rows, vocabulary)."""
+        """Process logits, float32 (rows, vocab_size)."""
         if self.looks_back:
-            return self.warp(logits, history, self.amount)
-        return self.warp(logits, self.amount)
+            return self.process(logits, history, self.amount)
+        return self.process(logits, self.amount)
 
     def __str__(self) -> str:
         return f"{self.name} {self.amount:g}"
@@ -192,17 +192,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Chain:
-    """Warps in the order in which they are applied; ``str`` shows them."""
+    """Processors in the order in which they are applied; ``str`` shows them."""
 
     steps: tuple[Step, ...]
 
     @property
     def looks_back(self) -> bool:
-        """Whether any step reads the history; where none does, it may be an empty one."""
+        """Whether any step reads the history; otherwise the history may be empty."""
         return any(step.looks_back for step in self.steps)
 
     def __call__(self, logits: Tensor, history: History) -> Tensor:
-        """Warp logits, float32 (rows, vocabulary)."""
+        """Process logits, float32 (rows, vocab_size)."""
         for step in self.steps:
             logits = step(logits, history)
         return logits
@@ -211,7 +211,7 @@ class Chain:
         return " → ".join(map(str, self.steps)) or "as the model has it"
 
 
-_READING = (  # name, field of Sampling, warp
+_READING = (  # name, field of Sampling, processor
     ("repetition", "repetition_penalty", repetition),
     ("presence", "presence_penalty", presence),
     ("frequency", "frequency_penalty", frequency),
@@ -228,9 +228,9 @@ _CUTTING = (
 
 
 def chain(sampling: Sampling) -> Chain:
-    """The steps that a request asks for: what reads the text comes before what cuts the tail.
+    """The processors of a request: those that read the history come before those that cut the tail.
 
-    A greedy choice and a beam need no cutting: the likeliest tokens are what they take.
+    Greedy and beam search take the likeliest tokens, so they need no cutting.
     """
     default = Sampling()
     steps = []
@@ -239,10 +239,10 @@ def chain(sampling: Sampling) -> Chain:
         steps.append(
             Step("logit bias", len(tokens), lambda logits, _: bias(logits, tokens, amounts))
         )
-    for name, field, warp in _READING:
+    for name, field, process in _READING:
         amount = getattr(sampling, field)
         if amount != getattr(default, field):
-            steps.append(Step(name, amount, warp, looks_back=True))
+            steps.append(Step(name, amount, process, looks_back=True))
     draws = sampling.method == "sample" and not sampling.greedy
     for name, field, cut in _CUTTING if draws else ():
         amount = getattr(sampling, field)
@@ -268,7 +268,7 @@ def _keep_mass(logits: Tensor, order: Tensor, p: float) -> Tensor:
     return logits.masked_fill(~torch.empty_like(keep).scatter_(1, order, keep), -math.inf)
 
 
-def _unless_empty(warped: Tensor, logits: Tensor) -> Tensor:
-    """Take back what was done to a row if it forbids everything."""
-    possible = (warped > -math.inf).any(1, keepdim=True)
-    return torch.where(possible, warped, logits)
+def _unless_empty(processed: Tensor, logits: Tensor) -> Tensor:
+    """The logits as they were for rows in which everything is forbidden."""
+    possible = (processed > -math.inf).any(1, keepdim=True)
+    return torch.where(possible, processed, logits)

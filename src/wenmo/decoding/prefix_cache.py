@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.models.state import select
+from wenmo.models.state import StateSchema, select
 from wenmo.types import State
 
 MAX_BYTES = 256 << 20
@@ -30,7 +30,12 @@ class _Entry:
 
 
 class Prefix(NamedTuple):
-    """The longest stored prefix of a prompt: its length in tokens, and the state after it."""
+    """A prefix of a prompt that was read before.
+
+    Attributes:
+        length: in tokens.
+        state: of one row, after these tokens, or more where it can be truncated.
+    """
 
     length: int
     state: State
@@ -40,11 +45,12 @@ class PrefixCache:
     """The states after prefixes, least recently used first out.
 
     Args:
+        schema: of the model's states.
         max_bytes: that the stored tensors take at most.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self.max_bytes = max_bytes
+    def __init__(self, schema: StateSchema, max_bytes: int = MAX_BYTES) -> None:
+        self.schema, self.max_bytes = schema, max_bytes
         self._entries: OrderedDict[tuple[bytes, bytes], _Entry] = OrderedDict()
         self._bytes = 0
 
@@ -52,7 +58,7 @@ class PrefixCache:
         return len(self._entries)
 
     def find(self, source: Sequence[int] | None, ids: Sequence[int]) -> Prefix | None:
-        """The longest stored prefix of a prompt, shorter or as long as it.
+        """The longest prefix of a prompt that is known, which may be all of it.
 
         Args:
             source: what an encoder has read; None: nothing.
@@ -62,11 +68,12 @@ class PrefixCache:
         best: tuple[bytes, bytes] | None = None
         length = -1
         for name, entry in self._entries.items():
-            size = len(entry.ids)
-            fits = name[0] == key and length < size <= len(prompt)
-            if fits and np.array_equal(entry.ids, prompt[:size]):
-                best, length = name, size
-        if best is None:
+            if name[0] == key:
+                common = _common_length(entry.ids, prompt)
+                whole = common == len(entry.ids)
+                if common > length and (whole or self.schema.can_truncate(entry.state)):
+                    best, length = name, common
+        if best is None or (source is None and length < MIN_LENGTH):
             return None
         self._entries.move_to_end(best)
         return Prefix(length, self._entries[best].state)
@@ -88,6 +95,7 @@ class PrefixCache:
             return
         stored = np.array(ids, np.int64)
         name = _key(source), stored.tobytes()
+        state = self.schema.trimmed(state, len(ids))
         size = sum(tensor[:1].numel() * tensor.element_size() for tensor in state.values())
         limit = self.max_bytes // 4 if max_bytes is None else max_bytes
         if name in self._entries or size > limit:
@@ -106,3 +114,10 @@ class PrefixCache:
 
 def _key(source: Sequence[int] | None) -> bytes:
     return b"" if source is None else b"s" + np.asarray(source, np.int64).tobytes()
+
+
+def _common_length(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
+    """How many first ids two prompts have in common."""
+    size = min(len(one), len(other))
+    different = np.flatnonzero(one[:size] != other[:size])
+    return int(different[0]) if len(different) else size

@@ -1,4 +1,4 @@
-"""What is asked for: a request, and what a model must read before it writes the text."""
+"""Requests: what a text continues or answers, and how its tokens are chosen."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from wenmo.types import END, State, WenmoError
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A text to be written.
+    """A request for one text, or for the best texts of a beam.
 
     Attributes:
-        prompt: the ids to go on from, without the model's opening, which the engine puts before
-            every text.
-        sampling: how the tokens are chosen; the engine leaves stop strings to its caller.
-        source: the ids to answer to, without END; None if the text answers to nothing.
-        n: how many texts of a beam are wanted, the best first; other methods write one.
-        suffix: the ids that stand behind a gap, which is to be filled; None if there is no gap.
-        state: of one row, what the text begins in, where that is not an empty one of the model's.
+        prompt: the ids to continue, without the model's bos, which the engine adds.
+        sampling: how the tokens are chosen; stop strings are left to the caller.
+        source: the ids to answer, without END; None: there is no source.
+        n: the number of texts of a beam, best first; other methods give one.
+        suffix: the ids behind a gap that is to be filled; None: there is no gap.
+        state: the initial state, of one row; None: an empty one.
         constraint: of the output, at its beginning; None: none. The engine forks it for each row.
         characters: keeps the output to UTF-8, and to an alphabet where it has one; None: any token
             may follow any other.
@@ -46,13 +45,13 @@ class Request:
 
 
 def own_seed(seed: int, request: Request) -> int:
-    """A request's own seed: the one that was asked for, with a hash of what the text follows.
+    """The seed of a request: the user's seed with a hash of prompt, source and suffix.
 
-    With the asked seed alone, the noise at each place would be the same for every prompt of a list,
-    and texts for different prompts would end alike. What is folded in is the content and not the
-    number in the list, so that a request gets the same text alone, in any company and in any order;
-    two equal prompts get equal texts (``n`` asks for different ones). A request that gives nothing
-    to follow keeps the seed as it is.
+    With the user's seed alone, the noise at each position would be the same for every prompt of a
+    list, and texts of different prompts would end alike. The hash is of the content and not of the
+    index in the list, so a request gets the same text alone, in any batch and in any order; equal
+    prompts get equal texts (``n`` gives different ones). A request without any of the three keeps
+    the seed.
     """
     given = (request.prompt, request.source or (), request.suffix or ())
     if not any(map(len, given)):
@@ -63,7 +62,7 @@ def own_seed(seed: int, request: Request) -> int:
 
 
 class Task:
-    """A request under way.
+    """A request that an engine works on.
 
     Attributes:
         number: the id that the engine gave it.
@@ -71,13 +70,13 @@ class Task:
             model reads them so, and the prompt.
         limit: the most tokens to write.
         width: how many rows it needs at most.
-        kind: the part of its sampling that decides how logits are processed.
+        settings: the part of its sampling that decides how logits are processed.
         search: the beam search, if it is one.
         done: it has ended or was cancelled.
 
     Raises:
-        WenmoError: an id that the model's vocabulary does not have, a source or a beginning that it
-            cannot read or go on from, or more texts asked of a beam than it is wide.
+        WenmoError: an id outside the vocabulary, a source or a prompt that the model cannot read,
+            or a beam with fewer texts than requested.
     """
 
     def __init__(self, number: int, request: Request, model: LanguageModel) -> None:
@@ -85,7 +84,7 @@ class Task:
         sampling = request.sampling
         self.number, self.request = number, request
         self.prefix_ids, self.limit = _lay_out(request, model)
-        self.kind = _shared(_kind(sampling))
+        self.settings = _interned(_logit_settings(sampling))
         self.search = Search(sampling, self.limit) if sampling.method == "beam" else None
         # A beam may follow the greedy text in one row more.
         self.width = sampling.beam_width + (sampling.beam_width > 1) if self.search else 1
@@ -138,7 +137,7 @@ def _check(request: Request, model: LanguageModel) -> None:
 
 
 def _lay_out(request: Request, model: LanguageModel) -> tuple[array[int], int]:
-    """What a request's rows read first, and the most tokens that it can write."""
+    """The ids that the rows of a request read first, and the largest number of new tokens."""
     prefix_ids, limit = array("q", model.special_tokens.bos), request.sampling.max_tokens
     if request.source is not None and model.conditioning == "prefix":
         prefix_ids.extend([*map(int, request.source), *model.special_tokens.separator])
@@ -156,12 +155,12 @@ def _lay_out(request: Request, model: LanguageModel) -> tuple[array[int], int]:
     return prefix_ids, limit
 
 
-def _kind(sampling: Sampling) -> Sampling:
-    """The part of a request that decides how logits are warped; rows that share it are together."""
+def _logit_settings(sampling: Sampling) -> Sampling:
+    """The settings that decide how logits are processed; rows with equal ones are batched."""
     return replace(sampling, seed=0, stop=(), max_tokens=max(1, sampling.min_tokens))
 
 
 @lru_cache(maxsize=64)
-def _shared(kind: Sampling) -> Sampling:
-    """The first of equal ones: the engine tells kinds apart by identity, which is quick."""
-    return kind
+def _interned(settings: Sampling) -> Sampling:
+    """The first of equal settings, so that the engine can compare them by identity."""
+    return settings

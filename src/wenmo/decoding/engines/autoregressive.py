@@ -50,7 +50,7 @@ class AutoregressiveEngine(Engine):
     def __init__(self, model: LanguageModel, *, rows: int = 32) -> None:
         self.model = model.eval()
         self.rows = rows
-        self.prefix_cache = PrefixCache()
+        self.prefix_cache = PrefixCache(model.state_schema)
         self._submitted = 0
         self._open: dict[int, Task] = {}
         self._waiting: deque[Task] = deque()

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from wenmo.decoding.beam import candidates, covered
+from wenmo.decoding.beam import best_candidates, coverage_score
 from wenmo.decoding.engines.row import Row
 from wenmo.decoding.logits import Chain, History, chain, forbid, gather_ends
 from wenmo.decoding.noise import fold_in
@@ -39,14 +39,14 @@ class Chooser:
         masks: dict[int, Tensor | None] = {}
         for row in rows:
             try:
-                _check_coverage(row.task.kind, state)
+                _check_coverage(row.task.settings, state)
                 masks[row.slot] = None if row.constraint is None else row.constraint.allowed()
             except WenmoError as error:
                 lines[row.slot] = error
         groups: dict[int, list[Row]] = defaultdict(list)
         for row in rows:
             if row.slot not in lines:
-                groups[id(row.task.kind)].append(row)
+                groups[id(row.task.settings)].append(row)
         tables = [self._table(alike, logits, state, masks) for alike in groups.values()]
         if not tables:
             return lines
@@ -66,22 +66,22 @@ class Chooser:
         They are the token and its log-probability, or of a beam what `Candidates` needs. Float64
         holds every id exactly.
         """
-        kind = rows[0].task.kind
+        settings = rows[0].task.settings
         slots = [row.slot for row in rows]
         index = torch.tensor(slots, device=logits.device)
         if slots != list(range(len(logits))):
             logits = logits[index]
-        logits, logp = self._ended(logits, kind), self._ended(logits.log_softmax(1), kind)
-        processors = _chain(kind)
+        logits, logp = self._ended(logits, settings), self._ended(logits.log_softmax(1), settings)
+        processors = _chain(settings)
         history = self._history(rows if processors.looks_back else [], logits.device)
-        offered = logits if processors.steps and kind.method != "beam" else logp
+        offered = logits if processors.steps and settings.method != "beam" else logp
         offered = _constrained(offered, [masks[slot] for slot in slots])
         if self._special_tokens.suppressed:
             offered = forbid(offered, self._special_tokens.suppressed)
-        if kind.method == "beam":
+        if settings.method == "beam":
             gains = processors(offered, history)
-            tokens, best = candidates(gains, kind.beam_width)
-            ends = [gains[:, END, None], logp[:, END, None], _covered(kind, rows, state, index)]
+            tokens, best = best_candidates(gains, settings.beam_width)
+            ends = [gains[:, END, None], logp[:, END, None], _covered(settings, rows, state, index)]
             columns = [tokens, best, logp.gather(1, tokens), *ends]
         else:
             if processors.steps:
@@ -89,15 +89,15 @@ class Chooser:
             seeds = [row.task.request.sampling.seed for row in rows]
             positions = [row.written for row in rows]
             keys = fold_in(*torch.tensor([seeds, positions], device=logits.device))
-            tokens = strategy_of(kind)(offered, keys)[:, None]
+            tokens = strategy_of(settings)(offered, keys)[:, None]
             columns = [tokens, logp.gather(1, tokens)]
         return torch.cat([column.double() for column in columns], 1)
 
-    def _ended(self, logits: Tensor, kind: Sampling) -> Tensor:
+    def _ended(self, logits: Tensor, settings: Sampling) -> Tensor:
         """The logits with END for all that ends a text."""
         if not self._special_tokens.eos:
             return logits
-        searched = kind.greedy or kind.method == "beam"
+        searched = settings.greedy or settings.method == "beam"
         return gather_ends(logits, self._special_tokens.eos, likeliest=searched)
 
     def _history(self, rows: list[Row], device: torch.device) -> History:
@@ -130,23 +130,23 @@ def _on(logits: Tensor, mask: Tensor | None) -> Tensor:
     return mask.to(logits.device)
 
 
-def _check_coverage(kind: Sampling, state: State) -> None:
-    if kind.coverage_penalty and "coverage" not in state:
+def _check_coverage(settings: Sampling, state: State) -> None:
+    if settings.coverage_penalty and "coverage" not in state:
         raise WenmoError(
-            f"coverage_penalty={kind.coverage_penalty:g}: this model does not "
+            f"coverage_penalty={settings.coverage_penalty:g}: this model does not "
             "tell how much it looked at its source; leave the penalty out"
         )
 
 
-def _covered(kind: Sampling, rows: list[Row], state: State, index: Tensor) -> Tensor:
+def _covered(settings: Sampling, rows: list[Row], state: State, index: Tensor) -> Tensor:
     """How well each row has covered its source, float64 (rows, 1)."""
-    if not kind.coverage_penalty:
+    if not settings.coverage_penalty:
         return torch.zeros(len(rows), 1, device=index.device)
     lengths = [len(row.task.request.source or ()) + 1 for row in rows]
     coverage = state["coverage"][index]
-    return covered(coverage, torch.tensor(lengths, device=index.device))[:, None]
+    return coverage_score(coverage, torch.tensor(lengths, device=index.device))[:, None]
 
 
 @lru_cache(maxsize=64)
-def _chain(kind: Sampling) -> Chain:
-    return chain(kind)
+def _chain(settings: Sampling) -> Chain:
+    return chain(settings)

@@ -1,9 +1,9 @@
-"""Writing by letting hidden tokens appear, for models that fill gaps with both sides in view.
+"""Masked decoding: hidden tokens are predicted in several steps, for models that fill gaps.
 
-A request becomes a canvas: what is given, and hidden places. At every step the model says what
-might stand at all of them, tokens are chosen, and those of some places stay, the others are hidden
-again, until none is. A text without an end that is given is written in canvases as long as the
-model's context, one after another.
+A request becomes a canvas of given tokens and hidden positions. At every step the model predicts
+all hidden positions and tokens are chosen; those of some positions stay, the others are hidden
+again, until none is. A text without a given end is written in canvases as long as the model's
+context, one after another.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class MaskedEngine(Engine):
         alike: dict[tuple[int, ...], list[_Canvas]] = defaultdict(list)
         for canvas in self._active:
             shape = (len(canvas.ids), canvas.start, canvas.stop)
-            alike[*shape, canvas.step, id(canvas.draft.task.kind)].append(canvas)
+            alike[*shape, canvas.step, id(canvas.draft.task.settings)].append(canvas)
         for group in alike.values():
             self._unmask(group)
         complete = [canvas for canvas in self._active if canvas.step == canvas.steps]
@@ -119,7 +119,7 @@ class MaskedEngine(Engine):
     # -- canvases --------------------------------------------------------------------------------
 
     def _canvas(self, draft: _Draft) -> _Canvas:
-        """What is to be filled next: of a gap of unknown length, a canvas of the likeliest."""
+        """The next canvas; of a gap of unknown length, the likeliest one."""
         request, suffix = draft.task.request, list(self.model.special_tokens.source_suffix)
         room = draft.room(self.model)
         if request.suffix is None:
@@ -127,10 +127,10 @@ class MaskedEngine(Engine):
             free = room - len(head) - len(suffix)
             size = min(draft.task.limit - len(draft.written), max(1, free))
             return _Canvas.around(draft, head, size, suffix)
-        asked = request.sampling.gap_tokens
+        size = request.sampling.gap_tokens
         before, after = list(draft.task.prefix_ids), [*request.suffix, *suffix]
-        if asked:
-            return self._gap(draft, before, asked, after, room)
+        if size:
+            return self._gap(draft, before, size, after, room)
         longest = min(LONGEST_GAP, room // 2)
         canvases = (self._gap(draft, before, n, after, room) for n in range(1, longest + 1))
         return min(canvases, key=self._nats)
@@ -138,7 +138,7 @@ class MaskedEngine(Engine):
     def _gap(
         self, draft: _Draft, before: list[int], size: int, after: list[int], room: int
     ) -> _Canvas:
-        """A canvas with what is near the gap, if not all of it finds room."""
+        """A canvas of a gap with as much text on both sides as there is room for."""
         free = room - size
         if free < 2:
             raise WenmoError(f"a gap of {size} tokens leaves no room: the model reads {room}")
@@ -146,9 +146,10 @@ class MaskedEngine(Engine):
         return _Canvas.around(draft, before[-(free - right) :], size, after[:right])
 
     def _nats(self, canvas: _Canvas) -> float:
-        """What a gap's length costs, and the tokens after it, one after another, while the gap
-        itself is hidden: by Bayes' rule, the length at which that is least is the likeliest given
-        both sides. Without a cost of its own, a whole line more would often do as well.
+        """The cost of a gap's length, in nats: that of the tokens after it, predicted one after
+        another while the gap is hidden, and a prior against length. By Bayes' rule the length with
+        the least cost is the likeliest given both sides. Without the prior, one more line would
+        often be as good.
         """
         follow = range(canvas.stop, min(canvas.stop + FOLLOWING, len(canvas.ids)))
         places = torch.tensor(follow, dtype=torch.int64, device=self.model.device)
@@ -190,14 +191,14 @@ class MaskedEngine(Engine):
         the order goes by confidence, else those that the order has chosen beforehand.
         """
         device, first = self.model.device, canvases[0]
-        kind, gap, step = first.draft.task.kind, slice(first.start, first.stop), first.step
+        settings, gap, step = first.draft.task.settings, slice(first.start, first.stop), first.step
         size = first.stop - first.start
         tokens = torch.tensor([canvas.ids for canvas in canvases], device=device)
         hidden = torch.stack([canvas.hidden for canvas in canvases]).to(device)
         sure = torch.tensor([canvas.logprobs for canvas in canvases], device=device)
-        left = min(first.left - 1, round(size * hidden_share(kind, (step + 1) / first.steps)))
+        left = min(first.left - 1, round(size * hidden_share(settings, (step + 1) / first.steps)))
         unknown = hidden[:, gap]
-        order, among = self._order(kind, canvases, step), None if kind.remask else unknown
+        order, among = self._order(settings, canvases, step), None if settings.remask else unknown
         after = None if order is None else _lowest(order, left, among)
         seen = torch.zeros_like(hidden)  # the positions that are predicted in this step
         seen[:, gap] = unknown if after is None else unknown & ~after
@@ -212,7 +213,7 @@ class MaskedEngine(Engine):
             canvas.step, canvas.left = step + 1, left
 
     def _allow(self, logits: Logits, canvases: list[_Canvas], places: Tensor) -> None:
-        """Forbid, in place, tokens that spell nothing, and an end where none may be."""
+        """Forbid, in place, tokens that spell nothing, and END where it may not be."""
         draft = canvases[0].draft
         characters = draft.task.request.characters
         if characters is not None:  # of one vocabulary
@@ -232,17 +233,17 @@ class MaskedEngine(Engine):
             nothing = History.of([[]] * len(logits), [0] * len(logits), logits.device)
             offered = draft.processors(offered, nothing).log_softmax(1)
         keys = fold_in(self._keys(canvases, step)[rows], places)
-        choice = (greedy if draft.task.kind.greedy else sample)(offered, keys)
+        choice = (greedy if draft.task.settings.greedy else sample)(offered, keys)
         return choice, logp.gather(1, choice[:, None])[:, 0]
 
-    def _order(self, asked: Sampling, canvases: list[_Canvas], step: int) -> Tensor | None:
+    def _order(self, settings: Sampling, canvases: list[_Canvas], step: int) -> Tensor | None:
         """The order in which places are hidden again after a step, the lowest first, (rows,
         places); None: by the log-probability of what is chosen for them.
         """
         size = canvases[0].stop - canvases[0].start
-        if asked.unmask_order == "confidence":
+        if settings.unmask_order == "confidence":
             return None
-        if asked.unmask_order == "left":
+        if settings.unmask_order == "left":
             return -torch.arange(size, device=self.model.device).expand(len(canvases), -1).float()
         keys = fold_in(self._keys(canvases, step + ORDERS), torch.zeros((), dtype=torch.int64))
         return uniform(keys, size)
@@ -256,7 +257,7 @@ class MaskedEngine(Engine):
         return fold_in(keys, torch.full_like(keys, step))
 
     def _mend(self, canvas: _Canvas) -> None:
-        """Choose again, from left to right, what breaks a character that is spelled in bytes."""
+        """Choose again, from left to right, bytes that break a character."""
         characters = canvas.draft.task.request.characters
         if characters is None:
             return
@@ -277,14 +278,14 @@ class MaskedEngine(Engine):
 
 
 def _lowest(keys: Tensor, count: int, among: Tensor | None) -> Tensor:
-    """Where the lowest keys of each row are, ``among`` these places if any, bool (rows, places)."""
+    """The positions of each row with the lowest keys, ``among`` these, bool (rows, positions)."""
     if among is not None:
         keys = keys.masked_fill(~among, math.inf)
     return keys.argsort(1).argsort(1) < count
 
 
 def _usable(logits: Logits, canvases: list[_Canvas], rows: Tensor) -> Logits:
-    """Logits (places, vocab) without tokens that no text of their row's alphabet contains."""
+    """Logits (positions, vocab_size) without tokens that no text of a row's alphabet contains."""
     spellings = [canvas.draft.task.request.characters for canvas in canvases]
     usable = [spelling.usable for spelling in spellings if spelling is not None]
     if len(usable) < len(canvases):  # all of a writer's requests are spelled, or none is
@@ -292,18 +293,18 @@ def _usable(logits: Logits, canvases: list[_Canvas], rows: Tensor) -> Logits:
     return logits.masked_fill(~torch.stack(usable).to(logits.device)[rows], -math.inf)
 
 
-def hidden_share(asked: Sampling, progress: float) -> float:
-    """The share of the places that is hidden after this share of the steps: falling evenly, or as a
-    quarter of a cosine, which begins with few (Chang et al. 2022, section 3.3).
+def hidden_share(settings: Sampling, progress: float) -> float:
+    """The fraction of positions that is hidden after a fraction of the steps: linear, or a quarter
+    of a cosine, which reveals few at first (Chang et al. 2022, section 3.3).
     """
-    if asked.unmask_schedule == "cosine":
+    if settings.unmask_schedule == "cosine":
         return math.cos(math.pi / 2 * progress)
     return 1 - progress
 
 
 @dataclass(slots=True, eq=False)
 class _Draft:
-    """A request under way."""
+    """A request, and what of its text is written."""
 
     task: Task
     processors: Chain
@@ -317,7 +318,7 @@ class _Draft:
         return given + max(self.task.limit, LONGEST_GAP) + len(model.special_tokens.source_suffix)
 
     def head(self, context: int | None) -> list[int]:
-        """What the next canvas begins with: all of the text, or its end, as `Engine` does it."""
+        """The text before the next canvas, or its end, as in `AutoregressiveEngine`."""
         text = [*self.task.prefix_ids, *self.written]
         if context is None:
             return text
@@ -353,5 +354,5 @@ class _Canvas:
         ids, start = [*before, *[END] * size, *after], len(before)
         hidden = torch.zeros(len(ids), dtype=torch.bool)
         hidden[start : start + size] = True
-        steps = min(draft.task.kind.unmask_steps or size, size)
+        steps = min(draft.task.settings.unmask_steps or size, size)
         return cls(draft, ids, start, start + size, hidden, [0.0] * size, steps, size)

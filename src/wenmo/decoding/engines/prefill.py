@@ -11,7 +11,7 @@ from wenmo.decoding.engines.base import window
 from wenmo.decoding.engines.row import Row
 from wenmo.decoding.prefix_cache import MIN_LENGTH, Prefix, PrefixCache
 from wenmo.models.base import LanguageModel
-from wenmo.models.state import join, select
+from wenmo.models.state import join, select, truncate
 from wenmo.text.batches import pad
 from wenmo.types import IGNORE, State
 
@@ -46,11 +46,19 @@ class Prefill:
         found = [prefix for index in unique if (prefix := prefixes[index]) is not None]
         self._read = found[0].length if found else 0
         if found:
-            self._state = _copy([prefix.state for prefix in found])
+            self._state = self._from_prefixes([prefix.state for prefix in found])
         else:
             self._state = initial_state(model, self._unique, length)
         texts = [row.ids[-length:-1].tolist() for row in self._unique]
         self._tokens = torch.tensor(texts, dtype=torch.long, device=model.device)
+
+    def _from_prefixes(self, states: list[State]) -> State:
+        """Copies of stored states, of which some may have read more than the prefix."""
+        state = select(states[0], [0]) if len(states) == 1 else join(states)
+        if not self._model.state_schema.can_truncate(state):
+            return state
+        lengths = torch.full((len(states),), self._read, device=self._model.device)
+        return truncate(self._model, state, lengths)
 
     @property
     def is_done(self) -> bool:
@@ -76,7 +84,7 @@ class Prefill:
             self._read = end
             if self.is_done:
                 self._store()
-            elif end % BLOCK == 0:
+            elif end % BLOCK == 0 and not self._model.state_schema.can_truncate(self._state):
                 self._store(BLOCK_BYTES)
         return height * (stop - begun)
 
@@ -208,7 +216,3 @@ def _encodes(model: LanguageModel, row: Row) -> bool:
 def _source(model: LanguageModel, row: Row) -> tuple[int, ...] | None:
     """What an encoder reads for a row; None: nothing."""
     return tuple(row.task.request.source or ()) if _encodes(model, row) else None
-
-
-def _copy(states: list[State]) -> State:
-    return select(states[0], [0]) if len(states) == 1 else join(states)
