@@ -103,22 +103,22 @@ class Search:
     """The beam search of one request.
 
     At each step END finishes a copy of every live text, and the best other continuations of all
-    live texts continue, as many as the beam is wide. At ``limit`` tokens they are finished, too. The
-    best finished texts are kept, as many as the beam is wide. The search is over when no live text
-    can become one of them, even if all its further tokens had probability 1.
+    live texts continue, as many as the beam is wide. At ``limit`` tokens they are finished, too.
+    The best finished texts are kept, as many as the beam is wide. The search is over when no live
+    text can become one of them, even if all its further tokens had probability 1.
 
     A live text that cannot is dropped at once. This changes no result: live texts have the same
     length, so the scores they can reach depend on their totals alone, and a text that takes the
     place of a dropped one has a smaller total and is dropped as well.
 
-    The greedy text is followed to its end even where it falls out of the beam, in an additional row.
-    So the best text never has a lower score than the greedy one. A beam of width 1 writes the greedy
-    text only.
+    The greedy text is followed to its end even where it falls out of the beam, in an additional
+    row, so the best text never has a lower score than the greedy one. A beam of width 1 writes the
+    greedy text only.
 
     With groups (Vijayakumar et al. 2018, *Diverse Beam Search*, section 4, Hamming diversity) each
     group has a fraction of the width, its own finished texts and its own end. The groups choose in
-    turn, and a token costs ``diversity_penalty`` for each time that an earlier group chose it at this
-    step. The cost affects the choice, not the scores.
+    turn, and a token costs ``diversity_penalty`` for each time that an earlier group chose it at
+    this step. The cost affects the choice, not the scores.
 
     Args:
         sampling: the settings of the beam.
@@ -137,7 +137,7 @@ class Search:
         self._finished_greedy: list[Hypothesis] = []  # the greedy text, once it is finished
 
     def step(self, candidates_of: Sequence[Candidates]) -> list[tuple[int, int]]:
-        """Take the candidates of each row; return the (row, token) that continue, none at the end."""
+        """Take the candidates of each row; return each (row, token) that continues, if any does."""
         rows: list[tuple[int, int]] = []
         texts: list[Text] = []
         chosen: Counter[int] = Counter()

@@ -80,8 +80,18 @@ class StateSchema:
 
     def can_truncate(self, names: Collection[str]) -> bool:
         """Whether a state that holds these tensors can be truncated."""
-        fields = [self.by_tensor[name] for name in names]
-        return all(field.truncation != "impossible" for field in fields)
+        fields = [self.by_tensor.get(name) for name in names]
+        return all(field is not None and field.truncation != "impossible" for field in fields)
+
+    def trimmed(self, state: State, length: int) -> State:
+        """The state of rows that have read at most ``length`` tokens, without room for more."""
+        trims = self.can_truncate(state)
+        return {
+            name: tensor[:, :length]
+            if trims and "capacity" in self.by_tensor[name].shape
+            else tensor
+            for name, tensor in state.items()
+        }
 
 
 class HasStateSchema(Protocol):
