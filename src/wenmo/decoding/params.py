@@ -26,7 +26,7 @@ class Sampling(Settings):
         "`sample` draws each token, `greedy` takes the likeliest, `beam` searches for the best "
         "text; `uniform` is for grammars: every way to make a text is equally likely",
         "`sample` 逐个抽样，`greedy` 取最可能的词元，`beam` 用束搜索找得分最高的文本；`uniform` "
-        "用于文法：每种生成方式机会均等",
+        "用于语法：每种生成方式机会均等",
         unset="beam; sample where the task is completion or dialogue",
         unset_zh="beam；续写和对话任务为 sample",
     )
@@ -209,7 +209,7 @@ class Sampling(Settings):
     max_depth: int | None = option(
         None,
         "of a grammar's text: how many rules may be nested; null: as the grammar says",
-        "文法所写文本的规则嵌套层数上限；null：按文法的规定",
+        "语法所写文本的规则嵌套层数上限；null：按语法的规定",
         minimum=1,
         maximum=200,
     )

@@ -71,7 +71,7 @@ class GrammarModel(
         grammar: str = option(
             "",
             "the file of the grammar, in Tracery's JSON or the native TOML; a run keeps a copy",
-            "文法文件，Tracery 的 JSON 或自有的 TOML；运行文件夹保留副本",
+            "语法文件，Tracery 的 JSON 或自有的 TOML；运行文件夹保留副本",
         )
         rounds: int = option(
             50,

@@ -27,6 +27,32 @@ class Declared:
 
     options: Mapping[str, Option]
 
+    @property
+    def keys(self) -> dict[str, list[str]]:
+        """The keys that each parameter of the command line sets, by the parameter's name."""
+        keys: dict[str, list[str]] = {}
+        for key, declared in self.options.items():
+            name = (declared.flag or declared.name).replace("-", "_")
+            keys.setdefault(name, []).append(key)
+        return keys
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """The parameters; where one sets several options, the last of them describes it."""
+        return [
+            _parameter(name, keys[-1], self.options[keys[-1]]) for name, keys in self.keys.items()
+        ]
+
+    def take(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Take the parameters out of ``values``; those that the user gave, by key."""
+        taken = {name: values.pop(name) for name in self.keys}
+        return {
+            key: taken[name]
+            for name, keys in self.keys.items()
+            for key in keys
+            if taken[name] is not None
+        }
+
 
 def options_from(settings: type, *names: str, **unset: str) -> Declared:
     """The named options of a settings class, or all; each key is an option's name.
@@ -57,49 +83,33 @@ def expand(command: Callable[..., None]) -> Callable[..., None]:
 
     The command gets a dict of those that the user gave.
     """
+    declared: dict[str, Declared] = {}
     parameters: list[Parameter] = []
-    flags: dict[str, dict[str, list[str]]] = {}
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        metadata = getattr(parameter.annotation, "__metadata__", ())
-        if not (metadata and isinstance(metadata[0], Declared)):
+        metadata = getattr(parameter.annotation, "__metadata__", (None,))[0]
+        if isinstance(metadata, Declared):
+            declared[parameter.name] = metadata
+            parameters += metadata.parameters
+        else:
             parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY))
-            continue
-        by_flag: dict[str, dict[str, Option]] = {}
-        for key, declared in metadata[0].options.items():
-            flag = declared.flag or declared.name.replace("_", "-")
-            by_flag.setdefault(flag, {})[key] = declared
-        parameters += [_parameter(flag, keys) for flag, keys in by_flag.items()]
-        flags[parameter.name] = {_name(flag): list(keys) for flag, keys in by_flag.items()}
 
     @wraps(command)
     def expanded(**values: Any) -> None:
-        for parameter, names in flags.items():
-            given = {name: values.pop(name) for name in names}
-            values[parameter] = {
-                key: value
-                for name, value in given.items()
-                if value is not None
-                for key in names[name]
-            }
-        command(**values)
+        given = {name: options.take(values) for name, options in declared.items()}
+        command(**given, **values)
 
     expanded.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     expanded.__annotations__ = {each.name: each.annotation for each in parameters}
     return expanded
 
 
-def _name(flag: str) -> str:
-    return flag.replace("-", "_")
-
-
-def _parameter(flag: str, keys: Mapping[str, Option]) -> Parameter:
-    """The parameter of a flag; where it sets several options, the last one describes it."""
-    key, declared = list(keys.items())[-1]
+def _parameter(name: str, key: str, declared: Option) -> Parameter:
     [kind] = [each for each in declared.members if each is not type(None)]
     if declared.choices:
         kind = str
     elif typing.get_origin(kind) is tuple:
         kind = list[str]
+    flag = name.replace("_", "-")
     names = f"--{flag}"
     if kind is bool and declared.unset:  # a run may have it on
         names += f"/--no-{flag}"
@@ -110,7 +120,7 @@ def _parameter(flag: str, keys: Mapping[str, Option]) -> Parameter:
         callback=_checked(declared, key),
     )
     annotation = Annotated[kind | None, information]  # type: ignore[valid-type]
-    return Parameter(_name(flag), Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def help_line(declared: Option) -> str:
