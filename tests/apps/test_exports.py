@@ -74,3 +74,10 @@ def test_what_is_possible_is_told_and_written_down(
         return
     done = wenmo("train", text, "--model", model, "--out", "run", "order=3", cwd=tmp_path)
     assert told in done.stderr
+
+
+def test_the_formats_that_are_offered_are_those_that_are_written():
+    from wenmo.runs.exports import EXPORTERS
+    from wenmo.runs.preflight import FORMATS
+
+    assert list(EXPORTERS) == list(FORMATS)

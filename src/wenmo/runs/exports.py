@@ -39,7 +39,7 @@ def possible_exports(
     model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer
 ) -> dict[str, str | None]:
     """For each format the reason why it cannot hold a model, or ``None`` where it can."""
-    return {to: _reason(check, model, recipe, tokenizer) for to, check in CHECKS.items()}
+    return {to: _reason(exporter, model, recipe, tokenizer) for to, exporter in EXPORTERS.items()}
 
 
 def about_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
@@ -83,7 +83,7 @@ def write_export(
     """Write a model for another program, whole or not at all.
 
     Args:
-        to: the format: huggingface, gguf, onnx, arpa or grammar.
+        to: the format, one of `EXPORTERS`.
         path: the folder or file, which must not be there yet.
         precision: of GGUF's matrices: float32, float16 (the default) or q8_0.
         network_only: write the network of a network on counts without them.
@@ -108,19 +108,55 @@ def write_export(
     elif has_capability(model, HasMixture):
         _refuse_counts(to, model, card, tokenizer)
     merge_adapters(model)
-    CHECKS[to](model, recipe, tokenizer)
+    exporter = EXPORTERS[to]
+    exporter.check(model, recipe, tokenizer)
     card = replace(card, recipe=recipe)
-    export = Export(model, card, tokenizer, sampling or {}, precision or "float16")
-    WRITERS[to](path, export)
+    exporter.write(path, Export(model, card, tokenizer, sampling or {}, precision or "float16"))
     return note
 
 
-# -- what a format can hold ------------------------------------------------------------------------
+# -- networks on counts ----------------------------------------------------------------------------
 
 
-def _reason(check: Check, model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> str | None:
+def _network_of(model: LanguageModel) -> LanguageModel:
+    if not has_capability(model, HasMixture):
+        raise WenmoError("--network-only is for networks on counts; leave it out")
+    network = network_of(model)
+    network.special_tokens = model.special_tokens
+    return network
+
+
+def _refuse_counts(to: str, model: LanguageModel, card: Card, tokenizer: Tokenizer) -> None:
+    """Say what is possible where a format cannot hold the counts that a network stands on."""
+    alone = network_exports(model, card.recipe, tokenizer)
+    if to in alone:
+        way = f"add --network-only to write the network without them ({_figures(card)})"
+    elif alone:
+        way = f"the network without them can be written to {', '.join(alone)} with --network-only"
+    else:
+        way = "no format holds the network without them either"
+    raise WenmoError(f"{to} cannot hold the counts that this run stands on: {way}")
+
+
+def _figures(card: Card) -> str:
+    """What leaving the counts out costs, as far as the card knows."""
+    parts = card.results.get("parts", {})
+    if "network" not in parts:
+        return "how good it is alone was not measured: evaluate what is written"
+    return (
+        f"held out {parts['network']:.3f} bits per byte, {parts['mixture']:.3f} with the counts; "
+        "for a better one train with --prior none"
+    )
+
+
+# -- what each format can hold ---------------------------------------------------------------------
+
+
+def _reason(
+    exporter: Exporter, model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer
+) -> str | None:
     try:
-        check(model, recipe, tokenizer)
+        exporter.check(model, recipe, tokenizer)
     except WenmoError as error:
         return str(error)
     return None
@@ -159,50 +195,6 @@ def _generator_of(model: LanguageModel) -> LanguageModel:
     """The part of a model that writes; nearly always all of it."""
     own = capability(model, HasGenerator)
     return model if own is None else own.generator
-
-
-Check = Callable[[LanguageModel, Recipe, Tokenizer], None]
-CHECKS: Mapping[str, Check] = {
-    "huggingface": _check_huggingface,
-    "gguf": _check_gguf,
-    "onnx": _check_onnx,
-    "arpa": _check_arpa,
-    "grammar": _check_grammar,
-}
-
-
-# -- networks on counts ----------------------------------------------------------------------------
-
-
-def _network_of(model: LanguageModel) -> LanguageModel:
-    if not has_capability(model, HasMixture):
-        raise WenmoError("--network-only is for networks on counts; leave it out")
-    network = network_of(model)
-    network.special_tokens = model.special_tokens
-    return network
-
-
-def _refuse_counts(to: str, model: LanguageModel, card: Card, tokenizer: Tokenizer) -> None:
-    """Say what is possible where a format cannot hold the counts that a network stands on."""
-    alone = network_exports(model, card.recipe, tokenizer)
-    if to in alone:
-        way = f"add --network-only to write the network without them ({_figures(card)})"
-    elif alone:
-        way = f"the network without them can be written to {', '.join(alone)} with --network-only"
-    else:
-        way = "no format holds the network without them either"
-    raise WenmoError(f"{to} cannot hold the counts that this run stands on: {way}")
-
-
-def _figures(card: Card) -> str:
-    """What leaving the counts out costs, as far as the card knows."""
-    parts = card.results.get("parts", {})
-    if "network" not in parts:
-        return "how good it is alone was not measured: evaluate what is written"
-    return (
-        f"held out {parts['network']:.3f} bits per byte, {parts['mixture']:.3f} with the counts; "
-        "for a better one train with --prior none"
-    )
 
 
 # -- the writing -----------------------------------------------------------------------------------
@@ -254,10 +246,23 @@ def _write_grammar(path: Path, export: Export) -> None:
         temporary.write_text(printed(export.model.grammar), encoding="utf-8")
 
 
-WRITERS: Mapping[str, Callable[[Path, Export], None]] = {
-    "huggingface": _write_huggingface,
-    "gguf": _write_gguf,
-    "onnx": _write_onnx,
-    "arpa": _write_arpa,
-    "grammar": _write_grammar,
+@dataclass(frozen=True)
+class Exporter:
+    """A format of other programs.
+
+    Attributes:
+        check: raises a `WenmoError` where the format cannot hold such a model.
+        write: writes what `check` let pass into a file or folder.
+    """
+
+    check: Callable[[LanguageModel, Recipe, Tokenizer], None]
+    write: Callable[[Path, Export], None]
+
+
+EXPORTERS: Mapping[str, Exporter] = {
+    "huggingface": Exporter(_check_huggingface, _write_huggingface),
+    "gguf": Exporter(_check_gguf, _write_gguf),
+    "onnx": Exporter(_check_onnx, _write_onnx),
+    "arpa": Exporter(_check_arpa, _write_arpa),
+    "grammar": Exporter(_check_grammar, _write_grammar),
 }
