@@ -52,15 +52,15 @@ def main() -> None:
             found = tradeoff(
                 [run], folder / "coco_test.txt", temperatures=TEMPERATURES, texts=TEXTS
             )
-            own, rival = found["curves"].values()
+            own, rival = found.curves.values()
             curves |= {name: own, f"likelihood before {name}": rival}
-            [told] = found["verdicts"].values()
-            print(f"seed {seed}, {name}: {told['text']}", flush=True)
-            verdicts[name].append(told["gain"])
+            [told] = found.verdicts.values()
+            print(f"seed {seed}, {name}: {told.text}", flush=True)
+            verdicts[name].append(told.gain)
         rows += [
-            {"seed": seed, "generator": name, "temperature": point["temperature"]}
-            | {f"BLEU-{n}": value for n, value in point["bleu"].items()}
-            | {f"Self-{n}": value for n, value in point["self_bleu"].items()}
+            {"seed": seed, "generator": name, "temperature": point.temperature}
+            | {f"BLEU-{n}": value for n, value in point.bleu.items()}
+            | {f"Self-{n}": value for n, value in point.self_bleu.items()}
             for name, curve in curves.items()
             for point in curve
         ]

@@ -69,7 +69,9 @@ def measure(
     )
     results = run.card.results
     heldout = results["heldout"]
-    test = run.evaluate(options.data / files["test"]) if "test" in files else heldout
+    test = heldout
+    if "test" in files:
+        test = run.evaluate(options.data / files["test"]).to_dict()
     return {
         "text": text,
         "model": model,

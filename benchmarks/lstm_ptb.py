@@ -39,7 +39,7 @@ def main() -> None:
         "seed": options.seed,
         "epochs": options.epochs,
         "valid perplexity": results["heldout"]["perplexity"],
-        "test perplexity": run.evaluate(ptb / "test.txt")["perplexity"],
+        "test perplexity": run.evaluate(ptb / "test.txt").perplexity,
         "tokens/s": results["tokens_seen"] / results["seconds"],
         "seconds": seconds,
         "precision": results["precision"],

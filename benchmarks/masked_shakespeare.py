@@ -52,8 +52,8 @@ def main() -> None:
             "model": family,
             "parameters": run.card.results["parameters"],
             "steps": run.card.results["steps"],
-            "bits/character": figures["nats_per_token"] / math.log(2),
-            "bound": str(figures["bound"]),
+            "bits/character": figures.nats_per_token / math.log(2),
+            "bound": str(figures.bound),
         }
         ids = run.tokenizer.encode(held_out.read_text("utf-8"))
         for size in GAPS:

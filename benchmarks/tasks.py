@@ -89,7 +89,7 @@ def main() -> None:
             settings={**settings, "minutes": options.minutes, "train.seed": options.seed},
         )
         figures = run.evaluate(options.data / work.test)
-        metrics = {metric: m["value"] for metric, m in figures["metrics"].items()}
+        metrics = {metric: m.value for metric, m in figures.metrics.items()}
         if name == "couplets":
             metrics["equal length %"] = equal_lengths(run, options.data / work.test)
         rows.append(
@@ -97,8 +97,8 @@ def main() -> None:
                 "work": name,
                 "model": work.model,
                 "weights": run.card.results["parameters"],
-                "bits/byte": figures["bits_per_byte"],
-                "perplexity": figures["perplexity"],
+                "bits/byte": figures.bits_per_byte,
+                "perplexity": figures.perplexity,
                 "test": ", ".join(f"{metric} {value:.2f}" for metric, value in metrics.items()),
             }
         )

@@ -104,8 +104,8 @@ def measure(
     streaming = run.evaluate(held_out, stride=None if context is None else context // 4)
     return {
         "seconds": moments[-1] - begun,
-        "nats": empty["nats_per_token"],
-        "streaming": streaming["nats_per_token"],
+        "nats": empty.nats_per_token,
+        "streaming": streaming.nats_per_token,
         "weights": run.card.results["parameters"],
     }
 

@@ -60,15 +60,15 @@ def main() -> None:
         on_progress=lambda what, share: print(what) if share is None else None,
     )
     figures = run.evaluate(test, samples=options.samples)
-    weighted = figures["importance_weighted"]
+    usage, weighted = figures.latent_usage, figures.importance_weighted
     row = {
-        "records": figures["records"],
-        "bound, nats": figures["nats_per_record"],
-        "KL": figures["kl"],
-        "mutual information": figures["mutual_information"],
-        "active": f"{figures['active_latents']} of {figures['latents']}",
-        f"nats, {options.samples} draws": weighted["nats_per_record"],
-        f"perplexity, {options.samples} draws": weighted["perplexity"],
+        "records": figures.records,
+        "bound, nats": figures.nats_per_record,
+        "KL": usage.kl,
+        "mutual information": usage.mutual_information,
+        "active": f"{usage.active_latents} of {usage.latents}",
+        f"nats, {options.samples} draws": weighted.nats_per_record,
+        f"perplexity, {options.samples} draws": weighted.perplexity,
         "steps": run.card.results["steps"],
     }
     report("Tang poems, test", [row], options.json, walks=walks(run, test))

@@ -42,16 +42,16 @@ def main() -> None:
         )
     )
     figures = run.evaluate(ptb / "test.txt", samples=options.samples)
-    weighted = figures["importance_weighted"]
+    usage, weighted = figures.latent_usage, figures.importance_weighted
     row = {
         "counts": run.card.recipe.prior.counts,
-        "bound, nats": figures["nats_per_record"],
-        "KL": figures["kl"],
-        "mutual information": figures["mutual_information"],
-        "active": f"{figures['active_latents']} of {figures['latents']}",
-        "perplexity": figures["perplexity"],
-        f"nats, {options.samples} draws": weighted["nats_per_record"],
-        f"perplexity, {options.samples} draws": weighted["perplexity"],
+        "bound, nats": figures.nats_per_record,
+        "KL": usage.kl,
+        "mutual information": usage.mutual_information,
+        "active": f"{usage.active_latents} of {usage.latents}",
+        "perplexity": figures.perplexity,
+        f"nats, {options.samples} draws": weighted.nats_per_record,
+        f"perplexity, {options.samples} draws": weighted.perplexity,
         "seconds": run.card.results["seconds"],
         "tokens/s": run.card.results["tokens_seen"] / run.card.results["seconds"],
         "weights": run.card.results["parameters"],

@@ -25,6 +25,8 @@ ROOMS = [  # a room imports from itself and from those before it
         "effects",
         "files",
         "tensors",
+        "progress",
+        "results",
         "budget",
         "figures",
     },
@@ -46,14 +48,17 @@ FACADE = (  # all that apps may know; what is beside `api` loads without PyTorch
     "wenmo.api",
     "wenmo.apps",
     "wenmo.figures",
+    "wenmo.results",
     "wenmo.types",
     "wenmo.config",
     "wenmo.options",
     "wenmo.text.config",
     "wenmo.decoding.params",
+    "wenmo.evaluation.results",
     "wenmo.runs.folders",
     "wenmo.runs.outline",
     "wenmo.runs.preflight",
+    "wenmo.runs.results",
     "wenmo.text.inspection",
 )
 FILES = sorted(ROOT.rglob("*.py"))
@@ -147,8 +152,10 @@ def test_every_module_can_be_imported(module: str) -> None:
         ("import wenmo.apps.cli.main", ["torch", "numpy", "rich"]),
         ("show_help()", ["torch", "numpy", "rich"]),
         ("show_help('train')", ["torch", "numpy", "rich"]),
+        ("import wenmo.runs.results, wenmo.apps.cli.show", ["torch", "numpy"]),
+        ("import wenmo; wenmo.Run", ["wenmo.training", "wenmo.pipeline"]),
     ],
-    ids=["package", "words", "command line", "help", "help of a command"],
+    ids=["package", "words", "command line", "help", "help of a command", "results", "a run"],
 )
 def test_starting_loads_nothing_heavy(code: str, absent: list[str]) -> None:
     """In a process of its own; the modules that it must not have loaded are looked for."""

@@ -83,6 +83,12 @@ def _umask() -> int:
     return umask
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON that a person can read, atomically."""
     with atomic(path) as temporary:

@@ -146,9 +146,11 @@ def test_python_interface(runs, text, tmp_path):
         == run.generate("春", max_tokens=5, seed=1)[0]
     )
     fitted = wenmo.fit(text, model="ngram", out=tmp_path / "run", order=3)
-    assert fitted.evaluate(text)["bits_per_byte"] < 1
+    assert fitted.evaluate(text).bits_per_byte < 1
     ranked = wenmo.compare(list(runs.values()), text)
-    assert [row["bits_per_byte"] for row in ranked] == sorted(r["bits_per_byte"] for r in ranked)
+    assert [row.evaluation.bits_per_byte for row in ranked] == sorted(
+        row.evaluation.bits_per_byte for row in ranked
+    )
 
 
 @pytest.mark.parametrize(

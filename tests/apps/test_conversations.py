@@ -114,8 +114,8 @@ def test_a_reply_is_scored_as_it_is_written(trained: Path, tmp_path: Path) -> No
     path = tmp_path / "one.jsonl"
     path.write_text(json.dumps({"turns": ["你好，3！", output.text]}), encoding="utf-8")
     figures = run.evaluate(path)
-    assert figures["tokens"] == output.tokens
-    assert figures["nats_per_token"] * output.tokens == pytest.approx(-output.logprob, rel=1e-4)
+    assert figures.tokens == output.tokens
+    assert figures.nats_per_token * output.tokens == pytest.approx(-output.logprob, rel=1e-4)
 
 
 class KilledError(Exception):

@@ -93,7 +93,7 @@ def test_a_list_trains_and_is_scored_as_a_file_is(tmp_path, monkeypatch):
     assert ours.folder.name == "data-ngram"
     assert ours.card.data["fingerprint"] == theirs.card.data["fingerprint"]
     assert ours.evaluate(TEXTS) == theirs.evaluate("my.jsonl")
-    assert wenmo.compare([ours], TEXTS[:3])[0]["bits_per_byte"] > 0
+    assert wenmo.compare([ours], TEXTS[:3])[0].evaluation.bits_per_byte > 0
     assert ours.samples[-1]["text"]
     assert any("heldout_bits_per_byte" in row for row in ours.history)
     assert "<th>bits per byte</th>" in ours._repr_html_()

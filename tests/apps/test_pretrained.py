@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from wenmo.pipeline.datasets import readable
+from wenmo.evaluation.evaluate import readable_pairs
 from wenmo.text.pretrained import byte_level
 from wenmo.text.vocabularies import byte_alphabet
 
@@ -270,7 +270,7 @@ def test_an_encoder_decoder_goes_on_as_it_began(wenmo, tmp_path, lora):
     with contextlib.chdir(tmp_path):  # adapters name their base by where they were trained
         run = package.load("run")
     assert run.model.special_tokens.bos == (257,)
-    [batch] = [readable(np.array([0, 5, 0, 6, 0]), None, run.model, run.task).batch([0])]
+    [batch] = [readable_pairs(np.array([0, 5, 0, 6, 0]), None, run.model, run.task).batch([0])]
     assert batch.tokens.tolist() == [[257, 6]]
     if not lora:
         there = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "run", local_files_only=True)

@@ -15,6 +15,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from wenmo.apps.cli import show
+from wenmo.apps.cli.show import progress, terminal
+from wenmo.apps.cli.show.evaluations import metric_line
+from wenmo.apps.cli.show.trained import heldout_rows
+from wenmo.evaluation.results import ChosenSampling, Evaluation, Metric, PairEvaluation, Verdict
 from wenmo.text.config import TaskConfig
 from wenmo.training.learners import StepMetrics
 from wenmo.training.loop import Event, TrainState
@@ -88,7 +92,8 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     console = Console(
         file=File(), force_terminal=True, width=80, highlight=False, color_system=None
     )
-    monkeypatch.setattr(show, "ERR", console)
+    for module in (terminal, progress):
+        monkeypatch.setattr(module, "ERR", console)
     return shown
 
 
@@ -124,11 +129,10 @@ def test_a_live_line_leaves_no_copies_behind(screen: Screen) -> None:
 
 
 def test_a_figure_that_would_fill_the_line_has_an_exponent() -> None:
-    figures = {"bits_per_byte": 9.9, "nats_per_token": 900.0, "bound": False}
-    line = show.likelihood_line({**figures, "perplexity": math.exp(700)})
-    assert "perplexity 1.01e+304" in line
-    assert "perplexity 41.00" in show.likelihood_line({**figures, "perplexity": 41.0})
-    assert "infinite" in show.likelihood_line({**figures, "perplexity": math.inf})
+    found = Evaluation(9.9, 900.0, math.exp(700), tokens=9, bytes=9, bound=False)
+    assert "perplexity 1.01e+304" in show.likelihood_line(found)
+    assert "perplexity 41.00" in show.likelihood_line(replace(found, perplexity=41.0))
+    assert "infinite" in show.likelihood_line(replace(found, perplexity=math.inf))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +146,7 @@ def test_a_figure_that_would_fill_the_line_has_an_exponent() -> None:
 )
 def test_the_share_that_is_highest_beside_held_out_text_is_told(words, pairs, told):
     written, heldout = ({"new_words": w, "new_pairs": p} for w, p in zip(words, pairs, strict=True))
-    chosen = {"temperature": 0.7, "top_p": 0.95, "written": written, "heldout": heldout}
+    chosen = ChosenSampling(0.7, 0.95, "", written, heldout)
     assert show.sampling_line(chosen) == f"temperature 0.7, top-p 0.95: {told}"
 
 
@@ -177,13 +181,14 @@ def test_a_sample_that_fits_is_kept() -> None:
 def test_an_empty_text_is_told(
     groups: list[list[str]], chat: bool, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run: Any = SimpleNamespace(is_chat=chat, folder="a/b", task=TaskConfig())
+    run: Any = SimpleNamespace(folder="a/b", task=TaskConfig())
+    run.card = SimpleNamespace(has_chat_template=chat)
     show.empty_texts(run, ["x"] * len(groups), groups)
     assert capsys.readouterr().err.replace("conversations:\n", "conversations: ") == told
 
 
 def test_a_blank_source_has_no_text(capsys: pytest.CaptureFixture[str]) -> None:
-    run: Any = SimpleNamespace(is_chat=False, folder="a", task=TaskConfig("translation"))
+    run: Any = SimpleNamespace(folder="a", task=TaskConfig("translation"))
     show.empty_texts(run, [" "], [[""]])
     assert capsys.readouterr().err == ""
 
@@ -203,7 +208,7 @@ def test_a_long_note_wraps_between_words_on_a_terminal(screen: Screen) -> None:
 
 def test_a_long_note_is_one_line_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.StringIO()
-    monkeypatch.setattr(show, "ERR", Console(file=file, width=80, highlight=False))
+    monkeypatch.setattr(terminal, "ERR", Console(file=file, width=80, highlight=False))
     show.note(NOTE)
     assert file.getvalue() == f"{NOTE}\n"
 
@@ -217,14 +222,12 @@ def test_a_long_note_is_one_line_elsewhere(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_a_run_worse_than_counts_or_raw_bytes_is_called_worse(own: float, line: str) -> None:
-    found = {"bits_per_byte": own, "counts_bits_per_byte": 2.2, "advice": "more text"}
-    lines = dict(show.verdict({**found, "originality": None, "forecast": None}))
+    lines = dict(show.verdict_rows(Verdict(own, 2.2, None, None, "more text")))
     assert lines["quality"] == line
 
 
 def test_counts_of_a_part_of_the_text_are_called_so() -> None:
-    found = {"bits_per_byte": 2.0, "counts_bits_per_byte": 2.2, "counts_share": 0.22}
-    lines = dict(show.verdict({**found, "advice": "", "originality": None, "forecast": None}))
+    lines = dict(show.verdict_rows(Verdict(2.0, 2.2, None, None, "", counts_share=0.22)))
     assert lines["quality"] == (
         "0.200 bits per byte below counts of 22% of the text (2.000, 2.200)"
     )
@@ -236,15 +239,17 @@ def test_a_run_is_used_by_the_command_of_its_task() -> None:
 
 
 def test_a_metric_of_few_texts_has_no_interval() -> None:
-    metric = {"value": 31.954, "low": None, "high": None, "texts": 2}
-    assert show._metric_line(metric) == "31.95 (2 pairs)"
+    assert metric_line(Metric(31.954, None, None, 2, "")) == "31.95 (2 pairs)"
 
 
 def test_metrics_of_a_few_pairs_are_not_shown() -> None:
-    metric = {"value": 5.94, "low": None, "high": None, "texts": 4}
-    ((name, told),) = show._answer_rows({"pairs": 4167, "metrics": {"bleu": metric}})
+    figures = {"bits_per_byte": 2.0, "nats_per_token": 1.0, "perplexity": 2.7}
+    counts = {"tokens": 9, "bytes": 9, "bound": False, "pairs_left_out": 0, "sources_cut": 0}
+    metrics = {"bleu": Metric(5.94, None, None, 4, "")}
+    found = PairEvaluation(**figures, **counts, pairs=4167, metrics=metrics)  # type: ignore[arg-type]
+    _, (name, told) = heldout_rows(found)
     assert name == "answers"
     assert told.startswith("4 of 4,167 held-out pairs written in time: too few to measure")
-    rows = show._answer_rows({"pairs": 4, "metrics": {"bleu": metric}})
-    assert rows == [("BLEU", "5.94 (4 pairs)")], "these are all there are"
-    assert show._answer_rows({"bits_per_byte": 2.0}) == []
+    _, row = heldout_rows(replace(found, pairs=4))
+    assert row == ("BLEU", "5.94 (4 pairs)"), "these are all there are"
+    assert len([*heldout_rows(Evaluation(**figures, tokens=9, bytes=9, bound=False))]) == 1

@@ -33,33 +33,33 @@ def hybrid() -> Hybrid:
 
 def test_every_token_is_told_as_it_is_scored(hybrid: Hybrid) -> None:
     for model in (hybrid, hybrid.network, hybrid.counts):
-        rows = explain(model, TEXT)
-        nats = -sum(math.log(row["probability"]) for row in rows)
+        rows = explain(model, TEXT, str)
+        nats = -sum(math.log(row.probability) for row in rows)
         scored = likelihood(model, np.array([END, *TEXT], np.uint16), 1).nats
         assert nats == pytest.approx(scored, rel=1e-4)
         for row in rows:
-            assert (row["rank"] == 1) == (row["probability"] == row["likeliest_probability"])
+            assert (row.rank == 1) == (row.probability == row.likeliest_probability)
 
 
 def test_the_voices_add_up(hybrid: Hybrid) -> None:
-    rows = explain(hybrid, TEXT)
+    rows = explain(hybrid, TEXT, str)
     for row in rows:
-        voices = row["voices"]
-        assert [v["name"] for v in voices] == [
+        voices = row.voices
+        assert [v.name for v in voices] == [
             "counts of 1",
             "counts of 2",
             "counts of 3",
             "network",
         ]
-        assert sum(v["weight"] for v in voices) == pytest.approx(1, abs=1e-5)
-        assert sum(v["share"] for v in voices) == pytest.approx(1, abs=1e-5)
-        said = sum(v["weight"] * v["probability"] for v in voices)
-        assert said == pytest.approx(row["probability"], rel=1e-4)
-    alone = [row["probability"] for row in explain(hybrid.network, TEXT)]
-    assert [row["voices"][-1]["probability"] for row in rows] == pytest.approx(alone, rel=1e-4)
-    assert "voices" not in explain(hybrid.network, TEXT)[0]
+        assert sum(v.weight for v in voices) == pytest.approx(1, abs=1e-5)
+        assert sum(v.share for v in voices) == pytest.approx(1, abs=1e-5)
+        said = sum(v.weight * v.probability for v in voices)
+        assert said == pytest.approx(row.probability, rel=1e-4)
+    alone = [row.probability for row in explain(hybrid.network, TEXT, str)]
+    assert [row.voices[-1].probability for row in rows] == pytest.approx(alone, rel=1e-4)
+    assert explain(hybrid.network, TEXT, str)[0].voices is None
 
 
 def test_what_is_too_long_is_refused(hybrid: Hybrid) -> None:
     with pytest.raises(WenmoError, match="17 tokens, but the model reads 16"):
-        explain(hybrid, [1] * 17)
+        explain(hybrid, [1] * 17, str)

@@ -12,7 +12,7 @@ from wenmo.evaluation.latents import (
     collapse,
     importance_weighted,
     infer_all,
-    latent_figures,
+    latent_usage,
     mutual_information,
 )
 from wenmo.evaluation.likelihood import likelihood_of_examples
@@ -90,11 +90,11 @@ def test_active_latents_are_those_whose_mean_differs_between_texts() -> None:
         model.posterior.bias[1] = 0.8
     ids = np.array([END, *(i for n in range(1, 9) for i in (n, 9 - n, END))], np.uint16)
     records = Records(ids, 8)
-    figures = latent_figures(model, records)
-    assert (figures["active_latents"], figures["latents"]) == (2, 3)
+    usage = latent_usage(model, records)
+    assert (usage.active_latents, usage.latents) == (2, 3)
     with torch.no_grad():
         posterior = infer_all(model, records)
-    assert figures["kl"] == pytest.approx(float(posterior.divergence().sum(1).mean()))
+    assert usage.kl == pytest.approx(float(posterior.divergence().sum(1).mean()))
 
 
 def test_a_collapse_is_told_where_there_are_texts_enough() -> None:

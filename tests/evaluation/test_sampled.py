@@ -6,6 +6,7 @@ import torch
 
 from wenmo.evaluation import sampled
 from wenmo.evaluation.likelihood import interval, likelihood, likelihood_of_examples
+from wenmo.evaluation.results import Evaluation
 from wenmo.evaluation.sampled import (
     Blocks,
     block_likelihood,
@@ -52,10 +53,10 @@ def test_a_sample_holds_what_all_of_the_text_says(slow, ids, context):
     model = build(context)
     found = sampled_likelihood(model, ids, lambda part: len(part) - 1, 0.5)
     whole = likelihood(model, ids, len(ids) - 1)
-    assert 0 < found["sample"]["share"] < 1
-    assert found["low"] < found["bits_per_byte"] < found["high"]
-    assert found["low"] - 0.05 < whole.bits_per_byte < found["high"] + 0.05
-    assert found["tokens"] == found["bytes"]
+    assert 0 < found.sample.share < 1
+    assert found.low < found.bits_per_byte < found.high
+    assert found.low - 0.05 < whole.bits_per_byte < found.high + 0.05
+    assert found.tokens == found.bytes
 
 
 def test_where_all_fits_it_is_left_to_the_full_evaluation(ids):
@@ -68,7 +69,7 @@ def test_all_blocks_together_are_all_of_the_text(slow, ids, monkeypatch):
     found = sampled_likelihood(model, ids[:300], lambda part: len(part) - 1, 0.9)
     whole = likelihood(model, ids[:300], 299)
     if found is not None:
-        assert found["tokens"] <= whole.tokens
+        assert found.tokens <= whole.tokens
 
 
 @pytest.mark.parametrize(("seconds", "sampled_"), [(None, False), (1e6, False), (0.0, True)])
@@ -76,16 +77,17 @@ def test_records_are_drawn_as_wholes(ids, seconds, sampled_):
     model, records = build(64), Records(ids, 64)
 
     def judge(some):
-        return likelihood_of_examples(model, some, len(some.stream()) - 1).figures()
+        found = likelihood_of_examples(model, some, len(some.stream()) - 1)
+        return Evaluation(**found.figures())
 
     found = sampled_wholes(records, judge, seconds)
-    assert ("sample" in found) == sampled_
+    assert (found.sample is not None) == sampled_
     if sampled_:
-        assert found["sample"]["share"] == 4 / len(records)
-        assert "low" not in found  # four records tell nothing of the spread
+        assert found.sample.share == 4 / len(records)
+        assert found.low is None  # four records tell nothing of the spread
     else:
         assert found == judge(records)
-        assert found["low"] <= found["bits_per_byte"] <= found["high"]
+        assert found.low <= found.bits_per_byte <= found.high
 
 
 def test_the_interval_is_that_of_independent_records():
@@ -105,15 +107,15 @@ def test_few_blocks_of_a_sorted_text_say_what_all_of_it_does(context):
     few = block_likelihood(model, ids, lambda part: len(part) - 1, 12)
     whole = likelihood(model, ids, len(ids) - 1).bits_per_byte
     halves = [likelihood(model, part, len(part) - 1).bits_per_byte for part in (ids[:30_000],)]
-    assert abs(few["bits_per_byte"] - whole) < 0.35 * abs(halves[0] - whole)
+    assert abs(few.bits_per_byte - whole) < 0.35 * abs(halves[0] - whole)
 
 
 def test_the_final_sample_holds_that_of_the_way(ids, slow):
     model = build(64)
     found = sampled_likelihood(model, ids, lambda part: len(part) - 1, 1e-6, least=9)
-    assert found["sample"]["count"] == 9
+    assert found.sample.count == 9
     on_the_way = block_likelihood(model, ids, lambda part: len(part) - 1, 9)
-    assert found["nats_per_token"] == pytest.approx(on_the_way["nats_per_token"], rel=1e-5)
+    assert found.nats_per_token == pytest.approx(on_the_way.nats_per_token, rel=1e-5)
 
 
 def test_a_run_that_goes_on_is_scored_on_the_same_sample(ids):
@@ -122,12 +124,12 @@ def test_a_run_that_goes_on_is_scored_on_the_same_sample(ids):
         sampled_likelihood(model, ids, counting, seconds, least=9, most=9)
         for seconds in (1e-6, 1e6)
     ]
-    assert [each["sample"]["count"] for each in found] == [9, 9]
+    assert [each.sample.count for each in found] == [9, 9]
     records, asked = Records(ids, 64), []
 
     def judge(some):
         asked.append(len(some))
-        return {}
+        return Evaluation(1.0, 1.0, 1.0, 1, 1, False)
 
     for seconds in (1e-6, 1e6):
         sampled_wholes(records, judge, seconds, least=9, most=9)
@@ -138,6 +140,6 @@ def test_blocks_are_the_windows_of_the_full_evaluation(ids):
     model = build(64)
     blocks = Blocks(model, ids, lambda part: len(part) - 1)
     found = block_likelihood(model, ids, lambda part: len(part) - 1, len(blocks))
-    whole = likelihood(model, ids, len(ids) - 1).figures()
-    assert (found["tokens"], found["bytes"]) == (whole["tokens"], whole["bytes"])
-    assert found["nats_per_token"] == pytest.approx(whole["nats_per_token"], rel=1e-5)
+    whole = likelihood(model, ids, len(ids) - 1)
+    assert (found.tokens, found.bytes) == (whole.tokens, whole.bytes)
+    assert found.nats_per_token == pytest.approx(whole.nats_per_token, rel=1e-5)

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from sacrebleu import BLEU
 
-from wenmo.evaluation.tradeoff import ORDERS, UNMATCHED, Matches, figures, tradeoff_svg, verdict
+from wenmo.evaluation.results import Curve, TradeoffPoint
+from wenmo.evaluation.tradeoff import (
+    ORDERS,
+    UNMATCHED,
+    Matches,
+    tradeoff_point,
+    tradeoff_svg,
+    verdict,
+)
 
 WORDS = ["a", "b", "c", "d", "e", "f"]
 
@@ -50,18 +58,18 @@ def test_what_has_nothing_in_common_is_worth_nothing() -> None:
 
 
 def test_chinese_counts_by_characters() -> None:
-    found = figures(["床前明月光", "床前明月光。"], Matches([list("床前明月光")]))
-    assert found["bleu"]["5"] > 0.5
-    assert found["self_bleu"]["4"] > 0.5
+    found = tradeoff_point(1.0, ["床前明月光", "床前明月光。"], Matches([list("床前明月光")]))
+    assert found.bleu["5"] > 0.5
+    assert found.self_bleu["4"] > 0.5
 
 
 NAMES = ("this run", "the other run")
 
 
-def curve(*points: tuple[float, float], error: float = 0.001) -> list[dict]:
-    errors = {"bleu_error": {"4": error}, "self_bleu_error": {"4": error}}
+def curve(*points: tuple[float, float], error: float = 0.001) -> Curve:
+    off = {"4": error}
     return [
-        {"temperature": 1 - 0.1 * n, "bleu": {"4": quality}, "self_bleu": {"4": alike}, **errors}
+        TradeoffPoint(1 - 0.1 * n, {"4": quality}, off, {"4": alike}, off, sample="")
         for n, (quality, alike) in enumerate(points)
     ]
 
@@ -69,29 +77,32 @@ def curve(*points: tuple[float, float], error: float = 0.001) -> list[dict]:
 def test_who_wins_is_told_at_equal_diversity() -> None:
     baseline = curve((0.2, 0.2), (0.4, 0.6))
     better = verdict(curve((0.35, 0.4), (0.9, 0.95)), baseline, NAMES)
-    assert better["gain"] == pytest.approx(0.05)
-    assert better["compared"] == 1
-    assert better["text"].startswith("this run wins")
+    assert better.gain == pytest.approx(0.05)
+    assert better.compared == 1
+    assert better.text.startswith("this run wins")
     worse = verdict(curve((0.25, 0.4), (0.35, 0.6)), baseline, NAMES)
-    assert worse["gain"] == pytest.approx(-0.05)
-    assert worse["text"].startswith("the other run wins")
-    assert verdict(curve((0.5, 0.9)), baseline, NAMES)["gain"] is None
-    assert verdict(curve((0.5, 0.2)), curve((0.3, 0.2)), NAMES)["gain"] == pytest.approx(0.2)
+    assert worse.gain == pytest.approx(-0.05)
+    assert worse.text.startswith("the other run wins")
+    assert verdict(curve((0.5, 0.9)), baseline, NAMES).gain is None
+    assert verdict(curve((0.5, 0.2)), curve((0.3, 0.2)), NAMES).gain == pytest.approx(0.2)
 
 
 def test_nobody_wins_within_the_error() -> None:
     told = verdict(curve((0.35, 0.4), error=0.03), curve((0.2, 0.2), (0.4, 0.6), error=0.03), NAMES)
-    assert told["text"].startswith("neither wins for certain")
+    assert told.text.startswith("neither wins for certain")
     # Each curve's error upward, and sideways by half, the slope of the baseline's.
-    assert told["error"] == pytest.approx((2 * 0.03**2 * (1 + 0.5**2)) ** 0.5)
+    assert told.error == pytest.approx((2 * 0.03**2 * (1 + 0.5**2)) ** 0.5)
 
 
 def test_errors_are_those_of_means() -> None:
     """Sweeps of ever new texts differ by as much as their errors say."""
     known = Matches(texts(50, 3))
-    sweeps = [figures([" ".join(text) for text in texts(60, seed)], known) for seed in range(9, 49)]
-    found = np.array([each["bleu"]["4"] for each in sweeps]).std()
-    told = np.mean([each["bleu_error"]["4"] for each in sweeps])
+    sweeps = [
+        tradeoff_point(1.0, [" ".join(text) for text in texts(60, seed)], known)
+        for seed in range(9, 49)
+    ]
+    found = np.array([each.bleu["4"] for each in sweeps]).std()
+    told = np.mean([each.bleu_error["4"] for each in sweeps])
     assert found == pytest.approx(told, rel=0.35)
 
 

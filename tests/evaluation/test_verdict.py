@@ -2,7 +2,8 @@
 
 import pytest
 
-from wenmo.evaluation.verdict import Forecast, Spent, advise, forecast, longest_copy, originality
+from wenmo.evaluation.results import Forecast
+from wenmo.evaluation.verdict import Spent, advise, forecast, longest_copy, originality
 
 TEXT = "The dog sleeps. The cat runs.\n春眠不觉晓，处处闻啼鸟。"
 

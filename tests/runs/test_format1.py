@@ -41,7 +41,7 @@ def test_it_writes_and_scores_as_before(folder: Path) -> None:
     assert {"model.hidden_size", "ngram_prior.order"} <= set(read_card(folder)["given"])
     greedy = run.generate("The ", method="greedy", max_tokens=20)
     assert greedy == ["the the the the the "]
-    assert run.evaluate(DATA / "text.txt")["bits_per_byte"] == pytest.approx(BITS, rel=1e-6)
+    assert run.evaluate(DATA / "text.txt").bits_per_byte == pytest.approx(BITS, rel=1e-6)
     assert all("learning_rate" in row for row in run.history if "loss" in row)
 
 

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
+from wenmo.evaluation.results import ExplainedToken, Voice
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import ExplainsTokens, HasLatents, capability
 from wenmo.types import END, Batch, WenmoError
 
 
 @torch.inference_mode()
-def explain(model: LanguageModel, ids: Sequence[int]) -> list[dict[str, Any]]:
+def explain(
+    model: LanguageModel, ids: Sequence[int], spell: Callable[[int], str]
+) -> list[ExplainedToken]:
     """What a model says of each token of a text, given those before it and, where it has latents,
     those that are likeliest for the text.
 
     Args:
         model: of any family that needs no source; it is put into evaluation mode.
         ids: of the text, from its beginning, without END.
-
-    Returns:
-        For each token ``token``; ``probability``; ``rank``, 1 where nothing was likelier;
-        ``likeliest``, the token that was expected, and ``likeliest_probability``. Of a mixture also
-        ``voices``: for each ``name`` its ``weight`` there, the ``probability`` that it gives alone,
-        and its ``share`` of the token's probability.
+        spell: gives a token as text.
 
     Raises:
         WenmoError: the text is longer than the model can look back.
@@ -46,28 +44,29 @@ def explain(model: LanguageModel, ids: Sequence[int]) -> list[dict[str, Any]]:
     predictions = None if mixture is None else mixture.explain_tokens(stream, state)
     rows = []
     for place, token in enumerate(ids):
-        probability = float(said[place, token])
-        likeliest = int(said[place].argmax())
-        row: dict[str, Any] = {
-            "token": token,
-            "probability": probability,
-            "rank": 1 + int((said[place] > said[place, token]).sum()),
-            "likeliest": likeliest,
-            "likeliest_probability": float(said[place, likeliest]),
-        }
-        if predictions is not None:
-            names, weights, alone = predictions
-            given = weights[place] * alone[place]
-            shares = given / given.sum()
-            row["voices"] = [
-                {"name": name, "weight": weight, "probability": own, "share": share}
-                for name, weight, own, share in zip(
-                    names,
-                    weights[place].tolist(),
-                    alone[place].tolist(),
-                    shares.tolist(),
-                    strict=True,
-                )
-            ]
-        rows.append(row)
+        probability, likeliest = said[place, token], int(said[place].argmax())
+        rows.append(
+            ExplainedToken(
+                token=spell(token),
+                probability=float(probability),
+                rank=1 + int((said[place] > probability).sum()),
+                likeliest=spell(likeliest),
+                likeliest_probability=float(said[place, likeliest]),
+                voices=None if predictions is None else _voices(predictions, place),
+            )
+        )
     return rows
+
+
+def _voices(predictions: tuple[list[str], Tensor, Tensor], place: int) -> list[Voice]:
+    """What each component of a mixture gives a token.
+
+    Args:
+        predictions: what `ExplainsTokens.explain_tokens` gives.
+        place: of the token in the text.
+    """
+    names, weights, alone = predictions[0], predictions[1][place], predictions[2][place]
+    given = weights * alone
+    shares = given / given.sum()
+    rows = zip(names, weights.tolist(), alone.tolist(), shares.tolist(), strict=True)
+    return [Voice(*row) for row in rows]

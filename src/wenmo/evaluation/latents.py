@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from wenmo.evaluation.results import LatentUsage
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import HasLatents, require
 from wenmo.models.posterior import Posterior, log_prior
@@ -22,31 +23,25 @@ FEW = 20  # fewer texts cannot tell
 
 
 @torch.inference_mode()
-def latent_figures(model: LanguageModel, records: Records) -> dict[str, float]:
-    """What the latents tell of records, means over them, in nats a record.
-
-    Returns:
-        ``kl``: the divergence of the posterior from the prior; ``mutual_information`` of latents
-        and texts; ``latents``, and how many of them are ``active_latents``: the variance of their
-        posterior mean over the records is above 0.01 (Burda et al. 2016, section 5.2).
-    """
+def latent_usage(model: LanguageModel, records: Records) -> LatentUsage:
+    """What the latents tell of records, means over them."""
     model.eval()
     posterior = infer_all(model, records)
     some = Posterior(*(tensor[:: -(-len(records) // MOST)] for tensor in posterior))
     active = posterior.mean.var(0, correction=0) > ACTIVE
-    return {
-        "kl": float(posterior.divergence().sum(1).mean()),
-        "mutual_information": mutual_information(some),
-        "active_latents": int(active.sum()),
-        "latents": posterior.mean.shape[1],
-    }
+    return LatentUsage(
+        kl=float(posterior.divergence().sum(1).mean()),
+        mutual_information=mutual_information(some),
+        active_latents=int(active.sum()),
+        latents=posterior.mean.shape[1],
+    )
 
 
 def collapse(figures: Mapping[str, float]) -> str | None:
     """A line for the user where the posterior has become the prior, so that latents tell nothing.
 
     Args:
-        figures: as of `latent_figures`, and how many ``records`` they are of.
+        figures: those of `LatentUsage`, and how many ``records`` they are of, by name.
     """
     if figures.get("mutual_information", math.inf) >= COLLAPSED or figures["records"] < FEW:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,8 +60,8 @@ class Likelihood:
     def bits_per_byte(self) -> float:
         return self.nats / math.log(2) / self.bytes
 
-    def figures(self) -> dict[str, float]:
-        """All of it by name, as ``--json`` prints it."""
+    def figures(self) -> dict[str, Any]:
+        """The fields of `Evaluation`, by name."""
         return {
             "bits_per_byte": self.bits_per_byte,
             "nats_per_token": self.nats_per_token,

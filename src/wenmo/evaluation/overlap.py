@@ -10,7 +10,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from wenmo.config import nearest
 from wenmo.evaluation.diversity import FEWEST_RESAMPLED, HAN, distinct, draws, ngrams, units
+from wenmo.evaluation.results import Metric
 from wenmo.types import WenmoError
 
 References = Sequence[Sequence[str]]
@@ -28,24 +28,6 @@ References = Sequence[Sequence[str]]
 _HAN = re.compile(f"[{HAN}]")
 _LETTER = re.compile(r"[^\W\d_]")
 _UNITS = "unit:word+marks|spaceless:grapheme|norm:nfc"
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A figure of a set of texts.
-
-    Attributes:
-        value: in percent. More is better, but for ``ter``, which may exceed 100.
-        low: where the 95 % bootstrap confidence interval begins; ``None`` if none was asked for, or
-            there are too few texts.
-        high: where it ends.
-        signature: what was counted and how; sacrebleu's own for its metrics.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    signature: str
 
 
 def measure(
@@ -152,7 +134,7 @@ def _by_sacrebleu(
     scores = [score(counts[texts]) for texts in draws(len(outputs), resamples, seed)]
     if resamples:
         metric.n_bootstrap, metric.seed = resamples, seed  # which the signature tells
-    return _with_interval(score(counts), scores, str(metric.get_signature()))
+    return _with_interval(score(counts), scores, len(outputs), str(metric.get_signature()))
 
 
 # -- ROUGE and exact matches -----------------------------------------------------------------------
@@ -222,7 +204,9 @@ def _distinct(
     outputs: Sequence[str], references: References, resamples: int, seed: int, order: int
 ) -> Metric:
     share, shares = distinct(outputs, order, resamples=resamples, seed=seed)
-    return _with_interval(share, shares, _signature(f"case:lc|{_UNITS}", resamples, seed))
+    return _with_interval(
+        share, shares, len(outputs), _signature(f"case:lc|{_UNITS}", resamples, seed)
+    )
 
 
 # -- intervals -------------------------------------------------------------------------------------
@@ -237,18 +221,18 @@ def _mean_of(
     counts = {len(several) for several in references}
     nrefs = counts.pop() if len(counts) == 1 else "var"
     signature = f"nrefs:{nrefs}|{_signature(how, resamples, seed)}"
-    return _with_interval(math.fsum(each) / len(each), means, signature)
+    return _with_interval(math.fsum(each) / len(each), means, len(scores), signature)
 
 
-def _with_interval(value: float, drawn: Sequence[float], signature: str) -> Metric:
+def _with_interval(value: float, drawn: Sequence[float], texts: int, signature: str) -> Metric:
     """The percentile interval of resampled values (Efron and Tibshirani 1993, chapter 13).
 
     It is stretched to hold the value itself, which it might miss where texts are few.
     """
     if not len(drawn):
-        return Metric(value, None, None, signature)
+        return Metric(value, None, None, texts, signature)
     low, high = np.quantile(drawn, (0.025, 0.975)).tolist()
-    return Metric(value, min(low, value), max(high, value), signature)
+    return Metric(value, min(low, value), max(high, value), texts, signature)
 
 
 def _signature(how: str, resamples: int, seed: int) -> str:

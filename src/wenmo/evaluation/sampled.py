@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from wenmo.budget import how_many
 from wenmo.evaluation.likelihood import LOGITS_AT_ONCE, WARM_UP, Likelihood, gather, interval
+from wenmo.evaluation.results import Evaluation, Sample
 from wenmo.models.base import LanguageModel
 from wenmo.text.spread import spread_order
 from wenmo.types import END, IGNORE
@@ -38,6 +39,7 @@ class Texts(Protocol):
 
 
 T = TypeVar("T", bound=Texts)
+E = TypeVar("E", bound=Evaluation)
 
 
 @dataclass
@@ -94,11 +96,12 @@ class Blocks:
         self._bound = self._bound or score.bound
         self.done += len(begins)
 
-    def figures(self) -> dict[str, Any]:
-        """The figures of `Likelihood` of the blocks that were scored."""
+    def evaluation(self) -> Evaluation:
+        """Of the blocks that were scored."""
         ends = interval(self._nats, self._tokens)
         tokens = sum(self._tokens)
-        return Likelihood(sum(self._nats), tokens, self._bytes, self._bound, ends).figures()
+        found = Likelihood(sum(self._nats), tokens, self._bytes, self._bound, ends)
+        return Evaluation(**found.figures())
 
 
 def block_likelihood(
@@ -106,13 +109,13 @@ def block_likelihood(
     ids: NDArray[np.unsignedinteger],
     count_bytes: Callable[[NDArray[Any]], int],
     count: int,
-) -> dict[str, Any]:
-    """The figures of so many blocks of a text; see `Blocks`."""
+) -> Evaluation:
+    """An evaluation of so many blocks of a text; see `Blocks`."""
     blocks = Blocks(model, ids, count_bytes)
     count = min(count, len(blocks))
     while blocks.done < count:
         blocks.score(min(blocks.most, count - blocks.done))
-    return blocks.figures()
+    return blocks.evaluation()
 
 
 def sampled_likelihood(
@@ -124,7 +127,7 @@ def sampled_likelihood(
     least: int = 1,
     most: int | None = None,
     progress: Callable[[float], None] | None = None,
-) -> dict[str, Any] | None:
+) -> Evaluation | None:
     """Score blocks from all over a text for about so many seconds; see `Blocks`.
 
     Args:
@@ -134,9 +137,8 @@ def sampled_likelihood(
         progress: called with the share of the time that is used.
 
     Returns:
-        The figures of `Likelihood`, and where not all blocks were scored ``sample``, with the
-        ``share`` of the tokens that were and the ``count`` of blocks. None: all of the text can be
-        scored in the time, and should be.
+        Where not all blocks were scored, its ``sample`` says how many were. None: all of the text
+        can be scored in the time, and should be.
     """
     seconds = max(seconds, 1e-3)
     blocks = Blocks(model, ids, count_bytes)
@@ -155,40 +157,39 @@ def sampled_likelihood(
         if fit < 1:
             break
         rows = min(blocks.most, 2 * rows, fit)
-    figures = blocks.figures()
+    found = blocks.evaluation()
     if blocks.done == len(blocks):
-        return figures
-    share = figures["tokens"] / (len(ids) - 1)
-    return {**figures, "sample": {"share": share, "count": blocks.done}}
+        return found
+    return replace(found, sample=Sample(found.tokens / (len(ids) - 1), blocks.done))
 
 
 def sampled_wholes(
     texts: T,
-    judge: Callable[[T], dict[str, Any]],
+    evaluate: Callable[[T], E],
     seconds: float | None,
     *,
     least: int = FEW,
     most: int | None = None,
-) -> dict[str, Any]:
-    """Judge as many pairs or records from all over the text as can be judged in so many seconds.
+) -> E:
+    """Score as many pairs or records from all over the text as can be scored in so many seconds.
 
     Args:
         texts: the pairs or records.
-        judge: gives their figures.
-        seconds: wall-clock time; None: all are judged, however long it takes.
-        least: those that are judged however long they take.
+        evaluate: scores them.
+        seconds: wall-clock time; None: all are scored, however long it takes.
+        least: those that are scored however long they take.
         most: those that are enough.
 
     Returns:
-        The figures, and where not all were judged ``sample``, with their ``share`` and ``count``.
+        The evaluation; where not all were scored, its ``sample`` says how many were.
     """
     if seconds is None:
-        return judge(texts)
+        return evaluate(texts)
     order, enough = spread_order(len(texts)), min(most or len(texts), len(texts))
     count = enough
     if least < enough:
-        count = how_many(lambda n: judge(texts.chosen(order[:n])), least, enough, seconds)
+        count = how_many(lambda n: evaluate(texts.chosen(order[:n])), least, enough, seconds)
     if count == len(texts):
-        return judge(texts)
+        return evaluate(texts)
     some = texts.chosen(np.sort(order[:count]))
-    return {**judge(some), "sample": {"share": count / len(texts), "count": count}}
+    return replace(evaluate(some), sample=Sample(count / len(texts), count))

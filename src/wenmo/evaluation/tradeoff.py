@@ -13,7 +13,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 from unicodedata import normalize
 
 import numpy as np
@@ -22,6 +21,7 @@ import regex
 from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.evaluation.diversity import UNIT, ngrams
+from wenmo.evaluation.results import Curve, TradeoffPoint, TradeoffVerdict
 from wenmo.figures import chart_svg
 from wenmo.models.base import LanguageModel
 from wenmo.text.tokenizers import Tokenizer
@@ -32,11 +32,6 @@ TEMPERATURES = (0.7, 0.85, 1.0, 1.15)
 UNMATCHED = 0.1
 CERTAIN = 2.0  # standard errors, from which on one is said to win
 _PIECE = regex.compile(rf"{UNIT}|[^\p{{L}}\p{{N}}\p{{M}}\s]")
-
-Curve = list[dict[str, Any]]
-"""For each temperature ``temperature``, ``bleu`` and ``self_bleu`` by order, the standard errors of
-both, ``bleu_error`` and ``self_bleu_error``, and a ``sample``.
-"""
 
 
 def sweep(
@@ -67,29 +62,30 @@ def sweep(
         for place, temperature in enumerate(temperatures):
             settings = replace(sampling or Sampling(), temperature=temperature)
             [written] = writer.texts([""], settings, texts)
-            point = {"temperature": temperature, **figures(written, known), "sample": written[0]}
-            curves[name].append(point)
+            curves[name].append(tradeoff_point(temperature, written, known))
             if progress is not None:
                 done = number + (place + 1) / len(temperatures)
                 progress(done / len(models))
     return curves
 
 
-def figures(written: Sequence[str], known: Matches) -> dict[str, dict[str, float]]:
-    """``bleu`` and ``self_bleu`` of texts, means over them, and their standard errors, which take
-    the texts to be independent; each by its order, as ``"4"``.
+def tradeoff_point(temperature: float, written: Sequence[str], known: Matches) -> TradeoffPoint:
+    """Quality and diversity of texts: means over them, and their standard errors, which take the
+    texts to be independent.
     """
     cut = [pieces(text) for text in written]
     others = Matches(cut)
-    scores = {
-        "bleu": np.array([known.bleu(text) for text in cut]),
-        "self_bleu": np.array([others.bleu(text, without=i) for i, text in enumerate(cut)]),
-    }
-    found = {}
-    for name, each in scores.items():
-        found[name] = _by_order(each.mean(0))
-        found[f"{name}_error"] = _by_order(each.std(0) / math.sqrt(max(1, len(cut) - 1)))
-    return found
+    quality = np.array([known.bleu(text) for text in cut])
+    alike = np.array([others.bleu(text, without=i) for i, text in enumerate(cut)])
+    root = math.sqrt(max(1, len(cut) - 1))
+    return TradeoffPoint(
+        temperature,
+        bleu=_by_order(quality.mean(0)),
+        bleu_error=_by_order(quality.std(0) / root),
+        self_bleu=_by_order(alike.mean(0)),
+        self_bleu_error=_by_order(alike.std(0) / root),
+        sample=written[0],
+    )
 
 
 def _by_order(values: Iterable[float]) -> dict[str, float]:
@@ -146,17 +142,12 @@ def _counts(text: Sequence[str]) -> Iterable[tuple[tuple[str, ...], int]]:
     return Counter(g for n in range(1, max(ORDERS) + 1) for g in ngrams(text, n)).items()
 
 
-def verdict(own: Curve, baseline: Curve, names: tuple[str, str]) -> dict[str, Any]:
-    """Whether a generator writes better texts than its baseline at equal diversity.
+def verdict(own: Curve, baseline: Curve, names: tuple[str, str]) -> TradeoffVerdict:
+    """Whether a generator writes better texts than its baseline at equal diversity, where the
+    baseline's curve is straight between its points.
 
     Args:
         names: of the generator and of the baseline, for the text.
-
-    Returns:
-        ``gain``: by how much its BLEU is above the baseline's at the same Self-BLEU, the mean over
-        the temperatures at which the baseline's curve, straight between its points, reaches so far;
-        ``error``: its standard error, as texts are drawn; ``compared``: how many temperatures these
-        are; and ``text``, a line for the user.
     """
     line = sorted(map(_place, baseline))
     alike, quality, spread = (np.array(column) for column in zip(*line, strict=True))
@@ -173,7 +164,7 @@ def verdict(own: Curve, baseline: Curve, names: tuple[str, str]) -> dict[str, An
         variances.append(float(across + slope**2 * along))
     if not gains:
         text = "no equal diversity to compare at: sweep more temperatures"
-        return {"gain": None, "error": None, "compared": 0, "text": text}
+        return TradeoffVerdict(None, None, 0, text)
     gain, error = sum(gains) / len(gains), math.sqrt(sum(variances)) / len(gains)
     where = f"at equal Self-BLEU-{LEADING}, the mean over {len(gains)} of {len(own)} temperatures"
     if abs(gain) <= CERTAIN * error:
@@ -183,14 +174,14 @@ def verdict(own: Curve, baseline: Curve, names: tuple[str, str]) -> dict[str, An
         winner = names[0] if gain > 0 else names[1]
         told = f"BLEU-{LEADING} higher by {abs(gain):.3f} ± {error:.3f}"
         text = f"{winner} wins: {told} {where}"
-    return {"gain": gain, "error": error, "compared": len(gains), "text": text}
+    return TradeoffVerdict(gain, error, len(gains), text)
 
 
-def _place(point: Mapping[str, Any]) -> tuple[float, float, tuple[float, float]]:
+def _place(point: TradeoffPoint) -> tuple[float, float, tuple[float, float]]:
     """Self-BLEU and BLEU of a point, and the standard errors of both."""
     order = str(LEADING)
-    errors = point["self_bleu_error"][order], point["bleu_error"][order]
-    return point["self_bleu"][order], point["bleu"][order], errors
+    errors = point.self_bleu_error[order], point.bleu_error[order]
+    return point.self_bleu[order], point.bleu[order], errors
 
 
 def _slope(place: float, x: np.ndarray, y: np.ndarray) -> float:
@@ -209,9 +200,9 @@ def tradeoff_svg(curves: Mapping[str, Curve]) -> str:
     """A picture of curves: diversity to the right, quality upward, a point for each temperature."""
     order = str(LEADING)
     lines = {
-        name: [(1 - point["self_bleu"][order], point["bleu"][order]) for point in curve]
+        name: [(1 - point.self_bleu[order], point.bleu[order]) for point in curve]
         for name, curve in curves.items()
     }
-    labels = {name: [f"{p['temperature']:g}" for p in curve] for name, curve in curves.items()}
+    labels = {name: [f"{p.temperature:g}" for p in curve] for name, curve in curves.items()}
     across, up = f"diversity: 1 − Self-BLEU-{order}", f"quality: BLEU-{order}"
     return chart_svg(lines, across, up, labels)

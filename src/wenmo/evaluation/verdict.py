@@ -7,14 +7,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 from unicodedata import normalize
 
 import numpy as np
 
 from wenmo.budget import ENOUGH_STEPS, enough_minutes
 from wenmo.evaluation.diversity import distinct, graphemes, units
+from wenmo.evaluation.results import Forecast, Originality
 from wenmo.types import amount
 
 TEXT = 3_000_000  # characters of the training text that samples are compared with, at most
@@ -30,44 +30,6 @@ FEW_STEPS = 50  # fewer are too few to judge a run by
 WORTH = 0.02  # bits per byte that are worth twice the time
 MANY_INVENTED = 0.05
 LITTLE = 50_000  # tokens of a training text; a network learns few words from fewer
-
-
-@dataclass(frozen=True)
-class Originality:
-    """What samples have of the training text, and what not.
-
-    Attributes:
-        words, characters: how many the samples have; a character is one with its marks.
-        invented_words, invented_characters: the share that stands nowhere in the training text;
-            None where the model knew other text before.
-        repeated: the share of pairs of neighbouring words that stood in the samples before.
-        longest_copy: characters of the longest run that the training text has, too.
-    """
-
-    words: int
-    characters: int
-    invented_words: float | None
-    invented_characters: float | None
-    repeated: float
-    longest_copy: int
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What as much training again would gain, by the run's own curve.
-
-    Attributes:
-        gain: bits per byte, 0 or more.
-        low, high: the ends of an 80% interval.
-        best_at: the share of the training at which held-out text was likeliest.
-        overfits: it has become less likely since.
-    """
-
-    gain: float
-    low: float
-    high: float
-    best_at: float
-    overfits: bool
 
 
 @dataclass(frozen=True)
@@ -103,31 +65,6 @@ class Spent:
             self.step_seconds, given=self.minutes, besides=self.besides, steps=steps
         )
         return f"--minutes {minutes:g}, for {steps:,} steps"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """All of it; what could not be told is None.
-
-    Attributes:
-        bits_per_byte: of the run, on some of the held-out text.
-        counts_bits_per_byte: of plain counts of the training text, on the same.
-        originality: of a few samples.
-        forecast: what more training would bring.
-        advice: what to try next.
-        counts_share: the share of the training text that was counted for it.
-    """
-
-    bits_per_byte: float | None
-    counts_bits_per_byte: float | None
-    originality: Originality | None
-    forecast: Forecast | None
-    advice: str
-    counts_share: float = 1.0
-
-    def plain(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
-        return asdict(self)
 
 
 def originality(

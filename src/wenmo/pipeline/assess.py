@@ -11,16 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wenmo.evaluation.results import Originality, Verdict
 from wenmo.evaluation.sampling_choice import TOKENS, Choice, choose_sampling, how_many_texts
-from wenmo.evaluation.verdict import (
-    TEXT,
-    Originality,
-    Spent,
-    Verdict,
-    advise,
-    forecast,
-    originality,
-)
+from wenmo.evaluation.verdict import TEXT, Spent, advise, forecast, originality
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import FitsCounts, SamplesTexts, has_capability
 from wenmo.models.ngram import Ngram

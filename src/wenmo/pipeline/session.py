@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from wenmo.budget import TimeBudget
 from wenmo.decoding.generator import Output
 from wenmo.decoding.params import Sampling
+from wenmo.evaluation.evaluate import evaluate_text
 from wenmo.evaluation.latents import collapse
+from wenmo.evaluation.results import ChosenSampling, Tradeoff
 from wenmo.evaluation.sampling_choice import COST, NO_TIME, TOKENS
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
 from wenmo.evaluation.verdict import Spent
-from wenmo.files import atomic
+from wenmo.files import write_text
 from wenmo.models import MODELS, can_stand_on_counts
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.capabilities import (
@@ -49,7 +51,6 @@ from wenmo.pipeline.datasets import (
     Quick,
     RecordDataset,
     StreamDataset,
-    evaluate_text,
 )
 from wenmo.pipeline.further import adapted, fresh_start
 from wenmo.pipeline.initialize import (
@@ -61,6 +62,7 @@ from wenmo.pipeline.initialize import (
     take_counts,
 )
 from wenmo.pipeline.pace import FEWEST_WRITTEN, Pace, find_pace, fitting_batch, fitting_texts
+from wenmo.progress import ProgressCallback, share_of
 from wenmo.runs.exports import about_exports, network_exports, possible_exports
 from wenmo.runs.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
 from wenmo.runs.locks import locked
@@ -102,9 +104,6 @@ LEAST_SAMPLE = 48  # tokens of the final samples; where there is no time for the
 SHARE_OF_VERDICT = 0.6  # of the time that is left after all else
 SHARE_OF_BASELINES = 0.6  # of the time that is left after scoring
 WATCHED_FROM = 0.5  # of the budget: earlier, latents may not have been found yet
-
-ProgressCallback = Callable[[str, float | None], None]
-"""Told what is going on, and the share that is done (``None``: a note for the user)."""
 
 
 def check_folder(folder: Path, recipe: Recipe) -> Card | None:
@@ -296,7 +295,8 @@ class Session:
         model = load_model(self.folder, self.recipe, self.tokenizer.vocab_size, self.tokenizer.end)
         best = apply_special_tokens(model, self.card).to(self.model.device)
         if scores:
-            results["heldout"] = self.dataset.evaluate(best, share_of(self.on_progress, SCORING))
+            heldout = self.dataset.evaluate(best, share_of(self.on_progress, SCORING))
+            results["heldout"] = heldout.to_dict()
         if chooses:
             self._choose_sampling(best, results["tokens_seen"])
         self.card.write(self.folder)
@@ -470,7 +470,7 @@ class Session:
             smaller=self._smaller(best),
         )
         self.card.results |= {
-            "heldout": heldout,
+            "heldout": heldout.to_dict(),
             **({"parts": parts} if parts else {}),
             **beside_baselines,
             "steps": position.step,
@@ -481,7 +481,7 @@ class Session:
             "parameters": parameter_count(best),
             "characters_per_second": writing_rate([each.text for each in outputs], seconds),
             "sample": sample,
-            "verdict": found.plain(),
+            "verdict": found.to_dict(),
             "time": self._times(position, time.perf_counter() - begun_final),
         }
         self.card.finished = True
@@ -568,12 +568,13 @@ class Session:
         chosen = {"temperature": temperature, "top_p": top_p}
         self.card.sampling = chosen if choice.setting else {}
         self.card.sampling_reason = choice.reason
-        self.card.results["sampling"] = chosen | {
-            "reason": choice.reason,
-            "written": choice.written,
-            "heldout": choice.held_out,
-            "tried": list(choice.tried),
-        }
+        self.card.results["sampling"] = ChosenSampling(
+            **chosen,
+            reason=choice.reason,
+            written=choice.written,
+            heldout=choice.held_out,
+            tried=list(choice.tried),
+        ).to_dict()
         return replace(SAMPLE, temperature=temperature, top_p=top_p)
 
     def _beside_baselines(self, model: LanguageModel) -> dict[str, Any]:
@@ -588,16 +589,14 @@ class Session:
         if not curves:
             return {}
         own, *others = curves
-        with atomic(self.folder / TRADEOFF) as temporary:
-            temporary.write_text(tradeoff_svg(curves), encoding="utf-8")
+        write_text(self.folder / TRADEOFF, tradeoff_svg(curves))
         verdicts = {name: verdict(curves[own], curves[name], ("this run", name)) for name in others}
-        return {"tradeoff": {"curves": curves, "verdicts": verdicts}}
+        return {"tradeoff": Tradeoff(curves, verdicts).to_dict()}
 
     def _remembered(self, model: LanguageModel, ids: NDArray[np.unsignedinteger]) -> float:
         """Bits per byte on the reference text."""
         progress = share_of(self.on_progress, "scoring the reference text")
-        figures = evaluate_text(model, self.tokenizer, ids, progress=progress)
-        return float(figures["bits_per_byte"])
+        return evaluate_text(model, self.tokenizer, ids, progress=progress).bits_per_byte
 
     def _save(self) -> None:
         save_model(self.folder, self.recipe, self.model, self.tokenizer, self.card.template)
@@ -721,11 +720,6 @@ def writing_rate(texts: Sequence[str], seconds: float) -> float | None:
     """Characters a second; None where too few were written to tell."""
     characters = sum(map(len, texts))
     return characters / seconds if characters >= FEWEST_TIMED else None
-
-
-def share_of(on_progress: ProgressCallback | None, what: str) -> Callable[[float], None] | None:
-    """A progress callback that names what is going on."""
-    return None if on_progress is None else lambda share: on_progress(what, share)
 
 
 def about_parts(parts: Mapping[str, float]) -> str:

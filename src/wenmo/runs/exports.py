@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wenmo.files import atomic
+from wenmo.files import write_text
 from wenmo.grammar.printing import printed
 from wenmo.interchange.arpa import write_arpa
 from wenmo.interchange.gguf_out import check_gguf, write_gguf
@@ -242,8 +242,7 @@ def _write_arpa(path: Path, export: Export) -> None:
 
 def _write_grammar(path: Path, export: Export) -> None:
     assert isinstance(export.model, GrammarModel)
-    with atomic(path) as temporary:
-        temporary.write_text(printed(export.model.grammar), encoding="utf-8")
+    write_text(path, printed(export.model.grammar))
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from typing import Any
 from wenmo import __version__
 from wenmo.config import closest
 from wenmo.figures import chart_svg
-from wenmo.files import atomic, read_json
+from wenmo.files import read_json, write_text
 from wenmo.format1 import convert_card
 from wenmo.runs.locks import check_unlocked
+from wenmo.runs.results import DamagedRun, RunDescription, RunSummary
 from wenmo.types import WenmoError
 
 FORMAT = 2  # of the run folder; raised when an older program could no longer read it
@@ -74,70 +75,55 @@ def find_runs(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def summarize(folder: Path) -> dict[str, Any]:
-    """One row of a list of runs.
-
-    Returns:
-        ``run``, ``family``, ``task``, ``bits_per_byte`` (of the held-out text) and ``bound``,
-        ``minutes`` of training, ``bytes`` on disk, ``finished``, and a ``sample``; a figure that
-        is not known yet is None. Of a damaged run ``run``, ``bytes`` and ``problem``.
-    """
+def summarize(folder: Path) -> RunSummary | DamagedRun:
+    """One row of a list of runs."""
     size = _size(folder)
     try:
         card = read_card(folder)
         metrics = history(folder)
     except WenmoError as error:
-        return {"run": str(folder), "bytes": size, "problem": str(error)}
+        return DamagedRun(str(folder), size, str(error))
     results = card["results"]
     heldout = results.get("heldout", {})
     watched = [row["heldout_bits_per_byte"] for row in metrics if "heldout_bits_per_byte" in row]
     seconds = results.get("seconds", metrics[-1].get("seconds") if metrics else None)
     last = samples(folder)[-1:]
-    return {
-        "run": str(folder),
-        "family": card["family"],
-        "task": card.get("task", {}).get("name", "completion"),
-        "bits_per_byte": heldout.get("bits_per_byte", min(watched, default=None)),
-        "bound": heldout.get("bound", False),
-        "minutes": None if seconds is None else seconds / 60,
-        "bytes": size,
-        "finished": card["finished"],
-        "sample": results.get("sample", last[0]["text"] if last else None),
-    }
+    return RunSummary(
+        run=str(folder),
+        family=card["family"],
+        task=card.get("task", {}).get("name", "completion"),
+        bits_per_byte=heldout.get("bits_per_byte", min(watched, default=None)),
+        bound=heldout.get("bound", False),
+        minutes=None if seconds is None else seconds / 60,
+        bytes=size,
+        finished=card["finished"],
+        sample=results.get("sample", last[0]["text"] if last else None),
+    )
 
 
-def describe(folder: Path) -> dict[str, Any]:
+def describe(folder: Path) -> RunDescription:
     """Everything that is worth knowing about one run.
-
-    Returns:
-        What `summarize` gives, with ``parameters``, ``steps``, ``best_step`` (whose weights are
-        kept), ``heldout`` and ``sampling`` (how it writes where nothing is asked for); ``data``,
-        where the text comes from and how much it is; ``settings``, those that the user chose, and
-        ``derived``, those that were chosen for the text and the time; ``history`` and ``samples``
-        as the functions of these names give them; ``exports``, for each format the reason why it
-        cannot hold the run, or None, and ``exports_network_only``, the formats that hold its
-        network without counts.
 
     Raises:
         WenmoError: not a run folder, damaged, or written by a newer version.
     """
+    summary = summarize(folder)
+    if isinstance(summary, DamagedRun):
+        raise WenmoError(summary.problem)
     card = read_card(folder)
     settings, derived = _settings(card)
     results = card["results"]
-    return summarize(folder) | {
-        "parameters": results.get("parameters"),
-        "steps": results.get("steps"),
-        "best_step": results.get("best_step"),
-        "heldout": results.get("heldout"),
-        "sampling": results.get("sampling"),
-        "data": {name: card["data"].get(name) for name in ("train", "valid", "held_out")},
-        "settings": settings,
-        "derived": derived,
-        "history": history(folder),
-        "samples": samples(folder),
-        "exports": results.get("exports"),
-        "exports_network_only": results.get("exports_network_only", []),
-    }
+    known = ("parameters", "steps", "best_step", "heldout", "sampling", "exports")
+    return RunDescription(
+        **vars(summary),
+        **{name: results.get(name) for name in known},
+        data={name: card["data"].get(name) for name in ("train", "valid", "held_out")},
+        settings=settings,
+        derived=derived,
+        history=history(folder),
+        samples=samples(folder),
+        exports_network_only=results.get("exports_network_only", []),
+    )
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -188,8 +174,7 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     if not points:
         raise WenmoError("no evaluation to draw yet: train longer")
     drawn = chart_svg({"held out": points}, "minutes of training", "bits per byte")
-    with atomic(path) as temporary:
-        temporary.write_text(drawn, encoding="utf-8")
+    write_text(path, drawn)
 
 
 def remove(folders: Sequence[Path]) -> list[tuple[Path, Path]]:

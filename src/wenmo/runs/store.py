@@ -96,7 +96,12 @@ class Card:
     @property
     def is_chat(self) -> bool:
         """Whether the run was trained on conversations as its chat template writes them."""
-        return self.template is not None and self.recipe.task.name == "dialogue"
+        return self.has_chat_template and self.recipe.task.name == "dialogue"
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the model was taught to read conversations by a template of its own."""
+        return self.template is not None
 
     @property
     def alphabet(self) -> str | None:

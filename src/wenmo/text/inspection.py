@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wenmo.config import as_settings, override, table_of, to_dict
+from wenmo.results import Result
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose
 from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig
@@ -29,7 +29,7 @@ SAMPLE_TEXT = 1 << 20
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Result):
     """What training would read.
 
     Attributes:
@@ -61,10 +61,6 @@ class Inspection:
     suggestions: list[str]
     warnings: list[str]
     lines: list[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values, ready for JSON."""
-        return dataclasses.asdict(self)
 
 
 def inspect(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from wenmo.config import nearest
 from wenmo.text.config import ReadConfig, TaskConfig
+from wenmo.text.pairs import Keep
 from wenmo.text.readers import Part, Reader, Record, Source
 from wenmo.types import WenmoError
 
@@ -36,6 +37,11 @@ where they take part."""
 # Units of a text that a gap is made of: a Han character, or what stands between spaces.
 _HAN = "々〇㐀-\u9fff豈-\ufaff\U00020000-\U0003ffff"
 _UNIT = re.compile(rf"[{_HAN}]|[^\s{_HAN}]+")
+
+
+def kept_end(task: TaskConfig) -> Keep:
+    """Which end is kept of what is too long: the latest of what is to be gone on from."""
+    return "end" if task.name in ("completion", "dialogue") else "beginning"
 
 
 COMPLETION = TaskConfig()

@@ -27,6 +27,6 @@ def inspect(
         given.append(f"task.control={dumps(control.split(','))}")
     found = look(data, target=target, settings=[*given, *(settings or [])])
     if json:
-        show.print_json(found.to_dict())
+        show.print_json(found)
     else:
         show.inspected(found)

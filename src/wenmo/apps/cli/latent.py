@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wenmo.apps.cli import option
+from wenmo.results import Result, inlined
 from wenmo.runs import preflight
 from wenmo.types import WenmoError
+
+
+@dataclass(frozen=True)
+class LatentText(Result):
+    """A text that was written from a place among the latents.
+
+    Attributes:
+        source: the text whose latents these are, or were before they were moved.
+        share: of a walk, from 0 to 1.
+        output: the text, as ``generate --json`` gives it.
+    """
+
+    source: str | None = None
+    share: float | None = None
+    output: dict[str, Any] = inlined(default_factory=dict)
 
 
 def latent(
@@ -36,7 +53,6 @@ def latent(
 
     opened = show.opened(load(run))
     latents = opened.latents
-    rows: list[dict[str, Any]]
     drawn = sampling.get("method") == "sample" or (
         "method" not in sampling and bool(sampling.get("temperature"))
     )
@@ -44,7 +60,7 @@ def latent(
     sampling.setdefault("seed", draw_seed())
     if walk:
         outputs = latents.walk(*walk, steps, **sampling)
-        rows = [{"share": place / (steps - 1)} for place in range(steps)]
+        places = [LatentText(share=place / (steps - 1)) for place in range(steps)]
     elif edit and toward and away:
         with show.Training() as watcher:
             having, lacking = (
@@ -52,14 +68,17 @@ def latent(
                 for path in (toward, away)
             )
         outputs = latents.edit(edit, having, lacking, scale, **sampling)
-        rows = [{"source": text} for text in edit]
+        places = [LatentText(text) for text in edit]
     else:
         outputs = latents.reconstruct(reconstruct or [], draw=draw, **sampling)
-        rows = [{"source": text} for text in reconstruct or []]
-    rows = [row | show.output(output) for row, output in zip(rows, outputs, strict=True)]
+        places = [LatentText(text) for text in reconstruct or []]
+    rows = [
+        replace(place, output=show.output(output))
+        for place, output in zip(places, outputs, strict=True)
+    ]
     if json:
         show.print_json({"seed": sampling["seed"], "outputs": rows})
     else:
-        show.from_latents(rows)
+        show.latent_texts(rows)
     if fresh:
         show.seed(sampling["seed"])

@@ -151,13 +151,15 @@ def generate(
     preflight.check_run(run)
     preflight.check_paths(input, grammar)
     from wenmo.api import draw_seed, load, read_prompts
+    from wenmo.api.prompts import chooses_gap, ignores_gap, kept_part, unknown_characters
     from wenmo.apps.cli import show
 
     opened = show.opened(load(run))
     about: dict[str, Any] = {"control": _pairs(control), "prefix": prefix, "grammar": grammar}
     if "logit_bias" in sampling:
         sampling["logit_bias"] = opened.logit_bias(sampling["logit_bias"])
-    fresh = "seed" not in sampling and opened.draws(**sampling)  # a new seed decides the texts
+    # A new seed is told where it decides the texts.
+    fresh = "seed" not in sampling and opened.generator.draws(**sampling)
     chosen = sampling.setdefault("seed", draw_seed())
     asked = about | sampling
     prompts = list(prompt or [])
@@ -167,14 +169,14 @@ def generate(
                 input, opened, encoding=encoding, on_progress=watcher.on_progress
             )
     prompts = prompts or [""]
-    if cut := next(filter(None, map(opened.truncates, prompts)), None):
+    if cut := next(filter(None, (kept_part(opened, each) for each in prompts)), None):
         show.note(f"a prompt is longer than the model can read: only its {cut} is read")
-    if any(map(opened.ignores_gap, prompts)):
+    if any(ignores_gap(opened, each) for each in prompts):
         show.note(
             "a gap is read as it stands, for this run fills none: --model masked does, and so does "
             "what is trained with --task infilling"
         )
-    for line in opened.resolve_control(_pairs(control))[1]:
+    for line in opened.generator.resolve_control(_pairs(control))[1]:
         show.note(line)
     plain = not (json or alignments or derivations)
     if len(prompts) == n == 1 and plain:
@@ -201,12 +203,12 @@ def generate(
     elif alignments is not None:
         show.texts(opened, prompts, prefix, texts)
     show.empty_texts(opened, prompts, texts)
-    if unknown := opened.unknown_characters(prompts):
+    if unknown := unknown_characters(opened, prompts):
         shown = unknown[:20] + "…" * (len(unknown) > 20)
         show.note(f"characters that the training text does not have: {shown}")
-    if n > 1 and opened.repeats(**sampling):
+    if n > 1 and opened.generator.repeats(**sampling):
         show.note(f"greedy text is the same every time: -n {n} repeats it; drop -n, or sample")
-    if any(opened.chooses_gap(each, **sampling) for each in prompts):
+    if any(chooses_gap(opened, each, **sampling) for each in prompts):
         show.note("the model chose the length of the gap: --gap-tokens N sets it (in tokens)")
     if fresh:
         show.seed(chosen)
@@ -230,10 +232,10 @@ def chat(
     if encoding is not None:
         streams.read_as(encoding)
     opened = show.opened(load(run))
-    opened.require("dialogue")
-    for line in opened.resolve_control(_pairs(control))[1]:
+    opened.generator.require("dialogue")
+    for line in opened.generator.resolve_control(_pairs(control))[1]:
         show.note(line)
-    fresh = "seed" not in sampling and opened.draws(**sampling)
+    fresh = "seed" not in sampling and opened.generator.draws(**sampling)
     first = sampling.get("seed", draw_seed())
     turns: list[str] = []
     while turn := show.ask():
@@ -273,7 +275,7 @@ def evaluate(
     from wenmo.apps.cli import show
 
     with show.Training() as watcher:
-        figures = show.opened(load(run)).evaluate(
+        evaluation = show.opened(load(run)).evaluate(
             data,
             target=target,
             encoding=encoding,
@@ -288,9 +290,9 @@ def evaluate(
             **sampling,
         )
     if json:
-        show.print_json(figures)
+        show.print_json(evaluation)
     else:
-        show.figures(figures)
+        show.evaluation(evaluation)
 
 
 @app.command()

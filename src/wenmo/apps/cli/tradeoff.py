@@ -26,7 +26,7 @@ def tradeoff(
     for run in runs:
         preflight.check_run(run)
     preflight.check_paths(data)
-    from wenmo.api import draw_seed, load, tradeoff_svg, write_file
+    from wenmo.api import draw_seed, load, tradeoff_svg, write_text
     from wenmo.api import tradeoff as sweep
     from wenmo.apps.cli import show
 
@@ -44,10 +44,10 @@ def tradeoff(
             **sampling,
         )
     if plot is not None:
-        write_file(plot, tradeoff_svg(found["curves"]))
+        write_text(plot, tradeoff_svg(found.curves))
         show.note(f"drawn: {plot}")
     if json:
-        show.print_json({"seed": sampling["seed"], **found})
+        show.print_json({"seed": sampling["seed"], **found.to_dict()})
     else:
         show.tradeoff(found)
     if fresh:

@@ -13,13 +13,16 @@ all is recomputed, what enters it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from wenmo.config import match, nearest
+from wenmo.models import MODELS
 from wenmo.models.capabilities import parameter_count
 from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer.config import TransformerConfig
+from wenmo.results import Result
+from wenmo.runs.recipe import make_recipe
 from wenmo.types import WenmoError
 
 GIB = 1 << 30
@@ -59,7 +62,101 @@ GPUS = {
 }
 
 
+@dataclass(frozen=True)
+class MemoryPlan(Result):
+    """What each GPU holds under one sharding.
+
+    Attributes:
+        sharding: what is divided among all GPUs.
+        weights, gradients, optimizer: bytes.
+        activations: bytes that are kept for the backward pass.
+        activations_recomputed: bytes, if all but the inputs of blocks are computed again.
+        fits, fits_recomputed: whether all of it fits, with activations kept or recomputed.
+    """
+
+    sharding: str
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    activations_recomputed: float
+    fits: bool
+    fits_recomputed: bool
+
+
+@dataclass(frozen=True)
+class Plan(Result):
+    """What a training would take.
+
+    Attributes:
+        parameters: weights of the model.
+        tokens: to train on, all passes together.
+        training_flops: without those of attention.
+        attention_flops: of the products of queries, keys and values.
+        gpu: one of `GPUS`.
+        gpus: how many.
+        utilization: the share of their speed that is reached.
+        tokens_per_second: on all of them.
+        days: of training.
+        dollars: US dollars that the GPUs cost.
+        memory: under each sharding.
+        fewest_gpus: that can train the model, all divided and recomputed; None: no number can.
+    """
+
+    parameters: int
+    tokens: float
+    training_flops: float
+    attention_flops: float
+    gpu: str
+    gpus: int
+    utilization: float
+    tokens_per_second: float
+    days: float
+    dollars: float
+    memory: list[MemoryPlan]
+    fewest_gpus: int | None
+
+
 def plan(
+    model: str,
+    settings: Sequence[str] = (),
+    *,
+    vocab_size: int = 50_257,
+    gpu: str = "h100",
+    gpus: int = 8,
+    tokens: float | None = None,
+    utilization: float = 0.4,
+    rows: int = 1,
+    price: float | None = None,
+) -> Plan:
+    """What training a Transformer of any size would take: see `plan_transformer`.
+
+    Args:
+        model: a family, or a family and a size; ``gpt3-175b`` is short for ``gpt:gpt3-175b``.
+        settings: what should differ, as ``key=value``.
+        tokens: to train on; by default 20 for each weight (Hoffmann et al. 2022).
+
+    Raises:
+        WenmoError: no such model, or no Transformer.
+    """
+    name = f"gpt:{model}" if model in MODELS["gpt"].sizes else model
+    config = make_recipe(name, settings).model
+    if not isinstance(config, TransformerConfig):
+        raise WenmoError(f"{model} is no Transformer: plans are made for gpt and transformer")
+    asked = 20.0 * count_weights(config, vocab_size) if tokens is None else tokens
+    return plan_transformer(
+        config,
+        vocab_size=vocab_size,
+        gpu=gpu,
+        gpus=gpus,
+        tokens=asked,
+        utilization=utilization,
+        rows=rows,
+        price=price,
+    )
+
+
+def plan_transformer(
     config: TransformerConfig,
     *,
     vocab_size: int,
@@ -69,7 +166,7 @@ def plan(
     utilization: float,
     rows: int,
     price: float | None = None,
-) -> dict[str, Any]:
+) -> Plan:
     """What training would take.
 
     Args:
@@ -100,20 +197,20 @@ def plan(
     seconds = (flops + attention) / speed
     dollars = seconds / 3600 * gpus * (machine.price if price is None else price)
     memory = [_memory(name, config, weights, vocab_size, gpus, rows, machine) for name in SHARDINGS]
-    return {
-        "parameters": weights,
-        "tokens": tokens,
-        "training_flops": flops,
-        "attention_flops": attention,
-        "gpu": known,
-        "gpus": gpus,
-        "utilization": utilization,
-        "tokens_per_second": tokens / seconds,
-        "days": seconds / 86_400,
-        "dollars": dollars,
-        "memory": memory,
-        "fewest_gpus": fewest(config, weights, vocab_size, rows, machine),
-    }
+    return Plan(
+        parameters=weights,
+        tokens=tokens,
+        training_flops=flops,
+        attention_flops=attention,
+        gpu=known,
+        gpus=gpus,
+        utilization=utilization,
+        tokens_per_second=tokens / seconds,
+        days=seconds / 86_400,
+        dollars=dollars,
+        memory=memory,
+        fewest_gpus=fewest(config, weights, vocab_size, rows, machine),
+    )
 
 
 def count_weights(config: TransformerConfig, vocab_size: int) -> int:
@@ -143,7 +240,7 @@ def _memory(
     gpus: int,
     rows: int,
     machine: Gpu,
-) -> dict[str, Any]:
+) -> MemoryPlan:
     """Bytes on each GPU under one sharding, and whether they fit."""
     parts = zip((WEIGHT, GRADIENT, OPTIMIZER), SHARDINGS[sharding], strict=True)
     own = [size * weights / (gpus if divided else 1) for size, divided in parts]
@@ -152,16 +249,16 @@ def _memory(
     recomputed = _activations(config, vocab_size, rows, recompute=True)
     held = sum(own) + passing
     room = USABLE * machine.memory
-    return {
-        "sharding": sharding,
-        "weights": own[0] + passing,
-        "gradients": own[1],
-        "optimizer": own[2],
-        "activations": kept,
-        "activations_recomputed": recomputed,
-        "fits": held + kept <= room,
-        "fits_recomputed": held + recomputed <= room,
-    }
+    return MemoryPlan(
+        sharding=sharding,
+        weights=own[0] + passing,
+        gradients=own[1],
+        optimizer=own[2],
+        activations=kept,
+        activations_recomputed=recomputed,
+        fits=held + kept <= room,
+        fits_recomputed=held + recomputed <= room,
+    )
 
 
 def _activations(
