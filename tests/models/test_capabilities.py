@@ -26,7 +26,7 @@ from wenmo.models.capabilities import (
     parameter_count,
     require,
 )
-from wenmo.models.hybrid import Hybrid
+from wenmo.models.hybrid import HISTORY, Hybrid
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer.masked import Masked
@@ -37,7 +37,15 @@ from wenmo.training.learners import Count, Gradient
 from wenmo.training.selection import learner_for
 
 METHODS = {"initial_state", "forward", "loss", "score"}
-ATTRIBUTES = {"vocab_size", "context", "conditioning", "record_level", "special_tokens", "device"}
+ATTRIBUTES = {
+    "vocab_size",
+    "context",
+    "conditioning",
+    "record_level",
+    "special_tokens",
+    "state_schema",
+    "device",
+}
 CAPABILITIES = [
     kind
     for _, kind in inspect.getmembers(capabilities, inspect.isclass)
@@ -106,10 +114,10 @@ def test_a_mixture_can_do_what_its_network_can() -> None:
         assert not has_capability(plain, kind)
     latents = require(latent, HasLatents)
     assert latents.latent_size == 3
-    assert latents.state_at(torch.zeros(2, 3)).keys() > {"steering", "counted"}
+    assert latents.state_at(torch.zeros(2, 3)).keys() > {"steering", HISTORY}
     assert has_capability(latent, ChangesInTraining)
     state = require(encoding, EncodesSource).encode(torch.ones(2, 3, dtype=torch.long))
-    assert state.keys() > {"source_mask", "counted"}
+    assert state.keys() > {"source_mask", HISTORY}
 
 
 def test_a_mixture_does_not_fill_gaps() -> None:
