@@ -26,7 +26,7 @@ from wenmo.models.capabilities import (
     parameter_count,
     require,
 )
-from wenmo.models.hybrid import HISTORY, Hybrid
+from wenmo.models.hybrid import Hybrid
 from wenmo.models.ngram import Ngram
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.transformer.masked import Masked
@@ -114,10 +114,10 @@ def test_a_mixture_can_do_what_its_network_can() -> None:
         assert not has_capability(plain, kind)
     latents = require(latent, HasLatents)
     assert latents.latent_size == 3
-    assert latents.state_at(torch.zeros(2, 3)).keys() > {"steering", HISTORY}
+    assert latents.state_at(torch.zeros(2, 3)).keys() > {"steering", "ngram_history"}
     assert has_capability(latent, ChangesInTraining)
     state = require(encoding, EncodesSource).encode(torch.ones(2, 3, dtype=torch.long))
-    assert state.keys() > {"source_mask", HISTORY}
+    assert state.keys() > {"source_mask", "ngram_history"}
 
 
 def test_a_mixture_does_not_fill_gaps() -> None:
