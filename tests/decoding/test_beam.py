@@ -498,7 +498,7 @@ def test_what_a_model_cannot_do_is_told(cache: Make, table: Make) -> None:
     deaf.conditioning = "none"
     with pytest.raises(WenmoError, match="cannot answer to a source"):
         write(deaf, Request([], beam, source=[1]))
-    with pytest.raises(WenmoError, match=r"coverage_penalty=0\.2: this model does not tell"):
+    with pytest.raises(WenmoError, match=r"coverage_penalty=0\.2: this model does not compute"):
         write(table(TRAP), Request([], replace(beam, coverage_penalty=0.2)))
     with pytest.raises(WenmoError, match="not numbers"):
         write(table(torch.full((4, 4), math.nan)), Request([], beam))

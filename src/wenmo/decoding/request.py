@@ -124,6 +124,12 @@ def _check(request: Request, model: LanguageModel) -> None:
             f"a beam of {request.sampling.beam_width} has no {request.n} best texts: "
             f"raise beam_width to {request.n}"
         )
+    penalty = request.sampling.coverage_penalty
+    if beam and penalty and "coverage" not in model.state_schema.by_tensor:
+        raise WenmoError(
+            f"coverage_penalty={penalty:g}: this model does not compute how much attention each "
+            "source token received: leave the penalty out"
+        )
     if request.source is None:
         return
     if model.conditioning == "none":

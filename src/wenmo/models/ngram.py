@@ -25,12 +25,12 @@ from torch import Tensor
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import ContinuesCounts, CountsParameters, FitsCounts
 from wenmo.models.counts import MEMORY, Grams, Ids, Ints, add_grams, count_grams, room
-from wenmo.models.state import StateField, StateSchema
+from wenmo.models.state import NO_TOKEN, StateField, StateSchema
 from wenmo.options import Settings, option
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
 
 HISTORY = "ngram_history"  # in a state: the last tokens of each row
-NOTHING = -1  # in a history: before the first token; as an index: no such n-gram
+NOTHING = NO_TOKEN  # in a history: before the first token; as an index: no such n-gram
 PIECE = 1 << 20
 MOST = 2**31 - 1  # what a count may be
 TABLES = ("prob", "backoff", "total", "count")
@@ -92,7 +92,8 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
         self.config, self.vocab_size, self.context = config, vocab_size, None
         self.counted_before: list[Grams] | None = None
         shape, meaning = ("rows", "order - 1"), f"the last tokens, {NOTHING} where there are none"
-        self.state_schema = StateSchema((StateField(HISTORY, shape, meaning, torch.long),))
+        history = StateField(HISTORY, shape, meaning, torch.long, truncation="history")
+        self.state_schema = StateSchema((history,))
         for n in range(1, config.order + 1):
             size = vocab_size if n == 1 else 0
             uniform, nothing = np.full(size, -np.log(vocab_size)), np.zeros(size)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from wenmo.types import State, Tokens
 
-Truncation = Literal["length", "keep", "impossible"]
+Truncation = Literal["length", "keep", "history", "impossible"]
+NO_TOKEN = -1  # in a history, before the first token
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class StateField:
         optional: a state may lack it.
         truncation: what `truncate` does. ``length``: it is the number of tokens, and is set;
             ``keep``: it does not depend on the tokens, or nobody looks behind the length;
+            ``history``: it holds the last tokens, and is made again from those that are kept;
             ``impossible``: it sums up all tokens, so that none can be taken back.
     """
 
@@ -101,14 +103,14 @@ class HasStateSchema(Protocol):
     def state_schema(self) -> StateSchema: ...
 
 
-def truncate(model: HasStateSchema, state: State, lengths: Tensor) -> State:
+def truncate(model: HasStateSchema, state: State, lengths: Tensor, tokens: Tokens) -> State:
     """Take back the last tokens of each row, in constant time.
 
     Args:
         state: not to be used afterwards, since what comes after the result may overwrite its
             tokens. What `select` has copied, and the states before it, stay valid.
-        lengths: how many tokens of each row are kept, int64 (rows,); a row that holds fewer stays
-            as it is.
+        lengths: how many tokens of each row are kept, int64 (rows,), at most as many as it holds.
+        tokens: at least those that are kept, from the first on, int64 (rows, time).
 
     Raises:
         TypeError: the state sums up its tokens, as that of a recurrent network; read again from an
@@ -118,12 +120,27 @@ def truncate(model: HasStateSchema, state: State, lengths: Tensor) -> State:
     for name, field in fields.items():
         if field.truncation == "impossible":
             raise TypeError(f"a state with {name!r} cannot be truncated: read again from an older")
-    return {
-        name: torch.minimum(tensor, lengths.to(tensor.device))
-        if fields[name].truncation == "length"
-        else tensor
-        for name, tensor in state.items()
-    }
+    truncated = dict(state)
+    for name, tensor in state.items():
+        if fields[name].truncation == "length":
+            truncated[name] = torch.minimum(tensor, lengths.to(tensor.device))
+        elif fields[name].truncation == "history":
+            truncated[name] = last_tokens(tokens, lengths, tensor.shape[1])
+    return truncated
+
+
+def last_tokens(tokens: Tokens, lengths: Tensor, count: int) -> Tokens:
+    """The last ``count`` of each row's first tokens, NO_TOKEN where there are not so many.
+
+    Args:
+        tokens: int64 (rows, time).
+        lengths: how many first tokens of each row, int64 (rows,).
+    """
+    positions = lengths[:, None] - count + torch.arange(count, device=tokens.device)
+    if not tokens.shape[1]:
+        return torch.full_like(positions, NO_TOKEN)
+    found = tokens.gather(1, positions.clamp(0, tokens.shape[1] - 1))
+    return found.masked_fill(positions < 0, NO_TOKEN)
 
 
 def select(state: State, rows: Tensor | Sequence[int]) -> State:

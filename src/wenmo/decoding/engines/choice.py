@@ -33,13 +33,11 @@ class Chooser:
         Args:
             logits: by slot, float32 (slots, vocab_size).
             state: after the tokens read, by slot.
-
         """
         lines: dict[int, list[float] | WenmoError] = {}
         masks: dict[int, Tensor | None] = {}
         for row in rows:
             try:
-                _check_coverage(row.task.settings, state)
                 masks[row.slot] = None if row.constraint is None else row.constraint.allowed()
             except WenmoError as error:
                 lines[row.slot] = error
@@ -128,14 +126,6 @@ def _constrained(logits: Tensor, masks: list[Tensor | None]) -> Tensor:
 def _on(logits: Tensor, mask: Tensor | None) -> Tensor:
     assert mask is not None
     return mask.to(logits.device)
-
-
-def _check_coverage(settings: Sampling, state: State) -> None:
-    if settings.coverage_penalty and "coverage" not in state:
-        raise WenmoError(
-            f"coverage_penalty={settings.coverage_penalty:g}: this model does not "
-            "tell how much it looked at its source; leave the penalty out"
-        )
 
 
 def _covered(settings: Sampling, rows: list[Row], state: State, index: Tensor) -> Tensor:

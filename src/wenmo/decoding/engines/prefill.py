@@ -43,14 +43,14 @@ class Prefill:
         unique = sorted(set(first))
         self._unique = [rows[index] for index in unique]
         self._index = [unique.index(index) for index in first]  # of each row, in ``_unique``
+        texts = [row.ids[-length:-1].tolist() for row in self._unique]
+        self._tokens = torch.tensor(texts, dtype=torch.long, device=model.device)
         found = [prefix for index in unique if (prefix := prefixes[index]) is not None]
         self._read = found[0].length if found else 0
         if found:
             self._state = self._from_prefixes([prefix.state for prefix in found])
         else:
             self._state = initial_state(model, self._unique, length)
-        texts = [row.ids[-length:-1].tolist() for row in self._unique]
-        self._tokens = torch.tensor(texts, dtype=torch.long, device=model.device)
 
     def _from_prefixes(self, states: list[State]) -> State:
         """Copies of stored states, of which some may have read more than the prefix."""
@@ -58,7 +58,7 @@ class Prefill:
         if not self._model.state_schema.can_truncate(state):
             return state
         lengths = torch.full((len(states),), self._read, device=self._model.device)
-        return truncate(self._model, state, lengths)
+        return truncate(self._model, state, lengths, self._tokens)
 
     @property
     def is_done(self) -> bool:
