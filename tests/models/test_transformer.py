@@ -385,3 +385,23 @@ def test_dropout_is_on_embeddings_attention_and_branches(monkeypatch: pytest.Mon
 def test_impossible_settings_are_refused(settings: dict[str, float], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         Transformer.Config(**settings)  # type: ignore[arg-type]
+
+
+@torch.inference_mode()
+def test_a_decoding_step_compiles_to_one_graph() -> None:
+    """No shape depends on how much was read: what is compiled once serves every step."""
+    config = Transformer.Config(hidden_size=16, heads=2, layers=2)
+    model, ids = config.build(VOCAB).eval(), some_ids(3, 9)
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    compiled = torch.compile(model, backend=backend, fullgraph=True)
+    state, plain = (model.initial_state(3, capacity=16) for _ in range(2))
+    for step in range(9):
+        expected, plain = model(ids[:, step : step + 1], plain)
+        logits, state = compiled(ids[:, step : step + 1], state)
+        torch.testing.assert_close(logits, expected)
+    assert len(graphs) == 1

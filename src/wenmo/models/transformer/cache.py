@@ -64,13 +64,16 @@ def extend_kv_cache(state: State, time: int) -> tuple[State, list[KVCache]]:
     Returns:
         The state after those tokens, and one ``KVCache`` a layer to write them through. What the
         given state can see is left as it is, and what else it holds is kept. While a graph is
-        recorded, caches are taken to be as long as the longest row.
+        recorded, caches are taken to be as long as the longest row; while one is compiled, they are
+        taken to have room, and attention covers all of it, so that no shape depends on a length.
     """
     length = state["length"]
     after = {**state, "length": length + time}
     capacity = state["keys.0"].shape[1]
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         longest = grown = capacity + time  # a graph looks into no tensor: its caches have no room
+    elif torch.compiler.is_compiling():
+        longest = grown = capacity
     else:
         longest = int(length.max()) + time if len(length) else time
         growth = max(CACHE_GROWTH, capacity // 2)
