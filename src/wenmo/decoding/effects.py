@@ -12,19 +12,19 @@ from wenmo.models.capabilities import Infills, has_capability
 
 @dataclass(frozen=True)
 class Writing:
-    """What decides which settings have an effect on what is written."""
+    """The settings and the model of a generation, which decide which settings have an effect."""
 
     sampling: Sampling
     model: LanguageModel
 
     @property
     def draws(self) -> bool:
-        """Whether anything is left to chance."""
+        """Whether tokens are drawn at random."""
         return self.sampling.method in ("sample", "uniform") and not self.sampling.greedy
 
     @property
     def beam(self) -> bool:
-        """Whether texts are searched for."""
+        """Whether the method is beam search."""
         return self.sampling.method == "beam"
 
     @property
@@ -34,7 +34,7 @@ class Writing:
 
     @property
     def unmasks(self) -> bool:
-        """Whether hidden tokens appear in any order."""
+        """Whether hidden tokens are predicted in an order of their own."""
         return self.infills and self.sampling.unmasks
 
 

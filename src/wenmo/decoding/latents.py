@@ -17,21 +17,22 @@ from wenmo.models.state import select
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch, WenmoError, strings
 
-AT_ONCE = 64  # texts encoded together
+BATCH_SIZE = 64  # of encoding
 
 
 class Latents:
-    """The latents of a model, and what it writes from them.
+    """Encodes texts to latents, and generates texts from latents.
 
     Args:
-        defaults: how texts are drawn, if they are, where nothing is asked for.
+        generator: of a model with latents.
+        defaults: the settings of sampling that a call does not name (default `Sampling()`).
 
     Raises:
-        WenmoError: the model has none.
+        WenmoError: the model has no latents.
     """
 
-    def __init__(self, writer: TextGenerator, defaults: Sampling | None = None) -> None:
-        self.writer, self.model = writer, writer.model
+    def __init__(self, generator: TextGenerator, defaults: Sampling | None = None) -> None:
+        self.generator, self.model = generator, generator.model
         self._defaults = defaults or Sampling()
         latents = capability(self.model, HasLatents)
         if latents is None:
@@ -41,17 +42,19 @@ class Latents:
 
     @torch.no_grad()
     def infer(self, texts: Sequence[str], *, draw: int | None = None) -> Tensor:
-        """The latents of texts, float32 (texts, latents): the mean of their posterior or, with the
-        seed ``draw``, a draw from it.
+        """The latents of texts, float32 (texts, latents).
+
+        Args:
+            draw: the seed of a draw from the posterior; None: the posterior's mean.
 
         Raises:
-            WenmoError: a text is empty, or longer than the model can hold.
+            WenmoError: a text is empty, or longer than the model's context.
         """
         device = self.model.device
         generator = None if draw is None else torch.Generator(device).manual_seed(draw)
         found, texts = [], strings(texts, "texts")
-        for at in range(0, len(texts), AT_ONCE):
-            rows = [[*self._encode(text), END] for text in texts[at : at + AT_ONCE]]
+        for at in range(0, len(texts), BATCH_SIZE):
+            rows = [[*self._encode(text), END] for text in texts[at : at + BATCH_SIZE]]
             batch = Batch(pad([[END, *row[:-1]] for row in rows], END), pad(rows, IGNORE))
             posterior = self._latents.infer(batch.to(device))
             found.append(posterior.mean if generator is None else posterior.draw(generator))
@@ -59,30 +62,30 @@ class Latents:
 
     @torch.inference_mode()
     def write(self, latents: Tensor, **sampling: Any) -> list[Output]:
-        """A text for each of ``latents`` (texts, latents).
+        """Generate a text from each row of latents, float32 (texts, latents).
 
         Args:
-            **sampling: any setting of ``Sampling``; where neither a method nor a setting of drawing
-                is said, texts are written greedily, so that what differs between two comes from
-                their latents alone. Where no seed is said, one is drawn.
+            **sampling: settings of `Sampling`. The method is greedy unless a method or a setting of
+                sampling is named, so that texts differ by their latents alone. Without a seed, one
+                is drawn.
         """
         states = self._latents.state_at(latents.to(self.model.device))
         each = [select(states, [row]) for row in range(len(latents))]
         method = "sample" if DRAWING & sampling.keys() else "greedy"
-        asked = {"method": method, "seed": draw_seed(), **sampling}
-        chosen = from_dict(Sampling, {**to_dict(self._defaults), **asked})
-        written = self.writer.generate([""] * len(each), chosen, states=each)
-        return [outputs[0] for outputs in written]
+        named = {"method": method, "seed": draw_seed(), **sampling}
+        settings = from_dict(Sampling, {**to_dict(self._defaults), **named})
+        outputs = self.generator.generate([""] * len(each), settings, states=each)
+        return [output for [output] in outputs]
 
     def reconstruct(
         self, texts: Sequence[str], *, draw: int | None = None, **sampling: Any
     ) -> list[Output]:
-        """Each text as it is written again from its own latents; see ``infer`` and ``write``."""
+        """Encode each text and generate it again; see `infer` and `write`."""
         return self.write(self.infer(texts, draw=draw), **sampling)
 
     def walk(self, first: str, last: str, steps: int = 7, **sampling: Any) -> list[Output]:
-        """Texts at equal distances on the straight line between two; the ends are those that
-        ``reconstruct`` writes (Bowman et al. 2016, section 4.4).
+        """Interpolate between two texts: texts at equal distances on the line of their latents,
+        both ends included (Bowman et al. 2016, section 4.4).
 
         Raises:
             WenmoError: fewer than two steps.
@@ -90,8 +93,8 @@ class Latents:
         if steps < 2:
             raise WenmoError(f"a walk has at least 2 steps, its ends, not {steps}")
         begin, end = self.infer([first, last])
-        shares = torch.linspace(0, 1, steps, device=begin.device)[:, None]
-        return self.write(torch.lerp(begin[None], end[None], shares), **sampling)
+        weights = torch.linspace(0, 1, steps, device=begin.device)[:, None]
+        return self.write(torch.lerp(begin[None], end[None], weights), **sampling)
 
     def edit(
         self,
@@ -101,20 +104,20 @@ class Latents:
         scale: float = 1.0,
         **sampling: Any,
     ) -> list[Output]:
-        """Texts moved along an attribute's direction: from the mean latents of texts without it to
-        those of texts that have it (as in Larsen et al. 2016, section 4.2).
+        """Move texts along the direction of an attribute: the difference of the mean latents of
+        texts with and without it (Larsen et al. 2016, section 4.2).
 
         Args:
             toward, away: texts with the attribute, and without it.
-            scale: how far; 1: by the distance between the two means, below 0: the other way.
+            scale: the factor of the difference; below 0, texts lose the attribute.
         """
         direction = self.infer(toward).mean(0) - self.infer(away).mean(0)
         return self.write(self.infer(texts) + scale * direction, **sampling)
 
     def _encode(self, text: str) -> list[int]:
         if not text.strip():
-            raise WenmoError("no text to find the latents of: give some")
-        ids: list[int] = self.writer.tokenizer.encode(text).tolist()
+            raise WenmoError("an empty text has no latents: give a text")
+        ids: list[int] = self.generator.tokenizer.encode(text).tolist()
         context = self.model.context
         if context is not None and len(ids) >= context:
             raise WenmoError(

@@ -25,12 +25,12 @@ def hash_bits(x: Tensor) -> Tensor:
 
 
 def fold_in(seeds: Tensor, numbers: Tensor) -> Tensor:
-    """A key for each (seed, number), int64: a row's at a place, or the seed of its n-th sample."""
+    """A key for each (seed, number), int64: a row and a position, or a request and a sample."""
     return hash_bits(hash_bits(seeds + _GOLDEN) + (numbers + 1) * _GOLDEN)
 
 
 def draw_seed() -> int:
-    """A seed for a request that names none: new at every call, and short enough to be copied."""
+    """A random seed for requests that name none, below 10⁹ so that it is easily copied."""
     return secrets.randbelow(10**9)
 
 

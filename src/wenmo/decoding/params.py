@@ -1,4 +1,4 @@
-"""How the tokens of a text are chosen: the settings of a request."""
+"""The settings of a request: how its tokens are chosen."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from wenmo.config import shown
 from wenmo.options import Settings, invalid_options, option
 
 DRAWING = {"temperature", "top_k", "top_p", "min_p", "typical_p"}
-"""Settings that only drawing heeds: who asks for one without a method asks to draw."""
+"""Settings of ``method=sample``: naming one without a method chooses that method."""
 
 
 @dataclass(frozen=True)
 class Sampling(Settings):
-    """What a request may ask of the way its text is chosen. The defaults leave the model as it is.
+    """The settings of generation. The defaults do not change the distribution of the model.
 
     Raises:
         ValueError: a value out of range; the message names the field.
