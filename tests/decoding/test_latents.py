@@ -91,11 +91,11 @@ def test_a_state_that_is_asked_for_is_kept_in_any_company(latents: Latents) -> N
 
 
 def test_what_cannot_be_written_from_is_told(latents: Latents) -> None:
-    with pytest.raises(WenmoError, match="give some"):
+    with pytest.raises(WenmoError, match="give a text"):
         latents.infer([" "])
     with pytest.raises(WenmoError, match="holds 23"):
         latents.infer(["春" * 24])
-    tokenizer = latents.writer.tokenizer
+    tokenizer = latents.generator.tokenizer
     plain = MODELS["ngram"].config.build(tokenizer.vocab_size)
     with pytest.raises(WenmoError, match="no latents"):
         Latents(TextGenerator(plain, tokenizer))
