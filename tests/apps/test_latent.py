@@ -106,7 +106,7 @@ def test_it_scores_records_by_the_bound_and_by_importance(wenmo, run, lines):
         (["latent", "RUN", "--walk", "春", "夜", "--edit", "春"], "say one of"),
         (["latent", "RUN", "--edit", "春"], "--toward FILE and --from FILE"),
         (["latent", "RUN", "--walk", "春", "夜", "--steps", "1"], "at least 2 steps"),
-        (["latent", "RUN", "--reconstruct", " "], "give some"),
+        (["latent", "RUN", "--reconstruct", " "], "give a text"),
         (["latent", "RUN", "--reconstruct", "春" * 300], "shorten it"),
         (["evaluate", "RUN", "lines.txt", "--cache", "9"], "leave --cache out"),
         (["evaluate", "RUN", "lines.txt", "--dynamic", "0.1"], "leave --dynamic out"),
