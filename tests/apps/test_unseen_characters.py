@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from wenmo.api import Run, fit, load
+from wenmo.types import END, Batch
 
 LINES = """Pepper climbs the ridge before the rain.
 The ridge keeps its snow until May.
@@ -76,7 +78,9 @@ def test_the_prompt_has_characters_of_its_own(counted: Callable[[str], Run]) -> 
 def test_probabilities_are_the_models_own(counted: Callable[[str], Run]) -> None:
     run = counted("bytes")
     [[output]] = run.write([""], seed=3, max_tokens=50)
-    assert math.isclose(output.logprob, sum(run.model.logprobs(output.ids)), rel_tol=1e-4)
+    stream = torch.tensor([[END, *output.ids]])
+    scored = run.model.score(Batch(stream[:, :-1], stream[:, 1:]))
+    assert math.isclose(output.logprob, -float(scored.nats), rel_tol=1e-4)
 
 
 def test_the_run_folder_tells_its_characters(
