@@ -56,14 +56,14 @@ def main() -> None:
     ours, run = Sampler(parse_grammar(json.dumps(rules))), wenmo.load(path)
     theirs = tracery.Grammar(rules)
     theirs.add_modifiers(base_english)
-    chart = Chart.of(parse_grammar(json.dumps(rules)))
+    chart = Chart.from_grammar(parse_grammar(json.dumps(rules)))
     sampler: list[float] = []
     facade: list[float] = []
     other: list[float] = []
     scoring: list[float] = []
     texts = run.generate(n=SCORED)
     for _ in range(options.turns):
-        sampler.append(timed(lambda: [ours.draw(seed).text for seed in range(TEXTS)])[1] / TEXTS)
+        sampler.append(timed(lambda: [ours.sample(seed).text for seed in range(TEXTS)])[1] / TEXTS)
         facade.append(timed(lambda: run.generate(n=TEXTS))[1] / TEXTS)
         few = TEXTS // 10
         other.append(timed(lambda: [theirs.flatten("#origin#") for _ in range(few)])[1] / few)  # noqa: B023

@@ -244,7 +244,7 @@ def test_every_grammar_of_the_page_writes() -> None:
     blocks = [content for kind, content in BLOCK.findall(RULES) if kind in ("json", "toml")]
     assert len(blocks) == 5
     for content in blocks:
-        assert Sampler(parse_grammar(content)).draw(0).text
+        assert Sampler(parse_grammar(content)).sample(0).text
 
 
 # -- what is named ---------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_every_derivation_alike(wenmo, folder):
     counts = Counter(each["text"] for each in outputs(done))
     assert len(counts) == 12  # two numbers and three nouns, said by the teacher or not
     assert max(counts.values()) < 60
-    assert "give a depth" in wenmo(*command, cwd=folder, code=2).stderr
+    assert "give the depth" in wenmo(*command, cwd=folder, code=2).stderr
 
 
 def test_it_scores_and_explains(wenmo, folder):
@@ -153,15 +153,15 @@ def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
     ("command", "message"),
     [
         ("generate none.json", "none.json: no such file"),
-        ("generate wrong.json", "wrong.json: rule 'origin' calls #nmae#, and there is no such"),
+        ("generate wrong.json", "wrong.json: rule 'origin' calls #nmae#: no such rule"),
         ("generate loop.toml", "loop.toml: rule 'a' never ends"),
         ("generate LSTM --method uniform", "method uniform is for texts that a grammar writes"),
         ("generate LSTM --max-depth 3", "depth is for texts that a grammar writes"),
         ("generate zh.toml --max-depth 0", "'--max-depth': must be from 1 to 200"),
         ("generate zh.toml -p 我 --method uniform", "without a prompt"),
         ("generate LSTM --grammar none.toml", "none.toml: no such file"),
-        ("generate LSTM --grammar endless.json", "how likely a text is cannot be computed"),
-        ("evaluate endless.json texts.txt", "how likely a text is cannot be computed"),
+        ("generate LSTM --grammar endless.json", "their probabilities cannot be computed"),
+        ("evaluate endless.json texts.txt", "their probabilities cannot be computed"),
         ("evaluate zh.toml texts.txt --window 5", "leave --window and --stride out"),
         ("evaluate zh.toml texts.txt --dynamic 0.1", "leave --dynamic out"),
         ("chat zh.toml", "train a run with --task dialogue"),
@@ -181,7 +181,7 @@ def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
         ),
         (
             "train texts.txt --model grammar grammar=poems.toml --unit line --out run",
-            "cannot write the text",
+            "cannot generate the text",
         ),
     ],
 )

@@ -31,7 +31,7 @@ TEXTS = {
     *(f"{who}{act}了。" for who in RULES["人"] for act in RULES["动"]),
     *(f"the {n}{m} ran" for n in RULES["n"] for m in RULES["n2"]),
 }
-CHART = Chart.of(parse_grammar(json.dumps(RULES)))
+CHART = Chart.from_grammar(parse_grammar(json.dumps(RULES)))
 SPELLED = [text.encode() for text in sorted(TEXTS)]
 
 
@@ -127,14 +127,14 @@ def test_a_writer_keeps_no_grammar_of_an_earlier_call(table):
         table(torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)), tokenizer
     )
     for _ in range(3):
-        chart = Chart.of(parse_grammar(json.dumps(RULES)))
+        chart = Chart.from_grammar(parse_grammar(json.dumps(RULES)))
         writer.generate(["", "So: "], Sampling(max_tokens=2), chart=chart)
         assert {kept for kept, _ in writer._grammars} == {chart}
 
 
 def test_texts_are_as_likely_as_the_model_has_them(table):
     """Of two texts that the grammar leaves, the model's own preference decides."""
-    chart = Chart.of(parse_grammar('{"origin": {"ab": 1000, "ac": 1}}'))
+    chart = Chart.from_grammar(parse_grammar('{"origin": {"ab": 1000, "ac": 1}}'))
     tokenizer = Tokenizer.train(["abc"], TokenizerConfig("characters", min_count=1))
     a, b, c = tokenizer.encode("abc").tolist()
     logits = torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)

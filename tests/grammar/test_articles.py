@@ -1,4 +1,4 @@
-"""*A* or *an*, by sound."""
+"""The choice between *a* and *an*."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from wenmo.grammar.articles import LONGEST_BEGINNING, is_decided, takes_an
+from wenmo.grammar.articles import MAX_LOOKAHEAD, is_decided, takes_an
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.reading import parse_grammar
 from wenmo.grammar.sampler import Sampler
@@ -53,28 +53,28 @@ def test_an(word: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " apple", "苹果", "苹果apple", "…", '"'])
-def test_what_begins_with_no_sound_of_english(text: str) -> None:
+def test_texts_that_begin_with_no_english_sound(text: str) -> None:
     assert not takes_an(text)
 
 
-def test_what_is_decided_stays_so_whatever_follows() -> None:
+def test_decided_choice_does_not_depend_on_the_rest() -> None:
     endings = ["", "a", "1", ",", " unit", "8", "FBI", "苹", "-"]
     for word in words(A) + words(AN):
         for length in range(len(word) + 1):
-            begun = word[:length]
-            if is_decided(begun) or len(begun) >= LONGEST_BEGINNING:
-                assert len({takes_an(begun + ending) for ending in endings}) == 1, begun
+            prefix = word[:length]
+            if is_decided(prefix) or len(prefix) >= MAX_LOOKAHEAD:
+                assert len({takes_an(prefix + ending) for ending in endings}) == 1, prefix
 
 
-def test_a_grammar_reads_what_it_writes() -> None:
-    """Where a number or a quotation is in pieces, the article looks at all of them."""
+def test_articles_are_scored_as_they_are_sampled() -> None:
+    """The article depends on several symbols where a number or a quotation is split among them."""
     grammar = parse_grammar(
         '{"origin": "#w.a# here", "w": ["#d##d#", "#q#apple", "#u# mill"], "d": ["1", "8"],'
         ' "q": ["\\"", ""], "u": ["utensil", "uncle", "8-bit"]}'
     )
-    written = {"an 11", "an 18", "an 81", "an 88", 'an "apple', "an apple"}
-    written |= {"a utensil mill", "an uncle mill", "an 8-bit mill"}
-    sampler, chart = Sampler(grammar), Chart.of(grammar)
-    assert {sampler.draw(seed).text for seed in range(200)} == {f"{text} here" for text in written}
-    likely = sum(math.exp(chart.logprob(f"{text} here")) for text in written)
-    assert likely == pytest.approx(1)
+    texts = {"an 11", "an 18", "an 81", "an 88", 'an "apple', "an apple"}
+    texts |= {"a utensil mill", "an uncle mill", "an 8-bit mill"}
+    sampler, chart = Sampler(grammar), Chart.from_grammar(grammar)
+    assert {sampler.sample(seed).text for seed in range(200)} == {f"{text} here" for text in texts}
+    total = sum(math.exp(chart.logprob(f"{text} here")) for text in texts)
+    assert total == pytest.approx(1)

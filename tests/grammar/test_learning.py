@@ -1,4 +1,4 @@
-"""Inside–outside: what is counted, that every round helps, and that known weights come back."""
+"""The inside-outside algorithm: expected counts, monotone likelihood, recovery of known weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 from wenmo.grammar.ast import Grammar
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.forests import Forests
-from wenmo.grammar.learning import _counts_of_takings, _log_weights, gather, learn
+from wenmo.grammar.learning import _choice_counts, _log_weights, build_forests, learn_weights
 from wenmo.grammar.reading import parse_grammar
 from wenmo.grammar.sampler import Sampler
-from wenmo.grammar.weights import reweighted, weights_of
+from wenmo.grammar.weights import weights_of, with_weights
 from wenmo.types import WenmoError
 
-# Ambiguous, left-recursive, with empty texts, a circle of single calls, and common beginnings.
+# Ambiguous, left-recursive, with empty texts, a cycle of unit productions, and common prefixes.
 RULES = {
     "origin": {"#origin##x#": 2, "#y#": 1, "ab": 3},
     "x": {"": 1, "a": 2, "#y#": 1, "abb": 1},
@@ -39,8 +39,8 @@ GRAMMARS = {"rules": json.dumps(RULES), "saved": json.dumps(SAVED), "chosen": CH
 def counts_of(chart: Chart, text: str) -> np.ndarray:
     forests = Forests(chart)
     assert forests.add(text)
-    _, counts = forests.freeze().expect(_log_weights(chart.cfg, forests))
-    return _counts_of_takings(chart.cfg, forests, counts)
+    _, counts = forests.pack().inside_outside(_log_weights(chart.cfg, forests))
+    return _choice_counts(chart.cfg, forests, counts)
 
 
 @pytest.mark.parametrize(
@@ -48,61 +48,61 @@ def counts_of(chart: Chart, text: str) -> np.ndarray:
     [("rules", t) for t in ("", "a", "ab", "abb", "bab")] + [("saved", "AA"), ("saved", "A-B")],
 )
 def test_counts_are_derivatives(name, text):
-    """A taking's expected count is the derivative of the text's log-probability by the logarithm of
-    its probability; what makes texts end, and so scales all of them, is taken out.
+    """The expected count of a choice is the derivative of the text's log-probability by the
+    logarithm of the choice's probability, apart from the normalisation of finite derivations.
     """
-    chart = Chart.of(parse_grammar(GRAMMARS[name]))
+    chart = Chart.from_grammar(parse_grammar(GRAMMARS[name]))
     cfg, expected = chart.cfg, counts_of(chart, text)
-    first = [0.9 * p for p in taking_probabilities(cfg)]
+    initial_probs = [0.9 * p for p in choice_probs(cfg)]
 
-    def score(at: int, factor: float) -> float:
-        probabilities = [p * factor if n == at else p for n, p in enumerate(first)]
-        cfg.weigh(probabilities)
+    def score(i: int, factor: float) -> float:
+        probabilities = [p * factor if n == i else p for n, p in enumerate(initial_probs)]
+        cfg.set_probabilities(probabilities)
         return Chart(cfg).logprob(text) + math.log(cfg.total)
 
-    cfg.weigh(first)
+    cfg.set_probabilities(initial_probs)
     expected = counts_of(Chart(cfg), text)
     step = 1e-4
-    for at in range(len(first)):
-        slope = score(at, math.exp(step)) - score(at, math.exp(-step))
-        assert expected[at] == pytest.approx(slope / (2 * step), abs=1e-5), at
+    for i in range(len(initial_probs)):
+        slope = score(i, math.exp(step)) - score(i, math.exp(-step))
+        assert expected[i] == pytest.approx(slope / (2 * step), abs=1e-5), i
 
 
-def taking_probabilities(cfg) -> list[float]:
-    found = [0.0] * len(cfg.expansion.takings)
+def choice_probs(cfg) -> list[float]:
+    found = [0.0] * len(cfg.expanded.choices)
     for production, weight in zip(cfg.productions, cfg.weights, strict=True):
-        if len(production.takings) == 1:
-            found[production.takings[0]] = weight / production.share
+        if len(production.choices) == 1:
+            found[production.choices[0]] = weight / production.factor
     return [p or 0.5 for p in found]
 
 
-def sampled(grammar: Grammar, count: int) -> Counter[str]:
+def sample_counts(grammar: Grammar, count: int) -> Counter[str]:
     sampler = Sampler(grammar)
-    return Counter(sampler.draw(seed).text for seed in range(count))
+    return Counter(sampler.sample(seed).text for seed in range(count))
 
 
-def even(grammar: Grammar) -> Grammar:
-    return reweighted(grammar, [1.0] * len(weights_of(grammar)))
+def with_equal_weights(grammar: Grammar) -> Grammar:
+    return with_weights(grammar, [1.0] * len(weights_of(grammar)))
 
 
 @pytest.mark.parametrize("name", GRAMMARS)
-def test_every_round_helps_and_known_weights_come_back(name):
-    true = parse_grammar(GRAMMARS[name])
-    texts = sampled(true, 2000)
-    forests = gather(Chart.of(even(true)), texts)
-    rounds = list(learn(even(true), forests, rounds=100, prior=0))
-    nats = [one.nats for one in rounds]
+def test_every_iteration_improves_and_recovers_known_weights(name):
+    true_grammar = parse_grammar(GRAMMARS[name])
+    texts = sample_counts(true_grammar, 2000)
+    forests = build_forests(Chart.from_grammar(with_equal_weights(true_grammar)), texts)
+    iterations = list(learn_weights(with_equal_weights(true_grammar), forests, rounds=100, prior=0))
+    nats = [iteration.nats for iteration in iterations]
     assert all(later <= before + 1e-7 for before, later in pairwise(nats))
-    chart = Chart.of(rounds[-1].grammar)
+    chart = Chart.from_grammar(iterations[-1].grammar)
     assert nats[-1] == pytest.approx(-sum(n * chart.logprob(t) for t, n in texts.items()))
-    best = -sum(n * Chart.of(true).logprob(t) for t, n in texts.items())
+    best = -sum(n * Chart.from_grammar(true_grammar).logprob(t) for t, n in texts.items())
     assert nats[-1] <= best
-    assert nats[-1] > best - 12  # of about as many free weights
-    if name != "rules":  # whose weights texts do not tell apart wholly
-        assert shares(rounds[-1].grammar) == pytest.approx(shares(true), abs=0.05)
+    assert nats[-1] > best - 12  # chance, with about this many free weights
+    if name != "rules":  # its weights are not identifiable
+        assert probs(iterations[-1].grammar) == pytest.approx(probs(true_grammar), abs=0.05)
 
 
-def shares(grammar: Grammar) -> list[float]:
+def probs(grammar: Grammar) -> list[float]:
     found = []
     for rule in grammar.rules.values():
         total = sum(alternative.weight for alternative in rule)
@@ -110,20 +110,22 @@ def shares(grammar: Grammar) -> list[float]:
     return found
 
 
-def test_a_prior_keeps_what_was_not_seen():
+def test_prior_keeps_unseen_alternatives():
     grammar = parse_grammar('{"origin": {"a": 1, "b": 3}, "x": ["c", "d"]}')
-    forests = gather(Chart.of(grammar), {"a": 4})
-    [*_, last] = learn(grammar, forests, rounds=9, prior=2.0)
-    assert shares(last.grammar) == pytest.approx([4.5 / 6, 1.5 / 6, 0.5, 0.5])
-    [*_, last] = learn(grammar, gather(Chart.of(grammar), {"a": 4}), rounds=9, prior=0)
-    assert shares(last.grammar) == pytest.approx([1, 0, 0.5, 0.5])
+    forests = build_forests(Chart.from_grammar(grammar), {"a": 4})
+    [*_, last] = learn_weights(grammar, forests, rounds=9, prior=2.0)
+    assert probs(last.grammar) == pytest.approx([4.5 / 6, 1.5 / 6, 0.5, 0.5])
+    [*_, last] = learn_weights(
+        grammar, build_forests(Chart.from_grammar(grammar), {"a": 4}), rounds=9, prior=0
+    )
+    assert probs(last.grammar) == pytest.approx([1, 0, 0.5, 0.5])
 
 
 @pytest.mark.parametrize(
     ("text", "where"),
-    [("春眠x", "at 'x', character 3"), ("春", "where it ends"), ("y" * 99, "'yyyyyyyyyy', cha")],
+    [("春眠x", "at 'x', character 3"), ("春", "at its end"), ("y" * 99, "'yyyyyyyyyy', cha")],
 )
-def test_what_cannot_be_written_is_told(text, where):
-    chart = Chart.of(parse_grammar('{"origin": "春眠"}'))
-    with pytest.raises(WenmoError, match=f"cannot write the text .* it leaves it .*{where}"):
-        gather(chart, {text: 1})
+def test_impossible_texts_are_refused_with_the_position(text, where):
+    chart = Chart.from_grammar(parse_grammar('{"origin": "春眠"}'))
+    with pytest.raises(WenmoError, match=f"cannot generate the text .* it fails .*{where}"):
+        build_forests(chart, {text: 1})

@@ -52,7 +52,7 @@ def score(model: GrammarModel, ids: list[int]) -> float:
 
 @every_tokenizer
 def test_a_text_is_as_likely_in_any_tokens(name):
-    tokenizer, chart = TOKENIZERS[name], Chart.of(parse_grammar(json.dumps(RULES)))
+    tokenizer, chart = TOKENIZERS[name], Chart.from_grammar(parse_grammar(json.dumps(RULES)))
     model = opened(tokenizer)
     for text in TEXTS:
         assert score(model, tokenizer.encode(text).tolist()) == pytest.approx(chart.logprob(text))

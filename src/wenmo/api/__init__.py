@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wenmo.evaluation.alignment import alignment_svg
     from wenmo.evaluation.tradeoff import tradeoff_svg
     from wenmo.files import write_text
-    from wenmo.grammar.writing import Derivation
+    from wenmo.grammar.derivation import Derivation
     from wenmo.training.loop import Event
 
 __all__ = [
@@ -54,7 +54,7 @@ _MODULES = {
     "wenmo.evaluation.alignment": ("alignment_svg",),
     "wenmo.evaluation.tradeoff": ("tradeoff_svg",),
     "wenmo.files": ("write_text",),
-    "wenmo.grammar.writing": ("Derivation",),
+    "wenmo.grammar.derivation": ("Derivation",),
     "wenmo.training.loop": ("Event",),
 }
 """Where each name comes from."""

@@ -269,4 +269,4 @@ def warn(lines: Sequence[str]) -> None:
 
 def _chart(grammar: str | Path | None) -> Chart | None:
     """What holds texts to a grammar."""
-    return None if grammar is None else Chart.of(read_grammar(Path(grammar))[0])
+    return None if grammar is None else Chart.from_grammar(read_grammar(Path(grammar))[0])

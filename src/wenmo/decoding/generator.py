@@ -18,8 +18,8 @@ from wenmo.decoding.engines.whole import draw_texts, sample_seeds, truncate_text
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request, own_seed
 from wenmo.grammar.chart import Chart
-from wenmo.grammar.sampler import Drawn
-from wenmo.grammar.writing import Derivation
+from wenmo.grammar.derivation import Derivation
+from wenmo.grammar.sampler import SampledText
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import Infills, SamplesTexts, capability, has_capability
 from wenmo.text.pairs import Keep, source_room
@@ -206,7 +206,7 @@ class TextGenerator:
         ids: list[int] = self.tokenizer.encode_source(source).tolist()
         return ids
 
-    def _score_drawn(self, drawn: Drawn, sampling: Sampling) -> Output:
+    def _score_drawn(self, drawn: SampledText, sampling: Sampling) -> Output:
         """The output of a text that a grammar drew."""
         text, stopped_by = truncate_text(drawn.text, sampling)
         ids = self._encode(text) + [END] * (stopped_by == "end")

@@ -1,9 +1,10 @@
-"""Agreement: parts that must have the same features, compiled into rules that need none.
+"""Agreement between the features of calls, compiled into plain rules.
 
-A rule is parted into one for each set of features that what it writes can have, and an alternative
-with parts that agree into one for each way in which they can. Of an alternative's weight each way
-gets a share that is proportional to the product of how likely its parts are to have those features.
-So with one measure word for each class of nouns, nouns are as frequent as their weights say.
+A rule becomes one rule for each set of features that its texts can have, and an alternative with
+agreeing calls one alternative for each consistent assignment of features to them. The weight of an
+alternative is divided among its assignments in proportion to the product of the probabilities that
+its calls have those features. So with one measure word for each class of nouns, nouns are as
+frequent as their weights say.
 """
 
 from __future__ import annotations
@@ -13,57 +14,63 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
-from wenmo.grammar.ast import Alternative, Call, Do, Feature, Features, Grammar, Part, Save, walk
+from wenmo.grammar.ast import (
+    Alternative,
+    Call,
+    Evaluate,
+    Feature,
+    Features,
+    Grammar,
+    Node,
+    Save,
+    walk,
+)
 from wenmo.types import WenmoError
 
-MOST_WAYS = 1_000_000  # that are tried
-ROUNDS = 1000
-NONE: Features = frozenset()
-HEAD = ""  # the group whose features are the alternative's own
+MAX_ASSIGNMENTS = 1_000_000  # tried in all
+MAX_ITERATIONS = 1000
+NO_FEATURES: Features = frozenset()
+HEAD_GROUP = ""  # the group whose features the alternative has, too
 
 
-def agreed(grammar: Grammar, where: str) -> Grammar:
-    """The same grammar without features; as it is where it has none.
+def compile_agreement(grammar: Grammar, where: str) -> Grammar:
+    """The equivalent grammar without features; the grammar itself if it has none.
 
     Raises:
-        WenmoError: parts that never agree, a feature that is not always there, or too many ways.
+        WenmoError: calls that never agree, a feature without a value, or too many assignments.
     """
     alternatives = [a for rule in grammar.rules.values() for a in rule]
-    asks = any(
-        isinstance(part, Feature) or (isinstance(part, Call) and part.group is not None)
-        for a in alternatives
-        for part in walk(a.parts)
-    )
-    return _Agreement(grammar, where).parted() if asks else grammar
+    has_agreement = any(_has_agreement(node) for a in alternatives for node in walk(a.nodes))
+    return _Agreement(grammar, where).compile() if has_agreement else grammar
 
 
 @dataclass(frozen=True)
-class _Way:
-    """How an alternative's parts can agree.
+class _Assignment:
+    """A consistent assignment of features to the calls of an alternative.
 
     Attributes:
-        alternative: where its features are written out already.
-        asked: the features that its part at a place must have.
-        features: of what it writes.
+        alternative: the alternative, with the values of its features filled in.
+        required: index of each agreeing call, and the features that it must have.
+        features: features of the resulting text.
     """
 
     alternative: Alternative
-    asked: tuple[tuple[int, Features], ...]
+    required: tuple[tuple[int, Features], ...]
     features: Features
 
 
 class _Agreement:
     def __init__(self, grammar: Grammar, where: str) -> None:
         self.grammar, self.where = grammar, where
-        self.sets: dict[str, set[Features]] = {name: set() for name in grammar.rules}
-        self.ways: dict[str, list[list[_Way]]] = {}
+        self.feature_sets: dict[str, set[Features]] = {name: set() for name in grammar.rules}
+        self.assignments: dict[str, list[list[_Assignment]]] = {}
         self.tried = 0
-        self._find_sets()
-        self.ways = {name: self._ways_of(name) for name in grammar.rules}
-        self.shares = self._find_shares()
+        self._find_feature_sets()
+        self.assignments = {name: self._assignments_of(name) for name in grammar.rules}
+        self.probs = self._find_probs()
 
-    def parted(self) -> Grammar:
-        """The rules that the start needs, each for the features that are asked of it."""
+    def compile(self) -> Grammar:
+        """The rules reachable from the start, one for each set of features that is required."""
         start = (self.grammar.start, None)
         todo: list[tuple[str, Features | None]] = [start]
         rules: dict[str, tuple[Alternative, ...]] = {}
@@ -75,148 +82,170 @@ class _Agreement:
                 continue
             rules[name], names[name] = tuple(self._alternatives(rule, features, todo)), rule
             if not rules[name]:
-                raise WenmoError(f"{self.where}: rule {rule!r} has no parts that agree and end")
+                raise WenmoError(
+                    f"{self.where}: rule {rule!r} has no alternative that agrees and ends"
+                )
         grammar = self.grammar
         return Grammar(rules, grammar.start, grammar.depth, grammar.saved, names)
 
-    # -- which features a rule can have ----------------------------------------------------------
+    # -- feature sets ---------------------------------------------------------------------------
 
-    def _find_sets(self) -> None:
-        """What a rule writes has the features of its alternatives, and these of their parts."""
+    def _find_feature_sets(self) -> None:
+        """Find the feature sets of each rule: a fixed point over alternatives and their calls."""
         changed = True
         while changed:
             changed = False
             for name, rule in self.grammar.rules.items():
                 for alternative in rule:
-                    found = {way.features for way in self._agreeing(name, alternative)}
-                    changed = changed or not found <= self.sets[name]
-                    self.sets[name] |= found
+                    found = {
+                        assignment.features for assignment in self._assignments(name, alternative)
+                    }
+                    changed = changed or not found <= self.feature_sets[name]
+                    self.feature_sets[name] |= found
 
-    def _ways_of(self, name: str) -> list[list[_Way]]:
-        """For each alternative of a rule, in which ways its parts can agree."""
-        every = []
+    def _assignments_of(self, name: str) -> list[list[_Assignment]]:
+        """The assignments of each alternative of a rule."""
+        found = []
         for alternative in self.grammar.rules[name]:
-            ways = list(self._agreeing(name, alternative))
-            if not ways and alternative.weight:
+            assignments = list(self._assignments(name, alternative))
+            if not assignments and alternative.weight:
                 raise WenmoError(
-                    f"{self.where}: rule {name!r}: the parts of {alternative.source!r} never agree"
+                    f"{self.where}: rule {name!r}: the calls of {alternative.source!r} never agree"
                 )
-            every.append([replace(way, alternative=self._spelled(name, way)) for way in ways])
-        return every
+            found.append(
+                [
+                    replace(assignment, alternative=self._fill_in(name, assignment))
+                    for assignment in assignments
+                ]
+            )
+        return found
 
-    def _agreeing(self, name: str, alternative: Alternative) -> Iterator[_Way]:
+    def _assignments(self, name: str, alternative: Alternative) -> Iterator[_Assignment]:
+        """The consistent assignments of an alternative."""
         groups: dict[str, list[int]] = {}
-        for place, part in enumerate(alternative.parts):
-            if isinstance(part, Call) and part.group is not None:
-                groups.setdefault(part.group, []).append(place)
-        places = [place for group in groups.values() for place in group]
-        sets = [self._sets_of(alternative.parts[place]) for place in places]
+        for index, node in enumerate(alternative.nodes):
+            if isinstance(node, Call) and node.group is not None:
+                groups.setdefault(node.group, []).append(index)
+        indices = [index for group in groups.values() for index in group]
+        sets = [self._sets_of(alternative.nodes[index]) for index in indices]
         self.tried += prod(map(len, sets)) - 1
-        if self.tried > MOST_WAYS:
+        if self.tried > MAX_ASSIGNMENTS:
             raise WenmoError(
-                f"{self.where}: rule {name!r}: {alternative.source!r} can agree in too many ways"
+                f"{self.where}: rule {name!r}: {alternative.source!r} has too many "
+                "combinations of features"
             )
         for chosen in product(*sets):
-            asked = dict(zip(places, chosen, strict=True))
+            required = dict(zip(indices, chosen, strict=True))
             united = {
-                group: _union([asked[place] for place in own]) for group, own in groups.items()
+                group: _union([required[index] for index in members])
+                for group, members in groups.items()
             }
-            head = _union([alternative.features, united.get(HEAD, NONE) or NONE])
+            head = _union(
+                [alternative.features, united.get(HEAD_GROUP, NO_FEATURES) or NO_FEATURES]
+            )
             if head is not None and None not in united.values():
-                yield _Way(alternative, tuple(asked.items()), head)
+                yield _Assignment(alternative, tuple(required.items()), head)
 
-    def _sets_of(self, part: Part) -> Sequence[Features]:
-        return sorted(self.sets.get(_symbol(part), {NONE}), key=sorted)
+    def _sets_of(self, node: Node) -> Sequence[Features]:
+        return sorted(self.feature_sets.get(_symbol(node), {NO_FEATURES}), key=sorted)
 
-    def _spelled(self, name: str, way: _Way) -> Alternative:
-        """The alternative with its features written out."""
-        asked = dict(way.asked)
-        parts: list[Part] = []
-        for part in way.alternative.parts:
-            if isinstance(part, Save | Do) and any(map(_agrees, walk((part,)))):
-                raise WenmoError(f"{self.where}: rule {name!r}: @ cannot stand within an action")
-            if not isinstance(part, Feature):
-                parts.append(part)
+    def _fill_in(self, name: str, assignment: _Assignment) -> Alternative:
+        """The alternative with the values of its features filled in."""
+        required = dict(assignment.required)
+        nodes: list[Node] = []
+        for node in assignment.alternative.nodes:
+            if isinstance(node, Save | Evaluate) and any(map(_has_agreement, walk((node,)))):
+                raise WenmoError(f"{self.where}: rule {name!r}: @ is not allowed in an action")
+            if not isinstance(node, Feature):
+                nodes.append(node)
                 continue
-            own = [
+            members = [
                 features
-                for place, features in asked.items()
-                if getattr(way.alternative.parts[place], "group", None) == part.group
+                for index, features in required.items()
+                if getattr(assignment.alternative.nodes[index], "group", None) == node.group
             ]
-            known = dict(way.features if part.group == HEAD else _union(own) or NONE)
-            if part.name not in known:
+            known = dict(
+                assignment.features if node.group == HEAD_GROUP else _union(members) or NO_FEATURES
+            )
+            if node.name not in known:
                 raise WenmoError(
-                    f"{self.where}: rule {name!r} writes the feature {part.name!r} in "
-                    f"{way.alternative.source!r}, and not all that it agrees with has one"
+                    f"{self.where}: rule {name!r} uses the feature {node.name!r} in "
+                    f"{assignment.alternative.source!r}, but not every alternative it agrees with "
+                    "has it"
                 )
-            text = known[part.name]
-            for modifier in part.modifiers:
+            text = known[node.name]
+            for modifier in node.modifiers:
                 text = modifier(text)
-            parts.append(text)
-        # The places of calls must stay: nothing is dropped or joined.
-        return replace(way.alternative, parts=tuple(parts))
+            nodes.append(text)
+        # Indices of calls must not change, so no node is dropped or joined.
+        return replace(assignment.alternative, nodes=tuple(nodes))
 
-    # -- how likely a rule is to have them -------------------------------------------------------
+    # -- probabilities of feature sets ----------------------------------------------------------
 
-    def _find_shares(self) -> dict[tuple[str, Features], float]:
-        """The share of a rule's weight that has certain features."""
-        shares = {(rule, own): 1.0 / len(all_) for rule, all_ in self.sets.items() for own in all_}
-        self.shares = shares
-        for _ in range(ROUNDS):
-            found = dict.fromkeys(shares, 0.0)
-            for rule in self.sets:
-                weighed = [pair for pairs in self._weighed(rule) for pair in pairs]
-                total = sum(weight for _, weight in weighed)
-                for way, weight in weighed:
-                    found[rule, way.features] += weight / total if total else 0.0
-            changed = max(abs(found[key] - shares[key]) for key in shares)
-            self.shares = shares = found
+    def _find_probs(self) -> dict[tuple[str, Features], float]:
+        """The probability of each feature set among the texts of a rule."""
+        probs = {
+            (rule, features): 1.0 / len(sets)
+            for rule, sets in self.feature_sets.items()
+            for features in sets
+        }
+        self.probs = probs
+        for _ in range(MAX_ITERATIONS):
+            found = dict.fromkeys(probs, 0.0)
+            for rule in self.feature_sets:
+                weighted = [pair for pairs in self._split_weights(rule) for pair in pairs]
+                total = sum(weight for _, weight in weighted)
+                for assignment, weight in weighted:
+                    found[rule, assignment.features] += weight / total if total else 0.0
+            changed = max(abs(found[key] - probs[key]) for key in probs)
+            self.probs = probs = found
             if changed < 1e-14:
                 break
-        return shares
+        return probs
 
-    def _weighed(self, rule: str) -> Iterator[list[tuple[_Way, float]]]:
-        """For each alternative, its ways and the weight that each has of the alternative's."""
-        for ways in self.ways[rule]:
-            likely = [self._likely(way) for way in ways]
-            total = sum(likely)
+    def _split_weights(self, rule: str) -> Iterator[list[tuple[_Assignment, float]]]:
+        """For each alternative, its assignments with their parts of its weight."""
+        for assignments in self.assignments[rule]:
+            probs = [self._prob_of(assignment) for assignment in assignments]
+            total = sum(probs)
             yield [
-                (way, way.alternative.weight * part / total)
-                for way, part in zip(ways, likely, strict=True)
-                if part
+                (assignment, assignment.alternative.weight * prob / total)
+                for assignment, prob in zip(assignments, probs, strict=True)
+                if prob
             ]
 
-    def _likely(self, way: _Way) -> float:
-        parts = way.alternative.parts
+    def _prob_of(self, assignment: _Assignment) -> float:
+        nodes = assignment.alternative.nodes
         return prod(
-            self.shares.get((_symbol(parts[place]), features), 1.0) for place, features in way.asked
+            self.probs.get((_symbol(nodes[index]), features), 1.0)
+            for index, features in assignment.required
         )
 
-    # -- the rules without features --------------------------------------------------------------
+    # -- rules without features -----------------------------------------------------------------
 
     def _alternatives(
         self, rule: str, features: Features | None, todo: list[tuple[str, Features | None]]
     ) -> Iterator[Alternative]:
-        for weighed in self._weighed(rule):
-            for way, weight in weighed:
-                if features is not None and way.features != features:
+        for weighted in self._split_weights(rule):
+            for assignment, weight in weighted:
+                if features is not None and assignment.features != features:
                     continue
-                asked = dict(way.asked)
-                parts: list[Part] = []
-                for place, part in enumerate(way.alternative.parts):
-                    within = (inner for inner in walk((part,)) if inner is not part)
-                    todo += [(s, None) for s in map(_symbol, within) if s in self.sets]
-                    if isinstance(part, Call):
-                        wanted, symbol = asked.get(place), part.symbol
-                        if symbol in self.sets:
-                            todo.append((symbol, wanted))
-                            symbol = self._name(symbol, wanted)
-                        part = part._replace(symbol=symbol, group=None)
-                    parts.append(part)
-                yield replace(way.alternative, parts=tuple(parts), weight=weight)
+                required = dict(assignment.required)
+                nodes: list[Node] = []
+                for index, node in enumerate(assignment.alternative.nodes):
+                    nested = (inner for inner in walk((node,)) if inner is not node)
+                    todo += [(s, None) for s in map(_symbol, nested) if s in self.feature_sets]
+                    if isinstance(node, Call):
+                        own_features, symbol = required.get(index), node.symbol
+                        if symbol in self.feature_sets:
+                            todo.append((symbol, own_features))
+                            symbol = self._name(symbol, own_features)
+                        node = node._replace(symbol=symbol, group=None)
+                    nodes.append(node)
+                yield replace(assignment.alternative, nodes=tuple(nodes), weight=weight)
 
     def _name(self, rule: str, features: Features | None) -> str:
-        if features is None or len(self.sets[rule]) == 1:
+        if features is None or len(self.feature_sets[rule]) == 1:
             return rule
         name = f"{rule}|{','.join(f'{key}={value}' for key, value in sorted(features))}"
         while name in self.grammar.rules:
@@ -224,16 +253,16 @@ class _Agreement:
         return name
 
 
-def _symbol(part: Part) -> str:
-    return part.symbol if isinstance(part, Call) else ""
+def _symbol(node: Node) -> str:
+    return node.symbol if isinstance(node, Call) else ""
 
 
-def _agrees(part: Part) -> bool:
-    return isinstance(part, Feature) or (isinstance(part, Call) and part.group is not None)
+def _has_agreement(node: Node) -> bool:
+    return isinstance(node, Feature) or (isinstance(node, Call) and node.group is not None)
 
 
 def _union(sets: Sequence[Features]) -> Features | None:
-    """All features of the sets; None where two differ."""
+    """The union of feature sets; None if two values of a feature differ."""
     united: dict[str, str] = {}
     for features in sets:
         for name, value in features:

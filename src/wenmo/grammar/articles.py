@@ -1,6 +1,6 @@
-"""*A* or *an* before an English word, by the sound that it begins with.
+"""Choice between *a* and *an* before an English word, by its first sound.
 
-The rules go by spelling; words that do not follow them are in short lists.
+Spelling rules cover most words; short lists cover the exceptions.
 """
 
 from __future__ import annotations
@@ -8,37 +8,37 @@ from __future__ import annotations
 import re
 import unicodedata
 
-LONGEST_BEGINNING = 8
-"""The characters that are looked at; fewer where the first word ends before."""
+MAX_LOOKAHEAD = 8
+"""Number of characters that the choice depends on; fewer if the first word is shorter."""
 
-OPENING = "\"'“‘«([{¿¡*_"
-"""Signs that may stand before a word and make no sound."""
+SILENT = "\"'“‘«([{¿¡*_"
+"""Silent characters that may precede a word."""
 
-_OPENING = re.escape(OPENING)
-_BEFORE = f"[{_OPENING}]*"
-_WORD = re.compile(rf"{_BEFORE}([0-9A-Za-z][0-9A-Za-z,]*)")
-_ENDED = re.compile(rf"{_BEFORE}([0-9A-Za-z][0-9A-Za-z,]*[^0-9A-Za-z,]|[^0-9A-Za-z,{_OPENING}])")
+_SILENT = re.escape(SILENT)
+_SILENT_PREFIX = f"[{_SILENT}]*"
+_WORD = re.compile(rf"{_SILENT_PREFIX}([0-9A-Za-z][0-9A-Za-z,]*)")
+_COMPLETE_WORD = re.compile(
+    rf"{_SILENT_PREFIX}([0-9A-Za-z][0-9A-Za-z,]*[^0-9A-Za-z,]|[^0-9A-Za-z,{_SILENT}])"
+)
 
-# Words that begin with "yoo". Most with un-, up- and um- do not, nor do uber and umami.
-_YOO = re.compile(
+# Words whose first sound is "yoo". Most words in un-, up- and um- are not among them.
+_YOO_SOUND = re.compile(
     r"eu|ewe|ub[iou]|u[gkrstv][aeiou]|ukr|ulys|unanim|unary|utr|uni(?!de|m[ap]|n|r|ss)"
 )
-_WITH_W = re.compile(r"one($|[nstw])|once|ou[ia]|oax")  # one, once, Ouija, Oaxaca
+_W_SOUND = re.compile(r"one($|[nstw])|once|ou[ia]|oax")  # one, once, Ouija, Oaxaca
 _SILENT_H = re.compile(r"hour(?!i)|honest|honou?r|heir|hors$")
-_SOUNDED_Y = re.compile(r"y[^aeiouy]")  # Yves, yttrium
+_VOWEL_Y = re.compile(r"y[^aeiouy]")  # Yves, yttrium
 
-# Abbreviations that are read letter by letter, and letters whose names begin with a vowel.
-LONGEST_ABBREVIATION = 5
-_VOWEL_NAMES = frozenset("AEFHILMNORSX")
-_AS_WORDS = re.compile(r"[FHLMNRSX][AEIOU][A-Z]|F[LR][AEIOU][A-Z]|S[CHKLMNPQTW]+R?[AEIOU][A-Z]")
-_BY_LETTERS = frozenset({"FAQ", "HIV", "LED", "MIT", "NIH", "SAT", "SOS", "SUV"})
+# Abbreviations spelled out letter by letter, and letters whose names begin with a vowel sound.
+MAX_ABBREVIATION = 5
+_VOWEL_LETTER_NAMES = frozenset("AEFHILMNORSX")
+_READ_AS_WORD = re.compile(r"[FHLMNRSX][AEIOU][A-Z]|F[LR][AEIOU][A-Z]|S[CHKLMNPQTW]+R?[AEIOU][A-Z]")
+_SPELLED_OUT = frozenset({"FAQ", "HIV", "LED", "MIT", "NIH", "SAT", "SOS", "SUV"})
 
 
 def takes_an(text: str) -> bool:
-    """Whether what follows an article takes *an*: decided by at most its first
-    ``LONGEST_BEGINNING`` characters.
-    """
-    start = _plain(text[:LONGEST_BEGINNING])
+    """Whether *an* precedes a text; depends on its first ``MAX_LOOKAHEAD`` characters."""
+    start = _strip_accents(text[:MAX_LOOKAHEAD])
     match = _WORD.match(start)
     if match is None:
         return False
@@ -47,30 +47,30 @@ def takes_an(text: str) -> bool:
         return _number_takes_an(word)
     letters = re.split("[0-9,]", word)[0]
     if _is_spelled_out(letters, rest):
-        return letters[0].upper() in _VOWEL_NAMES
+        return letters[0].upper() in _VOWEL_LETTER_NAMES
     return _word_takes_an(word.lower())
 
 
 def is_decided(text: str) -> bool:
-    """Whether the first word of a text ends in it, so that what follows does not matter."""
-    return _ENDED.match(_plain(text[:LONGEST_BEGINNING])) is not None
+    """Whether the text contains its whole first word, so that appending to it changes nothing."""
+    return _COMPLETE_WORD.match(_strip_accents(text[:MAX_LOOKAHEAD])) is not None
 
 
 def ends_word(character: str) -> bool:
-    """Whether a word ends before a character, so that what is before it decides."""
-    return is_decided(f"a{character}") and character not in OPENING
+    """Whether a word ends before this character."""
+    return is_decided(f"a{character}") and character not in SILENT
 
 
 def _word_takes_an(word: str) -> bool:
     if word[0] == "h":
         return _SILENT_H.match(word) is not None
     if word[0] == "y":
-        return _SOUNDED_Y.match(word) is not None
-    return word[0] in "aeiou" and not (_YOO.match(word) or _WITH_W.match(word))
+        return _VOWEL_Y.match(word) is not None
+    return word[0] in "aeiou" and not (_YOO_SOUND.match(word) or _W_SOUND.match(word))
 
 
 def _number_takes_an(word: str) -> bool:
-    """Eight, eleven and eighteen, and what begins with them: 8, 80, 11, 18,000, 1845."""
+    """Whether a number is read as eight, eleven or eighteen first: 8, 80, 11, 18,000, 1845."""
     match = re.match(r"[0-9]+(?:,[0-9]+)*", word)
     digits = match[0] if match else word
     first, comma, _ = digits.partition(",")
@@ -84,15 +84,15 @@ def _is_spelled_out(letters: str, rest: str) -> bool:
     if len(letters) == 1:
         return rest[:1] not in ("'", "’")
     capitals = letters.removesuffix("s")
-    if not capitals.isupper() or len(capitals) > LONGEST_ABBREVIATION:
+    if not capitals.isupper() or len(capitals) > MAX_ABBREVIATION:
         return False
-    if len(capitals) == 2 or capitals in _BY_LETTERS:
+    if len(capitals) == 2 or capitals in _SPELLED_OUT:
         return True
     if capitals[0] == "U":
         return len(capitals) == 3 or not re.search("[AEIOUY]", capitals[1:])
-    return capitals[0] in "FHLMNRSXY" and not _AS_WORDS.match(capitals)
+    return capitals[0] in "FHLMNRSXY" and not _READ_AS_WORD.match(capitals)
 
 
-def _plain(text: str) -> str:
-    """Each letter without its accents, which do not change how a word begins."""
+def _strip_accents(text: str) -> str:
+    """The text without accents, which do not change the first sound."""
     return "".join(unicodedata.normalize("NFD", character)[:1] for character in text)

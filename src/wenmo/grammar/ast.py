@@ -1,7 +1,7 @@
-"""A grammar as data: rules, the alternatives of each, and the parts that an alternative is made of.
+"""The syntax tree of a grammar: rules, their alternatives, and the nodes of an alternative.
 
-The language of the parts is Tracery's: ``#animal.s#`` calls a rule and modifies what it writes,
-``[hero:#name#]`` saves what a rule writes under a name, ``[hero:POP]`` forgets it again.
+The notation is Tracery's: ``#animal.s#`` calls a rule and modifies its text, ``[hero:#name#]``
+pushes a text onto the stack of a name, ``[hero:POP]`` pops it.
 """
 
 from __future__ import annotations
@@ -14,116 +14,122 @@ from wenmo.grammar.modifiers import Modifier
 
 
 class Call(NamedTuple):
-    """What a rule writes, or what is saved under its name.
+    """A call of a rule, or of the texts saved under its name.
 
     Attributes:
-        symbol: the rule; empty where there are only actions.
-        modifiers: applied from left to right to what it writes.
-        before: actions that go before it; what they save is forgotten again after it.
-        group: parts of one alternative with the same group agree; those of the group ``""`` give
-            the alternative their features, too. None: it agrees with nothing.
+        symbol: name of the rule; empty if the call has only actions.
+        modifiers: functions applied to the text, from left to right.
+        actions: actions run before the call; what they save is popped after it.
+        group: agreement group: calls of the same group within an alternative agree in their
+            features, and the features of group ``""`` are also those of the alternative. None: no
+            agreement.
     """
 
     symbol: str
     modifiers: tuple[Modifier, ...] = ()
-    before: tuple[Action, ...] = ()
+    actions: tuple[Action, ...] = ()
     group: str | None = None
 
 
 class Save(NamedTuple):
-    """Write each of the values once, and keep them under a name: its calls choose one of them."""
+    """Expand each value once and push the texts under a name; a call of the name picks one of
+    them.
+    """
 
     name: str
-    values: tuple[tuple[Part, ...], ...]
+    values: tuple[tuple[Node, ...], ...]
 
 
-class Forget(NamedTuple):
-    """Drop what was last saved under a name, so that what was saved before it is back."""
+class Pop(NamedTuple):
+    """Pop the texts that were saved last under a name."""
 
     name: str
 
 
-class Do(NamedTuple):
-    """Write something for what it saves alone; its text is dropped."""
+class Evaluate(NamedTuple):
+    """Expand nodes for the texts they save; their own text is dropped."""
 
-    parts: tuple[Part, ...]
+    nodes: tuple[Node, ...]
 
 
 class Feature(NamedTuple):
-    """The value of a feature on which the parts of a group agree, such as a measure word."""
+    """The value of a feature that the calls of a group share, such as a measure word."""
 
     group: str
     name: str
     modifiers: tuple[Modifier, ...] = ()
 
 
-Action: TypeAlias = "Save | Forget | Do"
-Part: TypeAlias = "str | Call | Save | Forget | Do | Feature"
+Action: TypeAlias = "Save | Pop | Evaluate"
+Node: TypeAlias = "str | Call | Save | Pop | Evaluate | Feature"
 Features: TypeAlias = "frozenset[tuple[str, str]]"
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way to write what a rule stands for.
+    """One right-hand side of a rule.
 
     Attributes:
-        parts: what is written, one after another.
-        weight: how often it is taken beside the other alternatives, 0 or more.
-        when: names and the values one of which must be saved under each for it to be taken.
-        features: what it is, as names and values.
-        source: as the file spells it.
+        nodes: its nodes, in order.
+        weight: relative frequency among the rule's alternatives, at least 0.
+        conditions: names, and the texts of which one must be saved under each.
+        features: names and values, for agreement.
+        source: the text in the grammar file.
     """
 
-    parts: tuple[Part, ...]
+    nodes: tuple[Node, ...]
     weight: float = 1.0
-    when: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    conditions: tuple[tuple[str, tuple[str, ...]], ...] = ()
     features: Features = frozenset()
     source: str = ""
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """Rules that write texts.
+    """A set of rules that generate texts.
 
     Attributes:
-        rules: the alternatives of each, by its name.
-        start: the rule that a text is written by.
-        depth: so many rules may write within one another; deeper, only what ends soonest is taken.
-        saved: what is saved, under which name, before a text begins.
-        names: how a rule is called where it is shown, if otherwise than by its name.
+        rules: the alternatives of each rule, by its name.
+        start: name of the start rule.
+        depth: nesting depth from which only the alternatives that end soonest are used (default
+            100).
+        saved: texts saved at the start of each derivation, by name.
+        display_names: display names of rules, where they differ from their names.
     """
 
     rules: Mapping[str, tuple[Alternative, ...]]
     start: str
     depth: int = 100
     saved: Mapping[str, str] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
+    display_names: Mapping[str, str] = field(default_factory=dict)
 
-    def shown(self, rule: str) -> str:
-        """How a rule is called."""
-        return self.names.get(rule, rule)
+    def display_name(self, rule: str) -> str:
+        """The display name of a rule."""
+        return self.display_names.get(rule, rule)
 
     @property
-    def stateful(self) -> bool:
-        """Whether what is saved can matter to what is written."""
+    def is_stateful(self) -> bool:
+        """Whether saved texts can affect what is generated."""
         alternatives = [a for rule in self.rules.values() for a in rule]
-        acts = any(isinstance(part, Save | Forget) for a in alternatives for part in walk(a.parts))
-        return acts or bool(self.saved) or any(a.when for a in alternatives)
+        has_actions = any(
+            isinstance(node, Save | Pop) for a in alternatives for node in walk(a.nodes)
+        )
+        return has_actions or bool(self.saved) or any(a.conditions for a in alternatives)
 
 
-def walk(parts: tuple[Part, ...]) -> Iterator[Part]:
-    """All parts, and those within their actions, in the order in which they are written."""
-    for part in parts:
-        if isinstance(part, Call):
-            yield from walk(part.before)
-        yield part
-        if isinstance(part, Save):
-            for value in part.values:
+def walk(nodes: tuple[Node, ...]) -> Iterator[Node]:
+    """All nodes in order, those nested in actions included."""
+    for node in nodes:
+        if isinstance(node, Call):
+            yield from walk(node.actions)
+        yield node
+        if isinstance(node, Save):
+            for value in node.values:
                 yield from walk(value)
-        elif isinstance(part, Do):
-            yield from walk(part.parts)
+        elif isinstance(node, Evaluate):
+            yield from walk(node.nodes)
 
 
-def calls(parts: tuple[Part, ...]) -> list[str]:
-    """The rules that are called by parts, as often as they are."""
-    return [part.symbol for part in walk(parts) if isinstance(part, Call) and part.symbol]
+def called_rules(nodes: tuple[Node, ...]) -> list[str]:
+    """The names of the called rules, once for each call."""
+    return [node.symbol for node in walk(nodes) if isinstance(node, Call) and node.symbol]

@@ -1,12 +1,11 @@
-"""A weighted context-free grammar made ready to be parsed character by character.
+"""A weighted context-free grammar, prepared for parsing character by character.
 
-Three things that a chart cannot follow step by step are summed over beforehand (Stolcke 1995, "An
-efficient probabilistic context-free parsing algorithm that computes prefix probabilities",
-sections 4.5 to 4.7): symbols that write nothing, chains of symbols that become one another, and the
-corners at which a symbol may begin. Productions that can write nothing in some place become
-`Variant` productions without it, and those that are left with one symbol become links of chains.
-What remains of a symbol's productions is a tree of their common beginnings, so that a list of a
-thousand words costs little more than one.
+What a chart cannot follow step by step is computed beforehand (Stolcke 1995, "An efficient
+probabilistic context-free parsing algorithm that computes prefix probabilities", sections 4.5 to
+4.7): nullable symbols, chains of unit productions, and left corners. A production with nullable
+symbols becomes a `Variant` for each subset of them that is dropped; variants with a single symbol
+become unit productions. The other variants of a symbol form a trie of their common prefixes, so
+that a list of a thousand words costs little more than one.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ from math import prod
 from typing import NamedTuple
 
 from wenmo.grammar.ast import Grammar
-from wenmo.grammar.expansion import Expansion, Production, expand
-from wenmo.grammar.fixpoint import least, paths
-from wenmo.grammar.weights import flat, probabilities
+from wenmo.grammar.expansion import ExpandedGrammar, Production, expand
+from wenmo.grammar.fixpoint import least_solution, path_sums
+from wenmo.grammar.weights import flatten, probabilities
 
 START = 0
-MOST_OPTIONAL = 4  # symbols of one production that may write nothing; longer ones are cut in two
+MAX_NULLABLE = 4  # nullable symbols of a production; productions with more are split in two
 
 
 class Variant(NamedTuple):
-    """A production without some of its symbols, which write nothing.
+    """A production without some of its nullable symbols.
 
     Attributes:
-        production: its number.
-        dropped: the symbols that write nothing.
-        kept: what is left: single characters, and symbols.
+        production: index of the production.
+        dropped: the symbols that are replaced by the empty string.
+        kept: the others: single characters, and symbols.
     """
 
     production: int
@@ -40,235 +39,253 @@ class Variant(NamedTuple):
 
 
 class Cfg:
-    """The productions of an expansion and, for their present weights, all that a chart needs.
+    """A context-free grammar with the tables of a chart parser, for the present weights.
 
     Attributes:
-        rules: the rule that each symbol belongs to, as it is shown.
-        count: of symbols; 0 is the start.
-        variants: what productions become; a variant's number is its place.
-        root: the node of each symbol's tree where nothing is read yet.
-        head: the symbol whose tree a node is in.
-        parent, via: the node before it, and what is read on the way from there.
-        characters, symbols: for each node, where a character or a symbol leads.
-        ends: the variants that end at a node.
-        total: of all that the weights give to texts that end; what follows is given that one does.
-        nothing: how likely each symbol is to write nothing.
-        final: the weight of what ends at a node.
-        mass: the weight of all that ends at a node or behind it.
-        up: for each symbol, those that become it by a chain, and the chain's weight.
-        corner: for each symbol, those that it may begin with, and how often.
+        rules: display name of the rule of each symbol.
+        symbol_count: number of symbols; 0 is the start symbol.
+        variants: the variants of all productions.
+        roots: root node of each symbol's trie.
+        head: the symbol whose trie a node is in.
+        parent, label: a node's parent, and the label of the edge from it.
+        characters, symbols: a node's children, by character and by symbol.
+        variants_ending: the variants that end at a node.
+        total: probability of the finite derivations; all other probabilities are conditioned on
+            them.
+        empty_prob: probability of the empty string, for each symbol.
+        end_weight: weight of the variants that end at a node.
+        subtree_weight: weight of the variants that end in a node's subtree.
+        unit_ancestors: for each symbol, those that derive it by unit productions, with the weight
+            of all chains.
+        left_corners: for each symbol, its left corners with their expected numbers.
     """
 
-    def __init__(self, expansion: Expansion) -> None:
-        self.expansion = expansion
-        self.productions, self.rules = _cut(expansion.productions, expansion.rules)
-        self.count = len(self.rules)
-        self._optional = _nullable(self.productions)
+    def __init__(self, expanded: ExpandedGrammar) -> None:
+        self.expanded = expanded
+        self.productions, self.rules = _split_productions(expanded.productions, expanded.rules)
+        self.symbol_count = len(self.rules)
+        self._nullable = nullable_symbols(self.productions)
         self.variants: list[Variant] = []
-        self.links: list[tuple[int, int, int]] = []  # head, symbol, variant
+        self.unit_productions: list[tuple[int, int, int]] = []  # head, symbol, variant
         self.head: list[int] = []
         self.parent: list[int] = []
-        self.via: list[str | int] = []
+        self.label: list[str | int] = []
         self.characters: list[dict[str, int]] = []
         self.symbols: list[dict[int, int]] = []
-        self.ends: list[list[int]] = []
-        self.root = [self._node(symbol, -1, "") for symbol in range(self.count)]
+        self.variants_ending: list[list[int]] = []
+        self.roots = [self._add_node(symbol, -1, "") for symbol in range(self.symbol_count)]
         for number, production in enumerate(self.productions):
-            for variant in self._variants(number, production.body):
-                self._plant(production.head, variant)
+            for variant in self._variants_of(number, production.body):
+                self._insert(production.head, variant)
 
     @classmethod
-    def of(cls, grammar: Grammar) -> Cfg:
-        """A grammar made ready to be parsed.
+    def from_grammar(cls, grammar: Grammar) -> Cfg:
+        """The context-free form of a grammar.
 
         Raises:
-            Beyond: it cannot be written out as a context-free one.
+            IntractableError: it has none, or it is too large.
         """
         cfg = cls(expand(grammar))
-        cfg.weigh_as(grammar)
+        cfg.set_weights(grammar)
         return cfg
 
-    # -- the structure ---------------------------------------------------------------------------
+    # -- structure -----------------------------------------------------------------------------
 
-    def _variants(self, number: int, body: Sequence[str | int]) -> Iterator[Variant]:
-        optional = [at for at, part in enumerate(body) if part in self._optional]
-        for dropping in product((False, True), repeat=len(optional)):
-            gone = {at for at, drops in zip(optional, dropping, strict=True) if drops}
+    def _variants_of(self, number: int, body: Sequence[str | int]) -> Iterator[Variant]:
+        nullable = [i for i, item in enumerate(body) if item in self._nullable]
+        for dropping in product((False, True), repeat=len(nullable)):
+            dropped_at = {i for i, drops in zip(nullable, dropping, strict=True) if drops}
             kept: list[str | int] = []
-            for at, part in enumerate(body):
-                if at not in gone:
-                    kept += part if isinstance(part, str) else [part]
-            dropped = tuple(part for at in gone if isinstance(part := body[at], int))
+            for i, item in enumerate(body):
+                if i not in dropped_at:
+                    kept += item if isinstance(item, str) else [item]
+            dropped = tuple(item for i in dropped_at if isinstance(item := body[i], int))
             yield Variant(number, dropped, tuple(kept))
 
-    def _plant(self, head: int, variant: Variant) -> None:
-        """Put a variant into its symbol's tree, or among the links."""
+    def _insert(self, head: int, variant: Variant) -> None:
+        """Insert a variant into its symbol's trie, or append it to the unit productions."""
         number = len(self.variants)
         self.variants.append(variant)
         if len(variant.kept) == 1 and isinstance(variant.kept[0], int):
-            self.links.append((head, variant.kept[0], number))
+            self.unit_productions.append((head, variant.kept[0], number))
             return
-        node = self.root[head]
-        for part in variant.kept:
-            ways: dict[str, int] | dict[int, int] = self.symbols[node]
-            if isinstance(part, str):
-                ways = self.characters[node]
-            if part not in ways:
-                ways[part] = self._node(head, node, part)  # type: ignore[index]
-            node = ways[part]  # type: ignore[index]
-        if variant.kept:  # what is left with nothing is part of `nothing`
-            self.ends[node].append(number)
+        node = self.roots[head]
+        for item in variant.kept:
+            children: dict[str, int] | dict[int, int] = self.symbols[node]
+            if isinstance(item, str):
+                children = self.characters[node]
+            if item not in children:
+                children[item] = self._add_node(head, node, item)  # type: ignore[index]
+            node = children[item]  # type: ignore[index]
+        if variant.kept:  # empty variants are counted in `empty_prob`
+            self.variants_ending[node].append(number)
 
-    def _node(self, head: int, parent: int, via: str | int) -> int:
+    def _add_node(self, head: int, parent: int, label: str | int) -> int:
         self.head.append(head)
         self.parent.append(parent)
-        self.via.append(via)
+        self.label.append(label)
         self.characters.append({})
         self.symbols.append({})
-        self.ends.append([])
+        self.variants_ending.append([])
         return len(self.head) - 1
 
-    # -- the weights -----------------------------------------------------------------------------
+    # -- weights -------------------------------------------------------------------------------
 
-    def weigh_as(self, grammar: Grammar) -> None:
-        """Take the weights of a grammar that is otherwise the same."""
-        shares, takings = flat(probabilities(grammar)), self.expansion.takings
-        totals = [sum(shares[at] for at in taking.among) for taking in takings]
-        self.weigh(
+    def set_weights(self, grammar: Grammar) -> None:
+        """Set the weights of a grammar that is otherwise the same."""
+        probs, choices = flatten(probabilities(grammar)), self.expanded.choices
+        totals = [sum(probs[i] for i in choice.candidates) for choice in choices]
+        self.set_probabilities(
             [
-                shares[taking.alternative] / total if total else 0.0
-                for taking, total in zip(takings, totals, strict=True)
+                probs[choice.alternative] / total if total else 0.0
+                for choice, total in zip(choices, totals, strict=True)
             ]
         )
 
-    def weigh(self, probabilities: Sequence[float]) -> None:
-        """Take other weights.
+    def set_probabilities(self, probabilities: Sequence[float]) -> None:
+        """Set the probabilities.
 
         Args:
-            probabilities: of the takings of the expansion, by number.
+            probabilities: of each choice of the expanded grammar.
         """
-        raw = [
-            production.share * prod(probabilities[taking] for taking in production.takings)
+        weights = [
+            production.factor * prod(probabilities[choice] for choice in production.choices)
             for production in self.productions
         ]
-        inside = [[part for part in p.body if isinstance(part, int)] for p in self.productions]
-        self.weights = self._proper(raw, inside)
-        self.nothing = self._nothing(inside)
+        body_symbols = [
+            [item for item in p.body if isinstance(item, int)] for p in self.productions
+        ]
+        self.weights = self._normalise(weights, body_symbols)
+        self.empty_prob = self._empty_probs(body_symbols)
         self.variant_weights = [self._variant_weight(variant) for variant in self.variants]
-        self._weigh_trees()
-        self._weigh_links()
+        self._set_trie_weights()
+        self._set_unit_closure()
 
-    def _proper(self, raw: Sequence[float], inside: Sequence[Sequence[int]]) -> list[float]:
-        """Weights of which those of a symbol sum to 1, with the same shares of all that ends."""
+    def _normalise(
+        self, weights: Sequence[float], body_symbols: Sequence[Sequence[int]]
+    ) -> list[float]:
+        """Weights normalised for each symbol, with the same relative weights of finite
+        derivations.
+        """
         equations: dict[int, list[tuple[float, Sequence[int]]]] = {
-            symbol: [] for symbol in range(self.count)
+            symbol: [] for symbol in range(self.symbol_count)
         }
-        for weight, production, symbols in zip(raw, self.productions, inside, strict=True):
+        for weight, production, symbols in zip(
+            weights, self.productions, body_symbols, strict=True
+        ):
             equations[production.head].append((weight, symbols))
-        ends = least(equations)
-        self.total = ends[START]
+        end_probs = least_solution(equations)
+        self.total = end_probs[START]
         return [
-            weight * prod(ends[symbol] for symbol in symbols) / ends[production.head]
-            if ends[production.head] > 0
+            weight * prod(end_probs[symbol] for symbol in symbols) / end_probs[production.head]
+            if end_probs[production.head] > 0
             else 0.0
-            for weight, production, symbols in zip(raw, self.productions, inside, strict=True)
+            for weight, production, symbols in zip(
+                weights, self.productions, body_symbols, strict=True
+            )
         ]
 
-    def _nothing(self, inside: Sequence[Sequence[int]]) -> list[float]:
+    def _empty_probs(self, body_symbols: Sequence[Sequence[int]]) -> list[float]:
         equations: dict[int, list[tuple[float, Sequence[int]]]] = {
-            symbol: [] for symbol in range(self.count)
+            symbol: [] for symbol in range(self.symbol_count)
         }
-        for weight, production, symbols in zip(self.weights, self.productions, inside, strict=True):
-            if production.head in self._optional and len(symbols) == len(production.body):
+        for weight, production, symbols in zip(
+            self.weights, self.productions, body_symbols, strict=True
+        ):
+            if production.head in self._nullable and len(symbols) == len(production.body):
                 equations[production.head].append((weight, symbols))
-        found = least(equations)
-        return [min(1.0, found[symbol]) for symbol in range(self.count)]
+        found = least_solution(equations)
+        return [min(1.0, found[symbol]) for symbol in range(self.symbol_count)]
 
     def _variant_weight(self, variant: Variant) -> float:
-        """Of writing the variant, given that its head writes something."""
+        """The probability of a variant, given that its head is not empty."""
         head = self.productions[variant.production].head
-        something = 1 - self.nothing[head]
-        if something <= 0 or not variant.kept:
+        nonempty_prob = 1 - self.empty_prob[head]
+        if nonempty_prob <= 0 or not variant.kept:
             return 0.0
-        weight = self.weights[variant.production] / something
+        weight = self.weights[variant.production] / nonempty_prob
         for symbol in variant.dropped:
-            weight *= self.nothing[symbol]
-        for part in variant.kept:
-            if isinstance(part, int):
-                weight *= 1 - self.nothing[part]
+            weight *= self.empty_prob[symbol]
+        for item in variant.kept:
+            if isinstance(item, int):
+                weight *= 1 - self.empty_prob[item]
         return weight
 
-    def _weigh_trees(self) -> None:
-        self.final = [sum(self.variant_weights[v] for v in ends) for ends in self.ends]
-        self.mass = self.final[:]
-        for node in range(len(self.head) - 1, -1, -1):  # a node stands behind its parent
+    def _set_trie_weights(self) -> None:
+        self.end_weight = [
+            sum(self.variant_weights[v] for v in variants) for variants in self.variants_ending
+        ]
+        self.subtree_weight = self.end_weight[:]
+        # Children have larger indices than their parents.
+        for node in reversed(range(len(self.head))):
             if self.parent[node] >= 0:
-                self.mass[self.parent[node]] += self.mass[node]
+                self.subtree_weight[self.parent[node]] += self.subtree_weight[node]
 
-    def _weigh_links(self) -> None:
-        links: dict[int, dict[int, float]] = {}
-        for head, symbol, variant in self.links:
+    def _set_unit_closure(self) -> None:
+        units: dict[int, dict[int, float]] = {}
+        for head, symbol, variant in self.unit_productions:
             weight = self.variant_weights[variant]
             if weight > 0:
-                own = links.setdefault(head, {})
-                own[symbol] = own.get(symbol, 0.0) + weight
-        self.chains = paths(links)
-        self.up: list[list[tuple[int, float]]] = [[] for _ in range(self.count)]
-        for symbol in range(self.count):
-            for end, weight in self.chains.get(symbol, {symbol: 1.0}).items():
-                self.up[end].append((symbol, weight))
-        corners = {head: dict(row) for head, row in links.items()}
-        for symbol in range(self.count):
-            for first, node in self.symbols[self.root[symbol]].items():
-                if self.mass[node] > 0:
-                    own = corners.setdefault(symbol, {})
-                    own[first] = own.get(first, 0.0) + self.mass[node]
-        closed = paths(corners)
-        self.corner = [
-            list(closed.get(symbol, {symbol: 1.0}).items()) for symbol in range(self.count)
+                row = units.setdefault(head, {})
+                row[symbol] = row.get(symbol, 0.0) + weight
+        self.unit_closure = path_sums(units)
+        self.unit_ancestors: list[list[tuple[int, float]]] = [[] for _ in range(self.symbol_count)]
+        for symbol in range(self.symbol_count):
+            for end, weight in self.unit_closure.get(symbol, {symbol: 1.0}).items():
+                self.unit_ancestors[end].append((symbol, weight))
+        corners = {head: dict(row) for head, row in units.items()}
+        for symbol in range(self.symbol_count):
+            for corner, node in self.symbols[self.roots[symbol]].items():
+                if self.subtree_weight[node] > 0:
+                    row = corners.setdefault(symbol, {})
+                    row[corner] = row.get(corner, 0.0) + self.subtree_weight[node]
+        corner_closure = path_sums(corners)
+        self.left_corners = [
+            list(corner_closure.get(symbol, {symbol: 1.0}).items())
+            for symbol in range(self.symbol_count)
         ]
 
 
-def _cut(
+def _split_productions(
     productions: Sequence[Production], rules: Sequence[str]
 ) -> tuple[list[Production], list[str]]:
-    """Productions with few enough symbols that may write nothing, and the rules of all symbols."""
-    optional, rules = _nullable(productions), list(rules)
-    made: list[Production] = []
-    todo = list(reversed(productions))
-    while todo:
-        production = todo.pop()
-        places = [at for at, part in enumerate(production.body) if part in optional]
-        if len(places) > MOST_OPTIONAL:
-            at = places[MOST_OPTIONAL - 1]
-            rest = Production(len(rules), production.body[at:], (), 1.0)
-            if all(part in optional for part in rest.body):
-                optional.add(len(rules))
-            production = production._replace(body=(*production.body[:at], len(rules)))
-            todo.append(rest)
+    """Productions with few enough nullable symbols, and the rules of all symbols."""
+    nullable, rules = nullable_symbols(productions), list(rules)
+    result: list[Production] = []
+    stack = list(reversed(productions))
+    while stack:
+        production = stack.pop()
+        nullable_at = [i for i, item in enumerate(production.body) if item in nullable]
+        if len(nullable_at) > MAX_NULLABLE:
+            i = nullable_at[MAX_NULLABLE - 1]
+            tail = Production(len(rules), production.body[i:], (), 1.0)
+            if all(item in nullable for item in tail.body):
+                nullable.add(len(rules))
+            production = production._replace(body=(*production.body[:i], len(rules)))
+            stack.append(tail)
             rules.append(rules[production.head])
-        made.append(production)
-    return made, rules
+        result.append(production)
+    return result, rules
 
 
-def _nullable(productions: Sequence[Production]) -> set[int]:
-    """The symbols that can write nothing."""
-    waiting: dict[int, list[int]] = {}
-    left = []
+def nullable_symbols(productions: Sequence[Production]) -> set[int]:
+    """The symbols that can derive the empty string."""
+    dependents: dict[int, list[int]] = {}
+    remaining = []
     for number, production in enumerate(productions):
-        for part in production.body:
-            if isinstance(part, int):
-                waiting.setdefault(part, []).append(number)
-        left.append(len(production.body))
+        for item in production.body:
+            if isinstance(item, int):
+                dependents.setdefault(item, []).append(number)
+        remaining.append(len(production.body))
     found: set[int] = set()
-    todo = [p.head for p, count in zip(productions, left, strict=True) if not count]
-    while todo:
-        symbol = todo.pop()
+    stack = [p.head for p, count in zip(productions, remaining, strict=True) if not count]
+    while stack:
+        symbol = stack.pop()
         if symbol in found:
             continue
         found.add(symbol)
-        for number in waiting.get(symbol, ()):
-            left[number] -= 1
-            if not left[number]:
-                todo.append(productions[number].head)
+        for number in dependents.get(symbol, ()):
+            remaining[number] -= 1
+            if not remaining[number]:
+                stack.append(productions[number].head)
     return found

@@ -1,11 +1,11 @@
-"""Reading a text character by character by the rules: how likely it is, and what may follow.
+"""Probabilistic Earley parsing, character by character (Earley 1970; Stolcke 1995).
 
-Earley's algorithm with probabilities (Earley 1970; Stolcke 1995). A column holds what may be under
-way after a text. It is made of the column before and never changed, so that texts with a common
-beginning share its columns, and any of them can be gone on from again.
+A column is the set of Earley items after a prefix. It is computed from the column before it and
+never changed, so that texts with a common prefix share columns and any column can be continued
+again.
 
-All figures of a column are given the text up to it: they are scaled by its probability, which
-keeps them within what a float can hold, however long the text is.
+All probabilities in a column are conditioned on its prefix; this scaling prevents underflow,
+however long the text is.
 """
 
 from __future__ import annotations
@@ -15,45 +15,53 @@ from heapq import heapify, heappop, heappush
 
 from wenmo.grammar.ast import Grammar
 from wenmo.grammar.cfg import START, Cfg
-from wenmo.grammar.fixpoint import Beyond
+from wenmo.grammar.fixpoint import IntractableError
 from wenmo.types import WenmoError
 
 
 class Column:
-    """What may be under way after a text.
+    """The Earley items after a prefix.
 
     Attributes:
-        length: of the text.
-        logprob: of all texts that begin with it.
-        end: how likely the text is to end here.
-        states: for each column where a rule may have begun, the nodes of the trees that may have
-            been reached since, each with the probability of what it read since then.
-        spans: for each column, the symbols that may have been written whole since, and how likely
-            they are to write just this.
-        expected: the symbols that may begin here, and how likely they are to.
+        length: number of characters of the prefix.
+        logprob: natural log-probability of all texts with this prefix.
+        end_prob: probability that the text ends here.
+        states: by origin column, the trie nodes reached since then, with the probability of the
+            characters read.
+        completed: by origin column, the symbols completed here, with the probability of the
+            characters read.
+        predicted: the symbols predicted here, with their probabilities.
     """
 
-    __slots__ = ("_waiting", "end", "expected", "length", "logprob", "spans", "states")
+    __slots__ = (
+        "_waiting",
+        "completed",
+        "end_prob",
+        "length",
+        "logprob",
+        "predicted",
+        "states",
+    )
 
     def __init__(self, length: int, logprob: float) -> None:
-        self.length, self.logprob, self.end = length, logprob, 0.0
+        self.length, self.logprob, self.end_prob = length, logprob, 0.0
         self.states: dict[Column, dict[int, float]] = {}
-        self.spans: dict[Column, dict[int, float]] = {}
-        self.expected: dict[int, float] = {}
+        self.completed: dict[Column, dict[int, float]] = {}
+        self.predicted: dict[int, float] = {}
         self._waiting: dict[int, list[tuple[int, Column, float]]] | None = None
 
-    def waiting(self, cfg: Cfg) -> dict[int, list[tuple[int, Column, float]]]:
-        """For each symbol, what goes on when it has been written from here: the node then, the
-        column where that began, and the probability of what it has read up to here.
+    def waiting_for(self, cfg: Cfg) -> dict[int, list[tuple[int, Column, float]]]:
+        """The items waiting for each symbol predicted here: the node after it, the item's origin,
+        and the probability of the characters it has read.
         """
         if self._waiting is None:
             self._waiting = {}
             for origin, nodes in self.states.items():
-                for node, inside in nodes.items():
+                for node, inside_prob in nodes.items():
                     for symbol, after in cfg.symbols[node].items():
-                        self._waiting.setdefault(symbol, []).append((after, origin, inside))
-            for head in self.expected:
-                for symbol, after in cfg.symbols[cfg.root[head]].items():
+                        self._waiting.setdefault(symbol, []).append((after, origin, inside_prob))
+            for head in self.predicted:
+                for symbol, after in cfg.symbols[cfg.roots[head]].items():
                     self._waiting.setdefault(symbol, []).append((after, self, 1.0))
         return self._waiting
 
@@ -63,61 +71,66 @@ class Chart:
 
     def __init__(self, cfg: Cfg) -> None:
         self.cfg = cfg
-        self._something = 1 - cfg.nothing[START]
+        self._nonempty_prob = 1 - cfg.empty_prob[START]
         self.start = Column(0, 0.0)
-        self.start.end = cfg.nothing[START]
-        if self._something > 0:
-            self._expect(self.start, {START: self._something})
+        self.start.end_prob = cfg.empty_prob[START]
+        if self._nonempty_prob > 0:
+            self._add_predictions(self.start, {START: self._nonempty_prob})
 
     @classmethod
-    def of(cls, grammar: Grammar) -> Chart:
+    def from_grammar(cls, grammar: Grammar) -> Chart:
         """The chart of a grammar.
 
         Raises:
-            WenmoError: how likely a text is cannot be computed, for what is saved or modified.
+            WenmoError: probabilities cannot be computed, because of saved texts or modifiers.
         """
         try:
-            return cls(Cfg.of(grammar))
-        except Beyond as reason:
+            return cls(Cfg.from_grammar(grammar))
+        except IntractableError as reason:
             raise WenmoError(
-                f"this grammar can write, but how likely a text is cannot be computed: {reason}"
+                "this grammar can generate texts, but their probabilities cannot be computed: "
+                f"{reason}"
             ) from None
 
     def advance(self, column: Column, character: str) -> Column | None:
-        """The column after one more character; None where no text goes on with it."""
+        """The column after one more character; None if no text has this prefix."""
         cfg = self.cfg
         states: dict[Column, dict[int, float]] = {}
         total = 0.0
         for origin, nodes in column.states.items():
-            read = {}
-            for node, inside in nodes.items():
+            advanced = {}
+            for node, inside_prob in nodes.items():
                 after = cfg.characters[node].get(character)
-                if after is not None and cfg.mass[after] > 0:
-                    read[after] = inside
-                    total += origin.expected[cfg.head[node]] * inside * cfg.mass[after]
-            if read:
-                states[origin] = read
-        read = {}
-        for symbol, likely in column.expected.items():
-            after = cfg.characters[cfg.root[symbol]].get(character)
-            if after is not None and cfg.mass[after] > 0:
-                read[after] = 1.0
-                total += likely * cfg.mass[after]
-        if read:
-            states[column] = read
+                if after is not None and cfg.subtree_weight[after] > 0:
+                    advanced[after] = inside_prob
+                    total += (
+                        origin.predicted[cfg.head[node]] * inside_prob * cfg.subtree_weight[after]
+                    )
+            if advanced:
+                states[origin] = advanced
+        advanced = {}
+        for symbol, prob in column.predicted.items():
+            after = cfg.characters[cfg.roots[symbol]].get(character)
+            if after is not None and cfg.subtree_weight[after] > 0:
+                advanced[after] = 1.0
+                total += prob * cfg.subtree_weight[after]
+        if advanced:
+            states[column] = advanced
         if not total > 0:
             return None
         for nodes in states.values():
             for node in nodes:
                 nodes[node] /= total
-        made = Column(column.length + 1, column.logprob + math.log(total))
-        made.states = states
-        self._complete(made)
-        self._predict(made)
-        return made
+        new = Column(column.length + 1, column.logprob + math.log(total))
+        new.states = states
+        self._complete(new)
+        self._predict(new)
+        return new
 
-    def read(self, text: str) -> list[Column] | None:
-        """The columns of a text, from that before it on; None where no text begins with it."""
+    def parse(self, text: str) -> list[Column] | None:
+        """The columns of all prefixes of a text, the empty one first; None if no text has this
+        prefix.
+        """
         columns = [self.start]
         for character in text:
             column = self.advance(columns[-1], character)
@@ -127,84 +140,88 @@ class Chart:
         return columns
 
     def logprob(self, text: str) -> float:
-        """The natural log-probability of a whole text, summed over its derivations."""
-        columns = self.read(text)
-        if columns is None or not columns[-1].end > 0:
+        """The natural log-probability of a text, summed over its derivations; -inf if it has
+        none.
+        """
+        columns = self.parse(text)
+        if columns is None or not columns[-1].end_prob > 0:
             return -math.inf
-        return columns[-1].logprob + math.log(columns[-1].end)
+        return columns[-1].logprob + math.log(columns[-1].end_prob)
 
-    def following(self, column: Column) -> dict[str, float]:
-        """How likely each character is to follow; with `Column.end` they sum to 1."""
-        likely: dict[str, float] = {}
-        for shares in self.by_rule(column).values():
-            for character, share in shares.items():
-                likely[character] = likely.get(character, 0.0) + share
-        return likely
+    def next_char_probs(self, column: Column) -> dict[str, float]:
+        """The probability of each next character; they sum to 1 with `Column.end_prob`."""
+        total: dict[str, float] = {}
+        for probs in self.next_char_probs_by_symbol(column).values():
+            for character, prob in probs.items():
+                total[character] = total.get(character, 0.0) + prob
+        return total
 
-    def by_rule(self, column: Column) -> dict[int, dict[str, float]]:
-        """How likely each character is to follow by each symbol's own productions."""
+    def next_char_probs_by_symbol(self, column: Column) -> dict[int, dict[str, float]]:
+        """The probability of each next character by the symbol whose production contains it."""
         cfg = self.cfg
         found: dict[int, dict[str, float]] = {}
-        under_way = [
-            (node, origin.expected[cfg.head[node]] * inside)
+        items = [
+            (node, origin.predicted[cfg.head[node]] * inside_prob)
             for origin, nodes in column.states.items()
-            for node, inside in nodes.items()
+            for node, inside_prob in nodes.items()
         ]
-        begun = [(cfg.root[symbol], likely) for symbol, likely in column.expected.items()]
-        for node, likely in under_way + begun:
+        predicted = [(cfg.roots[symbol], prob) for symbol, prob in column.predicted.items()]
+        for node, prob in items + predicted:
             for character, after in cfg.characters[node].items():
-                if cfg.mass[after] > 0:
-                    own = found.setdefault(cfg.head[node], {})
-                    own[character] = own.get(character, 0.0) + likely * cfg.mass[after]
+                if cfg.subtree_weight[after] > 0:
+                    probs = found.setdefault(cfg.head[node], {})
+                    probs[character] = probs.get(character, 0.0) + prob * cfg.subtree_weight[after]
         return found
 
-    def _complete(self, made: Column) -> None:
-        """Find the symbols that are written whole, those that began last first, and let go on what
-        waited for them.
+    def _complete(self, new: Column) -> None:
+        """Complete symbols and advance the items waiting for them, in the order of their origins,
+        last first.
         """
-        cfg, states = self.cfg, made.states
-        order = [(-origin.length, origin) for origin in states]
-        heapify(order)
-        while order:
-            _, origin = heappop(order)
+        cfg, states = self.cfg, new.states
+        queue = [(-origin.length, origin) for origin in states]
+        heapify(queue)
+        while queue:
+            _, origin = heappop(queue)
             direct: dict[int, float] = {}
-            for node, inside in states[origin].items():
-                if cfg.final[node] > 0:
+            for node, inside_prob in states[origin].items():
+                if cfg.end_weight[node] > 0:
                     head = cfg.head[node]
-                    direct[head] = direct.get(head, 0.0) + inside * cfg.final[node]
+                    direct[head] = direct.get(head, 0.0) + inside_prob * cfg.end_weight[node]
             if not direct:
                 continue
-            whole: dict[int, float] = {}
-            for symbol, inside in direct.items():
-                for above, chain in cfg.up[symbol]:
-                    whole[above] = whole.get(above, 0.0) + inside * chain
-            made.spans[origin] = whole
-            waiting = origin.waiting(cfg)
-            for symbol, inside in whole.items():
-                for node, began, before in waiting.get(symbol, ()):
-                    if not cfg.mass[node] > 0:
+            completed: dict[int, float] = {}
+            for symbol, inside_prob in direct.items():
+                for above, chain in cfg.unit_ancestors[symbol]:
+                    completed[above] = completed.get(above, 0.0) + inside_prob * chain
+            new.completed[origin] = completed
+            waiting = origin.waiting_for(cfg)
+            for symbol, inside_prob in completed.items():
+                for node, item_origin, item_prob in waiting.get(symbol, ()):
+                    if not cfg.subtree_weight[node] > 0:
                         continue
-                    if began not in states:
-                        states[began] = {}
-                        heappush(order, (-began.length, began))
-                    nodes = states[began]
-                    nodes[node] = nodes.get(node, 0.0) + before * inside
-        made.end = made.spans.get(self.start, {}).get(START, 0.0) * self._something
+                    if item_origin not in states:
+                        states[item_origin] = {}
+                        heappush(queue, (-item_origin.length, item_origin))
+                    nodes = states[item_origin]
+                    nodes[node] = nodes.get(node, 0.0) + item_prob * inside_prob
+        new.end_prob = new.completed.get(self.start, {}).get(START, 0.0) * self._nonempty_prob
 
-    def _predict(self, made: Column) -> None:
-        """Find the symbols that may begin here."""
+    def _predict(self, new: Column) -> None:
+        """Predict the symbols that can begin here."""
         cfg = self.cfg
-        wanted: dict[int, float] = {}
-        for origin, nodes in made.states.items():
-            for node, inside in nodes.items():
+        predictions: dict[int, float] = {}
+        for origin, nodes in new.states.items():
+            for node, inside_prob in nodes.items():
                 for symbol, after in cfg.symbols[node].items():
-                    likely = origin.expected[cfg.head[node]] * inside * cfg.mass[after]
-                    if likely > 0:
-                        wanted[symbol] = wanted.get(symbol, 0.0) + likely
-        self._expect(made, wanted)
+                    prob = (
+                        origin.predicted[cfg.head[node]] * inside_prob * cfg.subtree_weight[after]
+                    )
+                    if prob > 0:
+                        predictions[symbol] = predictions.get(symbol, 0.0) + prob
+        self._add_predictions(new, predictions)
 
-    def _expect(self, column: Column, wanted: dict[int, float]) -> None:
-        expected = column.expected
-        for symbol, likely in wanted.items():
-            for first, share in self.cfg.corner[symbol]:
-                expected[first] = expected.get(first, 0.0) + likely * share
+    def _add_predictions(self, column: Column, predictions: dict[int, float]) -> None:
+        expected = column.predicted
+        for symbol, prob in predictions.items():
+            for corner, weight in self.cfg.left_corners[symbol]:
+                expected[corner] = expected.get(corner, 0.0) + prob * weight

@@ -1,89 +1,89 @@
-"""What can be wrong with rules that were read, each told in one line with the rule's name."""
+"""Validation of parsed grammars; each error is one line that names the rule."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
 from wenmo.config import closest, nearest
-from wenmo.grammar.ast import Alternative, Grammar, Save, calls, walk
+from wenmo.grammar.ast import Alternative, Grammar, Save, called_rules, walk
 from wenmo.types import WenmoError
 
-NEVER = 10**9
-TALLEST = 100  # rules within one another that the shortest text of a rule may take
+INFINITE = 10**9
+MAX_HEIGHT = 100  # nested rules in the shallowest derivation of a rule
 
 
-def check(grammar: Grammar, where: str) -> None:
-    """See that a grammar can write.
+def validate_grammar(grammar: Grammar, where: str) -> None:
+    """Validate that a grammar can generate texts.
 
     Raises:
-        WenmoError: a rule or a saved name that is not there, or a rule that never ends.
+        WenmoError: a rule or saved name does not exist, or a rule never ends.
     """
     names = saved_names(grammar)
     known = [*grammar.rules, *(name for name in names if name not in grammar.rules)]
     if grammar.start not in grammar.rules:
-        raise WenmoError(f"{where}: no rule {grammar.start!r} to begin with; {_beginning(grammar)}")
+        raise WenmoError(f"{where}: no start rule {grammar.start!r}; {_start_hint(grammar)}")
     for name, rule in grammar.rules.items():
         for alternative in rule:
-            for called in calls(alternative.parts):
+            for called in called_rules(alternative.nodes):
                 if called not in grammar.rules and called not in names:
                     raise WenmoError(
-                        f"{where}: rule {name!r} calls #{called}#, and there is no such rule"
+                        f"{where}: rule {name!r} calls #{called}#: no such rule"
                         f"{nearest(called, known)}"
                     )
-            for condition, _ in alternative.when:
+            for condition, _ in alternative.conditions:
                 if condition not in names:
                     raise WenmoError(
-                        f"{where}: rule {name!r} asks what is saved under {condition!r}, and "
-                        f"nothing ever is{nearest(condition, names)}"
+                        f"{where}: rule {name!r} has a condition on {condition!r}, and nothing is "
+                        f"saved under that name{nearest(condition, names)}"
                     )
-    tall = heights(grammar)
-    for name in reachable(grammar):
-        if tall[name] >= NEVER:
+    rule_heights = heights(grammar)
+    for name in reachable_rules(grammar):
+        if rule_heights[name] >= INFINITE:
             raise WenmoError(
-                f"{where}: rule {_culprit(grammar, name, tall)!r} never ends: every alternative "
-                "comes back to it; give it one that does not"
+                f"{where}: rule {_cycle_start(grammar, name, rule_heights)!r} never ends: "
+                "every alternative calls it again; add one that does not"
             )
-        if tall[name] > TALLEST:
+        if rule_heights[name] > MAX_HEIGHT:
             raise WenmoError(
-                f"{where}: rule {name!r} takes {tall[name]} rules within one another to end: more "
-                f"than {TALLEST} are not written"
+                f"{where}: rule {name!r} needs {rule_heights[name]} nested rules to end; "
+                f"the limit is {MAX_HEIGHT}"
             )
 
 
-def _beginning(grammar: Grammar) -> str:
-    """Which rule a grammar may begin with, and how to say so: one that no other rule calls."""
+def _start_hint(grammar: Grammar) -> str:
+    """A hint for a missing start rule: a similar name, or rules that no other rule calls."""
     called = {
         name
-        for own, rule in grammar.rules.items()
+        for caller, rule in grammar.rules.items()
         for alternative in rule
-        for name in calls(alternative.parts)
-        if name != own
+        for name in called_rules(alternative.nodes)
+        if name != caller
     }
     names = [name for name in grammar.rules if name not in called] or list(grammar.rules)
     close = closest(grammar.start, grammar.rules)
-    chosen = close or names[0]
+    proposed = close or names[0]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    meant = f"did you mean {close!r}? " if close else f"no other rule calls {shown}: "
-    return f'{meant}add the rule "{grammar.start}": "#{chosen}#" (in TOML: start = "{chosen}")'
+    reason = f"did you mean {close!r}? " if close else f"no other rule calls {shown}: "
+    return f'{reason}add the rule "{grammar.start}": "#{proposed}#" (in TOML: start = "{proposed}")'
 
 
 def saved_names(grammar: Grammar) -> list[str]:
-    """The names under which something may be saved."""
+    """The names under which texts can be saved."""
     names = dict.fromkeys(grammar.saved)
     for rule in grammar.rules.values():
         for alternative in rule:
-            for part in walk(alternative.parts):
-                if isinstance(part, Save):
-                    names[part.name] = None
+            for node in walk(alternative.nodes):
+                if isinstance(node, Save):
+                    names[node.name] = None
     return list(names)
 
 
-def reachable(grammar: Grammar) -> list[str]:
-    """The rules that can have a part in a text, the start first."""
+def reachable_rules(grammar: Grammar) -> list[str]:
+    """The rules reachable from the start rule, which is first."""
     found, todo = {grammar.start: None}, [grammar.start]
     while todo:
         for alternative in grammar.rules[todo.pop()]:
-            for called in calls(alternative.parts):
+            for called in called_rules(alternative.nodes):
                 if alternative.weight and called in grammar.rules and called not in found:
                     found[called] = None
                     todo.append(called)
@@ -91,40 +91,44 @@ def reachable(grammar: Grammar) -> list[str]:
 
 
 def heights(grammar: Grammar) -> dict[str, int]:
-    """How many rules within one another each rule takes at least; `NEVER` for one without end."""
+    """The height of the shallowest derivation of each rule; `INFINITE` if all are infinite."""
     callers: dict[str, list[str]] = {name: [] for name in grammar.rules}
     for name, rule in grammar.rules.items():
-        for called in {symbol for a in rule for symbol in calls(a.parts)}:
+        for called in {symbol for a in rule for symbol in called_rules(a.nodes)}:
             if called in callers:
                 callers[called].append(name)
-    tall = dict.fromkeys(grammar.rules, NEVER)
+    rule_heights = dict.fromkeys(grammar.rules, INFINITE)
     level, changed = 1, set(grammar.rules)
-    while changed:  # rules of height `level` are found in round `level`
-        found = [name for name in changed if _height(grammar.rules[name], tall) <= level]
+    while changed:  # iteration `level` finds the rules of height `level`
+        found = [name for name in changed if _height(grammar.rules[name], rule_heights) <= level]
         for name in found:
-            tall[name] = level
-        changed = {caller for name in found for caller in callers[name] if tall[caller] == NEVER}
+            rule_heights[name] = level
+        changed = {
+            caller for name in found for caller in callers[name] if rule_heights[caller] == INFINITE
+        }
         level += 1
-    return tall
+    return rule_heights
 
 
-def _height(rule: Collection[Alternative], tall: Mapping[str, int]) -> int:
-    return min(alternative_height(alternative, tall) for alternative in rule)
+def _height(rule: Collection[Alternative], rule_heights: Mapping[str, int]) -> int:
+    return min(height_of(alternative, rule_heights) for alternative in rule)
 
 
-def alternative_height(alternative: Alternative, tall: Mapping[str, int]) -> int:
-    """How many rules within one another an alternative takes at least, its own counted."""
+def height_of(alternative: Alternative, rule_heights: Mapping[str, int]) -> int:
+    """The height of the shallowest derivation of an alternative, its own rule included."""
     if not alternative.weight:
-        return NEVER
-    inside = [tall[called] for called in calls(alternative.parts) if called in tall]
-    return min(NEVER, 1 + max(inside, default=0))
+        return INFINITE
+    called_heights = [
+        rule_heights[name] for name in called_rules(alternative.nodes) if name in rule_heights
+    ]
+    return min(INFINITE, 1 + max(called_heights, default=0))
 
 
-def _culprit(grammar: Grammar, name: str, tall: Mapping[str, int]) -> str:
-    """Of rules that never end, the first that comes back to itself."""
-    passed: list[str] = []
-    while name not in passed:
-        passed.append(name)
-        following = [called for a in grammar.rules[name] for called in calls(a.parts)]
-        name = next(called for called in following if tall.get(called, 0) >= NEVER)
+def _cycle_start(grammar: Grammar, name: str, rule_heights: Mapping[str, int]) -> str:
+    """The first rule on a cycle, following rules that never end from this one."""
+    visited: list[str] = []
+    while name not in visited:
+        visited.append(name)
+        following = [called for a in grammar.rules[name] for called in called_rules(a.nodes)]
+        name = next(called for called in following if rule_heights.get(called, 0) >= INFINITE)
     return name

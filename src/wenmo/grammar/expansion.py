@@ -1,11 +1,10 @@
-"""A grammar written out as a context-free one over texts: what is saved, and what modifies, becomes
-part of the symbols.
+"""Expansion of a grammar with saved texts and modifiers into a context-free grammar.
 
-A rule is parted into one symbol for each state (what is saved, as far as it matters to the rule)
-that it may begin and end in, and for each row of modifiers that is asked of it. What is saved must
-be one of a bounded number of texts. A modifier that looks at the first characters alone is handed
-on to the first part of each alternative, and so on down to a text; one that cannot be handed on is
-done to every text that the rule can write, if these are not too many.
+A rule becomes one symbol for each state (the saved texts that it depends on) before and after it,
+and for each sequence of modifiers applied to it. The set of texts that can be saved must be
+bounded. A modifier that changes only the beginning of a text is passed on to the first symbol of
+each alternative, and so on down to a text; one that cannot be passed on is applied to every text of
+the rule, if they are few enough.
 """
 
 from __future__ import annotations
@@ -16,387 +15,466 @@ from itertools import product
 from typing import NamedTuple, TypeAlias
 
 from wenmo.grammar.articles import ends_word, is_decided
-from wenmo.grammar.ast import Action, Call, Do, Forget, Grammar, Part, Save
+from wenmo.grammar.ast import Action, Call, Evaluate, Grammar, Node, Pop, Save
 from wenmo.grammar.checks import saved_names
-from wenmo.grammar.fixpoint import Beyond
+from wenmo.grammar.derivation import conditions_hold
+from wenmo.grammar.fixpoint import IntractableError
 from wenmo.grammar.modifiers import Modifier
-from wenmo.grammar.states import State, effects, merged, only, put, shortest
-from wenmo.grammar.writing import holds
+from wenmo.grammar.states import (
+    State,
+    merge_states,
+    min_lengths,
+    restrict,
+    saved_dependencies,
+    with_stack,
+)
 
-MOST_PRODUCTIONS = 100_000
-MOST_TEXTS = 20_000  # that a rule may write, where each must be looked at
-MOST_CHARACTERS = 500_000  # of all productions
-MOST_SPENT = 20_000_000  # characters of all texts that are looked at on the way
-MOST_MODIFIERS = 20  # of one symbol
-TALLEST_STACK = 20  # texts that are saved under one name at once
-HERE = "\0"
+MAX_PRODUCTIONS = 100_000
+MAX_TEXTS = 20_000  # of a rule, where they are enumerated
+MAX_CHARACTERS = 500_000  # of all productions
+MAX_TOTAL_CHARACTERS = 20_000_000  # characters of all enumerated texts
+MAX_MODIFIERS = 20  # of a symbol
+MAX_STACK = 20  # texts saved under a name
+MARK = "\0"  # stands for the text in "around" modifiers
 
 
-class Asked(NamedTuple):
-    """A modifier that is asked of a symbol, and whether a word ends where its text does."""
+class AppliedModifier(NamedTuple):
+    """A modifier applied to a symbol, and whether a word ends where the symbol's text does."""
 
     modifier: Modifier
-    bounded: bool
+    at_word_end: bool
 
 
 class Symbol(NamedTuple):
-    """A rule in a state, modified; or, without a rule, one of a few texts."""
+    """A rule with its states before and after, and modifiers; or a choice of saved texts."""
 
     rule: str
     before: State = ()
     after: State = ()
-    modifiers: tuple[Asked, ...] = ()
+    modifiers: tuple[AppliedModifier, ...] = ()
     texts: tuple[str, ...] = ()
 
 
-class Taking(NamedTuple):
-    """An alternative taken from among those that may be: their numbers in the grammar's order."""
+class AlternativeChoice(NamedTuple):
+    """An alternative chosen from candidates, as indices into all alternatives of the grammar."""
 
     alternative: int
-    among: tuple[int, ...]
+    candidates: tuple[int, ...]
 
 
 Body: TypeAlias = "tuple[str | Symbol, ...]"
 
 
-class Way(NamedTuple):
-    """One way to write something.
+class PartialDerivation(NamedTuple):
+    """What a sequence of nodes derives: texts, and symbols that are not expanded further.
 
     Attributes:
-        body: texts and symbols, one after another.
-        takings: the alternatives that are taken for it, by their numbers.
-        share: what its probability is to be multiplied by.
-        state: what is saved after it.
+        body: texts and symbols, in order.
+        choices: indices of the choices of alternatives that were made.
+        factor: factor of its probability besides those choices.
+        state: the saved texts after it.
     """
 
     body: Body
-    takings: tuple[int, ...] = ()
-    share: float = 1.0
+    choices: tuple[int, ...] = ()
+    factor: float = 1.0
     state: State = ()
 
-    def then(self, other: Way) -> Way:
-        """This way, and after it one that writes nothing."""
-        takings = self.takings + other.takings
-        return Way(self.body, takings, self.share * other.share, other.state)
+    def then(self, other: PartialDerivation) -> PartialDerivation:
+        """This derivation, followed by one with an empty body."""
+        choices = self.choices + other.choices
+        return PartialDerivation(self.body, choices, self.factor * other.factor, other.state)
 
 
 class Production(NamedTuple):
-    """A symbol becomes texts and symbols, which are numbers."""
+    """A context-free production; symbols are numbered."""
 
     head: int
     body: tuple[str | int, ...]
-    takings: tuple[int, ...]
-    share: float
+    choices: tuple[int, ...]
+    factor: float
 
 
 @dataclass(frozen=True)
-class Expansion:
-    """A grammar written out.
+class ExpandedGrammar:
+    """A context-free grammar equivalent to a grammar with saved texts and modifiers.
 
     Attributes:
-        productions: each with a head and a body; the start is symbol 0.
-        takings: the alternatives that the productions take.
-        rules: the rule that each symbol belongs to, as it is shown; empty for saved texts.
+        productions: all productions; the start symbol is 0.
+        choices: the choices of alternatives that the productions refer to.
+        rules: display name of the rule of each symbol; empty for saved texts.
     """
 
     productions: list[Production]
-    takings: list[Taking]
+    choices: list[AlternativeChoice]
     rules: list[str]
 
 
-def expand(grammar: Grammar) -> Expansion:
-    """Write a grammar out.
+def expand(grammar: Grammar) -> ExpandedGrammar:
+    """Expand a grammar into a context-free one.
 
     Raises:
-        Beyond: it cannot be done, or would be too large.
+        IntractableError: impossible, or too large.
     """
     try:
-        return _Expander(grammar).whole()
+        return _Expander(grammar).expand()
     except RecursionError:
-        raise Beyond("what is saved or modified calls rules too deep within one another") from None
+        raise IntractableError(
+            "rules whose texts are saved or modified are nested too deeply"
+        ) from None
 
 
 class _Expander:
     def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
-        self.dynamic = frozenset(saved_names(grammar))
-        self.touched, self.written = effects(grammar, self.dynamic)
-        self.shortest = shortest(grammar, self.dynamic)
-        self.numbers: dict[str, list[int]] = {}
+        self.saved_names = frozenset(saved_names(grammar))
+        self.reads, self.writes = saved_dependencies(grammar, self.saved_names)
+        self.min_lengths = min_lengths(grammar, self.saved_names)
+        self.indices: dict[str, list[int]] = {}
         for name, rule in grammar.rules.items():
-            first = sum(map(len, self.numbers.values()))
-            self.numbers[name] = list(range(first, first + len(rule)))
-        self.takings: dict[Taking, int] = {}
-        self.followed: dict[tuple[str, State], list[Way] | None] = {}
-        self.listed: dict[Symbol, list[Way] | None] = {}
-        self._spent = 0
+            first = sum(map(len, self.indices.values()))
+            self.indices[name] = list(range(first, first + len(rule)))
+        self.choices: dict[AlternativeChoice, int] = {}
+        self.rule_cache: dict[tuple[str, State], list[PartialDerivation] | None] = {}
+        self.text_cache: dict[Symbol, list[PartialDerivation] | None] = {}
+        self._characters = 0
 
-    def whole(self) -> Expansion:
+    def expand(self) -> ExpandedGrammar:
         saved = {name: ((text,),) for name, text in self.grammar.saved.items()}
-        start = self._symbols(self.grammar.start, tuple(sorted(saved.items())), ())
+        start = self._expand_name(self.grammar.start, tuple(sorted(saved.items())), ())
         todo, symbols = [Symbol("")], {Symbol(""): 0}
         productions: list[Production] = []
         characters = 0
         while todo:
             symbol = todo.pop()
-            ways = self._ways(symbol) if symbol.rule or symbol.texts else start
-            for way in ways:
+            derivations = self._expand_symbol(symbol) if symbol.rule or symbol.texts else start
+            for derivation in derivations:
                 body = []
-                for part in way.body:
-                    if not part:
+                for item in derivation.body:
+                    if not item:
                         continue
-                    if isinstance(part, Symbol) and part not in symbols:
-                        symbols[part] = len(symbols)
-                        todo.append(part)
-                    body.append(part if isinstance(part, str) else symbols[part])
-                    characters += len(part) if isinstance(part, str) else 1
-                made = Production(symbols[symbol], tuple(body), way.takings, way.share)
-                productions.append(made)
-            if len(productions) > MOST_PRODUCTIONS or characters > MOST_CHARACTERS:
-                raise Beyond("written out for all that may be saved or modified, it is too large")
-        rules = [self.grammar.shown(symbol.rule) for symbol in symbols]
-        rules[0] = self.grammar.shown(self.grammar.start)
-        return Expansion(productions, list(self.takings), rules)
+                    if isinstance(item, Symbol) and item not in symbols:
+                        symbols[item] = len(symbols)
+                        todo.append(item)
+                    body.append(item if isinstance(item, str) else symbols[item])
+                    characters += len(item) if isinstance(item, str) else 1
+                production = Production(
+                    symbols[symbol], tuple(body), derivation.choices, derivation.factor
+                )
+                productions.append(production)
+            if len(productions) > MAX_PRODUCTIONS or characters > MAX_CHARACTERS:
+                raise IntractableError("expanded for all saved and modified texts, it is too large")
+        rules = [self.grammar.display_name(symbol.rule) for symbol in symbols]
+        rules[0] = self.grammar.display_name(self.grammar.start)
+        return ExpandedGrammar(productions, list(self.choices), rules)
 
-    # -- the ways of a symbol --------------------------------------------------------------------
+    # -- expanding symbols ----------------------------------------------------------------------
 
-    def _ways(self, symbol: Symbol) -> list[Way]:
+    def _expand_symbol(self, symbol: Symbol) -> list[PartialDerivation]:
         if symbol.texts:
-            return [Way((text,), share=1 / len(symbol.texts)) for text in symbol.texts]
-        ways = [
-            way
-            for way in self._follow_rule(symbol.rule, symbol.before)
-            if only(way.state, self.written[symbol.rule]) == symbol.after
+            return [
+                PartialDerivation((text,), factor=1 / len(symbol.texts)) for text in symbol.texts
+            ]
+        derivations = [
+            derivation
+            for derivation in self._expand_rule(symbol.rule, symbol.before)
+            if restrict(derivation.state, self.writes[symbol.rule]) == symbol.after
         ]
         if not symbol.modifiers:
-            return ways
+            return derivations
         try:
-            return [way._replace(body=self._modified(way.body, symbol.modifiers)) for way in ways]
-        except Beyond:
-            plain = self._texts(symbol._replace(modifiers=()))
             return [
-                way._replace(body=(_modified(str(way.body[0]), symbol.modifiers),)) for way in plain
+                derivation._replace(body=self._apply_modifiers(derivation.body, symbol.modifiers))
+                for derivation in derivations
+            ]
+        except IntractableError:
+            unmodified = self._enumerate_symbol(symbol._replace(modifiers=()))
+            return [
+                derivation._replace(
+                    body=(_apply_modifiers(str(derivation.body[0]), symbol.modifiers),)
+                )
+                for derivation in unmodified
             ]
 
-    def _follow_rule(self, rule: str, state: State) -> list[Way]:
-        """The ways of a rule in a state, whatever state they end in."""
+    def _expand_rule(self, rule: str, state: State) -> list[PartialDerivation]:
+        """The derivations of a rule from a state, whatever state they end in."""
         key = rule, state
-        if key in self.followed:
-            found = self.followed[key]
+        if key in self.rule_cache:
+            found = self.rule_cache[key]
             if found is None:
-                raise Beyond(f"rule {rule!r} saves texts and comes back to itself")
+                raise IntractableError(f"rule {rule!r} saves texts and is recursive")
             return found
-        self.followed[key] = None
+        self.rule_cache[key] = None
         alternatives = self.grammar.rules[rule]
         saved = dict(state)
-        allowed = [at for at, a in enumerate(alternatives) if a.weight and holds(a.when, saved)]
+        allowed = [
+            at
+            for at, a in enumerate(alternatives)
+            if a.weight and conditions_hold(a.conditions, saved)
+        ]
         if not allowed:
-            raise Beyond(f"rule {rule!r} may be called where none of its alternatives is allowed")
-        among = tuple(self.numbers[rule][at] for at in allowed)
-        ways: list[Way] = []
-        for at, number in zip(allowed, among, strict=True):
-            taking = self.takings.setdefault(Taking(number, among), len(self.takings))
-            ways += self._follow(alternatives[at].parts, Way((), (taking,), 1.0, state))
-            self._bound(len(ways))
-        self.followed[key] = ways
-        return ways
+            raise IntractableError(
+                f"rule {rule!r} may be called where the conditions of all its alternatives fail"
+            )
+        candidates = tuple(self.indices[rule][at] for at in allowed)
+        derivations: list[PartialDerivation] = []
+        for at, index in zip(allowed, candidates, strict=True):
+            choice = self.choices.setdefault(
+                AlternativeChoice(index, candidates), len(self.choices)
+            )
+            derivations += self._expand_nodes(
+                alternatives[at].nodes, PartialDerivation((), (choice,), 1.0, state)
+            )
+            self._check_count(len(derivations))
+        self.rule_cache[key] = derivations
+        return derivations
 
-    def _follow(self, parts: Sequence[Part], begun: Way) -> list[Way]:
-        """What may come of going on with parts, one after another."""
-        ways = [begun]
-        for part in parts:
-            if isinstance(part, str):
-                ways = [way._replace(body=_joined(*way.body, part)) for way in ways]
-            elif isinstance(part, Call):
-                ways = [after for way in ways for after in self._call(part, way)]
-            elif isinstance(part, Save | Forget | Do):
-                ways = [after for way in ways for after in self._act(part, way)]
-            self._bound(len(ways))
-        return ways
+    def _expand_nodes(
+        self, nodes: Sequence[Node], start: PartialDerivation
+    ) -> list[PartialDerivation]:
+        """The derivations that extend one by nodes, in order."""
+        derivations = [start]
+        for item in nodes:
+            if isinstance(item, str):
+                derivations = [
+                    derivation._replace(body=_merge_texts(*derivation.body, item))
+                    for derivation in derivations
+                ]
+            elif isinstance(item, Call):
+                derivations = [
+                    after
+                    for derivation in derivations
+                    for after in self._expand_call(item, derivation)
+                ]
+            elif isinstance(item, Save | Pop | Evaluate):
+                derivations = [
+                    after
+                    for derivation in derivations
+                    for after in self._run_action(item, derivation)
+                ]
+            self._check_count(len(derivations))
+        return derivations
 
-    def _call(self, call: Call, way: Way) -> Iterator[Way]:
-        within = [way]
-        for action in call.before:
-            within = [after for each in within for after in self._act(action, each)]
-        forgotten = [action.name for action in call.before if isinstance(action, Save)]
-        modifiers = tuple(Asked(modifier, True) for modifier in call.modifiers)
-        for each in within:
-            for called in self._symbols(call.symbol, each.state, modifiers):
+    def _expand_call(
+        self, call: Call, derivation: PartialDerivation
+    ) -> Iterator[PartialDerivation]:
+        derivations = [derivation]
+        for action in call.actions:
+            derivations = [
+                after
+                for derivation in derivations
+                for after in self._run_action(action, derivation)
+            ]
+        popped = [action.name for action in call.actions if isinstance(action, Save)]
+        modifiers = tuple(AppliedModifier(modifier, True) for modifier in call.modifiers)
+        for derivation in derivations:
+            for called in self._expand_name(call.symbol, derivation.state, modifiers):
                 state = called.state
-                for name in forgotten:
-                    state = put(state, name, dict(state).get(name, ())[:-1])
-                yield Way(_joined(*each.body, *called.body), each.takings, each.share, state)
+                for name in popped:
+                    state = with_stack(state, name, dict(state).get(name, ())[:-1])
+                yield PartialDerivation(
+                    _merge_texts(*derivation.body, *called.body),
+                    derivation.choices,
+                    derivation.factor,
+                    state,
+                )
 
-    def _symbols(self, name: str, state: State, modifiers: tuple[Asked, ...]) -> list[Way]:
-        """What a call of a name may be in a state."""
+    def _expand_name(
+        self, name: str, state: State, modifiers: tuple[AppliedModifier, ...]
+    ) -> list[PartialDerivation]:
+        """The derivations of a call by name in a state."""
         stack = dict(state).get(name)
         if stack:
-            texts = tuple(_modified(text, modifiers) for text in stack[-1])
+            texts = tuple(_apply_modifiers(text, modifiers) for text in stack[-1])
             body: Body = texts if len(texts) == 1 else (Symbol("", texts=texts),)
-            return [Way(body, state=state)]
+            return [PartialDerivation(body, state=state)]
         if not name:
-            return [Way((), state=state)]
+            return [PartialDerivation((), state=state)]
         if name not in self.grammar.rules:
-            raise Beyond(f"#{name}# may be called before anything is saved under it")
-        before, written = only(state, self.touched[name]), self.written[name]
-        afters = {only(state, written)}
-        if written:
-            afters = {only(way.state, written) for way in self._follow_rule(name, before)}
+            raise IntractableError(f"#{name}# may be called before anything is saved under it")
+        before, writes = restrict(state, self.reads[name]), self.writes[name]
+        afters = {restrict(state, writes)}
+        if writes:
+            afters = {
+                restrict(derivation.state, writes) for derivation in self._expand_rule(name, before)
+            }
         return [
-            Way((Symbol(name, before, after, modifiers),), state=merged(state, written, after))
+            PartialDerivation(
+                (Symbol(name, before, after, modifiers),), state=merge_states(state, writes, after)
+            )
             for after in sorted(afters)
         ]
 
-    def _act(self, action: Action, way: Way) -> Iterator[Way]:
-        if isinstance(action, Forget):
-            stack = dict(way.state).get(action.name, ())
-            yield way._replace(state=put(way.state, action.name, stack[:-1]))
-        elif isinstance(action, Do):
-            for done in self._listed(action.parts, way.state):
-                yield Way(way.body, way.takings + done.takings, way.share * done.share, done.state)
+    def _run_action(
+        self, action: Action, derivation: PartialDerivation
+    ) -> Iterator[PartialDerivation]:
+        if isinstance(action, Pop):
+            stack = dict(derivation.state).get(action.name, ())
+            yield derivation._replace(state=with_stack(derivation.state, action.name, stack[:-1]))
+        elif isinstance(action, Evaluate):
+            for item in self._enumerate_nodes(action.nodes, derivation.state):
+                yield PartialDerivation(
+                    derivation.body,
+                    derivation.choices + item.choices,
+                    derivation.factor * item.factor,
+                    item.state,
+                )
         else:
-            for texts, after in self._values(action.values, way):
+            for texts, after in self._value_combinations(action.values, derivation):
                 stack = (*dict(after.state).get(action.name, ()), texts)
-                if len(stack) > TALLEST_STACK:
-                    raise Beyond(f"texts are saved under {action.name!r} again and again")
-                yield after._replace(state=put(after.state, action.name, stack))
+                if len(stack) > MAX_STACK:
+                    raise IntractableError(f"texts are saved under {action.name!r} without bound")
+                yield after._replace(state=with_stack(after.state, action.name, stack))
 
-    def _values(
-        self, values: Sequence[Sequence[Part]], way: Way
-    ) -> list[tuple[tuple[str, ...], Way]]:
-        """The texts that may be saved, and what else comes of them."""
-        found: list[tuple[tuple[str, ...], Way]] = [((), way)]
+    def _value_combinations(
+        self, values: Sequence[Sequence[Node]], derivation: PartialDerivation
+    ) -> list[tuple[tuple[str, ...], PartialDerivation]]:
+        """The combinations of texts that values can have, with the derivations that lead to
+        them.
+        """
+        found: list[tuple[tuple[str, ...], PartialDerivation]] = [((), derivation)]
         for value in values:
             found = [
-                ((*texts, str(said.body[0])), so_far.then(said))
-                for texts, so_far in found
-                for said in self._listed(value, so_far.state)
+                ((*texts, str(item.body[0])), derivation.then(item))
+                for texts, derivation in found
+                for item in self._enumerate_nodes(value, derivation.state)
             ]
-            self._bound(len(found))
+            self._check_count(len(found))
         return found
 
-    # -- where every text must be looked at ------------------------------------------------------
+    # -- enumerating texts ----------------------------------------------------------------------
 
-    def _listed(self, parts: Sequence[Part], state: State) -> list[Way]:
-        """Every text that parts can write; the body of each way is one text."""
+    def _enumerate_nodes(self, nodes: Sequence[Node], state: State) -> list[PartialDerivation]:
+        """Every text of a sequence of nodes; the body of each derivation is one text."""
         return [
             text
-            for way in self._follow(parts, Way((), state=state))
-            for text in self._texts_of(way)
+            for derivation in self._expand_nodes(nodes, PartialDerivation((), state=state))
+            for text in self._enumerate(derivation)
         ]
 
-    def _texts(self, symbol: Symbol) -> list[Way]:
-        if symbol not in self.listed:
-            self.listed[symbol] = None
-            ways = self._ways(symbol)
-            self.listed[symbol] = [text for way in ways for text in self._texts_of(way)]
-        found = self.listed[symbol]
+    def _enumerate_symbol(self, symbol: Symbol) -> list[PartialDerivation]:
+        if symbol not in self.text_cache:
+            self.text_cache[symbol] = None
+            derivations = self._expand_symbol(symbol)
+            self.text_cache[symbol] = [
+                text for derivation in derivations for text in self._enumerate(derivation)
+            ]
+        found = self.text_cache[symbol]
         if found is None:
-            raise Beyond(
-                f"what rule {symbol.rule!r} writes has no end of texts, and is saved or modified"
+            raise IntractableError(
+                f"rule {symbol.rule!r} has infinitely many texts, and they are saved or modified"
             )
-        self._bound(len(found))
+        self._check_count(len(found))
         return found
 
-    def _texts_of(self, way: Way) -> list[Way]:
-        parts = [
-            [Way((part,))] if isinstance(part, str) else self._texts(part) for part in way.body
+    def _enumerate(self, derivation: PartialDerivation) -> list[PartialDerivation]:
+        options = [
+            [PartialDerivation((item,))] if isinstance(item, str) else self._enumerate_symbol(item)
+            for item in derivation.body
         ]
         count = 1
-        for part in parts:
-            count *= len(part)
-            self._bound(count)
+        for option in options:
+            count *= len(option)
+            self._check_count(count)
         found = []
-        for chosen in product(*parts):
-            text = _short("".join(str(said.body[0]) for said in chosen))
-            self._spend(len(text))
-            takings, share = way.takings, way.share
-            for said in chosen:
-                takings, share = takings + said.takings, share * said.share
-            found.append(Way((text,), takings, share, way.state))
+        for chosen in product(*options):
+            text = _check_length("".join(str(item.body[0]) for item in chosen))
+            self._check_total(len(text))
+            choices, factor = derivation.choices, derivation.factor
+            for item in chosen:
+                choices, factor = choices + item.choices, factor * item.factor
+            found.append(PartialDerivation((text,), choices, factor, derivation.state))
         return found
 
-    def _bound(self, count: int) -> None:
-        if count > MOST_TEXTS:
-            raise Beyond(f"more than {MOST_TEXTS:,} texts may be saved or modified")
+    def _check_count(self, count: int) -> None:
+        if count > MAX_TEXTS:
+            raise IntractableError(f"more than {MAX_TEXTS:,} texts can be saved or modified")
 
-    def _spend(self, characters: int) -> None:
-        self._spent += characters
-        if self._spent > MOST_SPENT:
-            raise Beyond("what may be saved or modified is too much text")
+    def _check_total(self, characters: int) -> None:
+        self._characters += characters
+        if self._characters > MAX_TOTAL_CHARACTERS:
+            raise IntractableError("the texts that can be saved or modified are too long in all")
 
-    # -- handing modifiers on --------------------------------------------------------------------
+    # -- passing modifiers on --------------------------------------------------------------------
 
-    def _modified(self, body: Body, modifiers: Sequence[Asked]) -> Body:
-        for asked in modifiers:
-            body = _joined(*self._hand_on(body, asked))
+    def _apply_modifiers(self, body: Body, modifiers: Sequence[AppliedModifier]) -> Body:
+        for applied in modifiers:
+            body = _merge_texts(*self._pass_on(body, applied))
         return body
 
-    def _hand_on(self, body: Body, asked: Asked) -> Body:
-        """A body modified: its first or last part is, or each, or something is put around it."""
-        modifier, kind = asked.modifier, asked.modifier.kind
+    def _pass_on(self, body: Body, applied: AppliedModifier) -> Body:
+        """A body with a modifier passed on to its first or last item, or to each, or text put
+        around it.
+        """
+        modifier, scope = applied.modifier, applied.modifier.type.scope
         if not body:
             return (modifier(""),)
-        if kind.acts == "each":
-            return tuple(self._part(part, modifier, True) for part in body)
-        if kind.acts == "around":
-            before, after = modifier(HERE).split(HERE)
+        if scope == "characters":
+            return tuple(self._modify_item(item, modifier, True) for item in body)
+        if scope == "around":
+            before, after = modifier(MARK).split(MARK)
             return (before, *body, after)
-        if kind.acts == "whole":
-            raise Beyond(f"modifier {modifier.name!r} looks at the whole text")
-        alone = len(body) == 1 and asked.bounded
-        if kind.acts == "first":
+        if scope == "text":
+            raise IntractableError(f"modifier {modifier.name!r} depends on the whole text")
+        is_alone = len(body) == 1 and applied.at_word_end
+        if scope == "prefix":
             first, *rest = body
-            ends = alone or (bool(rest) and isinstance(rest[0], str) and ends_word(rest[0][0]))
-            return (self._part(first, modifier, ends), *rest)
+            ends = is_alone or (bool(rest) and isinstance(rest[0], str) and ends_word(rest[0][0]))
+            return (self._modify_item(first, modifier, ends), *rest)
         *rest, last = body
-        return (*rest, self._part(last, modifier, alone))
+        return (*rest, self._modify_item(last, modifier, is_alone))
 
-    def _part(self, part: str | Symbol, modifier: Modifier, bounded: bool) -> str | Symbol:
-        """A part modified, if nothing beside it can matter."""
-        reach = modifier.kind.reach
-        if isinstance(part, str):
-            decided = modifier.kind.acts == "first" and is_decided(part)
-            if bounded or len(part) >= reach or decided:
-                return _short(modifier(part))
-        elif bounded or self._at_least(part) >= reach:
-            if part.texts:
-                return part._replace(texts=tuple(modifier(text) for text in part.texts))
-            return _asked(part, Asked(modifier, bounded))
-        raise Beyond(f"modifier {modifier.name!r} looks at more than one part")
+    def _modify_item(
+        self, item: str | Symbol, modifier: Modifier, at_word_end: bool
+    ) -> str | Symbol:
+        """An item of a body with a modifier applied, if its neighbours do not matter."""
+        lookahead = modifier.type.lookahead
+        if isinstance(item, str):
+            decided = modifier.type.scope == "prefix" and is_decided(item)
+            if at_word_end or len(item) >= lookahead or decided:
+                return _check_length(modifier(item))
+        elif at_word_end or self._min_length(item) >= lookahead:
+            if item.texts:
+                return item._replace(texts=tuple(modifier(text) for text in item.texts))
+            return _add_modifier(item, AppliedModifier(modifier, at_word_end))
+        raise IntractableError(f"modifier {modifier.name!r} depends on more than one symbol")
 
-    def _at_least(self, symbol: Symbol) -> int:
-        return min(map(len, symbol.texts)) if symbol.texts else self.shortest[symbol.rule]
+    def _min_length(self, symbol: Symbol) -> int:
+        return min(map(len, symbol.texts)) if symbol.texts else self.min_lengths[symbol.rule]
 
 
-def _asked(symbol: Symbol, asked: Asked) -> Symbol:
-    """A symbol of which one modifier more is asked."""
-    if asked.modifier.kind.once and symbol.modifiers[-1:] == (asked,):
+def _add_modifier(symbol: Symbol, applied: AppliedModifier) -> Symbol:
+    """The symbol with one more modifier."""
+    if applied.modifier.type.idempotent and symbol.modifiers[-1:] == (applied,):
         return symbol
-    if len(symbol.modifiers) == MOST_MODIFIERS:
-        raise Beyond(f"modifier {asked.modifier.name!r} is applied again and again")
-    return symbol._replace(modifiers=(*symbol.modifiers, asked))
+    if len(symbol.modifiers) == MAX_MODIFIERS:
+        raise IntractableError(
+            f"modifier {applied.modifier.name!r} is applied recursively without bound"
+        )
+    return symbol._replace(modifiers=(*symbol.modifiers, applied))
 
 
-def _modified(text: str, modifiers: Sequence[Asked]) -> str:
-    for asked in modifiers:
-        text = _short(asked.modifier(text))
+def _apply_modifiers(text: str, modifiers: Sequence[AppliedModifier]) -> str:
+    for applied in modifiers:
+        text = _check_length(applied.modifier(text))
     return text
 
 
-def _short(text: str) -> str:
-    """A text, if it is not too long: what is saved and used twice, again and again, soon is."""
-    if len(text) > MOST_CHARACTERS:
-        raise Beyond("what is saved or modified is too long")
+def _check_length(text: str) -> str:
+    """The text, if it is short enough: saving a text and calling it twice, repeatedly, grows
+    exponentially.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise IntractableError("a saved or modified text is too long")
     return text
 
 
-def _joined(*parts: str | Symbol) -> Body:
-    """Parts with neighbouring texts joined, and without empty ones."""
+def _merge_texts(*items: str | Symbol) -> Body:
+    """A body with adjacent texts merged and empty ones dropped."""
     found: list[str | Symbol] = []
-    for part in parts:
-        if isinstance(part, str) and found and isinstance(found[-1], str):
-            found[-1] += part
-        elif part != "":
-            found.append(part)
+    for item in items:
+        if isinstance(item, str) and found and isinstance(found[-1], str):
+            found[-1] += item
+        elif item != "":
+            found.append(item)
     return tuple(found)

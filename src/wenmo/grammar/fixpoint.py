@@ -1,5 +1,5 @@
-"""What follows from itself: the components of a graph, the least solution of polynomial equations,
-and sums over all paths.
+"""Graph and equation solvers of the grammar code: strongly connected components, the least solution
+of polynomial equations, and sums over all paths.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ N = TypeVar("N", bound=Hashable)
 Polynomial: TypeAlias = "Sequence[tuple[float, Sequence[N]]]"
 """A sum of products: a coefficient, and the variables that it is multiplied by."""
 
-ROUNDS = 200
-CLOSE = 1e-15
-LARGEST_SYSTEM = 300  # equations that are solved as one matrix; more by repeating alone
-MOST_TERMS = 5_000_000  # that are looked at in repeating
-FAR = 1e9
-LARGEST_CIRCLE = 2000  # nodes that all lead to one another
-MOST_PATHS = 5_000_000  # that sums over paths are kept of
+MAX_NEWTON_STEPS = 200
+TOLERANCE = 1e-15  # relative, of a Newton step
+MAX_DENSE = 300  # equations solved with a Jacobian; larger systems use fixed-point iteration
+MAX_TERMS = 5_000_000  # evaluated in all fixed-point iterations
+MAX_STEP = 1e9
+MAX_COMPONENT = 2000  # nodes of a strongly connected component
+MAX_PATHS = 5_000_000  # pairs of nodes that `path_sums` stores
 
 
-class Beyond(Exception):  # noqa: N818 - what it tells of is no error of the grammar
-    """Something cannot be computed for a grammar; the message says why."""
+class IntractableError(Exception):
+    """A computation is impossible or too large for a valid grammar; the message gives the
+    reason.
+    """
 
 
 def components(graph: Mapping[N, Sequence[N]]) -> list[list[N]]:
-    """The strongly connected components, each after all that it leads to (Tarjan 1972).
+    """The strongly connected components, each after all that are reachable from it (Tarjan 1972).
 
     Args:
-        graph: for each node, the nodes it leads to, which must be nodes, too.
+        graph: the successors of each node; every successor must be a key, too.
     """
     number: dict[N, int] = {}
     lowest: dict[N, int] = {}
@@ -70,12 +72,12 @@ def components(graph: Mapping[N, Sequence[N]]) -> list[list[N]]:
     return found
 
 
-def least(equations: Mapping[N, Polynomial[N]]) -> dict[N, float]:
-    """The least solution of ``variable = polynomial``, where no coefficient is negative.
+def least_solution(equations: Mapping[N, Polynomial[N]]) -> dict[N, float]:
+    """The least solution of ``variable = polynomial`` with coefficients of at least 0.
 
-    By Newton's method from zero, component by component, which rises to the least solution
-    (Etessami & Yannakakis 2009, "Recursive Markov chains, stochastic grammars, and monotone systems
-    of nonlinear equations").
+    Newton's method from zero converges to it from below, one component at a time (Etessami &
+    Yannakakis 2009, "Recursive Markov chains, stochastic grammars, and monotone systems of
+    nonlinear equations").
     """
     graph = {
         name: [other for _, factors in polynomial for other in factors]
@@ -83,24 +85,25 @@ def least(equations: Mapping[N, Polynomial[N]]) -> dict[N, float]:
     }
     solved: dict[N, float] = {}
     for component in components(graph):
-        own = set(component)
-        known = {
-            name: [_substitute(term, solved, own) for term in equations[name]] for name in component
+        members = set(component)
+        reduced = {
+            name: [_substitute(term, solved, members) for term in equations[name]]
+            for name in component
         }
         if len(component) == 1 and component[0] not in graph[component[0]]:
-            solved[component[0]] = sum(coefficient for coefficient, _ in known[component[0]])
+            solved[component[0]] = sum(coefficient for coefficient, _ in reduced[component[0]])
         else:
-            solved |= _newton(known)
+            solved |= _newton(reduced)
     return solved
 
 
 def _substitute(
-    term: tuple[float, Sequence[N]], solved: Mapping[N, float], own: set[N]
+    term: tuple[float, Sequence[N]], solved: Mapping[N, float], members: set[N]
 ) -> tuple[float, list[N]]:
     coefficient, factors = term
     left = []
     for name in factors:
-        if name in own:
+        if name in members:
             left.append(name)
         else:
             coefficient *= solved[name]
@@ -108,25 +111,25 @@ def _substitute(
 
 
 def _newton(equations: Mapping[N, Polynomial[N]]) -> dict[N, float]:
-    place = {name: at for at, name in enumerate(equations)}
+    index_of = {name: at for at, name in enumerate(equations)}
     terms = [
-        [(coefficient, [place[name] for name in factors]) for coefficient, factors in polynomial]
+        [(coefficient, [index_of[name] for name in factors]) for coefficient, factors in polynomial]
         for polynomial in equations.values()
     ]
     x = [0.0] * len(terms)
-    dense = len(terms) <= LARGEST_SYSTEM
-    repeats = 1 + MOST_TERMS // max(1, sum(map(len, terms)))
-    for _ in range(ROUNDS if dense else repeats):
-        lacking = [value - old for value, old in zip(_values(terms, x), x, strict=True)]
-        step = _newton_step(terms, x, lacking) if dense else lacking
+    use_newton = len(terms) <= MAX_DENSE
+    iterations = 1 + MAX_TERMS // max(1, sum(map(len, terms)))
+    for _ in range(MAX_NEWTON_STEPS if use_newton else iterations):
+        residual = [value - old for value, old in zip(_values(terms, x), x, strict=True)]
+        step = _newton_step(terms, x, residual) if use_newton else residual
         x = [old + more for old, more in zip(x, step, strict=True)]
-        if max(map(abs, step)) <= CLOSE * max(1.0, *x):
+        if max(map(abs, step)) <= TOLERANCE * max(1.0, *x):
             break
     return dict(zip(equations, x, strict=True))
 
 
 def _newton_step(
-    terms: Sequence[Polynomial[int]], x: Sequence[float], lacking: Sequence[float]
+    terms: Sequence[Polynomial[int]], x: Sequence[float], residual: Sequence[float]
 ) -> list[float]:
     jacobian = np.zeros((len(x), len(x)))
     for row, polynomial in enumerate(terms):
@@ -135,12 +138,13 @@ def _newton_step(
                 others = (x[other] for at, other in enumerate(factors) if at != skipped)
                 jacobian[row, name] += coefficient * prod(others)
     try:
-        step = np.linalg.solve(np.eye(len(x)) - jacobian, np.array(lacking)).tolist()
-    except np.linalg.LinAlgError:  # as close to a double root as numbers come
-        return [max(less, 0.0) for less in lacking]
-    # Close to a double root rounding may send a step back, or far away.
+        step = np.linalg.solve(np.eye(len(x)) - jacobian, np.array(residual)).tolist()
+    except np.linalg.LinAlgError:  # singular at a double root
+        return [max(less, 0.0) for less in residual]
+    # Near a double root, rounding makes steps negative or very large.
     return [
-        far if 0 <= far < FAR else max(less, 0.0) for far, less in zip(step, lacking, strict=True)
+        far if 0 <= far < MAX_STEP else max(less, 0.0)
+        for far, less in zip(step, residual, strict=True)
     ]
 
 
@@ -151,45 +155,48 @@ def _values(terms: Sequence[Polynomial[int]], x: Sequence[float]) -> list[float]
     ]
 
 
-def paths(edges: Mapping[N, Mapping[N, float]]) -> dict[N, dict[N, float]]:
-    """For each node, the sum over all paths from it to each node of the product of their edges.
+def path_sums(edges: Mapping[N, Mapping[N, float]]) -> dict[N, dict[N, float]]:
+    """For each pair of nodes, the sum over all paths of the product of their edge weights.
 
-    The path that goes nowhere counts 1. This is the inverse of one minus the matrix of edges, row
-    by row, whose sums must be finite.
+    The empty path counts 1. This is the inverse of (identity - edge matrix), row by row; the sums
+    must be finite.
 
     Args:
-        edges: from each node to others, which need not be named themselves.
+        edges: the weight of each edge, by its first and its second node; nodes without outgoing
+            edges may be absent.
 
     Raises:
-        Beyond: there are too many.
+        IntractableError: the result is too large.
     """
     count = 0
     ends = {other for row in edges.values() for other in row}
     graph = {node: list(edges.get(node, ())) for node in [*edges, *(ends - edges.keys())]}
     rows: dict[N, dict[N, float]] = {}
     for component in components(graph):
-        if len(component) > LARGEST_CIRCLE:
-            raise Beyond("too many of its rules begin with one another, in a circle")
-        own = {node: at for at, node in enumerate(component)}
-        outward: list[dict[N, float]] = []
-        inner = np.zeros((len(own), len(own)))
-        for node, at in own.items():
+        if len(component) > MAX_COMPONENT:
+            raise IntractableError(
+                f"more than {MAX_COMPONENT:,} of its rules are left-recursive through one another"
+            )
+        members = {node: at for at, node in enumerate(component)}
+        outer_rows: list[dict[N, float]] = []
+        inner = np.zeros((len(members), len(members)))
+        for node, at in members.items():
             row = {node: 1.0}
             for other, weight in edges.get(node, {}).items():
-                if other in own:
-                    inner[at, own[other]] += weight
+                if other in members:
+                    inner[at, members[other]] += weight
                     continue
                 for end, total in rows[other].items():
                     row[end] = row.get(end, 0.0) + weight * total
-            outward.append(row)
-        closed = np.linalg.inv(np.eye(len(own)) - inner)
-        for node, at in own.items():
+            outer_rows.append(row)
+        inverse = np.linalg.inv(np.eye(len(members)) - inner)
+        for node, at in members.items():
             row = {}
-            for share, other_row in zip(closed[at].tolist(), outward, strict=True):
+            for weight, other_row in zip(inverse[at].tolist(), outer_rows, strict=True):
                 for end, total in other_row.items():
-                    row[end] = row.get(end, 0.0) + share * total
+                    row[end] = row.get(end, 0.0) + weight * total
             rows[node] = row
         count += sum(len(rows[node]) for node in component)
-        if count > MOST_PATHS:
-            raise Beyond("too many of its rules begin with one another")
+        if count > MAX_PATHS:
+            raise IntractableError("the left corners of its rules form too many pairs")
     return rows

@@ -1,10 +1,10 @@
-"""All derivations of texts, kept as sums of products, so that weights can be learnt from them.
+"""Parse forests of many texts as arrays, for the inside-outside algorithm.
 
-A forest's node is a symbol, or the beginning of a production, over a part of a text; each of its
-edges is one way to make it, of at most two nodes and one weight. All forests stand in the same
-arrays, level above level, so that a round of inside and outside takes a few operations for each
-level, whatever the number of texts (Baker 1979; Lari & Young 1990, "The estimation of stochastic
-context-free grammars using the inside-outside algorithm").
+A forest node is a symbol, or a prefix of a production, over a span of a text; each of its edges is
+one derivation step from at most two nodes, with one weight. All forests share the same arrays,
+level by level, so that a pass takes a few operations for each level, whatever the number of texts
+(Baker 1979; Lari & Young 1990, "The estimation of stochastic context-free grammars using the
+inside-outside algorithm").
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from wenmo.grammar.cfg import START
 from wenmo.grammar.chart import Chart, Column
 
 Floats: TypeAlias = NDArray[np.float64]
-NOTHING = -1  # a node that is certain, or a weight of one
+NONE = -1  # no node (probability 1), or no weight (1)
 Chain: TypeAlias = tuple[int, int]
 
 
-class Node(NamedTuple):
-    """Something that is written of a part of a text.
+class ForestNode(NamedTuple):
+    """A symbol or a prefix of a production over a span of a text.
 
     Attributes:
-        kind: ``whole``, a symbol, chains and all; ``direct``, a symbol by its own productions; or
-            ``begun``, the beginning of a production, of which the last part is a symbol.
-        what: the symbol, or the node of the tree of beginnings.
-        start, stop: the part of the text.
+        kind: ``symbol``, unit productions included; ``direct``, a symbol by its own productions; or
+            ``prefix``, of a production, ending with a symbol.
+        item: the symbol, or the trie node of the prefix.
+        start, stop: the span of the text.
     """
 
-    kind: Literal["whole", "direct", "begun"]
-    what: int
+    kind: Literal["symbol", "direct", "prefix"]
+    item: int
     start: int
     stop: int
 
 
 class Edge(NamedTuple):
-    """One way to make a node: a variant, or a chain from a symbol to a symbol, and other nodes."""
+    """One derivation step: a variant or a chain of unit productions, and child nodes."""
 
     variant: int
     chain: Chain | None
-    parts: tuple[Node, ...]
+    children: tuple[ForestNode, ...]
 
 
 class Forests:
     """The derivations of many texts under one grammar.
 
     Attributes:
-        weights: the number of every weight of an edge: a variant's is its own, a chain's follow.
-        empty: how often the empty text was added.
+        chains: index of the weight of each chain; these follow the weights of the variants.
+        empty: count of the empty text.
     """
 
     def __init__(self, chart: Chart) -> None:
@@ -61,51 +61,51 @@ class Forests:
         self.chains: dict[Chain, int] = {}
         self.empty = 0.0
         self._levels: list[int] = []
-        self._edges: list[tuple[int, int, int, int]] = []  # head, weight, two parts
+        self._edges: list[tuple[int, int, int, int]] = []  # head, weight, two children
         self._roots: list[int] = []
         self._counts: list[float] = []
 
     def add(self, text: str, count: float = 1.0) -> bool:
-        """Add a text that was seen so often; false if the grammar cannot write it."""
-        columns = self.chart.read(text)
-        if columns is None or not columns[-1].end > 0:
+        """Add a text with its count; False if the grammar cannot generate it."""
+        columns = self.chart.parse(text)
+        if columns is None or not columns[-1].end_prob > 0:
             return False
         if not text:
             self.empty += count
             return True
-        root, numbers = Node("whole", START, 0, len(text)), dict[Node, int]()
-        todo: list[tuple[Node, list[Edge] | None]] = [(root, None)]
-        while todo:
-            node, edges = todo.pop()
-            if node in numbers:
+        root, indices = ForestNode("symbol", START, 0, len(text)), dict[ForestNode, int]()
+        stack: list[tuple[ForestNode, list[Edge] | None]] = [(root, None)]
+        while stack:
+            node, edges = stack.pop()
+            if node in indices:
                 continue
             if edges is None:
                 edges = list(_edges(self.chart, columns, node))
-                todo.append((node, edges))
-                todo += [(part, None) for edge in edges for part in edge.parts]
+                stack.append((node, edges))
+                stack += [(child, None) for edge in edges for child in edge.children]
                 continue
-            numbers[node] = self._add(edges, numbers)
-        self._roots.append(numbers[root])
+            indices[node] = self._add(edges, indices)
+        self._roots.append(indices[root])
         self._counts.append(count)
         return True
 
-    def _add(self, edges: list[Edge], numbers: dict[Node, int]) -> int:
-        number, level = len(self._levels), 0
+    def _add(self, edges: list[Edge], indices: dict[ForestNode, int]) -> int:
+        index, level = len(self._levels), 0
         for edge in edges:
-            parts = [numbers[part] for part in edge.parts]
-            level = max([level, *(self._levels[part] + 1 for part in parts)])
+            children = [indices[child] for child in edge.children]
+            level = max([level, *(self._levels[child] + 1 for child in children)])
             weight = edge.variant
             if edge.chain is not None:
                 variants = len(self.chart.cfg.variants)
                 weight = variants + self.chains.setdefault(edge.chain, len(self.chains))
-            left, right = [*parts, NOTHING, NOTHING][:2]
-            self._edges.append((number, weight, left, right))
+            left, right = [*children, NONE, NONE][:2]
+            self._edges.append((index, weight, left, right))
         self._levels.append(level)
-        return number
+        return index
 
-    def freeze(self) -> Frozen:
+    def pack(self) -> PackedForests:
         """The forests as arrays."""
-        return Frozen(
+        return PackedForests(
             np.array(self._levels, np.int64),
             np.array(self._edges, np.int64).reshape(-1, 4),
             np.array(self._roots, np.int64),
@@ -113,14 +113,14 @@ class Forests:
         )
 
 
-class Frozen:
-    """Forests that nothing is added to.
+class PackedForests:
+    """Forests as arrays.
 
     Args:
-        levels: of each node; what it is made of is below.
-        edges: node, weight, and two nodes it is made of, `NOTHING` for none.
-        roots: the node of each text.
-        counts: how often each was seen.
+        levels: level of each node, int64 (nodes,); children are at lower levels.
+        edges: head, weight and two children of each edge, `NONE` for none, int64 (edges, 4).
+        roots: root node of each text, int64 (texts,).
+        counts: count of each text, float64 (texts,).
     """
 
     def __init__(
@@ -134,79 +134,79 @@ class Frozen:
         self.head, self.weight, self.left, self.right = edges[order].T
         bounds = np.flatnonzero(np.diff(levels[self.head], prepend=-1, append=-1))
         self.slices = [slice(a, b) for a, b in pairwise(bounds)]
-        self.nodes, self.roots, self.counts = len(levels), roots, counts
+        self.node_count, self.roots, self.counts = len(levels), roots, counts
 
-    def expect(self, log_weights: Floats) -> tuple[Floats, Floats]:
-        """How likely the texts are, and how often each weight is expected to have had a part.
+    def inside_outside(self, log_weights: Floats) -> tuple[Floats, Floats]:
+        """One pass of the inside-outside algorithm.
 
         Args:
-            log_weights: of the variants and chains, by number.
+            log_weights: of the variants and chains, float64 (weights,).
 
         Returns:
             The log-probability of each text, and the expected count of each weight.
         """
-        weights = np.append(log_weights, 0.0)  # the last is that of edges without one
-        inside = np.zeros(self.nodes + 1)  # the last is the certain node
-        made = np.empty(len(self.head))
-        for part in self.slices:
-            made[part] = weights[self.weight[part]]
-            made[part] += inside[self.left[part]] + inside[self.right[part]]
-            heads, starts = np.unique(self.head[part], return_index=True)
-            inside[heads] = np.logaddexp.reduceat(made[part], starts)
-        with np.errstate(invalid="ignore"):  # of nodes that cannot be made
-            shares = np.nan_to_num(np.exp(made - inside[self.head]))
-        outside = np.zeros(self.nodes + 1)
+        weights = np.append(log_weights, 0.0)  # the last is for edges without a weight
+        inside = np.zeros(self.node_count + 1)  # the last is for missing children
+        scores = np.empty(len(self.head))
+        for level in self.slices:
+            scores[level] = weights[self.weight[level]]
+            scores[level] += inside[self.left[level]] + inside[self.right[level]]
+            heads, starts = np.unique(self.head[level], return_index=True)
+            inside[heads] = np.logaddexp.reduceat(scores[level], starts)
+        with np.errstate(invalid="ignore"):  # nodes of probability 0
+            posteriors = np.nan_to_num(np.exp(scores - inside[self.head]))
+        outside = np.zeros(self.node_count + 1)
         np.add.at(outside, self.roots, self.counts)
         counts = np.zeros(len(self.head))
-        for part in reversed(self.slices):
-            counts[part] = shares[part] * outside[self.head[part]]
-            np.add.at(outside, self.left[part], counts[part])
-            np.add.at(outside, self.right[part], counts[part])
+        for level in reversed(self.slices):
+            counts[level] = posteriors[level] * outside[self.head[level]]
+            np.add.at(outside, self.left[level], counts[level])
+            np.add.at(outside, self.right[level], counts[level])
         expected = np.zeros(len(weights))
         np.add.at(expected, self.weight, counts)
         return inside[self.roots], expected[:-1]
 
 
-def _edges(chart: Chart, columns: list[Column], node: Node) -> Iterator[Edge]:
-    """The ways to make a node, each of nodes over smaller parts of the text."""
-    kind, what, start, stop = node
+def _edges(chart: Chart, columns: list[Column], node: ForestNode) -> Iterator[Edge]:
+    """The edges of a node."""
+    kind, symbol, start, stop = node
     cfg, nodes = chart.cfg, columns[stop].states[columns[start]]
-    if kind == "whole":
-        direct = {cfg.head[at] for at in nodes if cfg.final[at] > 0}
-        for end, chain in cfg.chains.get(what, {what: 1.0}).items():
+    if kind == "symbol":
+        direct = {cfg.head[trie_node] for trie_node in nodes if cfg.end_weight[trie_node] > 0}
+        for end, chain in cfg.unit_closure.get(symbol, {symbol: 1.0}).items():
             if end in direct and chain > 0:
-                yield Edge(NOTHING, (what, end), (Node("direct", end, start, stop),))
+                yield Edge(NONE, (symbol, end), (ForestNode("direct", end, start, stop),))
     elif kind == "direct":
-        for at in nodes:
-            if cfg.head[at] == what and cfg.final[at] > 0:
-                parts = tuple(_last_symbol(chart, at, start, stop))
-                for variant in cfg.ends[at]:
+        for trie_node in nodes:
+            if cfg.head[trie_node] == symbol and cfg.end_weight[trie_node] > 0:
+                children = tuple(_last_symbol(chart, trie_node, start, stop))
+                for variant in cfg.variants_ending[trie_node]:
                     if cfg.variant_weights[variant] > 0:
-                        yield Edge(variant, None, parts)
+                        yield Edge(variant, None, children)
     else:
-        yield from _beginnings(chart, columns, node)
+        yield from _prefix_edges(chart, columns, node)
 
 
-def _beginnings(chart: Chart, columns: list[Column], node: Node) -> Iterator[Edge]:
-    """The ways in which a beginning can be parted into its last symbol and what stands before."""
+def _prefix_edges(chart: Chart, columns: list[Column], node: ForestNode) -> Iterator[Edge]:
+    """The edges of a prefix: its last symbol, and the prefix before that."""
     cfg = chart.cfg
-    parent, symbol = cfg.parent[node.what], int(cfg.via[node.what])
-    for origin, whole in columns[node.stop].spans.items():
+    parent, symbol = cfg.parent[node.item], int(cfg.label[node.item])
+    for origin, completed in columns[node.stop].completed.items():
         middle = origin.length
-        if middle < node.start or symbol not in whole:
+        if middle < node.start or symbol not in completed:
             continue
-        last = Node("whole", symbol, middle, node.stop)
+        last = ForestNode("symbol", symbol, middle, node.stop)
         if cfg.parent[parent] < 0:
             if middle == node.start:
-                yield Edge(NOTHING, None, (last,))
+                yield Edge(NONE, None, (last,))
         elif parent in columns[middle].states.get(columns[node.start], {}):
-            yield Edge(NOTHING, None, (*_last_symbol(chart, parent, node.start, middle), last))
+            yield Edge(NONE, None, (*_last_symbol(chart, parent, node.start, middle), last))
 
 
-def _last_symbol(chart: Chart, node: int, start: int, stop: int) -> Iterator[Node]:
-    """A beginning of a production without the characters at its end, if anything is left then."""
+def _last_symbol(chart: Chart, node: int, start: int, stop: int) -> Iterator[ForestNode]:
+    """A prefix without its trailing characters; none if nothing remains."""
     cfg = chart.cfg
-    while isinstance(cfg.via[node], str) and cfg.parent[node] >= 0:
+    while isinstance(cfg.label[node], str) and cfg.parent[node] >= 0:
         node, stop = cfg.parent[node], stop - 1
     if cfg.parent[node] >= 0:
-        yield Node("begun", node, start, stop)
+        yield ForestNode("prefix", node, start, stop)

@@ -1,7 +1,7 @@
-"""Modifiers: what may be done to the text that a rule wrote, ``#animal.a.capitalize#``.
+"""Modifiers: functions applied to the text of a rule, as in ``#animal.a.capitalize#``.
 
-Each says how far it looks, so that it can be done to a grammar in place of a text: `expansion`
-hands it on to the first or the last of what a rule is made of.
+Each declares which characters it depends on, so that `expansion` can apply it to productions
+instead of texts, by passing it on to the first or the last symbol.
 """
 
 from __future__ import annotations
@@ -9,47 +9,48 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from wenmo.grammar.articles import LONGEST_BEGINNING, takes_an
+from wenmo.grammar.articles import MAX_LOOKAHEAD, takes_an
 
 VOWELS = "aeiou"
 APOSTROPHES = "'’"
 
 
-class Kind(NamedTuple):
-    """A modifier's function and what of a text it looks at.
+class ModifierType(NamedTuple):
+    """A modifier's function, and the characters that it depends on.
 
     Attributes:
-        function: of the text and the arguments.
-        acts: on ``each`` character alone; on the ``first`` or the ``last`` ones, leaving the rest
-            as it is; ``around`` the text, whatever it is; or on the ``whole``.
-        reach: how many characters it looks at, at most, for ``first`` and ``last``.
-        arguments: how many it takes.
-        once: to do it again changes nothing.
+        function: function of the text and the arguments.
+        scope: what it changes: each character independently ("characters"); the beginning or the
+            end, leaving the rest as it is ("prefix", "suffix"); nothing, but it adds text around
+            ("around"); or anything ("text").
+        lookahead: for "prefix" and "suffix", the most characters it depends on.
+        arity: number of arguments.
+        idempotent: applying it twice equals applying it once.
     """
 
     function: Callable[..., str]
-    acts: Literal["each", "first", "last", "around", "whole"]
-    reach: int = 0
-    arguments: int = 0
-    once: bool = False
+    scope: Literal["characters", "prefix", "suffix", "around", "text"]
+    lookahead: int = 0
+    arity: int = 0
+    idempotent: bool = False
 
 
 class Modifier(NamedTuple):
-    """A modifier as it is asked for."""
+    """A modifier with its arguments."""
 
     name: str
-    arguments: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
 
     def __call__(self, text: str) -> str:
-        return MODIFIERS[self.name].function(text, *self.arguments)
+        return MODIFIERS[self.name].function(text, *self.args)
 
     @property
-    def kind(self) -> Kind:
+    def type(self) -> ModifierType:
         return MODIFIERS[self.name]
 
 
 def article(text: str) -> str:
-    """With *a* or *an* before it, by the sound that it begins with."""
+    """The text after *a* or *an*, chosen by its first sound."""
     return ("an " if takes_an(text) else "a ") + text
 
 
@@ -64,7 +65,7 @@ def plural(text: str) -> str:
 
 
 def past(text: str) -> str:
-    """The regular past of the last word."""
+    """The regular past tense of the last word."""
     end = text[-2:].lower()
     if not text:
         return text
@@ -80,38 +81,44 @@ def first_plural(text: str) -> str:
 
 
 def capitalize(text: str) -> str:
-    """The first character as a capital."""
+    """The text with its first character in upper case."""
     return text[:1].upper() + text[1:]
 
 
 def capitalize_all(text: str) -> str:
-    """The first character of every word as a capital; an apostrophe does not end a word."""
-    written, inside = [], False
+    """The text with the first character of each word in upper case; an apostrophe does not end a
+    word.
+    """
+    characters, in_word = [], False
     for character in text:
-        written.append(character if inside else character.upper())
-        inside = character.isalnum() or (inside and character in APOSTROPHES)
-    return "".join(written)
+        characters.append(character if in_word else character.upper())
+        in_word = character.isalnum() or (in_word and character in APOSTROPHES)
+    return "".join(characters)
 
 
 def comma(text: str) -> str:
-    """With a comma behind it, unless it ends in a mark already."""
+    """The text with a comma after it, unless it ends in a punctuation mark."""
     return text if text[-1:] in (*",.?!;:，。？！；：",) else text + ","
 
 
-MODIFIERS: dict[str, Kind] = {
-    "a": Kind(article, "first", LONGEST_BEGINNING),
-    "an": Kind(article, "first", LONGEST_BEGINNING),
-    "s": Kind(plural, "last", 2),
-    "es": Kind(plural, "last", 2),
-    "ed": Kind(past, "last", 2),
-    "firstS": Kind(first_plural, "whole"),
-    "capitalize": Kind(capitalize, "first", 1, once=True),
-    "capitalizeAll": Kind(capitalize_all, "whole", once=True),
-    "uppercase": Kind(lambda text: "".join(map(str.upper, text)), "each", once=True),
-    "lowercase": Kind(lambda text: "".join(map(str.lower, text)), "each", once=True),
-    "comma": Kind(comma, "last", 1, once=True),
-    "inQuotes": Kind(lambda text: f'"{text}"', "around"),
-    "replace": Kind(lambda text, old, new: text.replace(old, new), "whole", arguments=2),
+MODIFIERS: dict[str, ModifierType] = {
+    "a": ModifierType(article, "prefix", MAX_LOOKAHEAD),
+    "an": ModifierType(article, "prefix", MAX_LOOKAHEAD),
+    "s": ModifierType(plural, "suffix", 2),
+    "es": ModifierType(plural, "suffix", 2),
+    "ed": ModifierType(past, "suffix", 2),
+    "firstS": ModifierType(first_plural, "text"),
+    "capitalize": ModifierType(capitalize, "prefix", 1, idempotent=True),
+    "capitalizeAll": ModifierType(capitalize_all, "text", idempotent=True),
+    "uppercase": ModifierType(
+        lambda text: "".join(map(str.upper, text)), "characters", idempotent=True
+    ),
+    "lowercase": ModifierType(
+        lambda text: "".join(map(str.lower, text)), "characters", idempotent=True
+    ),
+    "comma": ModifierType(comma, "suffix", 1, idempotent=True),
+    "inQuotes": ModifierType(lambda text: f'"{text}"', "around"),
+    "replace": ModifierType(lambda text, old, new: text.replace(old, new), "text", arity=2),
 }
 
 

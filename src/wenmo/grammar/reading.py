@@ -1,8 +1,8 @@
-"""Grammar files: Tracery's JSON as it is, and the native form in TOML.
+"""Readers of grammar files: Tracery's JSON, and the native format in TOML.
 
-JSON holds rules alone: a name, and its alternatives, as a text, a list, or an object of texts and
-their weights. TOML holds ``[rules]`` of the same kinds, whose alternatives may also be tables, and
-beside it ``start``, ``depth`` and ``[saved]``.
+JSON contains rules only: each is a text, a list of alternatives, or an object of texts and weights.
+TOML has ``[rules]`` of the same forms, whose alternatives can also be tables, and optionally
+``start``, ``depth`` and ``[saved]``.
 """
 
 from __future__ import annotations
@@ -14,72 +14,72 @@ from pathlib import Path
 from typing import Any
 
 from wenmo.config import nearest
-from wenmo.grammar.agreement import agreed
+from wenmo.grammar.agreement import compile_agreement
 from wenmo.grammar.ast import Alternative, Grammar
-from wenmo.grammar.checks import check
+from wenmo.grammar.checks import validate_grammar
 from wenmo.grammar.syntax import parse
 from wenmo.types import WenmoError
 
 START = "origin"
-MOST_BYTES = 4 << 20
-LARGEST_WEIGHT = 1e15
-MOST_ALTERNATIVES = 200_000
-DEEPEST = 200  # rules within one another: the stack of the interpreter must hold them
-OWN = ("start", "depth", "saved", "rules")
+MAX_BYTES = 4 << 20
+MAX_WEIGHT = 1e15
+MAX_ALTERNATIVES = 200_000
+MAX_DEPTH = 200  # of nested rules; bounded by the interpreter's stack
+KEYS = ("start", "depth", "saved", "rules")
 SUFFIXES = (".json", ".toml")
 
 
 def read_grammar(path: Path) -> tuple[Grammar, str]:
-    """A grammar, and its file's text.
+    """The grammar in a file, and the file's text.
 
     Raises:
-        WenmoError: no such file, too large, or anything that `parse_grammar` refuses.
+        WenmoError: the file does not exist, is too large, or is refused by `parse_grammar`.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise WenmoError(f"{path}: larger than the {MOST_BYTES >> 20} MB a grammar may have")
+        if path.stat().st_size > MAX_BYTES:
+            raise WenmoError(f"{path}: larger than the {MAX_BYTES >> 20} MB limit of a grammar")
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise WenmoError(f"{path}: no such file") from None
     except UnicodeDecodeError:
-        raise WenmoError(f"{path}: not UTF-8: save it in that encoding") from None
+        raise WenmoError(f"{path}: not UTF-8: save it as UTF-8") from None
     except OSError as error:
         raise WenmoError(f"{path}: cannot be read: {error.strerror}") from None
     return parse_grammar(text, str(path)), text
 
 
 def parse_grammar(text: str, where: str = "grammar") -> Grammar:
-    """A grammar from the text of a file of either form.
+    """The grammar in the text of a JSON or TOML file.
 
     Args:
-        where: what an error says first.
+        where: prefix of error messages (default "grammar").
 
     Raises:
-        WenmoError: not JSON or TOML, a rule that is not there or never ends, and whatever else is
-            wrong, each in one line.
+        WenmoError: not valid JSON or TOML, a missing rule, a rule that never ends, or another
+            error, in one line.
     """
     native = not text.lstrip().startswith("{")
     content = _toml(text, where) if native else {"rules": _json(text, where)}
-    unknown = [key for key in content if key not in OWN]
+    unknown = [key for key in content if key not in KEYS]
     if unknown:
         raise WenmoError(
-            f"{where}: unknown key {unknown[0]!r}{nearest(unknown[0], OWN)} (rules: in [rules])"
+            f"{where}: unknown key {unknown[0]!r}{nearest(unknown[0], KEYS)} (rules go in [rules])"
         )
     rules, saved = content.get("rules"), content.get("saved", {})
     if not isinstance(rules, dict) or not rules:
-        raise WenmoError(f"{where}: no rules" + (": they stand in [rules]" if native else ""))
+        raise WenmoError(f"{where}: no rules" + (": they go in [rules]" if native else ""))
     start, depth = content.get("start", START), content.get("depth", Grammar.depth)
     if not isinstance(start, str):
         raise WenmoError(f"{where}: start: not the name of a rule")
-    if type(depth) is not int or not 1 <= depth <= DEEPEST:
-        raise WenmoError(f"{where}: depth: must be a whole number from 1 to {DEEPEST}")
+    if type(depth) is not int or not 1 <= depth <= MAX_DEPTH:
+        raise WenmoError(f"{where}: depth: must be an integer from 1 to {MAX_DEPTH}")
     if not isinstance(saved, dict) or not all(isinstance(v, str) for v in saved.values()):
-        raise WenmoError(f"{where}: saved: must hold names and texts")
+        raise WenmoError(f"{where}: saved: must map names to texts")
     reader = _Reader(where, native)
-    read = {name: reader.rule(name, value) for name, value in rules.items()}
-    grammar = Grammar(read, start, depth, saved)
-    check(grammar, where)
-    return agreed(grammar, where)
+    parsed_rules = {name: reader.rule(name, value) for name, value in rules.items()}
+    grammar = Grammar(parsed_rules, start, depth, saved)
+    validate_grammar(grammar, where)
+    return compile_agreement(grammar, where)
 
 
 def _json(text: str, where: str) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _json(text: str, where: str) -> dict[str, Any]:
     except RecursionError:
         raise WenmoError(f"{where}: not a grammar: nested too deeply") from None
     if not isinstance(content, dict):
-        raise WenmoError(f"{where}: not a grammar: it holds no object of rules")
+        raise WenmoError(f"{where}: not a grammar: not an object of rules")
     return content
 
 
@@ -104,7 +104,7 @@ def _toml(text: str, where: str) -> dict[str, Any]:
 
 
 class _Reader:
-    """Rules from what JSON or TOML made of them."""
+    """Converts parsed JSON or TOML to rules."""
 
     def __init__(self, where: str, native: bool) -> None:
         self.where, self.native, self.count = where, native, 0
@@ -118,61 +118,68 @@ class _Reader:
         else:
             entries = [value]
         alternatives = []
-        for number, entry in enumerate(entries, 1):
-            place = f"{self.where}: rule {name!r}"
+        for index, entry in enumerate(entries, 1):
+            location = f"{self.where}: rule {name!r}"
             if len(entries) > 1:
-                place += f", alternative {number}"
-            alternatives += self.entry(entry, place)
+                location += f", alternative {index}"
+            alternatives += self.entry(entry, location)
         if not any(alternative.weight for alternative in alternatives):
             raise WenmoError(
                 f"{self.where}: rule {name!r} has no alternative with a weight above 0"
             )
         return tuple(alternatives)
 
-    def entry(self, entry: Any, place: str) -> list[Alternative]:
+    def entry(self, entry: Any, location: str) -> list[Alternative]:
         if isinstance(entry, str | int | float) and not isinstance(entry, bool):
             entry = {"text": str(entry)}
         if not isinstance(entry, dict) or not _is_entry(entry):
-            raise WenmoError(f"{place}: must be a text, or a table with a text")
+            raise WenmoError(f"{location}: must be a text, or a table with a text")
         texts = entry["text"] if isinstance(entry["text"], list) else [entry["text"]]
         if not all(isinstance(text, str) for text in texts):
-            raise WenmoError(f"{place}: text must be a text, or a list of texts")
+            raise WenmoError(f"{location}: text must be a text, or a list of texts")
         self.count += len(texts)
-        if self.count > MOST_ALTERNATIVES:
-            raise WenmoError(f"{self.where}: more than {MOST_ALTERNATIVES:,} alternatives")
+        if self.count > MAX_ALTERNATIVES:
+            raise WenmoError(f"{self.where}: more than {MAX_ALTERNATIVES:,} alternatives")
         weight = entry.get("weight", 1.0)
         if not isinstance(weight, int | float) or isinstance(weight, bool):
-            raise WenmoError(f"{place}: weight {weight!r}: must be a number")
-        if not 0 <= weight <= LARGEST_WEIGHT:
-            raise WenmoError(f"{place}: weight {weight}: must be from 0 to {LARGEST_WEIGHT:g}")
-        when, features = self.conditions(entry.get("when", {}), place), self.features(entry, place)
+            raise WenmoError(f"{location}: weight {weight!r}: must be a number")
+        if not 0 <= weight <= MAX_WEIGHT:
+            raise WenmoError(f"{location}: weight {weight}: must be from 0 to {MAX_WEIGHT:g}")
+        conditions, features = (
+            self.conditions(entry.get("when", {}), location),
+            self.features(entry, location),
+        )
         return [
             Alternative(
-                parse(text, place, native=self.native), float(weight), when, features, source=text
+                parse(text, location, native=self.native),
+                float(weight),
+                conditions,
+                features,
+                source=text,
             )
             for text in texts
         ]
 
-    def conditions(self, value: Any, place: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        wrong = WenmoError(f"{place}: when: must hold names and the texts saved under them")
+    def conditions(self, value: Any, location: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        error = WenmoError(f"{location}: when: must map names to the texts saved under them")
         if not isinstance(value, dict):
-            raise wrong
+            raise error
         found = []
         for name, wanted in value.items():
             texts = wanted if isinstance(wanted, list) else [wanted]
             if not texts or not all(isinstance(text, str) for text in texts):
-                raise wrong
+                raise error
             found.append((name, tuple(texts)))
         return tuple(found)
 
-    def features(self, entry: Mapping[str, Any], place: str) -> frozenset[tuple[str, str]]:
+    def features(self, entry: Mapping[str, Any], location: str) -> frozenset[tuple[str, str]]:
         found = {key: v for key, v in entry.items() if key not in ("text", "weight", "when")}
         for key, value in found.items():
             if not self.native or not isinstance(value, str):
-                raise WenmoError(f"{place}: {key}: a feature must be a text, in a TOML file")
+                raise WenmoError(f"{location}: {key}: a feature must be a text, and the file TOML")
         return frozenset(found.items())
 
 
 def _is_entry(value: Mapping[str, Any]) -> bool:
-    """Whether a table is one alternative, and not texts and their weights."""
+    """Whether a table is an alternative, not a mapping of texts to weights."""
     return isinstance(value.get("text"), str | list)

@@ -1,5 +1,5 @@
-"""What is saved while a text is written, as part of a symbol: which rules it can matter to, and
-which rules may change it.
+"""Saved texts as part of a symbol: which rules depend on them, which rules change them, and the
+shortest text of each rule.
 """
 
 from __future__ import annotations
@@ -8,116 +8,116 @@ from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias, TypeGuard
 
-from wenmo.grammar.ast import Call, Do, Forget, Grammar, Part, Save, walk
+from wenmo.grammar.ast import Call, Evaluate, Grammar, Node, Pop, Save, walk
 from wenmo.grammar.fixpoint import components
 
-ENDLESS = 1 << 30
+INFINITE = 1 << 30
 
 Stack: TypeAlias = tuple[tuple[str, ...], ...]
 State: TypeAlias = tuple[tuple[str, Stack], ...]
-"""What is saved, by name, in the order of the names; names without anything are left out."""
+"""The saved texts of each name, sorted by name; names with an empty stack are absent."""
 
 
-def only(state: State, names: frozenset[str]) -> State:
-    """The part of a state that names some names."""
+def restrict(state: State, names: frozenset[str]) -> State:
+    """The part of a state with the given names."""
     return tuple((name, stack) for name, stack in state if name in names)
 
 
-def put(state: State, name: str, stack: Stack) -> State:
-    """A state with something else saved under a name."""
+def with_stack(state: State, name: str, stack: Stack) -> State:
+    """The state with another stack under a name."""
     others = {key: value for key, value in state if key != name}
     return tuple(sorted((others | {name: stack} if stack else others).items()))
 
 
-def merged(state: State, written: frozenset[str], after: State) -> State:
-    """A state in which some names were changed to what ``after`` has under them."""
-    kept = [(name, stack) for name, stack in state if name not in written]
-    return tuple(sorted([*kept, *after]))
+def merge_states(state: State, writes: frozenset[str], after: State) -> State:
+    """The state before a call, with the names it may change taken from the state after it."""
+    unchanged = [(name, stack) for name, stack in state if name not in writes]
+    return tuple(sorted([*unchanged, *after]))
 
 
-def effects(
-    grammar: Grammar, dynamic: frozenset[str]
+def saved_dependencies(
+    grammar: Grammar, saved_names: frozenset[str]
 ) -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
-    """For each rule, the names whose saved texts can matter to it, and those it may change."""
-    touched: dict[str, set[str]] = {}
-    written: dict[str, set[str]] = {}
-    called: dict[str, set[str]] = {}
+    """For each rule, the names whose saved texts it depends on, and those it may change."""
+    reads: dict[str, set[str]] = {}
+    writes: dict[str, set[str]] = {}
+    callees: dict[str, set[str]] = {}
     for rule, alternatives in grammar.rules.items():
-        touched[rule] = {name for a in alternatives for name, _ in a.when}
-        written[rule], called[rule] = set(), set()
-        for part in (part for a in alternatives for part in walk(a.parts)):
-            if isinstance(part, Save | Forget):
-                touched[rule].add(part.name)
-            elif isinstance(part, Call):
-                called[rule].add(part.symbol)
-                touched[rule] |= {part.symbol} & dynamic
-        lasting = (part for a in alternatives for part in _lasting(a.parts))
-        written[rule] = {part.name for part in lasting}
-    inside = {
-        rule: [other for other in others if other in called] for rule, others in called.items()
+        reads[rule] = {name for a in alternatives for name, _ in a.conditions}
+        writes[rule], callees[rule] = set(), set()
+        for node in (node for a in alternatives for node in walk(a.nodes)):
+            if isinstance(node, Save | Pop):
+                reads[rule].add(node.name)
+            elif isinstance(node, Call):
+                callees[rule].add(node.symbol)
+                reads[rule] |= {node.symbol} & saved_names
+        lasting_actions = (node for a in alternatives for node in _lasting_actions(a.nodes))
+        writes[rule] = {node.name for node in lasting_actions}
+    graph = {
+        rule: [other for other in others if other in callees] for rule, others in callees.items()
     }
-    for component in components(inside):
-        for effect in (touched, written):
-            own = [effect[rule] for rule in component]
-            below = [effect[other] for rule in component for other in inside[rule]]
+    for component in components(graph):
+        for effect in (reads, writes):
+            of_members = [effect[rule] for rule in component]
+            of_callees = [effect[other] for rule in component for other in graph[rule]]
             for rule in component:
-                effect[rule] = set().union(*own, *below)
+                effect[rule] = set().union(*of_members, *of_callees)
     return (
-        {rule: frozenset(names) for rule, names in touched.items()},
-        {rule: frozenset(names) for rule, names in written.items()},
+        {rule: frozenset(names) for rule, names in reads.items()},
+        {rule: frozenset(names) for rule, names in writes.items()},
     )
 
 
-def _lasting(parts: Sequence[Part]) -> Iterator[Save | Forget]:
-    """The actions whose effects last longer than a call that they stand before."""
-    for part in parts:
-        if isinstance(part, Call):
-            yield from (action for action in part.before if isinstance(action, Forget))
-            for action in part.before:
-                inside = action.values if isinstance(action, Save) else ()
-                yield from (deep for value in inside for deep in _lasting(value))
-                yield from _lasting(action.parts) if isinstance(action, Do) else ()
-        elif isinstance(part, Save):
-            yield part
-            yield from (deep for value in part.values for deep in _lasting(value))
-        elif isinstance(part, Forget):
-            yield part
-        elif isinstance(part, Do):
-            yield from _lasting(part.parts)
+def _lasting_actions(nodes: Sequence[Node]) -> Iterator[Save | Pop]:
+    """The actions whose effects outlast the call that they belong to."""
+    for node in nodes:
+        if isinstance(node, Call):
+            yield from (action for action in node.actions if isinstance(action, Pop))
+            for action in node.actions:
+                values = action.values if isinstance(action, Save) else ()
+                yield from (nested for value in values for nested in _lasting_actions(value))
+                yield from _lasting_actions(action.nodes) if isinstance(action, Evaluate) else ()
+        elif isinstance(node, Save):
+            yield node
+            yield from (nested for value in node.values for nested in _lasting_actions(value))
+        elif isinstance(node, Pop):
+            yield node
+        elif isinstance(node, Evaluate):
+            yield from _lasting_actions(node.nodes)
 
 
-def shortest(grammar: Grammar, dynamic: frozenset[str]) -> dict[str, int]:
-    """The fewest characters that each rule can write, at least.
+def min_lengths(grammar: Grammar, saved_names: frozenset[str]) -> dict[str, int]:
+    """A lower bound on the length of each rule's texts, in characters.
 
-    Rules are settled in the order of their lengths (Knuth 1977, "A generalization of Dijkstra's
+    Knuth's generalization of Dijkstra's algorithm (Knuth 1977, "A generalization of Dijkstra's
     algorithm").
     """
-    lengths, left, callers = [], [], dict[str, list[int]]()
+    lengths, remaining, callers = [], [], dict[str, list[int]]()
     rules = [name for name, rule in grammar.rules.items() for _ in rule]
-    for number, alternative in enumerate(a for rule in grammar.rules.values() for a in rule):
-        counted = [part for part in alternative.parts if _counts(part, dynamic)]
-        lengths.append(sum(len(part) for part in alternative.parts if isinstance(part, str)))
-        left.append(len(counted) if alternative.weight else ENDLESS)
-        for part in counted:
-            callers.setdefault(part.symbol, []).append(number)
+    for index, alternative in enumerate(a for rule in grammar.rules.values() for a in rule):
+        known_calls = [node for node in alternative.nodes if _has_known_length(node, saved_names)]
+        lengths.append(sum(len(node) for node in alternative.nodes if isinstance(node, str)))
+        remaining.append(len(known_calls) if alternative.weight else INFINITE)
+        for node in known_calls:
+            callers.setdefault(node.symbol, []).append(index)
     settled: dict[str, int] = {}
-    todo = [(lengths[n], rules[n], n) for n in range(len(rules)) if not left[n]]
-    heapify(todo)
-    while todo:
-        length, rule, _ = heappop(todo)
+    queue = [(lengths[i], rules[i], i) for i in range(len(rules)) if not remaining[i]]
+    heapify(queue)
+    while queue:
+        length, rule, _ = heappop(queue)
         if rule in settled:
             continue
         settled[rule] = length
-        for number in callers.get(rule, ()):
-            lengths[number] += length
-            left[number] -= 1
-            if not left[number]:
-                heappush(todo, (lengths[number], rules[number], number))
-    return {rule: settled.get(rule, ENDLESS) for rule in grammar.rules}
+        for index in callers.get(rule, ()):
+            lengths[index] += length
+            remaining[index] -= 1
+            if not remaining[index]:
+                heappush(queue, (lengths[index], rules[index], index))
+    return {rule: settled.get(rule, INFINITE) for rule in grammar.rules}
 
 
-def _counts(part: Part, dynamic: frozenset[str]) -> TypeGuard[Call]:
-    """Whether a part is a call whose length is known."""
-    if not isinstance(part, Call) or part.symbol in dynamic or not part.symbol:
+def _has_known_length(node: Node, saved_names: frozenset[str]) -> TypeGuard[Call]:
+    """Whether a node is a call that adds a known length."""
+    if not isinstance(node, Call) or node.symbol in saved_names or not node.symbol:
         return False
-    return not any(modifier.kind.acts == "whole" for modifier in part.modifiers)
+    return not any(modifier.type.scope == "text" for modifier in node.modifiers)

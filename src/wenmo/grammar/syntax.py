@@ -1,179 +1,186 @@
-"""The language of what stands in a rule, which is Tracery's (Compton et al. 2015, "Tracery: an
-author-focused generative text tool").
+"""Parser of rule texts in Tracery's notation (Compton et al. 2015, "Tracery: an author-focused
+generative text tool").
 
-    text \\# more        a backslash takes the next character as it is
-    #rule#               what the rule writes
-    #rule.s.replace(a,b)#    modified, from left to right
-    [name:#rule#,text]   saved under a name, as choices between commas
-    [name:POP]           forgotten again
-    [#rule#]             written for what it saves alone
-    #[name:#rule#]rule#  saved for the time of this call
+    text \\# more        a backslash escapes the next character
+    #rule#               a text of the rule
+    #rule.s.replace(a,b)#    with modifiers, from left to right
+    [name:#rule#,text]   push one of several texts, separated by commas, under a name
+    [name:POP]           pop it
+    [#rule#]             expand a rule for the texts it saves, and drop its own text
+    #[name:#rule#]rule#  push for the duration of this call
 
-The native form has two things more: parts of a ``#rule@group#`` agree, and ``#@group.feature#``
-writes what they agree on.
+The native format adds agreement: calls ``#rule@group#`` of a group agree in their features, and
+``#@group.feature#`` inserts the value of a feature.
 """
 
 from __future__ import annotations
 
 from wenmo.config import nearest
-from wenmo.grammar.ast import Action, Call, Do, Feature, Forget, Part, Save
+from wenmo.grammar.ast import Action, Call, Evaluate, Feature, Node, Pop, Save
 from wenmo.grammar.modifiers import MODIFIERS, Modifier
 from wenmo.types import WenmoError
 
-DEEPEST = 30  # actions within actions
+MAX_DEPTH = 30  # of nested actions
 
 
-def parse(text: str, where: str, *, native: bool = False) -> tuple[Part, ...]:
-    """The parts that a text is written of.
+def parse(text: str, where: str, *, native: bool = False) -> tuple[Node, ...]:
+    """The nodes of a rule text.
 
     Args:
-        where: what an error says first: the file, the rule, and which alternative.
+        where: prefix of error messages: the file, the rule and the alternative.
         native: whether ``@`` has a meaning.
 
     Raises:
-        WenmoError: a tag or an action that does not end, one too many, or an unknown modifier.
+        WenmoError: a tag or an action is not closed, a bracket is unbalanced, actions are nested
+            too deeply, or a modifier is unknown.
     """
-    return _Parser(text, where, native).whole()
+    return _Parser(text, where, native).parse_all()
 
 
 class _Parser:
-    """A cursor over a text."""
+    """A recursive-descent parser with a cursor."""
 
     def __init__(self, text: str, where: str, native: bool) -> None:
         self.text, self.where, self.native = text, where, native
-        self.at, self.depth = 0, 0
+        self.position, self.depth = 0, 0
 
-    def whole(self) -> tuple[Part, ...]:
-        parts = self.parts("")
-        if self.at < len(self.text):
-            raise self.error("a ] without its [ (write \\] for the sign itself)")
-        return parts
+    def parse_all(self) -> tuple[Node, ...]:
+        nodes = self.nodes("")
+        if self.position < len(self.text):
+            raise self.error("unmatched ] (write \\] for a literal ])")
+        return nodes
 
-    def parts(self, stops: str) -> tuple[Part, ...]:
-        """Parts up to one of the stops, or a bracket that closes."""
-        found: list[Part] = []
+    def nodes(self, stops: str) -> tuple[Node, ...]:
+        """Nodes up to one of the stop characters or a closing bracket."""
+        nodes: list[Node] = []
         literal: list[str] = []
 
-        def add(part: Part) -> None:
+        def add(node: Node) -> None:
             if literal:
-                found.append("".join(literal))
+                nodes.append("".join(literal))
                 literal.clear()
-            found.append(part)
+            nodes.append(node)
 
-        while (sign := self.peek()) and sign != "]" and sign not in stops:
-            if sign == "#":
+        while (char := self.peek()) and char != "]" and char not in stops:
+            if char == "#":
                 add(self.tag())
-            elif sign == "[":
+            elif char == "[":
                 add(self.action())
             else:
                 literal.append(self.character())
         if literal:
-            found.append("".join(literal))
-        return tuple(found)
+            nodes.append("".join(literal))
+        return tuple(nodes)
 
     def tag(self) -> Call | Feature:
-        begun = self.at
-        self.at += 1
-        before: list[Action] = []
+        start = self.position
+        self.position += 1
+        actions: list[Action] = []
         symbol = ""
         while self.peek() not in ("#", ".", "@" if self.native else "#"):
             if self.peek() == "[":
-                before.append(self.action())
+                actions.append(self.action())
             else:
-                symbol += self.until(".#[@" if self.native else ".#[", begun)
+                symbol += self.until(".#[@" if self.native else ".#[", start)
         group = None
         if self.native and self.peek() == "@":
-            self.at += 1
-            group = self.until(".#", begun)
-        names: list[tuple[str, tuple[str, ...]]] = []
+            self.position += 1
+            group = self.until(".#", start)
+        calls: list[tuple[str, tuple[str, ...]]] = []
         while self.peek() == ".":
-            self.at += 1
-            names.append((self.until(".#(", begun), self.arguments(begun)))
+            self.position += 1
+            calls.append((self.until(".#(", start), self.arguments(start)))
         if self.peek() != "#":
-            raise self.error(f"{self.text[begun : self.at + 1]!r}: a # or . is missing in this tag")
-        self.at += 1
+            raise self.error(
+                f"{self.text[start : self.position + 1]!r}: expected # or . in this tag"
+            )
+        self.position += 1
         if group is not None and not symbol:
-            if not names or before:
+            if not calls or actions:
                 raise self.error("#@group.feature# needs the name of a feature")
-            return Feature(group, names[0][0], self.modifiers(names[1:]))
-        if not symbol and not before:
-            raise self.error("an empty tag (write \\# for the sign itself)")
-        return Call(symbol, self.modifiers(names), tuple(before), group)
+            return Feature(group, calls[0][0], self.modifiers(calls[1:]))
+        if not symbol and not actions:
+            raise self.error("empty tag (write \\# for a literal #)")
+        return Call(symbol, self.modifiers(calls), tuple(actions), group)
 
-    def arguments(self, begun: int) -> tuple[str, ...]:
+    def arguments(self, start: int) -> tuple[str, ...]:
         if self.peek() != "(":
             return ()
-        given: list[str] = []
+        args: list[str] = []
         while self.peek() != ")":
-            self.at += 1
-            given.append(self.until(",)", begun))
-        self.at += 1
-        return tuple(given)
+            self.position += 1
+            args.append(self.until(",)", start))
+        self.position += 1
+        return tuple(args)
 
-    def modifiers(self, names: list[tuple[str, tuple[str, ...]]]) -> tuple[Modifier, ...]:
-        for name, given in names:
+    def modifiers(self, calls: list[tuple[str, tuple[str, ...]]]) -> tuple[Modifier, ...]:
+        for name, args in calls:
             if name not in MODIFIERS:
                 raise self.error(f"unknown modifier {name!r}{nearest(name, MODIFIERS)}")
-            if len(given) != (wanted := MODIFIERS[name].arguments):
-                raise self.error(f"modifier {name!r} takes {wanted} arguments, not {len(given)}")
-        return tuple(Modifier(name, given) for name, given in names)
+            if len(args) != (arity := MODIFIERS[name].arity):
+                raise self.error(f"modifier {name!r} takes {arity} arguments, not {len(args)}")
+        return tuple(Modifier(name, args) for name, args in calls)
 
     def action(self) -> Action:
-        begun = self.at
-        self.at += 1
+        start = self.position
+        self.position += 1
         self.depth += 1
-        if self.depth > DEEPEST:
-            raise self.error(f"more than {DEEPEST} actions within one another")
+        if self.depth > MAX_DEPTH:
+            raise self.error(f"more than {MAX_DEPTH} nested actions")
         name = self.name()
-        made: Action
+        action: Action
         if name is None:
-            made = Do(self.parts(""))
-        elif self.text.startswith("POP]", self.at):
-            self.at += 3
-            made = Forget(name)
+            action = Evaluate(self.nodes(""))
+        elif self.text.startswith("POP]", self.position):
+            self.position += 3
+            action = Pop(name)
         else:
-            values = [self.parts(",")]
+            values = [self.nodes(",")]
             while self.peek() == ",":
-                self.at += 1
-                values.append(self.parts(","))
-            made = Save(name, tuple(values))
+                self.position += 1
+                values.append(self.nodes(","))
+            action = Save(name, tuple(values))
         if self.peek() != "]":
-            raise self.error(f"[ at character {begun + 1} is not closed (write \\[ for the sign)")
-        self.at += 1
+            raise self.error(
+                f"[ at character {start + 1} is not closed (write \\[ for a literal [)"
+            )
+        self.position += 1
         self.depth -= 1
-        return made
+        return action
 
     def name(self) -> str | None:
-        """What stands before a colon, which is passed over; None where there is no name."""
-        end = self.at
+        """Consume a name and the colon after it; None if there is none."""
+        end = self.position
         while end < len(self.text) and self.text[end] not in "#[]:\\":
             end += 1
-        if end == self.at or not self.text.startswith(":", end):
+        if end == self.position or not self.text.startswith(":", end):
             return None
-        name, self.at = self.text[self.at : end], end + 1
+        name, self.position = self.text[self.position : end], end + 1
         return name
 
-    def until(self, stops: str, begun: int) -> str:
-        """Characters up to one of the stops, of what began at an earlier place."""
-        found: list[str] = []
-        while (sign := self.peek()) not in stops:
-            found.append(self.character())
-        if not sign:
+    def until(self, stops: str, start: int) -> str:
+        """Consume characters up to one of the stop characters; ``start`` is the position of the
+        enclosing tag.
+        """
+        chars: list[str] = []
+        while (char := self.peek()) not in stops:
+            chars.append(self.character())
+        if not char:
             raise self.error(
-                f"# at character {begun + 1} is not closed (write \\# for the sign itself)"
+                f"# at character {start + 1} is not closed (write \\# for a literal #)"
             )
-        return "".join(found)
+        return "".join(chars)
 
     def character(self) -> str:
-        """The next character; a backslash gives the one behind it."""
-        if self.text[self.at] == "\\" and self.at + 1 < len(self.text):
-            self.at += 1
-        self.at += 1
-        return self.text[self.at - 1]
+        """Consume a character; a backslash escapes the next one."""
+        if self.text[self.position] == "\\" and self.position + 1 < len(self.text):
+            self.position += 1
+        self.position += 1
+        return self.text[self.position - 1]
 
     def peek(self) -> str:
         """The character at the cursor; empty at the end."""
-        return self.text[self.at : self.at + 1]
+        return self.text[self.position : self.position + 1]
 
-    def error(self, what: str) -> WenmoError:
-        return WenmoError(f"{self.where}: {what}")
+    def error(self, message: str) -> WenmoError:
+        return WenmoError(f"{self.where}: {message}")

@@ -1,7 +1,7 @@
-"""A chart that is read token by token, where tokens stand for characters or for their bytes.
+"""Next-token probabilities under a grammar, for tokens that stand for characters or for bytes.
 
-A character that the tokenizer has no token for is spelled in the bytes of its UTF-8; what the bytes
-so far may still become is summed over.
+A character without a token is encoded as its UTF-8 bytes; the probability of a byte sums over the
+characters that it can still become.
 """
 
 from __future__ import annotations
@@ -13,131 +13,134 @@ from dataclasses import dataclass, field
 from wenmo.grammar.chart import Chart, Column
 from wenmo.types import END
 
-KEPT = 50_000  # texts whose columns are kept, so that going on with them costs one step
+MAX_CACHED = 50_000  # prefixes whose states are cached
 NO_TOKEN = -1
 FIRST_BYTE = -2
 
 
 @dataclass(slots=True)
-class Place:
-    """Where a text leads.
+class PrefixState:
+    """The parse of a prefix.
 
     Attributes:
-        column: of the chart, after the last whole character; None where no text begins so.
-        pending: the ids of the first bytes of a character.
-        after: where each token leads from here.
+        column: chart column after the last complete character; None if no text has this prefix.
+        pending: ids of the first bytes of an incomplete character.
+        next_states: the state after each next token, as far as computed.
     """
 
     column: Column | None
     pending: tuple[int, ...] = ()
-    after: dict[int, Place] = field(default_factory=dict)
+    next_states: dict[int, PrefixState] = field(default_factory=dict)
 
 
 class TokenChart:
-    """What follows a text, in tokens.
+    """A chart over tokens.
 
     Args:
-        chart: what follows it in characters.
-        codes: the code point that each id stands for; of a byte b, `FIRST_BYTE` - b; of END,
-            `NO_TOKEN`.
+        chart: chart over characters.
+        codes: code point of each id; `FIRST_BYTE` - b for a byte b; `NO_TOKEN` for END.
     """
 
     def __init__(self, chart: Chart, codes: Sequence[int]) -> None:
         self.chart = chart
-        self.root = Place(chart.start)
-        self._made = 0
-        self._spelled: dict[tuple[int, ...], str] = {
+        self.root = PrefixState(chart.start)
+        self._cached = 0
+        self._character_of: dict[tuple[int, ...], str] = {
             (id_,): chr(code) for id_, code in enumerate(codes) if code >= 0
         }
-        self._known = {character: ids for ids, character in self._spelled.items()}
-        self._bytes = {FIRST_BYTE - code: id_ for id_, code in enumerate(codes) if code < NO_TOKEN}
+        self._ids_by_character = {character: ids for ids, character in self._character_of.items()}
+        self._byte_ids = {
+            FIRST_BYTE - code: id_ for id_, code in enumerate(codes) if code < NO_TOKEN
+        }
 
-    def place(self, ids: Sequence[int]) -> Place:
-        """Where a text leads."""
-        place = self.root
+    def state_after(self, ids: Sequence[int]) -> PrefixState:
+        """The state after a prefix."""
+        state = self.root
         for token in ids:
-            place = self.after(place, token)
-        return place
+            state = self.advance(state, token)
+        return state
 
-    def after(self, place: Place, token: int) -> Place:
-        """Where one more token leads, END among them; what was found is kept, up to a bound."""
+    def advance(self, state: PrefixState, token: int) -> PrefixState:
+        """The state after one more token, which can be END; cached up to a bound."""
         if token == END:
             return self.root
-        found = place.after.get(token)
-        if found is None:
-            if self._made >= KEPT:
-                self.root.after.clear()
-                self._made = 0
-            self._made += 1
-            found = place.after[token] = self._step(place, token)
-        return found
+        next_state = state.next_states.get(token)
+        if next_state is None:
+            if self._cached >= MAX_CACHED:
+                self.root.next_states.clear()
+                self._cached = 0
+            self._cached += 1
+            next_state = state.next_states[token] = self._step(state, token)
+        return next_state
 
-    def likely(self, place: Place) -> dict[int, float]:
-        """The next token's distribution; after what cannot be written, only END is left."""
-        likely: dict[int, float] = {}
-        if place.column is not None:
-            for token, share in self._tokens(place, self.chart.following(place.column)):
-                likely[token] = likely.get(token, 0.0) + share
-            if self._may_end(place):
-                likely[END] = place.column.end
-        total = sum(likely.values())
-        return {token: share / total for token, share in likely.items()} if total else {END: 1.0}
+    def next_token_probs(self, state: PrefixState) -> dict[int, float]:
+        """The distribution of the next token; END alone where the prefix is impossible."""
+        if state.column is None:
+            return {END: 1.0}
+        probs = self._token_probs(state, self.chart.next_char_probs(state.column))
+        if self._can_end(state):
+            probs[END] = state.column.end_prob
+        total = sum(probs.values())
+        return {token: prob / total for token, prob in probs.items()} if total else {END: 1.0}
 
-    def logprob(self, place: Place, token: int) -> float:
-        """Of one next token, without the rest of the distribution where that is not needed."""
-        column = place.column
-        if column is not None and not place.pending and token != END:
-            after = self.after(place, token)
+    def logprob(self, state: PrefixState, token: int) -> float:
+        """The log-probability of one next token; does not compute the others where possible."""
+        column = state.column
+        if column is not None and not state.pending and token != END:
+            after = self.advance(state, token)
             if after.column is None:
                 return -math.inf
             if not after.pending:
                 return after.column.logprob - column.logprob
-        elif column is not None and not place.pending:
-            return math.log(column.end) if column.end > 0 else -math.inf
-        share = self.likely(place).get(token, 0.0)
-        return math.log(share) if share > 0 else -math.inf
+        elif column is not None and not state.pending:
+            return math.log(column.end_prob) if column.end_prob > 0 else -math.inf
+        prob = self.next_token_probs(state).get(token, 0.0)
+        return math.log(prob) if prob > 0 else -math.inf
 
-    def by_rule(self, place: Place) -> Iterator[tuple[str, dict[int, float]]]:
-        """What each rule has of that distribution, up to a factor; the start has the END."""
-        if place.column is None:
+    def next_token_probs_by_rule(
+        self, state: PrefixState
+    ) -> Iterator[tuple[str, dict[int, float]]]:
+        """The unnormalised probabilities of the next token by rule; END counts for the start
+        rule.
+        """
+        if state.column is None:
             return
-        for symbol, shares in self.chart.by_rule(place.column).items():
-            likely: dict[int, float] = {}
-            for token, share in self._tokens(place, shares):
-                likely[token] = likely.get(token, 0.0) + share
-            yield self.chart.cfg.rules[symbol], likely
-        if self._may_end(place):
-            yield self.chart.cfg.rules[0], {END: place.column.end}
+        for symbol, char_probs in self.chart.next_char_probs_by_symbol(state.column).items():
+            yield self.chart.cfg.rules[symbol], self._token_probs(state, char_probs)
+        if self._can_end(state):
+            yield self.chart.cfg.rules[0], {END: state.column.end_prob}
 
-    def _may_end(self, place: Place) -> bool:
-        return place.column is not None and not place.pending and place.column.end > 0
+    def _can_end(self, state: PrefixState) -> bool:
+        return state.column is not None and not state.pending and state.column.end_prob > 0
 
-    def _tokens(self, place: Place, shares: dict[str, float]) -> Iterator[tuple[int, float]]:
-        """From the next characters to the next tokens: the first of each, or of what is left."""
-        known = len(place.pending)
-        for character, share in shares.items():
+    def _token_probs(self, state: PrefixState, char_probs: dict[str, float]) -> dict[int, float]:
+        """Probabilities of next tokens from those of next characters."""
+        offset = len(state.pending)
+        probs: dict[int, float] = {}
+        for character, prob in char_probs.items():
             ids = self._ids_of(character)
-            if ids[:known] == place.pending and NO_TOKEN not in ids:
-                yield ids[known], share
+            if ids[:offset] == state.pending and NO_TOKEN not in ids:
+                probs[ids[offset]] = probs.get(ids[offset], 0.0) + prob
+        return probs
 
-    def _step(self, place: Place, token: int) -> Place:
-        if place.column is None:
-            return place
-        pending = (*place.pending, token)
-        if pending not in self._spelled:
-            following = map(self._ids_of, self.chart.following(place.column))
-            if not any(ids[: len(pending)] == pending for ids in following):
-                return Place(None)
-        character = self._spelled.get(pending)
+    def _step(self, state: PrefixState, token: int) -> PrefixState:
+        if state.column is None:
+            return state
+        pending = (*state.pending, token)
+        if pending not in self._character_of:
+            characters = map(self._ids_of, self.chart.next_char_probs(state.column))
+            if not any(ids[: len(pending)] == pending for ids in characters):
+                return PrefixState(None)
+        character = self._character_of.get(pending)
         if character is None:
-            return Place(place.column, pending)
-        return Place(self.chart.advance(place.column, character))
+            return PrefixState(state.column, pending)
+        return PrefixState(self.chart.advance(state.column, character))
 
     def _ids_of(self, character: str) -> tuple[int, ...]:
-        """The ids that spell a character, `NO_TOKEN` for a byte without one."""
-        if character not in self._known:
-            spelled = character.encode("utf-8", "surrogatepass")
-            ids = tuple(self._bytes.get(byte, NO_TOKEN) for byte in spelled)
-            self._known[character] = ids
-            self._spelled[ids] = character
-        return self._known[character]
+        """The ids that encode a character, `NO_TOKEN` for bytes without a token."""
+        if character not in self._ids_by_character:
+            encoded = character.encode("utf-8", "surrogatepass")
+            ids = tuple(self._byte_ids.get(byte, NO_TOKEN) for byte in encoded)
+            self._ids_by_character[character] = ids
+            self._character_of[ids] = character
+        return self._ids_by_character[character]

@@ -35,7 +35,7 @@ def _letters(grammar: Grammar) -> str:
     """The characters of what stands in the rules; those that modifiers add are spelled in bytes if
     they are not among them.
     """
-    parts = (part for rule in grammar.rules.values() for a in rule for part in walk(a.parts))
+    parts = (part for rule in grammar.rules.values() for a in rule for part in walk(a.nodes))
     letters = {letter for part in parts if isinstance(part, str) for letter in part}
     letters |= {letter for text in grammar.saved.values() for letter in text}
     letters |= {other for letter in letters for other in letter.upper() + letter.lower()}

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wenmo.grammar.sampler import Drawn
+from wenmo.grammar.sampler import SampledText
 from wenmo.models.base import LanguageModel
 from wenmo.models.posterior import Posterior
 from wenmo.types import Batch, Logits, State, Tokens
@@ -138,7 +138,7 @@ class SamplesTexts(Protocol):
 
     def sample_texts(
         self, seeds: Sequence[int], *, uniform: bool = False, depth: int | None = None
-    ) -> Iterable[Drawn]:
+    ) -> Iterable[SampledText]:
         """A text for each seed.
 
         Args:

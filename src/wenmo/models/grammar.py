@@ -23,11 +23,11 @@ from torch import Tensor
 from wenmo.grammar.ast import Grammar
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.forests import Forests
-from wenmo.grammar.learning import gather, learn
+from wenmo.grammar.learning import build_forests, learn_weights
 from wenmo.grammar.reading import parse_grammar, read_grammar
-from wenmo.grammar.sampler import Drawn, Sampler
+from wenmo.grammar.sampler import SampledText, Sampler
 from wenmo.grammar.tokens import FIRST_BYTE, NO_TOKEN, TokenChart
-from wenmo.grammar.weights import reweighted, weights_of
+from wenmo.grammar.weights import weights_of, with_weights
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import (
     BindsVocabulary,
@@ -156,7 +156,7 @@ class GrammarModel(
     def _chart(self) -> Chart | WenmoError:
         grammar = self.grammar
         try:
-            return Chart.of(grammar)
+            return Chart.from_grammar(grammar)
         except WenmoError as reason:
             return reason
 
@@ -173,14 +173,14 @@ class GrammarModel(
     ) -> Forests:
         texts = Counter(self._texts(ids))
         try:
-            return gather(self.chart, texts, progress)
+            return build_forests(self.chart, texts, progress)
         except WenmoError as error:
             lined = isinstance(self._chart, Chart) and any("\n" in text for text in texts)
             hint = "; if each line is a text, say --unit line" if lined else ""
             raise WenmoError(f"{error}{hint}") from None
 
     @cached_property
-    def _following(self) -> TokenChart:
+    def _token_chart(self) -> TokenChart:
         return TokenChart(self.chart, self.get_buffer("codes").tolist())
 
     def fit(
@@ -202,17 +202,19 @@ class GrammarModel(
         if forests is None:
             forests = self._gathered(ids, None)
         rounds, prior = self.config.rounds, self.config.prior
-        *_, last = learn(self.grammar, forests, rounds=rounds, prior=prior, progress=progress)
+        *_, last = learn_weights(
+            self.grammar, forests, rounds=rounds, prior=prior, progress=progress
+        )
         self._grammar, self._forests = last.grammar, None
         self._store("weights", np.array(weights_of(last.grammar)))
         self._forget()
 
     def sample_texts(
         self, seeds: Sequence[int], *, uniform: bool = False, depth: int | None = None
-    ) -> Iterable[Drawn]:
+    ) -> Iterable[SampledText]:
         if (uniform, depth) not in self._samplers:
             self._samplers[uniform, depth] = Sampler(self.grammar, uniform=uniform, depth=depth)
-        return map(self._samplers[uniform, depth].draw, seeds)
+        return map(self._samplers[uniform, depth].sample, seeds)
 
     # -- as a language model ---------------------------------------------------------------------
 
@@ -231,11 +233,11 @@ class GrammarModel(
         rows = _ids(state)
         logits = torch.full((*tokens.shape, self.vocab_size), -math.inf)
         for row, (ids, new) in enumerate(zip(rows, tokens.tolist(), strict=True)):
-            place = self._following.place(ids)
+            prefix = self._token_chart.state_after(ids)
             for time, token in enumerate(new):
-                place = self._following.after(place, token)
-                likely = self._following.likely(place)
-                logits[row, time, list(likely)] = torch.tensor(list(likely.values())).log()
+                prefix = self._token_chart.advance(prefix, token)
+                probs = self._token_chart.next_token_probs(prefix)
+                logits[row, time, list(probs)] = torch.tensor(list(probs.values())).log()
         return logits, extend_read_state(state, tokens)[0]
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
@@ -245,25 +247,25 @@ class GrammarModel(
         nats = torch.zeros(len(rows), dtype=torch.float64)
         read = zip(batch.tokens.tolist(), batch.targets.tolist(), strict=True)
         for row, (tokens, targets) in enumerate(read):
-            place = self._following.place(rows[row])
+            prefix = self._token_chart.state_after(rows[row])
             for token, target in zip(tokens, targets, strict=True):
-                place = self._following.after(place, token)
+                prefix = self._token_chart.advance(prefix, token)
                 if target != IGNORE:
-                    nats[row] -= self._following.logprob(place, target)
+                    nats[row] -= self._token_chart.logprob(prefix, target)
         counted = (batch.targets != IGNORE).sum(1)
         return Score(nats, counted, state=extend_read_state(state, batch.tokens)[0])
 
     def logprobs(self, ids: Sequence[int]) -> list[float] | None:
         if not isinstance(self._chart, Chart):
             return None
-        place, found = self._following.root, []
+        prefix, found = self._token_chart.root, []
         for token in ids:
-            found.append(self._following.logprob(place, token))
-            place = self._following.after(place, token)
+            found.append(self._token_chart.logprob(prefix, token))
+            prefix = self._token_chart.advance(prefix, token)
         return found
 
     def accepts_prefix(self, ids: Sequence[int]) -> bool:
-        return self._following.place(ids).column is not None
+        return self._token_chart.state_after(ids).column is not None
 
     def explain_tokens(
         self, tokens: Tokens, state: State | None = None
@@ -276,12 +278,12 @@ class GrammarModel(
         ids = tokens[0].tolist()
         weights = torch.zeros(len(ids) - 1, len(names))
         said = torch.zeros(len(ids) - 1, len(names))
-        place = self._following.root
+        prefix = self._token_chart.root
         for time, (token, target) in enumerate(pairwise(ids)):
-            place = self._following.after(place, token)
-            for name, likely in self._following.by_rule(place):
-                weights[time, numbers[name]] += sum(likely.values())
-                said[time, numbers[name]] += likely.get(target, 0.0)
+            prefix = self._token_chart.advance(prefix, token)
+            for name, probs in self._token_chart.next_token_probs_by_rule(prefix):
+                weights[time, numbers[name]] += sum(probs.values())
+                said[time, numbers[name]] += probs.get(target, 0.0)
         said = said / weights.clamp_min(1e-30)
         return names, weights / weights.sum(1, keepdim=True).clamp_min(1e-30), said
 
@@ -313,7 +315,7 @@ class GrammarModel(
     def _forget(self) -> None:
         """Drop what was made for other weights, or other tokens."""
         self._samplers.clear()
-        for name in ("_chart", "_following"):
+        for name in ("_chart", "_token_chart"):
             self.__dict__.pop(name, None)
 
     def _store(self, name: str, values: NDArray[Any]) -> None:
@@ -345,7 +347,7 @@ class GrammarModel(
         for name, tensor in new.items():
             self.register_buffer(name, tensor.detach().clone())
         self._forget()
-        self._grammar = reweighted(grammar, weights)
+        self._grammar = with_weights(grammar, weights)
         if not all(any(a.weight for a in rule) for rule in self._grammar.rules.values()):
             raise WenmoError("a rule of the kept grammar has lost all its weights")
 

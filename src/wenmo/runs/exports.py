@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wenmo.files import write_text
-from wenmo.grammar.printing import printed
+from wenmo.grammar.printing import to_toml
 from wenmo.interchange.arpa import write_arpa
 from wenmo.interchange.gguf_out import check_gguf, write_gguf
 from wenmo.interchange.huggingface import layout_of
@@ -242,7 +242,7 @@ def _write_arpa(path: Path, export: Export) -> None:
 
 def _write_grammar(path: Path, export: Export) -> None:
     assert isinstance(export.model, GrammarModel)
-    write_text(path, printed(export.model.grammar))
+    write_text(path, to_toml(export.model.grammar))
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class TokenGrammar:
                 self._masks.clear()
             mask = torch.zeros(len(self.table), dtype=torch.bool)
             mask[self._tokens(state)] = True
-            mask[END] = not state.pending and state.column.end > 0
+            mask[END] = not state.pending and state.column.end_prob > 0
             self._masks[state] = mask
         return self._masks[state]
 
@@ -118,7 +118,7 @@ class TokenGrammar:
             todo.append((state.column, b"", after_space))
         while todo:
             column, pending, node = todo.pop()
-            for character in self.chart.following(column):
+            for character in self.chart.next_char_probs(column):
                 spelled = character.encode("utf-8", "surrogatepass")
                 if not spelled.startswith(pending):
                     continue

@@ -10,7 +10,7 @@ from wenmo.decoding.engines.base import StoppedBy
 from wenmo.decoding.logits import chain
 from wenmo.decoding.noise import fold_in
 from wenmo.decoding.params import Sampling
-from wenmo.grammar.sampler import Drawn
+from wenmo.grammar.sampler import SampledText
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import SamplesTexts, capability
 from wenmo.types import WenmoError
@@ -18,7 +18,7 @@ from wenmo.types import WenmoError
 
 def draw_texts(
     model: LanguageModel, prompts: Sequence[str], sampling: Sampling, n: int, *, bare: bool
-) -> Iterable[Iterable[Drawn]] | None:
+) -> Iterable[Iterable[SampledText]] | None:
     """Draw n texts for each prompt at once.
 
     Args:

@@ -44,7 +44,7 @@ def output(written: Output) -> dict[str, Any]:
         "logprobs": list(written.logprobs),
         "stopped_by": written.stopped_by,
         "truncated": written.truncated,
-        **({"derivation": written.derivation.plain()} if written.derivation else {}),
+        **({"derivation": written.derivation.to_dict()} if written.derivation else {}),
     }
 
 
@@ -111,7 +111,7 @@ def _tree(derivation: Derivation) -> Tree:
     if derivation.text != derivation.alternative:
         label.append(f" → {derivation.text}", style="default")
     tree = Tree(label)
-    for inner in derivation.inside:
+    for inner in derivation.children:
         tree.children.append(_tree(inner))
     return tree
 
