@@ -84,7 +84,7 @@ def play(seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
                 rows.append({"generator": name, **judged(gan, oracle, unseen, temperature)})
                 print(rows[-1], flush=True)
         gan.set_progress(step / total, step)
-        share = learner.share(step / total)
+        share = learner.schedule_progress(step / total)
         learned = learner.learn(step, factor("cosine", share, warmup=0.02, decay=1.0, floor=0.0))
         if (step + 1) % (5 * EPOCH) == 0 or (step >= before + alone and step % 25 == 0):
             own, new = nll(oracle, write(gan.generator, 2000, LENGTH)), nll(gan, unseen)

@@ -16,10 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 IMPORTED_AT = time.perf_counter()  # about when the process started, if it is the command line's
-__all__ = ["Run", "WenmoError", "catalogue", "compare", "fit", "inspect", "load"]
+__all__ = [
+    "Interrupted",
+    "Run",
+    "StopRequest",
+    "WenmoError",
+    "catalogue",
+    "compare",
+    "fit",
+    "inspect",
+    "load",
+]
 
 if TYPE_CHECKING:
-    from wenmo.api import Run, catalogue, compare, fit, load
+    from wenmo.api import Interrupted, Run, StopRequest, catalogue, compare, fit, load
     from wenmo.text.inspection import inspect
     from wenmo.types import WenmoError
 

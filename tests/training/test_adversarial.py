@@ -192,12 +192,12 @@ def run(gan: Gan, cuts: tuple[int, ...] = ()) -> dict[str, Tensor]:
     current = learner(gan)
     for step in range(STEPS):
         if step in cuts:
-            kept = {name: tensor.clone() for name, tensor in current.tensors().items()}
+            kept = {name: tensor.clone() for name, tensor in current.tensors()}
             current = learner(replace(gan.config).build(VOCAB))
             current.restore(kept)
         current.gan.set_progress(step / STEPS, step)
         current.learn(step, 1.0)
-    return current.tensors()
+    return dict(current.tensors())
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ import torch
 
 from wenmo import files
 from wenmo.tensors import load_tensors, save_tensors
-from wenmo.training.checkpoints import Checkpoint, Checkpoints
+from wenmo.training import checkpoints as module
+from wenmo.training.checkpoints import Checkpoints, shards_of
 from wenmo.types import WenmoError
 
 
-def checkpoint(value):
-    return Checkpoint({"weight": torch.full((4, 4), float(value))}, {"step": value})
+def save(checkpoints, step):
+    checkpoints.save(step, [("weight", torch.full((4, 4), float(step)))], {"step": step})
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def kept(tmp_path):
     notes = []
     checkpoints = Checkpoints(tmp_path, notes.append)
     for step in (1, 2, 3):
-        checkpoints.save(step, checkpoint(step))
+        save(checkpoints, step)
     return checkpoints, notes, tmp_path
 
 
@@ -57,6 +58,75 @@ def test_a_killed_save_leaves_the_one_before(kept):
     (folder / ".000000005.safetensors.77.tmp").write_bytes(b"half")
     assert checkpoints.load().figures == {"step": 3}
     assert notes == []
+
+
+TENSORS = {name: torch.full((4, 4), float(n)) for n, name in enumerate("abcde")}  # 64 bytes each
+
+
+@pytest.fixture
+def sharded(tmp_path, monkeypatch):
+    """A checkpoint of five tensors, two in a shard."""
+    monkeypatch.setattr(module, "SHARD_BYTES", 128)
+    notes = []
+    checkpoints = Checkpoints(tmp_path, notes.append)
+    save(checkpoints, 1)
+    checkpoints.save(2, TENSORS.items(), {"step": 2})
+    return checkpoints, notes, tmp_path
+
+
+def test_tensors_are_written_in_shards_and_read_from_all_of_them(sharded):
+    checkpoints, notes, folder = sharded
+    names = ["000000002-1.safetensors", "000000002-2.safetensors", "000000002.safetensors"]
+    assert sorted(path.name for path in folder.glob("*2*.safetensors")) == names
+    assert sorted(load_tensors(folder / names[0])) == ["c", "d"]
+    found = checkpoints.load().tensors
+    assert found.keys() == TENSORS.keys()
+    assert all(torch.equal(found[name], TENSORS[name]) for name in TENSORS)
+    assert notes == []
+
+
+@pytest.mark.parametrize("damage", ["flip", "remove"])
+def test_each_shard_is_checked(sharded, damage):
+    checkpoints, notes, folder = sharded
+    path = folder / "000000002-2.safetensors"
+    if damage == "flip":
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    else:
+        path.unlink()
+    assert checkpoints.load().figures == {"step": 1}
+    assert [path.name in note for note in notes] == [True]
+    assert not list(folder.glob("000000002*"))
+
+
+def test_an_old_checkpoint_is_removed_with_all_its_shards(sharded):
+    checkpoints, _, folder = sharded
+    for step in (3, 4):
+        save(checkpoints, step)
+    assert not list(folder.glob("000000002*"))
+
+
+def test_no_more_than_a_shard_of_tensors_is_held(tmp_path):
+    """A learner may make each tensor when it is asked for, as one that gathers it."""
+    made = []
+
+    def tensors():
+        for number in range(5):
+            made.append(number)
+            yield str(number), torch.zeros(8)  # 32 bytes
+
+    held = [(list(shard), len(made)) for shard in shards_of(tensors(), limit=64)]
+    assert held == [(["0", "1"], 3), (["2", "3"], 5), (["4"], 5)]
+    assert list(shards_of([], limit=64)) == [{}]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path):
+    save_tensors(tmp_path / "000000007.safetensors", TENSORS)
+    digest = files.checksum(tmp_path / "000000007.safetensors")
+    index = {"sha256": digest, "figures": {"step": 7}}
+    files.write_json(tmp_path / "000000007.json", index)
+    found = Checkpoints(tmp_path, print).load()
+    assert found.figures == {"step": 7}
+    assert found.tensors.keys() == TENSORS.keys()
 
 
 def test_none(tmp_path):

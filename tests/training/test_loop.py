@@ -3,7 +3,6 @@
 import math
 import os
 import signal
-import time
 
 import pytest
 import torch
@@ -11,7 +10,8 @@ import torch
 from wenmo.train_config import TrainConfig
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.learners import StepMetrics
-from wenmo.training.loop import Interrupted, Trainer
+from wenmo.training.loop import Trainer
+from wenmo.training.stop import Interrupted, StopRequest
 from wenmo.types import WenmoError
 
 
@@ -24,7 +24,7 @@ class Script:
         self.model = torch.nn.ParameterDict({"weight": torch.zeros(1)})
         self.loss, self.on_step, self.rates = loss, on_step, []
 
-    def share(self, progress):
+    def schedule_progress(self, progress):
         return progress
 
     @property
@@ -38,13 +38,13 @@ class Script:
         return StepMetrics(self.loss(step, float(self.weight)), 10, rate, {})
 
     def tensors(self):
-        return {"weight": self.weight.clone()}
+        yield "weight", self.weight
 
     def restore(self, tensors):
         self.weight.copy_(tensors["weight"])
 
 
-def trainer(folder, learner, scores=(), **settings):
+def trainer(folder, learner, scores=(), reserve=0.0, stop=None, **settings):
     settings = {"schedule": "constant", "warmup_ratio": 0.0, "checkpoint_seconds": 1e9, **settings}
     events, figures = [], iter(scores)
     made = Trainer(
@@ -55,6 +55,8 @@ def trainer(folder, learner, scores=(), **settings):
         sample=lambda: "a sample",
         keep_best=lambda: events.append("best"),
         report=lambda event: events.append(event.kind),
+        reserve=reserve,
+        stop=stop or StopRequest(),
     )
     return made, events
 
@@ -62,8 +64,8 @@ def trainer(folder, learner, scores=(), **settings):
 def test_runs_to_the_end_of_its_steps(tmp_path):
     learner = Script()
     made, events = trainer(tmp_path, learner, steps=7)
-    position = made.run()
-    assert (position.step, position.tokens) == (7, 70)
+    state = made.run()
+    assert (state.step, state.tokens) == (7, 70)
     assert events.count("step") == 7
 
 
@@ -75,32 +77,30 @@ def test_runs_to_the_end_of_its_minutes(tmp_path):
 def test_the_time_left_never_exceeds_what_is_left_of_the_minutes(tmp_path):
     told = []
     made, _ = trainer(tmp_path, Script(), minutes=2.0)
-    made.saves = False
     made.report = lambda event: told.append((event.position.seconds, event.seconds_left))
-    made._clock, made.position.seconds = time.perf_counter(), 9.0  # start-up
-    made.position.begun_seconds = 9.0
-    made._step()
+    made.state.seconds = made.state.start_seconds = 9.0  # start-up
+    made._step(0.0)
     assert told
     assert all(left == pytest.approx(120 - used, abs=2) for used, left in told)
-    made.position.seconds = 130.0
-    assert made.seconds_left() == 0
+    made.state.seconds = 130.0
+    assert made.controller.seconds_left(made.state) == 0
 
 
 def test_the_time_left_of_steps_counts_no_start_up_and_is_not_told_after_very_few(tmp_path):
     made, _ = trainer(tmp_path, Script(), steps=100)
-    made.position.begun_seconds = made.position.seconds = 50.0
-    made.position.step, made.position.seconds = 4, 54.0
-    assert made.seconds_left() is None
-    made.position.step, made.position.seconds = 25, 75.0
-    assert made.seconds_left() == pytest.approx(75.0)
+    made.state.start_seconds = made.state.seconds = 50.0
+    made.state.step, made.state.seconds = 4, 54.0
+    assert made.controller.seconds_left(made.state) is None
+    made.state.step, made.state.seconds = 25, 75.0
+    assert made.controller.seconds_left(made.state) == pytest.approx(75.0)
 
 
 def test_evaluates_as_often_as_asked_and_keeps_the_best(tmp_path):
     made, events = trainer(tmp_path, Script(), [3, 2, 2.5, 1, 1], steps=10, eval_count=5)
-    position = made.run()
+    state = made.run()
     assert events.count("evaluation") == events.count("sample") == 5
     assert events.count("best") == 3
-    assert (position.best_nats, position.best_step) == (1, 8)
+    assert (state.best_nats, state.best_step) == (1, 8)
 
 
 def test_the_mean_of_the_last_weights_is_scored_and_kept(tmp_path):
@@ -132,9 +132,9 @@ def test_the_mean_of_the_last_weights_is_scored_and_kept(tmp_path):
 
 def test_one_step_is_made_where_getting_ready_took_all_the_time(tmp_path):
     made, events = trainer(tmp_path, Script(), minutes=0.1, eval_count=3)
-    made.position.seconds = 7.0
-    position = made.run()
-    assert (position.step, position.best_step) == (1, 1)
+    made.state.seconds = 7.0
+    state = made.run()
+    assert (state.step, state.best_step) == (1, 1)
     assert events.count("best") == events.count("evaluation") == 1
     assert "note" in events
 
@@ -172,10 +172,10 @@ def test_goes_on_with_half_the_peak_rate_and_without_stopping_at_once(tmp_path):
     learner = Script()
     again, _ = trainer(tmp_path, learner, [3, 3, 3, 3], steps=16, **settings)
     assert again.resume()
-    again.go_on()
-    position = again.run()
+    again.restart_schedule()
+    state = again.run()
     # Half of the new schedule may be worse than the best before; then it is stopped.
-    assert (position.step, position.best_step, position.begun) == (12, 8, 1)
+    assert (state.step, state.best_step, state.restarts) == (12, 8, 1)
     assert max(learner.rates) == 0.5
 
 
@@ -188,11 +188,12 @@ def test_a_step_that_would_end_too_late_is_not_begun(tmp_path, monkeypatch):
     def long_step(step):
         now[0] += 20.0
 
-    made, events = trainer(tmp_path, Script(on_step=long_step), minutes=1.5, eval_count=3)
-    made.reserve = 20.0
-    position = made.run()
-    assert position.step == 3  # of 70 seconds; a fourth would end ten seconds late
-    assert position.learning == 60.0
+    made, events = trainer(
+        tmp_path, Script(on_step=long_step), minutes=1.5, eval_count=3, reserve=20.0
+    )
+    state = made.run()
+    assert state.step == 3  # of 70 seconds; a fourth would end ten seconds late
+    assert state.step_seconds_total == 60.0
     assert events.count("best") >= 1
 
 
@@ -222,8 +223,8 @@ def test_a_loss_that_is_not_finite_rolls_back_with_a_smaller_rate(tmp_path):
 
     learner = Script(loss)
     made, events = trainer(tmp_path, learner, steps=5)
-    position = made.run()
-    assert (position.step, position.rollbacks, position.rate_scale) == (5, 1, 0.5)
+    state = made.run()
+    assert (state.step, state.rollbacks, state.lr_scale) == (5, 1, 0.5)
     assert learner.rates == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5]
     assert float(learner.weight) == 2.5
     assert events.count("note") == 1
@@ -232,9 +233,9 @@ def test_a_loss_that_is_not_finite_rolls_back_with_a_smaller_rate(tmp_path):
 def test_a_loss_that_jumps_rolls_back_too(tmp_path):
     learner = Script(lambda step, weight: 2.0 if weight < 30 else 9.0)
     made, _ = trainer(tmp_path, learner, steps=40)
-    position = made.run()
-    assert position.rollbacks == 1
-    assert position.step == 40
+    state = made.run()
+    assert state.rollbacks == 1
+    assert state.step == 40
 
 
 def test_gives_up_after_three_rollbacks(tmp_path):
@@ -256,7 +257,7 @@ def test_a_rollback_is_kept_through_a_kill(tmp_path):
         made.run()
     again, _ = trainer(tmp_path, Script(), steps=5)
     again.resume()
-    assert (again.position.rollbacks, again.position.rate_scale) == (1, 0.5)
+    assert (again.state.rollbacks, again.state.lr_scale) == (1, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -279,11 +280,11 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
 def test_a_run_that_goes_on_makes_a_step_however_late_it_is(tmp_path):
     learner = Script()
     made, events = trainer(tmp_path, learner, minutes=1.0, schedule="cosine", warmup_ratio=0.02)
-    made.position.step = made.position.best_step = 3
-    made.position.seconds = 61.0
+    made.state.step = made.state.best_step = 3
+    made.state.seconds = 61.0
     notes, report = [], made.report
     made.report = lambda event: (report(event), notes.append(event.text))
-    made.go_on()
+    made.restart_schedule()
     assert made.run().step == 4
     assert learner.rates[0] > 0
     assert events.count("evaluation") == 1

@@ -37,7 +37,7 @@ def test_state_is_kept_and_restored_exactly(name):
     move(whole, make[0], 6)
     move(first, make[1], 3)
     second.load_state_dict(first.state_dict())
-    make[2].restore({key: tensor.clone() for key, tensor in make[1].tensors().items()})
+    make[2].restore({key: tensor.clone() for key, tensor in make[1].tensors()})
     move(second, make[2], 3, first=3)
     for a, b in zip(whole.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -60,7 +60,7 @@ def test_a_step_lowers_the_loss_of_a_quadratic(name):
 def test_every_weight_moves_once_and_only_matrices_decay():
     model = Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=8).build(11)
     optimizer = make_optimizer("muon", model, rate=0.01, **SETTINGS)
-    groups = [group for part in optimizer.parts for group in part.param_groups]
+    groups = [group for part in optimizer.rules for group in part.param_groups]
     moved = [id(p) for group in groups for p in group["params"]]
     assert sorted(moved) == sorted(id(p) for p in model.parameters())
     for group in groups:
@@ -72,7 +72,7 @@ def test_muon_takes_hidden_matrices_and_leaves_embeddings_to_adamw():
     model = Transformer.Config(
         hidden_size=16, layers=1, heads=2, context_length=8, tie_embeddings=False
     ).build(11)
-    muon = make_optimizer("muon", model, rate=0.01, **SETTINGS).parts[0]
+    muon = make_optimizer("muon", model, rate=0.01, **SETTINGS).rules[0]
     assert isinstance(muon, Muon)
     names = {id(p): name for name, p in model.named_parameters()}
     taken = {names[id(p)] for group in muon.param_groups for p in group["params"]}
@@ -83,7 +83,7 @@ def test_muon_takes_hidden_matrices_and_leaves_embeddings_to_adamw():
 def test_muon_leaves_a_few_gates_to_adamw():
     network = Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=8)
     model = Hybrid.Config(network, Ngram.Config(3, totals=True)).build(11)
-    muon, adamw = make_optimizer("muon", model, rate=0.01, **SETTINGS).parts
+    muon, adamw = make_optimizer("muon", model, rate=0.01, **SETTINGS).rules
     taken = {id(p) for group in muon.param_groups for p in group["params"]}
     left = {id(p) for group in adamw.param_groups for p in group["params"]}
     assert id(model.gate.weight) in left

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from wenmo.files import write_text
     from wenmo.grammar.derivation import Derivation
     from wenmo.training.loop import Event
+    from wenmo.training.stop import Interrupted, StopRequest
 
 __all__ = [
     "Derivation",
     "Event",
+    "Interrupted",
     "Output",
     "Run",
+    "StopRequest",
     "alignment_svg",
     "catalogue",
     "compare",
@@ -56,6 +59,7 @@ _MODULES = {
     "wenmo.files": ("write_text",),
     "wenmo.grammar.derivation": ("Derivation",),
     "wenmo.training.loop": ("Event",),
+    "wenmo.training.stop": ("Interrupted", "StopRequest"),
 }
 """Where each name comes from."""
 

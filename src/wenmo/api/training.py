@@ -32,6 +32,7 @@ from wenmo.text.tasks import open_records
 from wenmo.text.telling import counts_line, reading_line, replies_line
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.training.loop import Event
+from wenmo.training.stop import StopRequest
 from wenmo.training.threads import avoid_busy_cores
 from wenmo.types import WenmoError, amount
 
@@ -54,6 +55,7 @@ def fit(
     on_event: Callable[[Event], None] | None = None,
     on_progress: ProgressCallback | None = None,
     started: float | None = None,
+    stop: StopRequest | None = None,
     **more: Any,
 ) -> Run:
     """Train a generator on a text, or go on where the same call was interrupted.
@@ -77,11 +79,13 @@ def fit(
         on_progress: is told of what comes before and after training.
         started: when the command started, as `time.perf_counter` tells it; None: now. ``minutes``
             are counted from there.
+        stop: stops training when another thread requests it: a checkpoint is saved, and the same
+            call goes on from there.
         **more: further settings by their short names: ``minutes=2, hidden_size=512``.
 
     Raises:
         WenmoError: the user's input is at fault.
-        Interrupted: the user pressed Ctrl-C; all is saved.
+        Interrupted: the user pressed Ctrl-C, or ``stop`` was requested; all is saved.
     """
     started = time.perf_counter() if started is None else started
     if on_event is None and on_progress is None and in_notebook():
@@ -180,6 +184,7 @@ def fit(
         on_event,
         on_progress,
         started,
+        stop,
     )
     best = session.run()
     return load(folder) if best is None else Run(folder, session.card, best, session.tokenizer)

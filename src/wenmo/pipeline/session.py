@@ -85,10 +85,12 @@ from wenmo.train_config import TrainConfig
 from wenmo.training.adversarial import Adversarial
 from wenmo.training.checkpoints import Checkpoints
 from wenmo.training.learners import Count, Gradient, Learner, faster_precision
-from wenmo.training.loop import Event, Interrupted, Trainer, TrainState
+from wenmo.training.loop import Event, Trainer
 from wenmo.training.metrics import METRICS, MetricsLogger
 from wenmo.training.optimizers import DEFAULT_RATE, Optimizer, make_optimizer
 from wenmo.training.selection import learner_for
+from wenmo.training.state import TrainState
+from wenmo.training.stop import Interrupted, StopRequest
 from wenmo.types import WenmoError, amount
 
 TRADEOFF = "tradeoff.svg"
@@ -134,6 +136,7 @@ class Session:
         on_event: is called with every event of training.
         on_progress: is told of what comes before and after training.
         started: when the command started, as `time.perf_counter` tells it; None: now.
+        stop: the request to stop training, which other threads may make.
 
     Raises:
         WenmoError: the run to go on with was trained on other text.
@@ -152,9 +155,11 @@ class Session:
         on_event: Callable[[Event], None] | None,
         on_progress: ProgressCallback | None,
         started: float | None = None,
+        stop: StopRequest | None = None,
     ) -> None:
         self.folder, self.recipe, self.corpus = folder, recipe, corpus
         self.on_event, self.on_progress, self.reference = on_event, on_progress, reference
+        self.stop = stop or StopRequest()
         self.tokenizer = corpus.tokenizer
         teachers = [
             loaded[0] for loaded in (base, pretrained_sides.get("decoder")) if loaded is not None
@@ -327,21 +332,22 @@ class Session:
             prepare=self._advance,
             reserve=pace.reserve,
             saves=pace.saves,
+            stop=self.stop,
         )
-        if trainer.resume() and trainer.position.step:
-            self._say(f"going on from step {trainer.position.step:,}")
+        if trainer.resume() and trainer.state.step:
+            self._say(f"going on from step {trainer.state.step:,}")
         elif self.card.continues:
             raise WenmoError(
                 f"{self.folder}: no checkpoint to go on from: {fresh_start(self.folder)}"
             )
-        self._start_clock(trainer.position)
+        self._start_clock(trainer.state)
         if self.card.continues:
-            trainer.go_on()
+            trainer.restart_schedule()
             self._reopen()
-        self._goes_on = trainer.position.begun > 0
+        self._goes_on = trainer.state.restarts > 0
         for note in self.dataset.notes(self.model):
             self._say(note)
-        self.metrics_logger = MetricsLogger(self.folder, trainer.position.step)
+        self.metrics_logger = MetricsLogger(self.folder, trainer.state.step)
         try:
             position = trainer.run()
         except Interrupted:
@@ -395,7 +401,7 @@ class Session:
             position.seconds = max(position.seconds, ended)
         self.time.used_before = position.seconds
         position.seconds += used
-        position.begun_seconds += used
+        position.start_seconds += used
         self._ready = used
 
     def _seconds(self, share: float) -> float | None:
@@ -406,7 +412,7 @@ class Session:
 
     def _best(self, position: TrainState) -> LanguageModel:
         """The best weights that were found."""
-        if position.best_step == position.step and not position.averaged:
+        if position.best_step == position.step and not position.averaged_count:
             return self.model.eval()
         size, end = self.tokenizer.vocab_size, self.tokenizer.end
         best = apply_special_tokens(load_model(self.folder, self.recipe, size, end), self.card)
@@ -425,8 +431,8 @@ class Session:
         return {
             "ready": self._ready,  # counting included
             "counting": self._counting,
-            "steps": position.learning,
-            "evaluations": position.evaluating,
+            "steps": position.step_seconds_total,
+            "evaluations": position.evaluation_seconds_total,
             "final": final,
             "total": self.time.used(),
         }
@@ -462,9 +468,9 @@ class Session:
             seconds=self._seconds(SHARE_OF_VERDICT),
             spent=Spent(
                 position.step,
-                position.learning / max(1, position.step),
+                position.step_seconds_total / max(1, position.step),
                 self.recipe.train.minutes,
-                self.time.used() - position.learning,
+                self.time.used() - position.step_seconds_total,
                 self._passes(position),
             ),
             smaller=self._smaller(best),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -58,7 +59,7 @@ class Adversarial(Gradient):
         self.critic_adam = adam(model.critic, config.critic_learning_rate)
         self._frozen = set()  # the rival is made in training: checkpoints hold it, too
 
-    def share(self, progress: float) -> float:
+    def schedule_progress(self, progress: float) -> float:
         return self.gan.share_of_stage(progress)
 
     def learn(self, step: int, rate: float) -> StepMetrics:
@@ -77,15 +78,14 @@ class Adversarial(Gradient):
         tokens = int((batch.targets != IGNORE).sum())
         return StepMetrics(watched["critic_loss"], tokens, rate, watched)
 
-    def tensors(self) -> dict[str, Tensor]:
-        mine = {"generator_adam": self.generator_adam, "critic_adam": self.critic_adam}
-        return super().tensors() | {
-            f"{name}.{key}": tensor
-            for name, adam in mine.items()
-            for key, tensor in adam.tensors().items()
-        }
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        yield from super().tensors()
+        optimizers = {"generator_adam": self.generator_adam, "critic_adam": self.critic_adam}
+        for name, optimizer in optimizers.items():
+            for key, tensor in optimizer.tensors():
+                yield f"{name}.{key}", tensor
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         super().restore(tensors)
         self.generator_adam.restore(part(tensors, "generator_adam."))
         self.critic_adam.restore(part(tensors, "critic_adam."))

@@ -45,9 +45,10 @@ class Average:
         finally:
             self._exchange()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All that it takes to go on from here, but the count."""
-        return {PREFIX + name: mean for name, mean in self._mean.items()}
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """The mean by name, for a checkpoint; the count is kept elsewhere."""
+        for name, mean in self._mean.items():
+            yield PREFIX + name, mean
 
     def restore(self, tensors: Mapping[str, Tensor], count: int) -> None:
         """Go back to where ``tensors`` were taken."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -52,20 +52,20 @@ class Learner(Protocol):
     steps: int | None
     keeps: Literal["best", "last"]
 
-    def share(self, progress: float) -> float:
-        """The share of the schedule of learning rates at a share of the budget, both 0 to 1."""
+    def schedule_progress(self, progress: float) -> float:
+        """Progress of the learning-rate schedule at a share of the budget, both 0 to 1."""
         ...
 
     def learn(self, step: int, rate: float) -> StepMetrics:
         """Learn from batch number ``step``, at ``rate`` times the peak learning rate."""
         ...
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All that it takes to go on exactly from here."""
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """All named tensors that are needed to continue exactly from here, one by one."""
         ...
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to where ``tensors`` were taken."""
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Return to where `tensors` gave these."""
         ...
 
 
@@ -121,7 +121,7 @@ class Gradient:
         )
         self._carried: State = {}
 
-    def share(self, progress: float) -> float:
+    def schedule_progress(self, progress: float) -> float:
         return progress
 
     def learn(self, step: int, rate: float) -> StepMetrics:
@@ -146,25 +146,23 @@ class Gradient:
         if np.isfinite(parts["gradient_norm"]):
             self.optimizer.step(rate)
         else:
-            self.optimizer.forget_gradients()
+            self.optimizer.zero_grad()
             total = total * float("nan")  # the loop rolls back when it sees this
         return StepMetrics(float(total), tokens, rate, parts)
 
-    def tensors(self) -> dict[str, Tensor]:
-        weights = self.model.state_dict().items()
-        model = {
-            f"model.{n}": t
-            for n, t in weights
-            if not n.startswith(self._fitted) and n not in self._frozen
-        }
-        optimizer = {f"optimizer.{name}": t for name, t in self.optimizer.tensors().items()}
-        carried = {f"carried.{name}": t for name, t in self._carried.items()}
-        return {**model, **optimizer, **carried}
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for name, weight in self.model.state_dict().items():
+            if not name.startswith(self._fitted) and name not in self._frozen:
+                yield f"model.{name}", weight
+        for name, tensor in self.optimizer.tensors():
+            yield f"optimizer.{name}", tensor
+        for name, tensor in self._carried.items():
+            yield f"carried.{name}", tensor
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         self.model.load_state_dict(self.model.state_dict() | part(tensors, "model."))
         self.optimizer.restore(part(tensors, "optimizer."))
-        self.optimizer.forget_gradients()
+        self.optimizer.zero_grad()
         device = self.model.device
         self._carried = {name: t.to(device) for name, t in part(tensors, "carried.").items()}
 
@@ -205,17 +203,17 @@ class Count:
         self._counts = require(model, FitsCounts)
         self.ids, self.progress = ids, progress
 
-    def share(self, progress: float) -> float:
+    def schedule_progress(self, progress: float) -> float:
         return progress
 
     def learn(self, step: int, rate: float) -> StepMetrics:
         self._counts.fit(self.ids, progress=self.progress)
         return StepMetrics(float("nan"), len(self.ids) - 1, rate, {})
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {}  # a count that was interrupted begins again: it takes seconds
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        return iter(())  # an interrupted count starts again: it takes seconds
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         pass
 
 

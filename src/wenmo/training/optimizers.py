@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -27,39 +28,40 @@ FEW_ROWS = 16  # matrices with fewer rows or columns are left to AdamW, too
 class Optimizer:
     """One or two update rules, applied and saved as one."""
 
-    def __init__(self, parts: list[UpdateRule]) -> None:
-        self.parts = parts
-        self._peaks = [[group["lr"] for group in part.param_groups] for part in parts]
+    def __init__(self, rules: list[UpdateRule]) -> None:
+        self.rules = rules
+        self._peaks = [[group["lr"] for group in rule.param_groups] for rule in rules]
 
-    def step(self, factor: float) -> None:
-        """Move the weights at ``factor`` times each group's peak rate, and forget the gradients."""
-        for part, peaks in zip(self.parts, self._peaks, strict=True):
-            for group, peak in zip(part.param_groups, peaks, strict=True):
-                group["lr"] = peak * factor
-            part.step()
-            part.zero_grad()
+    def step(self, lr_factor: float) -> None:
+        """Update the weights at ``lr_factor`` times each group's peak learning rate, and drop the
+        gradients.
+        """
+        for rule, peaks in zip(self.rules, self._peaks, strict=True):
+            for group, peak in zip(rule.param_groups, peaks, strict=True):
+                group["lr"] = peak * lr_factor
+            rule.step()
+            rule.zero_grad()
 
-    def forget_gradients(self) -> None:
-        for part in self.parts:
-            part.zero_grad()
+    def zero_grad(self) -> None:
+        """Drop the gradients."""
+        for rule in self.rules:
+            rule.zero_grad()
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """The state as named tensors (moments, step counts), for a checkpoint."""
-        return {
-            f"{index}.{parameter}.{name}": value
-            for index, part in enumerate(self.parts)
-            for parameter, values in part.state.items()
-            for name, value in values.items()
-        }
+        for index, rule in enumerate(self.rules):
+            for parameter, values in rule.state.items():
+                for name, value in values.items():
+                    yield f"{index}.{parameter}.{name}", value
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take back what ``tensors`` gave."""
-        states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.parts]
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Return to where `tensors` gave these."""
+        states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.rules]
         for key, value in tensors.items():
             index, parameter, name = key.split(".")
             states[int(index)].setdefault(int(parameter), {})[name] = value
-        for part, state in zip(self.parts, states, strict=True):
-            part.restore(state)
+        for rule, state in zip(self.rules, states, strict=True):
+            rule.restore(state)
 
 
 def make_optimizer(
