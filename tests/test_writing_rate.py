@@ -1,6 +1,6 @@
 """The speed of writing that a run tells."""
 
-from wenmo.pipeline.session import writing_rate
+from wenmo.pipeline.finish import writing_rate
 
 
 def test_a_few_characters_tell_no_speed():

@@ -25,10 +25,10 @@ def test_however_little_time_there_is_counts_are_set_beside(monkeypatch, seconds
         None,
         [],
         Path("missing"),
-        parts={},
-        knows_more=False,
-        plain=False,
-        countable=True,
+        components={},
+        has_base=False,
+        is_stream=False,
+        can_use_counts=True,
         seconds=seconds,
     )
     assert (found.bits_per_byte, found.counts_bits_per_byte) == (3.0, 2.0)

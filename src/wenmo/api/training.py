@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from wenmo.api.notebook import PlainProgress, in_notebook
 from wenmo.api.run import Run, load
@@ -16,11 +19,12 @@ from wenmo.effects import without_effect
 from wenmo.models import MODELS, can_stand_on_counts, conditional
 from wenmo.models.shapes import shapes_only
 from wenmo.pipeline.autoconfig import autoconfigure
-from wenmo.pipeline.initialize import inherited, match_config, open_givers
-from wenmo.pipeline.session import Session, check_folder
+from wenmo.pipeline.initialize import Loaded, Side, inherited, match_config, open_givers
+from wenmo.pipeline.prepare import check_folder, prepare
+from wenmo.pipeline.session import Session
 from wenmo.progress import ProgressCallback
 from wenmo.runs.effects import TRAINING, Training
-from wenmo.runs.recipe import make_recipe, over, read_recipe
+from wenmo.runs.recipe import Recipe, make_recipe, over, read_recipe
 from wenmo.runs.store import always_same_length, load_run, talk_of
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose
@@ -90,104 +94,170 @@ def fit(
     started = time.perf_counter() if started is None else started
     if on_event is None and on_progress is None and in_notebook():
         on_event, on_progress = (progress := PlainProgress()).on_event, progress.on_progress
-    named, recipes = (None, []) if recipe is None else read_recipe(Path(recipe))
-    given = [*as_settings(settings), *as_settings(more), *([f"task.name={task}"] if task else [])]
-    opened = None
-    if base is None:
-        model = model or named or DEFAULT_MODEL
-        made = make_recipe(model, over(recipes, given))
-        if made.init.base is not None:
-            raise WenmoError(f"init.base: say it as --from {made.init.base}, without a --model")
-    else:
-        if model is not None:
-            raise WenmoError("--model and --from cannot be had at once: leave one out")
-        opened = load_run(Path(base))
-        begun = opened[0].recipe
-        made = make_recipe(
-            model := Path(base).stem, over(recipes, given), (begun.family, begun.model)
-        )
-        prior = inherited(made.ngram_prior, begun.ngram_prior, str(base))
-        if made.train.per_record is None:  # as it has learnt to read
-            train = replace(made.train, per_record=begun.train.per_record)
-            made = replace(made, train=train)
-        made = replace(made, init=replace(made.init, base=str(base)), ngram_prior=prior)
-    pretrained_sides = open_givers(made)
-    made = match_config(made, pretrained_sides)
-    if (
-        "decoder" in pretrained_sides
-        and (counts := pretrained_sides["decoder"][0].recipe.ngram_prior).enabled
-    ):
-        made = replace(
-            made, ngram_prior=inherited(made.ngram_prior, counts, str(made.init.decoder))
-        )
-    wholes = MODELS[made.family].kind.record_level
-    if reference is not None and (base is None or made.task.paired or wholes):
-        raise WenmoError("--reference is for plain text that is trained on --from another model")
-    folder = Path(out or Path("runs") / f"{_stem(data)}-{model.replace(':', '-')}")
-    if made.task.paired and not conditional(made.family):
-        raise WenmoError(
-            f"{made.family} cannot answer to a source: leave --task and --control out, or choose "
-            "another --model"
-        )
-    if made.ngram_prior.enabled and not can_stand_on_counts(made.family):
-        raise WenmoError(f"{made.family} cannot stand on counts: leave --prior out")
-    if wholes and "read.unit" not in made.given:
-        made = replace(made, read=replace(made.read, unit="line"))
-    data = as_source(data)
-    target, valid, valid_target = (
-        path if path is None else as_source(path) for path in (target, valid, valid_target)
-    )
-    choice = choose(data, made.read, made.task, target)
-    read = choice.read
-    made = replace(made, read=read)
-    reader = open_records(data, read, made.task, target)  # what is amiss is told first
-    reading = [reading_line(reader, read, choice.note)]
-    reading += [f"try {hint}" for hint in choice.hints if choice.plain]
-    before = check_folder(folder, made)
+    if task:
+        more["task.name"] = task
+    given = [*as_settings(settings), *as_settings(more)]
+    opened = None if base is None else load_run(Path(base))
+    name, requested = _requested(model, recipe, given, base, opened)
+    pretrained_sides = open_givers(requested)
+    requested = _match_sides(requested, pretrained_sides)
+    _check_family(requested, has_base=base is not None, has_reference=reference is not None)
+    if MODELS[requested.family].kind.record_level and "read.unit" not in requested.given:
+        requested = replace(requested, read=replace(requested.read, unit="line"))
+    folder = Path(out or Path("runs") / f"{_stem(data)}-{name.replace(':', '-')}")
+    sources = _Sources(*(_as_source(each) for each in (data, target, valid, valid_target)))
+    requested, reading = _choose_fields(requested, sources)
+    before = check_folder(folder, requested)
     known = [each[2] for each in (opened, *pretrained_sides.values()) if each is not None]
-    tokenizer: Tokenizer | TokenizerConfig = known[0] if known else made.tokenizer
-    talk = None
-    if opened is not None and made.task.name == "dialogue":
-        with shapes_only():  # as it will be: the context may be a shorter one
-            talk = talk_of(opened[0], made.model.build(opened[2].vocab_size), opened[2])
-    corpus = corpora.build(
-        data,
-        read=made.read,
-        tokenizer=tokenizer if talk is None else talk.tokenizer,
-        split=made.split,
-        task=made.task,
-        target=target,
-        valid_path=valid,
-        valid_target=valid_target,
-        talk=talk,
-        progress=on_progress and (lambda what, share: on_progress(what, share)),
-    )
-    busy = None if made.train.minutes is None else avoid_busy_cores()
-    derived, chosen = autoconfigure(made, corpus) if before is None else (before.recipe, [])
+    tokenizer = known[0] if known else requested.tokenizer
+    corpus = _read_corpus(requested, sources, tokenizer, opened, on_progress)
+    busy = None if requested.train.minutes is None else avoid_busy_cores()
+    derived, chosen = autoconfigure(requested, corpus) if before is None else (before.recipe, [])
     situation = Training(derived, has_valid=valid is not None)
-    chosen += without_effect(made.given, TRAINING, situation)
+    chosen += without_effect(requested.given, TRAINING, situation)
     if on_progress is not None:
         for line in [*reading, *_about(corpus), *([busy] if busy else []), *chosen]:
             on_progress(line, None)
-    kept = None
-    if reference is not None:
-        kept = corpora.encode_text(reference, ReadConfig(), corpus.tokenizer).ids
-    session = Session(
+    job = prepare(
         folder,
         derived,
-        made,
+        requested,
         corpus,
-        before,
-        opened,
-        pretrained_sides,
-        kept,
-        on_event,
-        on_progress,
-        started,
-        stop,
+        before=before,
+        base=opened,
+        pretrained_sides=pretrained_sides,
+        reference=None if reference is None else _encode(reference, corpus.tokenizer),
+        on_progress=on_progress,
+        started=started,
     )
-    best = session.run()
-    return load(folder) if best is None else Run(folder, session.card, best, session.tokenizer)
+    best = Session(job, on_event=on_event, stop=stop).run()
+    return load(folder) if best is None else Run(folder, job.card, best, job.tokenizer)
+
+
+def _requested(
+    model: str | None,
+    recipe: str | Path | None,
+    given: list[str],
+    base: str | Path | None,
+    opened: Loaded | None,
+) -> tuple[str, Recipe]:
+    """The settings that the caller asks for, with those of the base, and a name for the run folder.
+
+    Args:
+        given: settings as ``key=value``, which replace those of the recipe file.
+        opened: the base, loaded.
+    """
+    family, settings = (None, []) if recipe is None else read_recipe(Path(recipe))
+    settings = over(settings, given)
+    if base is None or opened is None:
+        model = model or family or DEFAULT_MODEL
+        requested = make_recipe(model, settings)
+        if requested.init.base is not None:
+            raise WenmoError(
+                f"init.base: say it as --from {requested.init.base}, without a --model"
+            )
+        return model, requested
+    if model is not None:
+        raise WenmoError("--model and --from cannot be had at once: leave one out")
+    name, of_base = Path(base).stem, opened[0].recipe
+    requested = make_recipe(name, settings, (of_base.family, of_base.model))
+    train = requested.train
+    if train.per_record is None:  # the base was trained so
+        train = replace(train, per_record=of_base.train.per_record)
+    return name, replace(
+        requested,
+        train=train,
+        init=replace(requested.init, base=str(base)),
+        ngram_prior=inherited(requested.ngram_prior, of_base.ngram_prior, str(base)),
+    )
+
+
+def _match_sides(requested: Recipe, pretrained_sides: Mapping[Side, Loaded]) -> Recipe:
+    """The settings with those that go with pretrained weights of an encoder or decoder."""
+    requested = match_config(requested, pretrained_sides)
+    if "decoder" not in pretrained_sides:
+        return requested
+    prior = pretrained_sides["decoder"][0].recipe.ngram_prior
+    if not prior.enabled:
+        return requested
+    kept = inherited(requested.ngram_prior, prior, str(requested.init.decoder))
+    return replace(requested, ngram_prior=kept)
+
+
+def _check_family(requested: Recipe, *, has_base: bool, has_reference: bool) -> None:
+    """Refuse what the family of models cannot do.
+
+    Raises:
+        WenmoError: with the options to leave out.
+    """
+    family, is_paired = requested.family, requested.task.paired
+    is_stream = not (is_paired or MODELS[family].kind.record_level)
+    if has_reference and not (has_base and is_stream):
+        raise WenmoError("--reference is for plain text that is trained on --from another model")
+    if is_paired and not conditional(family):
+        raise WenmoError(
+            f"{family} cannot answer to a source: leave --task and --control out, or choose "
+            "another --model"
+        )
+    if requested.ngram_prior.enabled and not can_stand_on_counts(family):
+        raise WenmoError(f"{family} cannot stand on counts: leave --prior out")
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """The texts of a training, each with its targets if these lie apart."""
+
+    data: Source
+    target: Source | None
+    valid: Source | None
+    valid_target: Source | None
+
+
+def _as_source(data: Any) -> Any:
+    return None if data is None else as_source(data)
+
+
+def _choose_fields(requested: Recipe, sources: _Sources) -> tuple[Recipe, list[str]]:
+    """The settings with the fields that are read of each record, and lines that tell the user.
+
+    Raises:
+        WenmoError: the file cannot be read as that.
+    """
+    choice = choose(sources.data, requested.read, requested.task, sources.target)
+    requested = replace(requested, read=choice.read)
+    reader = open_records(sources.data, choice.read, requested.task, sources.target)
+    hints = [f"try {hint}" for hint in choice.hints if choice.plain]
+    return requested, [reading_line(reader, choice.read, choice.note), *hints]
+
+
+def _read_corpus(
+    requested: Recipe,
+    sources: _Sources,
+    tokenizer: Tokenizer | TokenizerConfig,
+    base: Loaded | None,
+    on_progress: ProgressCallback | None,
+) -> Corpus:
+    """Read, tokenize and split the text; conversations by the chat template of the base."""
+    chat = None
+    if base is not None and requested.task.name == "dialogue":
+        with shapes_only():  # with the context that is requested, which may be shorter
+            chat = talk_of(base[0], requested.model.build(base[2].vocab_size), base[2])
+    return corpora.build(
+        sources.data,
+        read=requested.read,
+        tokenizer=tokenizer if chat is None else chat.tokenizer,
+        split=requested.split,
+        task=requested.task,
+        target=sources.target,
+        valid_path=sources.valid,
+        valid_target=sources.valid_target,
+        talk=chat,
+        progress=on_progress,
+    )
+
+
+def _encode(reference: Source, tokenizer: Tokenizer) -> NDArray[np.unsignedinteger]:
+    return corpora.encode_text(reference, ReadConfig(), tokenizer).ids
 
 
 def _about(corpus: Corpus) -> list[str]:

@@ -1,17 +1,19 @@
-"""The end of a training: what the run is worth, measured within the time that is left."""
+"""What is measured at the end of a training, within the time that is left: whether the run is any
+good, and with which temperature and top-p it writes.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.evaluation.results import Originality, Verdict
+from wenmo.evaluation.results import Verdict
 from wenmo.evaluation.sampling_choice import TOKENS, Choice, choose_sampling, how_many_texts
 from wenmo.evaluation.verdict import TEXT, Spent, advise, forecast, originality
 from wenmo.models.base import LanguageModel
@@ -22,13 +24,13 @@ from wenmo.text.spread import spread_pieces
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END
 
-TEXTS = 4  # samples that are looked at
-ORDER = 5  # of the counts beside which a run is set
-COUNTED = 1_000_000  # tokens of the training text at most
+TEXTS = 4  # final samples
+ORDER = 5  # of the n-gram counts with which a run is compared
+COUNTED = 1_000_000  # tokens of the training text that are counted at most
 CHEAP = 100_000  # tokens are counted however little time there is
 SECONDS_PER_TOKEN = 3e-6  # that is counted
 SHARE_OF_COUNTING, SHARE_OF_COPIES = 0.4, 0.4  # of the time
-SPACED = 0.08  # of a text's characters are spaces, where words are written apart
+SPACED = 0.08  # share of spaces in a text from which its words are separated by spaces
 
 
 def assess(
@@ -38,72 +40,94 @@ def assess(
     samples: list[str],
     metrics: Path | None,
     *,
-    parts: Mapping[str, float],
-    knows_more: bool,
-    plain: bool,
-    countable: bool,
+    components: Mapping[str, float],
+    has_base: bool,
+    is_stream: bool,
+    can_use_counts: bool,
     seconds: float | None,
     spent: Spent | None = None,
     smaller: str | None = None,
 ) -> Verdict:
-    """What a run is worth.
+    """Whether a run is any good, and what to try next.
 
     Args:
-        dataset: what it learnt from and is judged by.
+        dataset: the text of the run.
         model: the best weights.
-        tokenizer: of its text.
-        samples: what it wrote.
-        metrics: the file with its evaluations; None: they tell nothing of what more steps gain.
-        parts: of a run that stands on counts, bits per byte of each part and of their mixture, on
-            the text of an evaluation on the way; see `Dataset.evaluate_components`.
-        knows_more: it began from a model that knew other text.
-        plain: it learnt a running text, not pairs or records.
-        countable: its family can be mixed with counts.
-        seconds: the time there is; None: all it takes.
-        spent: what it was trained for.
-        smaller: the name of a smaller model of the family.
+        tokenizer: of the text.
+        samples: texts that the run wrote.
+        metrics: the file with the evaluations of training; None: they forecast nothing.
+        components: of a mixture, bits per byte of each component and of the ``mixture``; see
+            `Dataset.evaluate_components`.
+        has_base: the run started from a model that was trained on other text.
+        is_stream: the run was trained on running text, not on pairs or records.
+        can_use_counts: models of the family can be mixed with n-gram counts.
+        seconds: the time there is; None: no bound.
+        spent: the steps and the time of training.
+        smaller: name of a smaller model of the family.
     """
-    counted = parts.get("counts")
-    stands, spaced = counted is not None, False
     stream = dataset.stream(model)
-    own = counts = None
-    share = 1.0
-    counts_text = has_capability(model, FitsCounts)
-    if not counts_text:
-        own = dataset.bits_per_byte(model)
-        counts = counted
-        most = COUNTED
-        if seconds is not None:
-            most = max(CHEAP, int(SHARE_OF_COUNTING * seconds / SECONDS_PER_TOKEN))
-        if counts is None:
-            part = spread_pieces(stream, min(most, COUNTED))
-            share = len(part) / len(stream)
-            ngram = Ngram.Config(ORDER).build(model.vocab_size)
-            ngram.fit(part)
-            counts = dataset.bits_per_byte(ngram)
-    found: Originality | None = None
+    is_counted = has_capability(model, FitsCounts)
+    bits, counts = None, PlainCounts(None)
+    if not is_counted:
+        bits = dataset.bits_per_byte(model)
+        counts = _plain_counts(dataset, model, stream, components.get("counts"), seconds)
+    found, has_spaces = None, False
     if samples and not has_capability(model, SamplesTexts):
         text = plain_text(tokenizer, stream[:TEXT].tolist())
-        spaced = text.count(" ") > SPACED * len(text)
+        has_spaces = text.count(" ") > SPACED * len(text)
         left = None if seconds is None else SHARE_OF_COPIES * seconds
-        found = originality(samples, text, seconds=left, knows_more=knows_more)
+        found = originality(samples, text, seconds=left, knows_more=has_base)
     ahead = None if metrics is None else forecast(curve(metrics))
     advice = advise(
-        bits=own,
-        counts=counts,
+        bits=bits,
+        counts=counts.bits_per_byte,
         found=found,
         ahead=ahead,
-        stands_on_counts=stands,
-        spaced=spaced,
-        plain=plain,
-        countable=countable,
-        has_base=knows_more,
-        spent=None if counts_text else spent,
-        idle=counted is not None and parts["mixture"] >= counted,
+        stands_on_counts="counts" in components,
+        spaced=has_spaces,
+        plain=is_stream,
+        countable=can_use_counts,
+        has_base=has_base,
+        spent=None if is_counted else spent,
+        idle="counts" in components and components["mixture"] >= components["counts"],
         smaller=smaller,
         size=len(stream),
     )
-    return Verdict(own, counts, found, ahead, advice, share)
+    return Verdict(bits, counts.bits_per_byte, found, ahead, advice, counts.share)
+
+
+@dataclass(frozen=True)
+class PlainCounts:
+    """N-gram counts of the training text, for comparison with a run.
+
+    Attributes:
+        bits_per_byte: on the text of an evaluation during training; None: there are none.
+        share: of the training text that was counted.
+    """
+
+    bits_per_byte: float | None
+    share: float = 1.0
+
+
+def _plain_counts(
+    dataset: Dataset,
+    model: LanguageModel,
+    stream: NDArray[np.unsignedinteger],
+    bits_per_byte: float | None,
+    seconds: float | None,
+) -> PlainCounts:
+    """The counts of a mixture, whose bits per byte are known, or counts of as much of the stream as
+    there is time for.
+    """
+    if bits_per_byte is not None:
+        return PlainCounts(bits_per_byte)
+    most = COUNTED
+    if seconds is not None:
+        most = min(most, max(CHEAP, int(SHARE_OF_COUNTING * seconds / SECONDS_PER_TOKEN)))
+    counted = spread_pieces(stream, most)
+    ngram = Ngram.Config(ORDER).build(model.vocab_size)
+    ngram.fit(counted)
+    return PlainCounts(dataset.bits_per_byte(ngram), len(counted) / len(stream))
 
 
 def choose_settings(
@@ -118,12 +142,12 @@ def choose_settings(
     """Temperature and top-p of a run that writes without a source; see `choose_sampling`.
 
     Args:
-        dataset: what it learnt from and is judged by.
+        dataset: the text of the run.
         model: the best weights.
-        tokenizer: of its text.
+        tokenizer: of the text.
         held_out: held-out text, in the form of `Dataset.stream`.
-        seconds: the time there is; None: all it takes.
-        progress: told the share that is done.
+        seconds: the time there is; None: no bound.
+        progress: receives the share that is done.
     """
 
     def write(setting: tuple[float, float], tokens: int, texts: int) -> list[str]:
@@ -140,7 +164,7 @@ def choose_settings(
 
 
 def pieces(tokenizer: Tokenizer, ids: NDArray[np.unsignedinteger]) -> list[str]:
-    """Texts from all over a stream, as many and as long as are written to choose by."""
+    """Texts from all over a stream, as many and as long as those written for comparison."""
     ends = np.flatnonzero(ids == END).tolist()
     spans = [
         (begin, min(begin + TOKENS, end))
@@ -148,8 +172,8 @@ def pieces(tokenizer: Tokenizer, ids: NDArray[np.unsignedinteger]) -> list[str]:
         for begin in range(start + 1, end, TOKENS)
     ]
     count = how_many_texts([end - begin for begin, end in spans])
-    spread = np.linspace(0, len(spans) - 1, min(len(spans), count)).astype(int)
-    return [tokenizer.decode(ids[slice(*spans[place])]) for place in spread]
+    chosen = np.linspace(0, len(spans) - 1, min(len(spans), count)).astype(int)
+    return [tokenizer.decode(ids[slice(*spans[index])]) for index in chosen]
 
 
 def plain_text(tokenizer: Tokenizer, ids: list[int]) -> str:
@@ -160,7 +184,7 @@ def plain_text(tokenizer: Tokenizer, ids: list[int]) -> str:
 
 
 def curve(metrics: Path) -> list[tuple[int, float]]:
-    """Steps and held-out bits per byte of each evaluation on the way."""
+    """Step and held-out bits per byte of each evaluation during training."""
     if not metrics.exists():
         return []
     lines = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())
