@@ -26,6 +26,7 @@ from nltk.lm.preprocessing import padded_everygram_pipeline
 
 from wenmo.interchange.arpa import escape, write_arpa
 from wenmo.models.ngram import Ngram
+from wenmo.models.ngram_config import NgramConfig
 
 Texts = list[list[str]]
 ORDER = 5
@@ -102,7 +103,7 @@ def wenmo(
     program: str, train: Texts, test: Texts, ids: dict[str, int], order: int
 ) -> tuple[Ngram, dict[str, Any]]:
     streams = [encode(texts, ids) for texts in (train, test)]
-    model = Ngram.Config(order=order).build(len(ids))
+    model = NgramConfig(order=order).build(len(ids))
     began = time.perf_counter()
     model.fit(streams[0])
     build = time.perf_counter() - began

@@ -34,8 +34,8 @@ from torch import Tensor
 from common import arguments, percentile, report
 from joeynmt_translation import settings, transformer, write_words
 from translation import lines
-from wenmo.models.seq2seq import Seq2seq
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.seq2seq_config import Seq2seqConfig
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.models.transformer.presets import VASWANI
 from wenmo.text.pairs import Buckets, Pairs
 from wenmo.training.learners import Gradient
@@ -45,7 +45,7 @@ from wenmo.types import IGNORE
 BUDGET = 2048  # JoeyNMT's batch_size
 DROPOUT, SMOOTHING, CLIP, RATE = 0.1, 0.1, 1.0, 5e-4
 
-Config = Transformer.Config | Seq2seq.Config
+Config = TransformerConfig | Seq2seqConfig
 
 
 class Program(Protocol):
@@ -108,7 +108,7 @@ def models() -> dict[str, tuple[Config, dict[str, Any]]]:
         )
         for name, size in sizes.items()
     }
-    recurrent = Seq2seq.Config(
+    recurrent = Seq2seqConfig(
         embedding_size=256,
         hidden_size=512,
         attention="concat",

@@ -24,8 +24,9 @@ import torch.nn.functional as F
 from common import arguments, report, timed
 from wenmo.config import override
 from wenmo.models.base import LanguageModel
-from wenmo.models.gan import Gan
+from wenmo.models.gan_config import GanConfig
 from wenmo.models.recurrent import Recurrent
+from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.training.adversarial import Adversarial, as_batch
 from wenmo.training.optimizers import make_optimizer
 from wenmo.training.rollouts import draw, write
@@ -103,7 +104,7 @@ def stages(options: argparse.Namespace) -> tuple[int, int, int]:
 
 def make_oracle() -> Recurrent:
     """All weights are drawn from N(0, 1), and END is never written."""
-    config = Recurrent.Config("lstm", embedding_size=WIDTH, hidden_size=WIDTH, dropout=0.0)
+    config = RecurrentConfig("lstm", embedding_size=WIDTH, hidden_size=WIDTH, dropout=0.0)
     oracle = config.build(VOCABULARY + 1)
     for name, weight in oracle.named_parameters():
         torch.nn.init.zeros_(weight) if "hidden_bias" in name else torch.nn.init.normal_(weight)
@@ -113,7 +114,7 @@ def make_oracle() -> Recurrent:
 
 def make_learner(texts: Tokens, seed: int, options: argparse.Namespace) -> Adversarial:
     before, alone, total = stages(options)
-    config = Gan.Config(
+    config = GanConfig(
         embedding_size=WIDTH,
         hidden_size=WIDTH,
         context_length=LENGTH,

@@ -23,7 +23,7 @@ from wenmo.config import to_dict
 from wenmo.decoding.params import Sampling
 from wenmo.models import MODELS
 from wenmo.options import Range, options_of
-from wenmo.runs.outline import TABLES
+from wenmo.runs.config import TABLES
 
 PAGES = sorted([*Path(__file__).parent.glob("*.md"), *Path(__file__).parents[1].glob("*.md")])
 SECTION = re.compile(r"<!-- (setting|设置|option): ([\w, ]+) -->\n.*?<!-- end -->", re.DOTALL)

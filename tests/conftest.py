@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from wenmo.apps.cli import main
-from wenmo.models import LanguageModel
+from wenmo.models.base import LanguageModel
 from wenmo.types import Batch
 
 torch.set_num_threads(1)

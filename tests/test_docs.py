@@ -39,6 +39,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 
 BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+SOURCE = re.compile(r"^# src/(wenmo/[\w/]+)\.py$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 NAMED_PATH = re.compile(r"`((?:src|tests|docs|benchmarks|recipes|\.ci)/[\w./-]+)`")
 NAMED_FILE = re.compile(r"`([\w.]+)`:\n\n```(json|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -119,6 +120,8 @@ def test_every_command_and_all_code_runs(
             if language == "sh":
                 run_commands(said, folder, wenmo)
             elif language == "python":
+                for path in SOURCE.findall(said):  # the block is that file: others may import it
+                    monkeypatch.setitem(sys.modules, path.replace("/", "."), module)
                 run_code(said, folder, module, place=f"{page.name}:{line}")
 
 

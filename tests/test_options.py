@@ -16,7 +16,7 @@ from wenmo.config import from_dict, load_toml, override
 from wenmo.decoding.params import Sampling
 from wenmo.models import MODELS
 from wenmo.options import Option, Range, Settings, option, options_of
-from wenmo.runs.outline import TABLES
+from wenmo.runs.config import TABLES
 from wenmo.types import WenmoError
 
 

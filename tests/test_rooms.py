@@ -56,7 +56,7 @@ FACADE = (  # all that apps may know; what is beside `api` loads without PyTorch
     "wenmo.decoding.params",
     "wenmo.evaluation.results",
     "wenmo.runs.folders",
-    "wenmo.runs.outline",
+    "wenmo.runs.config",
     "wenmo.runs.preflight",
     "wenmo.runs.results",
     "wenmo.text.inspection",
@@ -153,9 +153,21 @@ def test_every_module_can_be_imported(module: str) -> None:
         ("show_help()", ["torch", "numpy", "rich"]),
         ("show_help('train')", ["torch", "numpy", "rich"]),
         ("import wenmo.runs.results, wenmo.apps.cli.show", ["torch", "numpy"]),
+        ("import wenmo.models, wenmo.models.hybrid_config", ["torch", "numpy"]),
+        ("from wenmo.runs.recipe import make_recipe; make_recipe('gpt')", ["torch", "numpy"]),
         ("import wenmo; wenmo.Run", ["wenmo.training", "wenmo.pipeline"]),
     ],
-    ids=["package", "words", "command line", "help", "help of a command", "results", "a run"],
+    ids=[
+        "package",
+        "words",
+        "command line",
+        "help",
+        "help of a command",
+        "results",
+        "catalogue",
+        "recipe",
+        "a run",
+    ],
 )
 def test_starting_loads_nothing_heavy(code: str, absent: list[str]) -> None:
     """In a process of its own; the modules that it must not have loaded are looked for."""

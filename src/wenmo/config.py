@@ -66,21 +66,31 @@ def override(config: T, settings: Iterable[str], *, where: str = "") -> T:
     """
     values = to_dict(config)
     for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise WenmoError(f"setting {setting!r} has no '=': write key=value")
-        *path, last = key.strip().split(".")
+        key, text = key_of(setting), setting.partition("=")[2]
+        *path, last = key.split(".")
         table = values
         for depth, name in enumerate(path):
             if not isinstance(table.get(name), dict):
                 known = [".".join([*path[:depth], k]) for k in table]
-                raise unknown(where + key.strip(), known)
+                raise unknown(where + key, known)
             table = table[name]
         if last not in table:
             prefix = where + ".".join([*path, ""])
-            raise unknown(where + key.strip(), [prefix + name for name in table])
+            raise unknown(where + key, [prefix + name for name in table])
         table[last] = literal(text)
     return from_dict(type(config), values, where=where)
+
+
+def key_of(setting: str) -> str:
+    """The key of a ``key=value`` setting.
+
+    Raises:
+        WenmoError: no ``=``.
+    """
+    key, equals, _ = setting.partition("=")
+    if not equals:
+        raise WenmoError(f"setting {setting!r} has no '=': write key=value")
+    return key.strip()
 
 
 def as_settings(values: Sequence[str] | Mapping[str, Any]) -> list[str]:
@@ -147,9 +157,9 @@ def table_of(setting: str, tables: Mapping[str, Sequence[str]]) -> tuple[str, st
     key that the model has is the model's.
 
     Raises:
-        WenmoError: no table has the key, or several have it.
+        WenmoError: no ``=``, no table has the key, or several have it.
     """
-    key = setting.partition("=")[0].strip()
+    key = key_of(setting)
     head, dot, _ = key.partition(".")
     if dot and head in tables:
         return head, setting.partition(".")[2]

@@ -27,6 +27,10 @@ REFUSED = {
     "train my.txt hiden=3": "did you mean 'hidden_size'",
     "train my.txt batch_size=0": "batch_size must be at least 1",
     "train my.txt --steps 3 --minutes 1": "give steps or minutes, not both",
+    "train my.txt hidden_size=0": "hidden_size must be at least 1",
+    "train my.txt --model gpt heads=7": "hidden_size 256 is not a multiple of heads 7",
+    "train my.txt --model lstm heads=2": "lstm has no setting 'heads'",
+    "train my.txt --recipe wide.toml": "model.hidden_size=wide: expected a whole number",
     "train my.txt hidden_size=wide": "hidden_size=wide: expected a whole number",
     "train my.txt --from nosuchrun": "nosuchrun: no such run folder",
     "train my.txt --out my.txt": "a file stands here",
@@ -68,6 +72,7 @@ WORKING = ["runs", "runs --json", "show runs/poems", "show runs/poems --json", "
 def folder(tmp_path: Path) -> Path:
     """A text, and the card of a run."""
     (tmp_path / "my.txt").write_text("some text\n", encoding="utf-8")
+    (tmp_path / "wide.toml").write_text("[model]\nhidden_size = 'wide'\n", encoding="utf-8")
     run = tmp_path / "runs" / "poems"
     run.mkdir(parents=True)
     card = {"format": 1, "family": "lstm", "data": {}, "finished": True, "results": {}}

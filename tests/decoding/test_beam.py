@@ -19,8 +19,8 @@ from wenmo.decoding.engines.base import Event
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.models.base import LanguageModel
-from wenmo.models.recurrent import Recurrent
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.recurrent_config import RecurrentConfig
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.types import END, IGNORE, Batch, WenmoError
 
 Make = Callable[..., LanguageModel]
@@ -353,7 +353,7 @@ def test_no_text_repeats_what_it_must_not(
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_scores_are_the_models_own_log_probabilities(penalty: float) -> None:
     torch.manual_seed(0)
-    model = Recurrent.Config(embedding_size=8, hidden_size=16).build(20).eval()
+    model = RecurrentConfig(embedding_size=8, hidden_size=16).build(20).eval()
     sampling = Sampling(method="beam", beam_width=4, length_penalty=penalty, max_tokens=12)
     [events] = write(model, Request([3, 5], sampling, n=4))
     for rank, (text, score) in enumerate(texts(events)):
@@ -460,7 +460,7 @@ def test_encoded_sources_answer_in_any_company(cache: Make, context: int | None)
 
 def test_a_beam_reads_the_coverage_of_a_real_model() -> None:
     torch.manual_seed(0)
-    config = Transformer.Config(
+    config = TransformerConfig(
         hidden_size=16, heads=2, layers=1, encoder_layers=1, context_length=16
     )
     model = config.build(12).eval()

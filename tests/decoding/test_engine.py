@@ -18,11 +18,11 @@ from wenmo.decoding.noise import fold_in
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.prefix_cache import PrefixCache
 from wenmo.decoding.request import Request
-from wenmo.models import ModelConfig
 from wenmo.models.base import LanguageModel
-from wenmo.models.recurrent import Recurrent
+from wenmo.models.config import ModelConfig
+from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.models.state import StateSchema
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.types import SpecialTokens, WenmoError
 
 Make = Callable[..., LanguageModel]
@@ -207,8 +207,8 @@ def test_every_batch_writes_what_each_request_would_alone(
 @pytest.mark.parametrize(
     "config",
     [
-        Recurrent.Config(embedding_size=16, hidden_size=16),
-        Transformer.Config(hidden_size=16, heads=2, context_length=12),
+        RecurrentConfig(embedding_size=16, hidden_size=16),
+        TransformerConfig(hidden_size=16, heads=2, context_length=12),
     ],
 )
 def test_real_families_write_what_each_request_would_alone(config: ModelConfig) -> None:
@@ -303,12 +303,12 @@ def count_reads(model: LanguageModel) -> list[tuple[int, int]]:
 
 def recurrent(vocab_size: int = 40) -> LanguageModel:
     torch.manual_seed(0)
-    return Recurrent.Config(embedding_size=16, hidden_size=16).build(vocab_size)
+    return RecurrentConfig(embedding_size=16, hidden_size=16).build(vocab_size)
 
 
 def transformer(vocab_size: int = 40) -> LanguageModel:
     torch.manual_seed(0)
-    config = Transformer.Config(hidden_size=16, heads=2, layers=2, context_length=200)
+    config = TransformerConfig(hidden_size=16, heads=2, layers=2, context_length=200)
     return config.build(vocab_size)
 
 

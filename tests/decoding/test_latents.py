@@ -12,7 +12,7 @@ from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.models import MODELS
 from wenmo.models.state import select
-from wenmo.models.vae import Vae
+from wenmo.models.vae_config import VaeConfig
 from wenmo.text.config import TokenizerConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
@@ -31,7 +31,7 @@ def latents(request: pytest.FixtureRequest) -> Latents:
         "context_length": 24,
         "dropout": 0.0,
     }
-    model = Vae.Config(decoder=request.param, **sizes).build(tokenizer.vocab_size)
+    model = VaeConfig(decoder=request.param, **sizes).build(tokenizer.vocab_size)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.3)

@@ -12,16 +12,16 @@ from wenmo.evaluation import cache
 from wenmo.evaluation.cache import cached_likelihood
 from wenmo.evaluation.likelihood import likelihood
 from wenmo.models.base import LanguageModel
-from wenmo.models.hybrid import Hybrid
-from wenmo.models.ngram import Ngram
-from wenmo.models.recurrent import Recurrent
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.hybrid_config import HybridConfig
+from wenmo.models.ngram_config import NgramConfig
+from wenmo.models.recurrent_config import RecurrentConfig
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.types import END, Batch
 
 VOCAB = 9
 NETWORKS = {
-    "lstm": Recurrent.Config("lstm", embedding_size=8, hidden_size=8),
-    "gpt": Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=16),
+    "lstm": RecurrentConfig("lstm", embedding_size=8, hidden_size=8),
+    "gpt": TransformerConfig(hidden_size=16, layers=1, heads=2, context_length=16),
 }
 
 
@@ -36,7 +36,7 @@ def model(request: pytest.FixtureRequest) -> LanguageModel:
     config = NETWORKS[request.param.split()[0]]
     if "counts" not in request.param:
         return config.build(VOCAB)
-    hybrid = Hybrid.Config(config, Ngram.Config(3, totals=True)).build(VOCAB)
+    hybrid = HybridConfig(config, NgramConfig(3, totals=True)).build(VOCAB)
     hybrid.counts.fit(text(200, seed=1))
     return hybrid
 

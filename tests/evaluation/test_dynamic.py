@@ -12,13 +12,13 @@ from wenmo.evaluation import dynamic
 from wenmo.evaluation.dynamic import dynamic_likelihood
 from wenmo.evaluation.likelihood import likelihood
 from wenmo.models.base import LanguageModel
-from wenmo.models.hybrid import Hybrid
-from wenmo.models.ngram import Ngram
-from wenmo.models.recurrent import Recurrent
+from wenmo.models.hybrid_config import HybridConfig
+from wenmo.models.ngram_config import NgramConfig
+from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.types import END
 
 VOCAB = 9
-NETWORK = Recurrent.Config("lstm", embedding_size=8, hidden_size=8, dropout=0.5)
+NETWORK = RecurrentConfig("lstm", embedding_size=8, hidden_size=8, dropout=0.5)
 
 
 def text(length: int, seed: int = 0) -> np.ndarray:
@@ -31,7 +31,7 @@ def model(request: pytest.FixtureRequest) -> LanguageModel:
     torch.manual_seed(0)
     if request.param == "network":
         return NETWORK.build(VOCAB)
-    hybrid = Hybrid.Config(NETWORK, Ngram.Config(3, totals=True)).build(VOCAB)
+    hybrid = HybridConfig(NETWORK, NgramConfig(3, totals=True)).build(VOCAB)
     hybrid.counts.fit(text(200, seed=1))
     return hybrid
 

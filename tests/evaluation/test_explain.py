@@ -11,19 +11,20 @@ import torch
 from wenmo.evaluation.explain import explain
 from wenmo.evaluation.likelihood import likelihood
 from wenmo.models.hybrid import Hybrid
-from wenmo.models.ngram import Ngram
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.hybrid_config import HybridConfig
+from wenmo.models.ngram_config import NgramConfig
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.types import END, WenmoError
 
 VOCAB = 9
-NETWORK = Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=16)
+NETWORK = TransformerConfig(hidden_size=16, layers=1, heads=2, context_length=16)
 TEXT = [3, 1, 4, 1, 5, 8, 2, 6, 5, 3, 5]
 
 
 @pytest.fixture
 def hybrid() -> Hybrid:
     torch.manual_seed(0)
-    model = Hybrid.Config(NETWORK, Ngram.Config(3, totals=True)).build(VOCAB)
+    model = HybridConfig(NETWORK, NgramConfig(3, totals=True)).build(VOCAB)
     drawn = np.random.default_rng(0).integers(1, VOCAB, 300)
     model.counts.fit(np.array([END, *drawn, *TEXT, END], np.uint16))
     for weights in model.parameters():  # those that begin as nothing would leave all tokens alike

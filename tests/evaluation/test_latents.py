@@ -18,6 +18,7 @@ from wenmo.evaluation.latents import (
 from wenmo.evaluation.likelihood import likelihood_of_examples
 from wenmo.models.posterior import Posterior
 from wenmo.models.vae import Vae
+from wenmo.models.vae_config import VaeConfig
 from wenmo.text.records import Records
 from wenmo.types import END
 
@@ -47,7 +48,7 @@ def test_mutual_information_agrees_with_its_definition() -> None:
 def toy() -> tuple[Vae, Records, float]:
     """Texts of up to two letters under one latent, and the nats of them all by integration."""
     torch.manual_seed(0)
-    model = Vae.Config(
+    model = VaeConfig(
         embedding_size=8, hidden_size=8, latent_size=1, context_length=8, dropout=0.0
     ).build(3)
     with torch.no_grad():
@@ -81,7 +82,7 @@ def test_importance_weighting_comes_down_to_what_integration_gives() -> None:
 
 def test_active_latents_are_those_whose_mean_differs_between_texts() -> None:
     torch.manual_seed(0)
-    model = Vae.Config(
+    model = VaeConfig(
         embedding_size=8, hidden_size=8, latent_size=3, context_length=8, dropout=0.0
     ).build(9)
     with torch.no_grad():

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from wenmo.evaluation import likelihood as module
 from wenmo.evaluation.likelihood import Likelihood, likelihood, windows
-from wenmo.models import LanguageModel
-from wenmo.models.ngram import Ngram
-from wenmo.models.recurrent import Recurrent
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.base import LanguageModel
+from wenmo.models.ngram_config import NgramConfig
+from wenmo.models.recurrent_config import RecurrentConfig
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.types import Batch, Score, State
 
 VOCAB, CONTEXT = 9, 8
@@ -38,7 +38,7 @@ def randomised(model: LanguageModel) -> LanguageModel:
 
 @pytest.fixture(scope="module")
 def bounded() -> LanguageModel:
-    config = Transformer.Config(
+    config = TransformerConfig(
         hidden_size=16, layers=1, heads=2, context_length=CONTEXT, dropout=0.5
     )
     return randomised(config.build(VOCAB))
@@ -47,7 +47,7 @@ def bounded() -> LanguageModel:
 @pytest.fixture(scope="module")
 def unbounded() -> LanguageModel:
     return randomised(
-        Recurrent.Config(
+        RecurrentConfig(
             "lstm", embedding_size=8, hidden_size=8, tie_embeddings=True, dropout=0.5
         ).build(VOCAB)
     )
@@ -69,7 +69,7 @@ def nats_of_last(model: LanguageModel, ids: np.ndarray) -> float:
 def test_windows_equal_brute_force(length: int, stride: int | None, rows: int) -> None:
     """A token is scored in the first window that reaches it."""
     model = randomised(
-        Transformer.Config(hidden_size=8, layers=1, heads=2, context_length=CONTEXT).build(VOCAB)
+        TransformerConfig(hidden_size=8, layers=1, heads=2, context_length=CONTEXT).build(VOCAB)
     )
     ids, step = text(length), min(stride or CONTEXT, CONTEXT)
     expected = 0.0
@@ -173,7 +173,7 @@ def test_streams_ask_for_every_token_once(length: int, rows: int, warm_up: int) 
 
 @pytest.mark.parametrize("length", [50, 6000])
 def test_an_ngram_looks_back_no_further_than_the_warm_up(length: int) -> None:
-    model, ids = Ngram.Config(order=3).build(VOCAB), text(length)
+    model, ids = NgramConfig(order=3).build(VOCAB), text(length)
     model.fit(np.append(text(500), 0).astype(np.int32))
     found = likelihood(model, ids, BYTES)
     assert found.nats == pytest.approx(-model.log_prob(ids).sum(), rel=1e-9)

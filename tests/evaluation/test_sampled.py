@@ -13,8 +13,8 @@ from wenmo.evaluation.sampled import (
     sampled_likelihood,
     sampled_wholes,
 )
-from wenmo.models.recurrent import Recurrent
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.recurrent_config import RecurrentConfig
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.text.records import Records
 from wenmo.types import END
 
@@ -43,8 +43,8 @@ def slow(monkeypatch):
 def build(context):
     torch.manual_seed(0)
     if context is None:
-        return Recurrent.Config("gru", embedding_size=4, hidden_size=8, layers=1).build(VOCABULARY)
-    config = Transformer.Config(hidden_size=8, layers=1, heads=2, context_length=context)
+        return RecurrentConfig("gru", embedding_size=4, hidden_size=8, layers=1).build(VOCABULARY)
+    config = TransformerConfig(hidden_size=8, layers=1, heads=2, context_length=context)
     return config.build(VOCABULARY)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from wenmo.interchange.arpa import escape, read_arpa, unescape, write_arpa
 from wenmo.models.ngram import Ngram
+from wenmo.models.ngram_config import NgramConfig
 from wenmo.types import WenmoError
 
 WORDS = ["", "春", " ", "\n", "\\", "<unk>", "<s>", "never"]
@@ -22,7 +23,7 @@ STREAM = np.array([0, 1, 2, 1, 3, 0, 4, 5, 6, 1, 2, 0, 0, 1, 2, 1, 2, 5, 0], np.
 
 
 def fitted(order: int) -> Ngram:
-    model = Ngram.Config(order).build(len(WORDS))
+    model = NgramConfig(order).build(len(WORDS))
     model.fit(STREAM)
     return model
 
@@ -78,7 +79,7 @@ def test_kenlm_agrees_on_penn_treebank(data: Path, tmp_path: Path) -> None:
     texts = [line.split() for line in lines]
     ids = {word: i for i, word in enumerate(["</s>", *sorted({w for t in texts for w in t})])}
     streams = [np.array([0, *(ids[word] for word in text), 0], np.uint16) for text in texts]
-    model = Ngram.Config(order=4, prune=(0, 0, 1)).build(len(ids))
+    model = NgramConfig(order=4, prune=(0, 0, 1)).build(len(ids))
     model.fit(np.concatenate([streams[0], *(stream[1:] for stream in streams[1:3000])]))
     write_arpa(model, tmp_path / "ptb.arpa", list(ids))
     reference = kenlm.Model(str(tmp_path / "ptb.arpa"))

@@ -15,7 +15,7 @@ from wenmo.config import from_dict, to_dict
 from wenmo.decoding.params import Sampling
 from wenmo.interchange.generation import generation_of, sampling_of
 from wenmo.interchange.pretrained import open_pretrained
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.runs.config import NgramPriorConfig
 from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import TOKENIZER, save_model
@@ -23,7 +23,7 @@ from wenmo.text.pretrained import Pretrained, byte_level
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import WenmoError
 
-CONFIG = Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=64, qk_norm=False)
+CONFIG = TransformerConfig(hidden_size=16, layers=1, heads=2, context_length=64, qk_norm=False)
 MARKS = {"<|im_start|>": 256, "<|im_end|>": 257}
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

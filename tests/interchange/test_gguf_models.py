@@ -15,13 +15,14 @@ from wenmo.interchange import gguf_out
 from wenmo.interchange.gguf import Gguf
 from wenmo.interchange.gguf_out import write_gguf
 from wenmo.interchange.pretrained import locate, open_pretrained
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.models.transformer.model import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import SpecialTokens, WenmoError
 
 gguf = pytest.importorskip("gguf", reason="needs the gguf package")
-LLAMA = Transformer.Config(
+LLAMA = TransformerConfig(
     hidden_size=64,
     layers=2,
     heads=2,
@@ -30,7 +31,7 @@ LLAMA = Transformer.Config(
     rope_theta=500_000.0,
     qk_norm=False,
 )
-QWEN3 = Transformer.Config(hidden_size=64, layers=2, heads=2, kv_heads=1, context_length=96)
+QWEN3 = TransformerConfig(hidden_size=64, layers=2, heads=2, kv_heads=1, context_length=96)
 SCALINGS = {
     "none": (),
     "all by a factor": (4.0,),
@@ -50,7 +51,7 @@ def tokenizer() -> Pretrained:
     return Pretrained(byte_level({**letters, **marks}, [], special=marks), end=257)
 
 
-def made(config: Transformer.Config, **settings: Any) -> Transformer:
+def made(config: TransformerConfig, **settings: Any) -> Transformer:
     torch.manual_seed(0)
     model = replace(config, zero_init_residual=False, **settings).build(260).eval()
     with torch.no_grad():
@@ -78,7 +79,7 @@ def test_slowed_positions_come_back(scaling: tuple[float, ...], tmp_path: Path) 
     same_logits(tmp_path / "my.gguf", model)
     if "Llama 3" in {ours: name for name, ours in SCALINGS.items()}[scaling]:
         found = open_pretrained(tmp_path / "my.gguf").config
-        assert isinstance(found, Transformer.Config)
+        assert isinstance(found, TransformerConfig)
         assert found.rope_scaling == scaling
 
 
@@ -130,7 +131,7 @@ def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:
 def test_other_ways_are_told(
     match: str, settings: dict[str, Any], factors: list[float] | None, tmp_path: Path
 ) -> None:
-    def instead(writer: Any, kind: str, config: Transformer.Config) -> None:
+    def instead(writer: Any, kind: str, config: TransformerConfig) -> None:
         for name, value in settings.items():
             add = writer.add_string if isinstance(value, str) else writer.add_float32
             add(f"{kind}.rope.scaling.{name}", value)
@@ -172,7 +173,7 @@ def test_a_file_is_known_by_its_ending_in_any_case(name: str, tmp_path: Path) ->
     ],
 )
 def test_no_setting_is_ignored(match: str, setting: tuple[str, int], tmp_path: Path) -> None:
-    def instead(writer: Any, kind: str, config: Transformer.Config) -> None:
+    def instead(writer: Any, kind: str, config: TransformerConfig) -> None:
         writer.kv_data[0].pop(setting[0], None)
         writer.add_uint32(*setting)
 
@@ -184,7 +185,7 @@ def test_no_setting_is_ignored(match: str, setting: tuple[str, int], tmp_path: P
 
 
 def test_no_weight_is_ignored(tmp_path: Path) -> None:
-    def instead(writer: Any, kind: str, config: Transformer.Config) -> None:
+    def instead(writer: Any, kind: str, config: TransformerConfig) -> None:
         writer.add_tensor("blk.0.attn_post_norm.weight", np.ones(64, np.float32))
 
     with pytest.MonkeyPatch.context() as patch:
@@ -195,7 +196,7 @@ def test_no_weight_is_ignored(tmp_path: Path) -> None:
 
 
 def test_how_its_makers_would_write_comes_along(tmp_path: Path) -> None:
-    def instead(writer: Any, kind: str, config: Transformer.Config) -> None:
+    def instead(writer: Any, kind: str, config: TransformerConfig) -> None:
         writer.add_float32("general.sampling.temp", 0.25)
         writer.add_int32("general.sampling.top_k", 20)
 

@@ -14,7 +14,7 @@ from wenmo.interchange import gguf_out
 from wenmo.interchange.gguf_out import write_gguf
 from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import open_pretrained
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.text.pretrained import Pretrained, byte_level
 from wenmo.text.vocabularies import byte_alphabet
 
@@ -27,7 +27,7 @@ TEXTS = [
     "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。",
     "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。",
 ] * 8
-CONFIG = Transformer.Config(hidden_size=32, layers=1, heads=2, context_length=32, qk_norm=False)
+CONFIG = TransformerConfig(hidden_size=32, layers=1, heads=2, context_length=32, qk_norm=False)
 some_text = st.lists(
     st.one_of(
         st.sampled_from(["The", " quick", "fox", "  ", " ", "\n", "\t", "shells", "1234", "。"]),

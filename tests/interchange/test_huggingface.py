@@ -17,6 +17,7 @@ from wenmo.files import write_json
 from wenmo.interchange.huggingface import layout_of, tokenizer_config
 from wenmo.models import MODELS
 from wenmo.models.capabilities import parameter_count
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.models.transformer.model import Transformer
 from wenmo.models.transformer.presets import GPT2, MARIAN, T5
 from wenmo.runs.config import NgramPriorConfig
@@ -29,7 +30,7 @@ from wenmo.types import WenmoError
 
 VOCAB = 19
 CLASSIC = replace(GPT2, hidden_size=24, layers=2, heads=3, context_length=40)
-MODERN = Transformer.Config(
+MODERN = TransformerConfig(
     hidden_size=24, layers=3, heads=4, kv_heads=2, head_dim=10, context_length=40
 )
 LAYOUTS = {
@@ -63,7 +64,7 @@ TEXTS = [
 every_layout = pytest.mark.parametrize("config", LAYOUTS.values(), ids=LAYOUTS)
 
 
-def make(config: Transformer.Config) -> Transformer:
+def make(config: TransformerConfig) -> Transformer:
     """Norms and biases are random too, so that none can be left out unnoticed."""
     torch.manual_seed(0)
     model = config.build(VOCAB).eval()
@@ -93,7 +94,7 @@ def some_ids(rows: int, time: int) -> torch.Tensor:
 
 
 @every_layout
-def test_the_logits_are_the_same_there(config: Transformer.Config, tmp_path: Path) -> None:
+def test_the_logits_are_the_same_there(config: TransformerConfig, tmp_path: Path) -> None:
     model, ids = make(config), some_ids(3, config.context_length)
     save_model(tmp_path, recipe_of(config), model)
     theirs = opened(tmp_path)
@@ -104,7 +105,7 @@ def test_the_logits_are_the_same_there(config: Transformer.Config, tmp_path: Pat
 
 
 @every_layout
-def test_what_they_save_loads_here(config: Transformer.Config, tmp_path: Path) -> None:
+def test_what_they_save_loads_here(config: TransformerConfig, tmp_path: Path) -> None:
     model, ids = make(config), some_ids(3, 20)
     save_model(tmp_path, recipe_of(config), model)
     back = load_model(tmp_path, recipe_of(config), VOCAB)
@@ -118,7 +119,7 @@ def test_what_they_save_loads_here(config: Transformer.Config, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("config", [CLASSIC, MODERN], ids=["gpt2", "qwen3"])
-def test_greedy_texts_are_the_same_there(config: Transformer.Config, tmp_path: Path) -> None:
+def test_greedy_texts_are_the_same_there(config: TransformerConfig, tmp_path: Path) -> None:
     model, prompt = make(config), [5, 3, 11]
     save_model(tmp_path, recipe_of(config), model)
     engine = AutoregressiveEngine(model)
@@ -157,7 +158,7 @@ def test_the_tokenizer_is_the_same_there(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("config", ENCODED.values(), ids=ENCODED)
-def test_encoder_decoders_are_the_same_there(config: Transformer.Config, tmp_path: Path) -> None:
+def test_encoder_decoders_are_the_same_there(config: TransformerConfig, tmp_path: Path) -> None:
     from transformers import AutoModelForSeq2SeqLM
 
     model = make(config)
@@ -204,7 +205,7 @@ def test_the_config_is_plain_json(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("config", [CLASSIC, MODERN], ids=["gpt2", "qwen3"])
 def test_weights_that_do_not_fit_are_told_in_one_line(
-    config: Transformer.Config, tmp_path: Path
+    config: TransformerConfig, tmp_path: Path
 ) -> None:
     save_model(tmp_path, recipe_of(config), make(config))
     path = tmp_path / "model.safetensors"

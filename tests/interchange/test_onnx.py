@@ -22,13 +22,14 @@ from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import HasLatents, capability
 from wenmo.models.external import Foreign
-from wenmo.models.ngram import Ngram
+from wenmo.models.ngram_config import NgramConfig
 from wenmo.models.recurrent import Recurrent
-from wenmo.models.seq2seq import Seq2seq
+from wenmo.models.recurrent_config import RecurrentConfig
+from wenmo.models.seq2seq_config import Seq2seqConfig
 from wenmo.models.state import join
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.models.transformer.presets import GPT2, MARIAN, MODERN
-from wenmo.models.vae import Vae
+from wenmo.models.vae_config import VaeConfig
 from wenmo.text.config import TokenizerConfig
 from wenmo.text.pretrained import byte_level
 from wenmo.text.tokenizers import Tokenizer
@@ -41,30 +42,30 @@ onnx = pytest.importorskip("onnx", reason="needs the onnx package")
 POEM = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n"
 TOKENIZER = Tokenizer.train([POEM], TokenizerConfig("characters"))
 VOCAB = TOKENIZER.vocab_size
-GROUPED = Transformer.Config(
+GROUPED = TransformerConfig(
     hidden_size=24, layers=2, heads=4, kv_heads=2, head_dim=10, context_length=48
 )
 SMALL: dict[str, Any] = {"hidden_size": 24, "layers": 1, "heads": 3, "context_length": 48}
 BOTH = {**SMALL, "encoder_layers": 1, "ffn_size": 20}
 RECURRENT = {"embedding_size": 8, "hidden_size": 12, "layers": 2}
 CONFIGS = {
-    "rnn": Recurrent.Config("rnn", **RECURRENT),
-    "lstm": Recurrent.Config("lstm", **RECURRENT, tie_embeddings=True),
-    "gru": Recurrent.Config("gru", **RECURRENT),
+    "rnn": RecurrentConfig("rnn", **RECURRENT),
+    "lstm": RecurrentConfig("lstm", **RECURRENT, tie_embeddings=True),
+    "gru": RecurrentConfig("gru", **RECURRENT),
     "gpt, grouped heads": GROUPED,
     "gpt, window": replace(GROUPED, sliding_window=5),
     "gpt, window longer than what is recorded": replace(GROUPED, sliding_window=9),
     "gpt2": replace(GPT2, **SMALL),
     "transformer": replace(MODERN, **BOTH),
     "transformer, marian": replace(MARIAN, **BOTH),
-    "vae": Vae.Config(latent_size=4, embedding_size=8, hidden_size=12, layers=2, context_length=48),
-    "vae, transformer": Vae.Config(
+    "vae": VaeConfig(latent_size=4, embedding_size=8, hidden_size=12, layers=2, context_length=48),
+    "vae, transformer": VaeConfig(
         "transformer", "transformer", latent_size=4, hidden_size=24, heads=3, context_length=48
     ),
-    "seq2seq": Seq2seq.Config(embedding_size=8, hidden_size=12, layers=2),
-    "seq2seq, dot": Seq2seq.Config("lstm", 8, 12, attention="dot", input_feeding=False),
-    "seq2seq, no attention": Seq2seq.Config("lstm", 8, 12, attention="none"),
-    "seq2seq, copy": Seq2seq.Config("gru", 8, 12, attention="concat", coverage=1.0, copy=True),
+    "seq2seq": Seq2seqConfig(embedding_size=8, hidden_size=12, layers=2),
+    "seq2seq, dot": Seq2seqConfig("lstm", 8, 12, attention="dot", input_feeding=False),
+    "seq2seq, no attention": Seq2seqConfig("lstm", 8, 12, attention="none"),
+    "seq2seq, copy": Seq2seqConfig("gru", 8, 12, attention="concat", coverage=1.0, copy=True),
 }
 every_kind = pytest.mark.parametrize("kind", CONFIGS)
 
@@ -367,7 +368,7 @@ def test_models_that_are_not_ours_are_refused(tmp_path: Path) -> None:
     narrow = replace(GROUPED, context_length=4).build(VOCAB)
     for model, match in (
         (Foreign(torch.nn.Identity(), VOCAB, 9, END), "reads all of a text anew"),
-        (Ngram.Config(order=2).build(VOCAB), "--to arpa"),
+        (NgramConfig(order=2).build(VOCAB), "--to arpa"),
         (narrow, "a context of at least 8"),
     ):
         with pytest.raises(WenmoError, match=match):
@@ -390,7 +391,7 @@ class Waking(Recurrent):
 
 
 def test_a_graph_that_says_something_else_is_not_handed_on(tmp_path: Path) -> None:
-    config = Recurrent.Config("gru", **RECURRENT)
+    config = RecurrentConfig("gru", **RECURRENT)
     with pytest.raises(RuntimeError, match="does not compute what the model does"):
         write_onnx(tmp_path / "out", Counting(config, VOCAB), TOKENIZER, answers=False)
     with pytest.raises(WenmoError, match="begins with more than zeros"):

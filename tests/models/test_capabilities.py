@@ -27,11 +27,13 @@ from wenmo.models.capabilities import (
     require,
 )
 from wenmo.models.hybrid import Hybrid
-from wenmo.models.ngram import Ngram
+from wenmo.models.hybrid_config import HybridConfig
+from wenmo.models.ngram_config import NgramConfig
 from wenmo.models.recurrent import Recurrent
+from wenmo.models.recurrent_config import RecurrentConfig
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.models.transformer.masked import Masked
-from wenmo.models.transformer.model import Transformer
-from wenmo.models.vae import Vae
+from wenmo.models.vae_config import VaeConfig
 from wenmo.training.adversarial import Adversarial
 from wenmo.training.learners import Count, Gradient
 from wenmo.training.selection import learner_for
@@ -57,7 +59,7 @@ TRANSFORMER = {"hidden_size": 8, "heads": 2, "layers": 1, "context_length": 16}
 
 
 def on_counts(config: object) -> Hybrid:
-    return Hybrid.Config(config, Ngram.Config(order=3)).build(VOCAB)  # type: ignore[arg-type]
+    return HybridConfig(config, NgramConfig(order=3)).build(VOCAB)  # type: ignore[arg-type]
 
 
 def test_the_contract_has_so_many_members_and_no_more() -> None:
@@ -90,14 +92,14 @@ def test_no_capability_belongs_to_the_contract() -> None:
 
 @pytest.mark.parametrize("kind", CAPABILITIES, ids=lambda kind: kind.__name__)
 def test_every_capability_is_that_of_a_family(kind: type) -> None:
-    classes = [*(family.kind for family in MODELS.values()), Hybrid]
+    classes = [*(family.model_class for family in MODELS.values()), Hybrid]
     assert any(kind in family.__mro__ for family in classes)
     assert not all(kind in family.__mro__ for family in classes)
 
 
 def test_a_transformer_reads_a_source_only_with_an_encoder() -> None:
-    plain = Transformer.Config(**TRANSFORMER).build(VOCAB)
-    encoding = Transformer.Config(**TRANSFORMER, encoder_layers=1).build(VOCAB)
+    plain = TransformerConfig(**TRANSFORMER).build(VOCAB)
+    encoding = TransformerConfig(**TRANSFORMER, encoder_layers=1).build(VOCAB)
     for kind in (EncodesSource, HasSides):
         assert capability(plain, kind) is None
         assert capability(encoding, kind) is encoding
@@ -107,9 +109,9 @@ def test_a_transformer_reads_a_source_only_with_an_encoder() -> None:
 
 def test_a_mixture_can_do_what_its_network_can() -> None:
     """Of what its network can do, it passes on what is true of the mixture, too."""
-    plain = on_counts(Recurrent.Config(**SMALL))
-    latent = on_counts(Vae.Config(**SMALL, latent_size=3))
-    encoding = on_counts(Transformer.Config(**TRANSFORMER, encoder_layers=1))
+    plain = on_counts(RecurrentConfig(**SMALL))
+    latent = on_counts(VaeConfig(**SMALL, latent_size=3))
+    encoding = on_counts(TransformerConfig(**TRANSFORMER, encoder_layers=1))
     for kind in (HasLatents, EncodesSource, ChangesInTraining):
         assert not has_capability(plain, kind)
     latents = require(latent, HasLatents)
@@ -125,14 +127,18 @@ def test_a_mixture_does_not_fill_gaps() -> None:
         def fill(self, tokens, hidden, positions):
             raise AssertionError("not asked for")
 
-    config = Recurrent.Config(**SMALL)
-    mixture = Hybrid(FillingNetwork(config, VOCAB), Ngram.Config(order=3).build(VOCAB))
+    class FillingConfig(RecurrentConfig):
+        @classmethod
+        def model_class(cls):
+            return FillingNetwork
+
+    mixture = HybridConfig(FillingConfig(**SMALL), NgramConfig(order=3)).build(VOCAB)
     assert has_capability(mixture.network, Infills)
     assert not has_capability(mixture, Infills)
 
 
 def test_the_network_of_a_mixture_is_a_part_of_it() -> None:
-    mixture = on_counts(Recurrent.Config(**SMALL))
+    mixture = on_counts(RecurrentConfig(**SMALL))
     assert network_of(mixture) is mixture.network
     assert network_of(mixture.network) is mixture.network
     assert has_capability(mixture, HasMixture)
@@ -143,12 +149,12 @@ def test_parameters_are_what_a_model_writes_with() -> None:
     gan = find("gan:tiny")[1].build(VOCAB)
     assert parameter_count(gan) == sum(p.numel() for p in gan.generator.parameters())
     assert parameter_count(gan.generator) < sum(p.numel() for p in gan.parameters())
-    assert parameter_count(Ngram.Config().build(VOCAB)) == VOCAB
+    assert parameter_count(NgramConfig().build(VOCAB)) == VOCAB
 
 
 @pytest.mark.parametrize("family", MODELS)
 def test_each_family_has_its_learner(family: str) -> None:
-    kind = MODELS[family].kind
+    kind = MODELS[family].model_class
     expected = {"ngram": Count, "grammar": Count, "gan": Adversarial}.get(family, Gradient)
     assert learner_for(kind) is expected
     assert issubclass(kind, FitsCounts) == (expected is Count)

@@ -16,7 +16,8 @@ from wenmo.config import override
 from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
-from wenmo.models import MODELS, LanguageModel, ModelConfig, network
+from wenmo.models import MODELS, network
+from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import (
     EncodesSource,
     FitsCounts,
@@ -26,9 +27,10 @@ from wenmo.models.capabilities import (
     parameter_count,
     require,
 )
-from wenmo.models.hybrid import Hybrid
+from wenmo.models.config import ModelConfig
+from wenmo.models.hybrid_config import HybridConfig
 from wenmo.models.network import Network
-from wenmo.models.ngram import Ngram
+from wenmo.models.ngram_config import NgramConfig
 from wenmo.models.state import StateField, StateSchema, join, select, truncate
 from wenmo.models.state import write as write_rows
 from wenmo.models.transformer.stack import blocks_of
@@ -75,8 +77,8 @@ RATES = {"masked": 0.002}  # of learning by heart; others learn at 0.03
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
 
 # Every network on counts is a family of its own: it is named after the network, with a plus.
-COUNTS, BREAKS = Ngram.Config(order=4, totals=True), (0, 3)
-NETWORKS = [name for name, family in MODELS.items() if issubclass(family.kind, Network)]
+COUNTS, BREAKS = NgramConfig(order=4, totals=True), (0, 3)
+NETWORKS = [name for name, family in MODELS.items() if issubclass(family.model_class, Network)]
 FAMILIES = [*MODELS, *(f"{name}+" for name in NETWORKS)]
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -84,7 +86,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 def tiny(family: str, *more: str) -> ModelConfig:
     name = family.removesuffix("+")
     config = override(MODELS[name].config, [*TINY.get(name, []), *more])
-    return config if name == family else Hybrid.Config(config, COUNTS, breaks=BREAKS)
+    return config if name == family else HybridConfig(config, COUNTS, breaks=BREAKS)
 
 
 @cache

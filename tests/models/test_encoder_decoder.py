@@ -14,6 +14,7 @@ from transformers.models.t5.modeling_t5 import T5Attention
 from wenmo.models import find
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import parameter_count
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.models.transformer.model import Transformer
 from wenmo.models.transformer.positions import RelativeBias, sinusoid
 from wenmo.models.transformer.presets import VASWANI
@@ -26,7 +27,7 @@ SMALL = replace(VASWANI, hidden_size=WIDTH, layers=2, encoder_layers=3, heads=HE
 SOURCE = pad([[3, 4, 5, 6, END], [7, END], [1, 9, 2, END]], IGNORE)
 
 
-def make(config: Transformer.Config) -> Transformer:
+def make(config: TransformerConfig) -> Transformer:
     model = config.build(VOCAB)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

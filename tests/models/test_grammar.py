@@ -12,6 +12,7 @@ import torch
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.reading import parse_grammar
 from wenmo.models.grammar import GrammarModel
+from wenmo.models.grammar_config import GrammarConfig
 from wenmo.text.config import TokenizerConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, Batch, WenmoError
@@ -27,7 +28,7 @@ TEXTS = ["我有一只猫", "你有两只猴", "ab"]
 
 def opened(tokenizer: Tokenizer, rules: dict = RULES) -> GrammarModel:
     source = json.dumps(rules)
-    model = GrammarModel.Config().build(tokenizer.vocab_size)
+    model = GrammarConfig().build(tokenizer.vocab_size)
     model.take(parse_grammar(source), source)
     model.bind_vocabulary(tokenizer.table)
     return model.eval()
@@ -98,7 +99,7 @@ def test_other_tokens_are_refused():
     with pytest.raises(WenmoError, match="single characters: train it with --tokenizer characters"):
         opened(words)
     with pytest.raises(WenmoError, match="no grammar: say which"):
-        GrammarModel.Config().build(300).fit(np.array([0, 5, 0]))
+        GrammarConfig().build(300).fit(np.array([0, 5, 0]))
 
 
 def test_the_rules_say_who_writes_what():
@@ -127,7 +128,7 @@ def test_it_learns_and_its_weights_are_kept():
     model.fit(ids, progress=told.append)
     assert told[-1] <= 1
     assert score(model, tokenizer.encode(texts[0]).tolist()) > before
-    again = GrammarModel.Config("is/not/there.json").build(tokenizer.vocab_size)
+    again = GrammarConfig("is/not/there.json").build(tokenizer.vocab_size)
     again.load_state_dict(model.state_dict())
     assert score(again, tokenizer.encode("你有两只猴").tolist()) == pytest.approx(
         score(model, tokenizer.encode("你有两只猴").tolist()), abs=0
@@ -155,6 +156,6 @@ def spoil(**changes: torch.Tensor) -> dict[str, torch.Tensor]:
     ],
 )
 def test_kept_grammars_that_are_damaged(state, message):
-    model = GrammarModel.Config().build(TOKENIZERS["characters"].vocab_size)
+    model = GrammarConfig().build(TOKENIZERS["characters"].vocab_size)
     with pytest.raises(WenmoError, match=message):
         model.load_state_dict(state)

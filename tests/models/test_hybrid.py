@@ -10,15 +10,16 @@ import torch
 
 from wenmo.models import counts
 from wenmo.models.hybrid import Hybrid, ask, cross_fit
-from wenmo.models.ngram import Ngram
-from wenmo.models.recurrent import Recurrent
-from wenmo.models.seq2seq import Seq2seq
+from wenmo.models.hybrid_config import HybridConfig
+from wenmo.models.ngram_config import NgramConfig
+from wenmo.models.recurrent_config import RecurrentConfig
+from wenmo.models.seq2seq_config import Seq2seqConfig
 from wenmo.text.batches import Counted, Streams, Windows
 from wenmo.text.pairs import Buckets, Pairs
 from wenmo.types import END, IGNORE, Batch
 
 VOCAB, ORDER = 11, 4
-COUNTS = Ngram.Config(ORDER, totals=True)
+COUNTS = NgramConfig(ORDER, totals=True)
 NEAR = {"rtol": 1e-5, "atol": 1e-5}
 
 
@@ -33,8 +34,8 @@ def text(length: int, seed: int = 0) -> np.ndarray:
 
 def make() -> Hybrid:
     torch.manual_seed(0)
-    network = Recurrent.Config("lstm", embedding_size=8, hidden_size=12, dropout=0.0)
-    model = Hybrid.Config(network, COUNTS).build(VOCAB)
+    network = RecurrentConfig("lstm", embedding_size=8, hidden_size=12, dropout=0.0)
+    model = HybridConfig(network, COUNTS).build(VOCAB)
     model.counts.fit(text(600))
     torch.nn.init.normal_(model.gate.weight)
     return model.eval()
@@ -48,7 +49,7 @@ def by_order(ids: np.ndarray) -> list[np.ndarray]:
     model.fit(text(600))
     tables = []
     for order in range(1, ORDER + 1):
-        shorter = Ngram.Config(order).build(VOCAB)
+        shorter = NgramConfig(order).build(VOCAB)
         for name, tensor in model.named_buffers():
             kind, n = name.split("_")
             if int(n) < order or (int(n) == order and kind in ("keys", "prob")):
@@ -84,8 +85,8 @@ def test_breaks_have_weights_of_their_own() -> None:
     """The formula of the module, word by word; and the loss and the table say the same."""
     breaks = (END, 4)
     torch.manual_seed(0)
-    network = Recurrent.Config("lstm", embedding_size=8, hidden_size=12, dropout=0.0)
-    model = Hybrid.Config(network, COUNTS, breaks=breaks).build(VOCAB).eval()
+    network = RecurrentConfig("lstm", embedding_size=8, hidden_size=12, dropout=0.0)
+    model = HybridConfig(network, COUNTS, breaks=breaks).build(VOCAB).eval()
     model.counts.fit(text(600))
     assert model.break_gate is not None
     for gate in (model.gate, model.break_gate):
@@ -136,7 +137,7 @@ def test_the_first_parts_are_scored_alone() -> None:
     whole = cross_fit(ids, COUNTS, VOCAB, folds=4)
     some = cross_fit(ids, COUNTS, VOCAB, folds=4, parts=2)
     np.testing.assert_array_equal(some, whole[: len(some)])
-    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), COUNTS, 4, 2).build(
+    model = HybridConfig(RecurrentConfig(embedding_size=4, hidden_size=4), COUNTS, 4, 2).build(
         VOCAB
     )
     assert model.trainable_length(len(ids)) == 1 + len(some) < len(ids)
@@ -203,9 +204,9 @@ def test_the_loss_takes_what_the_batch_carries() -> None:
 def test_source_and_counts_of_the_target_side() -> None:
     """An encoder–decoder on counts scores as it writes."""
     torch.manual_seed(0)
-    model = Hybrid.Config(
-        Seq2seq.Config(embedding_size=8, hidden_size=12, copy=True), COUNTS
-    ).build(VOCAB)
+    model = HybridConfig(Seq2seqConfig(embedding_size=8, hidden_size=12, copy=True), COUNTS).build(
+        VOCAB
+    )
     model.fit_prior(text(400))
     source = torch.tensor([[3, 4, 5, END], [7, END, IGNORE, IGNORE]])
     ids = torch.from_numpy(text(13, seed=5).astype(np.int64))[None].repeat(2, 1)

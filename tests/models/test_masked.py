@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wenmo.config import override
+from wenmo.models.transformer.config import MaskedConfig
 from wenmo.models.transformer.masked import Masked
 from wenmo.types import END, IGNORE, Batch
 
@@ -25,7 +26,7 @@ def make(*settings: str) -> Masked:
         "zero_init_residual=false",
         *settings,
     ]
-    model = override(Masked.Config(), small).build(VOCAB)
+    model = override(MaskedConfig(), small).build(VOCAB)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.3)

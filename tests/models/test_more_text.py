@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from wenmo.models.hybrid import Hybrid, cross_fit
+from wenmo.models.hybrid import cross_fit
+from wenmo.models.hybrid_config import HybridConfig
 from wenmo.models.ngram import Ngram
-from wenmo.models.recurrent import Recurrent
+from wenmo.models.ngram_config import NgramConfig
+from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.types import END, WenmoError
 
 VOCAB = 11
-KEPT = Ngram.Config(4, totals=True, counts=True)
+KEPT = NgramConfig(4, totals=True, counts=True)
 
 
 def text(length: int, seed: int, texts: int = 3) -> np.ndarray:
@@ -26,7 +28,7 @@ def _skewed() -> np.ndarray:
     return shares / shares.sum()
 
 
-def fitted(config: Ngram.Config, ids: np.ndarray) -> Ngram:
+def fitted(config: NgramConfig, ids: np.ndarray) -> Ngram:
     model = config.build(VOCAB)
     model.fit(ids)
     return model
@@ -42,7 +44,7 @@ def same(one: Ngram, other: Ngram) -> None:
 @pytest.mark.parametrize("order", [1, 2, 5])
 def test_text_that_is_added_is_counted_with_the_old(order: int) -> None:
     old, new = text(80, 0), text(30, 1)
-    config = Ngram.Config(order, counts=True)
+    config = NgramConfig(order, counts=True)
     model = config.build(VOCAB)
     model.load_state_dict(fitted(config, old).state_dict())  # as from a run folder
     model.keep_counts()
@@ -51,14 +53,14 @@ def test_text_that_is_added_is_counted_with_the_old(order: int) -> None:
 
 
 def test_an_estimate_without_counts_cannot_grow() -> None:
-    for config in (Ngram.Config(3), Ngram.Config(3, prune=(0, 0, 1), counts=True)):
+    for config in (NgramConfig(3), NgramConfig(3, prune=(0, 0, 1), counts=True)):
         with pytest.raises(WenmoError, match="on all of the text together"):
             fitted(config, text(50, 0)).keep_counts()
 
 
 def test_a_part_of_new_text_is_scored_by_the_old_and_the_other_parts() -> None:
     old, new = text(100, 0), text(40, 1)
-    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), KEPT, folds=2).build(
+    model = HybridConfig(RecurrentConfig(embedding_size=4, hidden_size=4), KEPT, folds=2).build(
         VOCAB
     )
     model.counts.fit(old)
@@ -74,7 +76,7 @@ def test_a_part_of_new_text_is_scored_by_the_old_and_the_other_parts() -> None:
 
 def test_counts_that_stay_are_asked_themselves() -> None:
     old, new = text(100, 0), text(40, 1)
-    model = Hybrid.Config(Recurrent.Config(embedding_size=4, hidden_size=4), KEPT, folds=2).build(
+    model = HybridConfig(RecurrentConfig(embedding_size=4, hidden_size=4), KEPT, folds=2).build(
         VOCAB
     )
     model.counts.fit(old)

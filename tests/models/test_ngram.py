@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from wenmo.models import counts
 from wenmo.models.counts import _sort, count_grams
 from wenmo.models.ngram import HISTORY, Ngram
+from wenmo.models.ngram_config import NgramConfig
 from wenmo.models.state import join, select
 from wenmo.types import IGNORE, Batch, WenmoError
 
@@ -30,7 +31,7 @@ def stream(texts: list[list[int]]) -> np.ndarray:
 
 
 def fitted(texts: list[list[int]], order: int = 3, prune: tuple[int, ...] = ()) -> Ngram:
-    model = Ngram.Config(order, prune).build(VOCAB)
+    model = NgramConfig(order, prune).build(VOCAB)
     model.fit(stream(texts))
     return model
 
@@ -105,7 +106,7 @@ def test_equals_the_equations_and_sums_to_one(
 
 
 def test_worked_by_hand_with_the_fallback_discounts() -> None:
-    model = Ngram.Config(order=2).build(3)
+    model = NgramConfig(order=2).build(3)
     model.fit(np.array([0, 1, 2, 0], np.uint8))  # bigrams <s> 1, 1 2, 2 </s>: once each
     p = model(torch.tensor([[0]]))[0].exp().flatten().tolist()
     # p(1 | <s>) = (1 - 0.5) / 1 + 0.5 p(1), and p(1) = (1 - 0.5) / 3 + 0.5 / 3 = 1/3
@@ -115,7 +116,7 @@ def test_worked_by_hand_with_the_fallback_discounts() -> None:
 
 def test_worked_by_hand_with_estimated_discounts() -> None:
     words = [1, 2, 3] + [4, 5] * 2 + [6] * 3 + [7] * 4  # and </s> once: n1..n4 = 4, 2, 1, 1
-    model = Ngram.Config(order=1).build(8)
+    model = NgramConfig(order=1).build(8)
     model.fit(np.array([0, *words, 0], np.uint8))
     # Y = 4 / 8; D1 = 1 - 2Y 2/4 = 0.5, D2 = 2 - 3Y 1/2 = 1.25, D3+ = 3 - 4Y 1/1 = 1
     left = (4 * 0.5 + 2 * 1.25 + 1 + 1) / 8
@@ -125,7 +126,7 @@ def test_worked_by_hand_with_estimated_discounts() -> None:
 
 
 def test_an_unfitted_model_is_uniform() -> None:
-    logits, _ = Ngram.Config().build(4)(torch.tensor([[0, 3]]))
+    logits, _ = NgramConfig().build(4)(torch.tensor([[0, 3]]))
     assert logits.exp().flatten().tolist() == pytest.approx([0.25] * 8)
 
 
@@ -242,7 +243,7 @@ def test_sorting_keys_too_large_to_pack() -> None:
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     model = fitted(TINY, 4)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
-    loaded, tensors = Ngram.Config(order=4).build(VOCAB), load_file(tmp_path / "model.safetensors")
+    loaded, tensors = NgramConfig(order=4).build(VOCAB), load_file(tmp_path / "model.safetensors")
     loaded.load_state_dict(tensors)
     for name, tensor in tensors.items():  # it stays in the file
         assert loaded.get_buffer(name).data_ptr() == tensor.data_ptr()
@@ -271,11 +272,11 @@ def test_weights_that_do_not_fit_are_refused() -> None:
         ],
         "keys_4": [fitted(TINY, 4).state_dict()],
         "order 2": [good | {"prob_2": good["prob_2"][1:]}],
-        "order 1": [Ngram.Config(order=3).build(VOCAB + 1).state_dict()],
+        "order 1": [NgramConfig(order=3).build(VOCAB + 1).state_dict()],
     }
     for message, states in bad.items():
         for state in states:
-            model = Ngram.Config(order=3).build(VOCAB)
+            model = NgramConfig(order=3).build(VOCAB)
             with pytest.raises(WenmoError, match=message):
                 model.load_state_dict(state)
             assert model.parameter_count() == VOCAB  # nothing half-loaded
@@ -287,15 +288,15 @@ def test_weights_that_do_not_fit_are_refused() -> None:
 )
 def test_streams_that_cannot_be_counted(ids: list[int], message: str) -> None:
     with pytest.raises(WenmoError, match=message):
-        Ngram.Config().build(VOCAB).fit(np.array(ids, np.uint8))
+        NgramConfig().build(VOCAB).fit(np.array(ids, np.uint8))
 
 
 def test_settings_that_make_no_sense() -> None:
     with pytest.raises(ValueError, match="order"):
-        Ngram.Config(order=0)
+        NgramConfig(order=0)
     for prune in [(1, 0), (-1,)]:
         with pytest.raises(ValueError, match="prune"):
-            Ngram.Config(prune=prune)
+            NgramConfig(prune=prune)
 
 
 def test_perplexity_of_penn_treebank(data: Path) -> None:
@@ -308,7 +309,7 @@ def test_perplexity_of_penn_treebank(data: Path) -> None:
         words = " ".join(f"{line} \n" for line in text.splitlines()).split(" ")
         words = ["\n", *(word for word in words if word)]
         streams.append(np.array([ids.setdefault(word, len(ids)) for word in words], np.uint16))
-    model = Ngram.Config(order=5).build(len(ids))
+    model = NgramConfig(order=5).build(len(ids))
     model.fit(streams[0])
     logp = model.log_prob(streams[1])
     assert len(logp) == 82_430

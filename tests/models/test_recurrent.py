@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from wenmo.models import find
 from wenmo.models.capabilities import parameter_count
 from wenmo.models.recurrent import CARRIED, GATES, Cell, Layer, Recurrent
+from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.models.state import detach
 from wenmo.types import Batch, State
 
@@ -37,7 +38,7 @@ def make(cell: Cell, **settings: object) -> Recurrent:
         "tie_embeddings": True,
         "dropout": 0.0,
     }
-    model = Recurrent.Config(cell, **{**plain, **settings}).build(VOCAB)  # type: ignore[arg-type]
+    model = RecurrentConfig(cell, **{**plain, **settings}).build(VOCAB)  # type: ignore[arg-type]
     randomised(model)
     return model.eval()
 
@@ -271,4 +272,4 @@ def test_sizes_by_hand() -> None:
 )
 def test_impossible_settings_are_refused(settings: dict[str, float], name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        Recurrent.Config(**settings)  # type: ignore[arg-type]
+        RecurrentConfig(**settings)  # type: ignore[arg-type]

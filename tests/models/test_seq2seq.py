@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from wenmo.models.capabilities import parameter_count
 from wenmo.models.recurrent import CARRIED, GATES, Cell
 from wenmo.models.seq2seq import Attending, Encoder, Seq2seq, mix
+from wenmo.models.seq2seq_config import Seq2seqConfig
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch
 
@@ -25,7 +26,7 @@ every_cell = pytest.mark.parametrize("cell", GATES)
 def make(**settings: object) -> Seq2seq:
     """A model whose weights and biases are all random, so that none can be left out unnoticed."""
     small = {"embedding_size": EMBEDDING, "hidden_size": HIDDEN, "dropout": 0.0}
-    model = Seq2seq.Config(**{**small, **settings}).build(VOCAB)  # type: ignore[arg-type]
+    model = Seq2seqConfig(**{**small, **settings}).build(VOCAB)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
@@ -398,7 +399,7 @@ def reversals(rows: int, generator: torch.Generator) -> Batch:
 def test_attention_learns_to_reverse_what_it_reads(learn_until: Callable[..., None]) -> None:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    model = Seq2seq.Config(embedding_size=32, hidden_size=48, dropout=0.0).build(11)
+    model = Seq2seqConfig(embedding_size=32, hidden_size=48, dropout=0.0).build(11)
     learn_until(model, lambda: reversals(64, generator), rate=0.01, nats=0.02)
     unseen = reversals(300, generator)
     with torch.no_grad():
@@ -438,4 +439,4 @@ def test_the_number_of_weights_by_hand() -> None:
 )
 def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Seq2seq.Config(**settings)  # type: ignore[arg-type]
+        Seq2seqConfig(**settings)  # type: ignore[arg-type]

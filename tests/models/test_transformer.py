@@ -20,6 +20,7 @@ from wenmo.models.capabilities import parameter_count
 from wenmo.models.state import join
 from wenmo.models.transformer.attention import SelfAttention
 from wenmo.models.transformer.cache import CACHE_GROWTH
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.models.transformer.layers import make_norm
 from wenmo.models.transformer.model import Transformer
 from wenmo.models.transformer.positions import Rotation
@@ -28,7 +29,7 @@ from wenmo.types import State
 
 VOCAB = 11
 NEAR = {"rtol": 1e-5, "atol": 1e-6}
-MODERN = Transformer.Config(
+MODERN = TransformerConfig(
     hidden_size=16, layers=2, heads=4, kv_heads=2, head_dim=6, context_length=400
 )
 CLASSIC = replace(GPT2, hidden_size=16, layers=2, heads=4, context_length=400, dropout=0.0)
@@ -44,7 +45,7 @@ def randomised(module: nn.Module) -> None:
             weight.copy_(torch.randn(weight.shape, generator=generator) * 0.4)
 
 
-def make(config: Transformer.Config) -> Transformer:
+def make(config: TransformerConfig) -> Transformer:
     model = config.build(VOCAB)
     randomised(model)
     return model.eval()
@@ -79,7 +80,7 @@ def test_attention_is_an_explicit_softmax(
 ) -> None:
     """One query at a time over the keys not after it; neighbouring query heads share keys."""
     time, width, d = 5, 10, 6
-    config = Transformer.Config(
+    config = TransformerConfig(
         hidden_size=width,
         heads=heads[0],
         kv_heads=heads[1],
@@ -159,7 +160,7 @@ def test_norms_by_their_equations() -> None:
 
 
 @every_arrangement
-def test_a_block_adds_two_branches(config: Transformer.Config) -> None:
+def test_a_block_adds_two_branches(config: TransformerConfig) -> None:
     """x + attention(norm(x)), then the same with the feed-forward layer written out."""
     block = make(config).blocks[0]
     x = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(5))
@@ -181,7 +182,7 @@ def test_a_block_adds_two_branches(config: Transformer.Config) -> None:
 
 @every_arrangement
 def test_gradients_equal_finite_differences(
-    config: Transformer.Config, monkeypatch: pytest.MonkeyPatch
+    config: TransformerConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)  # float64 to the very end
     small = replace(
@@ -205,7 +206,7 @@ def test_gradients_equal_finite_differences(
 
 @every_arrangement
 @torch.no_grad()
-def test_a_cache_grows_beyond_its_capacity(config: Transformer.Config) -> None:
+def test_a_cache_grows_beyond_its_capacity(config: TransformerConfig) -> None:
     model, time = make(config), 2 * CACHE_GROWTH + 10
     ids, state, parts = some_ids(2, time), model.initial_state(2, capacity=3), []
     capacities = []
@@ -231,7 +232,7 @@ def test_a_cache_with_room_is_not_copied() -> None:
 
 @every_arrangement
 @torch.no_grad()
-def test_rows_of_different_lengths_share_a_cache(config: Transformer.Config) -> None:
+def test_rows_of_different_lengths_share_a_cache(config: TransformerConfig) -> None:
     """Each row writes at its own place and does not see what is behind it."""
     model, lengths, following = make(config), [1, 7, 3], some_ids(3, 4)
     states: list[State] = []
@@ -323,7 +324,7 @@ def test_gpt2_small_by_hand() -> None:
 
 
 def test_inner_widths() -> None:
-    config = Transformer.Config
+    config = TransformerConfig
     assert config(hidden_size=384, heads=6).inner_width == 1024  # 8/3 × 384
     assert config(hidden_size=256).inner_width == 704  # 8/3 × 256 = 682.7, up to a multiple of 32
     assert config(hidden_size=256, activation="gelu").inner_width == 1024
@@ -384,13 +385,13 @@ def test_dropout_is_on_embeddings_attention_and_branches(monkeypatch: pytest.Mon
 )
 def test_impossible_settings_are_refused(settings: dict[str, float], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        Transformer.Config(**settings)  # type: ignore[arg-type]
+        TransformerConfig(**settings)  # type: ignore[arg-type]
 
 
 @torch.inference_mode()
 def test_a_decoding_step_compiles_to_one_graph() -> None:
     """No shape depends on how much was read: what is compiled once serves every step."""
-    config = Transformer.Config(hidden_size=16, heads=2, layers=2)
+    config = TransformerConfig(hidden_size=16, heads=2, layers=2)
     model, ids = config.build(VOCAB).eval(), some_ids(3, 9)
     graphs = []
 

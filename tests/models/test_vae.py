@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from wenmo.models.hybrid import Hybrid
+from wenmo.models.hybrid_config import HybridConfig
 from wenmo.models.network import Network
-from wenmo.models.ngram import Ngram
+from wenmo.models.ngram_config import NgramConfig
 from wenmo.models.posterior import DIVERGENCE, Posterior, log_prior
 from wenmo.models.vae import Vae, kl_weight_at
+from wenmo.models.vae_config import VaeConfig
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch
 
@@ -39,7 +40,7 @@ every_kind = pytest.mark.parametrize(("encoder", "decoder"), KINDS)
 
 def make(vocab_size: int = VOCAB, **more: object) -> Vae:
     torch.manual_seed(0)
-    model = Vae.Config(**{**SMALL, **more}).build(vocab_size)  # type: ignore[arg-type]
+    model = VaeConfig(**{**SMALL, **more}).build(vocab_size)  # type: ignore[arg-type]
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.3)
@@ -213,13 +214,13 @@ def test_latents_are_drawn_from_the_prior_by_the_seed() -> None:
 
 
 def test_the_weight_follows_its_schedule() -> None:
-    linear = Vae.Config(annealing="linear", annealing_ratio=0.5, kl_floor=0.2, kl_peak=1.0)
+    linear = VaeConfig(annealing="linear", annealing_ratio=0.5, kl_floor=0.2, kl_peak=1.0)
     assert [kl_weight_at(linear, p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.2, 0.6, 1, 1])
-    cyclical = Vae.Config(annealing="cyclical", cycles=2, annealing_ratio=0.5)
+    cyclical = VaeConfig(annealing="cyclical", cycles=2, annealing_ratio=0.5)
     risen = [kl_weight_at(cyclical, p) for p in (0, 0.125, 0.25, 0.49, 0.5, 0.625, 1)]
     assert risen == [0.0, 0.5, 1.0, 1.0, 0.0, 0.5, 1.0]
-    assert kl_weight_at(Vae.Config(annealing="none", kl_peak=0.5), 0.0) == 0.5
-    assert kl_weight_at(Vae.Config(annealing_ratio=0.0), 0.0) == 1.0
+    assert kl_weight_at(VaeConfig(annealing="none", kl_peak=0.5), 0.0) == 0.5
+    assert kl_weight_at(VaeConfig(annealing_ratio=0.0), 0.0) == 1.0
 
 
 @pytest.mark.parametrize("each", [True, False])
@@ -277,7 +278,7 @@ def test_training_finds_latents_that_tell_texts_apart(learn_until: Callable[...,
     """Eight texts that nothing but the latents can tell apart at their first token."""
     torch.manual_seed(0)
     sizes = {"embedding_size": 16, "hidden_size": 24, "latent_size": 4, "dropout": 0.0}
-    model = Vae.Config(**sizes, annealing="none", free_bits=16.0).build(VOCAB)  # type: ignore[arg-type]
+    model = VaeConfig(**sizes, annealing="none", free_bits=16.0).build(VOCAB)  # type: ignore[arg-type]
     batch = batch_of(*([first, 1, 1] for first in range(1, 9)))
     learn_until(model, lambda: batch, rate=0.03, nats=0.03)
     with torch.no_grad():
@@ -290,9 +291,9 @@ def test_training_finds_latents_that_tell_texts_apart(learn_until: Callable[...,
 
 
 def test_on_counts_the_bound_is_that_of_the_mixture() -> None:
-    network = Vae.Config(**SMALL)  # type: ignore[arg-type]
+    network = VaeConfig(**SMALL)  # type: ignore[arg-type]
     torch.manual_seed(0)
-    model = Hybrid.Config(network, Ngram.Config(order=3, totals=True)).build(VOCAB).eval()
+    model = HybridConfig(network, NgramConfig(order=3, totals=True)).build(VOCAB).eval()
     model.fit_prior(np.array([0, 3, 4, 5, 6, 4, 0, 8, 0, 1, 7, 1, 2, 0] * 5))
     assert model.record_level
     assert model.latent_size == 3
@@ -324,4 +325,4 @@ def test_on_counts_the_bound_is_that_of_the_mixture() -> None:
 )
 def test_settings_that_make_no_sense(setting: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Vae.Config(**setting)  # type: ignore[arg-type]
+        VaeConfig(**setting)  # type: ignore[arg-type]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from wenmo.models import recurrent
-from wenmo.models.base import Budget
+from wenmo.models import recurrent_config
+from wenmo.models.config import Budget
+from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.models.transformer import presets
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.pipeline import autoconfig
 from wenmo.runs.recipe import make_recipe
 from wenmo.text import corpus
@@ -33,16 +34,16 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> corpus.Corpus:
 
 def test_more_time_and_text_make_wider_networks() -> None:
     def hidden(tokens: int, seconds: float) -> int:
-        return recurrent.suggest_config(
-            recurrent.Recurrent.Config(), Budget(tokens, seconds, LAPTOP)
-        )["hidden_size"]
+        return recurrent_config.suggest_config(RecurrentConfig(), Budget(tokens, seconds, LAPTOP))[
+            "hidden_size"
+        ]
 
     assert hidden(1_000_000, 10) == 256
     assert hidden(1_000_000, 180) == 512
     assert hidden(50_000, 180) == 256  # would be learnt by heart
 
     def width(tokens: int, seconds: float, speed: float = LAPTOP) -> int:
-        return presets.suggest_config(Transformer.Config(), Budget(tokens, seconds, speed))[
+        return presets.suggest_config(TransformerConfig(), Budget(tokens, seconds, speed))[
             "hidden_size"
         ]
 
@@ -54,8 +55,8 @@ def test_more_time_and_text_make_wider_networks() -> None:
 def test_many_passes_ask_for_dropout() -> None:
     few, many = Budget(10_000_000, 60, LAPTOP), Budget(20_000, 600, LAPTOP)
     for suggest_config, config in (
-        (recurrent.suggest_config, recurrent.Recurrent.Config()),
-        (presets.suggest_config, Transformer.Config()),
+        (recurrent_config.suggest_config, RecurrentConfig()),
+        (presets.suggest_config, TransformerConfig()),
     ):
         assert suggest_config(config, few)["dropout"] < suggest_config(config, many)["dropout"]
 

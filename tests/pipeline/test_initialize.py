@@ -14,9 +14,9 @@ import wenmo as package
 from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import HasMixture, has_capability, parameter_count, require
-from wenmo.models.recurrent import Recurrent
-from wenmo.models.seq2seq import Seq2seq
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.recurrent_config import RecurrentConfig
+from wenmo.models.seq2seq_config import Seq2seqConfig
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.pipeline.initialize import inherited, load_side, side_weights
 from wenmo.runs.config import NgramPriorConfig
 from wenmo.types import END, WenmoError
@@ -42,9 +42,9 @@ def begun(config: Any, giver: LanguageModel, side: Any = "decoder", seed: int = 
     return model
 
 
-def transformer(**settings: Any) -> Transformer.Config:
+def transformer(**settings: Any) -> TransformerConfig:
     shape = {"hidden_size": 32, "layers": 3, "heads": 2, "context_length": 48}
-    return Transformer.Config(**{**shape, "zero_init_residual": False, **settings})
+    return TransformerConfig(**{**shape, "zero_init_residual": False, **settings})
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_an_encoder_begins_with_a_language_model_or_with_another_encoder() -> No
     again = begun(transformer(encoder_layers=2), model, "encoder", seed=2)
     assert torch.equal(*(m.encoder.blocks[1].feed_forward.up.weight for m in (model, again)))
     assert not torch.equal(*(m.blocks[0].attention.output.weight for m in (model, again)))
-    recurrent = Seq2seq.Config(embedding_size=12, hidden_size=20, layers=2)
+    recurrent = Seq2seqConfig(embedding_size=12, hidden_size=20, layers=2)
     giver = recurrent.build(VOCAB)
     for ours, theirs_ in zip(
         begun(recurrent, giver, "encoder").encoder.parameters(),  # type: ignore[union-attr]
@@ -92,13 +92,13 @@ def test_an_encoder_begins_with_a_language_model_or_with_another_encoder() -> No
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_a_recurrent_decoder_without_attention_is_the_language_model(cell: Any) -> None:
     """From the same state; what attention feeds comes beside what it has learnt."""
-    giver = Recurrent.Config(cell, embedding_size=12, hidden_size=20, layers=2).build(VOCAB).eval()
+    giver = RecurrentConfig(cell, embedding_size=12, hidden_size=20, layers=2).build(VOCAB).eval()
     shape = {"embedding_size": 12, "hidden_size": 20, "layers": 2, "tie_embeddings": False}
-    model = begun(Seq2seq.Config(cell, attention="none", **shape), giver)
+    model = begun(Seq2seqConfig(cell, attention="none", **shape), giver)
     state = model.initial_state(2, source=some_ids(2, 5))
     with torch.no_grad():
         torch.testing.assert_close(model(some_ids(2, 9), state)[0], giver(some_ids(2, 9), state)[0])
-    fed = begun(Seq2seq.Config(cell, attention="additive", **shape), giver)
+    fed = begun(Seq2seqConfig(cell, attention="additive", **shape), giver)
     weights, theirs = (dict(m.named_parameters()) for m in (fed, giver))
     first = "layers.0.input_weight"
     assert torch.equal(weights[first][:, :12], theirs[first])
@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_told() -> None:
             transformer(encoder_layers=1, hidden_size=64),
             "embedding.weight is 40 × 32 there and 40 × 64",
         ),
-        (Seq2seq.Config(embedding_size=33), "embedding.weight is 40 × 32 there and 40 × 33 here"),
+        (Seq2seqConfig(embedding_size=33), "embedding.weight is 40 × 32 there and 40 × 33 here"),
     ]
     for config, match in cases:
         with pytest.raises(WenmoError, match=match):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from wenmo.models.recurrent import Recurrent
+from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.pipeline import pace
 from wenmo.pipeline.datasets import Quick
 from wenmo.runs.recipe import make_recipe
@@ -31,7 +31,7 @@ def _slow(monkeypatch):
 
 @pytest.fixture
 def model():
-    return Recurrent.Config("gru", embedding_size=4, hidden_size=4, layers=1).build(10)
+    return RecurrentConfig("gru", embedding_size=4, hidden_size=4, layers=1).build(10)
 
 
 def fitted(model, seconds, *settings, rows=8, batches=None):

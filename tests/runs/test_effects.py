@@ -13,7 +13,7 @@ from wenmo.decoding.effects import WRITING, Writing
 from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.effects import Effect, without_effect
-from wenmo.models.ngram import Ngram
+from wenmo.models.ngram_config import NgramConfig
 from wenmo.runs import effects as recipe_effects
 from wenmo.runs.effects import TRAINING, Training
 from wenmo.runs.recipe import make_recipe
@@ -37,7 +37,7 @@ def test_every_setting_has_its_entry() -> None:
 @pytest.fixture(scope="module")
 def writer() -> TextGenerator:
     tokenizer = Tokenizer.train(["the cat and the dog"], TokenizerConfig("bytes"))
-    model = Ngram.Config(3).build(tokenizer.vocab_size)
+    model = NgramConfig(3).build(tokenizer.vocab_size)
     texts = [tokenizer.encode(t).tolist() for t in ("the cat and the dog", "a dog and a cat")]
     model.fit(np.array([0, *texts[0], 0, *texts[1], 0], np.uint16))
     return TextGenerator(model, tokenizer)

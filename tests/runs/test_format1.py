@@ -18,7 +18,6 @@ import pytest
 import wenmo
 from wenmo.format1 import SETTINGS, TABLES, convert_setting, new_name
 from wenmo.runs.folders import read_card
-from wenmo.runs.outline import tables_of
 from wenmo.runs.recipe import make_recipe, read_recipe
 from wenmo.types import WenmoError
 
@@ -79,7 +78,7 @@ def test_every_old_name_leads_to_a_setting_of_today() -> None:
     families = ("gpt", "lstm", "seq2seq", "masked", "vae", "gan", "ngram")
     now = {name: set() for name in ("model", "ngram_prior", "init", "train")}
     for family in families:
-        for table, names in tables_of(family).items():
+        for table, names in make_recipe(family).tables().items():
             now.setdefault(table, set()).update(names)
     for table, renamed in SETTINGS.items():
         if table != "sampling":

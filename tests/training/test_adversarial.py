@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wenmo.models.critic import ConvolutionalCritic, Critic, RecurrentCritic
 from wenmo.models.gan import SIZES, Gan
+from wenmo.models.gan_config import GanConfig
 from wenmo.text.pairs import Buckets
 from wenmo.text.records import Records, Shuffled
 from wenmo.training.adversarial import Adversarial, as_batch, baseline
@@ -20,7 +21,7 @@ from wenmo.training.rollouts import draw, relax, values, write
 from wenmo.types import END, IGNORE, SpecialTokens
 
 VOCAB, LONGEST = 4, 3
-SMALL = Gan.Config(
+SMALL = GanConfig(
     embedding_size=6,
     hidden_size=8,
     heads=2,
@@ -291,7 +292,7 @@ def test_a_critic_learns_what_follows_what(critic: Critic) -> None:
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        replace(Gan.Config(), **changes)
+        replace(GanConfig(), **changes)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from wenmo.models.recurrent import Recurrent
+from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.training.learners import Gradient, LossModule
 from wenmo.training.optimizers import make_optimizer
 from wenmo.types import Batch, Loss
@@ -28,7 +28,7 @@ class Repeated:
 
 def learner(**options: float) -> Gradient:
     torch.manual_seed(0)
-    model = Recurrent.Config("lstm", embedding_size=8, hidden_size=8, dropout=0.2).build(VOCAB)
+    model = RecurrentConfig("lstm", embedding_size=8, hidden_size=8, dropout=0.2).build(VOCAB)
     settings = {"rate": 0.01, "weight_decay": 0.0, "momentum": 0.0, "betas": (0.9, 0.99)}
     return Gradient(
         model,

@@ -5,10 +5,10 @@ from functools import partial
 import pytest
 import torch
 
-from wenmo.models.hybrid import Hybrid
-from wenmo.models.ngram import Ngram
-from wenmo.models.recurrent import Recurrent
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.hybrid_config import HybridConfig
+from wenmo.models.ngram_config import NgramConfig
+from wenmo.models.recurrent_config import RecurrentConfig
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.training.optimizers import DEFAULT_RATE, make_optimizer
 from wenmo.training.updates import SGD, Adam, Muon, RMSprop, orthogonalise
 
@@ -17,7 +17,7 @@ SETTINGS = {"weight_decay": 0.1, "momentum": 0.0, "betas": (0.9, 0.98)}
 
 def tiny(seed=0):
     torch.manual_seed(seed)
-    return Recurrent.Config(embedding_size=16, hidden_size=16, layers=1).build(11)
+    return RecurrentConfig(embedding_size=16, hidden_size=16, layers=1).build(11)
 
 
 def move(model, optimizer, steps, first=0):
@@ -58,7 +58,7 @@ def test_a_step_lowers_the_loss_of_a_quadratic(name):
 
 
 def test_every_weight_moves_once_and_only_matrices_decay():
-    model = Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=8).build(11)
+    model = TransformerConfig(hidden_size=16, layers=1, heads=2, context_length=8).build(11)
     optimizer = make_optimizer("muon", model, rate=0.01, **SETTINGS)
     groups = [group for part in optimizer.rules for group in part.param_groups]
     moved = [id(p) for group in groups for p in group["params"]]
@@ -69,7 +69,7 @@ def test_every_weight_moves_once_and_only_matrices_decay():
 
 
 def test_muon_takes_hidden_matrices_and_leaves_embeddings_to_adamw():
-    model = Transformer.Config(
+    model = TransformerConfig(
         hidden_size=16, layers=1, heads=2, context_length=8, tie_embeddings=False
     ).build(11)
     muon = make_optimizer("muon", model, rate=0.01, **SETTINGS).rules[0]
@@ -81,8 +81,8 @@ def test_muon_takes_hidden_matrices_and_leaves_embeddings_to_adamw():
 
 
 def test_muon_leaves_a_few_gates_to_adamw():
-    network = Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=8)
-    model = Hybrid.Config(network, Ngram.Config(3, totals=True)).build(11)
+    network = TransformerConfig(hidden_size=16, layers=1, heads=2, context_length=8)
+    model = HybridConfig(network, NgramConfig(3, totals=True)).build(11)
     muon, adamw = make_optimizer("muon", model, rate=0.01, **SETTINGS).rules
     taken = {id(p) for group in muon.param_groups for p in group["params"]}
     left = {id(p) for group in adamw.param_groups for p in group["params"]}
@@ -146,10 +146,10 @@ def test_update_rules_do_what_pytorchs_optimizers_do(name):
 def test_training_does_not_import_pytorchs_compiler():
     code = """
 import sys, torch
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.config import TransformerConfig
 from wenmo.training.optimizers import DEFAULT_RATE, make_optimizer
 for name in DEFAULT_RATE:
-    model = Transformer.Config(hidden_size=16, layers=1, heads=2, context_length=8).build(11)
+    model = TransformerConfig(hidden_size=16, layers=1, heads=2, context_length=8).build(11)
     settings = dict(weight_decay=0.1, momentum=0.0, betas=(0.9, 0.98))
     optimizer = make_optimizer(name, model, rate=0.01, **settings)
     sum(p.sum() for p in model.parameters()).backward()

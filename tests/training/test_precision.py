@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wenmo.models.recurrent import Recurrent
+from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.training import learners
 from wenmo.training.learners import faster_precision
 from wenmo.types import Batch
@@ -47,7 +47,7 @@ def test_a_cpu_that_is_faster_in_bfloat16_measures_the_model(
 
 def test_small_models_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learners, "products_gain", lambda: pytest.fail("measured"))
-    model = Recurrent.Config(embedding_size=4, hidden_size=4, layers=1).build(5)
+    model = RecurrentConfig(embedding_size=4, hidden_size=4, layers=1).build(5)
     assert faster_precision(model, OneBatch()) == "float32"
 
 

@@ -70,7 +70,7 @@ class Evaluator:
     @property
     def by_record(self) -> bool:
         """Whether the run's family reads whole records alone."""
-        return MODELS[self.card.recipe.family].kind.record_level
+        return MODELS[self.card.recipe.family].model_class.record_level
 
     def evaluate(
         self,

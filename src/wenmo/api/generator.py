@@ -18,7 +18,7 @@ from wenmo.decoding.params import DRAWING, Sampling
 from wenmo.effects import without_effect
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.reading import read_grammar
-from wenmo.models import LanguageModel
+from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import HasLatents, Infills, SamplesTexts, has_capability
 from wenmo.runs.store import Card, talk_of
 from wenmo.text.config import TaskConfig

@@ -14,7 +14,7 @@ from wenmo.decoding.generator import Output
 from wenmo.decoding.latents import Latents
 from wenmo.decoding.params import Sampling
 from wenmo.evaluation.results import Alignment, Evaluation, ExplainedToken
-from wenmo.models import LanguageModel
+from wenmo.models.base import LanguageModel
 from wenmo.runs.exports import write_export
 from wenmo.runs.folders import history, samples
 from wenmo.runs.store import Card, load_run

@@ -16,7 +16,7 @@ from wenmo.api.notebook import PlainProgress, in_notebook
 from wenmo.api.run import Run, load
 from wenmo.config import as_settings
 from wenmo.effects import without_effect
-from wenmo.models import MODELS, can_stand_on_counts, conditional
+from wenmo.models import MODELS
 from wenmo.models.shapes import shapes_only
 from wenmo.pipeline.autoconfig import autoconfigure
 from wenmo.pipeline.initialize import Loaded, Side, inherited, match_config, open_givers
@@ -24,7 +24,7 @@ from wenmo.pipeline.prepare import check_folder, prepare
 from wenmo.pipeline.session import Session
 from wenmo.progress import ProgressCallback
 from wenmo.runs.effects import TRAINING, Training
-from wenmo.runs.recipe import Recipe, make_recipe, over, read_recipe
+from wenmo.runs.recipe import DEFAULT_MODEL, Recipe, make_recipe, over, read_recipe
 from wenmo.runs.store import always_same_length, load_run, talk_of
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose
@@ -39,8 +39,6 @@ from wenmo.training.loop import Event
 from wenmo.training.stop import StopRequest
 from wenmo.training.threads import avoid_busy_cores
 from wenmo.types import WenmoError, amount
-
-DEFAULT_MODEL = "lstm"
 
 
 def fit(
@@ -102,7 +100,7 @@ def fit(
     pretrained_sides = open_givers(requested)
     requested = _match_sides(requested, pretrained_sides)
     _check_family(requested, has_base=base is not None, has_reference=reference is not None)
-    if MODELS[requested.family].kind.record_level and "read.unit" not in requested.given:
+    if MODELS[requested.family].model_class.record_level and "read.unit" not in requested.given:
         requested = replace(requested, read=replace(requested.read, unit="line"))
     folder = Path(out or Path("runs") / f"{_stem(data)}-{name.replace(':', '-')}")
     sources = _Sources(*(_as_source(each) for each in (data, target, valid, valid_target)))
@@ -191,15 +189,15 @@ def _check_family(requested: Recipe, *, has_base: bool, has_reference: bool) -> 
         WenmoError: with the options to leave out.
     """
     family, is_paired = requested.family, requested.task.paired
-    is_stream = not (is_paired or MODELS[family].kind.record_level)
+    is_stream = not (is_paired or MODELS[family].model_class.record_level)
     if has_reference and not (has_base and is_stream):
         raise WenmoError("--reference is for plain text that is trained on --from another model")
-    if is_paired and not conditional(family):
+    if is_paired and not MODELS[family].is_conditional:
         raise WenmoError(
             f"{family} cannot answer to a source: leave --task and --control out, or choose "
             "another --model"
         )
-    if requested.ngram_prior.enabled and not can_stand_on_counts(family):
+    if requested.ngram_prior.enabled and not MODELS[family].supports_ngram_prior:
         raise WenmoError(f"{family} cannot stand on counts: leave --prior out")
 
 

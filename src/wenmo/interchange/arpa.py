@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from wenmo.files import atomic
 from wenmo.models.ngram import Ngram
+from wenmo.models.ngram_config import NgramConfig
 from wenmo.types import END, WenmoError
 
 BEGIN_WORD, END_WORD, UNKNOWN_WORD = "<s>", "</s>", "<unk>"
@@ -121,7 +122,7 @@ def read_arpa(path: Path) -> tuple[Ngram, list[str]]:
         raise WenmoError(f"{path}: damaged, not a whole gzip file") from None
     except OSError as error:
         raise WenmoError(f"{path}: {error.strerror}") from None
-    model = Ngram.Config(order=len(parser.sections)).build(len(parser.words))
+    model = Ngram(NgramConfig(order=len(parser.sections)), len(parser.words))
     keys: list[NDArray[np.int64]] = []
     tables = {}
     for n, section in enumerate(parser.sections, 1):

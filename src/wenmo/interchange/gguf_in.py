@@ -34,7 +34,6 @@ from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
 from wenmo.interchange.opened import LoadedModel, built, check_sizes
 from wenmo.models.transformer.config import TransformerConfig
-from wenmo.models.transformer.model import Transformer
 from wenmo.text.pretrained import Pretrained, byte_level, opened_by
 from wenmo.text.sentencepiece import Pieces, make_library
 from wenmo.types import END, WenmoError
@@ -106,7 +105,7 @@ def open_gguf(path: Path) -> LoadedModel:
     return LoadedModel("gpt", config, model, tokenizer, template, sampling=sampling)
 
 
-def _config(file: Gguf, kind: str) -> Transformer.Config:
+def _config(file: Gguf, kind: str) -> TransformerConfig:
     """The settings of the architecture as ours.
 
     Raises:
@@ -116,7 +115,7 @@ def _config(file: Gguf, kind: str) -> Transformer.Config:
     own = {n.removeprefix(prefix): v for n, v in file.settings.items() if n.startswith(prefix)}
     s = ExternalConfig(own, SCHEMA)
     heads = int(s["attention.head_count"])
-    config = Transformer.Config(
+    config = TransformerConfig(
         hidden_size=int(s["embedding_length"]),
         layers=int(s["block_count"]),
         heads=heads,

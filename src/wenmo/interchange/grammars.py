@@ -7,6 +7,7 @@ from pathlib import Path
 from wenmo.grammar.ast import Grammar, walk
 from wenmo.grammar.reading import SUFFIXES, read_grammar
 from wenmo.models.grammar import GrammarModel
+from wenmo.models.grammar_config import GrammarConfig
 from wenmo.text.config import TokenizerConfig
 from wenmo.text.tokenizers import Tokenizer
 
@@ -16,7 +17,7 @@ def is_grammar(path: Path) -> bool:
     return path.suffix in SUFFIXES and not path.is_dir()
 
 
-def open_grammar(path: Path) -> tuple[GrammarModel.Config, GrammarModel, Tokenizer]:
+def open_grammar(path: Path) -> tuple[GrammarConfig, GrammarModel, Tokenizer]:
     """A grammar as a model, with a tokenizer of the characters it writes.
 
     Raises:
@@ -24,8 +25,8 @@ def open_grammar(path: Path) -> tuple[GrammarModel.Config, GrammarModel, Tokeniz
     """
     grammar, source = read_grammar(path)
     tokenizer = Tokenizer.train([_letters(grammar)], TokenizerConfig("characters", min_count=1))
-    config = GrammarModel.Config(str(path))
-    model = config.build(tokenizer.vocab_size)
+    config = GrammarConfig(str(path))
+    model = GrammarModel(config, tokenizer.vocab_size)
     model.take(grammar, source)
     model.bind_vocabulary(tokenizer.table)
     return config, model.eval(), tokenizer

@@ -11,7 +11,8 @@ from typing import Any
 from wenmo.interchange.generation import generation_of
 from wenmo.interchange.layouts import KINDS, Layout
 from wenmo.interchange.names import names_of
-from wenmo.models import LanguageModel, ModelConfig
+from wenmo.models.base import LanguageModel
+from wenmo.models.config import ModelConfig
 from wenmo.models.transformer.config import TransformerConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, WenmoError

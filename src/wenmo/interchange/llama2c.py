@@ -16,7 +16,6 @@ from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
 from wenmo.interchange.opened import LoadedModel, built
 from wenmo.models.transformer.config import TransformerConfig
-from wenmo.models.transformer.model import Transformer
 from wenmo.text.pretrained import Pretrained, opened_by
 from wenmo.text.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN, Pieces, make_library
 from wenmo.types import WenmoError
@@ -43,7 +42,7 @@ def open_llama2c(path: Path) -> LoadedModel:
     return LoadedModel("gpt", config, model, tokenizer, None)
 
 
-def _read(path: Path) -> tuple[Transformer.Config, int, dict[str, Tensor]]:
+def _read(path: Path) -> tuple[TransformerConfig, int, dict[str, Tensor]]:
     """Settings, the number of tokens, and the weights by Llama's names.
 
     Raises:
@@ -57,7 +56,7 @@ def _read(path: Path) -> tuple[Transformer.Config, int, dict[str, Tensor]]:
     if not all(0 < n < MOST for n in (width, inner, layers, heads, kv_heads, size, context)):
         raise WenmoError(f"{path}: damaged, or not a llama2.c file: its sizes make no sense")
     try:
-        config = Transformer.Config(
+        config = TransformerConfig(
             hidden_size=width,
             layers=layers,
             heads=heads,

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from wenmo.interchange.layouts import Layout
-from wenmo.models import external
 from wenmo.models.base import LanguageModel
+from wenmo.models.external import ExternalConfig
 from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer.config import TransformerConfig
 from wenmo.text.pretrained import Pretrained
@@ -34,7 +34,7 @@ class LoadedModel:
     """
 
     family: str
-    config: TransformerConfig | external.Config
+    config: TransformerConfig | ExternalConfig
     model: LanguageModel
     tokenizer: Pretrained
     template: str | None

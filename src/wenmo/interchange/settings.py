@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from wenmo.interchange.external_config import ExternalConfig, Schema, UnsupportedSettingError
-from wenmo.models.transformer.config import TransformerConfig
-from wenmo.models.transformer.masked import Masked
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.transformer.config import MaskedConfig, TransformerConfig
 from wenmo.types import END
 
-Config = Transformer.Config
+Config = TransformerConfig
 Settings = Mapping[str, Any]
 
 POSITIONS_BEGIN = 2  # BART's and RoBERTa's: the two rows before stand for nothing that is used
@@ -316,7 +314,7 @@ def write_bart(kind: str, architecture: str, config: TransformerConfig) -> dict[
     }
 
 
-def read_bert(c: Settings) -> Masked.Config:
+def read_bert(c: Settings) -> MaskedConfig:
     """BERT's and RoBERTa's."""
     if c["position_embedding_type"] != "absolute":
         name = f"position_embedding_type = {c['position_embedding_type']!r}"
@@ -324,7 +322,7 @@ def read_bert(c: Settings) -> Masked.Config:
     if c["is_decoder"]:
         raise UnsupportedSettingError("is_decoder = true is not supported here")
     before = POSITIONS_BEGIN if c["model_type"] == "roberta" else 0
-    return Masked.Config(
+    return MaskedConfig(
         hidden_size=c["hidden_size"],
         layers=c["num_hidden_layers"],
         heads=c["num_attention_heads"],

@@ -15,8 +15,7 @@ from wenmo.interchange.marks import end_of, joined_notes, known_end, put_marks
 from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.stored_weights import read_weights
 from wenmo.interchange.vocabulary_files import read_beginning, read_template, read_vocabulary
-from wenmo.models import external
-from wenmo.models.external import Foreign
+from wenmo.models.external import ExternalConfig, Foreign
 from wenmo.types import WenmoError
 
 CONFIG = "config.json"
@@ -65,7 +64,7 @@ def open_through_transformers(path: Path, content: dict[str, Any], reason: str) 
     family = "transformer" if answers else "gpt"
     return LoadedModel(
         family,
-        external.Config(kind),
+        ExternalConfig(kind),
         model,
         tokenizer,
         read_template(path),

@@ -1,45 +1,32 @@
 """The catalogue: every family by name, its default settings, its named sizes, what it is good for.
 
-Adding a family is adding its file and one entry here.
+It loads without PyTorch: the class of a model is imported when it is asked for. Adding a family is
+adding its settings, its model, and one entry here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from wenmo.config import from_dict, match, nearest
-from wenmo.models import gan, recurrent, seq2seq, vae
-from wenmo.models.base import Budget, LanguageModel
-from wenmo.models.gan import Gan
-from wenmo.models.grammar import GrammarModel
-from wenmo.models.network import Network
-from wenmo.models.ngram import Ngram
-from wenmo.models.recurrent import Recurrent
-from wenmo.models.seq2seq import Seq2seq
+from wenmo.models import gan_config, recurrent_config, seq2seq_config, vae_config
+from wenmo.models.config import Budget, ModelConfig
+from wenmo.models.gan_config import GanConfig
+from wenmo.models.grammar_config import GrammarConfig
+from wenmo.models.ngram_config import NgramConfig
+from wenmo.models.recurrent_config import RecurrentConfig
+from wenmo.models.seq2seq_config import Seq2seqConfig
 from wenmo.models.transformer import presets
-from wenmo.models.transformer.masked import Masked
-from wenmo.models.transformer.model import Transformer
-from wenmo.models.vae import Vae
+from wenmo.models.transformer.config import MaskedConfig, TransformerConfig
+from wenmo.models.vae_config import VaeConfig
 from wenmo.types import WenmoError
 
-__all__ = [
-    "MODELS",
-    "Family",
-    "LanguageModel",
-    "ModelConfig",
-    "can_stand_on_counts",
-    "conditional",
-    "configure",
-    "find",
-]
+if TYPE_CHECKING:
+    from wenmo.models.base import LanguageModel
 
-
-class ModelConfig(Protocol):
-    """What every family's settings can do: build the model for a vocabulary."""
-
-    def build(self, vocab_size: int) -> LanguageModel: ...
+__all__ = ["MODELS", "Family", "configure", "find"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +34,6 @@ class Family:
     """One entry of the catalogue.
 
     Attributes:
-        kind: the model's class.
         config: the default settings.
         good_for: one line for a person who chooses.
         sizes: other settings by name, asked for as ``family:size``.
@@ -58,7 +44,6 @@ class Family:
             ``decoder``, begins with the weights of a model of the settings given.
     """
 
-    kind: type[LanguageModel]
     config: ModelConfig
     good_for: str
     sizes: Mapping[str, ModelConfig] = field(default_factory=dict)
@@ -66,60 +51,69 @@ class Family:
     suggest_config: Callable[[Any, Budget], dict[str, Any]] | None = None
     like: Callable[[Any, Literal["encoder", "decoder"]], dict[str, Any]] | None = None
 
+    @property
+    def model_class(self) -> type[LanguageModel]:
+        """The class of its models; to ask for it, or what follows from it, loads PyTorch."""
+        return self.config.model_class()
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether its models can write a text for a source."""
+        return self.model_class.conditioning != "none"
+
+    @property
+    def supports_ngram_prior(self) -> bool:
+        """Whether its models have hidden states, from which the weights of n-gram counts follow."""
+        from wenmo.models.network import Network
+
+        return issubclass(self.model_class, Network)
+
 
 MODELS: dict[str, Family] = {
     "grammar": Family(
-        GrammarModel,
-        GrammarModel.Config(),
+        GrammarConfig(),
         "rules of your own: writes only what they allow, from no text at all",
     ),
     "ngram": Family(
-        Ngram,
-        Ngram.Config(counts=True),
+        NgramConfig(counts=True),
         "counts (modified Kneser–Ney): trained in seconds, hard to beat on little text",
     ),
     "rnn": Family(
-        Recurrent,
-        Recurrent.Config("rnn"),
+        RecurrentConfig("rnn"),
         "the simple recurrent network: the baseline that LSTM and GRU improve on",
-        recurrent.SIZES["rnn"],
+        recurrent_config.SIZES["rnn"],
         {"learning_rate": 0.001},
-        recurrent.suggest_config,
+        recurrent_config.suggest_config,
     ),
     "lstm": Family(
-        Recurrent,
-        Recurrent.Config("lstm"),
+        RecurrentConfig("lstm"),
         "long short-term memory: reads without end in constant memory, strong on little text",
-        recurrent.SIZES["lstm"],
+        recurrent_config.SIZES["lstm"],
         {"learning_rate": 0.005},
-        recurrent.suggest_config,
+        recurrent_config.suggest_config,
     ),
     "gru": Family(
-        Recurrent,
-        Recurrent.Config("gru"),
+        RecurrentConfig("gru"),
         "gated recurrent unit: close to the LSTM with a quarter fewer weights",
-        recurrent.SIZES["gru"],
+        recurrent_config.SIZES["gru"],
         {"learning_rate": 0.005},
-        recurrent.suggest_config,
+        recurrent_config.suggest_config,
     ),
     "seq2seq": Family(
-        Seq2seq,
-        Seq2seq.Config(),
+        Seq2seqConfig(),
         "recurrent encoder and decoder with attention: turns one text into another, from few pairs",
-        seq2seq.SIZES,
+        seq2seq_config.SIZES,
         {"learning_rate": 0.003},
-        like=seq2seq.like,
+        like=seq2seq_config.like,
     ),
     "gpt": Family(
-        Transformer,
-        Transformer.Config(),
+        TransformerConfig(),
         "decoder-only Transformer: the strongest with enough text and time",
         presets.SIZES,
         {"optimizer": "muon"},
         presets.suggest_config,
     ),
     "transformer": Family(
-        Transformer,
         presets.MODERN,
         "Transformer with an encoder: turns one text into another, the strongest with many pairs",
         presets.ENCODER_SIZES,
@@ -127,25 +121,22 @@ MODELS: dict[str, Family] = {
         like=presets.like,
     ),
     "masked": Family(
-        Masked,
-        Masked.Config(),
+        MaskedConfig(),
         "masked diffusion: looks to both sides, fills gaps, and writes in any order",
         presets.MASKED_SIZES,
         {"optimizer": "muon"},
         presets.suggest_masked_config,
     ),
     "vae": Family(
-        Vae,
-        Vae.Config(),
+        VaeConfig(),
         "variational autoencoder: writes from a space of texts in which one can walk, and edit",
-        vae.SIZES,
+        vae_config.SIZES,
         {"learning_rate": 0.003},
     ),
     "gan": Family(
-        Gan,
-        Gan.Config(),
+        GanConfig(),
         "adversarial (SeqGAN, RelGAN): learns from a critic, and tells whether that was worth it",
-        gan.SIZES,
+        gan_config.SIZES,
         {"learning_rate": 0.003, "batch_size": 64},
     ),
 }
@@ -172,16 +163,6 @@ def find(name: str) -> tuple[str, ModelConfig]:
         offer = nearest(size, sizes)
         raise WenmoError(f"unknown size {name!r}{offer} (sizes of {family}: {valid})")
     return family, sizes[known]
-
-
-def conditional(family: str) -> bool:
-    """Whether models of this family can answer to a source."""
-    return MODELS[family].kind.conditioning != "none"
-
-
-def can_stand_on_counts(family: str) -> bool:
-    """Whether models of this family have hidden states, by which counts can be weighed."""
-    return issubclass(MODELS[family].kind, Network)
 
 
 def configure(family: str, settings: Mapping[str, Any]) -> ModelConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -12,29 +11,6 @@ from torch import nn
 
 from wenmo.models.state import StateSchema
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, SpecialTokens, State, Tokens
-
-SHARE_OF_SPEED = 0.5  # about what training reaches of the speed of matrix products alone
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What there is to train a model with.
-
-    Attributes:
-        tokens: of the text.
-        seconds: of the machine's time.
-        speed: multiplications and additions a second, in products of float32 matrices.
-    """
-
-    tokens: int
-    seconds: float
-    speed: float
-
-    def trainable_tokens(self, weights: int) -> float:
-        """About how many tokens a model with so many weights in matrices is trained on: each takes
-        one product forward and two backward.
-        """
-        return SHARE_OF_SPEED * self.seconds * self.speed / (3 * weights)
 
 
 class LanguageModel(nn.Module, ABC):

@@ -8,13 +8,14 @@ is right for any architecture, whatever its cache looks like. A source is read o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import EncodesSource
+from wenmo.models.config import ModelConfig
 from wenmo.models.state import (
     READ_STATE,
     StateField,
@@ -41,8 +42,14 @@ SOURCE_STATE = StateSchema(
 
 
 @dataclass(frozen=True)
-class Config:
-    """What stands for the settings, which only that package knows."""
+class ExternalConfig(ModelConfig):
+    """Stands for the settings, which only that package knows.
+
+    Attributes:
+        architecture: its name there.
+    """
+
+    class_path: ClassVar[str] = "wenmo.models.external:Foreign"
 
     architecture: str
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -38,8 +37,8 @@ from wenmo.models.capabilities import (
     SamplesTexts,
     ValidatesCorpus,
 )
+from wenmo.models.grammar_config import GrammarConfig
 from wenmo.models.state import READ_STATE, empty_read_state, extend_read_state
-from wenmo.options import Settings, option
 from wenmo.text.vocabularies import CODE_POINTS
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
 
@@ -64,33 +63,7 @@ class GrammarModel(
 
     conditioning = "none"
 
-    @dataclass(frozen=True)
-    class Config(Settings):
-        """Settings of a grammar."""
-
-        grammar: str = option(
-            "",
-            "the file of the grammar, in Tracery's JSON or the native TOML; a run keeps a copy",
-            "语法文件，Tracery 的 JSON 或自有的 TOML；运行文件夹保留副本",
-        )
-        rounds: int = option(
-            50,
-            "the most rounds of learning the weights from text; fewer where nothing more is gained",
-            "从文本学习权重的最多轮数；没有进一步改善时提前结束",
-            minimum=1,
-        )
-        prior: float = option(
-            1.0,
-            "the weights of the file count as this many uses of each rule",
-            "文件中的权重相当于每条规则使用这么多次",
-            minimum=0,
-            below=math.inf,
-        )
-
-        def build(self, vocab_size: int) -> GrammarModel:
-            return GrammarModel(self, vocab_size)
-
-    def __init__(self, config: Config, vocab_size: int) -> None:
+    def __init__(self, config: GrammarConfig, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
         self.state_schema = READ_STATE

@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,8 +52,10 @@ from wenmo.models.capabilities import (
     require,
 )
 from wenmo.models.counts import Grams, Ids, room
+from wenmo.models.hybrid_config import HybridConfig
 from wenmo.models.network import Network, label_smoothed, log_of_others, select_targets
 from wenmo.models.ngram import Ngram
+from wenmo.models.ngram_config import NgramConfig
 from wenmo.models.posterior import Posterior, bounded
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
@@ -63,12 +65,6 @@ ALONE = 0.5
 PASSED_ON = (HasLatents, EncodesSource, ChangesInTraining)  # capabilities of the network
 PIECE = 1 << 17  # ids cross-fitted at once
 PROBABILITIES_AT_ONCE = 1 << 24  # of whole vocabularies: about 200 MB of scratch
-
-
-class NetworkConfig(Protocol):
-    """Settings that make a network."""
-
-    def build(self, vocab_size: int) -> LanguageModel: ...
 
 
 class Hybrid(
@@ -91,53 +87,25 @@ class Hybrid(
 
     prior_prefix = "counts."
 
-    @dataclass(frozen=True)
-    class Config:
-        """Settings of a hybrid.
-
-        Attributes:
-            network: of the network.
-            counts: of the n-gram model; its order must be above 1.
-            folds: into how many parts a text is cut to be cross-fitted.
-            parts: how many of them, from the first on, the network will read; null: all.
-            breaks: the ids of the tokens that end a line or a text; they have weights of their own.
-        """
-
-        network: NetworkConfig
-        counts: Ngram.Config
-        folds: int = 5
-        parts: int | None = None
-        breaks: tuple[int, ...] = ()
-
-        def build(self, vocab_size: int) -> Hybrid:
-            network = self.network.build(vocab_size)
-            if not isinstance(network, Network):
-                raise TypeError(f"{type(network).__name__} has no hidden state to weigh counts by")
-            parts = self.folds if self.parts is None else self.parts
-            return Hybrid(network, self.counts.build(vocab_size), self.folds, parts, self.breaks)
-
-    def __init__(
-        self,
-        network: Network,
-        counts: Ngram,
-        folds: int = 5,
-        parts: int = 5,
-        breaks: tuple[int, ...] = (),
-    ) -> None:
+    def __init__(self, config: HybridConfig, vocab_size: int) -> None:
         super().__init__()
-        self.network, self.counts = network, counts
+        network, counts = config.network.build(vocab_size), Ngram(config.counts, vocab_size)
+        if not isinstance(network, Network):
+            raise TypeError(f"{type(network).__name__} has no hidden state to weigh counts by")
+        self.config, self.network, self.counts = config, network, counts
         self.state_schema = network.state_schema | counts.state_schema
-        self.folds, self.parts_read = folds, parts
+        self.folds = config.folds
+        self.folds_used = config.folds if config.folds_used is None else config.folds_used
         self.refits, self.cross_fits = True, True
-        self.vocab_size, self.context = network.vocab_size, network.context
+        self.vocab_size, self.context = vocab_size, network.context
         self.conditioning = network.conditioning
         self.record_level = network.record_level
         latents = capability(network, HasLatents)
         self.latent_size = 0 if latents is None else latents.latent_size
         order = counts.config.order
         self.gate = _even_gate(network.hidden_width + counts.sign_count, order + 1)
-        self.breaks, self.break_gate = breaks, None
-        if breaks:
+        self.breaks, self.break_gate = config.breaks, None
+        if config.breaks:
             self.break_gate = _even_gate(network.hidden_width + counts.sign_count, order + 1)
 
     def lacks(self, kind: type) -> bool:
@@ -152,7 +120,7 @@ class Hybrid(
         Counts that are kept as they were, and have not seen the text, need no cross-fitting: then
         nothing is returned, and training asks the counts themselves.
         """
-        share = 1 / (1 + self.parts_read)
+        share = 1 / (1 + self.folds_used)
         if self.refits:
             self.counts.fit(ids, progress=progress and (lambda done: progress(share * done)))
         if not self.cross_fits:
@@ -162,7 +130,7 @@ class Hybrid(
             self.counts.config,
             self.vocab_size,
             folds=self.folds,
-            parts=self.parts_read,
+            parts=self.folds_used,
             breaks=self.breaks,
             before=self.counts.counted_before,
             progress=progress and (lambda done: progress(share + (1 - share) * done)),
@@ -175,7 +143,7 @@ class Hybrid(
     def trainable_length(self, length: int) -> int:
         if not self.cross_fits:
             return length
-        return 1 + _edges(length, self.folds)[self.parts_read]
+        return 1 + _edges(length, self.folds)[self.folds_used]
 
     def initial_state(
         self,
@@ -396,7 +364,7 @@ def _of_others(weights: Tensor, break_weights: Tensor, others: Tensor) -> Tensor
 
 def cross_fit(
     ids: Ids,
-    config: Ngram.Config,
+    config: NgramConfig,
     vocab_size: int,
     *,
     folds: int,
@@ -423,7 +391,7 @@ def cross_fit(
         log-probability by each order, and the signs of its context, as `Ngram.experts` gives them,
         and, where there are breaks, by each order the log-probability that none stands there.
     """
-    columns = config.order * (1 + bool(breaks)) + config.build(vocab_size).sign_count
+    columns = config.order * (1 + bool(breaks)) + Ngram(config, vocab_size).sign_count
     edges = _edges(len(ids), folds)[: 1 + (folds if parts is None else parts)]
     table = room((edges[-1], columns), np.float16)
     threads = torch.get_num_threads()
@@ -447,7 +415,7 @@ def _edges(length: int, folds: int) -> list[int]:
 
 def _score(
     ids: Ids,
-    config: Ngram.Config,
+    config: NgramConfig,
     vocab_size: int,
     begin: int,
     stop: int,
@@ -456,7 +424,7 @@ def _score(
     counted_before: list[Grams] | None,
 ) -> None:
     """Fill the rows of one part by the counts of all that is outside it."""
-    model = config.build(vocab_size)
+    model = Ngram(config, vocab_size)
     model.counted_before = counted_before
     model.fit(np.concatenate([ids[: begin + 1], ids[stop + 1 :]]))
     before, state = max(0, begin - config.order + 2), model.initial_state(1)

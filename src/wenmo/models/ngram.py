@@ -14,7 +14,6 @@ each context, so that a model counted here and one read from an ARPA file are th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,8 @@ from torch import Tensor
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import ContinuesCounts, CountsParameters, FitsCounts
 from wenmo.models.counts import MEMORY, Grams, Ids, Ints, add_grams, count_grams, room
+from wenmo.models.ngram_config import NgramConfig
 from wenmo.models.state import NO_TOKEN, StateField, StateSchema
-from wenmo.options import Settings, option
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
 
 HISTORY = "ngram_history"  # in a state: the last tokens of each row
@@ -55,39 +54,7 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
 
     conditioning = "none"
 
-    @dataclass(frozen=True)
-    class Config(Settings):
-        """Settings of an n-gram model."""
-
-        order: int = option(5, "length of the longest n-grams", "最长 n-gram 的长度", minimum=1)
-        prune: tuple[int, ...] = option(
-            (),
-            "n-grams seen at most this often are dropped, for each order from 1 up; the last "
-            "number holds for the orders above: `prune=[0,0,1]`",
-            "出现次数不超过此值的 n-gram 被剪去，从 1 阶起逐阶给出，最后一个数用于更高的阶："
-            "`prune=[0,0,1]`",
-        )
-        totals: bool = option(
-            False,
-            "keep how often each context was seen, which networks on counts read",
-            "保留每个上文的次数，供计数之上的网络使用",
-        )
-        counts: bool = option(
-            False,
-            "keep how often each n-gram was seen, so that more text can be counted with "
-            "`--from` this run",
-            "保留每个 n-gram 的次数，以便用 `--from` 此运行继续计数",
-        )
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if list(self.prune) != sorted(self.prune) or min(self.prune, default=0) < 0:
-                raise ValueError("prune must not be negative, nor fall from one order to the next")
-
-        def build(self, vocab_size: int) -> Ngram:
-            return Ngram(self, vocab_size)
-
-    def __init__(self, config: Config, vocab_size: int) -> None:
+    def __init__(self, config: NgramConfig, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
         self.counted_before: list[Grams] | None = None

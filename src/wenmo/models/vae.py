@@ -9,9 +9,8 @@ tokens that are kept from the decoder, and an encoder that is trained ahead of i
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from typing import Literal, cast
+from dataclasses import replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -26,10 +25,9 @@ from wenmo.models.seq2seq import Reader
 from wenmo.models.state import StateField, StateSchema
 from wenmo.models.transformer.model import Transformer
 from wenmo.models.transformer.stack import Encoder, initialise
-from wenmo.options import Settings, option
+from wenmo.models.vae_config import VaeConfig
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens
 
-Kind = Literal["lstm", "transformer"]
 LATENT_STATE = StateSchema(
     (
         replace(STEERING, optional=False),
@@ -53,122 +51,7 @@ class Vae(Network, HasLatents, ChangesInTraining):
     record_level = True
     conditioning = "none"
 
-    @dataclass(frozen=True)
-    class Config(Settings):
-        """Settings of a variational autoencoder."""
-
-        encoder: Kind = option(
-            "lstm",
-            "reads the text in both directions: `lstm` or `transformer`",
-            "双向读取文本：`lstm` 或 `transformer`",
-        )
-        decoder: Kind = option(
-            "lstm", "writes the text: `lstm` or `transformer`", "写出文本：`lstm` 或 `transformer`"
-        )
-        latent_size: int = option(32, "number of latent dimensions", "隐变量的维数", minimum=1)
-        embedding_size: int = option(
-            256, "size of an LSTM's token embeddings", "LSTM 词元嵌入的维数", minimum=1
-        )
-        hidden_size: int = option(256, "size of the layers", "各层的维数", minimum=1)
-        layers: int = option(1, "number of layers of the decoder", "解码器的层数", minimum=1)
-        encoder_layers: int = option(
-            1, "number of layers of the encoder", "编码器的层数", minimum=1
-        )
-        heads: int = option(
-            4, "attention heads of a Transformer", "Transformer 的注意力头数", minimum=1
-        )
-        context_length: int = option(
-            256,
-            "the most tokens of a text, its end included",
-            "文本最多的词元数，含结束符",
-            minimum=2,
-        )
-        tie_embeddings: bool = option(
-            False,
-            "the softmax uses the decoder's embedding (Press & Wolf 2017); the last layer of "
-            "an LSTM is then as wide as that",
-            "softmax 与解码器的嵌入共用权重（Press & Wolf 2017）；LSTM 的最后一层则与其同宽",
-        )
-        dropout: float = option(
-            0.2,
-            "dropout on the input of each layer and the output of the last",
-            "每层输入和最后一层输出的 dropout",
-            minimum=0,
-            below=1,
-        )
-        word_dropout: float = option(
-            0.0,
-            "how often training hides a token from the decoder, which reads the end mark in "
-            "its place (Bowman et al. 2016)",
-            "训练时对解码器隐藏词元的概率，以结束符代替（Bowman et al. 2016）",
-            minimum=0,
-            below=1,
-        )
-        free_bits: float = option(
-            8.0,
-            "nats of divergence per text that cost nothing (Kingma et al. 2016)",
-            "每个文本不计代价的散度（纳特，Kingma et al. 2016）",
-            minimum=0,
-            below=math.inf,
-        )
-        free_bits_per_dim: bool = option(
-            True,
-            "every latent dimension has an equal share of the free bits; else they are shared "
-            "by all",
-            "免费额度平均分给每一维；否则各维共用",
-        )
-        annealing: Literal["linear", "cyclical", "none"] = option(
-            "linear",
-            "weight of the divergence: rises once (`linear`), again and again (`cyclical`, Fu "
-            "et al. 2019), or is constant (`none`)",
-            "散度权重的退火：上升一次（`linear`）、反复上升（`cyclical`，Fu et al. 2019）"
-            "或不变（`none`）",
-        )
-        cycles: int = option(
-            4, "with `cyclical`: how often it rises", "用于 `cyclical`：上升的次数", minimum=1
-        )
-        annealing_ratio: float = option(
-            0.2,
-            "share of the budget, or of each cycle, in which it rises",
-            "上升阶段占总预算（或每个周期）的比例",
-            minimum=0,
-            maximum=1,
-        )
-        kl_floor: float = option(
-            0.0, "the weight that it rises from", "权重的起点", minimum=0, below=math.inf
-        )
-        kl_peak: float = option(
-            1.0,
-            "the weight that it rises to; 1: the evidence lower bound",
-            "权重的终点；1：证据下界",
-            minimum=0,
-            below=math.inf,
-        )
-        aggressive_ratio: float = option(
-            0.0,
-            "share of the budget, from its beginning, in which the encoder is trained more "
-            "than the decoder (He et al. 2019, with fixed numbers in place of their two "
-            "stopping rules)",
-            "预算开头多训练编码器的阶段所占比例（He et al. 2019，以固定数目代替其两条停止规则）",
-            minimum=0,
-            maximum=1,
-        )
-        encoder_steps: int = option(
-            9,
-            "steps of the encoder alone in that phase, before each step of both",
-            "该阶段中每次共同更新之前，只更新编码器的步数",
-            minimum=0,
-        )
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if "transformer" in (self.encoder, self.decoder):
-                transformer_settings(self, 1, 0)  # tells what heads do not go with the width
-
-        def build(self, vocab_size: int) -> Vae:
-            return Vae(self, vocab_size)
-
-    def __init__(self, config: Config, vocab_size: int) -> None:
+    def __init__(self, config: VaeConfig, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.latent_size = config, vocab_size, config.latent_size
         self.encoder = make_encoder(config, vocab_size)
@@ -289,7 +172,7 @@ class Vae(Network, HasLatents, ChangesInTraining):
         return state
 
 
-def kl_weight_at(config: Vae.Config, progress: float) -> float:
+def kl_weight_at(config: VaeConfig, progress: float) -> float:
     """The weight of the divergence at a share of the budget."""
     if config.annealing == "none":
         return config.kl_peak
@@ -299,53 +182,28 @@ def kl_weight_at(config: Vae.Config, progress: float) -> float:
     return config.kl_floor + (config.kl_peak - config.kl_floor) * risen
 
 
-def make_decoder(config: Vae.Config, vocab_size: int) -> Recurrent | Transformer:
+def make_decoder(config: VaeConfig, vocab_size: int) -> Recurrent | Transformer:
     """The network that writes."""
     if config.decoder == "lstm":
-        made = Recurrent.Config(
-            "lstm",
-            embedding_size=config.embedding_size,
-            hidden_size=config.hidden_size,
-            layers=config.layers,
-            tie_embeddings=config.tie_embeddings,
-            dropout=config.dropout,
-        )
-        decoder = made.build(vocab_size)
+        decoder = Recurrent(config.recurrent(), vocab_size)
         if config.tie_embeddings:  # its embedding begins small: what reads it makes up for that
             heard = cast(Layer, decoder.layers[0]).input_weight
             with torch.no_grad():
                 heard.div_(decoder.embedding.weight.std())
         return decoder
-    return transformer_settings(config, config.layers, 0).build(vocab_size)
+    return Transformer(config.transformer(config.layers), vocab_size)
 
 
-def make_encoder(config: Vae.Config, vocab_size: int) -> RecurrentEncoder | TransformerEncoder:
+def make_encoder(config: VaeConfig, vocab_size: int) -> RecurrentEncoder | TransformerEncoder:
     """The network that reads."""
     kind = RecurrentEncoder if config.encoder == "lstm" else TransformerEncoder
     return kind(config, vocab_size)
 
 
-def transformer_settings(
-    config: Vae.Config, layers: int, encoder_layers: int
-) -> Transformer.Config:
-    return Transformer.Config(
-        hidden_size=config.hidden_size,
-        layers=layers,
-        encoder_layers=encoder_layers,
-        heads=config.heads,
-        context_length=config.context_length,
-        tie_embeddings=config.tie_embeddings,
-        share_embeddings=False,
-        dropout=config.dropout,
-        attention_dropout=0.0,
-        zero_init_residual=False,
-    )
-
-
 class RecurrentEncoder(Reader):
     """LSTMs from both ends, pooled."""
 
-    def __init__(self, config: Vae.Config, vocab_size: int) -> None:
+    def __init__(self, config: VaeConfig, vocab_size: int) -> None:
         hidden = -(-config.hidden_size // 2)
         sizes = (config.embedding_size, hidden, config.encoder_layers)
         super().__init__("lstm", *sizes, directions=2, dropout=config.dropout)
@@ -362,21 +220,13 @@ class RecurrentEncoder(Reader):
 class TransformerEncoder(nn.Module):
     """Blocks that look both ways, pooled."""
 
-    def __init__(self, config: Vae.Config, vocab_size: int) -> None:
+    def __init__(self, config: VaeConfig, vocab_size: int) -> None:
         super().__init__()
         self.width = config.hidden_size
-        settings = transformer_settings(config, 1, config.encoder_layers)
+        settings = config.transformer(1, config.encoder_layers)
         self.stack = Encoder(settings, vocab_size)
         initialise(self, settings)
 
     def forward(self, tokens: Tokens, mask: Tensor) -> Tensor:
         """Read (rows, time), where ``mask`` is true, to (rows, width)."""
         return max_pool(self.stack(tokens, mask), mask)
-
-
-SIZES: dict[str, Vae.Config] = {
-    "tiny": Vae.Config(latent_size=16, embedding_size=64, hidden_size=128, dropout=0.0),
-    "transformer": Vae.Config(
-        "transformer", "transformer", layers=3, encoder_layers=2, tie_embeddings=True
-    ),
-}

@@ -19,6 +19,7 @@ from wenmo.evaluation.verdict import TEXT, Spent, advise, forecast, originality
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import FitsCounts, SamplesTexts, has_capability
 from wenmo.models.ngram import Ngram
+from wenmo.models.ngram_config import NgramConfig
 from wenmo.pipeline.datasets import SAMPLE, Dataset
 from wenmo.text.spread import spread_pieces
 from wenmo.text.tokenizers import Tokenizer
@@ -125,7 +126,7 @@ def _plain_counts(
     if seconds is not None:
         most = min(most, max(CHEAP, int(SHARE_OF_COUNTING * seconds / SECONDS_PER_TOKEN)))
     counted = spread_pieces(stream, most)
-    ngram = Ngram.Config(ORDER).build(model.vocab_size)
+    ngram = Ngram(NgramConfig(ORDER), model.vocab_size)
     ngram.fit(counted)
     return PlainCounts(dataset.bits_per_byte(ngram), len(counted) / len(stream))
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from wenmo.models import MODELS, ModelConfig, can_stand_on_counts
-from wenmo.models.base import Budget, device
+from wenmo.models import MODELS
+from wenmo.models.base import device
 from wenmo.models.capabilities import Infills
+from wenmo.models.config import Budget, ModelConfig
 from wenmo.models.shapes import shapes_only
 from wenmo.runs.config import NgramPriorConfig
 from wenmo.runs.recipe import DEFAULT_ORDERS, Recipe
@@ -39,7 +40,7 @@ PROBES = 8
 
 def autoconfigure(recipe: Recipe, corpus: Corpus) -> tuple[Recipe, list[str]]:
     """A recipe with what was left open filled in, and lines that tell the user of it."""
-    if learner_for(MODELS[recipe.family].kind) is Count:
+    if learner_for(MODELS[recipe.family].model_class) is Count:
         return replace(recipe, ngram_prior=replace(recipe.ngram_prior, enabled=False)), []
     if recipe.init.base is not None:
         train, told = _gently(recipe)
@@ -68,7 +69,7 @@ def _has_short_records(recipe: Recipe, corpus: Corpus) -> bool:
     records one by one, each from its beginning: what stands where in a record is what such a model
     sees best (docs/experiments.md).
     """
-    kind = MODELS[recipe.family].kind
+    kind = MODELS[recipe.family].model_class
     in_pieces = learner_for(kind) is Gradient and not issubclass(kind, Infills)
     if recipe.task.paired or kind.record_level or not in_pieces:
         return False
@@ -102,14 +103,14 @@ def _model(recipe: Recipe, budget: Budget | None) -> tuple[ModelConfig, list[str
     suggest_config = MODELS[recipe.family].suggest_config
     if suggest_config is None or budget is None:
         return recipe.model, []
-    asked = asdict(recipe.model)  # type: ignore[call-overload]
+    asked = asdict(recipe.model)
     open_ = {
         name: value
         for name, value in suggest_config(recipe.model, budget).items()
         if f"model.{name}" not in recipe.given and asked[name] != value
     }
     try:
-        chosen = replace(recipe.model, **open_)  # type: ignore[type-var]
+        chosen = replace(recipe.model, **open_)
     except ValueError:  # what was given does not go with what suits
         return recipe.model, []
     told = ", ".join(f"{name}={value}" for name, value in open_.items())
@@ -134,7 +135,7 @@ def _prior(
     recipe: Recipe, corpus: Corpus, budget: Budget | None
 ) -> tuple[NgramPriorConfig, list[str]]:
     prior = recipe.ngram_prior
-    if not can_stand_on_counts(recipe.family) or prior.enabled is False:
+    if not MODELS[recipe.family].supports_ngram_prior or prior.enabled is False:
         return replace(prior, enabled=False), []
     train = corpus.summary["train"]
     tokens = int(train["tokens"])
@@ -160,7 +161,7 @@ def _prior(
     if prior.enabled:
         return chosen, told
     without = replace(prior, enabled=False)
-    if MODELS[recipe.family].kind.record_level:
+    if MODELS[recipe.family].model_class.record_level:
         return without, []
     if tokens < FEW_TOKENS:
         return without, [f"no counts to stand on: {tokens:,} tokens are too few to divide"]

@@ -26,7 +26,7 @@ from wenmo.evaluation.likelihood import likelihood_of_examples
 from wenmo.evaluation.results import Curve, Evaluation, RecordEvaluation
 from wenmo.evaluation.sampled import Blocks, block_likelihood, sampled_likelihood, sampled_wholes
 from wenmo.evaluation.tradeoff import TEMPERATURES, sweep
-from wenmo.models import LanguageModel
+from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import (
     FitsPrior,
     HasMixture,

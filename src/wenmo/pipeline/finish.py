@@ -22,7 +22,7 @@ from wenmo.evaluation.sampling_choice import COST, NO_TIME, TOKENS
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
 from wenmo.evaluation.verdict import Spent
 from wenmo.files import write_text
-from wenmo.models import MODELS, can_stand_on_counts
+from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import (
     HasMixture,
@@ -300,7 +300,7 @@ def _verdict(
         components=components,
         has_base=job.recipe.init.base is not None,
         is_stream=not (job.recipe.task.paired or job.model.record_level),
-        can_use_counts=can_stand_on_counts(job.recipe.family),
+        can_use_counts=MODELS[job.recipe.family].supports_ngram_prior,
         seconds=job.seconds_for(SHARE_OF_VERDICT),
         spent=Spent(
             steps=state.step,

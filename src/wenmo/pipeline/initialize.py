@@ -81,7 +81,7 @@ def match_config(recipe: Recipe, pretrained_sides: Mapping[Side, Loaded]) -> Rec
         suits |= like(card.recipe.model, side)
     open_ = {name: value for name, value in suits.items() if f"model.{name}" not in recipe.given}
     try:
-        return replace(recipe, model=replace(recipe.model, **open_))  # type: ignore[type-var]
+        return replace(recipe, model=replace(recipe.model, **open_))
     except ValueError as error:
         raise WenmoError(f"beside the settings of what it begins with: {error}") from None
 

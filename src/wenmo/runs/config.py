@@ -1,10 +1,14 @@
-"""What training begins from, and the n-gram counts beside a network: the settings."""
+"""The tables of a run's settings beside the model's, two of which are declared here: what training
+begins from, and the n-gram counts beside a network.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from wenmo.options import Settings, option
+from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig, TokenizerConfig
+from wenmo.train_config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -134,3 +138,14 @@ class InitConfig(Settings):
     def scale(self) -> float:
         """The adapters' alpha."""
         return float(self.lora_alpha if self.lora_alpha is not None else 2 * self.lora_rank)
+
+
+TABLES: dict[str, type[Settings]] = {  # of a run, beside the model's
+    "ngram_prior": NgramPriorConfig,
+    "init": InitConfig,
+    "task": TaskConfig,
+    "tokenizer": TokenizerConfig,
+    "read": ReadConfig,
+    "split": SplitConfig,
+    "train": TrainConfig,
+}

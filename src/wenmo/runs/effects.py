@@ -29,12 +29,12 @@ class Training:
     @property
     def counts(self) -> bool:
         """Whether the model is counted, and not trained by gradients."""
-        return learner_for(MODELS[self.recipe.family].kind) is Count
+        return learner_for(MODELS[self.recipe.family].model_class) is Count
 
     @property
     def adversarial(self) -> bool:
         """Whether a critic teaches the model."""
-        return learner_for(MODELS[self.recipe.family].kind) is Adversarial
+        return learner_for(MODELS[self.recipe.family].model_class) is Adversarial
 
     @property
     def on_counts(self) -> bool:
@@ -45,7 +45,7 @@ class Training:
     def in_windows(self) -> bool:
         """Whether the text is read as one stream, in pieces of equal length."""
         recipe = self.recipe
-        whole = MODELS[recipe.family].kind.record_level or bool(recipe.train.per_record)
+        whole = MODELS[recipe.family].model_class.record_level or bool(recipe.train.per_record)
         return not (self.counts or recipe.task.paired or whole)
 
     @property

@@ -13,7 +13,7 @@ from wenmo.interchange.arpa import write_arpa
 from wenmo.interchange.gguf_out import check_gguf, write_gguf
 from wenmo.interchange.huggingface import layout_of
 from wenmo.interchange.onnx import check_onnx, write_onnx
-from wenmo.models import LanguageModel
+from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import (
     HasGenerator,
     HasMixture,

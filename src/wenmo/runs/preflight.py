@@ -1,7 +1,7 @@
 """What can be wrong with a command before anything is computed: paths, names, types of settings.
 
-Nothing here loads PyTorch, so that a slip of the pen is told at once. What needs a model or the
-whole text to be judged is judged later.
+Nothing here loads PyTorch, so that a mistake is reported at once. What needs a model or the text is
+checked later.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from wenmo.config import load_toml, match, nearest
+from wenmo.config import key_of, match, nearest, override, table_of
 from wenmo.grammar.reading import SUFFIXES
 from wenmo.interchange.hub import PACKAGED, PREFIX
-from wenmo.runs import outline
+from wenmo.options import options_of
+from wenmo.runs.config import TABLES
 from wenmo.runs.folders import CARD, read_card
 from wenmo.runs.locks import check_unlocked, is_free
+from wenmo.text.config import ReadConfig
 from wenmo.text.inputs import check_path
 from wenmo.types import WenmoError
 
-check_reading = outline.check_reading
 MODEL_FILES = (".gguf", ".bin")
 """Files of other programs that hold a whole model."""
 
@@ -49,18 +50,18 @@ def check_training(
         settings: ``key=value`` strings.
 
     Raises:
-        WenmoError: something is missing, or has a name that is not known.
+        WenmoError: something is missing, has a name that is not known, or a value that does not
+            fit.
     """
-    family = None
-    if recipe is not None:
-        model = model or str(load_toml(recipe).get("family") or "") or None
+    # Imported here, for the settings of all families take some time to declare.
+    from wenmo.runs.recipe import DEFAULT_MODEL, make_recipe, over, read_recipe
+
+    named, stored = (None, []) if recipe is None else read_recipe(recipe)
     if base is not None:
         check_run(base)
-    elif model is not None:
-        family = outline.check_model(model)
-    elif recipe is None:
-        family = "lstm"  # as `workbench.fit`
-    outline.check_settings(family, settings)
+        _check_tables(over(stored, settings))
+    else:
+        make_recipe(model or named or DEFAULT_MODEL, over(stored, settings))
     check_paths(data, *others)
     if out is not None:
         check_out(out)
@@ -112,13 +113,24 @@ def check_out(folder: Path) -> None:
         raise WenmoError(f"{folder}: not empty and not a run folder: choose another --out")
 
 
+def check_reading(settings: Sequence[str]) -> None:
+    """Check ``key=value`` settings of how a text is read.
+
+    Raises:
+        WenmoError: no ``=``, an unknown name, or a value that does not fit.
+    """
+    override(ReadConfig(), settings, where="read.")
+
+
 def check_family(name: str) -> str:
     """The family that a name means.
 
     Raises:
         WenmoError: there is no such family; the nearest is offered.
     """
-    return outline.check_model(name.partition(":")[0])
+    from wenmo.models import find
+
+    return find(name.partition(":")[0])[0]
 
 
 def enabled_of(prior: str) -> str:
@@ -144,6 +156,21 @@ def check_format(name: str) -> str:
         offer = nearest(name, FORMATS)
         raise WenmoError(f"unknown format {name!r}{offer} (valid: {', '.join(FORMATS)})")
     return known
+
+
+def _check_tables(settings: Sequence[str]) -> None:
+    """Check the settings that name a table beside the model's. What the model has is not known
+    before it is opened, and a key without a table may be its own.
+    """
+    names = {table: list(options_of(declared)) for table, declared in TABLES.items()}
+    changes: dict[str, list[str]] = {table: [] for table in TABLES}
+    for setting in settings:
+        key = key_of(setting)
+        if "." in key and not key.startswith("model."):
+            table, change = table_of(setting, names)
+            changes[table].append(change)
+    for table, changed in changes.items():
+        override(TABLES[table](), changed, where=f"{table}.")
 
 
 def _holds_model(path: Path) -> bool:

@@ -6,17 +6,33 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wenmo.config import as_settings, from_dict, load_toml, override, shown, table_of, to_dict
+from wenmo.config import (
+    as_settings,
+    from_dict,
+    key_of,
+    load_toml,
+    override,
+    shown,
+    table_of,
+    to_dict,
+)
 from wenmo.format1 import convert_setting
-from wenmo.models import MODELS, LanguageModel, ModelConfig, configure, find
-from wenmo.models.hybrid import Hybrid
-from wenmo.models.ngram import Ngram
-from wenmo.runs.config import InitConfig, NgramPriorConfig
+from wenmo.models import MODELS, configure, find
+from wenmo.models.config import ModelConfig
+from wenmo.models.hybrid_config import HybridConfig
+from wenmo.models.ngram_config import NgramConfig
+from wenmo.options import options_of
+from wenmo.runs.config import TABLES, InitConfig, NgramPriorConfig
 from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig, TokenizerConfig
 from wenmo.train_config import TrainConfig
+from wenmo.types import WenmoError
 
+if TYPE_CHECKING:
+    from wenmo.models.base import LanguageModel
+
+DEFAULT_MODEL = "lstm"
 DEFAULT_MINUTES = 3.0
 DEFAULT_ORDERS = 5
 
@@ -52,7 +68,7 @@ class Recipe:
 
     def tables(self) -> dict[str, Any]:
         """The settings as plain dicts."""
-        names = ("model", "ngram_prior", "init", "task", "tokenizer", "read", "split", "train")
+        names = ("model", *TABLES)
         return {"family": self.family, **{name: to_dict(getattr(self, name)) for name in names}}
 
     @classmethod
@@ -81,10 +97,10 @@ class Recipe:
         if not self.ngram_prior.enabled:
             return self.model
         orders, kept = self.ngram_prior.order or DEFAULT_ORDERS, bool(self.ngram_prior.extensible)
-        counts = Ngram.Config(orders, totals=True, counts=kept)
+        counts = NgramConfig(orders, totals=True, counts=kept)
         parts = None if self.task.paired else self.ngram_prior.folds_used
         breaks = self.ngram_prior.breaks or ()
-        return Hybrid.Config(self.model, counts, self.ngram_prior.folds, parts, breaks)
+        return HybridConfig(self.model, counts, self.ngram_prior.folds, parts, breaks)
 
     def build(self, vocab_size: int) -> LanguageModel:
         """The whole model, with weights drawn at random."""
@@ -118,19 +134,17 @@ def make_recipe(
     family, config = base or find(model)
     train = TrainConfig() if base else from_dict(TrainConfig, MODELS[family].training)
     recipe = Recipe(family, config, train=train)
-    tables = {
-        field.name: [f.name for f in dataclasses.fields(getattr(recipe, field.name))]
-        for field in dataclasses.fields(Recipe)
-        if field.name not in ("family", "given")
-    }
+    tables = {"model": list(options_of(type(config)))}
+    tables |= {table: list(options_of(declared)) for table, declared in TABLES.items()}
     changes: dict[str, list[str]] = {name: [] for name in tables}
     for setting in settings:
+        _check_other_families(setting, family, tables)
         table, rest = table_of(setting, tables)
         changes[table].append(rest)
     for table, changed in changes.items():
         config = override(getattr(recipe, table), changed, where=f"{table}.")
         recipe = dataclasses.replace(recipe, **{table: config})
-    given = {f"{table}.{_name(change)}" for table, own in changes.items() for change in own}
+    given = {f"{table}.{key_of(change)}" for table, own in changes.items() for change in own}
     if ":" in model:
         given |= {f"model.{name}" for name in tables["model"]}
     recipe = dataclasses.replace(recipe, given=frozenset(given))
@@ -155,14 +169,20 @@ def over(recipe: Sequence[str], given: Sequence[str]) -> list[str]:
     """A recipe's settings and those that go before it; a budget replaces one of either kind."""
 
     def budget(setting: str) -> bool:
-        return _name(setting).removeprefix("train.") in ("steps", "minutes")
+        return key_of(setting).removeprefix("train.") in ("steps", "minutes")
 
     kept = [setting for setting in recipe if not (any(map(budget, given)) and budget(setting))]
     return [*kept, *given]
 
 
-def _name(setting: str) -> str:
-    return setting.partition("=")[0].strip()
+def _check_other_families(setting: str, family: str, tables: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a setting of the model that other families have, and this one does not."""
+    name = key_of(setting).removeprefix("model.")
+    if any(name in names for names in tables.values()):
+        return
+    owners = [other for other, entry in MODELS.items() if name in options_of(type(entry.config))]
+    if owners:
+        raise WenmoError(f"{family} has no setting {name!r}: it belongs to {', '.join(owners)}")
 
 
 def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

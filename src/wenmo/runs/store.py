@@ -26,8 +26,7 @@ from wenmo.interchange.layouts import Layout
 from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.interchange.vocabulary_files import read_vocabulary
-from wenmo.models import LanguageModel
-from wenmo.models.base import device
+from wenmo.models.base import LanguageModel, device
 from wenmo.models.capabilities import network_of
 from wenmo.models.freeze import train_last
 from wenmo.models.lora import adapt, adapters

@@ -10,7 +10,7 @@ import typer
 from wenmo.apps.cli.declared import flags_of, help_line, options_from, utf8
 from wenmo.decoding.params import Sampling
 from wenmo.options import options_of
-from wenmo.runs.outline import TABLES
+from wenmo.runs.config import TABLES
 from wenmo.text.config import ReadConfig
 
 Writing = Annotated[dict[str, Any], options_from(Sampling)]

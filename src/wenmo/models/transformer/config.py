@@ -1,20 +1,21 @@
-"""The settings that all models made of Transformer blocks share, and their checks."""
+"""The settings of all models that are made of Transformer blocks, and their checks."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from wenmo.models.base import LanguageModel
-from wenmo.options import Settings, option
+from wenmo.models.config import ModelConfig
+from wenmo.options import option
 
 GATED = ("swiglu", "geglu")  # the activations of feed-forward layers with three matrices
 
 
 @dataclass(frozen=True)
-class TransformerConfig(Settings, ABC):
+class TransformerConfig(ModelConfig):
     """Settings of a Transformer, and of every model that is made of its blocks."""
+
+    class_path: ClassVar[str] = "wenmo.models.transformer.model:Transformer"
 
     hidden_size: int = option(256, "size of the residual stream", "残差流的维数", minimum=1)
     layers: int = option(4, "number of blocks that write the text", "写出文本的块数", minimum=1)
@@ -196,6 +197,24 @@ class TransformerConfig(Settings, ABC):
             return -(-8 * self.hidden_size // 3 // 32) * 32
         return 4 * self.hidden_size
 
-    @abstractmethod
-    def build(self, vocab_size: int) -> LanguageModel:
-        """Make the model, with weights drawn at random."""
+
+@dataclass(frozen=True)
+class MaskedConfig(TransformerConfig):
+    """The settings of a Transformer without an encoder, and what BERT has beside."""
+
+    class_path: ClassVar[str] = "wenmo.models.transformer.masked:Masked"
+
+    lm_head_transform: bool = option(
+        False,
+        "BERT's layer, activated and normalised, between the blocks and the softmax",
+        "块与 softmax 之间 BERT 的一层，带激活和归一化",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.encoder_layers:
+            raise ValueError("encoder_layers must be 0: a masked model has one stack alone")
+        if self.sliding_window is not None:
+            raise ValueError("sliding_window must be null: a masked model looks to both sides")
+        if self.activation in GATED and self.lm_head_transform:
+            raise ValueError("lm_head_transform needs an activation without a gate: gelu-exact")

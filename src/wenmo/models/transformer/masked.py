@@ -7,7 +7,6 @@ one token to all of it, it is a diffusion model of text, whose noise hides token
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -18,10 +17,9 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import Infills
 from wenmo.models.network import LOGITS_AT_ONCE, costs, label_smoothed
 from wenmo.models.state import READ_STATE, empty_read_state, extend_read_state
-from wenmo.models.transformer.config import GATED, TransformerConfig
+from wenmo.models.transformer.config import MaskedConfig
 from wenmo.models.transformer.layers import ACTIVATIONS, make_norm
 from wenmo.models.transformer.stack import Stack, initialise
-from wenmo.options import option
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
 DRAWS = 32  # of hidden places, at least so many for the rows that are scored together
@@ -35,33 +33,11 @@ class Masked(Stack, LanguageModel, Infills):
             to come.
     """
 
-    config: Config
+    config: MaskedConfig
     embedding: nn.Embedding
     conditioning = "none"
 
-    @dataclass(frozen=True)
-    class Config(TransformerConfig):
-        """The settings of a Transformer without an encoder, and what BERT has beside."""
-
-        lm_head_transform: bool = option(
-            False,
-            "BERT's layer, activated and normalised, between the blocks and the softmax",
-            "块与 softmax 之间 BERT 的一层，带激活和归一化",
-        )
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if self.encoder_layers:
-                raise ValueError("encoder_layers must be 0: a masked model has one stack alone")
-            if self.sliding_window is not None:
-                raise ValueError("sliding_window must be null: a masked model looks to both sides")
-            if self.activation in GATED and self.lm_head_transform:
-                raise ValueError("lm_head_transform needs an activation without a gate: gelu-exact")
-
-        def build(self, vocab_size: int) -> Masked:
-            return Masked(self, vocab_size)
-
-    def __init__(self, config: Config, vocab_size: int) -> None:
+    def __init__(self, config: MaskedConfig, vocab_size: int) -> None:
         # The last id of the embedding stands for a hidden token.
         super().__init__(config, vocab_size + 1, config.layers, causal=False)
         self.vocab_size, self.context = vocab_size, config.context_length - 1
@@ -174,7 +150,7 @@ class Masked(Stack, LanguageModel, Infills):
 class OutputLayer(nn.Module):
     """BERT's layer before the softmax (Devlin et al. 2019): norm(activation(layer(x)))."""
 
-    def __init__(self, config: Masked.Config) -> None:
+    def __init__(self, config: MaskedConfig) -> None:
         super().__init__()
         self.layer = nn.Linear(config.hidden_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.activation]

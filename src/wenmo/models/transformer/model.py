@@ -5,7 +5,6 @@ paper's arrangement, GPT-2 exactly (Radford et al. 2019), and the modern one of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
@@ -25,17 +24,10 @@ from wenmo.types import END, IGNORE, Logits, State, Tokens
 class Transformer(Stack, Network, EncodesSource, HasSides):
     """A causal stack, and a softmax over the vocabulary."""
 
-    config: Config
+    config: TransformerConfig
     embedding: nn.Embedding
 
-    @dataclass(frozen=True)
-    class Config(TransformerConfig):
-        """Settings of a Transformer: those of `TransformerConfig`."""
-
-        def build(self, vocab_size: int) -> Transformer:
-            return Transformer(self, vocab_size)
-
-    def __init__(self, config: Config, vocab_size: int) -> None:
+    def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
         encodes = config.encoder_layers > 0
         super().__init__(config, vocab_size, config.layers, causal=True, cross=encodes)
         self.vocab_size, self.context = vocab_size, config.context_length

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from wenmo.models.base import Budget
-from wenmo.models.transformer.config import TransformerConfig
-from wenmo.models.transformer.masked import Masked
-from wenmo.models.transformer.model import Transformer
+from wenmo.models.config import Budget
+from wenmo.models.transformer.config import MaskedConfig, TransformerConfig
 
-GPT2 = Transformer.Config(
+GPT2 = TransformerConfig(
     hidden_size=768,
     layers=12,
     heads=12,
@@ -25,7 +23,7 @@ GPT2 = Transformer.Config(
     zero_init_residual=False,
     dropout=0.1,
 )
-VASWANI = Transformer.Config(
+VASWANI = TransformerConfig(
     hidden_size=512,
     layers=6,
     encoder_layers=6,
@@ -45,7 +43,7 @@ VASWANI = Transformer.Config(
 )
 # As `transformers` has them, so that runs open there.
 MARIAN = replace(VASWANI, positions="sinusoidal-split", norm_eps=1e-5, lm_head_bias=True)
-T5 = Transformer.Config(
+T5 = TransformerConfig(
     hidden_size=512,
     layers=6,
     encoder_layers=6,
@@ -64,11 +62,11 @@ GPT3 = replace(GPT2, context_length=2048, dropout=0.0)
 
 # GPT-2's sizes are those of its release. GPT-3's are table 2.1 of Brown et al. (2020); its XL row
 # gives 24 heads of 128, which its own 1.3 B parameters rule out: 16 heads of 128 make them.
-SIZES: dict[str, Transformer.Config] = {
-    "tiny": Transformer.Config(hidden_size=128, layers=4, heads=4, context_length=128),
-    "small": Transformer.Config(hidden_size=256, layers=6, heads=4, context_length=256),
-    "medium": Transformer.Config(hidden_size=384, layers=6, heads=6, context_length=256),
-    "large": Transformer.Config(
+SIZES: dict[str, TransformerConfig] = {
+    "tiny": TransformerConfig(hidden_size=128, layers=4, heads=4, context_length=128),
+    "small": TransformerConfig(hidden_size=256, layers=6, heads=4, context_length=256),
+    "medium": TransformerConfig(hidden_size=384, layers=6, heads=6, context_length=256),
+    "large": TransformerConfig(
         hidden_size=768, layers=12, heads=12, kv_heads=4, context_length=1024
     ),
     "nanogpt-cpu": replace(
@@ -88,12 +86,12 @@ SIZES: dict[str, Transformer.Config] = {
     "gpt3-175b": replace(GPT3, hidden_size=12288, layers=96, heads=96),
 }
 
-MODERN = Transformer.Config(
+MODERN = TransformerConfig(
     layers=3, encoder_layers=3, zero_init_residual=False, dropout=0.1, attention_dropout=0.0
 )
 
 # With an encoder; the first two are those of Vaswani et al. (2017), table 3.
-ENCODER_SIZES: dict[str, Transformer.Config] = {
+ENCODER_SIZES: dict[str, TransformerConfig] = {
     "base": VASWANI,
     "marian": MARIAN,
     "t5": T5,
@@ -102,10 +100,10 @@ ENCODER_SIZES: dict[str, Transformer.Config] = {
     "small": replace(MODERN, hidden_size=256, layers=4, encoder_layers=4, ffn_size=512),
 }
 
-MASKED_SIZES: dict[str, Masked.Config] = {
-    **{name: Masked.Config(**asdict(SIZES[name])) for name in ("tiny", "small", "medium", "large")},
+MASKED_SIZES: dict[str, MaskedConfig] = {
+    **{name: MaskedConfig(**asdict(SIZES[name])) for name in ("tiny", "small", "medium", "large")},
     # That of Devlin et al. (2019), table 1, which they call base.
-    "bert": Masked.Config(
+    "bert": MaskedConfig(
         **{
             **asdict(GPT2),
             "context_length": 512,
@@ -126,12 +124,12 @@ WEIGHTS_PER_TOKEN = 10  # more, and the text is learnt by heart
 MANY_PASSES = 6  # over the text: from here on dropout pays
 
 
-def suggest_config(config: Transformer.Config, budget: Budget) -> dict[str, Any]:
+def suggest_config(config: TransformerConfig, budget: Budget) -> dict[str, Any]:
     """The size for a text and a time; see ``size_for``."""
     return size_for(SIZES, budget)
 
 
-def suggest_masked_config(config: Masked.Config, budget: Budget) -> dict[str, Any]:
+def suggest_masked_config(config: MaskedConfig, budget: Budget) -> dict[str, Any]:
     """The same for a masked model."""
     return size_for(MASKED_SIZES, budget)
 
