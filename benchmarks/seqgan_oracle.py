@@ -90,7 +90,7 @@ def play(seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
         if (step + 1) % (5 * EPOCH) == 0 or (step >= before + alone and step % 25 == 0):
             own, new = nll(oracle, write(gan.generator, 2000, LENGTH)), nll(gan, unseen)
             print(f"{step + 1}: {own:.3f} by the oracle, {new:.3f} of unseen texts", flush=True)
-            print(f"    {learned.parts}", flush=True)
+            print(f"    {learned.extra}", flush=True)
     rows.append({"generator": gan.config.method, **judged(gan, oracle, unseen)})
     print(rows[-1], flush=True)
     return rows

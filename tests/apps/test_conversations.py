@@ -127,7 +127,7 @@ def test_it_resumes_exactly(base: Path, talks: Path, tmp_path: Path) -> None:
 
     def fit(out: Path, stop: int | None = None) -> None:
         def on_event(event: Event) -> None:
-            if event.kind == "step" and event.position.step == stop:
+            if event.kind == "step" and event.state.step == stop:
                 raise KilledError
 
         package.fit(

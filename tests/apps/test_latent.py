@@ -173,7 +173,7 @@ def test_it_resumes_exactly(lines, tmp_path):
         return newest.read_bytes()
 
     def stop(event):
-        if event.kind == "step" and event.position.step == 5:
+        if event.kind == "step" and event.state.step == 5:
             raise RuntimeError("a power cut")
 
     with pytest.raises(RuntimeError, match="power"):

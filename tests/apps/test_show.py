@@ -98,9 +98,9 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 
 def step(number: int, kind: str = "step", **more: object) -> Event:
-    learned = StepMetrics(loss=1.5, tokens=9, rate=0.001, parts={"nats": 1.5})
-    position = replace(TrainState(), step=number, seconds=number / 10, tokens=number * 1000)
-    return Event(kind, position, number / 1000, learned=learned, **more)  # type: ignore[arg-type]
+    metrics = StepMetrics(loss=1.5, tokens=9, lr_factor=0.001, extra={"nats": 1.5})
+    state = replace(TrainState(), step=number, seconds=number / 10, tokens=number * 1000)
+    return Event(kind, state, number / 1000, metrics=metrics, **more)  # type: ignore[arg-type]
 
 
 FIGURES = {"bits_per_byte": 2.05, "perplexity": 4.1, "bleu": 10.0, "chrf": 20.0}

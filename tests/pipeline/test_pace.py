@@ -39,7 +39,7 @@ def fitted(model, seconds, *settings, rows=8, batches=None):
         "gru", ["minutes=1", f"batch_size={rows}", "sequence_length=64", *settings]
     )
     recipe = replace(recipe, given=frozenset(f"train.{s.split('=')[0]}" for s in settings))
-    return pace.fitting_batch(recipe, model, batches or Streams(IDS, rows, 64), seconds)
+    return pace.fit_batch_size(recipe, model, batches or Streams(IDS, rows, 64), seconds)
 
 
 def test_where_enough_steps_fit_nothing_is_changed_or_told(model):
@@ -105,7 +105,7 @@ class Trials:
 @pytest.mark.parametrize(("seconds", "asked"), [(20.0, [2]), (1000.0, [2, 2, 4])])
 def test_a_slow_trial_of_writing_is_not_repeated(seconds, asked):
     learner = Trials()
-    pace.fitting_texts(make_recipe("gan", ["minutes=1"]), learner, seconds)
+    pace.fit_text_count(make_recipe("gan", ["minutes=1"]), learner, seconds)
     assert learner.asked == asked
 
 
@@ -118,7 +118,7 @@ def test_a_sample_that_takes_longer_than_its_share_is_reckoned_with(monkeypatch)
         return "", []
 
     dataset = SimpleNamespace(pace=lambda model, seconds: Quick(5000), sample=sample)
-    found = pace._tried(dataset, None, TrainConfig(eval_count=1), 10.0)
+    found = pace._measured(dataset, None, TrainConfig(eval_count=1), 10.0)
     assert found.late == pytest.approx(5.0 - (1 - pace.SCORING) * 10.0)
 
 
@@ -129,6 +129,6 @@ def test_pairs_are_timed_by_a_typical_batch_and_all_its_tokens_are_told(model):
 
     batches = [batch(rows) for rows in (1, 64, 60, 64, 3, 62, 64, 64, 61)]
     recipe = make_recipe("seq2seq", ["minutes=1", "task.name=translation"])
-    train, told = pace.fitting_batch(recipe, model, batches, 100.0)
+    train, told = pace.fit_batch_size(recipe, model, batches, 100.0)
     assert told[0].startswith("a step of 1,984 tokens takes about 6.2 s; so that more fit: ")
     assert train.tokens_per_batch < 2048

@@ -57,7 +57,7 @@ def test_a_thread_stops_a_training_that_then_continues_exactly(text: Path, tmp_p
     stop = wenmo.StopRequest()
 
     def request_at_step_5(event: Any) -> None:
-        if event.kind == "step" and event.position.step == 5:
+        if event.kind == "step" and event.state.step == 5:
             assert in_a_thread(stop.request) is None
 
     error = in_a_thread(lambda: fit(text, stopped, on_event=request_at_step_5, stop=stop))

@@ -17,7 +17,7 @@ MINUTES = replace(STEPS, steps=None, minutes=2.0)
 
 
 def metrics(loss: float = 1.0) -> StepMetrics:
-    return StepMetrics(loss, tokens=10, rate=1.0, parts={})
+    return StepMetrics(loss, tokens=10, lr_factor=1.0, extra={})
 
 
 def next_(

@@ -77,7 +77,7 @@ def test_runs_to_the_end_of_its_minutes(tmp_path):
 def test_the_time_left_never_exceeds_what_is_left_of_the_minutes(tmp_path):
     told = []
     made, _ = trainer(tmp_path, Script(), minutes=2.0)
-    made.report = lambda event: told.append((event.position.seconds, event.seconds_left))
+    made.report = lambda event: told.append((event.state.seconds, event.seconds_left))
     made.state.seconds = made.state.start_seconds = 9.0  # start-up
     made._step(0.0)
     assert told

@@ -31,13 +31,13 @@ class PlainProgress:
 
     def on_event(self, event: Event) -> None:
         """An event of training."""
-        where = f"{event.progress:.0%} · step {event.position.step:,}"
+        where = f"{event.progress:.0%} · step {event.state.step:,}"
         if event.kind == "evaluation":
             print(f"{where} · held out {event.figures['bits_per_byte']:.3f} bits per byte")
         elif event.kind in ("sample", "note"):
             print("    " + event.text.replace("\n", "\n    "), flush=True)
-        elif event.kind == "step" and event.learned is not None and self._is_time():
-            print(f"{where} · loss {event.learned.loss:.3f}", flush=True)
+        elif event.kind == "step" and event.metrics is not None and self._is_time():
+            print(f"{where} · loss {event.metrics.loss:.3f}", flush=True)
 
     def _is_time(self) -> bool:
         now = time.monotonic()

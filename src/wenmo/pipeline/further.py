@@ -1,4 +1,4 @@
-"""The same command for a run that is there: it goes on, or says what else to do."""
+"""The same command for an existing run: training continues, or the user is told what to do."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from wenmo.types import WenmoError
 
 BUDGETS = {"train.steps": "steps", "train.minutes": "minutes"}
 FREE = frozenset({"train.patience", "train.full_evaluation", "train.checkpoint_seconds"})
-"""What may differ: it says when to stop, score and save, not what is learnt."""
-SHOWN = 4  # settings that differ
+"""Settings that may differ: they do not change what is trained."""
+SHOWN = 4  # settings that differ, in a message
 OTHER_MODEL = ("family", "model.", "ngram_prior.", "tokenizer.", "task.", "read.", "split.")
 
 
 def adapted(folder: Path, card: Card, recipe: Recipe) -> Card:
-    """The card of a run with the budget that is asked for now.
+    """The card of a run with the budget that is requested now.
 
-    Where a finished run is given more steps or minutes, the card says that it goes on.
+    Where a finished run is given more steps or minutes, the card says that it continues.
 
     Args:
-        folder: where the run lies.
-        card: what it says; changed.
-        recipe: the settings that are asked for.
+        folder: the run folder.
+        card: of the run; it is changed.
+        recipe: the requested settings.
 
     Raises:
-        WenmoError: other settings, less of the budget, or a budget of the other kind.
+        WenmoError: other settings, a smaller budget, or minutes in place of steps.
     """
-    asked = card.asked or card.recipe
-    differ = recipe.differences(asked)
+    before = card.asked or card.recipe
+    differ = recipe.differences(before)
     names = {line.split(" ", 1)[0]: line for line in differ}
     others = [line for name, line in names.items() if name not in {*BUDGETS, *FREE}]
     if others:
         shown = ", ".join(others[:SHOWN])
         more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
-        same = not any(line.startswith(OTHER_MODEL) for line in others)
-        way = f"{fresh_start(folder)}, or " if same else ""
+        is_same_model = not any(line.startswith(OTHER_MODEL) for line in others)
+        advice = f"{fresh_start(folder)}, or " if is_same_model else ""
         raise WenmoError(
-            f"{folder}: holds a run with other settings: {shown}{more}: {way}choose another --out"
+            f"{folder}: holds a run with other settings: {shown}{more}: {advice}choose another "
+            "--out"
         )
     if names.keys() & BUDGETS.keys():
-        _check_budget(folder, asked, recipe)
+        _check_budget(folder, before, recipe)
         card.continues = card.finished
     changed = (name.removeprefix("train.") for name in names)
     changes = {name: getattr(recipe.train, name) for name in changed}
@@ -53,13 +54,13 @@ def adapted(folder: Path, card: Card, recipe: Recipe) -> Card:
 
 
 def fresh_start(folder: Path) -> str:
-    """The command that begins a new run with a run's weights."""
+    """The command that starts a new run with the weights of a run."""
     run, new = quote(str(folder)), quote(f"{folder}-2")
     return f"begin anew with its weights: wenmo train DATA --from {run} --out {new}"
 
 
 def _check_budget(folder: Path, before: Recipe, now: Recipe) -> None:
-    """Refuse a budget that cannot be gone on to."""
+    """Refuse a budget to which training cannot continue."""
     for name in BUDGETS.values():
         had, has = getattr(before.train, name), getattr(now.train, name)
         if had is None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import FitsPrior, HasGenerator, capability, require
 from wenmo.pipeline.job import Job
-from wenmo.pipeline.pace import fitting_batch, fitting_texts
+from wenmo.pipeline.pace import fit_batch_size, fit_text_count
 from wenmo.text.batches import Batches, Counted
 from wenmo.text.records import Records, Shuffled
 from wenmo.train_config import TrainConfig
@@ -45,7 +45,7 @@ def _gradient(job: Job) -> Learner:
     fitted = batches()
     if _fits_batches(job):
         seconds = SHARE_OF_STEPS * job.time.left()
-        train, notes = fitting_batch(job.recipe, job.model, fitted, seconds)
+        train, notes = fit_batch_size(job.recipe, job.model, fitted, seconds)
         _change(job, train, notes)
         fitted = batches()
     optimizer = _optimizer(job.recipe.train, job.model)
@@ -66,7 +66,7 @@ def _adversarial(job: Job) -> Learner:
         **_gradient_settings(job, batches),
     )
     if fits:
-        rows, notes = fitting_texts(job.recipe, learner, SHARE_OF_STEPS * job.time.left())
+        rows, notes = fit_text_count(job.recipe, learner, SHARE_OF_STEPS * job.time.left())
         _change(job, replace(train, batch_size=rows), notes)
         learner.texts = Shuffled(records, rows, train.seed)
     return learner

@@ -251,4 +251,4 @@ class Session:
         warning = collapse(event.figures)
         if warning is not None:
             self._has_warned = True
-            self._report(Event("note", event.position, event.progress, text=warning))
+            self._report(Event("note", event.state, event.progress, text=warning))

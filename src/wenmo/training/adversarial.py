@@ -1,5 +1,5 @@
-"""Two players in one learner: a generator, first by likelihood, then by what its critic says, and
-the critic, by telling its texts from those of the training text.
+"""Adversarial training: a generator, first by likelihood, then against a critic, which learns to
+distinguish its texts from the training text.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.critic import inside
 from wenmo.models.gan import Gan
 from wenmo.text.batches import Batches
-from wenmo.training.learners import Gradient, StepMetrics, part
+from wenmo.training.learners import Gradient, StepMetrics, with_prefix
 from wenmo.training.optimizers import Optimizer
 from wenmo.training.rollouts import relax, values, write
 from wenmo.training.updates import Adam
 from wenmo.types import END, IGNORE, Batch, Tokens
 
-BETAS = (0.5, 0.999)  # of Adam: with less inertia the players circle each other less
+BETAS = (0.5, 0.999)  # of Adam: less momentum makes the two players oscillate less
 
 
 class Adversarial(Gradient):
-    """The stages of `Gan`: likelihood, then the critic alone, then both by turns.
+    """The stages of `Gan`: likelihood, then the critic alone, then both in turn.
 
-    Randomness is drawn afresh from the seed and the step's number, in every stage.
+    In every stage the random generator is seeded with the seed and the number of the step.
 
     Args:
-        texts: what the critic is shown of the training text, whatever its length.
-        longest: the most tokens of a text that the generator writes, END counted.
-        max_grad_norm: the largest norm of either player's gradient; 0: unbounded.
-        **likelihood: how the first stage learns; see `Gradient`.
+        texts: records of the training text for the critic.
+        longest: the most tokens of a text that the generator writes, END included.
+        max_grad_norm: the gradient of each player is clipped to this norm; 0: no clipping.
+        **likelihood: settings of the first stage; see `Gradient`.
     """
 
     keeps: Literal["best", "last"] = "last"
@@ -57,26 +57,26 @@ class Adversarial(Gradient):
         config = model.config
         self.generator_adam = adam(model.generator, config.adversarial_learning_rate)
         self.critic_adam = adam(model.critic, config.critic_learning_rate)
-        self._frozen = set()  # the rival is made in training: checkpoints hold it, too
+        self._frozen = set()  # the baseline is made in training: checkpoints hold it, too
 
     def schedule_progress(self, progress: float) -> float:
         return self.gan.share_of_stage(progress)
 
-    def learn(self, step: int, rate: float) -> StepMetrics:
+    def learn(self, step: int, lr_factor: float) -> StepMetrics:
         if self.gan.stage == "likelihood":
-            return super().learn(step, rate)
+            return super().learn(step, lr_factor)
         torch.manual_seed((self.seed << 32) + step)
         self.gan.part()
         steps = self.gan.config.critic_steps
-        watched: dict[str, float] = {}
+        extra: dict[str, float] = {}
         for turn in range(steps):
             batch = self.texts[step * steps + turn].to(self.gan.device)
-            watched |= self._train_critic(padded(batch, self.longest), rate)
+            extra |= self._train_critic(padded(batch, self.longest), lr_factor)
         if self.gan.stage == "adversarial":
             real = padded(batch, self.longest)
-            watched |= self._train_generator(real, rate)
+            extra |= self._train_generator(real, lr_factor)
         tokens = int((batch.targets != IGNORE).sum())
-        return StepMetrics(watched["critic_loss"], tokens, rate, watched)
+        return StepMetrics(extra["critic_loss"], tokens, lr_factor, extra)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         yield from super().tensors()
@@ -87,11 +87,11 @@ class Adversarial(Gradient):
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         super().restore(tensors)
-        self.generator_adam.restore(part(tensors, "generator_adam."))
-        self.critic_adam.restore(part(tensors, "critic_adam."))
+        self.generator_adam.restore(with_prefix(tensors, "generator_adam."))
+        self.critic_adam.restore(with_prefix(tensors, "critic_adam."))
 
-    def _train_critic(self, real: Tokens, rate: float) -> dict[str, float]:
-        """One step of the critic, on as many texts of the generator as of the training text."""
+    def _train_critic(self, real: Tokens, lr_factor: float) -> dict[str, float]:
+        """Take a step of the critic, on as many generated texts as there are real ones."""
         gan, rows = self.gan, len(real)
         gan.generator.eval()
         gan.critic.train()
@@ -107,30 +107,30 @@ class Adversarial(Gradient):
             loss = F.softplus(fake - true).mean()
             right = (fake < true).float().mean()
         loss.backward()  # type: ignore[no-untyped-call]
-        self._move(gan.critic, self.critic_adam, rate)
+        self._update(gan.critic, self.critic_adam, lr_factor)
         return {"critic_loss": float(loss.detach()), "critic_right": float(right)}
 
-    def _train_generator(self, real: Tokens, rate: float) -> dict[str, float]:
+    def _train_generator(self, real: Tokens, lr_factor: float) -> dict[str, float]:
         gan = self.gan
         gan.generator.eval()
         gan.critic.eval()
         if gan.config.method == "policy":
-            loss, watched = self._policy_loss(len(real))
+            loss, extra = self._policy_loss(len(real))
         else:
             texts, shares = self._relax(len(real))
             verdict = gan.critic.judge_mixed(shares, texts)
             with torch.no_grad():
                 true = gan.critic(real)
-            # Relativistic: to look more real than what is (Jolicoeur-Martineau 2019).
+            # Relativistic: more real than real texts (Jolicoeur-Martineau 2019).
             loss = F.softplus(true - verdict).mean()
-            watched = {"reward": float(verdict.detach().sigmoid().mean())}
+            extra = {"reward": float(verdict.detach().sigmoid().mean())}
         loss.backward()  # type: ignore[no-untyped-call]
-        self._move(gan.generator, self.generator_adam, rate)
-        return watched
+        self._update(gan.generator, self.generator_adam, lr_factor)
+        return extra
 
     def _policy_loss(self, rows: int) -> tuple[Tensor, dict[str, float]]:
-        """Minus the rewards that are expected of each token, above the baseline: the policy
-        gradient (Yu et al. 2017, equation 8; Williams 1992).
+        """The policy-gradient loss of generated texts, with the expected reward of each token above
+        the baseline (Yu et al. 2017, equation 8; Williams 1992), and the mean reward.
         """
         gan = self.gan
 
@@ -138,69 +138,72 @@ class Adversarial(Gradient):
             return gan.critic(texts).sigmoid()
 
         texts = write(self.gan.generator, rows, self.longest)
-        worth = values(self.gan.generator, texts, gan.config.rollouts, judge)
+        reward = values(self.gan.generator, texts, gan.config.rollouts, judge)
         batch = as_batch(texts)
         mask = batch.targets != IGNORE
         logits, _ = gan.generator(batch.tokens)
         nats = F.cross_entropy(
             logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE, reduction="none"
         ).view(mask.shape)
-        above = worth - baseline(worth, mask) if gan.config.baseline else worth
-        reward = worth[mask].mean()
-        return (above * mask * nats).sum() / mask.sum(), {"reward": float(reward)}
+        advantage = reward - baseline(reward, mask) if gan.config.baseline else reward
+        loss = (advantage * mask * nats).sum() / mask.sum()
+        return loss, {"reward": float(reward[mask].mean())}
 
     def trial(self, rows: int) -> float:
-        """Seconds in which so many texts are written and judged, as the generator's step asks for;
-        nothing is learnt.
+        """Seconds that writing and judging so many texts takes, as in a step of the generator; the
+        weights do not change.
         """
         self.gan.generator.eval()
         self.gan.critic.eval()
-        begun = time.perf_counter()
+        started = time.perf_counter()
         with torch.no_grad():
             if self.gan.config.method == "policy":
                 self._policy_loss(rows)
             else:
                 self._relax(rows)
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
 
     def _relax(self, rows: int) -> tuple[Tokens, Tensor]:
-        """Relaxed texts, sharper from step to step (RelGAN: Nie et al. 2019, section 2.2)."""
+        """Relaxed texts; the inverse temperature rises exponentially over the stage (RelGAN: Nie et
+        al. 2019, section 2.2).
+        """
         gan = self.gan
         done = gan.share_of_stage(gan.progress) if gan.stage == "adversarial" else 0.0
         sharpness = math.exp(math.log(gan.config.inverse_temperature) * done)
-        return relax(self.gan.generator, gan.generator.embedding, rows, self.longest, sharpness)
+        return relax(gan.generator, gan.generator.embedding, rows, self.longest, sharpness)
 
-    def _move(self, player: torch.nn.Module, optimizer: Optimizer, rate: float) -> None:
-        """Move one player; what the other was given on the way is forgotten."""
+    def _update(self, player: torch.nn.Module, optimizer: Optimizer, lr_factor: float) -> None:
+        """Update the weights of one player, and drop the gradients of both."""
         limit = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         torch.nn.utils.clip_grad_norm_(player.parameters(), limit)
-        optimizer.step(rate)
+        optimizer.step(lr_factor)
         self.gan.zero_grad(set_to_none=True)
 
 
-def adam(player: torch.nn.Module, rate: float) -> Optimizer:
-    return Optimizer([Adam([{"params": list(player.parameters())}], lr=rate, betas=BETAS)])
+def adam(player: torch.nn.Module, learning_rate: float) -> Optimizer:
+    weights = list(player.parameters())
+    return Optimizer([Adam([{"params": weights}], lr=learning_rate, betas=BETAS)])
 
 
-def baseline(worth: Tensor, mask: Tensor) -> Tensor:
-    """What a text is worth at each place on the average of all *others* in the batch, (rows, time),
-    so that it does not depend on what it is taken from (Kool et al. 2019).
+def baseline(reward: Tensor, mask: Tensor) -> Tensor:
+    """For each text and position, the mean reward of all *other* texts of the batch, (rows, time),
+    so that it does not depend on the text itself (Kool et al. 2019).
 
     Args:
-        worth: float32 (rows, time), counted where ``mask`` is true.
+        reward: float32 (rows, time), counted where ``mask`` is true.
     """
-    counted = worth * mask
+    counted = reward * mask
     others = mask.sum(0) - mask.long()
     return (counted.sum(0) - counted) / others.clamp_min(1)
 
 
 def padded(batch: Batch, longest: int) -> Tokens:
-    """The texts of a batch, (rows, longest), END behind each."""
+    """The texts of a batch, int64 (rows, longest), padded with END."""
     texts = batch.targets.where(batch.targets != IGNORE, END)[:, :longest]
     return F.pad(texts, (0, longest - texts.shape[1]), value=END)
 
 
 def as_batch(texts: Tokens) -> Batch:
-    """Texts with END behind each, of which the first is to be predicted, too."""
+    """Texts, padded with END, as inputs and targets; the first token is a target, too."""
     before = F.pad(texts[:, :-1], (1, 0), value=END)
     return Batch(before, texts.where(inside(texts), IGNORE))

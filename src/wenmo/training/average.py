@@ -1,7 +1,7 @@
-"""The mean of the weights along the way (Polyak & Juditsky 1992), which is steadier than the last.
+"""Weight averaging: a running mean of the weights over the last steps (Polyak & Juditsky 1992).
 
-Merity et al. (2018, section 2) average the weights of SGD with a constant rate from the evaluation
-on at which held-out text gets no better; here the share of the budget is given instead.
+Merity et al. (2018, section 2) start the mean of SGD with a constant learning rate at the
+evaluation at which held-out text gets no better; here the share of the budget is given instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Average:
     """A running mean of a model's weights.
 
     Attributes:
-        count: how many are averaged.
+        count: number of weights in the mean.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -29,7 +29,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights as they are."""
+        """Add the current weights to the mean."""
         self.count += 1
         if not self._mean:
             self._mean = {name: weight.clone() for name, weight in self._weights.items()}
@@ -38,7 +38,7 @@ class Average:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Meanwhile the model has the mean's weights, if anything was averaged yet."""
+        """Give the model the mean for the duration of a context, if there is one yet."""
         self._exchange()
         try:
             yield
@@ -51,7 +51,7 @@ class Average:
             yield PREFIX + name, mean
 
     def restore(self, tensors: Mapping[str, Tensor], count: int) -> None:
-        """Go back to where ``tensors`` were taken."""
+        """Return to where `tensors` gave these."""
         self.count = count
         self._mean = {
             name: tensors[PREFIX + name].to(weight.device, copy=True)
@@ -63,6 +63,6 @@ class Average:
     def _exchange(self) -> None:
         for name, mean in self._mean.items():
             weight = self._weights[name]
-            kept = weight.clone()
+            current = weight.clone()
             weight.copy_(mean)
-            mean.copy_(kept)
+            mean.copy_(current)

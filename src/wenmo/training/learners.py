@@ -1,4 +1,4 @@
-"""What varies between ways of training: one learner each, with the same few methods."""
+"""Learners: each takes one training step on a batch, by gradients or by counting."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from wenmo.types import IGNORE, Batch, Loss, State
 
 @dataclass(frozen=True, slots=True)
 class StepMetrics:
-    """What one step of learning reports.
+    """Metrics of one training step.
 
     Attributes:
-        loss: what was minimised, nats per target token.
-        tokens: how many target tokens were learnt from.
-        rate: the learning rate's factor at this step.
-        parts: further figures to watch.
+        loss: the minimised loss, nats per target token; NaN where there is none.
+        tokens: number of target tokens.
+        lr_factor: the learning rate of the step, as a share of its peak.
+        extra: further figures by name, for the logs.
     """
 
     loss: float
     tokens: int
-    rate: float
-    parts: dict[str, float]
+    lr_factor: float
+    extra: dict[str, float]
 
 
 class Learner(Protocol):
-    """One way of making a model better.
+    """Takes training steps.
 
     Attributes:
-        model: what is trained.
-        steps: how many steps the learner takes by its nature; ``None``: as many as the budget.
-        keeps: the weights that held-out text finds best, or the last, where its likelihood is not
-            what is learnt.
+        model: the model in training.
+        steps: number of steps that the learner always takes; None: as many as the budget allows.
+        keeps: which weights are saved at an evaluation: the best on held-out text, or always the
+            last, where the likelihood of held-out text is not the objective.
     """
 
     model: LanguageModel
@@ -56,8 +56,8 @@ class Learner(Protocol):
         """Progress of the learning-rate schedule at a share of the budget, both 0 to 1."""
         ...
 
-    def learn(self, step: int, rate: float) -> StepMetrics:
-        """Learn from batch number ``step``, at ``rate`` times the peak learning rate."""
+    def learn(self, step: int, lr_factor: float) -> StepMetrics:
+        """Take step number ``step`` at ``lr_factor`` times the peak learning rate."""
         ...
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -70,8 +70,8 @@ class Learner(Protocol):
 
 
 class LossModule(nn.Module):
-    """A model whose ``forward`` is its loss: hooks, wrappers for data-parallel training and
-    compilation see what they see of any module.
+    """A model whose ``forward`` is its loss, so that hooks, data-parallel wrappers and compilation
+    apply to it as to any module.
     """
 
     def __init__(self, model: LanguageModel) -> None:
@@ -85,10 +85,16 @@ class LossModule(nn.Module):
 
 
 class Gradient:
-    """Gradient descent on the model's own loss.
+    """Gradient descent on the model's loss.
 
-    Randomness (dropout) is drawn afresh from the seed and the step's number, so that a resumed
-    run draws what the uninterrupted one would have drawn.
+    The random generator (dropout) is seeded with the seed and the number of the step, so that a
+    resumed training is exact.
+
+    Args:
+        max_grad_norm: the gradient is clipped to this norm (Pascanu et al. 2013); 0: no clipping.
+        gradient_accumulation: number of batches in a step.
+        precision: of matrix products.
+        label_smoothing: share of a target's probability that is spread over the vocabulary.
     """
 
     steps: int | None = None
@@ -109,9 +115,10 @@ class Gradient:
         self.label_smoothing = label_smoothing
         self.model, self.batches, self.optimizer = model, batches, optimizer
         self.loss = LossModule(model)
-        # What is frozen for good is not for checkpoints: it is there again when training begins.
+        # Checkpoints leave out frozen weights, which are loaded anew when training is resumed,
+        # and fitted priors, which are counted anew.
         self._frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
-        prior = capability(model, FitsPrior)  # nor are the counts, which are made then
+        prior = capability(model, FitsPrior)
         self._fitted = () if prior is None else (prior.prior_prefix,)
         self.max_grad_norm, self.gradient_accumulation, self.precision, self.seed = (
             max_grad_norm,
@@ -124,11 +131,11 @@ class Gradient:
     def schedule_progress(self, progress: float) -> float:
         return progress
 
-    def learn(self, step: int, rate: float) -> StepMetrics:
+    def learn(self, step: int, lr_factor: float) -> StepMetrics:
         self.model.train()
         torch.manual_seed((self.seed << 32) + step)
         total, tokens = torch.zeros(()), 0
-        parts: dict[str, float] = {}
+        extra: dict[str, float] = {}
         for number in range(
             step * self.gradient_accumulation, (step + 1) * self.gradient_accumulation
         ):
@@ -141,14 +148,14 @@ class Gradient:
             self._carried = {} if batch.carry_state is None else loss.state
             total = total + loss.total.detach().cpu() / self.gradient_accumulation
             tokens += int((batch.targets != IGNORE).sum())
-            parts = {name: float(part) for name, part in loss.parts.items()}
-        parts["gradient_norm"] = self._clip()
-        if np.isfinite(parts["gradient_norm"]):
-            self.optimizer.step(rate)
+            extra = {name: float(value) for name, value in loss.parts.items()}
+        extra["gradient_norm"] = self._clip()
+        if np.isfinite(extra["gradient_norm"]):
+            self.optimizer.step(lr_factor)
         else:
             self.optimizer.zero_grad()
             total = total * float("nan")  # the loop rolls back when it sees this
-        return StepMetrics(float(total), tokens, rate, parts)
+        return StepMetrics(float(total), tokens, lr_factor, extra)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         for name, weight in self.model.state_dict().items():
@@ -160,14 +167,14 @@ class Gradient:
             yield f"carried.{name}", tensor
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        self.model.load_state_dict(self.model.state_dict() | part(tensors, "model."))
-        self.optimizer.restore(part(tensors, "optimizer."))
+        self.model.load_state_dict(self.model.state_dict() | with_prefix(tensors, "model."))
+        self.optimizer.restore(with_prefix(tensors, "optimizer."))
         self.optimizer.zero_grad()
         device = self.model.device
-        self._carried = {name: t.to(device) for name, t in part(tensors, "carried.").items()}
+        self._carried = {name: t.to(device) for name, t in with_prefix(tensors, "carried.").items()}
 
     def _state_before(self, batch: Batch) -> State | None:
-        """The state that each row of a batch begins with."""
+        """The initial state of a batch; rows that continue the previous batch carry its state."""
         if batch.carry_state is None or not self._carried:
             return None
         return where(
@@ -175,20 +182,23 @@ class Gradient:
         )
 
     def _clip(self) -> float:
-        """Scale the gradient down to norm ``max_grad_norm`` (Pascanu et al. 2013); return its own
-        norm.
-        """
+        """Clip the gradient; return its norm before clipping."""
         limit = self.max_grad_norm if self.max_grad_norm > 0 else float("inf")
         return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
 
 
-def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin so, without that beginning."""
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names have a prefix, by their names without it."""
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 class Count:
-    """Counting: one step over all of the text."""
+    """Counting: a single step over the whole text.
+
+    Args:
+        ids: the training text.
+        progress: receives the share that is counted.
+    """
 
     steps: int | None = 1
     keeps: Literal["best", "last"] = "best"
@@ -206,9 +216,9 @@ class Count:
     def schedule_progress(self, progress: float) -> float:
         return progress
 
-    def learn(self, step: int, rate: float) -> StepMetrics:
+    def learn(self, step: int, lr_factor: float) -> StepMetrics:
         self._counts.fit(self.ids, progress=self.progress)
-        return StepMetrics(float("nan"), len(self.ids) - 1, rate, {})
+        return StepMetrics(float("nan"), len(self.ids) - 1, lr_factor, {})
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         return iter(())  # an interrupted count starts again: it takes seconds
@@ -220,18 +230,18 @@ class Count:
 def autocast(
     device: torch.device, precision: Literal["float32", "bfloat16"]
 ) -> contextlib.AbstractContextManager[object]:
-    """Matrix products in bfloat16 where that is asked for; weights and sums stay in float32."""
+    """Compute matrix products in a precision; weights and sums stay in float32."""
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 
 
 def step_seconds(model: LanguageModel, batch: Batch) -> float:
-    """How long a forward and a backward pass of a batch take; the weights stay as they are."""
+    """Seconds of a forward and a backward pass of a batch; the weights do not change."""
     model.train()
-    begun = time.perf_counter()
+    started = time.perf_counter()
     LossModule(model)(batch.to(model.device)).total.backward()
-    took = time.perf_counter() - begun
+    took = time.perf_counter() - started
     model.zero_grad(set_to_none=True)
     return took
 
@@ -244,11 +254,14 @@ PRODUCT = 64, 256  # rows and columns of the product that is timed first
 def faster_precision(
     model: LanguageModel, batches: Batches, seconds: float = float("inf")
 ) -> Literal["float32", "bfloat16"]:
-    """The precision in which a training step is measured to be faster here.
+    """The precision in which a training step is measured to be faster on this machine.
 
-    Three forward and backward passes in each, in turns; the weights stay as they are. Models too
-    small to gain are not measured, so that small runs do not depend on the machine's mood; nor is
-    any on a CPU that is slower in bfloat16. After so many seconds no further pass is made.
+    Three forward and backward passes in each precision alternate; the weights do not change. Small
+    models gain nothing and are not measured, so that their precision is the same on all machines;
+    nor is any model on a CPU that is slower in bfloat16.
+
+    Args:
+        seconds: no pass starts after this time.
     """
     started = time.perf_counter()
     if sum(p.numel() for p in model.parameters() if p.dim() == 2) < BFLOAT16_WEIGHTS:
@@ -259,12 +272,12 @@ def faster_precision(
     model.train()
     best = {"float32": float("inf"), "bfloat16": float("inf")}
     for precision in ("float32", "bfloat16") * 3:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         with autocast(model.device, precision):
             loss: Loss = loss_module(batch)
         loss.total.backward()  # type: ignore[no-untyped-call]
         now = time.perf_counter()
-        best[precision] = min(best[precision], now - begun)
+        best[precision] = min(best[precision], now - start)
         model.zero_grad(set_to_none=True)
         if now - started > seconds:
             break
@@ -273,8 +286,8 @@ def faster_precision(
 
 
 def products_gain() -> bool:
-    """Whether this CPU multiplies matrices faster in bfloat16, as those with such instructions do;
-    others take up to thirty times as long.
+    """Whether this CPU multiplies matrices faster in bfloat16. CPUs without such instructions take
+    up to thirty times as long.
     """
     rows, side = PRODUCT
     taken = {torch.float32: float("inf"), torch.bfloat16: float("inf")}

@@ -35,18 +35,18 @@ class Event:
 
     Attributes:
         kind: what happened.
-        position: the training state at that time; it changes as training goes on.
+        state: the training state; the object changes as training goes on.
         progress: share of the budget that is used, 0 to 1.
-        learned: the metrics of the last step.
+        metrics: of the last step.
         figures: of an evaluation: ``nats_per_token``, ``bits_per_byte`` and so on.
         text: a sample, or a note for the user.
         seconds_left: of a step or an evaluation, seconds until the end; None: unknown yet.
     """
 
     kind: Literal["step", "evaluation", "sample", "checkpoint", "note"]
-    position: TrainState
+    state: TrainState
     progress: float
-    learned: StepMetrics | None = None
+    metrics: StepMetrics | None = None
     figures: dict[str, float] = field(default_factory=dict)
     text: str = ""
     seconds_left: float | None = None

@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: ``metrics.jsonl``, ``samples.md`` and TensorBoard's files."""
+"""The logs of a training: ``metrics.jsonl``, ``samples.md`` and TensorBoard's files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from wenmo.files import atomic, user_facing_os_errors
 from wenmo.training.loop import Event
 
 METRICS = "metrics.jsonl"
-STEPS_BETWEEN_LINES = 10  # every evaluation is written, and one step in so many
+STEPS_BETWEEN_LINES = 10  # every evaluation is logged, and one step in so many
 
 
 class MetricsLogger:
-    """Appends to the records of a run folder. What a resumed run will write again is cut off.
+    """Appends to the logs in a run folder. What a resumed training will log again is removed.
 
     Args:
         folder: the run folder.
-        step: where training goes on.
+        step: the step from which training continues.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -30,8 +30,8 @@ class MetricsLogger:
             self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def record(self, event: Event) -> None:
-        """Write an event down, if it is one worth keeping."""
-        step = event.position.step
+        """Log an event, unless it is a checkpoint or a step in between."""
+        step = event.state.step
         if event.kind == "evaluation":
             self._figures(event, {f"heldout_{name}": v for name, v in event.figures.items()})
         elif event.kind == "step" and step % STEPS_BETWEEN_LINES == 0:
@@ -46,37 +46,37 @@ class MetricsLogger:
         self._tensorboard.close()
 
     def _figures(self, event: Event, figures: dict[str, float]) -> None:
-        """A line of figures; those that are not numbers have no place on a plot."""
-        position, learned = event.position, event.learned
-        if learned is not None:
+        """Log figures, but for those that are not finite."""
+        state, metrics = event.state, event.metrics
+        if metrics is not None:
             figures = {
                 **figures,
-                "loss": learned.loss,
-                "learning_rate": learned.rate,
-                **learned.parts,
+                "loss": metrics.loss,
+                "learning_rate": metrics.lr_factor,
+                **metrics.extra,
             }
         finite = {name: value for name, value in figures.items() if math.isfinite(value)}
-        line = {"step": position.step, "seconds": round(position.seconds, 3), **finite}
+        line = {"step": state.step, "seconds": round(state.seconds, 3), **finite}
         self._append(self.metrics, json.dumps(line))
         for name, value in finite.items():
-            self._tensorboard.add_scalar(name, float(value), position.step)
+            self._tensorboard.add_scalar(name, float(value), state.step)
 
     def _append(self, path: Path, text: str) -> None:
         with user_facing_os_errors(path), path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 
     def _cut(self, step: int) -> None:
-        """Drop what was written after ``step``, the checkpoint that is gone on from."""
+        """Remove what was logged after ``step``, that of the checkpoint."""
         if self.metrics.exists():
             lines = self.metrics.read_text(encoding="utf-8").splitlines()
             with atomic(self.metrics) as temporary:
                 kept = [line for line in lines if _step_of(line) <= step]
                 temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         if self.samples.exists():
-            parts = self.samples.read_text(encoding="utf-8").split("## Step ")
-            kept = [p for p in parts[1:] if int(p.split("\n", 1)[0] or 0) <= step]
+            samples = self.samples.read_text(encoding="utf-8").split("## Step ")[1:]
+            kept = [s for s in samples if int(s.split("\n", 1)[0] or 0) <= step]
             with atomic(self.samples) as temporary:
-                temporary.write_text("".join(f"## Step {p}" for p in kept), encoding="utf-8")
+                temporary.write_text("".join(f"## Step {s}" for s in kept), encoding="utf-8")
 
 
 def _step_of(line: str) -> float:

@@ -1,4 +1,4 @@
-"""Optimizers by name, behind one small interface: set the rate, step, keep and restore."""
+"""Optimizers by name: one or two update rules with peak learning rates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wenmo.models.base import LanguageModel
 from wenmo.train_config import OptimizerName
 from wenmo.training.updates import SGD, Adam, Muon, RMSprop, UpdateRule
 
-# The peak learning rate where none is asked for.
+# The peak learning rate where none is given.
 DEFAULT_RATE: dict[OptimizerName, float] = {
     "sgd": 1.0,
     "rmsprop": 1e-3,
@@ -19,14 +19,14 @@ DEFAULT_RATE: dict[OptimizerName, float] = {
     "adamw": 2e-3,
     "muon": 0.02,
 }
-# Muon moves matrices; what is left (embeddings, the softmax, norms, biases) moves by AdamW, at this
-# share of Muon's rate.
+# Muon updates matrices; AdamW updates the rest (embeddings, the softmax, norms, biases), at this
+# share of Muon's learning rate.
 ADAMW_SHARE = 0.15
-FEW_ROWS = 16  # matrices with fewer rows or columns are left to AdamW, too
+FEW_ROWS = 16  # AdamW updates matrices with fewer rows or columns, too
 
 
 class Optimizer:
-    """One or two update rules, applied and saved as one."""
+    """One or two update rules, each over a part of the weights."""
 
     def __init__(self, rules: list[UpdateRule]) -> None:
         self.rules = rules
@@ -73,7 +73,7 @@ def make_optimizer(
     momentum: float,
     betas: tuple[float, float],
 ) -> Optimizer:
-    """The optimizer called ``name`` over all of a model's weights.
+    """An optimizer of all weights of a model that require gradients.
 
     Weight decay applies to matrices and embeddings alone, never to biases and norms.
     """
@@ -97,7 +97,7 @@ def make_optimizer(
 
 def _matrices(model: LanguageModel) -> list[nn.Parameter]:
     """The weights between hidden layers: matrices that neither embed tokens nor predict them, nor
-    make a few gates or scores.
+    compute only a few gates or scores.
     """
     embeddings = {
         id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()

@@ -1,4 +1,4 @@
-"""Whole texts drawn from a model while it learns, and what their beginnings are worth."""
+"""Rollouts: texts sampled from a model in training, and the expected reward of their prefixes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.state import select
 from wenmo.types import END, Logits, Tokens
 
-JUDGED_AT_ONCE = 2048  # texts
+JUDGE_BATCH = 2048  # texts
 
 
 @torch.no_grad()
 def write(model: LanguageModel, rows: int, longest: int) -> Tokens:
-    """Texts as likely as the model has them, by PyTorch's own randomness.
+    """Texts sampled from a model with PyTorch's random generator.
 
     Args:
-        longest: the most tokens of one, END counted; a text may break off there.
+        rows: number of texts.
+        longest: the most tokens of a text, END included; a text may be cut there.
 
     Returns:
-        int64 (rows, longest), END behind each text.
+        int64 (rows, longest), padded with END.
     """
     texts = torch.full((rows, longest), END, device=model.device)
     active = torch.arange(rows, device=model.device)
@@ -44,18 +45,18 @@ def write(model: LanguageModel, rows: int, longest: int) -> Tokens:
 def values(
     model: LanguageModel, texts: Tokens, samples: int, judge: Callable[[Tokens], Tensor]
 ) -> Tensor:
-    """What each token of texts is worth, by Monte-Carlo search (Yu et al. 2017, equation 4): the
-    mean verdict on ``samples`` texts that begin with what stands up to it and are finished by the
-    model; of a text's last token, the verdict on the text.
+    """The expected reward of each token, by Monte-Carlo search (Yu et al. 2017, equation 4): the
+    mean reward of ``samples`` texts that the model writes from the prefix up to it; of the last
+    token of a text, the reward of the text.
 
-    All beginnings are finished side by side, so that the model is called once for each place.
+    All prefixes are continued in one batch, so that the model is called once for each position.
 
     Args:
-        texts: int64 (rows, time), END behind each.
-        judge: of texts, float32 (rows,).
+        texts: int64 (rows, time), padded with END.
+        judge: the reward of texts, float32 (rows,).
 
     Returns:
-        float32 (rows, time); zero behind a text's END.
+        float32 (rows, time); zero after a text's END.
     """
     rows, longest = texts.shape
     slots = rows + rows * samples * (longest - 1)
@@ -86,7 +87,7 @@ def values(
     finished = begun[:, :-1].T.repeat_interleave(samples, 1).flatten()
     used = torch.cat([torch.ones_like(begun[:, 0]), finished])
     verdicts = texts.new_zeros(slots, dtype=torch.float32)
-    verdicts[used] = torch.cat([judge(some) for some in torch.split(written[used], JUDGED_AT_ONCE)])
+    verdicts[used] = torch.cat([judge(some) for some in torch.split(written[used], JUDGE_BATCH)])
     found = torch.zeros(rows, longest, device=texts.device)
     found[:, :-1] = verdicts[rows:].view(longest - 1, rows, samples).mean(2).T
     last = (texts != END).sum(1).clamp_max(longest - 1)
@@ -95,7 +96,9 @@ def values(
 
 
 def draw(logits: Logits, suppressed: tuple[int, ...]) -> Tensor:
-    """One token of each row (rows, vocabulary), by the inverse of its distribution function."""
+    """Sample a token of each row of logits, (rows, vocabulary), by inversion of the cumulative
+    distribution.
+    """
     if suppressed:
         logits[:, list(suppressed)] = -torch.inf
     shares = logits.softmax(1).cumsum(1)
@@ -110,18 +113,19 @@ def relax(
     longest: int,
     sharpness: float,
 ) -> tuple[Tokens, Tensor]:
-    """Texts whose tokens are mixtures, so that gradients pass through them to the model: at each
-    place softmax((logits + Gumbel noise) · sharpness), which the next place reads (Jang et al.
-    2017; RelGAN: Nie et al. 2019, section 2.2).
+    """Texts of relaxed tokens, through which gradients pass to the model: at each position
+    softmax((logits + Gumbel noise) · sharpness), which is the next input (Jang et al. 2017; RelGAN:
+    Nie et al. 2019, section 2.2).
 
     Args:
-        embedding: the model's own.
-        longest: the most tokens of a text, END counted.
+        embedding: the token embeddings of the model.
+        rows: number of texts.
+        longest: the most tokens of a text, END included.
         sharpness: the inverse temperature.
 
     Returns:
-        The tokens with the largest shares, int64 (rows, longest), END behind each text, which are
-        drawn as likely as the model has them; and the shares, float32 (rows, longest, vocabulary).
+        The most probable tokens, int64 (rows, longest), padded with END, which are samples of the
+        model; and the relaxed tokens, float32 (rows, longest, vocabulary).
     """
     state = model.initial_state(rows)
     read = torch.full((rows,), END, device=model.device)

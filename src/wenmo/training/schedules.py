@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a factor on the peak rate, as a function of the training's progress.
+"""Learning-rate schedules: a factor on the peak learning rate, as a function of progress.
 
 Progress runs from 0 to 1, in steps or in minutes, so that every schedule ends with the budget.
 """
@@ -17,11 +17,11 @@ def factor(
 
     Args:
         schedule: ``constant``; ``cosine`` (Loshchilov & Hutter 2017); ``linear``; or
-            ``stable-decay``, which holds the peak and then decays linearly (Hu et al. 2024).
-        progress: how much of the budget is used, 0 to 1.
+            ``stable-decay``, which stays at the peak and then decays linearly (Hu et al. 2024).
+        progress: share of the budget that is used, 0 to 1.
         warmup: the share of the budget in which the rate rises linearly to its peak.
         decay: for ``stable-decay``, the share of the budget in which the rate falls.
-        floor: where the decay ends, as a share of the peak.
+        floor: the learning rate at the end of the decay, as a share of the peak.
     """
     if progress < warmup:
         return (progress / warmup) * 0.99 + 0.01  # the very first step must move, too

@@ -11,9 +11,9 @@ from wenmo.training.adversarial import Adversarial
 from wenmo.training.learners import Count, Gradient, Learner
 
 LEARNERS: Mapping[type, type[Learner]] = {FitsCounts: Count, Gan: Adversarial}
-"""The learners of models that are trained by more, or less, than the gradient of their loss."""
+"""The learners of models that are not trained by the gradient of their loss alone."""
 
 
-def learner_for(kind: type[LanguageModel]) -> type[Learner]:
+def learner_for(model: type[LanguageModel]) -> type[Learner]:
     """The class of the learner that trains models of a class."""
-    return next((LEARNERS[one] for one in LEARNERS if issubclass(kind, one)), Gradient)
+    return next((LEARNERS[base] for base in LEARNERS if issubclass(model, base)), Gradient)

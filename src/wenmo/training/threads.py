@@ -1,4 +1,4 @@
-"""How many threads PyTorch computes with where other programs use the same cores."""
+"""The number of threads of PyTorch where other programs use the same cores."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ CLEAR = 4.0  # times faster, and no further turn is measured
 
 
 def avoid_busy_cores() -> str | None:
-    """Compute with one thread where that is measured to be faster, and say so in a line.
+    """Use one thread where that is measured to be faster.
 
     PyTorch's threads wait for each other after every operation. Where another program holds one of
     the cores, each of these waits takes as long as the scheduler lets that program run, and a step
-    takes 5 to 35 times as long. Products with one thread and with all are timed in turns.
+    takes 5 to 35 times as long. Products with one thread and with all threads are timed in turn.
 
     Returns:
-        None: all threads are kept.
+        A line for the user; None where all threads are used.
     """
     threads = torch.get_num_threads()
     if threads == 1:
@@ -40,9 +40,9 @@ def avoid_busy_cores() -> str | None:
 
 
 def product_seconds(products: int = PRODUCTS) -> float:
-    """Seconds that some small matrix products take, as they are common in training."""
+    """Seconds of a number of small matrix products, as they are common in training."""
     x, weights = torch.ones(ROWS, SIDE), torch.ones(SIDE, SIDE)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     for _ in range(products):
         x @ weights
-    return time.perf_counter() - begun
+    return time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""Update rules: how weights move by their gradients.
+"""Update rules of optimizers: SGD, RMSprop, Adam and Muon.
 
 They replace `torch.optim.Optimizer`, whose first instance imports PyTorch's compiler, which takes
 2 s of a short training. The arithmetic of Adam is PyTorch's own.
@@ -17,7 +17,7 @@ from torch.optim.adamw import adamw
 
 EPSILON = 1e-8  # added to the root of the mean squared gradient
 RMSPROP_SMOOTHING = 0.99
-MUON_MOMENTUM = 0.95  # where none is asked for
+MUON_MOMENTUM = 0.95  # where none is given
 
 Group: TypeAlias = dict[str, Any]
 """Weights (``params``) and the settings that they share: ``lr`` and ``weight_decay``."""
@@ -25,11 +25,11 @@ State: TypeAlias = dict[str, Tensor]
 
 
 class UpdateRule(ABC):
-    """How groups of weights move by their gradients.
+    """Updates groups of weights by their gradients.
 
     Attributes:
         param_groups: the groups.
-        state: what is kept of each weight that has moved, by its number over all groups.
+        state: moments and so on of each weight that was updated, by its index over all groups.
     """
 
     def __init__(self, groups: Sequence[Group], *, lr: float) -> None:
@@ -38,7 +38,7 @@ class UpdateRule(ABC):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move every weight that has a gradient."""
+        """Update every weight that has a gradient."""
         first = 0
         for group in self.param_groups:
             weights: list[nn.Parameter] = []
@@ -46,21 +46,21 @@ class UpdateRule(ABC):
             for number, weight in enumerate(group["params"], first):
                 if weight.grad is not None:
                     if number not in self.state:
-                        self.state[number] = self.begin(weight)
+                        self.state[number] = self.initial_state(weight)
                     weights.append(weight)
                     states.append(self.state[number])
             first += len(group["params"])
             if weights:
-                self.move(group, weights, states)
+                self.update(group, weights, states)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Drop the gradients."""
         for group in self.param_groups:
             for weight in group["params"]:
                 weight.grad = None
 
     def restore(self, state: dict[int, State]) -> None:
-        """Take back what ``state`` held."""
+        """Replace the state by a saved one."""
         weights = [weight for group in self.param_groups for weight in group["params"]]
         self.state = {
             number: {name: value.to(weights[number].device) for name, value in kept.items()}
@@ -68,12 +68,12 @@ class UpdateRule(ABC):
         }
 
     @abstractmethod
-    def begin(self, weight: nn.Parameter) -> State:
+    def initial_state(self, weight: nn.Parameter) -> State:
         """The state of a weight before its first step."""
 
     @abstractmethod
-    def move(self, group: Group, weights: list[nn.Parameter], states: list[State]) -> None:
-        """Move the weights of a group that have gradients, and renew their states."""
+    def update(self, group: Group, weights: list[nn.Parameter], states: list[State]) -> None:
+        """Update the weights of a group that have gradients, and their states."""
 
 
 def gradient_of(weight: nn.Parameter) -> Tensor:
@@ -82,16 +82,16 @@ def gradient_of(weight: nn.Parameter) -> Tensor:
 
 
 class SGD(UpdateRule):
-    """Stochastic gradient descent; with momentum (Polyak 1964), if any is asked for."""
+    """Stochastic gradient descent, with momentum (Polyak 1964) unless that is 0."""
 
     def __init__(self, groups: Sequence[Group], *, lr: float, momentum: float) -> None:
         super().__init__(groups, lr=lr)
         self.momentum = momentum
 
-    def begin(self, weight: nn.Parameter) -> State:
+    def initial_state(self, weight: nn.Parameter) -> State:
         return {"momentum_buffer": torch.zeros_like(weight)} if self.momentum else {}
 
-    def move(self, group: Group, weights: list[nn.Parameter], states: list[State]) -> None:
+    def update(self, group: Group, weights: list[nn.Parameter], states: list[State]) -> None:
         for weight, state in zip(weights, states, strict=True):
             update = gradient_of(weight).add(weight, alpha=group["weight_decay"])
             if self.momentum:
@@ -100,17 +100,17 @@ class SGD(UpdateRule):
 
 
 class RMSprop(UpdateRule):
-    """Gradients over their root mean square (Tieleman and Hinton 2012)."""
+    """RMSprop: gradients divided by their root mean square (Tieleman and Hinton 2012)."""
 
     def __init__(self, groups: Sequence[Group], *, lr: float, momentum: float) -> None:
         super().__init__(groups, lr=lr)
         self.momentum = momentum
 
-    def begin(self, weight: nn.Parameter) -> State:
-        kept = ("square_avg", *(["momentum_buffer"] if self.momentum else []))
-        return {name: torch.zeros_like(weight) for name in kept}
+    def initial_state(self, weight: nn.Parameter) -> State:
+        names = ("square_avg", *(["momentum_buffer"] if self.momentum else []))
+        return {name: torch.zeros_like(weight) for name in names}
 
-    def move(self, group: Group, weights: list[nn.Parameter], states: list[State]) -> None:
+    def update(self, group: Group, weights: list[nn.Parameter], states: list[State]) -> None:
         for weight, state in zip(weights, states, strict=True):
             gradient = gradient_of(weight).add(weight, alpha=group["weight_decay"])
             mean = state["square_avg"].mul_(RMSPROP_SMOOTHING)
@@ -122,8 +122,8 @@ class RMSprop(UpdateRule):
 
 
 class Adam(UpdateRule):
-    """Adam (Kingma and Ba 2015); AdamW (Loshchilov and Hutter 2019) where ``decoupled``: weights
-    decay by themselves, and not by way of the gradient.
+    """Adam (Kingma and Ba 2015); AdamW (Loshchilov and Hutter 2019) where ``decoupled``: weight
+    decay is applied to the weights and not added to the gradient.
     """
 
     def __init__(
@@ -137,11 +137,11 @@ class Adam(UpdateRule):
         super().__init__(groups, lr=lr)
         self.betas, self._apply = betas, adamw if decoupled else adam
 
-    def begin(self, weight: nn.Parameter) -> State:
+    def initial_state(self, weight: nn.Parameter) -> State:
         moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
         return {"step": torch.zeros((), device=weight.device), **moments}
 
-    def move(self, group: Group, weights: list[nn.Parameter], states: list[State]) -> None:
+    def update(self, group: Group, weights: list[nn.Parameter], states: list[State]) -> None:
         beta1, beta2 = self.betas
         self._apply(
             cast(list[Tensor], weights),
@@ -164,25 +164,25 @@ class Adam(UpdateRule):
 class Muon(UpdateRule):
     """Momentum whose update is orthogonalised (Jordan et al. 2024), for matrices.
 
-    The update is scaled by √max(1, rows/columns), so that one rate serves all shapes.
+    The update is scaled by √max(1, rows/columns), so that one learning rate suits all shapes.
     """
 
     def __init__(self, groups: Sequence[Group], *, lr: float, momentum: float = 0.0) -> None:
         super().__init__(groups, lr=lr)
         self.momentum = momentum or MUON_MOMENTUM
 
-    def begin(self, weight: nn.Parameter) -> State:
+    def initial_state(self, weight: nn.Parameter) -> State:
         return {"momentum": torch.zeros_like(weight)}
 
-    def move(self, group: Group, weights: list[nn.Parameter], states: list[State]) -> None:
+    def update(self, group: Group, weights: list[nn.Parameter], states: list[State]) -> None:
         updates = [self._nesterov(*each) for each in zip(weights, states, strict=True)]
         # Matrices of one shape are orthogonalised together: one product instead of many.
         for shape in {weight.shape for weight in weights}:
-            places = [i for i, weight in enumerate(weights) if weight.shape == shape]
-            stacked = orthogonalise(torch.stack([updates[i] for i in places]))
+            indices = [i for i, weight in enumerate(weights) if weight.shape == shape]
+            stacked = orthogonalise(torch.stack([updates[i] for i in indices]))
             scale = max(1.0, shape[0] / shape[1]) ** 0.5
-            for place, update in zip(places, stacked, strict=True):
-                weight = weights[place]
+            for index, update in zip(indices, stacked, strict=True):
+                weight = weights[index]
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.add_(update.to(weight.dtype), alpha=-group["lr"] * scale)
 

@@ -75,9 +75,9 @@ class Training:
 
     def on_event(self, event: Event) -> None:
         """An event of training."""
-        position = event.position
-        if event.kind == "step" and event.learned is not None:
-            self._measure(position.seconds, position.tokens)
+        state = event.state
+        if event.kind == "step" and event.metrics is not None:
+            self._measure(state.seconds, state.tokens)
             self._show(" · ".join(self._parts(event)))
         elif event.kind == "evaluation":
             self._bits = event.figures["bits_per_byte"]
@@ -96,15 +96,15 @@ class Training:
             note(event.text)
 
     def _parts(self, event: Event, speed: bool = True) -> list[str]:
-        position, learned = event.position, event.learned
-        parts = [f"{event.progress:4.0%}", f"step {position.step:,}"]
-        if learned is not None and math.isfinite(learned.loss):
-            parts.append(f"loss {learned.parts.get('nats', learned.loss):.3f}")
-        if learned is not None and "kl" in learned.parts:
-            weight = learned.parts["kl_weight"]
-            parts.append(f"KL {learned.parts['kl']:.2f} at weight {weight:.2f}")
-        if learned is not None and "critic_right" in learned.parts:
-            parts[-1] = f"critic {learned.loss:.3f}, right {learned.parts['critic_right']:.0%}"
+        state, metrics = event.state, event.metrics
+        parts = [f"{event.progress:4.0%}", f"step {state.step:,}"]
+        if metrics is not None and math.isfinite(metrics.loss):
+            parts.append(f"loss {metrics.extra.get('nats', metrics.loss):.3f}")
+        if metrics is not None and "kl" in metrics.extra:
+            weight = metrics.extra["kl_weight"]
+            parts.append(f"KL {metrics.extra['kl']:.2f} at weight {weight:.2f}")
+        if metrics is not None and "critic_right" in metrics.extra:
+            parts[-1] = f"critic {metrics.loss:.3f}, right {metrics.extra['critic_right']:.0%}"
         if event.kind == "step" and math.isfinite(self._bits):
             parts.append(f"{self._bits:.3f} bits per byte{self._latents}")
         if self._rate and speed:
