@@ -42,7 +42,7 @@ TEMPERATURES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
 
 @dataclass
-class Shuffled:
+class ShuffledRecords:
     """Batches of texts in random order."""
 
     texts: Tokens
@@ -130,8 +130,8 @@ def make_learner(texts: Tokens, seed: int, options: argparse.Namespace) -> Adver
     )
     return Adversarial(
         gan,
-        Shuffled(texts, seed),
-        Shuffled(texts, seed + 1000),
+        ShuffledRecords(texts, seed),
+        ShuffledRecords(texts, seed + 1000),
         adam,
         longest=LENGTH,
         clip=5.0,

@@ -114,7 +114,7 @@ class Batch:
             if none does.
         source: for models with an encoder, the ids to condition on, int64 (rows, source time): each
             row's ids, their END, and ``IGNORE`` behind it where other rows are longer.
-        places: where each token stands in the text that is trained on, int64 (rows, time); where
+        positions: where each token stands in the text that is trained on, int64 (rows, time); where
             no target is asked for, anywhere.
         counted: for models that stand on counts, what the counts of *other* text say of each
             target, float32 (rows, time, columns); see `wenmo.models.hybrid.cross_fit`.
@@ -124,12 +124,12 @@ class Batch:
     targets: Tokens
     carry_state: Tensor | None = None
     source: Tokens | None = None
-    places: Tensor | None = None
+    positions: Tensor | None = None
     prior_probs: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch where the model is."""
-        others = (self.carry_state, self.source, self.places, self.prior_probs)
+        others = (self.carry_state, self.source, self.positions, self.prior_probs)
         optional = (None if t is None else t.to(device) for t in others)
         return Batch(self.tokens.to(device), self.targets.to(device), *optional)
 

@@ -22,7 +22,7 @@ from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.interchange.vocabulary_files import read_vocabulary
-from wenmo.text.lookup import Lookup
+from wenmo.text.lookup import VocabularyTokenizer
 from wenmo.types import WenmoError
 
 TEXTS = [
@@ -63,13 +63,13 @@ def write_files(folder: Path, texts: Iterable[str], size: int) -> int:
     return len(vocabulary)
 
 
-def both(folder: Path) -> tuple[Any, Lookup]:
+def both(folder: Path) -> tuple[Any, VocabularyTokenizer]:
     """Their tokenizer of a folder, and ours."""
     import transformers
 
     theirs = transformers.CTRLTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
     ours = read_vocabulary(folder, "ctrl").tokenizer(len(theirs), len(theirs) + 1)
-    assert isinstance(ours, Lookup)
+    assert isinstance(ours, VocabularyTokenizer)
     return theirs, ours
 
 
@@ -188,7 +188,7 @@ def test_it_can_learn_to_end(wenmo: Any, folder: Path, tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     run = package.load(tmp_path / "run")
-    assert isinstance(run.tokenizer, Lookup)
+    assert isinstance(run.tokenizer, VocabularyTokenizer)
     [[output]] = run.write(["Links"], method="greedy", max_tokens=12)
     assert (output.text, output.stopped_by) == (" sea shells", "end")
     assert "".join(run.stream("Links", method="greedy", max_tokens=12)) == " sea shells"

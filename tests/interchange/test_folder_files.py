@@ -19,7 +19,7 @@ from wenmo.models.transformer.config import TransformerConfig
 from wenmo.runs.config import NgramPriorConfig
 from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import TOKENIZER, save_model
-from wenmo.text.pretrained import Pretrained, byte_level
+from wenmo.text.pretrained import PretrainedTokenizer, byte_level
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import WenmoError
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     """A small Llama, of which the tokenizer has one token more than the model."""
     letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
     library = byte_level({**letters, **MARKS}, [], special=MARKS)
-    tokenizer = Pretrained(library, end=257)
+    tokenizer = PretrainedTokenizer(library, end=257)
     torch.manual_seed(0)
     path = tmp_path / "llama"
     path.mkdir()

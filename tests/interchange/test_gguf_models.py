@@ -17,7 +17,7 @@ from wenmo.interchange.gguf_out import write_gguf
 from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.models.transformer.config import TransformerConfig
 from wenmo.models.transformer.model import Transformer
-from wenmo.text.pretrained import Pretrained, byte_level
+from wenmo.text.pretrained import PretrainedTokenizer, byte_level
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import SpecialTokens, WenmoError
 
@@ -45,10 +45,10 @@ SCALINGS = {
 }
 
 
-def tokenizer() -> Pretrained:
+def tokenizer() -> PretrainedTokenizer:
     letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
     marks = {"<s>": 256, "</s>": 257, "<eot>": 258, "<eom>": 259}
-    return Pretrained(byte_level({**letters, **marks}, [], special=marks), end=257)
+    return PretrainedTokenizer(byte_level({**letters, **marks}, [], special=marks), end=257)
 
 
 def made(config: TransformerConfig, **settings: Any) -> Transformer:

@@ -15,7 +15,7 @@ from wenmo.interchange.gguf_out import write_gguf
 from wenmo.interchange.opened import LoadedModel
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.transformer.config import TransformerConfig
-from wenmo.text.pretrained import Pretrained, byte_level
+from wenmo.text.pretrained import PretrainedTokenizer, byte_level
 from wenmo.text.vocabularies import byte_alphabet
 
 pytest.importorskip("gguf", reason="needs the gguf package")
@@ -70,7 +70,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, LoadedModel]:
     theirs, path = trained(), tmp_path_factory.mktemp("gguf") / "my.gguf"
     size = theirs.get_piece_size()
 
-    def instead(writer: Any, tokenizer: Pretrained, found: Any, template: str | None) -> None:
+    def instead(
+        writer: Any, tokenizer: PretrainedTokenizer, found: Any, template: str | None
+    ) -> None:
         writer.add_tokenizer_model("llama")
         writer.add_token_list([theirs.id_to_piece(id_) for id_ in range(size)])
         writer.add_token_scores([theirs.get_score(id_) for id_ in range(size)])
@@ -82,7 +84,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, LoadedModel]:
     model = replace(CONFIG, zero_init_residual=False).build(size).eval()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gguf_out, "_tokens", instead)
-        write_gguf(path, model, CONFIG, Pretrained(byte_level(letters, []), end=0, size=size))
+        write_gguf(
+            path, model, CONFIG, PretrainedTokenizer(byte_level(letters, []), end=0, size=size)
+        )
     return theirs, open_pretrained(path)
 
 
@@ -99,5 +103,5 @@ def test_text_is_cut_as_there(both: tuple[Any, LoadedModel], text: str) -> None:
 def test_a_text_begins_with_its_mark(both: tuple[Any, LoadedModel]) -> None:
     _, ours = both
     assert ours.tokenizer.external_ids(ours.tokenizer.prefix) == [1]
-    assert ours.tokenizer.beginning == "<s>"
+    assert ours.tokenizer.bos_token == "<s>"
     assert ours.tokenizer.end == 2

@@ -19,7 +19,7 @@ from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.interchange.vocabulary_files import read_vocabulary
-from wenmo.text.lookup import Lookup
+from wenmo.text.lookup import VocabularyTokenizer
 from wenmo.types import END, WenmoError
 
 sentencepiece = pytest.importorskip("sentencepiece", reason="needs the sentencepiece package")
@@ -99,18 +99,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def both(folder: Path) -> tuple[Any, Lookup]:
+def both(folder: Path) -> tuple[Any, VocabularyTokenizer]:
     """Their tokenizer of a folder, and ours."""
     import transformers
 
     files = (folder / name for name in ("source.spm", "target.spm", "vocab.json"))
     theirs = transformers.MarianTokenizer(*map(str, files))
     ours = read_vocabulary(folder, "marian").tokenizer(0, len(theirs))
-    assert isinstance(ours, Lookup)
+    assert isinstance(ours, VocabularyTokenizer)
     return theirs, ours
 
 
-def check_same(theirs: Any, ours: Lookup, text: str) -> None:
+def check_same(theirs: Any, ours: VocabularyTokenizer, text: str) -> None:
     """The same ids on both sides, and the same text of them where nothing was unknown."""
     source, target = ours.encode_source(text).tolist(), ours.encode(text).tolist()
     assert [*ours.external_ids(source), 0] == theirs(text).input_ids
@@ -208,7 +208,7 @@ def test_what_is_trained_further_keeps_both_sides(wenmo: Any, folder: Path, tmp_
     command = ("train", "pairs.tsv", "--task", "translation", "--from", folder, "--out", "run")
     wenmo(*command, "--steps", 4, "tokens_per_batch=256", "eval_count=1", cwd=tmp_path)
     run = package.load(tmp_path / "run")
-    assert isinstance(run.tokenizer, Lookup)
+    assert isinstance(run.tokenizer, VocabularyTokenizer)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "run", local_files_only=True)
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(
         tmp_path / "run", local_files_only=True

@@ -14,7 +14,7 @@ from wenmo.models.hybrid_config import HybridConfig
 from wenmo.models.ngram_config import NgramConfig
 from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.models.seq2seq_config import Seq2seqConfig
-from wenmo.text.batches import Counted, Streams, Windows
+from wenmo.text.batches import BatchesWithPriors, Streams, Windows
 from wenmo.text.pairs import Buckets, Pairs
 from wenmo.types import END, IGNORE, Batch
 
@@ -169,7 +169,7 @@ def test_batches_carry_what_is_said_of_their_targets(kind: str) -> None:
     table = np.arange(len(ids) - 1)[:, None].astype(np.float32)  # each token's own place
     batches = Streams(ids, 3, 7) if kind == "streams" else Windows(ids, 3, 7)
     for number in range(12):
-        batch = Counted(batches, table)[number]
+        batch = BatchesWithPriors(batches, table)[number]
         places = batch.prior_probs[..., 0].long().numpy()
         np.testing.assert_array_equal(ids[places + 1], batch.targets.numpy())
 
@@ -183,9 +183,9 @@ def test_pairs_carry_what_is_said_of_their_targets(conditioning: str) -> None:
     table = np.arange(len(stream) - 1)[:, None].astype(np.float32)
     for batch in Buckets(pairs, 30).once():
         asked = batch.targets != IGNORE
-        places = batch.places[asked].numpy()
+        places = batch.positions[asked].numpy()
         np.testing.assert_array_equal(stream[places + 1], batch.targets[asked].numpy())
-        counted = Counted({0: batch}, table)[0].prior_probs
+        counted = BatchesWithPriors({0: batch}, table)[0].prior_probs
         np.testing.assert_array_equal(counted[asked][:, 0].numpy(), places)
 
 

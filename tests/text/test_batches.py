@@ -1,4 +1,4 @@
-"""Batches: what is read, in which order, and how often."""
+"""Batches: content, order and epochs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wenmo.text import batches
-from wenmo.text.batches import BEGINNINGS, Streams, Windows, joined
+from wenmo.text.batches import TEXT_START_PERIOD, Streams, Windows, concatenate_spans
 from wenmo.types import Batch, WenmoError
 
 SIZES = {"length": st.integers(30, 200), "rows": st.integers(1, 5), "time": st.integers(1, 9)}
 
 
 def counting(length: int) -> np.ndarray:
-    """A text whose n-th token is n: a token says where it stood."""
+    """A text whose n-th token is n."""
     return np.arange(length, dtype=np.uint16)
 
 
@@ -26,27 +26,27 @@ def same(left: Batch, right: Batch) -> bool:
 
 def check_pairs(batch: Batch) -> None:
     assert batch.tokens.dtype == batch.targets.dtype == torch.int64
-    # In this text the token that follows is the next number, unless the text "begins" here.
-    begins = batch.tokens == 0
-    assert not begins[:, 1:].any()
-    assert torch.equal(batch.targets[~begins], batch.tokens[~begins] + 1)
+    # The next token is the next number, unless a text starts here.
+    is_start = batch.tokens == 0
+    assert not is_start[:, 1:].any()
+    assert torch.equal(batch.targets[~is_start], batch.tokens[~is_start] + 1)
 
 
 @settings(max_examples=25, deadline=None)
 @given(**SIZES, seed=st.integers(0, 3))
-def test_an_epoch_of_windows_visits_each_once(length: int, rows: int, time: int, seed: int) -> None:
+def test_epoch_visits_each_window_once(length: int, rows: int, time: int, seed: int) -> None:
     batches = Windows(counting(length), rows, time, seed)
-    epochs, wanted = 3, 3 * batches.per_epoch
+    epochs, needed = 3, 3 * batches.per_epoch
     starts: list[int] = []
-    for number in range(-(-wanted // rows)):
-        batch = batches[number]
+    for index in range(-(-needed // rows)):
+        batch = batches[index]
         check_pairs(batch)
         assert batch.tokens.shape == (rows, time)
         assert batch.carry_state is None
         assert (batch.targets.diff(dim=1) == 1).all()
         starts += (batch.targets[:, 0] - 1).tolist()
-        numbers = torch.arange(number * rows, (number + 1) * rows)
-        assert (batch.tokens[numbers % BEGINNINGS == 0, 0] == 0).all()
+        numbers = torch.arange(index * rows, (index + 1) * rows)
+        assert (batch.tokens[numbers % TEXT_START_PERIOD == 0, 0] == 0).all()
     for epoch in range(epochs):
         visited = sorted(starts[epoch * batches.per_epoch :][: batches.per_epoch])
         assert set(np.diff(visited)) <= {time}  # side by side: no overlap, and no gap
@@ -56,15 +56,15 @@ def test_an_epoch_of_windows_visits_each_once(length: int, rows: int, time: int,
 
 @settings(max_examples=25, deadline=None)
 @given(**SIZES, numbers=st.lists(st.integers(0, 200), min_size=1, max_size=6))
-def test_a_window_batch_depends_on_its_number_alone(
+def test_window_batch_depends_on_its_index_alone(
     length: int, rows: int, time: int, numbers: list[int]
 ) -> None:
     used = Windows(counting(length), rows, time, seed=1)
-    for number in numbers:
-        assert same(used[number], Windows(counting(length), rows, time, seed=1)[number])
+    for index in numbers:
+        assert same(used[index], Windows(counting(length), rows, time, seed=1)[index])
 
 
-def test_seeds_and_epochs_differ() -> None:
+def test_seeds_and_epochs_differ_in_order() -> None:
     text = counting(1000)
     first, other = Windows(text, 4, 10, seed=0), Windows(text, 4, 10, seed=1)
     assert not same(first[0], other[0])
@@ -74,37 +74,37 @@ def test_seeds_and_epochs_differ() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(**SIZES)
-def test_streams_go_on_where_they_stopped(length: int, rows: int, time: int) -> None:
+def test_streams_continue_across_batches(length: int, rows: int, time: int) -> None:
     streams = Streams(counting(length), rows, time)
     targets: list[int] = []
     after = None
-    for number in range(streams.per_epoch):
-        batch = streams[number]
+    for index in range(streams.per_epoch):
+        batch = streams[index]
         check_pairs(batch)
         assert batch.tokens.shape[0] == rows
         assert 1 <= batch.tokens.shape[1] <= time
-        begins = (torch.arange(rows) + number) % BEGINNINGS == 0
-        assert torch.equal(batch.carry_state, ~begins & (number > 0))
+        is_start = (torch.arange(rows) + index) % TEXT_START_PERIOD == 0
+        assert torch.equal(batch.carry_state, ~is_start & (index > 0))
         if after is not None:
             assert torch.equal(batch.tokens[batch.carry_state, 0], after[batch.carry_state])
         assert not batch.tokens[~batch.carry_state, 0].any()
         after = batch.targets[:, -1]
         targets += batch.targets.flatten().tolist()
-    # Every token but the first is asked for once; fewer than a token a row is left out at the end.
+    # Every token but the first is a target once; less than one token per row is dropped at the end.
     assert sorted(targets) == list(range(1, len(targets) + 1))
     assert length - 1 - len(targets) < rows
 
 
 @settings(max_examples=10, deadline=None)
-@given(**SIZES, number=st.integers(0, 500))
-def test_streams_begin_again_after_an_epoch(length: int, rows: int, time: int, number: int) -> None:
+@given(**SIZES, index=st.integers(0, 500))
+def test_streams_restart_after_an_epoch(length: int, rows: int, time: int, index: int) -> None:
     streams = Streams(counting(length), rows, time)
-    assert same(streams[number], streams[number % streams.per_epoch])
-    assert streams[number].carry_state.any() <= (number % streams.per_epoch > 0)
+    assert same(streams[index], streams[index % streams.per_epoch])
+    assert streams[index].carry_state.any() <= (index % streams.per_epoch > 0)
 
 
-def test_streams_by_hand() -> None:
-    streams = Streams(counting(10), rows=2, time=3)  # 0..8 predict 1..9; rows of 4
+def test_streams_against_hand_worked_example() -> None:
+    streams = Streams(counting(10), batch_size=2, sequence_length=3)  # 0..8 predict 1..9; rows of 4
     assert streams[0].tokens.tolist() == [[0, 1, 2], [0, 5, 6]]
     assert streams[0].targets.tolist() == [[1, 2, 3], [5, 6, 7]]
     assert streams[1].tokens.tolist() == [[3], [7]]
@@ -112,7 +112,7 @@ def test_streams_by_hand() -> None:
     assert not streams[2].carry_state.any()
 
 
-def test_a_text_that_is_too_short_is_refused() -> None:
+def test_too_short_text_is_refused() -> None:
     assert Windows(counting(21), 1, 10).per_epoch == 1
     with pytest.raises(WenmoError, match="20 tokens, too few for windows of 10: give more text"):
         Windows(counting(20), 1, 10)
@@ -122,9 +122,9 @@ def test_a_text_that_is_too_short_is_refused() -> None:
 
 
 @pytest.mark.parametrize("spans", [[], [(0, 5)], [(0, 5), (5, 9)], [(3, 4), (10, 20), (7, 7)]])
-def test_pieces_are_joined_in_their_order(monkeypatch, spans):
-    monkeypatch.setattr(batches, "PIECES", 2)
+def test_concatenate_spans(monkeypatch, spans):
+    monkeypatch.setattr(batches, "SPANS_PER_PASS", 2)
     ids = np.arange(30, dtype=np.uint16)
     starts, stops = np.array(spans, np.int64).reshape(-1, 2).T
     expected = [id_ for start, stop in spans for id_ in range(start, stop)]
-    assert joined(ids, starts, stops).tolist() == expected
+    assert concatenate_spans(ids, starts, stops).tolist() == expected

@@ -1,4 +1,4 @@
-"""What is held out, what is counted, what is cached, and what is told when it goes wrong."""
+"""Corpora: splits, counts, cache and errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def records(ids: np.ndarray, tokenizer: Tokenizer) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["characters", "bytes", "words", "bpe", "unigram"])
-def test_every_record_is_in_one_part(tmp_path: Path, cache: Path, kind: str) -> None:
+def test_every_record_is_in_one_split(tmp_path: Path, cache: Path, kind: str) -> None:
     path = write(tmp_path, NUMBERED)
     built = make(path, cache, tokenizer=TokenizerConfig(kind))  # type: ignore[arg-type]
     train = records(built.train, built.tokenizer)
@@ -66,7 +66,7 @@ def test_every_record_is_in_one_part(tmp_path: Path, cache: Path, kind: str) -> 
     assert built.summary["missing"] == 0
 
 
-def test_the_draw_depends_on_the_seed_alone(tmp_path: Path, cache: Path) -> None:
+def test_split_depends_on_the_seed_alone(tmp_path: Path, cache: Path) -> None:
     path = write(tmp_path, NUMBERED)
     first = make(path, cache)
     assert np.array_equal(make(path, tmp_path / "other").valid, first.valid)
@@ -75,33 +75,33 @@ def test_the_draw_depends_on_the_seed_alone(tmp_path: Path, cache: Path) -> None
     assert other.fingerprint != first.fingerprint
 
 
-def test_an_explicit_share_is_taken(tmp_path: Path, cache: Path) -> None:
+def test_explicit_validation_fraction(tmp_path: Path, cache: Path) -> None:
     path = write(tmp_path, ["0123456789"] * 40)
     built = make(path, cache, split=SplitConfig(valid=0.25))
     assert built.summary["valid"]["records"] == 10
 
 
-def test_at_most_a_megabyte_is_held_out(
+def test_default_validation_split_is_bounded(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus, "HELD_OUT", (0.1, 22))
+    monkeypatch.setattr(corpus, "DEFAULT_SPLIT", (0.1, 22))
     built = make(write(tmp_path, ["0123456789"] * 40), cache)
     assert built.summary["valid_bytes"] == 22
     assert built.summary["held_out"] == "2 of 40 records, drawn at random"
 
 
-def test_of_one_document_the_end_is_held_out(
+def test_end_of_a_single_document_is_held_out(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "PIECE", 7)  # no multiple of a character's bytes
+    monkeypatch.setattr(spool, "PIECE", 7)  # not a multiple of the bytes of a character
     text = "甲乙丙丁戊己庚辛壬癸" * 10
     path = write(tmp_path, [text])
-    whole = path.read_text(encoding="utf-8")
+    content = path.read_text(encoding="utf-8")
     built = make(path, cache, ReadConfig())
     train, valid = records(built.train, built.tokenizer), records(built.valid, built.tokenizer)
     assert (len(train), len(valid)) == (1, 1)
-    assert train[0] + valid[0] == whole
-    assert len(train[0]) == int(len(whole) * 0.9)
+    assert train[0] + valid[0] == content
+    assert len(train[0]) == int(len(content) * 0.9)
 
 
 @settings(max_examples=40, deadline=None)
@@ -110,35 +110,37 @@ def test_of_one_document_the_end_is_held_out(
     share=st.floats(0.05, 0.95),
     piece=st.integers(4, 9),
 )
-def test_a_cut_loses_nothing(
+def test_split_at_end_loses_nothing(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], share: float, piece: int
 ) -> None:
     path = tmp_path_factory.mktemp("spool") / "spool"
     path.write_bytes("".join(texts).encode())
-    marks = np.cumsum([0, *(len(text.encode()) for text in texts)])
-    whole = Spool(path, marks[:-1], marks[1:])
+    bounds = np.cumsum([0, *(len(text.encode()) for text in texts)])
+    spool_records = Spool(path, bounds[:-1], bounds[1:])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spool, "PIECE", piece)
-        left, right = ("".join(p for p, _ in part.pieces()) for part in whole.cut(share))
-        assert [p for p, ends in whole.pieces() if ends] != []
+        train, valid = (
+            "".join(p for p, _ in part.pieces()) for part in spool_records.split_at_end(share)
+        )
+        assert [p for p, ends in spool_records.pieces() if ends] != []
     text = "".join(texts)
-    assert left + right == text
-    wanted = text[: int(len(text) * (1 - share))].encode()
-    away = [abs(int(mark) - len(wanted)) for mark in marks[1:-1]]
-    if away and min(away) <= len(text.encode()) - len(wanted):
-        assert len(left.encode()) == marks[1 + away.index(min(away))]
+    assert train + valid == text
+    expected = text[: int(len(text) * (1 - share))].encode()
+    distances = [abs(int(bound) - len(expected)) for bound in bounds[1:-1]]
+    if distances and min(distances) <= len(text.encode()) - len(expected):
+        assert len(train.encode()) == bounds[1 + distances.index(min(distances))]
     else:
-        assert left.encode() == wanted
+        assert train.encode() == expected
 
 
-def test_a_few_short_records_are_cut_between_two(tmp_path: Path, cache: Path) -> None:
+def test_few_short_records_are_split_between_records(tmp_path: Path, cache: Path) -> None:
     lines = [f"我买了{number}本书。" for number in "一二三四五六七八九十"]
     built = make(write(tmp_path, lines), cache)
     assert records(built.train, built.tokenizer) == lines[:9]
     assert records(built.valid, built.tokenizer) == lines[9:]
 
 
-def test_a_text_of_its_own(tmp_path: Path, cache: Path) -> None:
+def test_separate_validation_text(tmp_path: Path, cache: Path) -> None:
     path = write(tmp_path, NUMBERED)
     other = write(tmp_path, ["one held-out line", "and another"], "valid.txt")
     built = make(path, cache, valid_path=other)
@@ -146,7 +148,7 @@ def test_a_text_of_its_own(tmp_path: Path, cache: Path) -> None:
     assert records(built.valid, built.tokenizer) == ["one held-out line", "and another"]
 
 
-def test_the_tokenizer_sees_the_training_part_alone(tmp_path: Path, cache: Path) -> None:
+def test_tokenizer_is_trained_on_the_training_split_alone(tmp_path: Path, cache: Path) -> None:
     path = write(tmp_path, NUMBERED)
     other = write(tmp_path, ["龘龘龘龘"], "valid.txt")
     built = make(path, cache, tokenizer=TokenizerConfig("characters"), valid_path=other)
@@ -162,7 +164,7 @@ def entry_of(cache: Path) -> Path:
     return entry
 
 
-def test_the_second_time_comes_from_the_cache(
+def test_second_build_uses_the_cache(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path, NUMBERED)
@@ -188,7 +190,7 @@ def test_the_second_time_comes_from_the_cache(
 
 @pytest.mark.parametrize("name", ["meta.json", "tokenizer.json", "train.bin", "valid.bin"])
 @pytest.mark.parametrize("harm", ["remove", "truncate", "change"])
-def test_a_damaged_entry_is_made_again(tmp_path: Path, cache: Path, name: str, harm: str) -> None:
+def test_damaged_cache_entry_is_rebuilt(tmp_path: Path, cache: Path, name: str, harm: str) -> None:
     path = write(tmp_path, NUMBERED)
     before = np.array(make(path, cache).train)
     broken = entry_of(cache) / name
@@ -203,7 +205,7 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path, cache: Path, name: str, h
     assert (entry_of(cache) / name).read_bytes() == content
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(
+def test_full_disk_is_an_error_and_leaves_no_files(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -230,27 +232,27 @@ def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert keys[0] == keys[1] != []
 
 
-def test_leaks_are_told(tmp_path: Path, cache: Path) -> None:
+def test_leakage_warning(tmp_path: Path, cache: Path) -> None:
     path = write(tmp_path, NUMBERED)
-    held = [NUMBERED[3], "  " + NUMBERED[5], "short", "a line that only stands here, nowhere else"]
-    built = make(path, cache, valid_path=write(tmp_path, held, "valid.txt"))
+    valid = [NUMBERED[3], "  " + NUMBERED[5], "short", "a line that only stands here, nowhere else"]
+    built = make(path, cache, valid_path=write(tmp_path, valid, "valid.txt"))
     assert built.notes == [
-        "2 of the 3 held-out lines long enough to compare (66.7%) also stand in the training text: "
-        "held-out figures flatter"
+        "2 of the 3 held-out lines long enough to compare (66.7%) also occur in the training text: "
+        "held-out scores are too good"
     ]
     assert make(path, cache).notes == []
 
 
-def test_leaks_of_whole_records(tmp_path: Path, cache: Path) -> None:
+def test_leakage_warning_for_records(tmp_path: Path, cache: Path) -> None:
     poems = [f"春眠不觉晓\n处处闻啼鸟{number}" for number in range(30)]
     path = tmp_path / "poems.jsonl"
     path.write_text("\n".join(json.dumps({"text": poem}) for poem in poems), encoding="utf-8")
-    held = tmp_path / "held.jsonl"
-    held.write_text(
+    valid = tmp_path / "held.jsonl"
+    valid.write_text(
         "\n".join(json.dumps({"text": poem}) for poem in [*poems[:10], *map(str, range(15))]),
         encoding="utf-8",
     )
-    (note,) = make(path, cache, ReadConfig(), valid_path=held).notes
+    (note,) = make(path, cache, ReadConfig(), valid_path=valid).notes
     assert note.startswith("10 of the 10 held-out records long")
 
 
@@ -261,12 +263,12 @@ def test_too_little_text(tmp_path: Path, cache: Path, text: str) -> None:
     assert list((cache / "texts").iterdir()) == []
 
 
-def test_an_impossible_share() -> None:
+def test_impossible_validation_fraction() -> None:
     with pytest.raises(WenmoError, match="valid=2"):
         override(SplitConfig(), ["valid=2"])
 
 
-def test_half_a_surrogate_pair(tmp_path: Path, cache: Path) -> None:
+def test_unpaired_surrogate(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"text": "fine"}\n{"text": "a\\ud800"}\n')
     with pytest.raises(WenmoError, match=r"x\.jsonl.*surrogate"):
@@ -283,7 +285,7 @@ def test_encode_text(tmp_path: Path, cache: Path) -> None:
         assert encoded.tokens == 10
 
 
-def test_tiny_shakespeare_is_split_as_is_usual(data: Path, cache: Path) -> None:
+def test_tiny_shakespeare_has_the_usual_split(data: Path, cache: Path) -> None:
     path = data / "lm/tinyshakespeare.txt"
     built = make(path, cache, ReadConfig(), tokenizer=TokenizerConfig("characters", min_count=1))
     assert built.summary["train"]["characters"] == 1_003_854

@@ -1,4 +1,4 @@
-"""Pairs in a corpus: one stream of ids, parts that nothing leaks between, figures of targets."""
+"""Corpora of pairs: one stream of ids, splits without leakage, counts of targets."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def numbered(count: int) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("kind", ["characters", "words", "bpe", "unigram"])
-def test_pairs_are_one_stream(tmp_path: Path, cache: Path, kind: str) -> None:
+def test_pairs_form_one_stream(tmp_path: Path, cache: Path, kind: str) -> None:
     path = write_rows(tmp_path, numbered(60))
     tokenizer = TokenizerConfig(kind)  # type: ignore[arg-type]
     built = make(path, cache, SIDES, tokenizer=tokenizer, task=TRANSLATION)
@@ -88,23 +88,23 @@ def test_pairs_are_one_stream(tmp_path: Path, cache: Path, kind: str) -> None:
 @settings(max_examples=30, deadline=None)
 @given(
     groups=st.lists(st.integers(0, 9), min_size=1, max_size=40),
-    share=st.floats(0.05, 0.95),
+    fraction=st.floats(0.05, 0.95),
     seed=st.integers(0, 99),
 )
-def test_a_draw_parts_no_group(groups: list[int], share: float, seed: int) -> None:
-    marks = np.arange(2 * len(groups) + 1, dtype=np.int64)
-    whole = Spool(Path("none"), marks[:-1], marks[1:], np.array(groups, np.uint64))
-    left, right = whole.draw(share, seed)
-    assert left.groups is not None
-    assert right.groups is not None
-    assert set(left.groups.tolist()).isdisjoint(right.groups.tolist())
-    assert sorted([*left.starts, *right.starts]) == whole.starts.tolist()
-    assert left.records + right.records == len(groups)
-    assert left.records > 0
-    assert (right.records > 0) == (len(set(groups)) > 1)
+def test_split_keeps_groups_together(groups: list[int], fraction: float, seed: int) -> None:
+    bounds = np.arange(2 * len(groups) + 1, dtype=np.int64)
+    spool = Spool(Path("none"), bounds[:-1], bounds[1:], np.array(groups, np.uint64))
+    train, valid = spool.split_at_random(fraction, seed)
+    assert train.groups is not None
+    assert valid.groups is not None
+    assert set(train.groups.tolist()).isdisjoint(valid.groups.tolist())
+    assert sorted([*train.starts, *valid.starts]) == spool.starts.tolist()
+    assert train.records + valid.records == len(groups)
+    assert train.records > 0
+    assert (valid.records > 0) == (len(set(groups)) > 1)
 
 
-def test_conversations_are_not_parted(tmp_path: Path, cache: Path) -> None:
+def test_split_keeps_conversations_together(tmp_path: Path, cache: Path) -> None:
     rows = [{"turns": ["Hi."] + [f"{n}: {i}" for i in range(4)]} for n in range(10)]
     read = ReadConfig(text_field="turns")
     built = make(write_rows(tmp_path, rows), cache, read, task=DIALOGUE)  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def test_pairs_without_a_source(tmp_path: Path, cache: Path) -> None:
     )
 
 
-def test_nothing_to_hold_out(tmp_path: Path, cache: Path) -> None:
+def test_no_validation_text_possible(tmp_path: Path, cache: Path) -> None:
     path = write_rows(tmp_path, [{"turns": list("abcdefgh")}])
     with pytest.raises(WenmoError, match="all its pairs come from one record") as caught:
         make(path, cache, ReadConfig(text_field="turns"), task=DIALOGUE)
@@ -134,7 +134,7 @@ def test_nothing_to_hold_out(tmp_path: Path, cache: Path) -> None:
         make(path, cache, ReadConfig(text_field="turns"), task=DIALOGUE)
 
 
-def test_records_without_an_example_are_counted(tmp_path: Path, cache: Path) -> None:
+def test_records_without_examples_are_counted(tmp_path: Path, cache: Path) -> None:
     path = write(tmp_path, [*NUMBERED, "word", "a ____ b"])
     built = make(path, cache, task=TaskConfig("infilling"))
     assert built.summary["missing"] == 2
@@ -146,7 +146,7 @@ def test_records_without_an_example_are_counted(tmp_path: Path, cache: Path) -> 
     assert train.isdisjoint(joined)
 
 
-def test_parallel_files_are_cached_apart(tmp_path: Path, cache: Path) -> None:
+def test_parallel_files_have_separate_cache_entries(tmp_path: Path, cache: Path) -> None:
     sources, targets = write(tmp_path, NUMBERED, "a.en"), write(tmp_path, NUMBERED[::-1], "a.zh")
     other = write(tmp_path, ["x 1", "x 2"], "b.en"), write(tmp_path, ["y 1", "y 2"], "b.zh")
     first = make(sources, cache, task=TRANSLATION, target=targets)
@@ -162,18 +162,18 @@ def test_parallel_files_are_cached_apart(tmp_path: Path, cache: Path) -> None:
         make(sources, cache, task=TRANSLATION, target=targets, valid_target=other[1])
 
 
-def test_leaks_of_pairs(tmp_path: Path, cache: Path) -> None:
+def test_leakage_warning_for_pairs(tmp_path: Path, cache: Path) -> None:
     path = write_rows(tmp_path, [{"source": text, "targets": text} for text in NUMBERED])
     held = [{"source": NUMBERED[1], "targets": NUMBERED[n]} for n in (1, 2)]
     valid = write_rows(tmp_path, held, "valid.jsonl")  # type: ignore[arg-type]
     built = make(path, cache, SIDES, task=TRANSLATION, valid_path=valid)
     assert built.notes == [
-        "1 of the 2 held-out pairs long enough to compare (50.0%) also stand in the training text: "
-        "held-out figures flatter"
+        "1 of the 2 held-out pairs long enough to compare (50.0%) also occur in the training text: "
+        "held-out scores are too good"
     ]
 
 
-def test_real_references_stay_together(data: Path, cache: Path) -> None:
+def test_references_of_a_source_stay_together(data: Path, cache: Path) -> None:
     path = data / "d2t/e2e_dev.csv"
     task = TaskConfig("data-to-text")
     read, _ = choose_fields(path, ReadConfig(), task, None)

@@ -1,4 +1,4 @@
-"""Pairs out of a flat array, and batches of them: worked by hand, and by their properties."""
+"""Pairs from a flat array, and their batches: hand-worked examples and properties."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wenmo.text.pairs import Buckets, Pairs, source_room
+from wenmo.text.pairs import Buckets, Pairs, max_source_length
 from wenmo.types import END, IGNORE, SpecialTokens, WenmoError
 
 texts = st.lists(st.integers(1, 50), max_size=12)
@@ -24,7 +24,7 @@ def flat(pairs: list[tuple[list[int], list[int]]]) -> NDArray[np.uint16]:
     return np.array(ids, np.uint16)
 
 
-def test_an_encoder_is_given_the_source_apart() -> None:
+def test_encoder_receives_the_source_separately() -> None:
     batch = Pairs(flat([([5, 6], [7]), ([8], [9, 10, 11])]), "encoder").batch([0, 1])
     assert batch.source is not None
     assert batch.source.tolist() == [[5, 6, END], [8, END, IGNORE]]
@@ -32,7 +32,7 @@ def test_an_encoder_is_given_the_source_apart() -> None:
     assert batch.targets.tolist() == [[7, END, IGNORE, IGNORE], [9, 10, 11, END]]
 
 
-def test_a_decoder_reads_the_source_before_the_text() -> None:
+def test_decoder_reads_the_source_as_prefix() -> None:
     batch = Pairs(flat([([5, 6], [7]), ([8], [9, 10, 11])]), "prefix").batch([0, 1])
     assert batch.source is None
     assert batch.tokens.tolist() == [[END, 5, 6, END, 7, END], [END, 8, END, 9, 10, 11]]
@@ -43,7 +43,7 @@ def test_a_decoder_reads_the_source_before_the_text() -> None:
     ]
 
 
-def test_other_marks_may_stand_around_texts_and_the_end_in_them() -> None:
+def test_other_special_tokens_and_end_within_texts() -> None:
     ids = np.array([END, 5, END, 6, END, 7, END, 8, END, 9, END], np.uint16)
     ends = np.array([0, 4, 6, 8, 10])
     marks = {"special_tokens": SpecialTokens((1,), (2, 3), (4, 4))}
@@ -54,33 +54,33 @@ def test_other_marks_may_stand_around_texts_and_the_end_in_them() -> None:
     pairs = Pairs(ids, "prefix", ends=ends, **marks)
     assert pairs.batch([0]).tokens.tolist() == [[1, 5, END, 6, 2, 3, 7]]
     assert pairs.batch([0]).targets.tolist() == [[*[IGNORE] * 5, 7, END]]
-    assert pairs.batch([0]).places is not None
-    assert pairs.widths()[1].tolist() == [7, 5]
+    assert pairs.batch([0]).positions is not None
+    assert pairs.token_counts()[1].tolist() == [7, 5]
     bare = Pairs(ids, "prefix", context=4, ends=ends, special_tokens=SpecialTokens((), ()))
     assert bare.batch([0, 1]).tokens.tolist() == [[5, 7], [8, 9]]
     nothing = Pairs(np.array([END, END, 7, END]), "prefix", special_tokens=SpecialTokens((), ()))
     assert nothing.batch([0]).tokens.tolist() == [[END, 7]]
 
 
-def test_long_sources_are_cut_and_long_targets_left_out() -> None:
+def test_long_sources_are_truncated_and_long_targets_skipped() -> None:
     long = list(range(1, 11))
     ids = flat([(long, [1, 2]), ([3], long), ([4], [5])])
     pairs = Pairs(ids, "encoder", context=6)
-    assert (pairs.cut, pairs.left_out, len(pairs)) == (1, 1, 2)
+    assert (pairs.truncated, pairs.skipped, len(pairs)) == (1, 1, 2)
     assert pairs.source(0).tolist() == [1, 2, 3, 4, 5]  # and END makes six
     assert Pairs(ids, "encoder", 6, keep="end").source(0).tolist() == [6, 7, 8, 9, 10]
     before = Pairs(ids, "prefix", context=12)
-    assert source_room("prefix", 12) == 7
+    assert max_source_length("prefix", 12) == 7
     assert before.source(0).tolist() == list(range(1, 8))
-    assert (before.cut, before.left_out) == (1, 1)  # END 3 END and ten tokens are thirteen
+    assert (before.truncated, before.skipped) == (1, 1)  # END 3 END and ten tokens are thirteen
 
 
-def test_no_pair_that_fits_is_told() -> None:
+def test_no_fitting_pair_is_an_error() -> None:
     with pytest.raises(WenmoError, match="longer than the model's context"):
         Buckets(Pairs(flat([([1], [2] * 20)]), "encoder", context=8), 100)
 
 
-def test_the_stream_of_targets_and_a_sample_of_them() -> None:
+def test_stream_of_targets_and_samples() -> None:
     pairs = Pairs(flat([([5, 6], [7]), ([8], [9, 10]), ([3], [4])]), "encoder")
     assert pairs.stream().tolist() == [END, 7, END, 9, 10, END, 4, END]
     assert pairs.sample(5).stream().tolist() in ([END, 7, END, 4, END], [END, 7, END, 9, 10, END])
@@ -94,7 +94,7 @@ def test_the_stream_of_targets_and_a_sample_of_them() -> None:
     seed=st.integers(0, 9),
     conditioning=st.sampled_from(["encoder", "prefix"]),
 )
-def test_an_epoch_visits_every_pair_once_within_the_budget(
+def test_epoch_visits_every_pair_once_within_the_token_budget(
     pairs: list[tuple[list[int], list[int]]], tokens: int, seed: int, conditioning: str
 ) -> None:
     buckets = Buckets(Pairs(flat(pairs), conditioning), tokens, seed)  # type: ignore[arg-type]
@@ -115,13 +115,11 @@ def test_an_epoch_visits_every_pair_once_within_the_budget(
 
 @settings(max_examples=30, deadline=None)
 @given(pairs=pairs_of_texts, tokens=st.integers(1, 120))
-def test_padding_is_the_share_of_empty_places(
-    pairs: list[tuple[list[int], list[int]]], tokens: int
-) -> None:
+def test_padding_fraction(pairs: list[tuple[list[int], list[int]]], tokens: int) -> None:
     buckets = Buckets(Pairs(flat(pairs), "encoder"), tokens)
-    places = real = 0
+    positions = real = 0
     for batch in buckets.once():
         assert batch.source is not None
-        places += batch.targets.numel() + batch.source.numel()
+        positions += batch.targets.numel() + batch.source.numel()
         real += int((batch.targets != IGNORE).sum() + (batch.source != IGNORE).sum())
-    assert buckets.padding == pytest.approx(1 - real / places)
+    assert buckets.padding == pytest.approx(1 - real / positions)

@@ -1,4 +1,4 @@
-"""Records as wholes: nothing lost, nothing cut."""
+"""Records as units: none lost, none truncated."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def flat(records: list[list[int]]) -> np.ndarray:
 
 @settings(deadline=None)
 @given(records=records_, context=st.one_of(st.none(), st.integers(1, 8)), seed=st.integers(0, 3))
-def test_each_record_that_fits_comes_once_an_epoch(
+def test_epoch_visits_each_fitting_record_once(
     records: list[list[int]], context: int | None, seed: int
 ) -> None:
     whole = Records(flat(records), context)
     fitting = [record for record in records if context is None or len(record) < context]
     assert [whole.record(n).tolist() for n in range(len(whole))] == fitting
-    assert whole.left_out == len(records) - len(fitting)
+    assert whole.skipped == len(records) - len(fitting)
     assert whole.stream().tolist() == flat(fitting).tolist()
     if not fitting:
         with pytest.raises(WenmoError, match="longer than the model's context"):
@@ -35,10 +35,12 @@ def test_each_record_that_fits_comes_once_an_epoch(
     buckets = Buckets(whole, 20, seed)
     met = []
     for batch in (buckets[number] for number in range(buckets.per_epoch)):
-        assert batch.places is not None
+        assert batch.positions is not None
         assert batch.source is None
         assert batch.tokens.numel() <= max(20, batch.tokens.shape[1])
-        for tokens, targets, places in zip(batch.tokens, batch.targets, batch.places, strict=True):
+        for tokens, targets, places in zip(
+            batch.tokens, batch.targets, batch.positions, strict=True
+        ):
             asked = targets[targets != IGNORE].tolist()
             assert asked[-1] == END
             assert tokens[: len(asked)].tolist() == [END, *asked[:-1]]
@@ -48,7 +50,7 @@ def test_each_record_that_fits_comes_once_an_epoch(
     assert sorted(met) == sorted(fitting)
 
 
-def test_a_sample_of_records_has_so_many_tokens_and_holds_the_smaller_ones() -> None:
+def test_samples_are_bounded_and_nested() -> None:
     whole = Records(flat([[1, 2], [3], [], [4, 5, 6]]))  # 3, 2, 1 and 4 tokens
     sizes = [len(whole.sample(tokens).stream()) - 1 for tokens in range(1, 12)]
     assert all(size <= tokens for tokens, size in enumerate(sizes, 1) if tokens > 3)

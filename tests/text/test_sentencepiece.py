@@ -1,4 +1,4 @@
-"""SentencePiece's own models cut text here as they do there."""
+"""SentencePiece models tokenize as in their own library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.text.sentencepiece import make_library, read_pieces
+from wenmo.text.sentencepiece import make_library, read_sentencepiece
 from wenmo.types import WenmoError
 
 sentencepiece = pytest.importorskip("sentencepiece", reason="needs the sentencepiece package")
@@ -70,18 +70,18 @@ def path(kind: str, tmp_path: Path) -> Path:
     return path
 
 
-def test_pieces_are_those_of_the_model(kind: str, path: Path) -> None:
+def test_pieces_equal_the_model(kind: str, path: Path) -> None:
     theirs = sentencepiece.SentencePieceProcessor(model_proto=MODELS[kind])
-    found = read_pieces(path)
+    found = read_sentencepiece(path)
     assert [text for text, _, _ in found.pieces] == [
         theirs.id_to_piece(id_) for id_ in range(theirs.get_piece_size())
     ]
     assert found.bpe == ("BPE" in kind)
 
 
-def test_texts_are_cut_as_there(kind: str, path: Path) -> None:
+def test_tokenization_equals_sentencepiece(kind: str, path: Path) -> None:
     theirs = sentencepiece.SentencePieceProcessor(model_proto=MODELS[kind])
-    ours = make_library(read_pieces(path))
+    ours = make_library(read_sentencepiece(path))
 
     @settings(max_examples=150, deadline=None)
     @given(some_text)
@@ -96,13 +96,13 @@ def test_texts_are_cut_as_there(kind: str, path: Path) -> None:
     same()
 
 
-def test_what_is_damaged_is_refused(path: Path) -> None:
+def test_damaged_models_are_refused(path: Path) -> None:
     whole = path.read_bytes()
     for size in (0, 1, 7, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
         with pytest.raises(WenmoError, match="damaged") as error:
-            read_pieces(path)
+            read_sentencepiece(path)
         assert "\n" not in str(error.value)
     path.write_bytes(b"\xff" * 100)
     with pytest.raises(WenmoError, match="damaged"):
-        read_pieces(path)
+        read_sentencepiece(path)

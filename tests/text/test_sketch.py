@@ -1,4 +1,4 @@
-"""Sketches: which share of two texts is the same, from a few hashes of each."""
+"""Sketches estimate the overlap of two texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def of(folder: Path, lines: list[str], unit: str = "line") -> str:
     return sketch(Spool.write(folder / "spool", reader, COMPLETION, lambda *_: None))
 
 
-def test_texts_of_any_size_are_compared(tmp_path: Path) -> None:
+def test_overlap_of_texts_of_any_size(tmp_path: Path) -> None:
     lines = [f"line number {n} of a text of many lines" for n in range(5000)]
     every = of(tmp_path, lines)
     assert overlap(every, every) == (1, 1)
@@ -30,13 +30,13 @@ def test_texts_of_any_size_are_compared(tmp_path: Path) -> None:
     assert overlap(union(half, of(tmp_path, lines[2500:])), every) == (1, 1)
 
 
-def test_a_long_record_is_known_by_its_lines(tmp_path: Path) -> None:
+def test_long_records_are_split_into_lines(tmp_path: Path) -> None:
     lines = [f"line number {n} of a text of many lines" for n in range(60)]
     document = of(tmp_path, lines, unit="document")
     assert overlap(document, of(tmp_path, lines)) == (1, 1)
 
 
-def test_short_lines_tell_nothing(tmp_path: Path) -> None:
+def test_short_lines_are_ignored(tmp_path: Path) -> None:
     names = of(tmp_path, ["emma", "olivia", "王维"])
     assert overlap(names, names) == (0, 0)
-    assert sketches.is_telling("春眠不觉晓处处闻啼鸟")
+    assert sketches.is_distinctive("春眠不觉晓处处闻啼鸟")

@@ -20,8 +20,8 @@ from wenmo.text.tasks import (
     GAP,
     GAPS,
     Example,
-    companions,
     examples,
+    group_key,
     history_source,
     open_records,
     source_of,
@@ -68,7 +68,7 @@ def test_source_and_target(name: str) -> None:
     pair = Record("等等！", "Wait!")
     assert list(examples(pair, config)) == [("Wait!", "等等！")]
     assert source_of(config, "Wait!", {}) == "Wait!"
-    assert companions(pair, config) == "Wait!"
+    assert group_key(pair, config) == "Wait!"
 
 
 def test_several_references_are_an_example_each(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_gaps(text: str) -> None:
         assert 0.1 <= share <= 0.5
         if text.isascii():  # whole words
             assert set(piece.split()) <= set(text.split())
-    assert companions(Record(text), config) == text
+    assert group_key(Record(text), config) == text
 
 
 @given(st.text("ab_ \n,。春眠", max_size=40))

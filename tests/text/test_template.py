@@ -1,4 +1,4 @@
-"""Chat templates say what they should, and can do no harm."""
+"""Chat templates: rendering, limits and sandbox."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ CHATML = (
 TALK = [{"role": "user", "content": "你好"}]
 
 
-def test_a_conversation_is_written_out() -> None:
+def test_conversation_is_rendered() -> None:
     head = "<|im_start|>system\nBe kind<|im_end|>\n<|im_start|>user\n你好<|im_end|>\n"
     assert render(CHATML, [TALK]) == [f"{head}<|im_start|>assistant\n"]
     replied = [*TALK, {"role": "assistant", "content": "Hello"}]
     both = [f"{head}<|im_start|>assistant\nHello<|im_end|>\n"] * 2
-    assert render(CHATML, [replied, replied], answered=True) == both
+    assert render(CHATML, [replied, replied], is_complete=True) == both
     template = "{{ bos_token }}{% generation %}{{ messages[0].content }}{% endgeneration %}"
     assert render(template, [TALK], {"bos_token": "<s>"}) == ["<s>你好"]
     assert render(template, []) == []
 
 
-def test_a_template_finds_what_other_programs_define() -> None:
+def test_template_has_variables_of_other_programs() -> None:
     asked = (
         "{% if tools is not none %}{{ tools | tojson }}{% endif %}"
         "{% if documents is not none %}{{ documents | tojson }}{% endif %}"
@@ -41,7 +41,7 @@ def test_a_template_finds_what_other_programs_define() -> None:
     assert render(spaced, [TALK]) == ['{\n  "content": "你好",\n  "role": "user"\n}']
 
 
-def test_more_is_granted_for_longer_conversations() -> None:
+def test_limits_grow_with_conversations() -> None:
     content = "长" * 3_000_000  # more than a short one may write
     [written] = render("{{ messages[0].content }}", [[{"role": "user", "content": content}]])
     assert written == content
@@ -59,11 +59,11 @@ def test_more_is_granted_for_longer_conversations() -> None:
         ("{% if 'bad' in messages[0].content %}{{ 'a'.ljust(10 ** 10) }}{% endif %}", "memory"),
     ],
 )
-def test_the_conversation_that_fails_is_named(template: str, match: str) -> None:
+def test_error_names_the_conversation(template: str, match: str) -> None:
     talks = [[{"role": "user", "content": content}] for content in ("good", "good", "bad", "good")]
     places = [f"talks.jsonl:{number}" for number in range(1, 5)]
     with pytest.raises(WenmoError, match=f"^talks.jsonl:3: the model's chat template .*{match}"):
-        render(template, talks, places=places)
+        render(template, talks, locations=places)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_conversation_that_fails_is_named(template: str, match: str) -> None
         "{% import 'os' as os %}",
     ],
 )
-def test_harm_is_stopped_in_one_line(harm: str) -> None:
+def test_harmful_templates_are_stopped(harm: str) -> None:
     with pytest.raises(WenmoError, match="chat template") as error:
         render(harm, [TALK])
     assert "\n" not in str(error.value)

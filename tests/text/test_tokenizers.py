@@ -66,11 +66,11 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 
 @settings(max_examples=60, deadline=None)
 @given(text=any_text)
-def test_any_text_survives_as_in_the_library(text: str) -> None:
+def test_round_trip_and_parity_with_the_library(text: str) -> None:
     for kind, tokenizer in TRAINED.items():
         ids = tokenizer.encode(text)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(chunks, "NEW", 1.0)  # looked up, however short
+            patch.setattr(chunks, "MAX_NEW", 1.0)  # use the cache for any text
             assert ids.tolist() == tokenizer.encode(text).tolist(), kind
         assert END not in ids, kind
         assert tokenizer.decode(ids) == text, kind
@@ -82,15 +82,16 @@ def test_any_text_survives_as_in_the_library(text: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(records=st.lists(any_text, max_size=4), data=st.data())
-def test_pieces_give_the_same_ids_wherever_they_are_cut(
-    records: list[str], data: st.DataObject
-) -> None:
+def test_ids_do_not_depend_on_where_pieces_are_cut(records: list[str], data: st.DataObject) -> None:
     pieces = []
     for record in records:
         cuts = data.draw(st.lists(st.integers(0, len(record)), max_size=4).map(sorted))
         bounds = [0, *cuts, len(record)]
-        parts = [record[start:stop] for start, stop in pairwise(bounds)]
-        pieces += [(part, number == len(parts) - 1) for number, part in enumerate(parts)]
+        pieces_of_record = [record[start:stop] for start, stop in pairwise(bounds)]
+        pieces += [
+            (piece, number == len(pieces_of_record) - 1)
+            for number, piece in enumerate(pieces_of_record)
+        ]
     for kind, tokenizer in TRAINED.items():
         expected = [END]
         for record in records:
@@ -98,19 +99,19 @@ def test_pieces_give_the_same_ids_wherever_they_are_cut(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tokenizers, "CHUNK", 12)
             patch.setattr(tokenizers, "BLOCK", 20)
-            patch.setattr(chunks, "NEW", 1.0)  # looked up, however short
+            patch.setattr(chunks, "MAX_NEW", 1.0)  # use the cache for any text
             streamed = np.concatenate([ids for ids, _ in tokenizer.encode_pieces(pieces)])
         assert streamed.tolist() == expected, kind
 
 
 @pytest.mark.parametrize("unit", ["春眠", "ab", " ", "<|end|>", "1", "——", "\t", "的", "\n "])
-def test_long_runs_without_a_line_end_are_streamed(
+def test_long_lines_are_streamed(
     tokenizer: Tokenizer, unit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = unit * 700
-    whole = tokenizer._library.encode(text).ids
+    ids = tokenizer._library.encode(text).ids
     monkeypatch.setattr(tokenizers, "CHUNK", 200)
-    assert tokenizer.encode(text).tolist() == whole
+    assert tokenizer.encode(text).tolist() == ids
     segments = (
         list(tokenizer._segments([(text, True)]))
         if tokenizer.kind not in ("characters", "bytes")
@@ -119,7 +120,7 @@ def test_long_runs_without_a_line_end_are_streamed(
     assert all(len(segment) < 400 for segment, _ in segments)
 
 
-def test_what_was_met_is_encoded_the_same_again_and_forgotten_in_time(
+def test_chunk_cache_changes_no_ids_and_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = "To be, or not to be: that\tis  the question. 床前明月光 \n" * 3
@@ -127,14 +128,14 @@ def test_what_was_met_is_encoded_the_same_again_and_forgotten_in_time(
         tokenizer = Tokenizer.from_json(TRAINED[kind].to_json())
         first = tokenizer.encode(text).tolist()
         assert tokenizer.encode(text).tolist() == first
-        for share in (0.0, 1.0):  # never, and always looked up
-            monkeypatch.setattr(chunks, "NEW", share)
+        for share in (0.0, 1.0):  # bypass, and always use the cache
+            monkeypatch.setattr(chunks, "MAX_NEW", share)
             again = Tokenizer.from_json(TRAINED[kind].to_json())
             assert again.encode(text).tolist() == first
-        monkeypatch.setattr(chunks, "MOST_CHUNKS", 3)
+        monkeypatch.setattr(chunks, "MAX_CHUNKS", 3)
         assert tokenizer.encode(text).tolist() == first
         if kind not in ("characters", "bytes"):
-            assert len(tokenizer._known._numbers) < 20
+            assert len(tokenizer._cache._indices) < 20
         monkeypatch.undo()
 
 
@@ -168,14 +169,14 @@ def test_training_is_reproducible(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [257, 258, 270, 330])
-def test_vocab_size_is_kept(kind: str, size: int) -> None:
+def test_vocab_size_is_respected(kind: str, size: int) -> None:
     config = config_of(kind)
     tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(config.kind, size, split=config.split))
     assert tokenizer.vocab_size <= size
     assert tokenizer.decode(tokenizer.encode(TEXTS[1])) == TEXTS[1]
 
 
-def test_characters_by_hand() -> None:
+def test_characters_against_hand_worked_example() -> None:
     tokenizer = Tokenizer.train(["aab", "abé"], TokenizerConfig("characters", min_count=2))
     assert tokenizer.table[257:] == [b"a", b"b"]  # é is seen once
     assert tokenizer.encode("abé").tolist() == [257, 258, 1 + 0xC3, 1 + 0xA9]
@@ -185,11 +186,11 @@ def test_characters_by_hand() -> None:
     assert [first.tolist(), ends.tolist()] == [[0], [3, 4, 6]]
 
 
-def test_bytes_are_bytes() -> None:
+def test_bytes() -> None:
     assert TRAINED["bytes"].encode("a文").tolist() == [byte + 1 for byte in "a文".encode()]
 
 
-def test_words_are_whole() -> None:
+def test_words_are_single_tokens() -> None:
     tokenizer = TRAINED["words"]
     spelled = [tokenizer.table[id_].decode() for id_ in tokenizer.encode("The cat didn't like it.")]
     assert spelled == [" The", " cat", " didn", "'t", " like", " it", "."]
@@ -197,7 +198,7 @@ def test_words_are_whole() -> None:
     assert spelled == ["我们", "今天", "学习", ","]
 
 
-def test_han_text_gets_no_space_in_front() -> None:
+def test_han_text_has_no_prefix_space() -> None:
     for kind in ("words", "unigram"):
         tokenizer = TRAINED[kind]
         assert tokenizer.table[tokenizer.encode("春")[0]] == "春".encode()
@@ -226,7 +227,7 @@ def test_chinese_words_are_found(data: Path) -> None:
     assert "".join(spelled) == "我想找一个评分高的酒店"
 
 
-def test_what_is_trained_on_is_bounded_and_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_sample_is_bounded_and_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vocabularies, "BLOCK", 10)
     monkeypatch.setattr(vocabularies, "SAMPLE", 80)
     sample = vocabularies._sample(f"{number:05d}" for number in range(1000))
@@ -247,7 +248,7 @@ def test_impossible_vocab_size() -> None:
         Tokenizer.train(TEXTS, TokenizerConfig(vocab_size=100))
 
 
-def test_half_a_surrogate_pair(tokenizer: Tokenizer) -> None:
+def test_unpaired_surrogate(tokenizer: Tokenizer) -> None:
     with pytest.raises(WenmoError, match="surrogate"):
         tokenizer.encode("a\ud800")
 
@@ -261,7 +262,7 @@ def test_broken_files(tmp_path: Path, content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_foreign_and_missing_files(tmp_path: Path) -> None:
+def test_files_of_other_programs_and_missing_files(tmp_path: Path) -> None:
     from tokenizers import models
 
     path = tmp_path / "tokenizer.json"

@@ -1,4 +1,4 @@
-"""Word vectors are read as word2vec and GloVe write them, and begin a model's embeddings."""
+"""Word vectors in the formats of word2vec and GloVe, and embeddings initialized with them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINES = "fox 1 2.5 -3\n春眠 0.5 0 1e-2\nowl 7 8 9 \n"
 
 @pytest.mark.parametrize("head", ["", "3 3\n"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_both_formats_are_read(head: str, packed: bool, tmp_path: Path) -> None:
+def test_both_formats(head: str, packed: bool, tmp_path: Path) -> None:
     data = (head + LINES).encode()
     path = tmp_path / ("v.txt.gz" if packed else "v.txt")
     path.write_bytes(gzip.compress(data) if packed else data)
@@ -27,7 +27,7 @@ def test_both_formats_are_read(head: str, packed: bool, tmp_path: Path) -> None:
     assert len(read_vectors(path, {"owl"})["owl"]) == 3
 
 
-def test_what_is_wrong_is_told_with_its_line(tmp_path: Path) -> None:
+def test_errors_name_the_line(tmp_path: Path) -> None:
     path = tmp_path / "v.txt"
     for text, match in (
         ("fox 1 2 3\nowl 1 2\n", ":2: 2 numbers"),
@@ -44,7 +44,9 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path) -> None:
         read_vectors(tmp_path / "none.txt", {"fox"})
 
 
-def test_embeddings_begin_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embeddings_are_initialized_with_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.txt").write_text("the quick fox and the owl met\n" * 80)
     (tmp_path / "v.txt").write_text("fox 1 2 3 4\nowl 5 6 7 8\n")

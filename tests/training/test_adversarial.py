@@ -14,7 +14,7 @@ from wenmo.models.critic import ConvolutionalCritic, Critic, RecurrentCritic
 from wenmo.models.gan import SIZES, Gan
 from wenmo.models.gan_config import GanConfig
 from wenmo.text.pairs import Buckets
-from wenmo.text.records import Records, Shuffled
+from wenmo.text.records import Records, ShuffledRecords
 from wenmo.training.adversarial import Adversarial, as_batch, baseline
 from wenmo.training.optimizers import make_optimizer
 from wenmo.training.rollouts import draw, relax, values, write
@@ -126,7 +126,7 @@ def learner(gan: Gan, rows: int = 4, longest: int = LONGEST) -> Adversarial:
     return Adversarial(
         gan,
         Buckets(RECORDS, 16),
-        Shuffled(RECORDS, rows),
+        ShuffledRecords(RECORDS, rows),
         adam,
         longest=longest,
         max_grad_norm=1.0,

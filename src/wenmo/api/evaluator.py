@@ -125,7 +125,7 @@ class Evaluator:
         if self.model.record_level:
             records = Records(encoded.ids, self.model.context)
             in_pieces = (window, stride, cache) != (None, None, None)
-            if self.by_record or not (in_pieces or records.left_out):
+            if self.by_record or not (in_pieces or records.skipped):
                 return evaluate_beside_baselines(
                     self.model, records, tokenizer, progress=progress, samples=samples
                 )
@@ -224,7 +224,7 @@ class Evaluator:
             self.generator.tokenizer,
             task=self.generator.task,
             target=target,
-            talk=self.generator.chat if self.card.is_chat else None,
+            formatter=self.generator.chat if self.card.is_chat else None,
         )
         if on_progress is not None:
             for note in [*encoded.notes, *self._flattered(encoded.sketch)]:

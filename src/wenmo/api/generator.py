@@ -21,10 +21,10 @@ from wenmo.grammar.reading import read_grammar
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import HasLatents, Infills, SamplesTexts, has_capability
 from wenmo.runs.store import Card, talk_of
+from wenmo.text.chat_formatter import ChatFormatter
 from wenmo.text.config import TaskConfig
 from wenmo.text.control import resolve
-from wenmo.text.talk import ChatFormatter
-from wenmo.text.tasks import history_source, kept_end, render_history, source_of
+from wenmo.text.tasks import history_source, kept_side, render_history, source_of
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError, WenmoWarning, string, strings
 
@@ -71,7 +71,7 @@ class Generator:
     @cached_property
     def text_generator(self) -> TextGenerator:
         """Made once: its table of all tokens takes a quarter of a second for 150,000 of them."""
-        keep, alphabet = kept_end(self.task), self.card.alphabet
+        keep, alphabet = kept_side(self.task), self.card.alphabet
         return TextGenerator(self.model, self.tokenizer, keep=keep, alphabet=alphabet)
 
     @cached_property
@@ -252,10 +252,12 @@ class Generator:
             source = history_source(turns, self.task, control)
         elif self.card.is_chat:
             asked = render_history(turns, self.task, control, system)
-            [source] = self.chat.instructed([asked], system)
+            [source] = self.chat.sources_with_system([asked], system)
         else:  # others taught it to talk: the conversation is a text to go on with
             every = replace(self.task, history=len(turns))
-            [said] = self.chat.instructed([render_history(turns, every, system=system)], system)
+            [said] = self.chat.sources_with_system(
+                [render_history(turns, every, system=system)], system
+            )
             settings = self.sampling({"max_tokens": LONGEST_REPLY, **sampling})
             return self.chat_generator.stream(said, settings)
         return self.text_generator.stream("", self.sampling(sampling), source=source)

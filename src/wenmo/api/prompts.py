@@ -12,9 +12,9 @@ from wenmo.models.capabilities import Infills, has_capability
 from wenmo.progress import ProgressCallback
 from wenmo.text.config import ReadConfig
 from wenmo.text.inputs import Source
-from wenmo.text.pairs import Keep, source_room
+from wenmo.text.pairs import KeptSide, max_source_length
 from wenmo.text.readers import Reader, for_other_data, has_fields
-from wenmo.text.tasks import GAP, kept_end, with_gaps
+from wenmo.text.tasks import GAP, kept_side, with_gaps
 
 
 def read_prompts(
@@ -71,16 +71,16 @@ def _tell_notes(reader: Reader, on_progress: ProgressCallback | None) -> None:
             on_progress(note, None)
 
 
-def kept_part(run: Run, prompt: str) -> Keep | None:
+def kept_part(run: Run, prompt: str) -> KeptSide | None:
     """Which end alone is read of a prompt that is too long for the model; None: all is read."""
     if run.task.paired and run.task.name != "completion":
         length = len(run.tokenizer.encode_source(prompt))
-        room = source_room(run.model.conditioning, run.model.context)
+        room = max_source_length(run.model.conditioning, run.model.context)
         too_long = room is not None and length > room
     else:
         length = len(run.tokenizer.encode(prompt))
         too_long = window(1 + length, run.model.context) < 1 + length
-    return kept_end(run.task) if too_long else None
+    return kept_side(run.task) if too_long else None
 
 
 def ignores_gap(run: Run, prompt: str) -> bool:

@@ -32,8 +32,8 @@ from wenmo.text.config import ReadConfig, TokenizerConfig
 from wenmo.text.corpus import Corpus
 from wenmo.text.inputs import Source
 from wenmo.text.objects import as_source
+from wenmo.text.reading_summary import counts_line, reading_line, replies_line
 from wenmo.text.tasks import open_records
-from wenmo.text.telling import counts_line, reading_line, replies_line
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.training.loop import Event
 from wenmo.training.stop import StopRequest
@@ -249,7 +249,7 @@ def _read_corpus(
         target=sources.target,
         valid_path=sources.valid,
         valid_target=sources.valid_target,
-        talk=chat,
+        formatter=chat,
         progress=on_progress,
     )
 

@@ -22,7 +22,7 @@ from wenmo.grammar.derivation import Derivation
 from wenmo.grammar.sampler import SampledText
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import Infills, SamplesTexts, capability, has_capability
-from wenmo.text.pairs import Keep, source_room
+from wenmo.text.pairs import KeptSide, max_source_length
 from wenmo.text.tasks import GAP, with_gaps
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, State, WenmoError
@@ -85,7 +85,7 @@ class TextGenerator:
         tokenizer: Tokenizer,
         *,
         rows: int = 32,
-        keep: Keep = "beginning",
+        keep: KeptSide = "beginning",
         alphabet: Iterable[str] | None = None,
     ) -> None:
         if len(tokenizer.table) != model.vocab_size:
@@ -195,7 +195,7 @@ class TextGenerator:
     def encode_source(self, source: Source) -> list[int]:
         """The ids of a source, without END, cut to what the model can read."""
         ids = self._ids(source)
-        room = source_room(self.model.conditioning, self.model.context)
+        room = max_source_length(self.model.conditioning, self.model.context)
         if room is None or len(ids) <= room:
             return ids
         return ids[:room] if self.keep == "beginning" else ids[-room:]

@@ -14,7 +14,7 @@ from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.params import Sampling
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import RestrictsPrefixes, capability
-from wenmo.text.pairs import source_room
+from wenmo.text.pairs import max_source_length
 from wenmo.types import END, State, WenmoError
 
 
@@ -134,7 +134,7 @@ def _check(request: Request, model: LanguageModel) -> None:
         return
     if model.conditioning == "none":
         raise WenmoError("this model cannot answer to a source: use one that can read a source")
-    room = source_room(model.conditioning, model.context)
+    room = max_source_length(model.conditioning, model.context)
     if room is not None and len(request.source) > room:
         raise WenmoError(
             f"the source has {len(request.source)} tokens, but the model reads at most {room}: "

@@ -32,7 +32,7 @@ from wenmo.progress import Share
 from wenmo.text.config import TaskConfig
 from wenmo.text.pairs import Pairs
 from wenmo.text.records import Records
-from wenmo.text.tasks import kept_end
+from wenmo.text.tasks import kept_side
 from wenmo.text.tokenizers import Tokenizer
 
 SCORING = 0.3  # of the time for pairs is for the targets' likelihood, the rest for answers
@@ -96,7 +96,7 @@ def evaluate_records(
     return RecordEvaluation(
         **found.figures(),
         records=len(records),
-        records_left_out=records.left_out,
+        records_left_out=records.skipped,
         nats_per_record=found.nats / len(records),
         latent_usage=latent_usage(model, records) if has_capability(model, HasLatents) else None,
         importance_weighted=weighted,
@@ -149,8 +149,8 @@ def evaluate_pairs(
     return PairEvaluation(
         **vars(scored),
         pairs=len(pairs),
-        pairs_left_out=pairs.left_out,
-        sources_cut=pairs.cut,
+        pairs_left_out=pairs.skipped,
+        sources_cut=pairs.truncated,
         answered=len(outputs) if len(outputs) < len(asked) else None,
         metrics=measure_answers(outputs, asked, TASK_METRICS[task.name]),
     )
@@ -176,4 +176,4 @@ def readable_pairs(
 ) -> Pairs:
     """The pairs of a flat array as the model can read them."""
     own = (model.conditioning, model.context)
-    return Pairs(ids, *own, kept_end(task), ends, model.special_tokens)
+    return Pairs(ids, *own, kept_side(task), ends, model.special_tokens)

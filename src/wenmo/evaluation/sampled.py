@@ -33,7 +33,7 @@ class Texts(Protocol):
 
     def __len__(self) -> int: ...
 
-    def chosen(self: T, numbers: NDArray[np.int64]) -> T:
+    def select(self: T, numbers: NDArray[np.int64]) -> T:
         """The named ones alone."""
         ...
 
@@ -188,8 +188,8 @@ def sampled_wholes(
     order, enough = spread_order(len(texts)), min(most or len(texts), len(texts))
     count = enough
     if least < enough:
-        count = how_many(lambda n: evaluate(texts.chosen(order[:n])), least, enough, seconds)
+        count = how_many(lambda n: evaluate(texts.select(order[:n])), least, enough, seconds)
     if count == len(texts):
         return evaluate(texts)
-    some = texts.chosen(np.sort(order[:count]))
+    some = texts.select(np.sort(order[:count]))
     return replace(evaluate(some), sample=Sample(count / len(texts), count))

@@ -34,8 +34,8 @@ from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
 from wenmo.interchange.opened import LoadedModel, built, check_sizes
 from wenmo.models.transformer.config import TransformerConfig
-from wenmo.text.pretrained import Pretrained, byte_level, opened_by
-from wenmo.text.sentencepiece import Pieces, make_library
+from wenmo.text.pretrained import PretrainedTokenizer, byte_level, with_bos
+from wenmo.text.sentencepiece import SentencePieceModel, make_library
 from wenmo.types import END, WenmoError
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
@@ -84,7 +84,7 @@ def open_gguf(path: Path) -> LoadedModel:
         check_sizes(path, config, size, embedding, len(file.weights))
         first, library = s.get("tokenizer.ggml.bos_token_id"), _tokenizer(file, tokens)
         beginning = None if first is None else str(tokens[int(first)])
-        tokenizer = Pretrained(library, end=end, size=size, beginning=beginning)
+        tokenizer = PretrainedTokenizer(library, end=end, size=size, bos_token=beginning)
         layout = Layout(names_of(LLAMA, config, size), {}, end)
         theirs = set(layout.names.values())
         tensors = {name: _weight(file, name, config, str(kind)) for name in theirs}
@@ -176,7 +176,7 @@ def _tokenizer(file: Gguf, tokens: list[str]) -> Library:
     types = s["tokenizer.ggml.token_type"].tolist()
     library = _byte_level(file, tokens, types) if kind == "gpt2" else _pieces(s, tokens, types)
     if s.get("tokenizer.ggml.add_bos_token", kind == "llama"):
-        opened_by(library, tokens[int(s["tokenizer.ggml.bos_token_id"])])
+        with_bos(library, tokens[int(s["tokenizer.ggml.bos_token_id"])])
     return library
 
 
@@ -202,7 +202,7 @@ def _pieces(s: Mapping[str, Any], tokens: list[str], types: list[int]) -> Librar
     """SentencePiece's BPE, of which the scores and types of pieces are there as it has them."""
     scores = s["tokenizer.ggml.scores"].tolist()
     return make_library(
-        Pieces(
+        SentencePieceModel(
             list(zip(tokens, scores, types, strict=True)),
             bpe=True,
             prefix=bool(s.get("tokenizer.ggml.add_space_prefix", True)),

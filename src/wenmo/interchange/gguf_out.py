@@ -29,7 +29,7 @@ from wenmo.interchange.huggingface import layout_of
 from wenmo.interchange.layouts import Layout
 from wenmo.models.base import LanguageModel
 from wenmo.models.transformer.config import TransformerConfig
-from wenmo.text.pretrained import Pretrained
+from wenmo.text.pretrained import PretrainedTokenizer
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
 
@@ -61,7 +61,7 @@ def write_gguf(
             there.
     """
     layout, kind = check_gguf(config, model.vocab_size, tokenizer)
-    assert isinstance(tokenizer, Pretrained)
+    assert isinstance(tokenizer, PretrainedTokenizer)
     vocabulary = _vocabulary(tokenizer)
     gguf = package()
     with atomic(path) as temporary:
@@ -95,7 +95,7 @@ def check_gguf(config: Any, vocab_size: int, tokenizer: Tokenizer) -> tuple[Layo
         raise WenmoError("a GGUF file holds models arranged as Llama, Mistral, Qwen2 or Qwen3 are")
     if config.sliding_window is not None:
         raise WenmoError("GGUF files with a window are not written here")
-    if not isinstance(tokenizer, Pretrained):
+    if not isinstance(tokenizer, PretrainedTokenizer):
         raise WenmoError(
             "a GGUF file cannot hold how this tokenizer cuts text: only tokenizers of models that "
             "others trained (--from) can be written"
@@ -128,7 +128,7 @@ def _sampling(writer: Any, sampling: Mapping[str, Any]) -> None:
 
 
 def _tokens(
-    writer: Any, tokenizer: Pretrained, found: dict[str, Any], template: str | None
+    writer: Any, tokenizer: PretrainedTokenizer, found: dict[str, Any], template: str | None
 ) -> None:
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(found["way"])
@@ -137,14 +137,14 @@ def _tokens(
     writer.add_token_merges(found["merges"])
     writer.add_eos_token_id(tokenizer.end)
     writer.add_add_bos_token(bool(tokenizer.prefix))
-    begin = tokenizer.id_of(tokenizer.beginning)
+    begin = tokenizer.id_of(tokenizer.bos_token)
     if begin is not None:
         writer.add_bos_token_id(begin)
     if template is not None:
         writer.add_chat_template(template)
 
 
-def _vocabulary(tokenizer: Pretrained) -> dict[str, Any]:
+def _vocabulary(tokenizer: PretrainedTokenizer) -> dict[str, Any]:
     """The tokens of a byte-level BPE, by the other program's ids, and how it cuts text."""
     whole = json.loads(tokenizer.to_json())
     model = whole["model"]

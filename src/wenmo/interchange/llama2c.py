@@ -16,8 +16,15 @@ from wenmo.interchange.layouts import Layout
 from wenmo.interchange.names import LLAMA, names_of
 from wenmo.interchange.opened import LoadedModel, built
 from wenmo.models.transformer.config import TransformerConfig
-from wenmo.text.pretrained import Pretrained, opened_by
-from wenmo.text.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN, Pieces, make_library
+from wenmo.text.pretrained import PretrainedTokenizer, with_bos
+from wenmo.text.sentencepiece import (
+    BYTE,
+    CONTROL,
+    NORMAL,
+    UNKNOWN,
+    SentencePieceModel,
+    make_library,
+)
 from wenmo.types import WenmoError
 
 HEADER = struct.Struct("<7i")
@@ -35,8 +42,8 @@ def open_llama2c(path: Path) -> LoadedModel:
     if len(beside) != 1 or path in beside:
         raise WenmoError(f"{path}: the tokenizer of a llama2.c file must lie beside it: tok*.bin")
     config, size, tensors = _read(path)
-    library = opened_by(_read_tokenizer(beside[0], size), "<s>")
-    tokenizer = Pretrained(library, end=END_MARK, size=size)
+    library = with_bos(_read_tokenizer(beside[0], size), "<s>")
+    tokenizer = PretrainedTokenizer(library, end=END_MARK, size=size)
     layout = Layout(names_of(LLAMA, config, size), {}, END_MARK)
     model = built(path, config, layout, size, tensors)
     return LoadedModel("gpt", config, model, tokenizer, None)
@@ -111,7 +118,7 @@ def _read_tokenizer(path: Path, size: int) -> Library:
         WenmoError: not a whole one.
     """
     data, at = path.read_bytes(), 4
-    found = Pieces(bpe=True, squeeze=False)
+    found = SentencePieceModel(bpe=True, squeeze=False)
     try:
         for id_ in range(size):
             score, length = struct.unpack_from("<fi", data, at)

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Library
 from wenmo.interchange.generation import read_generation, unsupported_note
 from wenmo.interchange.vocabulary_files import read_template, template_note
 from wenmo.models.base import LanguageModel
-from wenmo.text.pretrained import Pretrained
+from wenmo.text.pretrained import PretrainedTokenizer
 from wenmo.types import END, WenmoError
 
 END_MARKS = ("</s>", "<|endoftext|>", "<|end|>", "[SEP]", "<eos>")
@@ -52,7 +52,7 @@ def joined_notes(path: Path, *more: str) -> str | None:
 
 
 def put_marks(
-    path: Path, theirs: dict[str, Any], model: LanguageModel, tokenizer: Pretrained
+    path: Path, theirs: dict[str, Any], model: LanguageModel, tokenizer: PretrainedTokenizer
 ) -> None:
     """Tell a model of these ids.
 
@@ -78,7 +78,7 @@ def put_marks(
 
 
 def _begin_answers(
-    path: Path, settings: dict[str, Any], model: LanguageModel, tokenizer: Pretrained
+    path: Path, settings: dict[str, Any], model: LanguageModel, tokenizer: PretrainedTokenizer
 ) -> None:
     """What stands before an answer, and after what is answered."""
     start = settings.get("decoder_start_token_id", settings.get("bos_token_id"))
@@ -102,7 +102,7 @@ def _ids(value: object) -> list[int]:
     return [id_ for id_ in (value if isinstance(value, list) else [value]) if isinstance(id_, int)]
 
 
-def _ours(ids: list[int], model: LanguageModel, tokenizer: Pretrained) -> tuple[int, ...]:
+def _ours(ids: list[int], model: LanguageModel, tokenizer: PretrainedTokenizer) -> tuple[int, ...]:
     """Our ids of those of theirs that the model knows, but END."""
     known = {id_ for id_ in tokenizer.external_ids(ids) if END < id_ < model.vocab_size}
     return tuple(sorted(known))

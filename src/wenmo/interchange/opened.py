@@ -14,7 +14,7 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.external import ExternalConfig
 from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer.config import TransformerConfig
-from wenmo.text.pretrained import Pretrained
+from wenmo.text.pretrained import PretrainedTokenizer
 from wenmo.types import WenmoError
 
 
@@ -36,7 +36,7 @@ class LoadedModel:
     family: str
     config: TransformerConfig | ExternalConfig
     model: LanguageModel
-    tokenizer: Pretrained
+    tokenizer: PretrainedTokenizer
     template: str | None
     note: str | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)

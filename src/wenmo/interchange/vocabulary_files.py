@@ -13,9 +13,9 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as Library
 
 from wenmo.files import read_json
-from wenmo.text.lookup import UNKNOWN, Cutting, Vocabulary
-from wenmo.text.pretrained import byte_level, enclosed, library_of, opened_by
-from wenmo.text.sentencepiece import SPACE, make_library, read_pieces, without_marks
+from wenmo.text.lookup import UNKNOWN, Segmentation, Vocabulary
+from wenmo.text.pretrained import byte_level, parse_library, with_bos, with_bos_eos
+from wenmo.text.sentencepiece import SPACE, make_library, read_sentencepiece, without_control_pieces
 from wenmo.types import WenmoError
 
 MARKS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # of RoBERTa and BART
@@ -49,7 +49,9 @@ def read_vocabulary(path: Path, kind: str) -> Vocabulary:
         return Vocabulary(path, _byte_pairs(path, kind))
     if (path / "vocab.txt").is_file():
         library = _word_pieces(path)
-        return Vocabulary(path, enclosed(library, "[CLS]", "[SEP]") if kind == "bert" else library)
+        return Vocabulary(
+            path, with_bos_eos(library, "[CLS]", "[SEP]") if kind == "bert" else library
+        )
     for name in SENTENCEPIECE:
         if (path / name).is_file():
             return Vocabulary(path, _sentence_pieces(path / name, kind))
@@ -58,7 +60,7 @@ def read_vocabulary(path: Path, kind: str) -> Vocabulary:
 
 def _whole(path: Path) -> Library:
     try:
-        return library_of(path.read_text("utf-8"))
+        return parse_library(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, WenmoError) as error:
         raise WenmoError(f"{path}: {error}") from None
 
@@ -70,17 +72,19 @@ def _marian(path: Path) -> Vocabulary:
     if (path / "target_vocab.json").is_file():
         raise WenmoError(f"{path}: sources and targets with a vocabulary each are not known here")
     library = _words(path / "vocab.json", ("</s>", UNKNOWN, "<pad>"))
-    source, target = (make_library(without_marks(read_pieces(path / n))) for n in MARIAN[1:])
-    cutting = Cutting(
+    source, target = (
+        make_library(without_control_pieces(read_sentencepiece(path / n))) for n in MARIAN[1:]
+    )
+    segmentation = Segmentation(
         target=lambda text: target.encode(text).tokens,
         source=lambda text: source.encode(text).tokens,
-        marks=MARIAN_MARKS,
-        spell=lambda piece: piece.replace(SPACE, " "),
-        space_after=False,
+        special_pattern=MARIAN_MARKS,
+        text_of=lambda piece: piece.replace(SPACE, " "),
+        has_trailing_spaces=False,
         origin="marian",
         files={name: (path / name).read_bytes() for name in MARIAN},
     )
-    return Vocabulary(path, library, cutting)
+    return Vocabulary(path, library, segmentation)
 
 
 def _ctrl(path: Path) -> Vocabulary:
@@ -103,16 +107,16 @@ def _ctrl(path: Path) -> Vocabulary:
         pieces = words.encode(text).tokens
         return [p.removesuffix(LAST) if p.endswith(LAST) else p + GOES_ON for p in pieces]
 
-    cutting = Cutting(
+    segmentation = Segmentation(
         target=cut,
         source=cut,
-        marks=re.compile(UNKNOWN),
-        spell=_with_space,
-        space_after=True,
+        special_pattern=re.compile(UNKNOWN),
+        text_of=_with_space,
+        has_trailing_spaces=True,
         origin="ctrl",
         files={name: (path / name).read_bytes() for name in CTRL},
     )
-    return Vocabulary(path, library, cutting)
+    return Vocabulary(path, library, segmentation)
 
 
 def _with_space(piece: str) -> str:
@@ -144,7 +148,7 @@ def _byte_pairs(path: Path, kind: str) -> Library:
     special += [mark for mark in MARKS if marked and mark in vocabulary]
     try:
         library = byte_level(vocabulary, merges, special=special)
-        return enclosed(library, "<s>", "</s>") if marked else library
+        return with_bos_eos(library, "<s>", "</s>") if marked else library
     except (TypeError, WenmoError) as error:
         reason = " ".join(str(error).split())[:160]
         raise WenmoError(f"{path / 'merges.txt'}: damaged: {reason}") from None
@@ -181,14 +185,14 @@ def _word_pieces(path: Path) -> Library:
 
 def _sentence_pieces(path: Path, kind: str) -> Library:
     """SentencePiece's tokenizer, with the marks that the kind of model puts around a text."""
-    library = make_library(read_pieces(path))
+    library = make_library(read_sentencepiece(path))
     if kind in ("t5", "mt5"):
         end = "</s>"
         library.post_processor = processors.TemplateProcessing(
             single=f"$A {end}", special_tokens=[(end, library.token_to_id(end))]
         )
     elif kind in ("llama", "mistral"):
-        opened_by(library, "<s>")
+        with_bos(library, "<s>")
     else:
         raise WenmoError(f"{path}: how a {kind} numbers these pieces is not known here")
     return library

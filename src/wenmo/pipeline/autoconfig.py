@@ -77,7 +77,7 @@ def _has_short_records(recipe: Recipe, corpus: Corpus) -> bool:
         context = recipe.model.build(corpus.tokenizer.vocab_size).context
     if context is None or int(corpus.summary["train"]["records"]) < MANY_RECORDS:
         return False
-    return all(not Records(ids, context).left_out for ids in (corpus.train, corpus.valid))
+    return all(not Records(ids, context).skipped for ids in (corpus.train, corpus.valid))
 
 
 def _gently(recipe: Recipe) -> tuple[TrainConfig, list[str]]:

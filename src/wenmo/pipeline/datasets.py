@@ -42,7 +42,7 @@ from wenmo.text.batches import Batches, Streams, Windows
 from wenmo.text.corpus import Corpus
 from wenmo.text.pairs import Buckets, Pairs
 from wenmo.text.records import Records
-from wenmo.text.tasks import kept_end
+from wenmo.text.tasks import kept_side
 from wenmo.types import WenmoError, amount
 
 STREAM_TIME = 64  # tokens of truncated back-propagation, where no time is asked for
@@ -305,10 +305,10 @@ class PairDataset:
             f"{amount(len(pairs), 'pair')} in {amount(buckets.per_epoch, 'batch', 'batches')}, "
             f"{buckets.padding:.1%} padding"
         ]
-        if pairs.cut or pairs.left_out:
+        if pairs.truncated or pairs.skipped:
             notes.append(
-                f"too long for the model: {amount(pairs.left_out, 'target')} left out, "
-                f"{amount(pairs.cut, 'source')} cut"
+                f"too long for the model: {amount(pairs.skipped, 'target')} left out, "
+                f"{amount(pairs.truncated, 'source')} cut"
             )
         return notes
 
@@ -376,7 +376,7 @@ class PairDataset:
         return readable_pairs(self.corpus.valid, self.corpus.valid_ends, model, self.recipe.task)
 
     def _writer(self, model: LanguageModel) -> TextGenerator:
-        keep, alphabet = kept_end(self.recipe.task), self.corpus.alphabet
+        keep, alphabet = kept_side(self.recipe.task), self.corpus.alphabet
         return TextGenerator(model, self.corpus.tokenizer, keep=keep, alphabet=alphabet)
 
 
@@ -411,10 +411,10 @@ class RecordDataset:
 
     def notes(self, model: LanguageModel) -> list[str]:
         records = Records(self.corpus.train, model.context)
-        if not records.left_out:
+        if not records.skipped:
             return []
         return [
-            f"{amount(records.left_out, 'record')} left out for more than {model.context} tokens "
+            f"{amount(records.skipped, 'record')} left out for more than {model.context} tokens "
             "(context_length= allows for more)"
         ]
 
@@ -453,7 +453,7 @@ class RecordDataset:
         records, tokenizer = self._held_out(model), self.corpus.tokenizer
         most = REFERENCES if seconds is None else FEW_REFERENCES
         references = [tokenizer.decode(records.record(n)) for n in range(min(len(records), most))]
-        _, lengths = records.widths()
+        _, lengths = records.token_counts()
         sampling = Sampling(max_tokens=int(lengths.max()))
 
         def curves(texts: int, temperatures: Sequence[float] = TEMPERATURES) -> dict[str, Curve]:

@@ -14,8 +14,8 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import FitsPrior, HasGenerator, capability, require
 from wenmo.pipeline.job import Job
 from wenmo.pipeline.pace import fit_batch_size, fit_text_count
-from wenmo.text.batches import Batches, Counted
-from wenmo.text.records import Records, Shuffled
+from wenmo.text.batches import Batches, BatchesWithPriors
+from wenmo.text.records import Records, ShuffledRecords
 from wenmo.train_config import TrainConfig
 from wenmo.training.adversarial import Adversarial
 from wenmo.training.learners import Count, Gradient, Learner, faster_precision
@@ -40,7 +40,7 @@ def _gradient(job: Job) -> Learner:
 
     def batches() -> Batches:
         made = job.dataset.batches(job.model)
-        return made if prior_probs is None else Counted(made, prior_probs)
+        return made if prior_probs is None else BatchesWithPriors(made, prior_probs)
 
     fitted = batches()
     if _fits_batches(job):
@@ -56,11 +56,11 @@ def _adversarial(job: Job) -> Learner:
     fits, train = _fits_batches(job), job.recipe.train
     batches = job.dataset.batches(job.model)
     records = Records(job.dataset.stream(job.model), job.model.context)
-    _, lengths = records.widths()
+    _, lengths = records.token_counts()
     learner = Adversarial(
         job.model,
         batches,
-        Shuffled(records, train.batch_size, train.seed),
+        ShuffledRecords(records, train.batch_size, train.seed),
         _optimizer(train, require(job.model, HasGenerator).generator),
         longest=int(lengths.max()),
         **_gradient_settings(job, batches),
@@ -68,7 +68,7 @@ def _adversarial(job: Job) -> Learner:
     if fits:
         rows, notes = fit_text_count(job.recipe, learner, SHARE_OF_STEPS * job.time.left())
         _change(job, replace(train, batch_size=rows), notes)
-        learner.texts = Shuffled(records, rows, train.seed)
+        learner.texts = ShuffledRecords(records, rows, train.seed)
     return learner
 
 
@@ -92,7 +92,7 @@ def _change(job: Job, train: TrainConfig, notes: list[str]) -> None:
 
 def _fit_prior(job: Job) -> NDArray[np.floating] | None:
     """Count the n-grams of a model that has such a prior; the probabilities that they give to the
-    training text, as `Counted` takes them, or None.
+    training text, as `BatchesWithPriors` takes them, or None.
     """
     prior = capability(job.model, FitsPrior)
     if prior is None:

@@ -250,7 +250,7 @@ def _slice(batch: Batch, rows: int, time: int) -> Batch:
         batch.targets[:rows, :time],
         first(batch.carry_state, has_time=False),
         first(batch.source, has_time=False),
-        first(batch.places),
+        first(batch.positions),
         first(batch.prior_probs),
     )
 

@@ -35,10 +35,10 @@ from wenmo.runs.config import NgramPriorConfig
 from wenmo.runs.folders import ADAPTERS, CARD, FORMAT, TOKENIZER, WEIGHTS, read_card
 from wenmo.runs.recipe import Recipe
 from wenmo.tensors import load_tensors, save_tensors
+from wenmo.text.chat_formatter import ChatFormatter
 from wenmo.text.config import ReadConfig, TaskConfig
-from wenmo.text.pairs import source_room
-from wenmo.text.pretrained import Pretrained
-from wenmo.text.talk import ChatFormatter
+from wenmo.text.pairs import max_source_length
+from wenmo.text.pretrained import PretrainedTokenizer
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vocabularies import END_TOKEN
 from wenmo.types import END, SpecialTokens, WenmoError
@@ -203,8 +203,8 @@ def save_model(
     """
     end, mark, beginning, origin, begin = END, END_TOKEN, "", "", None
     if tokenizer is not None:
-        end, mark = tokenizer.end, tokenizer.mark
-        beginning, origin = tokenizer.beginning, tokenizer.origin
+        end, mark = tokenizer.end, tokenizer.eos_token
+        beginning, origin = tokenizer.bos_token, tokenizer.origin
         begin = tokenizer.id_of(beginning) if beginning else None
     layout = layout_of(recipe.generator, model.vocab_size, end, begin)
     if layout is not None:
@@ -300,10 +300,10 @@ def apply_special_tokens(model: LanguageModel, card: Card) -> LanguageModel:
 
 def talk_of(card: Card, model: LanguageModel, tokenizer: Tokenizer) -> ChatFormatter | None:
     """How conversations are written for a model; None: it has no chat template."""
-    if card.template is None or not isinstance(tokenizer, Pretrained):
+    if card.template is None or not isinstance(tokenizer, PretrainedTokenizer):
         return None
-    room = source_room(model.conditioning, model.context)
-    return ChatFormatter(card.template, tokenizer.templated(), room)
+    room = max_source_length(model.conditioning, model.context)
+    return ChatFormatter(card.template, tokenizer.for_chat_template(), room)
 
 
 def load_tokenizer(folder: Path, card: Card) -> Tokenizer:
@@ -420,7 +420,7 @@ def _card_of(opened: LoadedModel) -> Card:
         external={
             "end": tokenizer.end,
             "size": tokenizer.vocab_size,
-            "beginning": tokenizer.beginning,
+            "beginning": tokenizer.bos_token,
             "origin": tokenizer.origin,
             "prefix": tokenizer.prefix,
         },

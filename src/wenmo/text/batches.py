@@ -1,5 +1,7 @@
-"""Batches from a flat array of ids. Each is a pure function of the seed and its number, so training
-resumes exactly from a step number alone, and no worker processes or shuffling buffers are needed.
+"""Batches from a flat array of ids.
+
+Each batch is a pure function of the seed and its index, so that training resumes exactly from a
+step number and needs no worker processes or shuffle buffers.
 """
 
 from __future__ import annotations
@@ -14,145 +16,162 @@ from numpy.typing import NDArray
 
 from wenmo.types import END, Batch, WenmoError
 
-PIECES = 1 << 16  # joined at a time
-BEGINNINGS = 16  # one window, or batch of a stream, in so many learns how a text begins
+SPANS_PER_PASS = 1 << 16
+TEXT_START_PERIOD = 16  # one window in 16, or batch of a stream, starts a text with END
 
 
 class Batches(Protocol):
-    """An endless, numbered supply of batches."""
+    """An endless sequence of batches."""
 
-    def __getitem__(self, number: int) -> Batch: ...
+    def __getitem__(self, index: int) -> Batch: ...
 
 
 @dataclass
 class Windows:
     """Windows of the text in random order, for models with a bounded context.
 
-    Every epoch cuts the text into windows that do not overlap, at an offset of its own, and visits
-    each once. One in ``BEGINNINGS`` begins with the end symbol in place of its first token, as if a
-    text began there: a text of one piece has no other beginning to learn from.
+    Every epoch cuts the text into disjoint windows at a random offset and visits each once. The
+    first token of one window in ``TEXT_START_PERIOD`` is replaced by END: a training text of one
+    document would otherwise show no beginning of a text.
+
+    Attributes:
+        ids: the text, (tokens,).
+        batch_size: number of windows in a batch.
+        sequence_length: number of tokens in a window.
+        seed: seed of order and offsets (default 0).
 
     Raises:
         WenmoError: the text is shorter than two windows.
     """
 
     ids: NDArray[np.unsignedinteger]
-    rows: int
-    time: int
+    batch_size: int
+    sequence_length: int
     seed: int = 0
     _epoch: int = field(default=-1, init=False)
     _starts: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.per_epoch = (len(self.ids) - 1) // self.time - 1
+        self.per_epoch = (len(self.ids) - 1) // self.sequence_length - 1
         if self.per_epoch < 1:
             raise WenmoError(
                 f"the training text has {len(self.ids):,} tokens, too few for windows of "
-                f"{self.time}: give more text, or a smaller context"
+                f"{self.sequence_length}: give more text, or a smaller context"
             )
 
-    def __getitem__(self, number: int) -> Batch:
-        first = number * self.rows
-        starts = [self._start(index) for index in range(first, first + self.rows)]
-        places = np.asarray(starts)[:, None] + np.arange(self.time + 1)
-        batch = _pairs(self.ids, places)
-        beginnings = torch.arange(first, first + self.rows) % BEGINNINGS == 0
-        batch.tokens[beginnings, 0] = END
+    def __getitem__(self, index: int) -> Batch:
+        first = index * self.batch_size
+        starts = [self._start(index) for index in range(first, first + self.batch_size)]
+        positions = np.asarray(starts)[:, None] + np.arange(self.sequence_length + 1)
+        batch = _pairs(self.ids, positions)
+        text_starts = torch.arange(first, first + self.batch_size) % TEXT_START_PERIOD == 0
+        batch.tokens[text_starts, 0] = END
         return batch
 
     def _start(self, index: int) -> int:
-        epoch, place = divmod(index, self.per_epoch)
+        epoch, offset_index = divmod(index, self.per_epoch)
         if epoch != self._epoch:
             rng = np.random.default_rng((self.seed, epoch))
-            offset = int(rng.integers(self.time))
-            self._starts = rng.permutation(self.per_epoch) * self.time + offset
+            offset = int(rng.integers(self.sequence_length))
+            self._starts = rng.permutation(self.per_epoch) * self.sequence_length + offset
             self._epoch = epoch
-        return int(self._starts[place])
+        return int(self._starts[offset_index])
 
 
 @dataclass
 class Streams:
-    """The text cut into ``rows`` long streams that are read side by side from start to end, for
-    models that carry their state (truncated back-propagation through time; Zaremba et al. 2014).
+    """The text cut into ``batch_size`` contiguous streams that are read in parallel, for models
+    that carry their state (truncated backpropagation through time; Zaremba et al. 2014).
 
-    At the start of an epoch, and after every ``BEGINNINGS`` batches, a row begins afresh: its first
-    token is the end symbol, and no state is carried to it. Without that a network that has always
-    been carried along may never recover from the empty state in which all writing begins.
+    At the start of an epoch, and every ``TEXT_START_PERIOD`` batches, a row is reset: its first
+    token is END, and its state is not carried over. Otherwise a network would never be trained from
+    the initial state, in which generation starts.
+
+    Attributes:
+        ids: the text, (tokens,).
+        batch_size: number of streams.
+        sequence_length: number of tokens of each stream in a batch.
 
     Raises:
-        WenmoError: the text is too short to be cut into ``rows``.
+        WenmoError: the text is shorter than ``batch_size`` tokens.
     """
 
     ids: NDArray[np.unsignedinteger]
-    rows: int
-    time: int
+    batch_size: int
+    sequence_length: int
 
     def __post_init__(self) -> None:
-        self.length = (len(self.ids) - 1) // self.rows
+        self.length = (len(self.ids) - 1) // self.batch_size
         if self.length < 1:
             raise WenmoError(
-                f"the training text has {len(self.ids):,} tokens, too few for {self.rows} rows: "
-                "give more text, or fewer rows"
+                f"the training text has {len(self.ids):,} tokens, too few for "
+                f"{self.batch_size} rows: give more text, or fewer rows"
             )
-        self.per_epoch = -(-self.length // self.time)
+        self.per_epoch = -(-self.length // self.sequence_length)
 
-    def __getitem__(self, number: int) -> Batch:
-        place = number % self.per_epoch
-        start = place * self.time
-        time = min(self.time, self.length - start)
-        places = np.arange(self.rows)[:, None] * self.length + start + np.arange(time + 1)
-        batch = _pairs(self.ids, places)
-        begins = (torch.arange(self.rows) + place) % BEGINNINGS == 0
-        begins |= place == 0
-        batch.tokens[begins, 0] = END
-        return replace(batch, carry_state=~begins)
+    def __getitem__(self, index: int) -> Batch:
+        index = index % self.per_epoch
+        start = index * self.sequence_length
+        time = min(self.sequence_length, self.length - start)
+        positions = np.arange(self.batch_size)[:, None] * self.length + start + np.arange(time + 1)
+        batch = _pairs(self.ids, positions)
+        resets = (torch.arange(self.batch_size) + index) % TEXT_START_PERIOD == 0
+        resets |= index == 0
+        batch.tokens[resets, 0] = END
+        return replace(batch, carry_state=~resets)
 
 
 @dataclass
-class Counted:
-    """Batches, each with its tokens' rows of a table; see ``Batch.prior_probs``."""
+class BatchesWithPriors:
+    """Batches with prior probabilities, looked up in a table by position; see
+    ``Batch.prior_probs``.
+    """
 
     batches: Batches
     table: NDArray[np.floating]
 
-    def __getitem__(self, number: int) -> Batch:
-        batch = self.batches[number]
-        if batch.places is None:
-            raise ValueError("these batches do not tell the places of their tokens")
+    def __getitem__(self, index: int) -> Batch:
+        batch = self.batches[index]
+        if batch.positions is None:
+            raise ValueError("these batches have no token positions")
         return replace(
-            batch, prior_probs=torch.from_numpy(self.table[batch.places.numpy()]).float()
+            batch, prior_probs=torch.from_numpy(self.table[batch.positions.numpy()]).float()
         )
 
 
-def _pairs(ids: NDArray[np.unsignedinteger], places: NDArray[np.int64]) -> Batch:
-    """Inputs and next-token targets from the ids at (rows, time + 1) places."""
-    both = torch.from_numpy(ids[places].astype(np.int64))
-    return Batch(both[:, :-1].clone(), both[:, 1:], places=torch.from_numpy(places[:, :-1]))
+def _pairs(ids: NDArray[np.unsignedinteger], positions: NDArray[np.int64]) -> Batch:
+    """Inputs and next-token targets at positions (rows, time + 1)."""
+    window = torch.from_numpy(ids[positions].astype(np.int64))
+    return Batch(
+        window[:, :-1].clone(), window[:, 1:], positions=torch.from_numpy(positions[:, :-1])
+    )
 
 
 def pad(rows: Sequence[Sequence[int] | NDArray[np.integer]], fill: int) -> torch.Tensor:
-    """Ids of different lengths under one another, int64 (rows, longest), ``fill`` behind them."""
+    """Ids of different lengths in one tensor, int64 (rows, longest), padded with ``fill`` at the
+    end.
+    """
     longest = max(map(len, rows), default=0)
     padded = np.full((len(rows), longest), fill, np.int64)
-    for place, row in zip(padded, rows, strict=True):
-        place[: len(row)] = row
+    for padded_row, row in zip(padded, rows, strict=True):
+        padded_row[: len(row)] = row
     return torch.from_numpy(padded)
 
 
-def joined(
+def concatenate_spans(
     ids: NDArray[np.unsignedinteger], starts: NDArray[np.int64], stops: NDArray[np.int64]
 ) -> NDArray[np.unsignedinteger]:
-    """Pieces of an array, one behind the other.
+    """The concatenation of spans of an array.
 
     Args:
-        starts, stops: where each piece begins and ends, (pieces,).
+        starts, stops: bounds of each span, (spans,).
     """
-    if np.array_equal(starts[1:], stops[:-1]):  # they stand so already
+    if np.array_equal(starts[1:], stops[:-1]):  # contiguous already
         return ids[starts[:1].sum() : stops[-1:].sum()]
-    parts = [ids[:0]]
-    for first in range(0, len(starts), PIECES):
-        begins, ends = starts[first : first + PIECES], stops[first : first + PIECES]
-        lengths = ends - begins
+    chunks = [ids[:0]]
+    for first in range(0, len(starts), SPANS_PER_PASS):
+        some = slice(first, first + SPANS_PER_PASS)
+        lengths = stops[some] - starts[some]
         before = np.cumsum(lengths) - lengths
-        parts.append(ids[np.arange(lengths.sum()) + np.repeat(begins - before, lengths)])
-    return np.concatenate(parts)
+        chunks.append(ids[np.arange(lengths.sum()) + np.repeat(starts[some] - before, lengths)])
+    return np.concatenate(chunks)

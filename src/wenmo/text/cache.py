@@ -1,4 +1,4 @@
-"""A folder of things that were made once and need not be made again."""
+"""A cache folder of computed files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def cached(
     names: tuple[str, ...],
     make: Callable[[Path, Path], dict[str, Any]],
 ) -> tuple[Path, dict[str, Any]]:
-    """Find a cache entry, or make it where it is missing or damaged.
+    """The cache entry of a key; computed if it is missing or damaged.
 
     Args:
-        cache: the folder of the cache; by default ``$WENMO_CACHE``, ``$XDG_CACHE_HOME/wenmo`` or
-            ``~/.cache/wenmo``.
-        key: names the entry.
-        names: the files it consists of.
-        make: writes them, given a folder for what is not to be kept and the entry's own; returns
-            what ``meta.json`` is to hold.
+        cache: cache folder (default ``$WENMO_CACHE``, ``$XDG_CACHE_HOME/wenmo`` or
+            ``~/.cache/wenmo``).
+        key: name of the entry.
+        names: names of its files.
+        make: writes the files, given a temporary folder and the entry's folder; returns the content
+            of ``meta.json``.
 
     Returns:
         The folder of the entry, and its ``meta.json``.
@@ -39,7 +39,7 @@ def cached(
     """
     root = (cache or _cache_folder()) / "texts"
     entry = root / key
-    if (meta := _sound(entry, names)) is not None:
+    if (meta := _read_valid(entry, names)) is not None:
         return entry, meta
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -47,9 +47,9 @@ def cached(
             made = Path(temporary, "entry")
             made.mkdir()
             meta = make(Path(temporary), made)
-            meta["files"] = {name: _facts(made / name) for name in names}
+            meta["files"] = {name: _size_and_checksum(made / name) for name in names}
             (made / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), "utf-8")
-            if _sound(entry, names) is None:  # no other process was quicker
+            if _read_valid(entry, names) is None:  # unless another process was faster
                 if entry.exists():
                     entry.rename(Path(temporary, "damaged"))
                 made.rename(entry)
@@ -61,17 +61,17 @@ def cached(
     return entry, meta
 
 
-def _sound(entry: Path, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """The entry's ``meta.json``, if all of its files are as they were written."""
+def _read_valid(entry: Path, names: tuple[str, ...]) -> dict[str, Any] | None:
+    """The entry's ``meta.json``, if all of its files are unchanged."""
     try:
         meta: dict[str, Any] = json.loads((entry / "meta.json").read_text("utf-8"))
-        whole = all(_facts(entry / name) == meta["files"][name] for name in names)
+        is_valid = all(_size_and_checksum(entry / name) == meta["files"][name] for name in names)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return meta if whole else None
+    return meta if is_valid else None
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def _size_and_checksum(path: Path) -> dict[str, Any]:
     return {"size": path.stat().st_size, "checksum": checksum(path)}
 
 
@@ -82,5 +82,5 @@ def _cache_folder() -> Path:
 
 
 def digest(*parts: str) -> str:
-    """32 hexadecimal digits of some text."""
+    """A hash of texts, 32 hexadecimal digits."""
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()

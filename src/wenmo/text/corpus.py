@@ -1,11 +1,11 @@
-"""Text becomes two arrays of ids, to train on and to judge by: made once, then mapped from disk.
+"""Corpora: training and validation text as arrays of ids, built once and memory-mapped.
 
 A task with sources makes pairs of the records: then the texts are source, target, source, target,
-and so on, with ``END`` before, between and behind them.
+and so on, with ``END`` before, between and after them.
 
-The records are spooled to a file of raw UTF-8, so that a source of any size is read once and never
-held in memory. They are split, the tokenizer is trained on the training part alone, and both parts
-are encoded. What comes out is kept in a cache under a key of everything that went in.
+Records are spooled to a file of raw UTF-8, so that a source of any size is read once and never held
+in memory. They are split, the tokenizer is trained on the training split alone, and both splits are
+encoded. The result is cached under a hash of all inputs.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from wenmo.files import checksum
 from wenmo.text.cache import cached, digest
+from wenmo.text.chat_formatter import ChatFormatter
 from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig, TokenizerConfig
 from wenmo.text.control import Values, kept
 from wenmo.text.readers import Reader, Source
-from wenmo.text.sketch import is_telling, sketch
+from wenmo.text.reading_summary import counts_of
+from wenmo.text.sketch import is_distinctive, sketch
 from wenmo.text.spool import PIECE, Progress, Spool
-from wenmo.text.talk import ChatFormatter
 from wenmo.text.tasks import COMPLETION, open_records
-from wenmo.text.telling import counts_of
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vocabularies import CODE_POINTS
 from wenmo.types import WenmoError
@@ -37,22 +37,22 @@ from wenmo.types import WenmoError
 __all__ = ["Corpus", "Encoded", "Progress", "SplitConfig", "build", "encode_text"]
 
 FORMAT = 8
-"""The number of the cache's layout: raise it when what is stored, or how it is found, changes."""
+"""Version of the cache layout: increment it when content or keys of entries change."""
 
-FEW_RECORDS = 20
-"""From this many records on, whole records are held out; of fewer, the end of the text. (Of pairs,
-whole ones always.)"""
+MIN_RECORDS = 20
+"""With at least this many records, records are held out; with fewer, the end of the text. Pairs are
+always held out as units."""
 
-HELD_OUT = 0.1, 1_000_000
-"""Unless a share is given: this share of the text, but at most so many bytes."""
+DEFAULT_SPLIT = 0.1, 1_000_000
+"""Default validation split: this fraction of the text, but at most this many bytes."""
 
-FEW_TOKENS = 20
-"""The fewest tokens that one may train on."""
+MIN_TOKENS = 20
+"""Minimum number of training tokens."""
 
-MANY_PIECES = 1000
-"""Pieces of text whose characters are marked together."""
+PIECES_PER_UPDATE = 1000
+"""Number of pieces whose characters are recorded together."""
 
-UNKEPT = ("tokens", "same_length")  # counts that `Encoded` does not have
+UNUSED_COUNTS = ("tokens", "same_length")  # counts that `Encoded` does not have
 
 IDS, ENDS = ".bin", ".ends"
 
@@ -64,15 +64,16 @@ class Encoded:
     Attributes:
         ids: ``END``, record, ``END``, record, ``END``, ... or ``END``, source, ``END``, target,
             ``END``, ...: memory-mapped uint16 or uint32.
-        bytes: the UTF-8 bytes of the records, or of the targets, and one for the end of each: what
-            bits per byte are counted in.
-        records: how many records, or pairs.
-        characters: the characters of the records, or of the targets.
-        source_tokens: the ids of the sources, the ``END`` behind each counted.
-        longest_target: the most ids of one target, its ``END`` counted; 0 where there are no pairs.
-        ends: of pairs, where the ``END``s that part the texts stand in the ids, int64 (texts + 1,).
-        notes: what the user should know of how the text was read, a line each.
-        sketch: of the text; see `wenmo.text.sketch`.
+        bytes: UTF-8 bytes of the records, or of the targets, plus one for the end of each: the unit
+            of bits per byte.
+        records: number of records, or pairs.
+        characters: number of characters of the records, or of the targets.
+        source_tokens: number of ids of the sources, including the ``END`` after each.
+        longest_target: maximum number of ids of a target, ``END`` included; 0 if there are no
+            pairs.
+        ends: for pairs, the indices of the ``END``s that separate texts, int64 (texts + 1,).
+        notes: remarks on how the text was read, one per line.
+        sketch: sketch of the text; see `wenmo.text.sketch`.
     """
 
     ids: NDArray[np.unsignedinteger]
@@ -87,28 +88,27 @@ class Encoded:
 
     @property
     def tokens(self) -> int:
-        """The ids to be predicted: all but the first and those of the sources."""
+        """The number of predicted ids: all but the first and those of sources."""
         return len(self.ids) - 1 - self.source_tokens
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text to train on and one to judge by.
+    """A training and a validation text.
 
     Attributes:
-        alphabet: the characters of the training part, of pairs those of the targets, in order;
-            None: not known.
-        train: the ids of the training part, as in ``Encoded``.
-        valid: the ids of the held-out part.
-        tokenizer: what made them.
-        fingerprint: 16 hexadecimal digits of both parts' ids and the tokenizer.
+        train: ids of the training split, as in ``Encoded``.
+        valid: ids of the validation split.
+        tokenizer: the tokenizer of both.
+        fingerprint: hash of both splits' ids and the tokenizer, 16 hexadecimal digits.
         summary: for ``train`` and ``valid`` the ``records``, ``characters``, ``bytes`` and
             ``tokens``, and for pairs ``source_tokens`` and ``longest_target``, as in ``Encoded``,
-            and ``same_length``, how many targets have as many characters as their source;
-            ``missing`` records; ``valid_bytes``; ``held_out``, in words; the `sketch` of the
-            training part; and the ``control`` values, see `wenmo.text.control`.
-        notes: warnings, a line each.
-        train_ends, valid_ends: of pairs, as ``Encoded.ends``.
+            and ``same_length``, the number of targets with as many characters as their source;
+            ``missing`` records; ``valid_bytes``; a description ``held_out``; the `sketch` of the
+            training split; and the ``control`` values, see `wenmo.text.control`.
+        notes: warnings, one per line.
+        train_ends, valid_ends: for pairs, as ``Encoded.ends``.
+        alphabet: sorted characters of the training split, or of its targets; None: unknown.
     """
 
     train: NDArray[np.unsignedinteger]
@@ -132,27 +132,30 @@ def build(
     valid_path: Source | None = None,
     target: Source | None = None,
     valid_target: Source | None = None,
-    talk: ChatFormatter | None = None,
+    formatter: ChatFormatter | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Corpus:
-    """Read, split and encode a text, or find it in the cache.
+    """Read, split and encode a text, or load it from the cache.
 
-    At least 20 records: whole records are drawn, in an order that the seed decides, until the share
-    is reached. Fewer: the last characters of the text are held out, within a record if none ends
-    nearby.
-    Pairs: whole ones are drawn, and all of one record, or with the same source, stay together.
+    With at least 20 records, records are drawn in an order that depends on the seed until the
+    fraction is reached. With fewer, the last characters of the text are held out, within a record
+    if none ends nearby. Pairs are drawn as units, and all pairs of one record, or with the same
+    source, stay together.
 
     Args:
         path: a file, a folder, or ``-``.
-        read: how to read it.
-        tokenizer: one to use, or what to train on the training part.
-        split: what to hold out; without effect where ``valid_path`` is given.
-        valid_path: a text of its own to hold out; then everything of ``path`` is trained on.
-        talk: how conversations are written for the model that is to learn from them.
-        cache: the folder of the cache; by default ``$WENMO_CACHE``, ``$XDG_CACHE_HOME/wenmo`` or
-            ``~/.cache/wenmo``.
-        progress: is told what is being done.
+        read: settings of reading.
+        tokenizer: a tokenizer, or the settings for training one on the training split.
+        split: settings of the validation split; unused with ``valid_path``.
+        task: settings of the task (default: completion).
+        valid_path: separate validation text; then all of ``path`` is training text.
+        target: file with the targets of parallel text.
+        valid_target: file with the targets of ``valid_path``.
+        formatter: formatter of conversations for a model with a chat template.
+        cache: cache folder (default ``$WENMO_CACHE``, ``$XDG_CACHE_HOME/wenmo`` or
+            ``~/.cache/wenmo``).
+        progress: called with the current stage and the fraction of it that is done.
 
     Raises:
         WenmoError: the text cannot be read, is too short, or the disk is full.
@@ -165,10 +168,10 @@ def build(
         raise WenmoError(f"{valid_target}: held-out targets need their sources: give both, or none")
     report("looking into the cache", 0.0)
     notes = [note for reader in readers for note in reader.notes]
-    key = _key("corpus", readers, read, task, tokenizer, split, talk)
+    key = _key("corpus", readers, read, task, tokenizer, split, formatter)
 
-    def make(spools: Path, folder: Path) -> dict[str, Any]:
-        train, valid, held_out, control = _split(spools, readers, task, split, report, talk)
+    def make(temporary: Path, folder: Path) -> dict[str, Any]:
+        train, valid, held_out, control = _split(temporary, readers, task, split, report, formatter)
         if valid.records == 0:
             raise WenmoError(f"{path}: {nothing_held_out(train)}")
         _require_enough(path, train.records and train.bytes)
@@ -192,11 +195,11 @@ def build(
         _require_enough(path, summary["train"]["tokens"])
         report("looking for held-out text in the training text", 0.0)
         alphabet = "".join(map(chr, np.flatnonzero(seen)))
-        return {"summary": summary, "notes": leaks(train, valid), "alphabet": alphabet}
+        return {"summary": summary, "notes": leakage_notes(train, valid), "alphabet": alphabet}
 
-    names = [name for part in ("train", "valid") for name in _files(part, task)]
-    made = () if isinstance(tokenizer, Tokenizer) else ("tokenizer.json",)
-    entry, meta = cached(cache, key, (*names, *made), make)
+    names = [name for split_name in ("train", "valid") for name in _files(split_name, task)]
+    trained_files = () if isinstance(tokenizer, Tokenizer) else ("tokenizer.json",)
+    entry, meta = cached(cache, key, (*names, *trained_files), make)
     if isinstance(tokenizer, Tokenizer):
         trained = tokenizer
     else:
@@ -222,25 +225,25 @@ def encode_text(
     *,
     task: TaskConfig = COMPLETION,
     target: Source | None = None,
-    talk: ChatFormatter | None = None,
+    formatter: ChatFormatter | None = None,
     cache: Path | None = None,
 ) -> Encoded:
-    """Read and encode a text, or pairs of texts, as a whole, or find it in the cache.
+    """Read and encode a text, or pairs of texts, without a split, or load it from the cache.
 
     Raises:
         WenmoError: the text cannot be read, or the disk is full.
     """
     reader = open_records(path, read, task, target)
     notes = tuple(reader.notes)
-    key = _key("text", [reader], read, task, tokenizer, None, talk)
+    key = _key("text", [reader], read, task, tokenizer, None, formatter)
 
-    def make(spools: Path, folder: Path) -> dict[str, Any]:
-        spool = Spool.write(spools / "text", reader, task, _ignore, talk)
+    def make(temporary: Path, folder: Path) -> dict[str, Any]:
+        spool = Spool.write(temporary / "text", reader, task, _ignore, formatter)
         counts = _encode(spool, tokenizer, folder / "text.bin", _ignore)
         return {"summary": counts | {"sketch": sketch(spool)}}
 
     entry, meta = cached(cache, key, _files("text", task), make)
-    counts = {name: count for name, count in meta["summary"].items() if name not in UNKEPT}
+    counts = {name: count for name, count in meta["summary"].items() if name not in UNUSED_COUNTS}
     ends = _map_ends(entry / "text.ends", task)
     return Encoded(ids=_map(entry / "text.bin", tokenizer), ends=ends, notes=notes, **counts)
 
@@ -251,55 +254,53 @@ def _split(
     task: TaskConfig,
     split: SplitConfig,
     report: Progress,
-    talk: ChatFormatter | None,
+    formatter: ChatFormatter | None,
 ) -> tuple[Spool, Spool, str, Values]:
-    """The part to train on, the part held out, in words what was held out, and the values of the
-    control fields.
-    """
-    whole = spooled(folder, readers[0], task, report, talk)
+    """The training and validation spools, a description of the split, and the control values."""
+    spool = spool_records(folder, readers[0], task, report, formatter)
     if len(readers) > 1:
-        valid = Spool.write(folder / "valid_spool", readers[1], task, report, talk)
-        return whole, valid, "a text of its own", whole.control
-    return whole_split(whole, task, split)
+        valid = Spool.write(folder / "valid_spool", readers[1], task, report, formatter)
+        return spool, valid, "a text of its own", spool.control
+    return split_spool(spool, task, split)
 
 
-def spooled(
+def spool_records(
     folder: Path,
     reader: Reader,
     task: TaskConfig,
     report: Progress | None = None,
-    talk: ChatFormatter | None = None,
+    formatter: ChatFormatter | None = None,
 ) -> Spool:
-    """All records of a reader, or the examples that they give, read once into a folder.
+    """All records of a reader, or their examples, spooled into a folder.
 
     Raises:
-        WenmoError: they cannot be read, or none of them gives an example.
+        WenmoError: they cannot be read, or none gives an example.
     """
-    return Spool.write(folder / "spool", reader, task, report or _ignore, talk)
+    return Spool.write(folder / "spool", reader, task, report or _ignore, formatter)
 
 
-def whole_split(
-    whole: Spool, task: TaskConfig, split: SplitConfig
+def split_spool(
+    spool: Spool, task: TaskConfig, split: SplitConfig
 ) -> tuple[Spool, Spool, str, Values]:
-    """The part to train on, the part held out, in words what was held out, and the values of the
-    control fields.
+    """The training and validation parts of a spool, a description of the split, and the control
+    values.
     """
-    share = split.valid or min(HELD_OUT[0], HELD_OUT[1] / whole.bytes)
-    if not task.paired and whole.records < FEW_RECORDS:
-        return *whole.cut(share), f"the last {share:.1%} of the characters", {}
-    train, valid = whole.draw(share, split.seed)
-    kind = "pairs" if task.paired else "records"
-    drawn = f"{valid.records:,} of {whole.records:,} {kind}, drawn at random"
-    return train, valid, drawn, whole.control
+    fraction = split.valid or min(DEFAULT_SPLIT[0], DEFAULT_SPLIT[1] / spool.bytes)
+    if not task.paired and spool.records < MIN_RECORDS:
+        return *spool.split_at_end(fraction), f"the last {fraction:.1%} of the characters", {}
+    train, valid = spool.split_at_random(fraction, split.seed)
+    unit_name = "pairs" if task.paired else "records"
+    description = f"{valid.records:,} of {spool.records:,} {unit_name}, drawn at random"
+    return train, valid, description, spool.control
 
 
-def nothing_held_out(whole: Spool) -> str:
-    """Why no part of a text can be held out, and what to do."""
-    if whole.groups is None:
+def nothing_held_out(spool: Spool) -> str:
+    """The reason why no validation text can be split off, and a remedy."""
+    if spool.groups is None:
         return "too short to hold anything out: give more text"
     return (
         "all its pairs come from one record, or have one source, so that none can be held out: "
-        "give more, have each line read as a record (unit=line), or give --valid FILE"
+        "give more, read each line as a record (unit=line), or pass --valid FILE"
     )
 
 
@@ -310,10 +311,10 @@ def _encode(
     report: Progress,
     seen: NDArray[np.bool_] | None = None,
 ) -> dict[str, int]:
-    """Write the ids, and of pairs where they end, and count.
+    """Write the ids, and for pairs the indices of their ENDs; return counts.
 
     Args:
-        seen: bool (code points,); what the records, or the targets, contain becomes true.
+        seen: bool (code points,); set to True for the characters of the records, or of the targets.
     """
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
     characters = tokens = done = 0
@@ -321,9 +322,9 @@ def _encode(
     side_lengths = array("q")  # characters of source, target, source, ...
     size = int((spool.stops - spool.starts).sum())
 
-    held: list[str] = []  # pieces whose characters are to be marked
+    pending: list[str] = []  # pieces whose characters are not recorded yet
 
-    def counted() -> Iterator[tuple[str, bool]]:
+    def count_pieces() -> Iterator[tuple[str, bool]]:
         nonlocal characters
         in_source, length = spool.groups is not None, 0
         for piece, last in spool.pieces():
@@ -334,21 +335,21 @@ def _encode(
             if not in_source:
                 characters += len(piece)
                 if seen is not None:
-                    held.append(piece)
-                    if len(held) == MANY_PIECES or len(piece) > MANY_PIECES:
-                        _mark(seen, held)
+                    pending.append(piece)
+                    if len(pending) == PIECES_PER_UPDATE or len(piece) > PIECES_PER_UPDATE:
+                        _record_characters(seen, pending)
             in_source ^= last and spool.groups is not None
             yield piece, last
         if seen is not None:
-            _mark(seen, held)
+            _record_characters(seen, pending)
 
-    lengths = np.array([len(spelled) for spelled in tokenizer.table])
+    lengths = np.array([len(token) for token in tokenizer.table])
     encode = tokenizer.encode_pieces if spool.groups is None else tokenizer.encode_pairs
     with path.open("wb") as file:
-        for ids, places in encode(counted()):
+        for ids, end_indices in encode(count_pieces()):
             file.write(ids.astype(dtype).tobytes())
             if spool.groups is not None:
-                ends.append(places + tokens)
+                ends.append(end_indices + tokens)
             tokens += len(ids)
             done += int(lengths[ids].sum())
             report("encoding", min(1.0, done / max(1, size)))
@@ -357,92 +358,98 @@ def _encode(
         return {**counts, "tokens": tokens - 1}
     joined = np.concatenate(ends)
     path.with_suffix(ENDS).write_bytes(joined.tobytes())
-    sides = np.diff(joined).reshape(-1, 2)  # tokens of source and target, with END
+    sides = np.diff(joined).reshape(-1, 2)  # tokens of source and target, END included
     sources, targets = map(int, sides.sum(0))
     longest = int(sides[:, 1].max(initial=0))
-    alike = np.array(side_lengths, np.int64).reshape(-1, 2)
+    lengths = np.array(side_lengths, np.int64).reshape(-1, 2)
     counts |= {"tokens": targets, "source_tokens": sources, "longest_target": longest}
-    return {**counts, "same_length": int((alike[:, 0] == alike[:, 1]).sum())}
+    return {**counts, "same_length": int((lengths[:, 0] == lengths[:, 1]).sum())}
 
 
-def _mark(seen: NDArray[np.bool_], pieces: list[str]) -> None:
-    """Make true what the pieces contain, and forget them."""
+def _record_characters(seen: NDArray[np.bool_], pieces: list[str]) -> None:
+    """Record the characters of the pieces, and clear the list."""
     seen[np.frombuffer("".join(pieces).encode("utf-32-le"), "<u4")] = True
     pieces.clear()
 
 
 def _require_enough(path: Source, tokens: int) -> None:
-    if tokens < FEW_TOKENS:
+    if tokens < MIN_TOKENS:
         raise WenmoError(
-            f"{path}: at most {tokens} tokens to train on, {FEW_TOKENS} are needed: give more text"
+            f"{path}: at most {tokens} tokens to train on, {MIN_TOKENS} are needed: give more text"
         )
 
 
-def leaks(train: Spool, valid: Spool) -> list[str]:
-    """A note where held-out text also stands in the training text.
+def leakage_notes(train: Spool, valid: Spool) -> list[str]:
+    """A warning if held-out text also occurs in the training text.
 
-    Pairs are compared as wholes; records where many are held out, otherwise lines. Ones so short
-    that they may well come twice by chance are not asked about.
+    Pairs and records are compared as units if many are held out, otherwise lines. Units so short
+    that they may repeat by chance are ignored.
     """
-    by_record = valid.records >= FEW_RECORDS or valid.groups is not None
-    kind = "lines" if not by_record else "records" if valid.groups is None else "pairs"
-    telling = [hash(unit) for unit in _units(valid, by_record) if is_telling(unit)]
-    found = set(telling).intersection(map(hash, _units(train, by_record)))
-    count = sum(unit in found for unit in telling)
+    by_record = valid.records >= MIN_RECORDS or valid.groups is not None
+    unit_name = "lines" if not by_record else "records" if valid.groups is None else "pairs"
+    hashes = [hash(unit) for unit in _units(valid, by_record) if is_distinctive(unit)]
+    found = set(hashes).intersection(map(hash, _units(train, by_record)))
+    count = sum(unit in found for unit in hashes)
     if count == 0:
         return []
     return [
-        f"{count:,} of the {len(telling):,} held-out {kind} long enough to compare "
-        f"({count / len(telling):.1%}) also stand in the training text: held-out figures flatter"
+        f"{count:,} of the {len(hashes):,} held-out {unit_name} long enough to compare "
+        f"({count / len(hashes):.1%}) also occur in the training text: held-out scores are too good"
     ]
 
 
 def _units(spool: Spool, by_record: bool) -> Iterator[str]:
-    held, in_source = "", spool.groups is not None
+    """The records, pairs or lines of a spool, stripped."""
+    buffer, in_source = "", spool.groups is not None
     for piece, ends in spool.pieces():
-        *units, held = [held + piece] if by_record else (held + piece).split("\n")
+        *units, buffer = [buffer + piece] if by_record else (buffer + piece).split("\n")
         if ends and in_source:
-            held += "\n"
+            buffer += "\n"
         elif ends:
-            units.append(held)
-            held = ""
+            units.append(buffer)
+            buffer = ""
         in_source ^= ends and spool.groups is not None
         yield from map(str.strip, units)
-        held = held[:PIECE]  # what is longer is known by its beginning, so that memory is bounded
+        buffer = buffer[:PIECE]  # only the beginning of a long unit, to bound memory
 
 
 def _key(
-    what: str,
+    purpose: str,
     readers: list[Reader],
     read: ReadConfig,
     task: TaskConfig,
     tokenizer: Any,
     split: SplitConfig | None,
-    talk: ChatFormatter | None,
+    formatter: ChatFormatter | None,
 ) -> str:
-    """A hash of everything that decides what comes out, the content of the files above all."""
+    """A hash of everything that determines the result, above all the content of the files."""
     files = []
     for path in (path for reader in readers for path in [*reader.files, None]):
         try:
-            # Of the name only the suffix counts: it tells the format.
+            # Of the name, only the suffixes matter: they determine the format.
             files.append(path and [path.suffixes, checksum(path)])
         except OSError as error:
             raise WenmoError(f"{path}: cannot be read: {error.strerror}") from None
     if isinstance(tokenizer, Tokenizer):
         tokenizer = tokenizer.fingerprint
     parallel = [reader.parallel for reader in readers]
-    written = talk and [talk.template, talk.room, talk.tokenizer.beginning, talk.tokenizer.mark]
-    parts = [FORMAT, what, files, parallel, read, task, tokenizer, split, written]
-    return digest(json.dumps(parts, default=asdict))
+    template_key = formatter and [
+        formatter.template,
+        formatter.max_source_tokens,
+        formatter.tokenizer.bos_token,
+        formatter.tokenizer.eos_token,
+    ]
+    inputs = [FORMAT, purpose, files, parallel, read, task, tokenizer, split, template_key]
+    return digest(json.dumps(inputs, default=asdict))
 
 
-def _files(part: str, task: TaskConfig) -> tuple[str, ...]:
-    """The files of a part."""
-    return (f"{part}{IDS}", f"{part}{ENDS}") if task.paired else (f"{part}{IDS}",)
+def _files(split_name: str, task: TaskConfig) -> tuple[str, ...]:
+    """The names of a split's files."""
+    return (f"{split_name}{IDS}", f"{split_name}{ENDS}") if task.paired else (f"{split_name}{IDS}",)
 
 
 def _map(path: Path, tokenizer: Tokenizer) -> NDArray[np.unsignedinteger]:
-    # As a plain array, for a slice of a memmap takes ten times as long.
+    # As a plain array: slicing a memmap takes ten times as long.
     return np.asarray(np.memmap(path, np.min_scalar_type(tokenizer.vocab_size - 1), "r"))
 
 
@@ -450,5 +457,5 @@ def _map_ends(path: Path, task: TaskConfig) -> NDArray[np.int64] | None:
     return np.asarray(np.memmap(path, np.int64, "r")) if task.paired else None
 
 
-def _ignore(stage: str, share: float) -> None:
-    """Report to nobody."""
+def _ignore(stage: str, fraction: float) -> None:
+    """A progress callback that does nothing."""

@@ -17,10 +17,10 @@ from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig
 from wenmo.text.inputs import Source, rereadable
 from wenmo.text.objects import as_source
 from wenmo.text.readers import Reader
+from wenmo.text.reading_summary import counts_line, counts_of, format_of, reading_line, replies_line
 from wenmo.text.spool import Spool
 from wenmo.text.suggestions import Sample, suggestions, warnings
 from wenmo.text.tasks import Example, examples, open_records
-from wenmo.text.telling import counts_line, counts_of, format_of, reading_line, replies_line
 
 SAMPLES = 3
 LONGEST_SAMPLE = 500
@@ -39,7 +39,7 @@ class Inspection(Result):
         encodings: the name of each encoding, whether it was guessed, and how many files have it.
         fields: which field holds the text, the source and so on, by its role.
         unused_fields: the others.
-        counts: what was met: see `wenmo.text.telling.counts_of`; and ``examples`` and
+        counts: what was met: see `wenmo.text.reading_summary.counts_of`; and ``examples`` and
             ``characters`` (of the texts, or of the targets).
         split: ``train`` and ``valid``, each with its ``records`` (or examples) and ``bytes``, and
             ``held_out``, in words; ``None`` where the data is too small to be split.
@@ -91,7 +91,7 @@ def inspect(
     choice = choose(data, read, learnt, target)
     reader = open_records(data, choice.read, learnt, target)
     with tempfile.TemporaryDirectory(prefix="wenmo-") as folder:
-        whole = corpora.spooled(Path(folder), reader, learnt)
+        whole = corpora.spool_records(Path(folder), reader, learnt)
         characters, sample = _measured(whole)
         parts, notes = _parts(whole, learnt, split)
     counts = counts_of(reader) | {"characters": characters, "examples": whole.records}
@@ -135,7 +135,7 @@ def _parts(
     whole: Spool, task: TaskConfig, split: SplitConfig
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """The split, and what is to be said of it."""
-    train, valid, held_out, _ = corpora.whole_split(whole, task, split)
+    train, valid, held_out, _ = corpora.split_spool(whole, task, split)
     if valid.records == 0 or train.records == 0:
         return None, [corpora.nothing_held_out(whole)]
     parts = {
@@ -143,7 +143,7 @@ def _parts(
         "valid": {"records": valid.records, "bytes": valid.bytes},
         "held_out": held_out,
     }
-    return parts, corpora.leaks(train, valid)
+    return parts, corpora.leakage_notes(train, valid)
 
 
 def _measured(whole: Spool) -> tuple[int, Sample]:

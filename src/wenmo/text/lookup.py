@@ -1,5 +1,5 @@
-"""Tokenizers in two steps, as some programs have them: text is cut into pieces, and these are
-looked up in a vocabulary that numbers them in a way of its own, and may lack some.
+"""Two-step tokenizers of other programs: text is segmented into pieces, which are looked up in a
+separate vocabulary that may lack some.
 """
 
 from __future__ import annotations
@@ -13,117 +13,124 @@ from typing import TypeAlias
 from tokenizers import Tokenizer as Library
 
 from wenmo.files import atomic
-from wenmo.text.pretrained import Pretrained
+from wenmo.text.pretrained import PretrainedTokenizer
 from wenmo.types import WenmoError
 
-Cut: TypeAlias = "Callable[[str], list[str]]"
-"""From a text to its pieces."""
+SegmentFunction: TypeAlias = "Callable[[str], list[str]]"
+"""Segments a text into pieces."""
 
 UNKNOWN = "<unk>"
-"""Stands for every piece that a vocabulary lacks."""
+"""The token of pieces outside the vocabulary."""
 
 
 @dataclass(frozen=True)
-class Cutting:
-    """How text is cut into pieces, and what these stand for.
+class Segmentation:
+    """How text is segmented into pieces, and the text of each piece.
 
     Attributes:
-        target: cuts what a model writes.
-        source: cuts what a model answers to.
-        marks: what is looked up as it stands, before anything is cut.
-        spell: the text that a piece stands for, the space of a word with it.
-        space_after: that space stands after a word, not before it.
-        origin: the ``model_type`` of the models that come with such files.
-        files: the content of the other program's files, by name.
+        target: segments targets.
+        source: segments sources.
+        special_pattern: pattern of special tokens, which are looked up before segmentation.
+        text_of: text of a piece, with its space.
+        has_trailing_spaces: whether that space follows the word instead of preceding it.
+        origin: ``model_type`` of the models with such files.
+        files: content of the other program's files, by name.
     """
 
-    target: Cut
-    source: Cut
-    marks: re.Pattern[str]
-    spell: Callable[[str], str]
-    space_after: bool
+    target: SegmentFunction
+    source: SegmentFunction
+    special_pattern: re.Pattern[str]
+    text_of: Callable[[str], str]
+    has_trailing_spaces: bool
     origin: str
     files: Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the files of another program's tokenizer hold.
+    """The files of another program's tokenizer.
 
     Attributes:
-        path: where they lie.
-        library: its tokens and their ids; it cuts text, too, unless something else does.
-        cutting: that, where it does.
+        path: their location.
+        library: tokens and ids; also segments text if ``segmentation`` is None.
+        segmentation: separate segmentation, if any.
     """
 
     path: Path
     library: Library
-    cutting: Cutting | None = None
+    segmentation: Segmentation | None = None
 
     def tokenizer(
-        self, end: int, size: int, beginning: str | None = None, prefix: list[int] | None = None
-    ) -> Pretrained:
+        self, end: int, size: int, bos_token: str | None = None, prefix: list[int] | None = None
+    ) -> PretrainedTokenizer:
         """The tokenizer of a model.
 
         Args:
-            end: the id there of the mark that ends a text.
-            size: the number of ids that the model has.
-            beginning: the name of the mark that begins one, as of `Pretrained`.
-            prefix: our ids before every text that is written; None: as before what it answers to.
+            end: id of the end token in the library.
+            size: vocabulary size of the model.
+            bos_token: name of the beginning-of-text token, as in `PretrainedTokenizer`.
+            prefix: ids before every target (default: as before every source).
 
         Raises:
-            WenmoError: they do not belong together.
+            WenmoError: model and tokenizer do not fit.
         """
         try:
-            if self.cutting is None:
-                made = Pretrained(self.library, end=end, size=size, beginning=beginning)
+            if self.segmentation is None:
+                tokenizer = PretrainedTokenizer(
+                    self.library, end=end, size=size, bos_token=bos_token
+                )
             else:
-                made = Lookup(self.library, self.cutting, end=end, size=size)
+                tokenizer = VocabularyTokenizer(self.library, self.segmentation, end=end, size=size)
         except WenmoError as error:
             raise WenmoError(f"{self.path}: {error}") from None
-        made.prefix = made.prefix if prefix is None else prefix
-        return made
+        tokenizer.prefix = tokenizer.prefix if prefix is None else prefix
+        return tokenizer
 
 
-class Lookup(Pretrained):
-    """Another program's tokenizer in two steps.
+class VocabularyTokenizer(PretrainedTokenizer):
+    """A two-step tokenizer of another program.
 
     Args:
-        library: the vocabulary, with the marks in it; one is `UNKNOWN`.
-        cutting: what comes before it.
-        end, size: as of `Pretrained`.
+        library: the vocabulary with its special tokens, `UNKNOWN` among them.
+        segmentation: the segmentation.
+        end, size: as in `PretrainedTokenizer`.
     """
 
-    def __init__(self, library: Library, cutting: Cutting, *, end: int, size: int) -> None:
-        self._cutting = cutting
+    def __init__(
+        self, library: Library, segmentation: Segmentation, *, end: int, size: int
+    ) -> None:
+        self._segmentation = segmentation
         super().__init__(library, end=end, size=size)
-        self.origin = cutting.origin
-        self.prefix_space, self.suffix_space = not cutting.space_after, cutting.space_after
-        self._numbers = library.get_vocab()
-        self._unknown = self._numbers[UNKNOWN]
+        self.origin = segmentation.origin
+        self.prefix_space, self.suffix_space = (
+            not segmentation.has_trailing_spaces,
+            segmentation.has_trailing_spaces,
+        )
+        self._vocabulary = library.get_vocab()
+        self._unknown_id = self._vocabulary[UNKNOWN]
 
     def save(self, path: str | Path) -> None:
-        """Write the other program's files, as they were, beside ``path``; each whole or not at all.
+        """Write the other program's files, unchanged, beside ``path``, each atomically.
 
         Raises:
-            WenmoError: one cannot be written.
+            WenmoError: a file cannot be written.
         """
-        for name, content in self._cutting.files.items():
+        for name, content in self._segmentation.files.items():
             with atomic(Path(path).with_name(name)) as temporary:
                 temporary.write_bytes(content)
 
-    def _told(self) -> bytes:
-        return b"".join([super()._told(), *self._cutting.files.values()])
+    def _identity(self) -> bytes:
+        return b"".join([super()._identity(), *self._segmentation.files.values()])
 
-    def _spelled(self, token: str) -> bytes:
-        return self._cutting.spell(token).encode()
+    def _token_bytes(self, token: str) -> bytes:
+        return self._segmentation.text_of(token).encode()
 
-    def _ids(self, text: str, *, source: bool, goes_on: bool) -> list[int]:
-        cut = self._cutting.source if source else self._cutting.target
+    def _ids(self, text: str, *, source: bool, continues: bool) -> list[int]:
+        segment = self._segmentation.source if source else self._segmentation.target
         pieces: list[str] = []
-        at = 0
-        for mark in self._cutting.marks.finditer(text):
-            pieces += [*cut(text[at : mark.start()]), mark[0]]
-            at = mark.end()
-        pieces += cut(text[at:])
-        return self._swapped(self._numbers.get(piece, self._unknown) for piece in pieces)
+        start = 0
+        for token in self._segmentation.special_pattern.finditer(text):
+            pieces += [*segment(text[start : token.start()]), token[0]]
+            start = token.end()
+        pieces += segment(text[start:])
+        return self._swap_ids(self._vocabulary.get(piece, self._unknown_id) for piece in pieces)

@@ -1,10 +1,10 @@
-"""Tokenizers that other programs made: their ids, with the end mark moved to id 0.
+"""Tokenizers of other programs, with the end token moved to id 0.
 
-Two ids change places, that of the mark which ends a text there, and 0: everything in this house
-knows a text's end as `END`. Whoever reads the weights lets the same two rows change places.
+The ids of the end token and of 0 are swapped, since wenmo reserves 0 for `END`. The loaders of
+weights swap the same two rows.
 
-A mark that stands in a text is that mark, as other programs have it. Where it matters who wrote it,
-in conversations, see `Pretrained.templated`.
+A special token in a text is encoded as that token, as in other programs. For conversations, where
+untrusted text must not contain special tokens, see `PretrainedTokenizer.for_chat_template`.
 """
 
 from __future__ import annotations
@@ -26,72 +26,75 @@ from wenmo.text.tokenizers import CHUNK, Tokenizer
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import END, WenmoError
 
-SPACE = "▁"  # SentencePiece's space
-NUL = "\0"  # stands in no text that was read; see `Pretrained.shield`
-AROUND = 20  # characters before and after a token that are shown in a message
-LEAD = "\n"  # what stands before it is no beginning
+SPACE = "▁"  # SentencePiece's symbol for a space
+NUL = "\0"  # readers remove it from texts; see `PretrainedTokenizer.escape_special_tokens`
+CONTEXT = 20  # characters of context around a token in messages
+LEADING_LINE = "\n"  # encoded before a continuation, and removed again
 BYTES = {character: byte for byte, character in enumerate(byte_alphabet())}
-# Marks before which WordPiece's words are joined without a space.
-CLOSING = frozenset(".,!?;:%)]}'’”。，！？；：、…）】》」』")
+# Punctuation before which WordPiece inserts no space.
+CLOSING_PUNCTUATION = frozenset(".,!?;:%)]}'’”。，！？；：、…）】》」』")
 
 
-class Pretrained(Tokenizer):
-    """Another program's tokenizer.
+class PretrainedTokenizer(Tokenizer):
+    """A tokenizer of another program.
 
     Args:
-        library: the tokenizer, as the `tokenizers` library has it.
-        end: the id there of the mark that ends a text.
-        size: the number of ids that the model has; more than the tokenizer's where its table was
-            rounded up, and fewer where tokens were added to the tokenizer alone. A text that holds
+        library: tokenizer of the `tokenizers` library.
+        end: id of the end token in the library.
+        size: vocabulary size of the model (default: the tokenizer's). It is larger if the embedding
+            table was padded, and smaller if tokens were added to the tokenizer alone; a text with
             such a token is refused.
-        beginning: the name of the mark that begins a text; None: of the one that stands before
-            every text, if there is one.
+        bos_token: name of the beginning-of-text token (default: the token before every text, if
+            any).
 
     Attributes:
-        prefix: our ids that stand before every text: a beginning mark, where there is one.
-        source_prefix: those before every text to answer to; not always the same.
-        suffix: our ids that stand after every source that is read by an encoder.
-        beginning: the name of the mark that begins a text; empty if there is none.
-        marks: finds the names of marks in a text, each with the NUL before it if there is one.
+        prefix: ids before every text, such as a beginning-of-text token.
+        source_prefix: ids before every source; can differ from `prefix`.
+        suffix: ids after every source that an encoder reads.
+        bos_token: name of the beginning-of-text token; empty if there is none.
+        special_pattern: pattern of the names of special tokens in a text, each with the NUL before
+            it, if any.
     """
 
-    _private: dict[int, int] | None = None  # of a templated one, our ids of what marks are there
+    _escaped_ids: dict[int, int] | None = None  # for chat templates: ids of escaped special tokens
 
     def __init__(
-        self, library: Library, *, end: int, size: int | None = None, beginning: str | None = None
+        self, library: Library, *, end: int, size: int | None = None, bos_token: str | None = None
     ) -> None:
         library.no_padding()
         library.no_truncation()
         self._library, self.end, self.kind = library, end, "pretrained"
-        known = library.get_vocab_size()
-        self.vocab_size = size or known
+        library_size = library.get_vocab_size()
+        self.vocab_size = size or library_size
         vocabulary = library.get_vocab()
         last = max(vocabulary, key=vocabulary.__getitem__)
-        if vocabulary[last] >= max(known, self.vocab_size):  # the library would go through them all
+        # The library would allocate a table of the size of the largest id.
+        if vocabulary[last] >= max(library_size, self.vocab_size):
             raise WenmoError(
                 f"the token {last!r} has the id {vocabulary[last]:,}, but the last of "
                 f"{self.vocab_size:,} is {self.vocab_size - 1:,}"
             )
         if not 0 <= end < self.vocab_size:
-            raise WenmoError(f"the end mark {end} is not among the {self.vocab_size} tokens")
-        self._beyond = vocabulary[last] >= self.vocab_size
-        whole = json.loads(library.to_str())
-        self._kinds = set(_types(whole["decoder"])) if whole.get("decoder") else set()
-        self._newlines = "ByteLevel" in self._kinds  # where text can be cut, see `_segments`
-        self.prefix_space = bool(self._kinds & {"WordPiece", "Metaspace", "Strip"})
-        self.table, self.mark = self._table(), library.id_to_token(end) or ""
-        self.prefix, self.suffix = self._around()
+            raise WenmoError(f"the end token {end} is not among the {self.vocab_size} tokens")
+        self._has_extra_tokens = vocabulary[last] >= self.vocab_size
+        content = json.loads(library.to_str())
+        decoder = content.get("decoder")
+        self._decoder_types = set(_decoder_types(decoder)) if decoder else set()
+        self._cut_at_newlines = "ByteLevel" in self._decoder_types  # see `_segments`
+        self.prefix_space = bool(self._decoder_types & {"WordPiece", "Metaspace", "Strip"})
+        self.table, self.eos_token = self._table(), library.id_to_token(end) or ""
+        self.prefix, self.suffix = self._affixes()
         for id_ in (*self.prefix, *self.suffix):
             self._check_known(id_)
         self.source_prefix = self.prefix
-        if beginning is None and self.prefix:
-            beginning = library.id_to_token(self.external_ids(self.prefix)[0])
-        self.beginning = beginning or ""
+        if bos_token is None and self.prefix:
+            bos_token = library.id_to_token(self.external_ids(self.prefix)[0])
+        self.bos_token = bos_token or ""
         self._encoder = library
         names = [t.content for t in library.get_added_tokens_decoder().values() if t.special]
         longest_first = sorted(filter(None, names), key=len, reverse=True)
-        either = "|".join(map(re.escape, longest_first)) or "(?!)"
-        self.marks = re.compile(f"{NUL}?(?:{either})")
+        pattern = "|".join(map(re.escape, longest_first)) or "(?!)"
+        self.special_pattern = re.compile(f"{NUL}?(?:{pattern})")
 
     def encode_pieces(
         self, pieces: Iterable[tuple[str, bool]]
@@ -106,101 +109,101 @@ class Pretrained(Tokenizer):
     ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
         return self._encode(pieces, [True, False])
 
-    def templated(self) -> Pretrained:
-        """The same tokenizer, for what a chat template writes: sources and targets by turns.
+    def for_chat_template(self) -> PretrainedTokenizer:
+        """The same tokenizer for the output of a chat template: alternating sources and targets.
 
-        Nothing is put before a text, for a template writes all its marks itself, and a target goes
-        on from its source. What other people wrote in a text must be shielded; see `shield`.
+        Nothing is put before a text, since the template contains all special tokens, and a target
+        continues its source. Untrusted text must be escaped; see `escape_special_tokens`.
         """
-        other = copy(self)
-        other.prefix = other.source_prefix = []
-        other._encoder, other._private = _unmarked(self._library)
-        return other
+        tokenizer = copy(self)
+        tokenizer.prefix = tokenizer.source_prefix = []
+        tokenizer._encoder, tokenizer._escaped_ids = _with_escaped_special_tokens(self._library)
+        return tokenizer
 
-    def shield(self, text: str) -> str:
-        """The same text, in which a NUL before every mark tells that it is only spelled like one;
-        for tokenizers that are `templated`.
+    def escape_special_tokens(self, text: str) -> str:
+        """Escape special tokens: a NUL before each name makes it plain text for tokenizers that are
+        `for_chat_template`.
         """
-        return self.marks.sub(lambda mark: NUL + mark[0], text.replace(NUL, ""))
+        return self.special_pattern.sub(lambda token: NUL + token[0], text.replace(NUL, ""))
 
     def external_ids(self, ids: Iterable[int]) -> list[int]:
-        return self._swapped(ids)
+        return self._swap_ids(ids)
 
     def _encode(
         self, pieces: Iterable[tuple[str, bool]], sources: Sequence[bool]
     ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
-        """The ids of records; whether each is a source comes by turns."""
+        """The ids of records; ``sources`` tells cyclically which records are sources."""
         yield np.array([END], np.int32), np.zeros(1, np.int64)
-        turns = cycle(sources)
-        source, begun = next(turns), False
+        source_flags = cycle(sources)
+        source, started = next(source_flags), False
         for text, ends in self._segments(pieces):
-            goes_on = self._private is not None and len(sources) > 1 and not source
+            continues = self._escaped_ids is not None and len(sources) > 1 and not source
             try:
-                ids = self._ids(text, source=source, goes_on=goes_on)
-            except TypeError:  # how the library takes half a surrogate pair
-                raise WenmoError("the text holds half a surrogate pair, no character") from None
-            if self._beyond and ids:
+                ids = self._ids(text, source=source, continues=continues)
+            except TypeError:  # the library's error for an unpaired surrogate
+                raise WenmoError("the text contains an unpaired surrogate") from None
+            if self._has_extra_tokens and ids:
                 self._check_known(max(ids), text)
-            before = [] if begun else self.source_prefix if source else self.prefix
-            joined = np.array([*before, *ids, *([END] if ends else [])], np.int32)
+            prefix = [] if started else self.source_prefix if source else self.prefix
+            joined = np.array([*prefix, *ids, *([END] if ends else [])], np.int32)
             yield joined, np.array([len(joined) - 1] if ends else [], np.int64)
-            begun = not ends
+            started = not ends
             if ends:
-                source = next(turns)
+                source = next(source_flags)
 
     def _check_known(self, id_: int, text: str = "") -> None:
-        """Make sure that the model has a token.
+        """Check that the model has a token.
 
         Args:
-            text: where it stands; empty: before or after every text.
+            text: text that contains it; empty for a token before or after every text.
 
         Raises:
-            WenmoError: the tokenizer alone has it.
+            WenmoError: only the tokenizer has it.
         """
         if id_ < self.vocab_size:
             return
         token = str(self._library.id_to_token(id_))
-        at = max(text.find(token) - AROUND, 0)
-        place = f" (in {text[at : at + len(token) + 2 * AROUND]!r})" if text else ""
+        start = max(text.find(token) - CONTEXT, 0)
+        context = f" (in {text[start : start + len(token) + 2 * CONTEXT]!r})" if text else ""
         raise WenmoError(
-            f"the text holds {token!r}{place}, which the tokenizer knows as token {id_:,}, but the "
-            f"model has {self.vocab_size:,} tokens: remove it"
+            f"the text contains {token!r}{context}, which is token {id_:,} of the tokenizer, "
+            f"but the model has {self.vocab_size:,} tokens: remove it"
         )
 
-    def _told(self) -> bytes:
+    def _identity(self) -> bytes:
         numbers = (self.end, self.prefix, self.source_prefix)
-        return super()._told() + json.dumps(numbers).encode()
+        return super()._identity() + json.dumps(numbers).encode()
 
-    def _ids(self, text: str, *, source: bool, goes_on: bool) -> list[int]:
-        """Our ids of a text, before which no space is put where it goes on from another."""
-        if self._private is not None:
-            text = self.marks.sub(_respelled, text)
-        lead = LEAD if goes_on and self.prefix_space else ""
-        ids = self._encoder.encode(lead + text, add_special_tokens=False).ids
-        if lead:
-            ids = ids[len(self._encoder.encode(lead, add_special_tokens=False).ids) :]
-        known = self._private or {}
-        return self._swapped(known.get(id_, id_) for id_ in ids)
+    def _ids(self, text: str, *, source: bool, continues: bool) -> list[int]:
+        """The ids of a text; no prefix space is added if the text continues another."""
+        if self._escaped_ids is not None:
+            text = self.special_pattern.sub(_toggle_escape, text)
+        leading = LEADING_LINE if continues and self.prefix_space else ""
+        ids = self._encoder.encode(leading + text, add_special_tokens=False).ids
+        if leading:
+            ids = ids[len(self._encoder.encode(leading, add_special_tokens=False).ids) :]
+        special_ids = self._escaped_ids or {}
+        return self._swap_ids(special_ids.get(id_, id_) for id_ in ids)
 
     def _segments(self, pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
-        """Whole records; those for byte-level tokenizers cut where a line begins with no space:
-        their patterns match a newline and what follows it apart.
+        """Whole records; for byte-level tokenizers, long records are cut before lines without
+        leading space, since their patterns never match across that position.
         """
         rest: list[str] = []
         size = 0
         for piece, ends in pieces:
             rest.append(piece)
             size += len(piece)
-            if ends or (self._newlines and size >= CHUNK):
+            if ends or (self._cut_at_newlines and size >= CHUNK):
                 text = "".join(rest)
-                cut = len(text) if ends else _line_begins(text)
+                cut = len(text) if ends else _last_line_start(text)
                 if cut or ends:
                     yield text[:cut], ends
                 rest, size = [text[cut:]], len(text) - cut
 
-    def _swapped(self, ids: Iterable[int]) -> list[int]:
-        swap = {END: self.end, self.end: END}
-        return [swap.get(id_, id_) for id_ in ids]
+    def _swap_ids(self, ids: Iterable[int]) -> list[int]:
+        swapped = {END: self.end, self.end: END}
+        return [swapped.get(id_, id_) for id_ in ids]
 
     def _table(self) -> list[bytes]:
         """The bytes of every token, by our ids."""
@@ -212,69 +215,71 @@ class Pretrained(Tokenizer):
             if id_ in added:
                 table[id_] = b"" if added[id_].special else added[id_].content.encode()
             else:
-                table[id_] = self._spelled(token)
+                table[id_] = self._token_bytes(token)
         table[END], table[self.end] = b"", table[END]
         return table
 
-    def _spelled(self, token: str) -> bytes:
-        """The bytes of a token that is no mark."""
-        if "ByteLevel" in self._kinds and all(c in BYTES for c in token):
+    def _token_bytes(self, token: str) -> bytes:
+        """The bytes of a token that is not special."""
+        if "ByteLevel" in self._decoder_types and all(c in BYTES for c in token):
             return bytes(BYTES[c] for c in token)
-        if "WordPiece" in self._kinds:
+        if "WordPiece" in self._decoder_types:
             return _piece(token).encode()
-        if "ByteFallback" in self._kinds and _is_byte(token):
+        if "ByteFallback" in self._decoder_types and _is_byte(token):
             return bytes([int(token[3:5], 16)])
         return token.replace(SPACE, " ").encode()
 
-    def _around(self) -> tuple[list[int], list[int]]:
-        """What the other program puts around a text."""
+    def _affixes(self) -> tuple[list[int], list[int]]:
+        """The ids that the other program puts before and after a text."""
         bare = self._library.encode("a", add_special_tokens=False).ids
         full = self._library.encode("a").ids
         if not bare or len(full) == len(bare):
             return [], [END]
-        at = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
-        suffix = self._swapped(full[at + len(bare) :])
-        return self._swapped(full[:at]), suffix or [END]
+        start = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
+        suffix = self._swap_ids(full[start + len(bare) :])
+        return self._swap_ids(full[:start]), suffix or [END]
 
 
-def _respelled(mark: re.Match[str]) -> str:
-    """A mark as `_unmarked` knows it, or one that is only spelled like one as the text it is."""
-    return mark[0][1:] if mark[0].startswith(NUL) else NUL + mark[0]
+def _toggle_escape(token: re.Match[str]) -> str:
+    """The replacement of a special token's name: escape an unescaped name, and restore an escaped
+    one.
+    """
+    return token[0][1:] if token[0].startswith(NUL) else NUL + token[0]
 
 
-def _unmarked(library: Library) -> tuple[Library, dict[int, int]]:
-    """A tokenizer to which a mark's name is plain text, and means the mark only behind a NUL; and
-    the true ids of what it makes of that.
+def _with_escaped_special_tokens(library: Library) -> tuple[Library, dict[int, int]]:
+    """A tokenizer in which the name of a special token is plain text and NUL plus the name is the
+    token; with the original ids of these tokens.
     """
     plain = Library.from_str(library.to_str())
     plain.encode_special_tokens = True
     added = library.get_added_tokens_decoder().items()
-    marks = {id_: mark for id_, mark in added if mark.special and mark.content}
+    special = {id_: token for id_, token in added if token.special and token.content}
     plain.add_tokens(
         [
             AddedToken(
-                NUL + mark.content,
-                lstrip=mark.lstrip,
-                rstrip=mark.rstrip,
-                normalized=mark.normalized,
+                NUL + token.content,
+                lstrip=token.lstrip,
+                rstrip=token.rstrip,
+                normalized=token.normalized,
                 special=False,
             )
-            for mark in marks.values()
+            for token in special.values()
         ]
     )
-    known = plain.get_vocab()
-    return plain, {known[NUL + mark.content]: id_ for id_, mark in marks.items()}
+    vocabulary = plain.get_vocab()
+    return plain, {vocabulary[NUL + token.content]: id_ for id_, token in special.items()}
 
 
-def library_of(text: str) -> Library:
-    """The tokenizer that a ``tokenizer.json`` holds.
+def parse_library(text: str) -> Library:
+    """The tokenizer in the text of a ``tokenizer.json``.
 
     Raises:
-        WenmoError: it holds none.
+        WenmoError: it is not one.
     """
     try:
         return Library.from_str(text)
-    except Exception as error:  # the library raises nothing more precise
+    except Exception as error:  # the library has no specific error
         raise WenmoError(f"not a tokenizer.json, or a damaged one: {error}") from None
 
 
@@ -289,22 +294,26 @@ def byte_level(
     compose: bool = False,
     whole_words: bool = False,
 ) -> Library:
-    """A byte-level BPE as in GPT-2 (Radford et al. 2019) and its kin.
+    """A byte-level BPE tokenizer as in GPT-2 (Radford et al. 2019) and similar models.
 
     Args:
-        special: tokens that are marks, not text.
-        added: tokens that are taken as they stand, before anything else is looked at.
-        pattern: how text is cut into words; None: as GPT-2 does.
-        digits: every digit is a word.
-        compose: text is brought into Unicode's form NFC first.
-        whole_words: a word that is a token is not merged up from its letters.
+        vocabulary: id of each token.
+        merges: pairs of tokens, the first merge first.
+        special: special tokens.
+        added: tokens matched literally before pre-tokenization.
+        pattern: regular expression for pre-tokenization (default: GPT-2's).
+        digits: split numbers into digits (default False).
+        compose: normalize to Unicode NFC (default False).
+        whole_words: look words up in the vocabulary before merging (default False).
 
     Raises:
-        WenmoError: a merge is of tokens, or makes one, that the vocabulary lacks.
+        WenmoError: a merge has tokens that are not in the vocabulary.
     """
-    for first, second in merges:  # the library would panic
+    for first, second in merges:  # otherwise the library panics
         if not {first, second, first + second} <= vocabulary.keys():
-            raise WenmoError(f"the merge of {first!r} and {second!r} is of tokens that are missing")
+            raise WenmoError(
+                f"the vocabulary lacks tokens of the merge of {first!r} and {second!r}"
+            )
     library = Library(models.BPE(vocabulary, merges, ignore_merges=whole_words))
     if compose:
         library.normalizer = normalizers.NFC()
@@ -319,28 +328,28 @@ def byte_level(
     return library
 
 
-def opened_by(library: Library, mark: str) -> Library:
-    """The same tokenizer, with a mark before every text."""
-    id_ = library.token_to_id(mark)
+def with_bos(library: Library, token: str) -> Library:
+    """The tokenizer with a special token before every text."""
+    id_ = library.token_to_id(token)
     library.post_processor = processors.TemplateProcessing(
-        single=f"{mark} $A", pair=f"{mark} $A {mark} $B", special_tokens=[(mark, id_)]
+        single=f"{token} $A", pair=f"{token} $A {token} $B", special_tokens=[(token, id_)]
     )
     return library
 
 
-def enclosed(library: Library, before: str, after: str) -> Library:
-    """The same tokenizer, with marks before and after every text.
+def with_bos_eos(library: Library, prefix: str, suffix: str) -> Library:
+    """The tokenizer with special tokens before and after every text.
 
     Raises:
-        WenmoError: it has no such marks.
+        WenmoError: the vocabulary lacks one of them.
     """
-    marks = [(mark, library.token_to_id(mark)) for mark in (before, after)]
-    if any(id_ is None for _, id_ in marks):
-        raise WenmoError(f"the vocabulary lacks {before} or {after}")
+    tokens = [(token, library.token_to_id(token)) for token in (prefix, suffix)]
+    if any(id_ is None for _, id_ in tokens):
+        raise WenmoError(f"the vocabulary lacks {prefix} or {suffix}")
     library.post_processor = processors.TemplateProcessing(
-        single=f"{before} $A {after}",
-        pair=f"{before} $A {after} $B {after}",
-        special_tokens=marks,
+        single=f"{prefix} $A {suffix}",
+        pair=f"{prefix} $A {suffix} $B {suffix}",
+        special_tokens=tokens,
     )
     return library
 
@@ -349,7 +358,7 @@ def _piece(token: str) -> str:
     """A WordPiece with the space before it, if it begins a word of letters."""
     if token.startswith("##"):
         return token[2:]
-    joins = token[:1] in CLOSING or "一" <= token[:1] <= "鿿"
+    joins = token[:1] in CLOSING_PUNCTUATION or "一" <= token[:1] <= "鿿"
     return token if joins else " " + token
 
 
@@ -357,17 +366,17 @@ def _is_byte(token: str) -> bool:
     return len(token) == 6 and token.startswith("<0x") and token.endswith(">")
 
 
-def _types(step: dict[str, Any]) -> Iterator[str]:
+def _decoder_types(step: dict[str, Any]) -> Iterator[str]:
     """The types of a pipeline's steps."""
     yield step["type"]
     for inner in step.get("decoders", []):
-        yield from _types(inner)
+        yield from _decoder_types(inner)
 
 
-def _line_begins(text: str) -> int:
-    """The last place where a line begins with no space; 0: there is none."""
-    at = len(text) - 1
-    while (at := text.rfind("\n", 0, at)) >= 0:
-        if not text[at + 1].isspace():
-            return at + 1
+def _last_line_start(text: str) -> int:
+    """The last position where a line starts without white space; 0 if there is none."""
+    start = len(text) - 1
+    while (start := text.rfind("\n", 0, start)) >= 0:
+        if not text[start + 1].isspace():
+            return start + 1
     return 0

@@ -1,4 +1,4 @@
-"""Records on disk as raw UTF-8: read once, then split and read again as often as one likes."""
+"""Records on disk as raw UTF-8: written in one pass over the source, then split and read again."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from wenmo.text.chat_formatter import ChatFormatter
 from wenmo.text.config import TaskConfig
 from wenmo.text.control import Values, tally
 from wenmo.text.formats import listed
 from wenmo.text.readers import Reader, Record
-from wenmo.text.talk import ChatFormatter
-from wenmo.text.tasks import Example, companions, examples, who_speaks
+from wenmo.text.tasks import Example, examples, group_key, speakers_of
 from wenmo.types import WenmoError
 
 PIECE = 1 << 20
-"""Bytes of text read at a time."""
+"""Number of bytes read at a time."""
 
 Progress: TypeAlias = Callable[[str, float], None]
-"""Told what is being done, and how much of that is done, from 0 to 1 (0: not known)."""
+"""Called with the stage and the fraction of it that is done, from 0 to 1 (0: unknown)."""
 
 
 @dataclass(frozen=True)
 class Spool:
-    """Texts in a file of raw UTF-8, one after the other: records, or both sides of examples.
+    """Texts in a file of raw UTF-8, one after the other: records, or sources and targets of
+    examples.
 
     Attributes:
-        starts: where each text begins, in bytes, int64 (texts,).
-        stops: where each ends.
-        groups: where sources and targets take turns, a number for each pair; those with the same
-            number stay together. uint64 (pairs,); ``None``: every text is a record.
-        control: the values of the control fields in what was read.
+        path: the file.
+        starts: start of each text in bytes, int64 (texts,).
+        stops: stop of each text in bytes, int64 (texts,).
+        groups: for alternating sources and targets, the group of each pair, uint64 (pairs,); pairs
+            of a group stay together in a split. ``None``: every text is a record.
+        control: counts of the values of the control fields.
     """
 
     path: Path
@@ -53,52 +55,55 @@ class Spool:
         reader: Reader,
         task: TaskConfig,
         report: Progress,
-        talk: ChatFormatter | None = None,
+        formatter: ChatFormatter | None = None,
     ) -> Spool:
-        """Read everything once.
+        """Read all records once and write them.
 
         Args:
-            talk: how conversations are written for the model; None: a turn a line.
+            formatter: formatter of conversations for a model with a chat template; None: one turn
+                per line.
 
         Raises:
-            WenmoError: what is read is wrong, or gives no example of the task.
+            WenmoError: a record is invalid, or no record gives an example of the task.
         """
         report("reading", 0.0)
         groups = array("Q")
-        ends_at = array("q", [0])
+        stops = array("q", [0])
         size = 0
         with path.open("wb") as file:
             values: Values = {}
-            given = _examples(reader, task, talk, report, values)
-            for piece, ends in _pairs(given, task, groups) if task.paired else reader.pieces():
+            examples_of_records = _examples(reader, task, formatter, report, values)
+            for piece, ends in (
+                _pairs(examples_of_records, task, groups) if task.paired else reader.pieces()
+            ):
                 try:
                     size += file.write(piece.encode())
                 except UnicodeEncodeError:
                     raise WenmoError(
                         f"{reader.name}: {'example' if groups else 'record'} "
-                        f"{len(groups) or len(ends_at)} holds half a surrogate pair, which is no "
-                        "character; mend or remove it"
+                        f"{len(groups) or len(stops)} contains an unpaired surrogate; fix or "
+                        "remove it"
                     ) from None
                 if ends:
-                    ends_at.append(size)
-        marks = np.array(ends_at, np.int64)
-        paired = np.array(groups, np.uint64) if task.paired else None
-        return cls(path, marks[:-1], marks[1:], paired, values)
+                    stops.append(size)
+        bounds = np.array(stops, np.int64)
+        group_array = np.array(groups, np.uint64) if task.paired else None
+        return cls(path, bounds[:-1], bounds[1:], group_array, values)
 
     @property
     def records(self) -> int:
-        """How many records, or pairs."""
+        """The number of records, or of pairs."""
         return len(self.starts) if self.groups is None else len(self.groups)
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """The bytes of each record, or of each pair's target, int64 (records,)."""
+        """The bytes of each record, or of each target, int64 (records,)."""
         sizes: NDArray[np.int64] = self.stops - self.starts
         return sizes if self.groups is None else sizes[1::2]
 
     @property
     def bytes(self) -> int:
-        """The records' bytes, or those of the pairs' targets, and one for the end of each."""
+        """The bytes of the records, or of the targets, plus one for the end of each."""
         return int(self.sizes.sum()) + self.records
 
     def pieces(self) -> Iterator[tuple[str, bool]]:
@@ -107,7 +112,7 @@ class Spool:
         with self.path.open("rb") as file:
             for start, stop in zip(self.starts.tolist(), self.stops.tolist(), strict=True):
                 file.seek(start)
-                if stop - start <= PIECE:  # of a source without any code: nothing
+                if stop - start <= PIECE:  # also for empty sources
                     yield file.read(stop - start).decode(), True
                     continue
                 while start < stop:
@@ -115,82 +120,88 @@ class Spool:
                     start += len(raw)
                     yield decoder.decode(raw), start == stop
 
-    def draw(self, share: float, seed: int) -> tuple[Spool, Spool]:
-        """Part whole records, in an order that does not change when others are added at the end.
+    def split_at_random(self, fraction: float, seed: int) -> tuple[Spool, Spool]:
+        """Split at random by records; the order of records does not change if others are appended.
 
-        Of pairs, all of one group go together; where there is but one group, none is held out.
+        Pairs of a group stay together; if there is only one group, nothing is held out.
         """
         group, first = np.arange(self.records), np.arange(self.records)
         if self.groups is not None:
             _, first, group = np.unique(self.groups, return_index=True, return_inverse=True)
         order = np.argsort(_hashes(self.records, seed)[first], kind="stable")
         sizes = np.cumsum(np.bincount(group, self.sizes).astype(np.int64)[order])
-        count = int(np.abs(sizes - share * sizes[-1]).argmin()) + 1
+        count = int(np.abs(sizes - fraction * sizes[-1]).argmin()) + 1
         chosen = np.zeros(len(order), np.bool_)
         chosen[order[: min(count, len(order) - 1)]] = True
-        held = chosen[group]
-        return self._only(~held), self._only(held)
+        is_held_out = chosen[group]
+        return self._subset(~is_held_out), self._subset(is_held_out)
 
-    def _only(self, records: NDArray[np.bool_]) -> Spool:
+    def _subset(self, records: NDArray[np.bool_]) -> Spool:
         if self.groups is None:
             return Spool(self.path, self.starts[records], self.stops[records])
         texts = np.repeat(records, 2)
         return Spool(self.path, self.starts[texts], self.stops[texts], self.groups[records])
 
-    def cut(self, share: float) -> tuple[Spool, Spool]:
-        """Part the last characters from the others: where a record ends, if one ends so near that
-        at most twice as much is held out.
+    def split_at_end(self, fraction: float) -> tuple[Spool, Spool]:
+        """Split off the last characters, at the end of a record if that at most doubles the
+        held-out part.
         """
-        counts = [len(begins) for begins in self._beginnings()]
-        wanted = int(sum(counts) * (1 - share))
-        seen = place = 0
-        for begins, count in zip(self._beginnings(), counts, strict=True):
-            if seen + count > wanted:
-                place += int(begins[wanted - seen])
+        counts = [len(starts) for starts in self._character_starts()]
+        kept_characters = int(sum(counts) * (1 - fraction))
+        seen = offset = 0
+        for starts, count in zip(self._character_starts(), counts, strict=True):
+            if seen + count > kept_characters:
+                offset += int(starts[kept_characters - seen])
                 break
             seen += count
-            place += PIECE
+            offset += PIECE
         if len(self.starts) > 1:
-            nearest = self.starts[1:][np.abs(self.starts[1:] - place).argmin()]
-            if abs(nearest - place) <= self.stops[-1] - place:
-                place = int(nearest)
-        left, right = self.starts < place, self.stops > place
+            nearest = self.starts[1:][np.abs(self.starts[1:] - offset).argmin()]
+            if abs(nearest - offset) <= self.stops[-1] - offset:
+                offset = int(nearest)
+        before, after = self.starts < offset, self.stops > offset
         return (
-            Spool(self.path, self.starts[left], np.minimum(self.stops[left], place)),
-            Spool(self.path, np.maximum(self.starts[right], place), self.stops[right]),
+            Spool(self.path, self.starts[before], np.minimum(self.stops[before], offset)),
+            Spool(self.path, np.maximum(self.starts[after], offset), self.stops[after]),
         )
 
-    def _beginnings(self) -> Iterator[NDArray[np.intp]]:
-        """Where characters begin in each ``PIECE`` bytes of the file."""
+    def _character_starts(self) -> Iterator[NDArray[np.intp]]:
+        """The offsets of characters in each block of ``PIECE`` bytes."""
         with self.path.open("rb") as file:
             while raw := file.read(PIECE):
-                # Every byte begins a character but those of the form 10xxxxxx.
+                # A byte starts a character unless it has the form 10xxxxxx.
                 yield np.flatnonzero((np.frombuffer(raw, np.uint8) & 0xC0) != 0x80)
 
 
 def _examples(
-    reader: Reader, task: TaskConfig, talk: ChatFormatter | None, report: Progress, values: Values
+    reader: Reader,
+    task: TaskConfig,
+    formatter: ChatFormatter | None,
+    report: Progress,
+    values: Values,
 ) -> Iterator[tuple[Record, list[Example]]]:
-    """Every record with the examples that it gives; ``values`` counts those of control fields.
+    """Every record with its examples; counts control values in ``values``.
 
     Raises:
-        WenmoError: there is none in all.
+        WenmoError: there is no example at all.
     """
-    count = 0 if talk is None else sum(1 for _ in reader)
-    plainly = ((record, list(examples(record, task))) for record in reader)
+    count = 0 if formatter is None else sum(1 for _ in reader)
+    plain = ((record, list(examples(record, task))) for record in reader)
     found = False
-    for number, (record, made) in enumerate(talk.examples(reader, task) if talk else plainly, 1):
-        found |= bool(made)
-        if made and task.control:
+    for index, (record, record_examples) in enumerate(
+        formatter.examples(reader, task) if formatter else plain, 1
+    ):
+        found |= bool(record_examples)
+        if record_examples and task.control:
             tally(values, record, task)
-        reader.counts.missing += not made
+        reader.counts.missing += not record_examples
         if task.name == "dialogue":
-            speakers, replies = who_speaks(record, task)
+            speakers, replies = speakers_of(record, task)
             reader.counts.speakers.update(speakers)
-            reader.counts.replies.update(replies if made else ())
+            reader.counts.replies.update(replies if record_examples else ())
         if count:
-            report("writing conversations by the template", number / count)
-        yield record, made
+            report("writing conversations by the template", index / count)
+        yield record, record_examples
     if not found:
         reason = f"none of its {reader.counts.records:,} records gives an example of {task.name}"
         if task.reply_speakers:
@@ -200,20 +211,22 @@ def _examples(
 
 
 def _pairs(
-    given: Iterator[tuple[Record, list[Example]]], task: TaskConfig, groups: array[int]
+    examples_of_records: Iterator[tuple[Record, list[Example]]],
+    task: TaskConfig,
+    groups: array[int],
 ) -> Iterator[tuple[str, bool]]:
-    """Source and target of every example in turn; the number of its group is put on ``groups``."""
-    for number, (record, made) in enumerate(given):
-        key = companions(record, task)
-        group = number if key is None else hash_of(key)
-        for source, target in made:
+    """Sources and targets of all examples, alternating; appends the group of each to ``groups``."""
+    for index, (record, record_examples) in enumerate(examples_of_records):
+        key = group_key(record, task)
+        group = index if key is None else hash_of(key)
+        for source, target in record_examples:
             groups.append(group)
             yield source, True
             yield target, True
 
 
 def hash_of(text: str) -> int:
-    """A number that stands for a text: that two texts share one is next to impossible."""
+    """A 64-bit hash of a text."""
     seed = hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest()
     return int.from_bytes(seed, "little")
 

@@ -71,7 +71,7 @@ def warnings(counts: dict[str, Any], sample: Sample) -> list[str]:
     """What should be looked at, a line each.
 
     Args:
-        counts: see `wenmo.text.telling.counts_of`.
+        counts: see `wenmo.text.reading_summary.counts_of`.
         sample: of the text.
     """
     found = []

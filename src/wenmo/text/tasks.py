@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from wenmo.config import nearest
 from wenmo.text.config import ReadConfig, TaskConfig
-from wenmo.text.pairs import Keep
+from wenmo.text.pairs import KeptSide
 from wenmo.text.readers import Part, Reader, Record, Source
 from wenmo.types import WenmoError
 
@@ -39,7 +39,7 @@ _HAN = "々〇㐀-\u9fff豈-\ufaff\U00020000-\U0003ffff"
 _UNIT = re.compile(rf"[{_HAN}]|[^\s{_HAN}]+")
 
 
-def kept_end(task: TaskConfig) -> Keep:
+def kept_side(task: TaskConfig) -> KeptSide:
     """Which end is kept of what is too long: the latest of what is to be gone on from."""
     return "end" if task.name in ("completion", "dialogue") else "beginning"
 
@@ -89,7 +89,7 @@ def examples(record: Record, task: TaskConfig) -> Iterator[Example]:
             yield Example(codes + source, target)
 
 
-def companions(record: Record, task: TaskConfig) -> str | None:
+def group_key(record: Record, task: TaskConfig) -> str | None:
     """What tells records that must not be parted by a split: their texts without any codes.
 
     ``None`` for conversations and completion, which have their beginnings in common by chance.
@@ -241,7 +241,7 @@ def _learnt(roles: Sequence[str | None], task: TaskConfig) -> set[str] | None:
     return found if found or named else None
 
 
-def who_speaks(record: Record, task: TaskConfig) -> tuple[set[str], set[str]]:
+def speakers_of(record: Record, task: TaskConfig) -> tuple[set[str], set[str]]:
     """Who speaks in a conversation, and who of them replies: ``""`` where every turn after the
     first is a reply.
     """

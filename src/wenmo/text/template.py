@@ -1,8 +1,8 @@
-"""Chat templates: how a model was taught to read a conversation, in the language of Jinja.
+"""Chat templates: a model's conversation format, written in Jinja.
 
-A template comes with a model, so that it is another's program. It runs in Jinja's sandbox, where it
-can reach no attribute that leads out, and in a process of its own, which may use only so much time
-and memory for so much text.
+A template comes with a model and is untrusted code. It runs in Jinja's sandbox, which blocks unsafe
+attributes, and in a separate process with limits on time and memory that depend on the amount of
+text.
 """
 
 from __future__ import annotations
@@ -21,66 +21,67 @@ Messages = Sequence[Mapping[str, str]]
 """A conversation: each message has its ``role`` (system, user or assistant) and ``content``."""
 
 ABSENT = {"tools": None, "documents": None}
-"""What a template may ask for and no conversation here has; other programs say None, too."""
+"""Template variables that are always None here, as other programs define them."""
 
-MEMORY = 1 << 29  # bytes that the process may use, Python's own among them
+MEMORY = 1 << 29  # bytes of the process, Python included
 SECONDS = 3
-MOST_CHARACTERS = 1 << 20  # of what is written for one conversation
-# More is granted for each character of the conversations.
-MEMORY_PER_CHARACTER, CHARACTERS_PER_SECOND, WRITTEN_PER_CHARACTER = 64, 1 << 18, 4
+MAX_CHARACTERS = 1 << 20  # of one rendered conversation
+# The limits grow with the number of characters.
+MEMORY_PER_CHARACTER, CHARACTERS_PER_SECOND, OUTPUT_PER_CHARACTER = 64, 1 << 18, 4
 
 
 def render(
     template: str,
     conversations: Sequence[Messages],
-    marks: Mapping[str, str] | None = None,
+    special_tokens: Mapping[str, str] | None = None,
     *,
-    answered: bool = False,
-    places: Sequence[str] = (),
+    is_complete: bool = False,
+    locations: Sequence[str] = (),
 ) -> list[str]:
-    """The text that a model reads for each conversation, up to where its own turn begins.
+    """Render each conversation with the template, up to the start of the model's turn.
 
-    All are written by one process.
+    All conversations are rendered by one process.
 
     Args:
-        template: the model's own.
-        conversations: as many as one likes.
-        marks: ``bos_token``, ``eos_token`` and other marks as text; those that the model lacks are
-            left out, and undefined in the template.
-        answered: the last message is the model's own turn, which is written to its end.
-        places: where each conversation comes from, for errors.
+        template: the model's chat template.
+        conversations: the conversations.
+        special_tokens: special tokens by variable name, such as ``bos_token``; tokens that the
+            model lacks are absent, and undefined in the template.
+        is_complete: the last message is the model's turn, which is rendered to its end (default
+            False).
+        locations: origin of each conversation, for errors.
 
     Raises:
-        WenmoError: the template is broken, refuses a conversation, or asks for too much.
+        WenmoError: the template is broken, refuses a conversation, or exceeds the limits.
     """
     if not conversations:
         return []
-    variables = {**ABSENT, "add_generation_prompt": not answered, **(marks or {})}
-    asked = {"template": template, "conversations": conversations, "variables": variables}
+    variables = {**ABSENT, "add_generation_prompt": not is_complete, **(special_tokens or {})}
+    request = {"template": template, "conversations": conversations, "variables": variables}
     size = sum(map(_characters, conversations))
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-P", "-m", "wenmo.text.template", str(size)],
-            input=json.dumps(asked, default=list),
+            input=json.dumps(request, default=list),
             capture_output=True,
             text=True,
             encoding="utf-8",
             timeout=2 * _seconds(size) + 10,
             check=False,
         )
-        answers = [json.loads(line) for line in done.stdout.splitlines() if line.endswith("}")]
+        results = [json.loads(line) for line in process.stdout.splitlines() if line.endswith("}")]
     except subprocess.TimeoutExpired:
-        answers, places = [], ()
-    texts = [str(answer["text"]) for answer in answers if "text" in answer]
+        results, locations = [], ()
+    texts = [str(result["text"]) for result in results if "text" in result]
     if len(texts) == len(conversations):
         return texts
-    failed = next((answer["error"] for answer in answers if "error" in answer), None)
-    place = f"{places[len(texts)]}: " if places else ""
-    if failed is None:
+    error = next((result["error"] for result in results if "error" in result), None)
+    location = f"{locations[len(texts)]}: " if locations else ""
+    if error is None:
         raise WenmoError(
-            f"{place}the model's chat template was stopped: it takes too much time or memory"
+            f"{location}the model's chat template was stopped: it takes too much time or memory"
         )
-    raise WenmoError(f"{place}the model's chat template cannot be used: {failed}")
+    raise WenmoError(f"{location}the model's chat template cannot be used: {error}")
 
 
 def _characters(messages: Messages) -> int:
@@ -92,37 +93,38 @@ def _seconds(characters: int) -> int:
 
 
 def _main() -> None:
-    """The process: a request on standard input, a line for each conversation on standard output,
-    the last with an error if there is one, all JSON.
+    """The separate process: reads a request from standard input and prints one line per
+    conversation, the last with an error if there is one, all JSON.
     """
     size = int(sys.argv[1])
-    with suppress(ImportError):  # Windows has no such limits; the time is bounded there, too
+    with suppress(ImportError):  # absent on Windows, where only the timeout applies
         import resource
 
         memory, seconds = MEMORY + MEMORY_PER_CHARACTER * size, _seconds(size)
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     try:
-        for text in _written(**json.loads(sys.stdin.read())):
+        for text in _render_all(**json.loads(sys.stdin.read())):
             print(json.dumps({"text": text}), flush=True)
     except MemoryError:
         print(json.dumps({"error": "it takes too much memory"}))
-    except Exception as error:  # whatever another's program ends with
+    except Exception as error:  # untrusted code raises anything
         reason = " ".join(f"{error or type(error).__name__}".split())[:200]
         print(json.dumps({"error": reason}))
 
 
-def _written(
+def _render_all(
     template: str, conversations: Sequence[Messages], variables: dict[str, Any]
 ) -> Iterator[str]:
+    """The rendered conversations."""
     from jinja2 import TemplateError
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """The tags around what the model writes, by which some templates tell it to trainers."""
+        """The tags with which some templates mark the model's turns for training."""
 
-        tags = {"generation"}  # noqa: RUF012 - as the class above has it
+        tags = {"generation"}  # noqa: RUF012 - as in the base class
 
         def parse(self, parser: Any) -> Any:
             next(parser.stream)
@@ -142,7 +144,7 @@ def _written(
         separators: tuple[str, str] | None = None,
         sort_keys: bool = False,
     ) -> str:
-        """Without the escapes that Jinja's own filter makes for HTML."""
+        """JSON without the HTML escapes of Jinja's own filter."""
         form: Any = {"indent": indent, "separators": separators, "sort_keys": sort_keys}
         return json.dumps(value, ensure_ascii=ensure_ascii, **form)
 
@@ -151,14 +153,14 @@ def _written(
     environment.globals["strftime_now"] = lambda form: datetime.now(UTC).strftime(form)
     compiled = environment.from_string(template)
     for messages in conversations:
-        most = MOST_CHARACTERS + WRITTEN_PER_CHARACTER * _characters(messages)
+        max_size = MAX_CHARACTERS + OUTPUT_PER_CHARACTER * _characters(messages)
         text: list[str] = []
         size = 0
         for piece in compiled.generate(messages=messages, **variables):
             text.append(piece)
             size += len(piece)
-            if size > most:
-                raise TemplateError(f"it writes more than {most:,} characters")
+            if size > max_size:
+                raise TemplateError(f"it writes more than {max_size:,} characters")
         yield "".join(text)
 
 

@@ -1,12 +1,12 @@
-"""Text to ids and back without loss: characters, bytes, words, BPE and unigram.
+"""Lossless tokenizers: characters, bytes, words, BPE and unigram.
 
-Every id stands for certain bytes (``Tokenizer.table``), and decoding joins them: streaming, bits
-per byte and losslessness all follow from that. A symbol that the vocabulary lacks is spelled in its
-UTF-8 bytes, so that a model learns what the unknown costs, and is never spared it.
+Every id stands for fixed bytes (``Tokenizer.table``), and decoding concatenates them: streaming,
+bits per byte and losslessness follow from that. A symbol outside the vocabulary is encoded as its
+UTF-8 bytes, so that a model pays for unknown symbols.
 
-All kinds are kept as ``tokenizer.json``, the format of the ``tokenizers`` library, whose encoding
-and decoding agree with these. One thing that format cannot hold: here ``<|end|>`` in a text is
-plain text, while other programs read it as the end mark unless they set ``encode_special_tokens``.
+All kinds are saved as ``tokenizer.json``, the format of the ``tokenizers`` library, which encodes
+and decodes alike. One property is not in the format: here ``<|end|>`` in a text is plain text,
+while other programs read it as the end token unless they set ``encode_special_tokens``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tokenizers import Regex, pre_tokenizers
 from tokenizers import Tokenizer as Library
 
 from wenmo.files import atomic
-from wenmo.text.chunks import Chunks, Ids
+from wenmo.text.chunks import ChunkCache, Ids
 from wenmo.text.config import TokenizerConfig
 from wenmo.text.vocabularies import (
     BASE,
@@ -44,39 +44,37 @@ from wenmo.types import END, WenmoError
 __all__ = ["END", "Ids", "Tokenizer", "TokenizerConfig"]
 
 CHUNK = 1 << 16
-"""Characters of a record that the library is given at once."""
+"""Characters of a record passed to the library at once."""
 
-# Unlike the library's, Python's \s holds the separators U+001C to U+001F.
+# Unlike the library's, Python's \s contains the separators U+001C to U+001F.
 _WORD_NEXT = re.compile(r"[^\S\x1c-\x1f][\S\x1c-\x1f]")
 
 
 class Tokenizer:
-    """A vocabulary, and how text is cut into it.
+    """A tokenizer with a vocabulary.
 
     Attributes:
         kind: one of ``TokenizerConfig.kind``.
-        vocab_size: the number of ids.
-        table: the bytes each id stands for; none for ``END``.
-        prefix_space: a space is put before the text, so that the first word equals the others;
-            ``decode`` takes it away. (Before a first Han character only where words are split at
+        vocab_size: number of ids.
+        table: bytes of each id; empty for ``END``.
+        prefix_space: a space is put before the text, so that the first word is encoded like the
+            others; ``decode`` removes it. (Not before a Han character, unless words are split at
             spaces.)
-        suffix_space: a space stands after the text's last word, as after every other, in the same
-            way.
-        end, mark: the id and the name that the end of a text has in the file.
-        beginning: the name that the mark of a text's beginning has in the file; empty if there is
-            none.
-        prefix: ids that stand before every text.
-        origin: whose own files ``save`` writes, by the ``model_type`` of the models that come with
-            them; empty: ``tokenizer.json``.
+        suffix_space: likewise, a space is put after the text.
+        end, eos_token: id and name of the end token in the file.
+        bos_token: name of the beginning-of-text token in the file; empty if there is none.
+        prefix: ids before every text.
+        origin: ``model_type`` of the program whose own files ``save`` writes; empty for
+            ``tokenizer.json``.
     """
 
-    end, mark, beginning = END, END_TOKEN, ""
+    end, eos_token, bos_token = END, END_TOKEN, ""
     prefix: Sequence[int] = ()
     origin = ""
     suffix_space = False
 
     def __init__(self, library: Library, form: str) -> None:
-        """For ``train`` and ``load``."""
+        """Use ``train`` or ``load`` instead."""
         self._library, self._form = library, form
         vocabulary = library.get_vocab()
         tokens = sorted(vocabulary, key=vocabulary.__getitem__)
@@ -89,28 +87,28 @@ class Tokenizer:
             alphabet = {character: byte for byte, character in enumerate(byte_alphabet())}
             self.table = [b"", *(bytes(alphabet[c] for c in token) for token in tokens[1:])]
         else:
-            spelled = [bytes([byte]) for byte in range(256)]
-            self.table = [b"", *spelled, *(token.encode() for token in tokens[len(BASE) :])]
+            byte_strings = [bytes([byte]) for byte in range(256)]
+            self.table = [b"", *byte_strings, *(token.encode() for token in tokens[len(BASE) :])]
         if form == "characters":
             self._lookup = np.full(CODE_POINTS, -1, np.int32)
             self._lookup[[ord(c) for c in tokens[len(BASE) :]]] = np.arange(len(BASE), len(tokens))
         else:
             self._splitter = pre_tokenizers.Split(Regex(PATTERNS[form]), "isolated")
-            # The prefix is put in front by us, once a record: the library would do it every call.
+            # The prefix space is added once per record; the library would add it at every call.
             self._inner = _load_library(library.to_str())
             self._inner.normalizer = None
-            self._known = Chunks(self._inner)
+            self._cache = ChunkCache(self._inner)
 
     @classmethod
     def train(cls, texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
-        """Make a tokenizer for the texts, which are read once.
+        """Train a tokenizer on texts, in one pass.
 
-        Characters are counted in all of the text, everything else in a sample of at most ``SAMPLE``
-        characters spread over it.
+        Characters are counted in the whole text; other vocabularies are trained on a sample of at
+        most ``SAMPLE`` characters spread over it.
 
         Args:
-            texts: records, or pieces of them: where a piece is cut hardly matters.
-            config: what to make.
+            texts: records, or pieces of them.
+            config: settings of the tokenizer.
 
         Raises:
             WenmoError: no text, or an impossible ``vocab_size``.
@@ -120,10 +118,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
-        """Read a ``tokenizer.json`` that ``save`` wrote.
+        """Load a ``tokenizer.json`` written by ``save``.
 
         Raises:
-            WenmoError: no such file, not a tokenizer, or one that another program made.
+            WenmoError: no such file, not a tokenizer, or one of another program.
         """
         try:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
@@ -134,10 +132,10 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, text: str) -> Tokenizer:
-        """The tokenizer that ``to_json`` gave.
+        """The tokenizer of a ``to_json`` text.
 
         Raises:
-            WenmoError: not a tokenizer, or one that another program made.
+            WenmoError: not a tokenizer, or one of another program.
         """
         try:
             library = _load_library(text)
@@ -152,10 +150,10 @@ class Tokenizer:
                 and sorted(vocabulary.values()) == list(range(len(vocabulary)))
             ):
                 return cls(library, form)
-        raise WenmoError("made by another program: only a tokenizer that wenmo saved can be loaded")
+        raise WenmoError("made by another program: only tokenizers saved by wenmo can be loaded")
 
     def save(self, path: str | Path) -> None:
-        """Write ``tokenizer.json``, whole or not at all.
+        """Write ``tokenizer.json`` atomically.
 
         Raises:
             WenmoError: the file cannot be written.
@@ -164,36 +162,36 @@ class Tokenizer:
             temporary.write_text(self.to_json(), encoding="utf-8")
 
     def to_json(self) -> str:
-        """The whole tokenizer in the Hugging Face format."""
+        """The tokenizer in the Hugging Face format."""
         return str(self._library.to_str(pretty=True))
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that tell this tokenizer from any other."""
-        return hashlib.blake2b(self._told(), digest_size=8).hexdigest()
+        """A hash of the tokenizer, 16 hexadecimal digits."""
+        return hashlib.blake2b(self._identity(), digest_size=8).hexdigest()
 
-    def _told(self) -> bytes:
-        """All that decides which ids a text has."""
+    def _identity(self) -> bytes:
+        """Everything that determines the ids of a text."""
         return str(self._library.to_str()).encode()
 
     def external_ids(self, ids: Iterable[int]) -> list[int]:
-        """The ids that the file has for our ids; of our own tokenizers the same."""
+        """The ids in the file for our ids; the same for our own tokenizers."""
         return list(ids)
 
     def name_of(self, id_: int) -> str:
-        """How the file spells a token."""
+        """The name of a token in the file."""
         return str(self._library.id_to_token(id_))
 
     def id_of(self, name: str) -> int | None:
-        """The id that the file has for a token of this name; None: it has none."""
+        """The id in the file of a token name; None if there is none."""
         id_: int | None = self._library.token_to_id(name)
         return id_
 
     def encode(self, text: str) -> Ids:
-        """The ids of one whole record, without any ``END``: int32 (time,).
+        """The ids of a whole record, without ``END``: int32 (time,).
 
         Raises:
-            WenmoError: the text holds half a surrogate pair, which is no character.
+            WenmoError: the text contains an unpaired surrogate.
         """
         return np.concatenate([ids for ids, _ in self.encode_pieces([(text, True)])])[1:-1]
 
@@ -203,16 +201,16 @@ class Tokenizer:
         """The ids of a stream of records, in bounded memory.
 
         Args:
-            pieces: parts of records, cut anywhere, each with whether its record ends with it.
+            pieces: pieces of records, cut anywhere, each with whether its record ends with it.
 
         Yields:
-            int32 arrays that joined are ``END``, record, ``END``, record, ``END``, ..., each with
-            the places of these ``END``s in it, int64 (ends,): in a tokenizer that another program
-            made, a mark within a record may be ``END``, too. Where the pieces are cut changes
-            nothing.
+            int32 arrays whose concatenation is ``END``, record, ``END``, record, ``END``, ..., each
+                with the indices of these ``END``s in it, int64 (ends,): a pretrained tokenizer may
+                encode a special token within a record as ``END``, too. The ids do not depend on
+                where pieces are cut.
 
         Raises:
-            WenmoError: a text holds half a surrogate pair, which is no character.
+            WenmoError: a text contains an unpaired surrogate.
         """
         yield np.array([END], np.int32), np.zeros(1, np.int64)
         batch: list[tuple[str, bool]] = []
@@ -227,49 +225,51 @@ class Tokenizer:
             if batch:
                 yield _with_ends(self._encode_batch(batch))
         except UnicodeEncodeError:
-            raise WenmoError("the text holds half a surrogate pair, no character") from None
+            raise WenmoError("the text contains an unpaired surrogate") from None
 
     def encode_source(self, text: str) -> Ids:
-        """The ids of a text to answer to, as `encode` gives them. Some of the models that others
-        trained have such a text cut in another way than those that they write.
+        """The ids of a source, as `encode`. Some pretrained models tokenize sources and targets
+        differently.
         """
         return self.encode(text)
 
     def encode_pairs(
         self, pieces: Iterable[tuple[str, bool]]
     ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
-        """As `encode_pieces`, of records that are by turns a text to answer to and its answer."""
+        """As `encode_pieces`, for records that alternate between source and target."""
         return self.encode_pieces(pieces)
 
     def count_bytes(self, ids: NDArray[Any]) -> int:
-        """The UTF-8 bytes of the text in a stream that begins with ``END``.
+        """The number of UTF-8 bytes of the text in a stream that starts with ``END``.
 
-        The end of each record counts as one byte: it stands for the separator after it.
+        The end of each record counts as one byte, for the separator after it.
         """
-        lengths = np.array([len(spelled) for spelled in self.table], np.int64)
+        lengths = np.array([len(token) for token in self.table], np.int64)
         lengths[END] = 1
         total = int(lengths[ids[1:]].sum())
         if self.prefix_space:
-            spaced = np.array([spelled.startswith(b" ") for spelled in self.table])
+            spaced = np.array([token.startswith(b" ") for token in self.table])
             total -= int(spaced[ids[1:][ids[:-1] == END]].sum())
         if self.suffix_space:
-            spaced = np.array([spelled.endswith(b" ") for spelled in self.table])
+            spaced = np.array([token.endswith(b" ") for token in self.table])
             total -= int(spaced[ids[:-1][ids[1:] == END]].sum())
         return total
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text that ids stand for; bytes that are no UTF-8 become U+FFFD."""
+        """The text of ids; invalid UTF-8 becomes U+FFFD."""
         text = b"".join([self.table[id_] for id_ in ids]).decode("utf-8", errors="replace")
         text = text.removeprefix(" ") if self.prefix_space else text
         return text.removesuffix(" ") if self.suffix_space else text
 
     def _segments(self, pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
-        """The records with their prefix, long ones cut where cutting does not change the ids."""
-        rest, begun = "", False
+        """The records with their prefix space; long ones are cut where cutting does not change the
+        ids.
+        """
+        rest, started = "", False
         for piece, ends in pieces:
-            if piece and not begun and self.prefix_space:
+            if piece and not started and self.prefix_space:
                 piece = self._library.normalizer.normalize_str(piece[0]) + piece[1:]
-            begun = not ends and (begun or bool(piece))
+            started = not ends and (started or bool(piece))
             for start in range(0, len(piece), CHUNK):
                 rest += piece[start : start + CHUNK]
                 if len(rest) >= CHUNK:
@@ -281,14 +281,14 @@ class Tokenizer:
                 rest = ""
 
     def _safe_cut(self, text: str) -> int:
-        """The last place where a match begins whatever may follow the text."""
+        """The last position where a match starts, whatever follows the text."""
         last = len(text) - LOOKAHEAD
         after_newline = text.rfind("\n", 0, last) + 1
         if after_newline > 0:
             return after_newline
         starts = [start for _, (start, _) in self._splitter.pre_tokenize_str(text)]
-        # Spaces are matched otherwise before a word than before an end: not between the two.
-        safe = (at for at in reversed(starts) if at <= last and not _WORD_NEXT.match(text, at - 1))
+        # Spaces are matched differently before a word and before an end: do not cut between.
+        safe = (i for i in reversed(starts) if i <= last and not _WORD_NEXT.match(text, i - 1))
         return next(safe, 0)
 
     def _encode_batch(self, batch: list[tuple[str, bool]]) -> Ids:
@@ -296,8 +296,10 @@ class Tokenizer:
         ends = [ends for _, ends in batch]
         if self._form == "characters":
             return _encode_characters(texts, ends, self._lookup)
-        "".join(texts).encode()  # tells half a surrogate pair; the library's error would not
-        return self._known.encode(texts, ends)
+        "".join(
+            texts
+        ).encode()  # raises at an unpaired surrogate; the library's error is not specific
+        return self._cache.encode(texts, ends)
 
 
 def _with_ends(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
@@ -305,30 +307,30 @@ def _with_ends(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
 
 
 def _encode_characters(texts: list[str], ends: list[bool], lookup: Ids) -> Ids:
-    """Look characters up by code point, spelling those without an id in UTF-8 bytes."""
+    """Look characters up by code point; those without an id become UTF-8 bytes."""
     codes = np.frombuffer("".join(texts).encode("utf-32-le"), "<u4")
     stops = np.cumsum([len(text) for text in texts])[np.array(ends, bool)]
     ids = lookup[codes]
-    unknown = ids < 0
-    if unknown.any():
-        sizes = np.where(unknown, 1 + (codes > 0x7F) + (codes > 0x7FF) + (codes > 0xFFFF), 1)
+    is_unknown = ids < 0
+    if is_unknown.any():
+        sizes = np.where(is_unknown, 1 + (codes > 0x7F) + (codes > 0x7FF) + (codes > 0xFFFF), 1)
         starts = np.concatenate([[0], np.cumsum(sizes)])
-        spelled = codes[unknown].tobytes().decode("utf-32-le").encode()
-        known = ids[~unknown]
+        utf8 = codes[is_unknown].tobytes().decode("utf-32-le").encode()
+        known_ids = ids[~is_unknown]
         ids = np.full(starts[-1], -1, np.int32)
-        ids[starts[:-1][~unknown]] = known
-        ids[ids < 0] = np.frombuffer(spelled, np.uint8).astype(np.int32) + FIRST_BYTE
+        ids[starts[:-1][~is_unknown]] = known_ids
+        ids[ids < 0] = np.frombuffer(utf8, np.uint8).astype(np.int32) + FIRST_BYTE
         stops = starts[stops]
     return np.insert(ids, stops, END)
 
 
 def _load_library(text: str) -> Library:
     library = Library.from_str(text)
-    library.encode_special_tokens = True  # the file format does not keep it
+    library.encode_special_tokens = True  # not saved in the file format
     return library
 
 
 def _skeleton(library: Library) -> Any:
     """A tokenizer.json without its vocabulary."""
-    whole = json.loads(library.to_str())
-    return whole | {"model": whole["model"] | {"vocab": None, "merges": None}}
+    content = json.loads(library.to_str())
+    return content | {"model": content["model"] | {"vocab": None, "merges": None}}

@@ -1,5 +1,5 @@
-"""Word vectors in the text formats of word2vec and GloVe: a word and its numbers a line, with or
-without a first line that says how many there are.
+"""Word vectors in the text formats of word2vec and GloVe: one word and its numbers per line, with
+or without a header line.
 """
 
 from __future__ import annotations
@@ -14,37 +14,38 @@ from numpy.typing import NDArray
 from wenmo.types import WenmoError
 
 
-def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, NDArray[np.float32]]:
-    """The vectors of some words, as far as the file has them.
+def read_vectors(path: Path, words: Collection[str]) -> dict[str, NDArray[np.float32]]:
+    """The vectors of some words, where the file has them.
 
     Args:
-        path: of the text, packed by gzip or not.
-        wanted: the words; what else the file holds is passed over.
+        path: text file, optionally gzipped.
+        words: the words; others are ignored.
 
     Raises:
-        WenmoError: no such file, or a line that is no word and numbers as many as the first's.
+        WenmoError: no such file, or a line that is not a word and as many numbers as in the first
+            line.
     """
     opener = gzip.open if path.suffix == ".gz" else open
     found: dict[str, NDArray[np.float32]] = {}
-    width = 0
+    size = 0
     try:
         with opener(path, "rt", encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, 1):
-                word, *figures = line.rstrip("\r\n ").split(" ")
-                if number == 1 and len(figures) == 1:
-                    continue  # how many there are, and of what width
-                width = width or len(figures)
-                if not figures or len(figures) != width:
-                    due = f"where {width} are due"
+                word, *values = line.rstrip("\r\n ").split(" ")
+                if number == 1 and len(values) == 1:
+                    continue  # the header: vocabulary size and dimension
+                size = size or len(values)
+                if not values or len(values) != size:
+                    expectation = f"expected {size}"
                     raise WenmoError(
-                        f"{path}:{number}: {len(figures)} numbers after the word, {due}"
+                        f"{path}:{number}: {len(values)} numbers after the word, {expectation}"
                     )
-                if word in wanted:
-                    found[word] = np.array(figures, np.float32)
+                if word in words:
+                    found[word] = np.array(values, np.float32)
     except OSError as error:
         raise WenmoError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise WenmoError(f"{path}: no UTF-8 text: word vectors are read in text format") from None
+        raise WenmoError(f"{path}: not UTF-8: word vectors must be in text format") from None
     except ValueError:
         raise WenmoError(f"{path}:{number}: not a word and its numbers") from None
     return found

@@ -1,4 +1,4 @@
-"""What tokenizers are made of: how text is cut, and vocabularies found by counting."""
+"""Pre-tokenization patterns, and vocabularies trained on texts."""
 
 from __future__ import annotations
 
@@ -24,18 +24,17 @@ BASE = [END_TOKEN, *BYTE_TOKENS]
 CODE_POINTS = 0x110000
 
 SAMPLE = 1 << 24
-"""The most characters that words, BPE and unigram are trained on: blocks spread over the text."""
+"""Maximum number of characters for training words, BPE and unigram: blocks spread over the text."""
 
 BLOCK = 1 << 20
 """Characters that are encoded, counted or sampled together."""
 
 LOOKAHEAD = 8
-"""No pattern below looks further ahead than this many characters."""
+"""Maximum lookahead of the patterns below, in characters."""
 
-# Every pattern has these properties, on which `Tokenizer.encode_pieces` rests: a match depends only
-# on its own characters and the next few, it is of bounded length, and a newline is always a match
-# of its own. The first alternative keeps a literal "<|end|>" or "<0x41>" in a text from being
-# looked up as the token of that name.
+# `Tokenizer.encode_pieces` relies on these properties of every pattern: a match depends only on its
+# own characters and the next few, its length is bounded, and a newline is a match by itself. The
+# first alternative prevents a literal "<|end|>" or "<0x41>" in a text from matching that token.
 _LITERAL = r"<(?=0x[0-9A-F]{2}>|\|end\|>)"
 _LETTERS = r"[\p{L}\p{M}&&[^\p{Han}]]"
 _MARK = r" ?([^\s\p{L}\p{M}\p{N}])\1{0,15}"  # one punctuation mark, perhaps repeated: …… -- !!!
@@ -54,7 +53,10 @@ _HAN = re.compile(r"[々〇㐀-\u9fff豈-\ufaff\U00020000-\U0003ffff]")
 
 
 def make_model(texts: Iterable[str], config: TokenizerConfig) -> tuple[str, models.Model]:
-    """Find the vocabulary for the texts: the form of its pipeline, and the library's model.
+    """Train a vocabulary on texts.
+
+    Returns:
+        The form of the pipeline, and the library's model.
 
     Raises:
         WenmoError: no text, or an impossible ``vocab_size``.
@@ -68,10 +70,10 @@ def make_model(texts: Iterable[str], config: TokenizerConfig) -> tuple[str, mode
     if form == "bytes":
         return "characters", _plain_model(BASE)
     if form == "characters":
-        return form, _plain_model(BASE + _characters(texts, config.min_count, _room(config)))
+        return form, _plain_model(BASE + _characters(texts, config.min_count, _free_slots(config)))
     sample = _sample(texts)
     if not sample:
-        raise WenmoError("there is no text to make a tokenizer from")
+        raise WenmoError("no text to train a tokenizer on")
     makers = {
         "words": _train_words,
         "spaces": _train_words,
@@ -82,12 +84,12 @@ def make_model(texts: Iterable[str], config: TokenizerConfig) -> tuple[str, mode
 
 
 def assemble(form: str, model: models.Model) -> Library:
-    """The pipeline of each form around a model: all that differs but the vocabulary."""
+    """The tokenizer of a form around a model: everything but the vocabulary."""
     library = Library(model)
     if form == "spaces":
         library.normalizer = normalizers.Prepend(" ")
     elif form in ("words", "unigram"):
-        # A match of nothing: the library puts the space in before it.
+        # An empty match, at which the library inserts the space.
         library.normalizer = normalizers.Replace(Regex(r"\A(?=\P{Han})"), " ")
     if form != "characters":
         library.pre_tokenizer = pre_tokenizers.Split(Regex(PATTERNS[form]), "isolated")
@@ -116,32 +118,32 @@ def empty_model(form: str) -> models.Model:
 
 
 def _plain_model(tokens: list[str], whole_words: bool = False) -> models.Model:
-    """Whole words where asked for and known, otherwise characters, otherwise bytes."""
+    """Words if requested and known, otherwise characters, otherwise bytes."""
     vocabulary = {token: id_ for id_, token in enumerate(tokens)}
     return models.BPE(vocab=vocabulary, merges=[], byte_fallback=True, ignore_merges=whole_words)
 
 
 def _scored_model(scored: list[tuple[str, float]], floor: float) -> models.Model:
-    """The likeliest sequence of tokens by Viterbi search, bytes where there is none."""
-    # The library reads back only short decimals exactly.
+    """The likeliest sequence of tokens by Viterbi search; bytes for unknown characters."""
+    # The library restores only short decimals exactly.
     rounded = [(token, round(score, 6)) for token, score in scored]
     return models.Unigram([*((token, round(floor, 6)) for token in BASE), *rounded], END, True)
 
 
 def byte_alphabet() -> list[str]:
-    """The visible character by which byte-level BPE writes each byte (Radford et al. 2019)."""
+    """The visible character of each byte in byte-level BPE (Radford et al. 2019)."""
     visible = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = iter(range(256, 512))
     return [chr(byte if byte in visible else next(others)) for byte in range(256)]
 
 
-def _room(config: TokenizerConfig) -> int:
-    """How many tokens may be added to the 257."""
+def _free_slots(config: TokenizerConfig) -> int:
+    """The number of tokens that may be added to the 257 fixed ones."""
     return sys.maxsize if config.vocab_size is None else config.vocab_size - len(BASE)
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
-    """The texts in groups of about ``BLOCK`` characters, longer ones cut."""
+    """The texts in groups of about ``BLOCK`` characters; longer texts are cut."""
     block: list[str] = []
     size = 0
     for text in texts:
@@ -157,43 +159,46 @@ def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
 
 def _sample(texts: Iterable[str]) -> list[str]:
     """At most ``SAMPLE`` characters: every block, then every second, every fourth, ... block."""
-    kept: list[list[str]] = []
-    every = 1
+    sampled: list[list[str]] = []
+    stride = 1
     for number, block in enumerate(_blocks(texts)):
-        if number % every == 0:
-            kept.append(block)
-        if len(kept) > max(1, SAMPLE // BLOCK // 2 * 2):
-            kept, every = kept[::2], every * 2
-    return [text for block in kept for text in block]
+        if number % stride == 0:
+            sampled.append(block)
+        if len(sampled) > max(1, SAMPLE // BLOCK // 2 * 2):
+            sampled, stride = sampled[::2], stride * 2
+    return [text for block in sampled for text in block]
 
 
-def _characters(texts: Iterable[str], min_count: int, most: int) -> list[str]:
-    """The characters seen at least ``min_count`` times, the most frequent first."""
+def _characters(texts: Iterable[str], min_count: int, max_size: int) -> list[str]:
+    """The characters with at least ``min_count`` occurrences, the most frequent first."""
     counts = np.zeros(CODE_POINTS, np.int64)
     for block in _blocks(texts):
         codes = np.frombuffer("".join(block).encode("utf-32-le"), "<u4")
         counts += np.bincount(codes, minlength=CODE_POINTS)
     if not counts.any():
-        raise WenmoError("there is no text to make a tokenizer from")
+        raise WenmoError("no text to train a tokenizer on")
     seen = np.flatnonzero(counts >= max(min_count, 1))
-    ranked = seen[np.argsort(-counts[seen], kind="stable")][:most]
+    ranked = seen[np.argsort(-counts[seen], kind="stable")][:max_size]
     return [chr(code) for code in ranked]
 
 
 def _train_words(sample: list[str], config: TokenizerConfig) -> models.Model:
-    """Characters and words by count.
+    """A vocabulary of characters and words, by frequency.
 
-    Words split at spaces are looked up. Otherwise a run of Han characters is cut into the likeliest
-    words, as in jieba's dictionary segmentation, by the log-frequencies of the words that jieba
-    finds in the sample; any other word counts 1, so that one token always beats two or more.
+    Words split at spaces are looked up. Otherwise a run of Han characters is segmented into the
+    likeliest words, as in jieba's dictionary segmentation, with the log-frequencies of the words
+    that jieba finds in the sample; any other word has a constant score, so that one token always
+    beats two or more.
     """
     counts = _count_words(sample, config.split)
-    limited = config.vocab_size is not None
-    room = _room(config)
-    characters = _characters(sample, config.min_count, room // 2 if limited else room)
+    is_limited = config.vocab_size is not None
+    free_slots = _free_slots(config)
+    characters = _characters(
+        sample, config.min_count, free_slots // 2 if is_limited else free_slots
+    )
     words = [word for word, n in counts.items() if n >= config.min_count and len(word) > 1]
     words.sort(key=lambda word: (-counts[word], word))
-    words = words[: room - len(characters)]
+    words = words[: free_slots - len(characters)]
     if config.split == "spaces":
         return _plain_model(BASE + characters + words, whole_words=True)
     total = 1 + sum(n for word, n in counts.items() if _HAN.match(word))
@@ -204,7 +209,7 @@ def _train_words(sample: list[str], config: TokenizerConfig) -> models.Model:
 
 
 def _count_words(sample: list[str], form: str) -> Counter[str]:
-    import rjieba  # takes 0.2 s, for its dictionary
+    import rjieba  # takes 0.2 s to load its dictionary
 
     empty = assemble(form, empty_model(form))
     counts: Counter[str] = Counter()
@@ -241,19 +246,21 @@ def _train_unigram(sample: list[str], config: TokenizerConfig) -> models.Model:
     """The library's pieces, with scores of our own.
 
     The library's expectation-maximisation sums in an order that changes from run to run, and so do
-    its scores; its choice of pieces holds. Ours come from three rounds of Viterbi training that
-    begin with the fewest pieces, so that the same text gives the same tokenizer.
+    its scores; its choice of pieces is stable. Our scores come from three iterations of Viterbi
+    training that start from the fewest pieces, so that the same text gives the same tokenizer.
     """
-    room = _room(config)
-    limited = config.vocab_size is not None
-    characters = _characters(sample, config.min_count, room // 2 if limited else room)
-    if not limited:
-        room = _default_size(sample) + len(characters)
+    free_slots = _free_slots(config)
+    is_limited = config.vocab_size is not None
+    characters = _characters(
+        sample, config.min_count, free_slots // 2 if is_limited else free_slots
+    )
+    if not is_limited:
+        free_slots = _default_size(sample) + len(characters)
     rare = set().union(*sample) - set(characters)
     cleaned = [text.translate(dict.fromkeys(map(ord, rare), "\n")) for text in sample]
     pieces = set(characters)
-    if room > len(characters) + 1:
-        pieces |= set(_unigram_pieces(cleaned, room)) - rare
+    if free_slots > len(characters) + 1:
+        pieces |= set(_unigram_pieces(cleaned, free_slots)) - rare
     ordered = sorted(pieces)
     scores = [-1.0] * len(ordered)
     floor = -1.0
@@ -269,8 +276,8 @@ def _train_unigram(sample: list[str], config: TokenizerConfig) -> models.Model:
     return _scored_model(ranked, floor)
 
 
-def _unigram_pieces(sample: list[str], most: int) -> list[str]:
+def _unigram_pieces(sample: list[str], max_size: int) -> list[str]:
     library = assemble("unigram", empty_model("unigram"))
-    trainer = trainers.UnigramTrainer(vocab_size=most, show_progress=False, special_tokens=[])
+    trainer = trainers.UnigramTrainer(vocab_size=max_size, show_progress=False, special_tokens=[])
     library.train_from_iterator(sample, trainer)
     return [piece for piece, _ in json.loads(library.to_str())["model"]["vocab"]]

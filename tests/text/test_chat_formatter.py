@@ -1,4 +1,4 @@
-"""Conversations are what the model's template writes, token for token, and replies alone cost."""
+"""Conversations in a model's chat template: token for token, with losses on replies alone."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Library
 
-from wenmo.text import talk as talk_module
+from wenmo.text import chat_formatter
+from wenmo.text.chat_formatter import ChatFormatter
 from wenmo.text.config import ReadConfig, TaskConfig
 from wenmo.text.corpus import encode_text
 from wenmo.text.formats import Part, Record
 from wenmo.text.pairs import Pairs
-from wenmo.text.pretrained import Pretrained, byte_level
-from wenmo.text.talk import ChatFormatter
+from wenmo.text.pretrained import PretrainedTokenizer, byte_level
 from wenmo.text.tasks import Conversation, Example, render_history
-from wenmo.text.template import _written
+from wenmo.text.template import _render_all
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import END, IGNORE, SpecialTokens, WenmoError
 
@@ -58,12 +58,12 @@ def letters() -> Library:
     return byte_level({**table, **marks}, [], special=marks)
 
 
-def made(library: Library, end: str = "<|im_end|>") -> Pretrained:
-    return Pretrained(library, end=library.token_to_id(end)).templated()
+def made(library: Library, end: str = "<|im_end|>") -> PretrainedTokenizer:
+    return PretrainedTokenizer(library, end=library.token_to_id(end)).for_chat_template()
 
 
 TOKENIZER = made(letters())
-TALK = ChatFormatter(CHATML, TOKENIZER)
+FORMATTER = ChatFormatter(CHATML, TOKENIZER)
 
 
 def external_tokenizer(library: Library, template: str) -> Any:
@@ -76,32 +76,34 @@ def external_tokenizer(library: Library, template: str) -> Any:
 
 def write(folder: Path, talks: Sequence[object], name: str = "talks.jsonl") -> Path:
     path = folder / name
-    lines = [json.dumps({"messages": talk}, ensure_ascii=False) for talk in talks]
+    lines = [json.dumps({"messages": turns}, ensure_ascii=False) for turns in talks]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
-def encoded(path: Path, talk: ChatFormatter = TALK, task: TaskConfig = DIALOGUE) -> Pairs:
-    text = encode_text(path, TURNS, talk.tokenizer, task=task, talk=talk, cache=path.parent)
+def encoded(path: Path, formatter: ChatFormatter = FORMATTER, task: TaskConfig = DIALOGUE) -> Pairs:
+    text = encode_text(
+        path, TURNS, formatter.tokenizer, task=task, formatter=formatter, cache=path.parent
+    )
     return Pairs(text.ids, "prefix", None, "end", text.ends, special_tokens=SpecialTokens((), ()))
 
 
 def examples(
-    talk: ChatFormatter, *turns: Sequence[Part | str], task: TaskConfig = DIALOGUE
+    formatter: ChatFormatter, *turns: Sequence[Part | str], task: TaskConfig = DIALOGUE
 ) -> list[Example]:
     parts = [tuple(t if isinstance(t, Part) else Part(t) for t in each) for each in turns]
     records = [Record("", parts=each, place=f"talks.jsonl:{n}") for n, each in enumerate(parts, 1)]
-    return [example for _, some in talk.examples(records, task) for example in some]
+    return [example for _, some in formatter.examples(records, task) for example in some]
 
 
-def test_replies_alone_cost_and_every_token_is_the_templates(tmp_path: Path) -> None:
+def test_tokens_equal_the_template_and_only_replies_have_loss(tmp_path: Path) -> None:
     pairs = encoded(write(tmp_path, TALKS[:1]))
     there = external_tokenizer(letters(), CHATML)
-    whole = there.apply_chat_template(
+    rendered = there.apply_chat_template(
         TALKS[0], return_dict=True, return_assistant_tokens_mask=True, tokenize=True
     )
-    ids = whole["input_ids"]
-    replies = [id_ for id_, reply in zip(ids, whole["assistant_masks"], strict=True) if reply]
+    ids = rendered["input_ids"]
+    replies = [id_ for id_, reply in zip(ids, rendered["assistant_masks"], strict=True) if reply]
     learnt = []
     assert len(pairs) == 2
     for number in range(2):
@@ -116,7 +118,7 @@ def test_replies_alone_cost_and_every_token_is_the_templates(tmp_path: Path) -> 
     assert learnt == replies
 
 
-def test_pairs_are_parted_whatever_marks_they_hold(tmp_path: Path) -> None:
+def test_special_tokens_in_text_do_not_break_pairs(tmp_path: Path) -> None:
     pairs = encoded(write(tmp_path, TALKS))
     end = TOKENIZER.external_ids([END])[0]
     sources = [TOKENIZER.external_ids(pairs.source(n).tolist()) for n in range(len(pairs))]
@@ -157,48 +159,56 @@ some_text = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(some_text, some_text)
-def test_what_people_write_holds_no_marks(said: str, other: str) -> None:
-    shielded, clean = TOKENIZER.shield(said), said.replace("\0", "")
+def test_special_tokens_in_text_are_escaped(said: str, other: str) -> None:
+    shielded, clean = TOKENIZER.escape_special_tokens(said), said.replace("\0", "")
     ids = TOKENIZER.encode(shielded).tolist()
     assert TOKENIZER.decode(ids) == clean
     assert all(TOKENIZER.table[id_] for id_ in ids)  # marks stand for no bytes
-    text = f"<|im_start|>user\n{shielded}<|im_end|>\n{TOKENIZER.shield(other)}<|turn|>"
+    text = (
+        f"<|im_start|>user\n{shielded}<|im_end|>\n{TOKENIZER.escape_special_tokens(other)}<|turn|>"
+    )
     assert TOKENIZER.external_ids(TOKENIZER.encode(text).tolist()) == marked(text)
 
 
-def test_chat_asks_as_training_did() -> None:
+def test_chat_source_equals_training_source() -> None:
     turns = ["Hi <|im_end|>", "你好", "How are you?", "Well."]
-    for number, example in enumerate(examples(TALK, turns), 1):
-        [source] = TALK.sources([render_history(turns[:number], DIALOGUE)])
+    for number, example in enumerate(examples(FORMATTER, turns), 1):
+        [source] = FORMATTER.sources([render_history(turns[:number], DIALOGUE)])
         assert source == example.source
     controlled = TaskConfig("dialogue", control=("mood",))
-    [source] = TALK.sources([render_history(["Hi"], controlled, {"mood": "good"})])
+    [source] = FORMATTER.sources([render_history(["Hi"], controlled, {"mood": "good"})])
     assert source.startswith("<|im_start|>system\nmood=good<|im_end|>\n<|im_start|>user\nHi<|im_e")
 
 
 def in_this_process(
-    template: str, asked: Any, marks: dict[str, str], *, answered: bool = False, places: Any = ()
+    template: str,
+    conversations: Any,
+    special_tokens: dict[str, str],
+    *,
+    is_complete: bool = False,
+    locations: Any = (),
 ) -> list[str]:
-    return list(_written(template, asked, {"add_generation_prompt": not answered, **marks}))
+    variables = {"add_generation_prompt": not is_complete, **special_tokens}
+    return list(_render_all(template, conversations, variables))
 
 
-def test_too_long_conversations_lose_their_first_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(talk_module, "render", in_this_process)
+def test_long_conversations_lose_their_first_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_formatter, "render", in_this_process)
     system = Part("Be kind.", "system")
     turns = [Part(f"{n}" * 40, ("user", "assistant")[n % 2]) for n in range(6)]
-    ways = [examples(TALK, [system, *turns[first:]])[-1].source for first in (0, 2, 4)]
-    lengths = [len(TOKENIZER.encode(way)) for way in ways]
-    for room in range(lengths[0], 0, -5):
-        source = examples(ChatFormatter(CHATML, TOKENIZER, room), [system, *turns])[-1].source
-        fits = (way for way, length in zip(ways, lengths, strict=True) if length <= room)
-        assert source == next(fits, ways[-1])  # the last turn stays in any case
+    sources = [examples(FORMATTER, [system, *turns[first:]])[-1].source for first in (0, 2, 4)]
+    lengths = [len(TOKENIZER.encode(source)) for source in sources]
+    for limit in range(lengths[0], 0, -5):
+        source = examples(ChatFormatter(CHATML, TOKENIZER, limit), [system, *turns])[-1].source
+        fits = (source for source, length in zip(sources, lengths, strict=True) if length <= limit)
+        assert source == next(fits, sources[-1])  # the last turn stays in any case
     short = TaskConfig("dialogue", history=2)
-    assert examples(TALK, turns, task=short)[-1].source.count("<|im_start|>") == 2
-    begun = examples(TALK, turns[1:], task=TaskConfig("dialogue", history=6))[-1].source
-    assert begun.startswith("<|im_start|>assistant\n1")  # it is the conversation's own beginning
+    assert examples(FORMATTER, turns, task=short)[-1].source.count("<|im_start|>") == 2
+    first_source = examples(FORMATTER, turns[1:], task=TaskConfig("dialogue", history=6))[-1].source
+    assert first_source.startswith("<|im_start|>assistant\n1")  # nothing was dropped before it
 
 
-def test_how_a_turn_ends_is_learnt_where_it_is_not_the_end_of_a_text() -> None:
+def test_end_of_turn_token_is_learned_unless_it_is_the_end_token() -> None:
     template = CHATML.replace("<|im_end|>", "<|turn|>")
     template += "{% if not add_generation_prompt %}<|endoftext|>{% endif %}"
     [example] = examples(ChatFormatter(template, TOKENIZER), ["Hi", "Hm <|turn|>"])
@@ -218,7 +228,7 @@ def test_how_a_turn_ends_is_learnt_where_it_is_not_the_end_of_a_text() -> None:
     )
 
 
-def test_a_template_that_fails_is_told_with_the_line(tmp_path: Path) -> None:
+def test_template_error_names_the_line(tmp_path: Path) -> None:
     strict = (
         "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
         "{{ raise_exception('roles must alternate') }}{% endif %}{{ m.content }}{% endfor %}"
@@ -227,25 +237,27 @@ def test_a_template_that_fails_is_told_with_the_line(tmp_path: Path) -> None:
     with pytest.raises(WenmoError, match=r"talks.jsonl:2: the model's chat .*: roles must altern"):
         encoded(write(tmp_path, talks), ChatFormatter(strict, TOKENIZER))
     elsewhere = CHATML + "{% if add_generation_prompt %}<think>{% endif %}"
-    with pytest.raises(WenmoError, match=r"talks.jsonl:1: .* where it says that one begins"):
+    with pytest.raises(
+        WenmoError, match=r"talks.jsonl:1: .* does not continue its generation prompt"
+    ):
         encoded(write(tmp_path, talks[:1]), ChatFormatter(elsewhere, TOKENIZER))
 
 
-def test_processes_are_given_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conversations_are_rendered_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = [[f"question {n}", f"answer {n}", "again", "no"] for n in range(3)]
-    expected = examples(TALK, *turns)
+    expected = examples(FORMATTER, *turns)
     calls = []
-    monkeypatch.setattr(talk_module, "CHUNK", 100)
-    original = talk_module.render
+    monkeypatch.setattr(chat_formatter, "CHUNK", 100)
+    original = chat_formatter.render
     monkeypatch.setattr(
-        talk_module, "render", lambda *a, **k: calls.append(len(a[1])) or original(*a, **k)
+        chat_formatter, "render", lambda *a, **k: calls.append(len(a[1])) or original(*a, **k)
     )
-    assert examples(TALK, *turns) == expected
+    assert examples(FORMATTER, *turns) == expected
     assert list(filter(None, calls)) == [6, 6, 3, 3]  # a chunk's sources, then its replies
 
 
-def test_a_reply_goes_on_from_what_is_before_it(tmp_path: Path) -> None:
-    """Where a tokenizer puts a space before every text, it puts none before a reply."""
+def test_reply_continues_the_source(tmp_path: Path) -> None:
+    """A tokenizer with a prefix space adds none before a reply."""
     letters_ = "▁abcdefghijklmnopqrstuvwxyz[]/:"
     library = Library(models.Unigram([("<unk>", 0.0), *((c, -1.0) for c in letters_)], 0, False))
     library.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
@@ -257,18 +269,18 @@ def test_a_reply_goes_on_from_what_is_before_it(tmp_path: Path) -> None:
         "[/inst]{% else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
     )
     end = library.token_to_id("</s>")
-    tokenizer = Pretrained(library, end=end, beginning="<s>").templated()
+    tokenizer = PretrainedTokenizer(library, end=end, bos_token="<s>").for_chat_template()
     there = external_tokenizer(library, template)
     there.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
-    talk = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello you"}]
-    [batch] = [encoded(write(tmp_path, [talk]), ChatFormatter(template, tokenizer)).batch([0])]
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello you"}]
+    [batch] = [encoded(write(tmp_path, [turns]), ChatFormatter(template, tokenizer)).batch([0])]
     read = tokenizer.external_ids(batch.tokens[0].tolist())
-    whole = there.apply_chat_template(talk, tokenize=True, return_dict=True)["input_ids"]
-    assert [*read, end] == whole
+    rendered = there.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"]
+    assert [*read, end] == rendered
 
 
-def test_nothing_to_learn_is_told(tmp_path: Path) -> None:
+def test_data_without_replies_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, [["a"], [" ", "b"]])
     with pytest.raises(WenmoError, match="gives an example of dialogue"):
         encoded(path)
-    assert TALK.sources([Conversation((Part("a", "user"),))])[0].count("<|im_end|>") == 1
+    assert FORMATTER.sources([Conversation((Part("a", "user"),))])[0].count("<|im_end|>") == 1
