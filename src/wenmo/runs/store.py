@@ -312,8 +312,9 @@ def load_tokenizer(folder: Path, card: Card) -> Tokenizer:
         return Tokenizer.load(folder / TOKENIZER)
     external = dict(card.external)
     vocabulary = read_vocabulary(folder, external.pop("origin", ""))
+    bos_token = external.pop("beginning", None)
     try:
-        return vocabulary.tokenizer(**external)
+        return vocabulary.tokenizer(bos_token=bos_token, **external)
     except TypeError as error:
         raise WenmoError(f"{folder / CARD}: damaged, of its tokenizer: {error}") from None
 
