@@ -14,7 +14,8 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from wenmo.version import __version__ as __version__
+
 IMPORTED_AT = time.perf_counter()  # about when the process started, if it is the command line's
 __all__ = [
     "Interrupted",

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wenmo import __version__
 from wenmo.config import closest
 from wenmo.figures import chart_svg
 from wenmo.files import read_json, write_text
@@ -23,6 +22,7 @@ from wenmo.format1 import convert_card
 from wenmo.runs.locks import check_unlocked
 from wenmo.runs.results import DamagedRun, RunDescription, RunSummary
 from wenmo.types import WenmoError
+from wenmo.version import __version__
 
 FORMAT = 2  # of the run folder; raised when an older program could no longer read it
 CARD, WEIGHTS, TOKENIZER = "wenmo.json", "model.safetensors", "tokenizer.json"

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wenmo import __version__
 from wenmo.config import from_dict
 from wenmo.decoding.params import Sampling
 from wenmo.files import write_json
@@ -42,6 +41,7 @@ from wenmo.text.pretrained import PretrainedTokenizer
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.text.vocabularies import END_TOKEN
 from wenmo.types import END, SpecialTokens, WenmoError
+from wenmo.version import __version__
 
 LONG_DOCUMENT = 10_000  # characters
 LONGEST_ANSWER = 256  # tokens that a model which others trained may answer with

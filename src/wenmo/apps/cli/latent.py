@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from wenmo.apps.cli import option
-from wenmo.results import Result, inlined
 from wenmo.runs import preflight
 from wenmo.types import WenmoError
-
-
-@dataclass(frozen=True)
-class LatentText(Result):
-    """A text that was written from a place among the latents.
-
-    Attributes:
-        source: the text whose latents these are, or were before they were moved.
-        share: of a walk, from 0 to 1.
-        output: the text, as ``generate --json`` gives it.
-    """
-
-    source: str | None = None
-    share: float | None = None
-    output: dict[str, Any] = inlined(default_factory=dict)
 
 
 def latent(
@@ -60,7 +43,7 @@ def latent(
     sampling.setdefault("seed", draw_seed())
     if walk:
         outputs = latents.walk(*walk, steps, **sampling)
-        places = [LatentText(share=place / (steps - 1)) for place in range(steps)]
+        places = [show.LatentText(share=place / (steps - 1)) for place in range(steps)]
     elif edit and toward and away:
         with show.Training() as watcher:
             having, lacking = (
@@ -68,10 +51,10 @@ def latent(
                 for path in (toward, away)
             )
         outputs = latents.edit(edit, having, lacking, scale, **sampling)
-        places = [LatentText(text) for text in edit]
+        places = [show.LatentText(text) for text in edit]
     else:
         outputs = latents.reconstruct(reconstruct or [], draw=draw, **sampling)
-        places = [LatentText(text) for text in reconstruct or []]
+        places = [show.LatentText(text) for text in reconstruct or []]
     rows = [
         replace(place, output=show.output(output))
         for place, output in zip(places, outputs, strict=True)

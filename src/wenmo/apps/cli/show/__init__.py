@@ -21,6 +21,7 @@ from wenmo.apps.cli.show.terminal import (
     print_json,
 )
 from wenmo.apps.cli.show.texts import (
+    LatentText,
     alignments,
     ask,
     derivations,
@@ -39,6 +40,7 @@ __all__ = [
     "ERR",
     "METRIC_NAMES",
     "OUT",
+    "LatentText",
     "Training",
     "aligned",
     "alignments",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,11 @@ from rich.text import Text
 from rich.tree import Tree
 
 from wenmo.apps.cli.show.terminal import ERR, OUT, note
+from wenmo.results import Result, inlined
 from wenmo.types import WenmoError
 
 if TYPE_CHECKING:
     from wenmo.api import Derivation, Output, Run
-    from wenmo.apps.cli.latent import LatentText
     from wenmo.evaluation.results import Alignment
 
 
@@ -152,6 +153,21 @@ def reply(pieces: Iterable[str]) -> str:
         said += piece
     sys.stdout.write("\n")
     return said
+
+
+@dataclass(frozen=True)
+class LatentText(Result):
+    """A text that was written from a place among the latents.
+
+    Attributes:
+        source: the text whose latents these are, or were before they were moved.
+        share: of a walk, from 0 to 1.
+        output: the text, as ``generate --json`` gives it.
+    """
+
+    source: str | None = None
+    share: float | None = None
+    output: dict[str, Any] = inlined(default_factory=dict)
 
 
 def latent_texts(rows: Sequence[LatentText]) -> None:
