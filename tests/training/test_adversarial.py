@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from wenmo.models.critic import ConvolutionalCritic, Critic, RecurrentCritic
-from wenmo.models.gan import SIZES, Gan
-from wenmo.models.gan_config import GanConfig
+from wenmo.models.gan import Gan
+from wenmo.models.gan_config import SIZES, GanConfig
 from wenmo.text.pairs import Buckets
 from wenmo.text.records import Records, ShuffledRecords
 from wenmo.training.adversarial import Adversarial, as_batch, baseline
