@@ -27,7 +27,7 @@ from tokenizers import Tokenizer as Library
 import wenmo
 from common import arguments, percentile, report
 from smollm2 import PROMPTS
-from wenmo.interchange.onnx import ABOUT, NEXT, STEP, write_onnx
+from wenmo.interchange.onnx import INFO_FILE, NEXT_PREFIX, STEP_FILE, write_onnx
 from wenmo.models import find
 from wenmo.models.base import LanguageModel
 from wenmo.text.config import TokenizerConfig
@@ -80,7 +80,7 @@ def measured(name: str, options: Any) -> dict[str, Any]:
 def opened(folder: Path, threads: int) -> Any:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(folder / STEP, settings)
+    return onnxruntime.InferenceSession(folder / STEP_FILE, settings)
 
 
 def empty(graph: Any, rows: int) -> dict[str, Any]:
@@ -122,10 +122,10 @@ def texts(options: Any) -> dict[str, Any]:
         begun = time.perf_counter()
         run.export("onnx", folder)
         seconds = {"export": time.perf_counter() - begun, "wenmo": 0.0, "onnxruntime": 0.0}
-        megabytes = (folder / STEP).stat().st_size / 1e6
+        megabytes = (folder / STEP_FILE).stat().st_size / 1e6
         graph = opened(folder, options.threads)
         library = Library.from_file(str(folder / "tokenizer.json"))
-        about = json.loads((folder / ABOUT).read_text("utf-8"))
+        about = json.loads((folder / INFO_FILE).read_text("utf-8"))
     equal = written = 0
     for prompt in PROMPTS:
         begun = time.perf_counter()
@@ -147,7 +147,7 @@ def texts(options: Any) -> dict[str, Any]:
 
 
 def greedy(graph: Any, ids: list[int], end: int, tokens: int) -> list[int]:
-    names = [value.name.removeprefix(NEXT) for value in graph.get_outputs()[1:]]
+    names = [value.name.removeprefix(NEXT_PREFIX) for value in graph.get_outputs()[1:]]
     state, written = empty(graph, 1), []
     while len(written) < tokens and end not in written:
         logits, *after = graph.run(None, {"tokens": np.array([ids]), **state})

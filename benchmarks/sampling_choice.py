@@ -15,7 +15,13 @@ from typing import Any
 import wenmo
 from common import arguments, report
 from wenmo.api import read_texts
-from wenmo.evaluation.sampling_choice import STATISTICS, TEXTS, TOKENS, Reference, inner
+from wenmo.evaluation.sampling_choice import (
+    MAX_TOKENS,
+    STATISTICS,
+    TEXTS_PER_TRIAL,
+    Reference,
+    inner_words,
+)
 
 CASES: dict[str, dict[str, Any]] = {
     "tinyshakespeare ngram": {},
@@ -39,8 +45,10 @@ def files(name: str, data: Path, out: Path) -> tuple[Path, Path]:
 
 def pieces(texts: list[str]) -> list[list[str]]:
     """The words of held-out texts from all over, as long as those that are written."""
-    cut = [text[n : n + TOKENS] for text in texts for n in range(0, len(text), TOKENS)]
-    return [inner(text) for text in cut[:: max(1, len(cut) // TEXTS)][:TEXTS]]
+    cut = [text[n : n + MAX_TOKENS] for text in texts for n in range(0, len(text), MAX_TOKENS)]
+    return [
+        inner_words(text) for text in cut[:: max(1, len(cut) // TEXTS_PER_TRIAL)][:TEXTS_PER_TRIAL]
+    ]
 
 
 def main() -> None:
@@ -60,9 +68,9 @@ def main() -> None:
         human, chosen = pieces(read_texts(valid, run)), run.sampling
         beside = {(0.8, 1.0): "", (1.0, 1.0): "", (chosen.temperature, chosen.top_p): "chosen"}
         for (temperature, top_p), why in beside.items():
-            asked = {"temperature": temperature, "top_p": top_p, "max_tokens": TOKENS}
-            texts = run.generate("", TEXTS, seed=options.seed, **asked)
-            found = reference.compare([inner(text) for text in texts], human)
+            asked = {"temperature": temperature, "top_p": top_p, "max_tokens": MAX_TOKENS}
+            texts = run.generate("", TEXTS_PER_TRIAL, seed=options.seed, **asked)
+            found = reference.compare([inner_words(text) for text in texts], human)
             shares = zip(STATISTICS, found.written, found.held_out, strict=True)
             told = {statistic: f"{own:.1%} ({other:.1%})" for statistic, own, other in shares}
             setting = f"{temperature:g}, top-p {top_p:g}"

@@ -113,12 +113,12 @@ def learn_until() -> Callable[..., None]:
         for _ in range(2000):
             adam.zero_grad()
             loss = model.train().loss(next_batch())
-            if float(loss.parts["nats"]) < nats:
+            if float(loss.metrics["nats"]) < nats:
                 model.eval()
                 return
             loss.total.backward()  # type: ignore[no-untyped-call]
             adam.step()
-        pytest.fail(f"the loss is still {float(loss.parts['nats']):.3f} nats per token")
+        pytest.fail(f"the loss is still {float(loss.metrics['nats']):.3f} nats per token")
 
     return learn
 

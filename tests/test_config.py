@@ -1,4 +1,4 @@
-"""Settings: what they take, what they refuse, and in what words."""
+"""Settings: accepted values, and error messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wenmo.config import from_dict, load_toml, match, nearest, override, table_of, to_dict
+from wenmo.config import (
+    did_you_mean,
+    from_dict,
+    load_toml,
+    match_name,
+    override,
+    split_table,
+    to_dict,
+)
 from wenmo.models import MODELS, configure, find
 from wenmo.types import WenmoError, amount
 
@@ -62,7 +70,7 @@ class Outer:
         ("inner.kind=Fast", Outer(inner=Inner(kind="fast"))),
     ],
 )
-def test_a_setting_is_taken(setting: str, expected: Outer) -> None:
+def test_override(setting: str, expected: Outer) -> None:
     changed = override(Outer(), [setting])
     assert changed == expected
     assert [type(v) for v in to_dict(changed).values()] == [
@@ -70,7 +78,7 @@ def test_a_setting_is_taken(setting: str, expected: Outer) -> None:
     ]
 
 
-def test_later_settings_win_and_the_given_one_stays() -> None:
+def test_later_settings_win() -> None:
     before = Outer(hidden=3)
     after = override(before, ["inner.rate=1", "hidden=4", "hidden=5", "inner.steps=2"])
     assert after == Outer(hidden=5, inner=Inner(rate=1.0, steps=2))
@@ -78,7 +86,7 @@ def test_later_settings_win_and_the_given_one_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("hidden", "setting 'hidden' has no '=': write key=value"),
         ("hiden=3", "unknown setting 'hiden'; did you mean 'hidden'?"),
@@ -100,24 +108,24 @@ def test_later_settings_win_and_the_given_one_stays() -> None:
         ("hidden=0", "hidden must be at least 1"),
     ],
 )
-def test_a_setting_is_refused(setting: str, told: str) -> None:
+def test_invalid_settings(setting: str, message: str) -> None:
     with pytest.raises(WenmoError) as error:
         override(Outer(), [setting])
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_prefix_stands_before_every_key() -> None:
+def test_prefix_in_messages() -> None:
     for values in ({"hiden": 1}, {"hidden": "x"}, {"inner": {"rate": "x"}}):
         with pytest.raises(WenmoError, match=r"model\."):
-            from_dict(Outer, values, where="model.")
+            from_dict(Outer, values, prefix="model.")
     with pytest.raises(WenmoError, match=r"^model: hidden must be"):
-        from_dict(Outer, {"hidden": 0}, where="model.")
+        from_dict(Outer, {"hidden": 0}, prefix="model.")
     with pytest.raises(WenmoError, match=r"'model\.hiden'; did you mean 'model\.hidden'"):
-        override(Outer(), ["hiden=1"], where="model.")
+        override(Outer(), ["hiden=1"], prefix="model.")
 
 
-def test_dicts_there_and_back() -> None:
+def test_dict_round_trip() -> None:
     config = Outer(7, False, "x", (1, 2), ("a",), Inner(0.1, 3, "fast"))
     assert from_dict(Outer, to_dict(config)) == config
     assert from_dict(Outer, {"prune": [1, 2]}) == Outer(prune=(1, 2))
@@ -132,23 +140,23 @@ def test_dicts_there_and_back() -> None:
     value=st.text(max_size=8) | st.sampled_from(["{}", "[[]]", "NaN", "1e999", '"\\n"', "fa\nst"]),
 )
 @example("hidden", "\x85")
-def test_any_setting_is_taken_or_refused_in_one_line(key: str, value: str) -> None:
-    told = "one line"
+def test_any_setting_is_accepted_or_refused_in_one_line(key: str, value: str) -> None:
+    message = "one line"
     try:
         override(Outer(), [f"{key}={value}"])
     except WenmoError as error:
-        told = str(error)
-    assert len(told.splitlines()) == 1
+        message = str(error)
+    assert len(message.splitlines()) == 1
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_every_familys_settings_go_there_and_back(family: str) -> None:
+def test_round_trip_of_every_family(family: str) -> None:
     configs: list[Any] = [MODELS[family].config, *MODELS[family].sizes.values()]
     for config in configs:
         assert configure(family, to_dict(config)) == config
 
 
-def test_unknown_models_and_sizes_offer_the_nearest() -> None:
+def test_unknown_models_and_sizes_get_a_suggestion() -> None:
     with pytest.raises(WenmoError, match="unknown model 'lstn'; did you mean 'lstm'"):
         find("lstn")
     with pytest.raises(WenmoError, match="unknown size 'gpt:gpt2-midium'; did you mean"):
@@ -162,11 +170,11 @@ def test_case_does_not_matter_in_names() -> None:
     assert find("GPT:Tiny") == find("gpt:tiny")
     with pytest.raises(WenmoError, match="unknown model 'LSTN'; did you mean 'lstm'"):
         find("LSTN")
-    assert nearest("HIDDE", ["hidden"]) == "; did you mean 'hidden'?"
-    assert match("Tiny", ["tiny", "TINY"]) is None  # which of them is meant is not clear
+    assert did_you_mean("HIDDE", ["hidden"]) == "; did you mean 'hidden'?"
+    assert match_name("Tiny", ["tiny", "TINY"]) is None  # which of them is meant is not clear
 
 
-def test_toml_is_read_and_its_faults_are_told(tmp_path: Path) -> None:
+def test_toml_and_its_errors(tmp_path: Path) -> None:
     path = tmp_path / "设置.toml"
     with pytest.raises(WenmoError, match="no such file"):
         load_toml(path)
@@ -180,25 +188,25 @@ def test_toml_is_read_and_its_faults_are_told(tmp_path: Path) -> None:
         load_toml(path)
 
 
-def test_nearest_is_silent_where_nothing_comes_close() -> None:
-    assert nearest("zzz", ["hidden"]) == ""
-    assert nearest("hidde", ["hidden"]) == "; did you mean 'hidden'?"
+def test_no_suggestion_if_nothing_is_close() -> None:
+    assert did_you_mean("zzz", ["hidden"]) == ""
+    assert did_you_mean("hidde", ["hidden"]) == "; did you mean 'hidden'?"
 
 
-def test_all_settings_are_listed_only_where_none_comes_close() -> None:
+def test_all_settings_are_listed_without_a_suggestion() -> None:
     tables = {"model": ["hidden", "layers"], "train": ["rate"]}
-    for setting, told in (
+    for setting, message in (
         ("hiden=1", "'hiden'; did you mean 'hidden'? (wenmo models NAME lists them)"),
         ("ratte=1", "'ratte'; did you mean 'rate'?"),
         ("zzzz=1", "'zzzz' (valid: model: hidden, layers; train: rate)"),
     ):
         with pytest.raises(WenmoError) as error:
-            table_of(setting, tables)
-        assert str(error.value) == f"unknown setting {told}"
+            split_table(setting, tables)
+        assert str(error.value) == f"unknown setting {message}"
 
 
 @pytest.mark.parametrize(
-    ("number", "nouns", "told"),
+    ("number", "nouns", "expected"),
     [
         (1, ("step",), "1 step"),
         (0, ("step",), "0 steps"),
@@ -208,5 +216,5 @@ def test_all_settings_are_listed_only_where_none_comes_close() -> None:
         (2, ("batch", "batches"), "2 batches"),
     ],
 )
-def test_a_noun_agrees_with_its_number(number: float, nouns: tuple[str, ...], told: str) -> None:
-    assert amount(number, *nouns) == told
+def test_amount(number: float, nouns: tuple[str, ...], expected: str) -> None:
+    assert amount(number, *nouns) == expected

@@ -294,7 +294,7 @@ def tables() -> Iterator[Table]:
             yield Table(name, kind, re.findall(r"`(\w+)`", subject) or [subject.strip()], rows)
 
 
-def tables_of(kind: str) -> dict[str, list[list[str]]]:
+def setting_names(kind: str) -> dict[str, list[list[str]]]:
     """The rows of every table of a kind, by what it is about."""
     return {s: table.rows for table in tables() if table.kind == kind for s in table.subjects}
 
@@ -315,7 +315,7 @@ CONFIGS: dict[str, Any] = {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_tables_of_settings_are_those_of_the_program(name: str) -> None:
     config = CONFIGS[name]
-    said = {row[0]: row[1] for row in tables_of("setting")[name]}
+    said = {row[0]: row[1] for row in setting_names("setting")[name]}
     told = {key: json.dumps(value, ensure_ascii=False) for key, value in to_dict(config).items()}
     are = {f"`{key}`": f"`{value}`" for key, value in told.items()}
     if said.get("`cell`") == "the family":
@@ -347,18 +347,19 @@ def test_tables_of_sizes_are_those_of_the_program(name: str) -> None:
     for size, config in MODELS[name].sizes.items():
         changes = {k: v for k, v in to_dict(config).items() if v != default[k]}
         are[f"`{size}`"] = f"`{' '.join(f'{k}={json.dumps(v)}' for k, v in changes.items())}`"
-    assert {row[0]: row[1] for row in tables_of("size")[name]} == are
+    assert {row[0]: row[1] for row in setting_names("size")[name]} == are
 
 
 def test_the_table_of_rates_is_that_of_the_program() -> None:
     said = {
-        row[0].strip("`"): float(row[1].strip("`")) for row in tables_of("peak rate")["optimizer"]
+        row[0].strip("`"): float(row[1].strip("`"))
+        for row in setting_names("peak rate")["optimizer"]
     }
     assert said == DEFAULT_RATE
 
 
 def test_the_table_of_metrics_is_that_of_the_program() -> None:
-    rows = tables_of("metrics")["task"]
+    rows = setting_names("metrics")["task"]
     said = {row[0].strip("`"): tuple(re.findall(r"`(\w+)`", row[1])) for row in rows}
     assert said == TASK_METRICS
 
@@ -374,7 +375,9 @@ COMMANDS = {
     "command", ["train", "generate", "chat", "evaluate", "latent", "tradeoff", "inspect"]
 )
 def test_tables_of_options_are_those_of_the_program(command: str) -> None:
-    assert [row[0].strip("`") for row in tables_of("option")[command]] == list(COMMANDS[command])
+    assert [row[0].strip("`") for row in setting_names("option")[command]] == list(
+        COMMANDS[command]
+    )
 
 
 def test_generate_offers_every_setting_of_sampling() -> None:

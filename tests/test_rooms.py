@@ -29,7 +29,7 @@ ROOMS = [  # a room imports from itself and from those before it
         "progress",
         "results",
         "budget",
-        "figures",
+        "charts",
     },
     {"text"},
     {"grammar"},
@@ -48,7 +48,7 @@ LEVEL = {name: level for level, names in enumerate(ROOMS) for name in names}
 FACADE = (  # all that apps may know; what is beside `api` loads without PyTorch
     "wenmo.api",
     "wenmo.apps",
-    "wenmo.figures",
+    "wenmo.charts",
     "wenmo.results",
     "wenmo.types",
     "wenmo.config",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    """What is public, for completion in notebooks and shells."""
+    """The public names, for tab completion."""
     return sorted([*__all__, "__version__"])
 
 

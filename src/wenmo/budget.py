@@ -1,6 +1,6 @@
-"""How the minutes of a run are divided between getting ready, steps, evaluations and the end.
+"""The time budget of a run: time for setup, training steps, evaluations and the final evaluation.
 
-The clock runs from the command's start to its end. With ``steps`` nothing here applies.
+The budget covers the command from start to end. It is not used if a run is limited by ``steps``.
 """
 
 from __future__ import annotations
@@ -10,27 +10,34 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-OVERHEAD = 0.22  # of the budget may go to all but steps, start-up included ...
-LEAST_OVERHEAD = 0.08  # ... and so much to evaluations at least, however long the start-up took
-MOST = 0.1  # of the budget for all evaluations on the way, and as much for the final one
-BYTES_PER_SECOND = 150e6  # about, for a checkpoint: written, synchronised and summed
-TRIAL = 0.2  # of the time for something may be spent on finding out how much of it fits
-CAUTION = 0.8  # of what a trial promises is asked for
-ENOUGH_STEPS = 200  # to learn something from
-SHARE_OF_STEPS = 0.75  # of all the time, at least about
+MAX_OVERHEAD = 0.22  # fraction of the budget for everything but steps, setup included
+MIN_OVERHEAD = 0.08  # fraction of the budget for evaluations, even after a long setup
+MAX_EVALUATION = 0.1  # fraction for all evaluations during training, and for the final one
+CHECKPOINT_BYTES_PER_SECOND = 150e6  # estimate, including fsync and checksum
+TRIAL_FRACTION = 0.2  # fraction of the available time for the trials of `fit_count`
+SAFETY_FACTOR = 0.8  # fraction of the estimated count that `fit_count` returns
+ENOUGH_STEPS = 200  # a minimum for useful training
+STEP_FRACTION = 0.75  # approximate minimal fraction of the budget for steps
 
 
 def enough_minutes(
-    step_seconds: float, *, given: float, besides: float = 0.0, steps: int = ENOUGH_STEPS
+    step_seconds: float,
+    *,
+    current_minutes: float,
+    other_seconds: float = 0.0,
+    steps: int = ENOUGH_STEPS,
 ) -> float:
-    """Minutes into which so many steps fit, rounded up to two digits; at least twice ``given``.
+    """Minutes needed for a number of steps, rounded up to two digits.
 
     Args:
-        step_seconds: what a step takes.
-        given: minutes that were too few.
-        besides: seconds that are used by other things.
+        step_seconds: seconds of a step.
+        current_minutes: the current budget, which is too small; the result is at least twice that.
+        other_seconds: seconds for everything but steps.
+        steps: number of steps.
     """
-    minutes = max(2 * given, (besides + steps * step_seconds / SHARE_OF_STEPS) / 60, 0.1)
+    minutes = max(
+        2 * current_minutes, (other_seconds + steps * step_seconds / STEP_FRACTION) / 60, 0.1
+    )
     unit = 10.0 ** (math.floor(math.log10(minutes)) - 1)
     return float(f"{math.ceil(minutes / unit - 1e-9) * unit:.2g}")
 
@@ -40,10 +47,10 @@ class TimeBudget:
     """The wall-clock time of one run.
 
     Attributes:
-        total: seconds.
-        started: when this process started, as `time.perf_counter` tells it.
-        used_before: seconds that earlier processes of the same run used.
-        evaluations: seconds for all evaluations on the way.
+        total: budget in seconds.
+        started: start of this process, in the time of `time.perf_counter`.
+        used_before: seconds used by earlier processes of the same run.
+        evaluations: seconds for all evaluations during training.
         final: seconds for everything after the last step.
     """
 
@@ -57,38 +64,43 @@ class TimeBudget:
         """Seconds used so far."""
         return self.used_before + time.perf_counter() - self.started
 
-    def left(self) -> float:
-        """Seconds left, never negative."""
+    def remaining(self) -> float:
+        """Remaining seconds, at least 0."""
         return max(0.0, self.total - self.used())
 
-    def divide(self) -> None:
-        """Set what evaluations may take, by what getting ready has taken."""
-        spare = max(OVERHEAD * self.total - self.used(), LEAST_OVERHEAD * self.total)
-        self.evaluations = self.final = min(MOST * self.total, spare / 2)
+    def allocate(self) -> None:
+        """Set the time for evaluations, depending on the time that setup took."""
+        spare = max(MAX_OVERHEAD * self.total - self.used(), MIN_OVERHEAD * self.total)
+        self.evaluations = self.final = min(MAX_EVALUATION * self.total, spare / 2)
 
-    def can_save(self, bytes_: int) -> bool:
-        """Whether checkpoints of this size are cheap enough to be kept."""
-        return bytes_ / BYTES_PER_SECOND <= LEAST_OVERHEAD / 2 * self.total
+    def can_save(self, size: int) -> bool:
+        """Whether checkpoints of this size in bytes can be written fast enough."""
+        return size / CHECKPOINT_BYTES_PER_SECOND <= MIN_OVERHEAD / 2 * self.total
 
 
-def how_many(
-    run: Callable[[int], object], least: int, most: int, seconds: float, *, power: int = 1
+def fit_count(
+    run: Callable[[int], object], minimum: int, maximum: int, seconds: float, *, power: int = 1
 ) -> int:
     """How many items ``run`` does within ``seconds``, found by trials of growing numbers.
 
     Args:
         run: does so many items.
-        least: the number of the first trial, and the least that is returned.
-        most: the most that is returned.
+        minimum: the number of the first trial, and the least that is returned.
+        maximum: the most that is returned.
         seconds: for one call; the trials take about a fifth of it, and one of ``least`` at least.
         power: of the number, with which the time grows at most.
     """
-    started, count = time.perf_counter(), min(least, most)
+    started, count = time.perf_counter(), min(minimum, maximum)
     while True:
-        begun = time.perf_counter()
+        trial_started = time.perf_counter()
         run(count)
         now = time.perf_counter()
-        if count >= most or 4**power * (now - begun) + now - started > TRIAL * seconds:
-            fits = int(count * (CAUTION * seconds / max(now - begun, 1e-9)) ** (1 / power))
-            return max(min(least, most), min(most, fits))
-        count = min(most, 4 * count)
+        if (
+            count >= maximum
+            or 4**power * (now - trial_started) + now - started > TRIAL_FRACTION * seconds
+        ):
+            fits = int(
+                count * (SAFETY_FACTOR * seconds / max(now - trial_started, 1e-9)) ** (1 / power)
+            )
+            return max(min(minimum, maximum), min(maximum, fits))
+        count = min(maximum, 4 * count)

@@ -1,4 +1,4 @@
-"""Settings that have no effect for what was asked: where each has one is declared, and told."""
+"""Declares when settings have an effect, to warn about settings that have none."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Effect(Generic[T]):
-    """Where some settings have an effect.
+    """The condition under which some settings have an effect.
 
     Attributes:
-        settings: their names, with spaces between.
-        where: in words, for the user: "with method=beam".
-        holds: whether they have an effect in a situation.
+        settings: names of the settings, separated by spaces.
+        condition: description for the user, such as "with method=beam".
+        applies: whether the settings have an effect in a situation.
     """
 
     settings: str
-    where: str
-    holds: Callable[[T], bool]
+    condition: str
+    applies: Callable[[T], bool]
 
 
-def without_effect(given: Collection[str], effects: Sequence[Effect[T]], situation: T) -> list[str]:
-    """A line for the user for the given settings that change nothing in the situation.
+def ineffective_settings(
+    given: Collection[str], effects: Sequence[Effect[T]], situation: T
+) -> list[str]:
+    """One line for each effect whose condition is not met, naming the given settings.
 
-    Settings that no entry names always have an effect.
+    Settings without an entry always have an effect.
     """
     lines = []
     for effect in effects:
-        idle = [name for name in effect.settings.split() if name in given]
-        if idle and not effect.holds(situation):
-            verb = "has" if len(idle) == 1 else "have"
-            lines.append(f"{', '.join(idle)} {verb} no effect here, only {effect.where}")
+        unused = [name for name in effect.settings.split() if name in given]
+        if unused and not effect.applies(situation):
+            verb = "has" if len(unused) == 1 else "have"
+            lines.append(f"{', '.join(unused)} {verb} no effect here, only {effect.condition}")
     return lines

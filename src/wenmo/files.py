@@ -1,4 +1,4 @@
-"""Files that are either there whole or not there: written under a temporary name, then renamed."""
+"""Atomic file writing: files are written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wenmo.types import WenmoError
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` to write to; it takes the real name if all goes well.
+    """Yield a temporary path in the same folder; it is renamed to ``path`` on success.
 
     Raises:
         WenmoError: the disk is full, or the folder cannot be written to. Nothing is left behind.
@@ -30,7 +30,7 @@ def atomic(path: Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())  # some libraries write for the owner alone
+            temporary.chmod(0o666 & ~_umask())  # some libraries set restrictive permissions
             temporary.replace(path)
     finally:
         with suppress(OSError):
@@ -39,10 +39,10 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a new folder beside ``path`` to fill; it takes the real name if all goes well.
+    """Yield a new temporary folder; it is renamed to ``path`` on success.
 
     Args:
-        path: where nothing is yet, or an empty folder.
+        path: a path that does not exist, or an empty folder.
 
     Raises:
         WenmoError: the disk is full, or the folder cannot be written to. Nothing is left behind.
@@ -61,7 +61,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def user_facing_os_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write into errors that a user can act on."""
+    """Convert errors of the operating system about writing to `WenmoError`."""
     try:
         yield
     except OSError as error:
@@ -71,29 +71,29 @@ def user_facing_os_errors(path: Path) -> Iterator[None]:
             raise WenmoError(f"{path}: no permission to write here") from None
         if isinstance(error, NotADirectoryError | FileExistsError | IsADirectoryError):
             raise WenmoError(
-                f"{path}: a file stands where a folder is needed, or the other way round"
+                f"{path}: a file exists where a folder is needed, or a folder where a file is"
             ) from None
         raise
 
 
 def _umask() -> int:
-    """The permissions that new files are not given; they can only be asked by setting them."""
+    """The process's umask, which can only be read by setting it."""
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all."""
+    """Write a text file in UTF-8, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON that a person can read, atomically."""
+    """Write indented JSON, atomically."""
     with atomic(path) as temporary:
         text = json.dumps(value, ensure_ascii=False, indent=2)
-        if re.search("[\ud800-\udfff]", text):  # of a file name that is not UTF-8
+        if re.search("[\ud800-\udfff]", text):  # from a file name that is not UTF-8
             text = json.dumps(value, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
 

@@ -1,7 +1,6 @@
-"""Settings of run folders and recipes that an older version wrote, under their present names.
+"""Convert run cards and recipes of format 1, which have older names of settings.
 
-Format 1 is that of version 0.1 before its settings took the names that the field uses. Nothing else
-differs between it and format 2, so that a card is converted when it is read.
+Formats 1 and 2 differ only in these names. A card is converted when it is read.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 
 
 def convert_card(card: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a card of format 1 as one of format 2."""
+    """Convert the content of a card from format 1 to format 2."""
     content = convert_tables(card)
     if "marks" in content:
         marks = content.pop("marks")
@@ -112,7 +111,7 @@ def convert_card(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables of settings under their present names; what is no such table stays as it is."""
+    """Rename the settings in tables; other values are not changed."""
     return {
         TABLES.get(name, name): _convert_table(name, value) if name in SETTINGS else value
         for name, value in tables.items()
@@ -120,13 +119,13 @@ def convert_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert_key(setting: str) -> str:
-    """The present name of a setting, ``table.key``; one that is a present name stays as it is."""
+    """The current name of a setting ``table.key``."""
     table, _, key = setting.partition(".")
     return f"{TABLES.get(table, table)}.{SETTINGS.get(table, {}).get(key, key)}"
 
 
 def convert_setting(setting: str) -> str:
-    """The present form of a setting with its value, ``table.key=value``."""
+    """The current form of a setting with its value, ``table.key=value``."""
     key, equals, value = setting.partition("=")
     if key.strip() == "prior.counts" and value in COUNTS:
         value = {True: "true", False: "false", None: "null"}[COUNTS[value]]
@@ -134,7 +133,7 @@ def convert_setting(setting: str) -> str:
 
 
 def new_name(key: str) -> str | None:
-    """What a setting that is no longer known is called now, ``table.key`` or ``key``."""
+    """The current name of an old setting ``table.key`` or ``key``; None if it is not known."""
     table, dot, last = key.rpartition(".")
     tables = [table] if dot else list(SETTINGS)
     found = {SETTINGS[name][last] for name in tables if last in SETTINGS.get(name, {})}

@@ -1,7 +1,7 @@
-"""Options: each is declared once, as a field of a settings class, with all that is said of it.
+"""Declarations of options: each is a field of a settings class, with its range and help text.
 
-The command line, its help, the checks of values and the tables in ``docs/`` read the declarations
-from here. `wenmo.config` reads the values, from dicts, TOML and ``key=value``.
+The command line, its help, value checks and the tables in ``docs/`` use these declarations.
+`wenmo.config` parses values from dicts, TOML and ``key=value``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that an option admits. NaN is in no range that has a bound."""
+    """The valid range of a number. NaN is in no range that has a bound."""
 
     minimum: float | None = None
     maximum: float | None = None
@@ -49,18 +49,18 @@ class Range:
 
 @dataclass(frozen=True)
 class Option:
-    """An option as it is declared.
+    """The declaration of an option.
 
     Attributes:
-        name: of its field.
-        type: of its field.
-        default: its value where none is given.
-        help, help_zh: one line, in English and in Chinese; names of values stand in backticks.
-        range: the numbers that it admits; of a list, each number in it.
-        unset, unset_zh: what a run takes where no value is given, if that is not the default.
-        flag: the option of ``wenmo train`` and ``wenmo inspect`` that sets it, without the dashes;
-            "" where only ``key=value`` does.
-        metavar: what stands for its value in the help of the command line.
+        name: name of its field.
+        type: type of its field.
+        default: default value.
+        help, help_zh: one line of help in English and Chinese, with values in backticks.
+        range: valid range of a number, or of each number in a list.
+        unset, unset_zh: description of the value if none is given, if that is not the default.
+        flag: option of ``wenmo train`` and ``wenmo inspect`` that sets it, without dashes; "": only
+            ``key=value`` sets it.
+        metavar: placeholder of its value in the help of the command line.
     """
 
     name: str
@@ -76,26 +76,26 @@ class Option:
 
     @property
     def members(self) -> tuple[Any, ...]:
-        """The types that its value may have: those of a union, or the one that it is."""
+        """The types of its value: the members of a union, or the type itself."""
         arguments = typing.get_args(self.type)
         return arguments if type(None) in arguments else (self.type,)
 
     @property
     def choices(self) -> tuple[Any, ...]:
-        """The values to choose from; empty where they are not listed."""
+        """The values of a ``Literal``; empty for other types."""
         literals = [each for each in self.members if typing.get_origin(each) is typing.Literal]
         return tuple(choice for each in literals for choice in typing.get_args(each))
 
     @property
     def wanted(self) -> str:
-        """What a value must be, in words."""
+        """A description of valid values."""
         if not self.choices:
             return str(self.range)
         *others, last = map(str, self.choices)
         return f"{', '.join(others)} or {last}" if others else last
 
     def admits(self, value: Any) -> bool:
-        """Whether a value of its type is one of its choices, or in its range."""
+        """Whether a value is one of the choices, or in the range."""
         if value is None:
             return True
         if self.choices:
@@ -115,14 +115,14 @@ def option(
     below: float | None = None,
     **more: Any,
 ) -> Any:
-    """The field of an option.
+    """Declare an option as a dataclass field.
 
     Args:
-        default: its value where none is given.
-        help, help_zh: one line, in English and in Chinese.
-        minimum, maximum: the least and greatest number that it admits.
-        above, below: numbers that it must be greater and less than.
-        more: the further attributes of `Option`.
+        default: default value.
+        help, help_zh: one line of help in English and Chinese.
+        minimum, maximum: inclusive bounds.
+        above, below: exclusive bounds.
+        more: other attributes of `Option`.
     """
     bounds = Range(minimum, maximum, above, below)
     metadata = {"help": help, "help_zh": help_zh, "range": bounds, **more}
@@ -130,7 +130,7 @@ def option(
 
 
 def options_of(settings: type) -> dict[str, Option]:
-    """The options of a settings class, by name, in the order of its fields."""
+    """The options of a settings class by name, in the order of its fields."""
     hashable: Any = settings  # mypy takes a class's hash for that of its instances
     return _options_of(hashable)
 
@@ -146,7 +146,7 @@ def _options_of(settings: Any) -> dict[str, Option]:
 
 
 def invalid_options(settings: Any) -> Iterator[Option]:
-    """The options whose values in ``settings`` are none of their choices, or out of range."""
+    """The options with invalid values in ``settings``."""
     for name, declared in options_of(type(settings)).items():
         if not declared.admits(getattr(settings, name)):
             yield declared
@@ -154,10 +154,11 @@ def invalid_options(settings: Any) -> Iterator[Option]:
 
 @dataclass(frozen=True)
 class Settings:
-    """A table of settings, whose values are checked when it is made.
+    """Base class of settings, which checks its values.
 
     Raises:
-        ValueError: a value is none of the choices, or out of range; the message names the option.
+        ValueError: a value is not one of the choices, or out of range; the message names the
+            option.
     """
 
     def __post_init__(self) -> None:

@@ -1,16 +1,18 @@
-"""How far something is: the callbacks by which a caller follows long work."""
+"""Types of progress callbacks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 ProgressCallback = Callable[[str, float | None], None]
-"""Receives what is going on, and the share that is done (``None``: a note for the user)."""
+"""Receives the current activity, and the fraction done (``None``: a note for the user)."""
 
-Share = Callable[[float], None]
-"""Receives the share that is done, 0 to 1."""
+FractionCallback = Callable[[float], None]
+"""Receives the fraction done, 0 to 1."""
 
 
-def share_of(on_progress: ProgressCallback | None, what: str) -> Share | None:
-    """A callback that receives a share alone, and says what is going on."""
-    return None if on_progress is None else lambda share: on_progress(what, share)
+def fraction_callback(
+    on_progress: ProgressCallback | None, activity: str
+) -> FractionCallback | None:
+    """A callback that receives only the fraction done, for a fixed activity."""
+    return None if on_progress is None else lambda fraction: on_progress(activity, fraction)

@@ -1,4 +1,4 @@
-"""Results: frozen dataclasses, and their form as JSON."""
+"""Results: frozen dataclasses that convert to and from JSON objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ R = TypeVar("R", bound="Result")
 
 
 def inlined(**options: Any) -> Any:
-    """A field whose own keys stand in the JSON object in place of its name."""
+    """A field whose keys are merged into the JSON object of its parent."""
     return field(metadata={INLINED: True}, **options)
 
 
@@ -20,64 +20,64 @@ def inlined(**options: Any) -> Any:
 class Result:
     """A dataclass whose fields are the keys of a JSON object.
 
-    A field whose default is None is left out of the object where it is None.
+    A field with default None is omitted if its value is None.
     """
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object: dicts, lists, strings and numbers."""
         content: dict[str, Any] = {}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value is None and each.default is None:
+        for field_ in fields(self):
+            value = getattr(self, field_.name)
+            if value is None and field_.default is None:
                 continue
-            content |= plain(value) if INLINED in each.metadata else {each.name: plain(value)}
+            content |= plain(value) if INLINED in field_.metadata else {field_.name: plain(value)}
         return content
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Take back what `to_dict` gave. Keys that are no fields are passed over.
+        """Inverse of `to_dict`. Unknown keys are ignored.
 
         Raises:
             KeyError: a field without a default is missing.
         """
         hints, values = get_type_hints(cls), {}
-        for each in fields(cls):
-            hint = _without_none(hints[each.name])
-            if INLINED in each.metadata:
+        for field_ in fields(cls):
+            hint = _without_none(hints[field_.name])
+            if INLINED in field_.metadata:
                 if _is_result(hint):
-                    values[each.name] = find(hint, content)
-            elif each.name in content or not _is_optional(each):
-                values[each.name] = _typed(content[each.name], hint)
+                    values[field_.name] = find(hint, content)
+            elif field_.name in content or not _is_optional(field_):
+                values[field_.name] = _typed(content[field_.name], hint)
         return cls(**values)
 
 
 def plain(value: Any) -> Any:
-    """Results, and collections of results, as JSON has them; other values as they are."""
+    """Convert results, also in collections, to JSON values; other values are not changed."""
     if isinstance(value, Result):
         return value.to_dict()
     if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
+        return {key: plain(field_) for key, field_ in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
+        return [plain(field_) for field_ in value]
     return value
 
 
-def find(kind: type[R], content: Mapping[str, Any]) -> R | None:
-    """A result among the keys of an object; None: a key that it must have is not there."""
-    found = all(each.name in content or _is_optional(each) for each in fields(kind))
-    return kind.from_dict(content) if found else None
+def find(result_type: type[R], content: Mapping[str, Any]) -> R | None:
+    """A result of type ``kind`` from the keys of an object; None if a required key is missing."""
+    found = all(field_.name in content or _is_optional(field_) for field_ in fields(result_type))
+    return result_type.from_dict(content) if found else None
 
 
 def _typed(value: Any, hint: Any) -> Any:
-    """A value of JSON as the type of its field."""
+    """Convert a JSON value to the type of its field."""
     if value is None:
         return None
     hint = _without_none(hint)
     arguments = get_args(hint)
     if get_origin(hint) is dict:
-        return {key: _typed(each, arguments[1]) for key, each in value.items()}
+        return {key: _typed(field_, arguments[1]) for key, field_ in value.items()}
     if get_origin(hint) is list:
-        return [_typed(each, arguments[0]) for each in value]
+        return [_typed(field_, arguments[0]) for field_ in value]
     return hint.from_dict(value) if _is_result(hint) else value
 
 
@@ -91,5 +91,5 @@ def _is_result(hint: Any) -> bool:
 
 def _without_none(hint: Any) -> Any:
     """``X`` for ``X | None``."""
-    members = [each for each in get_args(hint) if each is not NoneType]
+    members = [field_ for field_ in get_args(hint) if field_ is not NoneType]
     return members[0] if NoneType in get_args(hint) and len(members) == 1 else hint

@@ -1,4 +1,4 @@
-"""Tensors in files: safetensors, written whole or not at all."""
+"""Read and write safetensors files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def save_tensors(
     with atomic(path) as temporary:
         try:
             save_file(contiguous, temporary, metadata)
-        except SafetensorError as error:  # what the library makes of a failed write
+        except SafetensorError as error:  # raised for a failed write
             if "No space left" in str(error):
                 raise WenmoError(f"{path}: the disk is full: make room and run it again") from None
             raise
@@ -33,7 +33,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         WenmoError: missing, truncated, or not a safetensors file.
     """
     try:
-        if not str(path).isprintable():  # safetensors opens no path with surrogates
+        if not str(path).isprintable():  # safetensors cannot open a path with surrogates
             return load(path.read_bytes())
         return load_file(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How a model is trained: settings, which loading a run needs without the training room."""
+"""Training settings, in their own module so that loading a run does not import `wenmo.training`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class TrainConfig(Settings):
-    """How a model is trained.
+    """Training settings.
 
     Raises:
         ValueError: a value out of range, or both ``steps`` and ``minutes``.

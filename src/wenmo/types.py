@@ -1,4 +1,4 @@
-"""The words every room shares. Importing this module is cheap: PyTorch is named, not loaded."""
+"""Types that all packages share. Importing this module does not load PyTorch."""
 
 from __future__ import annotations
 
@@ -17,81 +17,81 @@ Logits: TypeAlias = "Tensor"
 """float32 unnormalised log-probabilities of the *next* token, shape (rows, time, vocabulary)."""
 
 State: TypeAlias = "dict[str, Tensor]"
-"""What a model remembers of the tokens read so far. Every tensor has its rows on dim 0."""
+"""A model's state after the tokens read so far. Dim 0 of every tensor is the batch."""
 
 END = 0
-"""The one special id: it stands before a text and after every record, as beginning and end."""
+"""The id of the special token before a text and after every record."""
 
 IGNORE = -100
-"""A target with this id costs nothing: padding, or text that is only to be read."""
+"""A target with this id is not scored: padding, or context."""
 
 
 class WenmoError(Exception):
-    """The user's input is at fault. The message is one line: what, where, and what to do.
+    """An error in the user's input. The message is one line: what is wrong, where, and what to do.
 
-    The command line prints it and leaves with exit code 2. Anything else that escapes is our bug.
+    The command line prints it and exits with code 2. Any other exception is a bug.
     """
 
 
 def amount(number: float, noun: str, plural: str | None = None) -> str:
-    """A number with its noun, in the plural unless it is 1: ``1 minute``, ``0.5 minutes``.
+    """A number with its noun, in the plural unless the number is 1: ``1 minute``, ``0.5 minutes``.
 
     Args:
-        plural: the noun's plural; None: the noun with an s.
+        plural: plural of the noun (default: the noun with an s).
     """
     shown = f"{number:g}" if isinstance(number, float) else f"{number:,}"
     return f"{shown} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def strings(values: Any, what: str) -> list[str]:
-    """Several strings as a list: a list, a tuple, an array, a pandas Series; one string is one.
+def strings(values: Any, name: str) -> list[str]:
+    """Convert a list, tuple, array or pandas Series of strings, or a single string, to a list.
 
     Args:
-        what: their name, for errors: ``prompts``.
+        name: name of the argument, for error messages: ``prompts``.
 
     Raises:
-        WenmoError: something else, or one of them is no string.
+        WenmoError: another type, or an item is not a string.
     """
     if isinstance(values, str):
         return [values]
     unordered = isinstance(values, Mapping | Set) or hasattr(values, "columns")
     if unordered or isinstance(values, bytes | bytearray) or not isinstance(values, Iterable):
-        kind = type(values).__name__
-        raise WenmoError(f"{what}: give a string or a list of strings, not {kind}")
+        type_name = type(values).__name__
+        raise WenmoError(f"{name}: give a string or a list of strings, not {type_name}")
     listed = list(values)
-    for number, value in enumerate(listed, 1):
+    for index, value in enumerate(listed, 1):
         if not isinstance(value, str):
-            kind = type(value).__name__
-            raise WenmoError(f"{what}: number {number} is {kind} ({value!r:.30}), not a string")
+            type_name = type(value).__name__
+            raise WenmoError(f"{name}: item {index} is {type_name} ({value!r:.30}), not a string")
     return listed
 
 
-def string(value: Any, what: str) -> str:
-    """One string.
+def string(value: Any, name: str) -> str:
+    """``value``, if it is a string.
 
     Raises:
-        WenmoError: something else.
+        WenmoError: it is not a string.
     """
     if not isinstance(value, str):
-        raise WenmoError(f"{what}: give one string, not {type(value).__name__}")
+        raise WenmoError(f"{name}: give one string, not {type(value).__name__}")
     return value
 
 
 class WenmoWarning(UserWarning):
-    """Something the user should know of what was asked, one line. The command line prints it."""
+    """A one-line note for the user. The command line prints it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """The ids around a model's texts. Models that others trained have their own.
+    """The special token ids of a model. Pretrained models have their own.
 
     Attributes:
-        bos: before a text; there may be none.
-        separator: between a source and its text, where it stands before that. There are none where
-            a chat template writes all marks of a source itself.
-        source_suffix: after a source that an encoder reads.
-        eos: other ids that end a text as END does.
-        suppressed: never written.
+        bos: ids before a text, possibly none.
+        separator: ids between a source and its target in a decoder-only model; none if a chat
+            template writes them.
+        source_suffix: ids after a source that an encoder reads.
+        eos: ids that end a text, in addition to END.
+        suppressed: ids that are never generated.
     """
 
     bos: tuple[int, ...] = (END,)
@@ -103,21 +103,19 @@ class SpecialTokens:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a model learns from, or is scored on.
+    """A batch for training or scoring.
 
     Attributes:
-        tokens: the ids read, int64 (rows, time).
-        targets: the id that should follow each of them, int64 (rows, time), ``IGNORE`` where
-            nothing is asked.
-        carry: bool (rows,), the rows that go on where the same rows of the batch before stopped, so
-            that their state may be carried over (truncated back-propagation through time); ``None``
-            if none does.
-        source: for models with an encoder, the ids to condition on, int64 (rows, source time): each
-            row's ids, their END, and ``IGNORE`` behind it where other rows are longer.
-        positions: where each token stands in the text that is trained on, int64 (rows, time); where
-            no target is asked for, anywhere.
-        counted: for models that stand on counts, what the counts of *other* text say of each
-            target, float32 (rows, time, columns); see `wenmo.models.hybrid.cross_fit`.
+        tokens: input ids, int64 (rows, time).
+        targets: the next id of each token, int64 (rows, time); ``IGNORE``: not scored.
+        carry_state: bool (rows,), the rows that continue those of the previous batch, so that their
+            state is carried over (truncated back-propagation through time); None: no row.
+        source: source ids for models with an encoder, int64 (rows, source time): each row's ids,
+            END, and ``IGNORE`` as padding.
+        positions: position of each token in the training text, int64 (rows, time); arbitrary where
+            there is no target.
+        prior_probs: for mixtures with n-gram counts, the probabilities of each target by counts of
+            *other* text, float32 (rows, time, columns); see `wenmo.models.hybrid.cross_fit`.
     """
 
     tokens: Tokens
@@ -128,7 +126,7 @@ class Batch:
     prior_probs: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch where the model is."""
+        """Move the batch to a device."""
         others = (self.carry_state, self.source, self.positions, self.prior_probs)
         optional = (None if t is None else t.to(device) for t in others)
         return Batch(self.tokens.to(device), self.targets.to(device), *optional)
@@ -139,25 +137,25 @@ class Loss:
     """The loss of one batch.
 
     Attributes:
-        total: what is minimised, a scalar: nats per target token, plus any regulariser.
-        parts: named figures to watch; ``nats`` is always the plain cross-entropy per target token.
-        state: the state after the batch, to carry into the next one; empty if there is none.
+        total: the scalar to minimise: nats per target token, plus any regularization.
+        metrics: scalars for logging by name; ``nats`` is always the cross-entropy per target token.
+        state: the state after the batch, for the next batch; empty if there is none.
     """
 
     total: Tensor
-    parts: dict[str, Tensor]
+    metrics: dict[str, Tensor]
     state: State = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How likely a model finds each row of a batch.
+    """The negative log-likelihood of each row of a batch.
 
     Attributes:
-        nats: minus the natural log-probability of each row's targets, float64 (rows,).
-        tokens: the number of targets counted in each row, int64 (rows,).
-        bound: the figure is an upper bound on the nats (variational, diffusion), not exact.
-        state: the state after the batch, to carry into the next one; empty if there is none.
+        nats: negative natural log-likelihood of each row's targets, float64 (rows,).
+        tokens: number of scored targets in each row, int64 (rows,).
+        bound: ``nats`` is an upper bound (variational, diffusion).
+        state: the state after the batch, for the next batch; empty if there is none.
     """
 
     nats: Tensor

@@ -182,7 +182,7 @@ def test_a_source_longer_than_the_model_can_read_is_cut_and_told(
         (["train", "pairs.tsv", "--control", "form"], "--text-field"),
         (["generate", "transformer", "-p", ""], "give a prompt"),
         (["generate", "transformer", "-p", "a", "-n", 9], "9"),
-        (["generate", "gru", "-p", "a", "--alignments", "seen"], "keeps no alignment"),
+        (["generate", "gru", "-p", "a", "--alignments", "seen"], "has no alignment"),
         (["generate", "gru", "-p", "a", "--coverage-penalty", 1], "coverage_penalty"),
     ],
     ids=lambda value: None if isinstance(value, str) else " ".join(map(str, value[1:])),

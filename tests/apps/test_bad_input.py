@@ -75,7 +75,7 @@ def test_files_that_are_no_text(wenmo, tmp_path, name):
         (["generate", "nowhere", "--temperature", "-1"], "'--temperature'"),
         (["train", "TEXT", "--minutes", "1", "--steps", "3"], "not both"),
         (["train", "TEXT", "--model", "gpt", "heads=7"], "not a multiple of heads 7"),
-        (["train", "TEXT", "--out", "TEXT"], "a file stands here"),
+        (["train", "TEXT", "--out", "TEXT"], "is a file: choose another --out"),
         (["train", "TEXT", "--out", "."], "not a run folder"),
         (["train", "TEXT", "--source-field", "x"], "source"),
         (["generate", "nowhere"], "no such run folder"),

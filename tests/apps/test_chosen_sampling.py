@@ -25,7 +25,7 @@ PLACES = ["here", "there", "outside", "in the garden", "by the river", "under th
 def _fewer_texts() -> Iterator[None]:
     """A choice is made by fewer texts than elsewhere, to be quick."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling_choice, "TEXTS", 24)
+        patch.setattr(sampling_choice, "TEXTS_PER_TRIAL", 24)
         yield
 
 

@@ -33,7 +33,7 @@ REFUSED = {
     "train my.txt --recipe wide.toml": "model.hidden_size=wide: expected a whole number",
     "train my.txt hidden_size=wide": "hidden_size=wide: expected a whole number",
     "train my.txt --from nosuchrun": "nosuchrun: no such run folder",
-    "train my.txt --out my.txt": "a file stands here",
+    "train my.txt --out my.txt": "my.txt: is a file",
     "generate nosuchrun": "nosuchrun: no such run folder",
     "generate poem": "did you mean 'runs/poems'",
     "generate smolm2": "did you mean 'smollm2'",

@@ -21,10 +21,10 @@ def test_a_run_on_counts_offers_its_network_alone(wenmo, runs, tmp_path):
 
 def test_what_can_be_exported_is_told_in_short_lines(runs):
     import wenmo as package
-    from wenmo.runs.exports import about_exports
+    from wenmo.runs.exports import describe_exports
 
     run = package.load(runs["gpt"])
-    lines = about_exports(run.model, run.card.recipe, run.tokenizer)
+    lines = describe_exports(run.model, run.card.recipe, run.tokenizer)
     assert lines[0].endswith("only wenmo can run it whole")
     assert "--prior none" in lines[1]
     assert "--network-only" in lines[2]
@@ -53,7 +53,7 @@ def test_what_is_not_possible_is_refused_with_what_is(wenmo, runs, tmp_path):
     told = refused(runs["gpt"], "--to", "gguf")
     assert "huggingface, onnx with --network-only" in told
     assert "leave it out" in refused(runs["lstm"], "--to", "onnx", "--network-only")
-    assert "n-gram models alone" in refused(runs["lstm"], "--to", "arpa")
+    assert "only n-gram models" in refused(runs["lstm"], "--to", "arpa")
 
 
 @pytest.mark.parametrize(

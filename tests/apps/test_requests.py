@@ -89,8 +89,8 @@ class Frame:
         ({"The": 1}, "not dict"),
         ({"The"}, "not set"),
         (Frame(), "not Frame"),
-        (["The", b"dog"], "number 2 is bytes"),
-        (["The", float("nan")], r"number 2 is float \(nan\)"),
+        (["The", b"dog"], "item 2 is bytes"),
+        (["The", float("nan")], r"item 2 is float \(nan\)"),
     ],
 )
 def test_what_is_no_prompt_is_refused(runs: dict[str, Path], prompts: Any, told: str) -> None:

@@ -166,7 +166,7 @@ def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
         ("evaluate zh.toml texts.txt --dynamic 0.1", "leave --dynamic out"),
         ("chat zh.toml", "train a run with --task dialogue"),
         ("export zh.toml --to gguf --out x", "a GGUF file holds"),
-        ("export LSTM --to grammar --out x.toml", "holds rules alone"),
+        ("export LSTM --to grammar --out x.toml", "support only grammars"),
         ("train texts.txt --model grammar --out run", "no grammar: say which"),
         ("train texts.txt --model grammar grammar=none.toml --out run", "no such file"),
         ("train texts.txt --model grammar grammar=zh.toml --out run", "say --unit line"),

@@ -1,4 +1,4 @@
-"""Alignments against a model whose attention is known, and as a picture that can be read."""
+"""Alignments of a model with known attention, and their SVG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 class Walker(LanguageModel):
-    """Looks at the source's first place, then at its second, and so on, whatever it reads."""
+    """Attends to source position 0 in the first step, to position 1 in the second, and so on."""
 
     conditioning = "encoder"
 
@@ -38,7 +38,7 @@ class Walker(LanguageModel):
         return logits, {"coverage": state["coverage"] + looked, "read": places[:, -1] + 1}
 
 
-def test_each_row_is_what_its_token_looked_at() -> None:
+def test_rows_are_attention_weights() -> None:
     weights = alignment(Walker(), [5, 6, 7], [8, 3, END])
     assert torch.equal(weights, torch.eye(3, 4))
 
@@ -57,13 +57,13 @@ def test_rows_are_distributions_over_the_source(family: str) -> None:
     ("family", "settings"),
     [("gpt", ["hidden_size=16"]), ("lstm", []), ("seq2seq", ["attention=none"])],
 )
-def test_a_model_without_attention_to_a_source_is_told(family: str, settings: list[str]) -> None:
+def test_error_for_model_without_source_attention(family: str, settings: list[str]) -> None:
     model = override(MODELS[family].config, settings).build(20)
-    with pytest.raises(WenmoError, match="keeps no alignment"):
+    with pytest.raises(WenmoError, match="has no alignment"):
         alignment(model, [5], [6])
 
 
-def test_the_picture_holds_every_weight_and_label() -> None:
+def test_svg_has_all_weights_and_labels() -> None:
     source, target = ["<&", " 狗", "\n"], ["The", '"dog"']
     weights = [[0.25, 0.5, 0.25], [0.0, 1.0, 0.0]]
     picture = ElementTree.fromstring(alignment_svg(source, target, weights))

@@ -1,4 +1,4 @@
-"""The continuous cache: what was said lately is expected again, and nothing of what comes."""
+"""The continuous cache: recent tokens become likelier, and no future token is used."""
 
 from __future__ import annotations
 
@@ -41,28 +41,28 @@ def model(request: pytest.FixtureRequest) -> LanguageModel:
     return hybrid
 
 
-def test_a_text_that_repeats_itself_is_expected(model: LanguageModel) -> None:
+def test_repeated_text_becomes_likelier(model: LanguageModel) -> None:
     ids = np.array([END, *text(40)[1:-1].tolist() * 12, END], np.uint16)
     assert cached_likelihood(model, ids, 1, 100).nats < 0.9 * likelihood(model, ids, 1).nats
 
 
 @pytest.mark.parametrize("stride", [None, 5])
-def test_noise_costs_no_more_than_the_choice(model: LanguageModel, stride: int | None) -> None:
+def test_cost_on_noise_is_bounded(model: LanguageModel, stride: int | None) -> None:
     ids = text(700)
-    members = 1 + len(cache.SHARES) * len(cache.FLATNESS)
+    members = 1 + len(cache.CACHE_WEIGHTS) * len(cache.FLATNESS)
     found = cached_likelihood(model, ids, 1, 50, stride=stride)
     alone = likelihood(model, ids, 1, stride=stride, window=model.context or 800)
     assert found.nats <= alone.nats + math.log(members) + 1e-3
     assert found.tokens == alone.tokens == 701
 
 
-def test_it_is_the_mixture_token_by_token(
+def test_matches_mixture_computed_per_token(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By hand, with one share and one flatness: all that the paper's equations say."""
-    monkeypatch.setattr(cache, "SHARES", (0.3,))
+    """The paper's equations for one weight and one flatness."""
+    monkeypatch.setattr(cache, "CACHE_WEIGHTS", (0.3,))
     monkeypatch.setattr(cache, "FLATNESS", (2.0,))
-    monkeypatch.setattr(cache, "AT_ONCE", 4)
+    monkeypatch.setattr(cache, "CHUNK_TOKENS", 4)
     ids, size = text(14), 6
     stream = torch.from_numpy(ids.astype(np.int64))[None]
     with torch.inference_mode():

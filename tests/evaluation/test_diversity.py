@@ -1,4 +1,4 @@
-"""Units, n-grams and distinct n-grams: cases worked by hand, and their spread."""
+"""Units, n-grams and distinct-n: cases computed by hand, and the bootstrap."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_distinct_by_hand() -> None:
     assert distinct(["好好学习"], 1)[0] == pytest.approx(100 * 3 / 4)
 
 
-def test_nothing_written_is_not_varied() -> None:
+def test_distinct_of_empty_texts() -> None:
     share, shares = distinct(["", "！"], 1, resamples=3)
     assert share == 0
     assert shares == [0, 0, 0]
@@ -74,7 +74,7 @@ def test_nothing_written_is_not_varied() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(TEXTS, st.integers(1, 3))
-def test_distinct_counts_as_a_set_does(outputs: list[str], order: int) -> None:
+def test_distinct_matches_set_counts(outputs: list[str], order: int) -> None:
     every = [
         tuple(found[i : i + order])
         for found in map(units, outputs)
@@ -85,7 +85,7 @@ def test_distinct_counts_as_a_set_does(outputs: list[str], order: int) -> None:
     assert distinct(outputs[::-1], order)[0] == pytest.approx(expected)
 
 
-def test_resamples_equal_brute_force() -> None:
+def test_resamples_match_brute_force() -> None:
     outputs = ["a b c", "a a", "", "b d e f"]
     share, shares = distinct(outputs, 1, resamples=20, seed=3)
     rng = np.random.default_rng(3)
@@ -98,8 +98,8 @@ def test_resamples_equal_brute_force() -> None:
     np.testing.assert_allclose(shares, np.clip(np.array(expected) + shift, 0, 100))
 
 
-def test_the_spread_is_that_of_new_samples() -> None:
-    """Fresh sets of texts from a Zipfian vocabulary vary as much as the resamples of one."""
+def test_bootstrap_spread_matches_new_samples() -> None:
+    """New samples from a Zipfian vocabulary vary as much as bootstrap samples of one."""
     rng = np.random.default_rng(0)
     odds = 1 / np.arange(1, 1001)
 
@@ -113,5 +113,5 @@ def test_the_spread_is_that_of_new_samples() -> None:
 
 
 @given(WORDS)
-def test_bigrams_are_pairs(words: list[str]) -> None:
+def test_bigrams(words: list[str]) -> None:
     assert ngrams(words, 2) == list(pairwise(words))

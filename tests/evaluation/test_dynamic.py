@@ -1,4 +1,4 @@
-"""Dynamic evaluation: scored first, learnt afterwards, and nothing is kept."""
+"""Dynamic evaluation: segments are scored before they are used for training."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def model(request: pytest.FixtureRequest) -> LanguageModel:
 
 
 @pytest.mark.parametrize("length", [1, 18, 19, 20, 60])
-def test_without_learning_it_is_the_likelihood(model: LanguageModel, length: int) -> None:
+def test_zero_learning_rate_gives_the_likelihood(model: LanguageModel, length: int) -> None:
     ids = text(length)
     found = dynamic_likelihood(model, ids, 50, 0.0)
     assert found.nats == pytest.approx(likelihood(model, ids, 50).nats, rel=1e-5)
     assert (found.tokens, found.bytes) == (length + 1, 50)
 
 
-def test_a_text_that_repeats_itself_is_learnt(model: LanguageModel) -> None:
+def test_repeated_text_becomes_likelier(model: LanguageModel) -> None:
     ids = np.array([END, *[1, 2, 3, 4] * 200, END], np.uint16)
     assert dynamic_likelihood(model, ids, 1, 2.0).nats < 0.7 * likelihood(model, ids, 1).nats
 
 
-def test_a_segment_is_scored_before_it_is_learnt_from(model: LanguageModel) -> None:
-    """What comes later changes no figure of what was before."""
+def test_segment_is_scored_before_its_gradient_step(model: LanguageModel) -> None:
+    """Later text does not change the scores of earlier text."""
     one, other = text(40), text(40, seed=2)
     other[:21] = one[:21]
     first = [dynamic_likelihood(model, ids[:21], 1, 0.5).nats for ids in (one, other)]
@@ -59,7 +59,7 @@ def test_a_segment_is_scored_before_it_is_learnt_from(model: LanguageModel) -> N
 
 
 def test_one_step_by_hand(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dynamic, "CLIP", float("inf"))
+    monkeypatch.setattr(dynamic, "MAX_GRAD_NORM", float("inf"))
     ids, by_hand = text(38), copy.deepcopy(model).eval()
     pieces = [torch.from_numpy(ids[at : at + 21].astype(np.int64))[None] for at in (0, 20)]
     batches = [dynamic.Batch(piece[:, :-1], piece[:, 1:]) for piece in pieces]
@@ -71,11 +71,11 @@ def test_one_step_by_hand(model: LanguageModel, monkeypatch: pytest.MonkeyPatch)
             if gradient is not None:
                 weight -= (1 - dynamic.DECAY) * 0.3 * gradient
     second = by_hand.loss(batches[1], {n: t.detach() for n, t in first.state.items()})
-    expected = 20 * float(first.parts["nats"]) + 19 * float(second.parts["nats"])
+    expected = 20 * float(first.metrics["nats"]) + 19 * float(second.metrics["nats"])
     assert dynamic_likelihood(model, ids, 1, 0.3).nats == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_model_is_left_as_it_is(model: LanguageModel) -> None:
+def test_model_is_not_changed(model: LanguageModel) -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     dynamic_likelihood(model, text(50), 1, 1.0)
     for name, tensor in model.state_dict().items():

@@ -1,4 +1,4 @@
-"""What is told of a text's tokens agrees with the likelihood, and with the mixture's parts."""
+"""Explanations of tokens match the likelihood and the components of the mixture."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def hybrid() -> Hybrid:
     return model
 
 
-def test_every_token_is_told_as_it_is_scored(hybrid: Hybrid) -> None:
+def test_probabilities_match_scores(hybrid: Hybrid) -> None:
     for model in (hybrid, hybrid.network, hybrid.counts):
         rows = explain(model, TEXT, str)
         nats = -sum(math.log(row.probability) for row in rows)
@@ -42,7 +42,7 @@ def test_every_token_is_told_as_it_is_scored(hybrid: Hybrid) -> None:
             assert (row.rank == 1) == (row.probability == row.likeliest_probability)
 
 
-def test_the_voices_add_up(hybrid: Hybrid) -> None:
+def test_components_add_up(hybrid: Hybrid) -> None:
     rows = explain(hybrid, TEXT, str)
     for row in rows:
         voices = row.voices
@@ -61,6 +61,6 @@ def test_the_voices_add_up(hybrid: Hybrid) -> None:
     assert explain(hybrid.network, TEXT, str)[0].voices is None
 
 
-def test_what_is_too_long_is_refused(hybrid: Hybrid) -> None:
+def test_error_for_long_text(hybrid: Hybrid) -> None:
     with pytest.raises(WenmoError, match="17 tokens, but the model reads 16"):
         explain(hybrid, [1] * 17, str)

@@ -1,4 +1,4 @@
-"""What latents hold, against cases whose answer is known."""
+"""Statistics of latents in cases with known results."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from wenmo.text.records import Records
 from wenmo.types import END
 
 
-def test_mutual_information_is_none_of_the_prior_and_all_of_texts_far_apart() -> None:
+def test_mutual_information_of_extreme_posteriors() -> None:
     same = Posterior(torch.full((50, 3), 0.7), torch.full((50, 3), -1.0))
     assert mutual_information(same) == pytest.approx(0, abs=1e-5)
     apart = Posterior(torch.arange(700.0)[:, None] * 100, torch.zeros(700, 1))
     assert mutual_information(apart) == pytest.approx(math.log(700), abs=1e-5)
 
 
-def test_mutual_information_agrees_with_its_definition() -> None:
+def test_mutual_information_matches_definition() -> None:
     rng = torch.Generator().manual_seed(0)
     posterior = Posterior(
         torch.randn(600, 2, generator=rng), torch.randn(600, 2, generator=rng) * 0.3 - 1
@@ -46,7 +46,7 @@ def test_mutual_information_agrees_with_its_definition() -> None:
 
 
 def toy() -> tuple[Vae, Records, float]:
-    """Texts of up to two letters under one latent, and the nats of them all by integration."""
+    """Texts of up to two letters with one latent, and their nats by numerical integration."""
     torch.manual_seed(0)
     model = VaeConfig(
         embedding_size=8, hidden_size=8, latent_size=1, context_length=8, dropout=0.0
@@ -67,7 +67,7 @@ def toy() -> tuple[Vae, Records, float]:
     return model, records, -float(exact.log().sum())
 
 
-def test_importance_weighting_comes_down_to_what_integration_gives() -> None:
+def test_importance_weighting_converges_to_the_integral() -> None:
     model, records, exact = toy()
     many = Records(np.tile(records.ids[1:], 200), 8)
     many.ids = np.concatenate([[END], many.ids]).astype(np.uint16)
@@ -80,7 +80,7 @@ def test_importance_weighting_comes_down_to_what_integration_gives() -> None:
     assert figures[3] == pytest.approx(exact, abs=0.02)
 
 
-def test_active_latents_are_those_whose_mean_differs_between_texts() -> None:
+def test_active_latents_have_varying_means() -> None:
     torch.manual_seed(0)
     model = VaeConfig(
         embedding_size=8, hidden_size=8, latent_size=3, context_length=8, dropout=0.0
@@ -98,12 +98,12 @@ def test_active_latents_are_those_whose_mean_differs_between_texts() -> None:
     assert usage.kl == pytest.approx(float(posterior.divergence().sum(1).mean()))
 
 
-def test_a_collapse_is_told_where_there_are_texts_enough() -> None:
+def test_collapse_is_reported_for_enough_texts() -> None:
     figures = {"mutual_information": 0.1, "active_latents": 1, "latents": 32, "records": 200}
-    told = collapse(figures)
-    assert told is not None
-    assert "1 of 32 latents" in told
-    assert "free_bits=" in told
+    message = collapse(figures)
+    assert message is not None
+    assert "1 of 32 latents" in message
+    assert "free_bits=" in message
     assert collapse({**figures, "mutual_information": 2.0}) is None
     assert collapse({**figures, "records": 5}) is None
     assert collapse({"bits_per_byte": 2.0}) is None  # a model without latents

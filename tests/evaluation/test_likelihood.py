@@ -55,7 +55,7 @@ def unbounded() -> LanguageModel:
 
 @torch.no_grad()
 def nats_of_last(model: LanguageModel, ids: np.ndarray) -> float:
-    """Minus the log-probability of the last id after the others."""
+    """Negative log-probability of the last id given the others."""
     logits, _ = model.eval()(torch.from_numpy(ids[:-1].astype(np.int64))[None])
     return -float(logits[0, -1].double().log_softmax(0)[ids[-1]])
 
@@ -66,8 +66,8 @@ def nats_of_last(model: LanguageModel, ids: np.ndarray) -> float:
     stride=st.none() | st.integers(1, CONTEXT + 2),
     rows=st.integers(1, 4),
 )
-def test_windows_equal_brute_force(length: int, stride: int | None, rows: int) -> None:
-    """A token is scored in the first window that reaches it."""
+def test_windows_match_brute_force(length: int, stride: int | None, rows: int) -> None:
+    """Each token is scored in the first window that contains it."""
     model = randomised(
         TransformerConfig(hidden_size=8, layers=1, heads=2, context_length=CONTEXT).build(VOCAB)
     )
@@ -77,7 +77,7 @@ def test_windows_equal_brute_force(length: int, stride: int | None, rows: int) -
         begin = max(0, math.ceil((target - CONTEXT) / step) * step)
         expected += nats_of_last(model, ids[begin : target + 1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "LOGITS_AT_ONCE", rows * CONTEXT * VOCAB)
+        patch.setattr(module, "MAX_LOGITS", rows * CONTEXT * VOCAB)
         found = likelihood(model, ids, BYTES, stride=stride)
     assert found.nats == pytest.approx(expected, rel=1e-5)
     assert found.tokens == length - 1
@@ -85,14 +85,14 @@ def test_windows_equal_brute_force(length: int, stride: int | None, rows: int) -
     assert not found.bound
 
 
-def test_a_smaller_stride_gives_no_token_less_context(bounded: LanguageModel) -> None:
+def test_smaller_stride_never_reduces_context(bounded: LanguageModel) -> None:
     ids = text(30)
     expected = sum(nats_of_last(bounded, ids[max(0, t - CONTEXT) : t + 1]) for t in range(1, 30))
     assert likelihood(bounded, ids, BYTES, stride=1).nats == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("stride", [None, 3])
-def test_windows_of_a_model_without_bounds_begin_empty(
+def test_windows_of_unbounded_model_start_empty(
     unbounded: LanguageModel, stride: int | None
 ) -> None:
     ids, step, expected = text(30), stride or 7, 0.0
@@ -105,7 +105,7 @@ def test_windows_of_a_model_without_bounds_begin_empty(
 
 
 @pytest.mark.parametrize("length", [2, 5, 256, 257, 258, 700])
-def test_one_stream_is_exact(unbounded: LanguageModel, length: int) -> None:
+def test_single_stream_is_exact(unbounded: LanguageModel, length: int) -> None:
     ids = text(length)
     whole = torch.from_numpy(ids.astype(np.int64))[None]
     with torch.no_grad():
@@ -117,20 +117,20 @@ def test_one_stream_is_exact(unbounded: LanguageModel, length: int) -> None:
 
 
 @pytest.mark.parametrize("length", [2049, 2100, 5001])
-def test_several_streams_are_nearly_exact(
+def test_parallel_streams_are_nearly_exact(
     unbounded: LanguageModel, length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = text(length)
-    assert len(next(module._streams(ids, unbounded)).nats) > 1
+    assert len(next(module._score_streams(ids, unbounded)).nats) > 1
     found = likelihood(unbounded, ids, BYTES)
-    monkeypatch.setattr(module, "LOGITS_AT_ONCE", 0)  # room for one row
+    monkeypatch.setattr(module, "MAX_LOGITS", 0)  # room for one row
     exact = likelihood(unbounded, ids, BYTES)
     assert found.nats == pytest.approx(exact.nats, rel=1e-3)
     assert found.tokens == exact.tokens == length - 1
 
 
 class Witness(LanguageModel):
-    """Finds everything equally likely, and remembers what it was asked."""
+    """A uniform model that records its calls."""
 
     vocab_size, context = 5000, None
 
@@ -153,14 +153,14 @@ class Witness(LanguageModel):
 
 @settings(max_examples=25, deadline=None)
 @given(length=st.integers(2, 4000), rows=st.integers(1, 16), warm_up=st.integers(1, 40))
-def test_streams_ask_for_every_token_once(length: int, rows: int, warm_up: int) -> None:
+def test_streams_score_every_token_once(length: int, rows: int, warm_up: int) -> None:
     model = Witness()
     ids = np.arange(length, dtype=np.uint16)
     ids[0] = 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "LOGITS_AT_ONCE", rows * module.STREAM_TIME * model.vocab_size)
+        patch.setattr(module, "MAX_LOGITS", rows * module.STREAM_CHUNK * model.vocab_size)
         patch.setattr(module, "WARM_UP", warm_up)
-        taken = len(list(module._streams(ids, model)))
+        taken = len(list(module._score_streams(ids, model)))
     warmed, batches = model.asked[:-taken], model.asked[-taken:]
     asked = torch.cat([batch.targets.flatten() for batch in batches])
     assert sorted(asked[asked >= 0].tolist()) == list(range(1, length))
@@ -172,14 +172,14 @@ def test_streams_ask_for_every_token_once(length: int, rows: int, warm_up: int) 
 
 
 @pytest.mark.parametrize("length", [50, 6000])
-def test_an_ngram_looks_back_no_further_than_the_warm_up(length: int) -> None:
+def test_parallel_streams_are_exact_for_ngrams(length: int) -> None:
     model, ids = NgramConfig(order=3).build(VOCAB), text(length)
     model.fit(np.append(text(500), 0).astype(np.int32))
     found = likelihood(model, ids, BYTES)
     assert found.nats == pytest.approx(-model.log_prob(ids).sum(), rel=1e-9)
 
 
-def test_it_evaluates_and_tells_how_far_it_is(bounded: LanguageModel) -> None:
+def test_evaluation_mode_and_progress(bounded: LanguageModel) -> None:
     shares: list[float] = []
     bounded.train()
     once = likelihood(bounded, text(40), BYTES, progress=shares.append)
@@ -205,7 +205,7 @@ def test_figures_by_hand() -> None:
     assert math.isfinite(Likelihood(nats=1e6, tokens=1, bytes=1).perplexity)
 
 
-def test_a_short_text_is_not_padded_to_a_long_context() -> None:
+def test_short_text_is_not_padded_to_the_context() -> None:
     ids = np.array([0, 3, 1, 2, 0], np.uint16)
     [batch] = windows(ids, vocab_size=4, window=8192, stride=None)
     assert batch.tokens.shape == (1, 4)

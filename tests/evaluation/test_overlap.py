@@ -1,4 +1,4 @@
-"""Metrics against sacrebleu and rouge-score themselves, cases worked by hand, properties."""
+"""Metrics compared with sacrebleu and rouge-score, cases computed by hand, properties."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PAIRS = st.lists(st.tuples(TEXTS, st.lists(TEXTS, min_size=1, max_size=3)), min_
 
 
 def altered(text: str, rng: random.Random, parts: list[str], glue: str) -> str:
-    """Some parts dropped, some doubled, some moved."""
+    """Some words are dropped, repeated or moved."""
     kept = [part for part in parts for _ in range(rng.choice([0, 1, 1, 1, 2]))]
     start = rng.randrange(len(kept) + 1)
     return glue.join(kept[start:] + kept[:start])
@@ -77,7 +77,7 @@ class Units:
 
 
 @pytest.mark.parametrize("texts", [ENGLISH, CHINESE], ids=["english", "chinese"])
-def test_rouge_is_that_of_rouge_score(texts: list[str]) -> None:
+def test_rouge_matches_rouge_score(texts: list[str]) -> None:
     reference = RougeScorer(ROUGE, tokenizer=None if texts is ENGLISH else Units())
     outputs, references = written(texts, seed=1, copies=8)
     outputs += ["", texts[0]]
@@ -96,7 +96,7 @@ def test_rouge_is_that_of_rouge_score(texts: list[str]) -> None:
 
 
 def test_rouge_by_hand() -> None:
-    """Lin (2004), section 3.1: the same bigrams, told apart by their order."""
+    """Lin (2004), section 3.1: the same bigrams in another order."""
     police = "police killed the gunman"
     assert value("rougeL", "police kill the gunman", police) == pytest.approx(75)
     assert value("rougeL", "the gunman kill police", police) == pytest.approx(50)
@@ -117,7 +117,7 @@ def lcs_table(first: str, second: str) -> int:
 
 
 @given(st.text("abc", max_size=80), st.text("abcd", max_size=80))
-def test_common_subsequence_is_that_of_the_table(first: str, second: str) -> None:
+def test_common_subsequence_matches_dynamic_programming(first: str, second: str) -> None:
     assert common_subsequence(first, second) == lcs_table(first, second)
 
 
@@ -125,7 +125,7 @@ def test_common_subsequence_is_that_of_the_table(first: str, second: str) -> Non
 
 
 @pytest.mark.parametrize("texts", [ENGLISH, CHINESE], ids=["english", "chinese"])
-def test_sacrebleu_is_called_as_it_should_be(texts: list[str]) -> None:
+def test_scores_match_sacrebleu(texts: list[str]) -> None:
     outputs, _ = written(texts, seed=2, copies=3)
     streams = [texts * 3, (texts[1:] + texts[:1]) * 3]
     chinese = texts is CHINESE
@@ -143,13 +143,13 @@ def test_sacrebleu_is_called_as_it_should_be(texts: list[str]) -> None:
         assert found[name].low is found[name].high is None
 
 
-def test_ter_parts_chinese_into_characters() -> None:
+def test_ter_splits_chinese_into_characters() -> None:
     """One substitution in five characters and a full stop."""
     assert value("ter", "两个孩子哭。", "两个孩子笑。") == pytest.approx(100 / 6)
 
 
-def test_texts_may_have_different_numbers_of_references() -> None:
-    """One that is not there counts for nothing, even where an empty one would."""
+def test_varying_numbers_of_references() -> None:
+    """A missing reference has no effect, unlike an empty one."""
     outputs = ["a b c d e", "a b c d e f"]
     references = [["a b c d e", "a b x"], ["a b c d e f"]]
     for found in measure(["bleu", "chrf"], outputs, references, resamples=0).values():
@@ -165,10 +165,10 @@ def test_texts_may_have_different_numbers_of_references() -> None:
 
 
 @pytest.mark.parametrize("metric", [BLEU(), CHRF(), TER()], ids=["bleu", "chrf", "ter"])
-def test_intervals_are_as_wide_as_sacrebleus(
+def test_interval_width_matches_sacrebleu(
     metric: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its interval is as wide on both sides; ours need not be."""
+    """sacrebleu's interval is symmetric; ours is not."""
     name = request.node.callspec.id
     outputs, references = written(ENGLISH, seed=3, copies=5)
     references = [several[:1] for several in references]
@@ -181,8 +181,8 @@ def test_intervals_are_as_wide_as_sacrebleus(
     assert found.signature == str(metric.get_signature())
 
 
-def test_draws_without_any_match_are_draws() -> None:
-    """Of the draws of five texts, of which three are wrong, 8 % hold none of the others."""
+def test_bootstrap_samples_without_matches() -> None:
+    """With three wrong texts of five, 8 % of bootstrap samples have no match."""
     outputs, references = ["abcdefg"] * 2 + ["x"] * 3, [["abcdefg"]] * 2 + [["y"]] * 3
     found = measure(["chrf", "ter"], outputs, references, resamples=100)
     assert found["chrf"].low == 0
@@ -190,7 +190,7 @@ def test_draws_without_any_match_are_draws() -> None:
 
 
 def test_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """sacrebleu would like to advise on texts that look tokenized."""
+    """sacrebleu logs warnings about texts that look tokenized."""
     with caplog.at_level(logging.DEBUG):
         measure(list(METRICS), ["it rains ."] * 150, [["it pours ."]] * 150, resamples=10)
     assert not caplog.records
@@ -209,14 +209,14 @@ def test_identical_texts_score_100(texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("texts", [ENGLISH, CHINESE], ids=["english", "chinese"])
-def test_nothing_written_scores_0(texts: list[str]) -> None:
+def test_empty_texts_score_0(texts: list[str]) -> None:
     found = measure(list(METRICS), [""] * len(texts), [[text] for text in texts], resamples=10)
     assert found.pop("ter").value == 100  # every word of the references is to be put in
     for metric in found.values():
         assert metric.value == metric.low == metric.high == 0
 
 
-def test_exact_ignores_outer_white_space_alone() -> None:
+def test_exact_ignores_only_outer_white_space() -> None:
     outputs = [" Yes.\n", "yes.", "不 是", "不是"]
     references = [["No.", "Yes."], ["Yes."], ["不是"], [" 不是"]]
     found = measure(["exact"], outputs, references, resamples=0)["exact"]
@@ -226,7 +226,7 @@ def test_exact_ignores_outer_white_space_alone() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(PAIRS, st.randoms(use_true_random=False))
-def test_the_order_of_texts_does_not_matter(
+def test_order_of_texts_does_not_matter(
     pairs: list[tuple[str, list[str]]], rng: random.Random
 ) -> None:
     mixed = rng.sample(pairs, len(pairs))
@@ -239,7 +239,7 @@ def test_the_order_of_texts_does_not_matter(
 
 @settings(max_examples=20, deadline=None)
 @given(PAIRS)
-def test_a_value_lies_inside_its_interval(pairs: list[tuple[str, list[str]]]) -> None:
+def test_value_lies_in_its_interval(pairs: list[tuple[str, list[str]]]) -> None:
     outputs, references = zip(*pairs * 5, strict=True)
     for name, metric in measure(list(METRICS), outputs, references, resamples=50).items():
         assert metric.low is not None
@@ -248,7 +248,7 @@ def test_a_value_lies_inside_its_interval(pairs: list[tuple[str, list[str]]]) ->
         assert metric.high <= (math.inf if name == "ter" else 100)
 
 
-def test_the_interval_of_a_mean_is_that_of_its_binomial() -> None:
+def test_interval_of_exact_is_binomial() -> None:
     """The mean of 400 independent answers, 30 % of them right, has a standard error of 2.3."""
     outputs = ["yes"] * 120 + ["no"] * 280
     found = measure(["exact"], outputs, [["yes"]] * 400, resamples=2000)["exact"]
@@ -258,7 +258,7 @@ def test_the_interval_of_a_mean_is_that_of_its_binomial() -> None:
     assert found.high == pytest.approx(30 + 1.96 * error, abs=0.4)
 
 
-def test_a_seed_is_a_result_whatever_else_is_measured() -> None:
+def test_result_of_a_seed_is_independent_of_other_metrics() -> None:
     outputs, references = written(ENGLISH, seed=4)
     every = measure(list(METRICS), outputs, references, resamples=40, seed=1)
     for name in METRICS:
@@ -268,7 +268,7 @@ def test_a_seed_is_a_result_whatever_else_is_measured() -> None:
     )
 
 
-def test_our_signatures_say_what_was_counted() -> None:
+def test_signatures() -> None:
     found = measure(["rouge2", "distinct1"], ["a b"] * 5, [["a b"]] * 5, resamples=5, seed=9)
     assert found["rouge2"].signature == (
         "nrefs:1|bs:5|seed:9|case:lc|unit:word+marks|spaceless:grapheme|norm:nfc|stem:no|score:f1"
@@ -279,7 +279,7 @@ def test_our_signatures_say_what_was_counted() -> None:
     )
 
 
-def test_mistakes() -> None:
+def test_errors() -> None:
     once = partial(measure, ["bleu"], resamples=0)
     with pytest.raises(WenmoError, match=r"unknown metric 'blue'; did you mean 'bleu'\? \(valid: "):
         measure(["blue"], ["a"], [["a"]])
@@ -300,13 +300,13 @@ MARKED = {  # two sentences of other words, and how many of the words they share
 
 
 @pytest.mark.parametrize(("written", "wanted"), MARKED)
-def test_words_that_differ_in_their_marks_are_other_words(written: str, wanted: str) -> None:
+def test_combining_marks_distinguish_words(written: str, wanted: str) -> None:
     [score] = measure(["rouge1"], [written], [[wanted]], resamples=0).values()
     assert score.value == pytest.approx(100 * MARKED[written, wanted])
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_an_accent_of_its_own_makes_no_difference(name: str) -> None:
+def test_decomposed_accents_make_no_difference(name: str) -> None:
     """Composed and decomposed, the same text scores the same."""
     texts = ["Café crème brûlée, très sucrée", "Việt Nam có nhiều sông"]
     others = ["Café noir, très sucré", "Việt Nam có nhiều núi"]
@@ -329,7 +329,7 @@ def forms(form: str, texts: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_fewer_than_five_texts_have_no_interval(name: str) -> None:
+def test_no_interval_for_fewer_than_five_texts(name: str) -> None:
     found = measure([name], ["a b c d", "b"] * 2, [["a b c d"], ["a"]] * 2)[name]
     assert (found.low, found.high) == (None, None)
     assert "bs:1000" not in found.signature

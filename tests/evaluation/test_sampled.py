@@ -1,4 +1,4 @@
-"""A sample of held-out text, its interval, and what all of it says."""
+"""Samples of held-out text, their intervals, and agreement with the complete text."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from wenmo.evaluation.results import Evaluation
 from wenmo.evaluation.sampled import (
     Blocks,
     block_likelihood,
+    sampled_evaluation,
     sampled_likelihood,
-    sampled_wholes,
 )
 from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.models.transformer.config import TransformerConfig
@@ -30,7 +30,7 @@ def ids():
 
 @pytest.fixture
 def slow(monkeypatch):
-    """A clock on which each look takes a tenth of a second."""
+    """A clock that advances a tenth of a second with each call."""
     now = [0.0]
 
     def tick():
@@ -49,7 +49,7 @@ def build(context):
 
 
 @pytest.mark.parametrize("context", [None, 64, 1024])
-def test_a_sample_holds_what_all_of_the_text_says(slow, ids, context):
+def test_interval_of_a_sample_contains_the_full_result(slow, ids, context):
     model = build(context)
     found = sampled_likelihood(model, ids, lambda part: len(part) - 1, 0.5)
     whole = likelihood(model, ids, len(ids) - 1)
@@ -59,13 +59,13 @@ def test_a_sample_holds_what_all_of_the_text_says(slow, ids, context):
     assert found.tokens == found.bytes
 
 
-def test_where_all_fits_it_is_left_to_the_full_evaluation(ids):
+def test_enough_time_gives_none(ids):
     assert sampled_likelihood(build(64), ids, lambda part: len(part) - 1, 1e6) is None
 
 
-def test_all_blocks_together_are_all_of_the_text(slow, ids, monkeypatch):
+def test_all_blocks_cover_the_text(slow, ids, monkeypatch):
     model = build(64)
-    monkeypatch.setattr(sampled, "SAFE", 1.0)
+    monkeypatch.setattr(sampled, "SAFETY_FACTOR", 1.0)
     found = sampled_likelihood(model, ids[:300], lambda part: len(part) - 1, 0.9)
     whole = likelihood(model, ids[:300], 299)
     if found is not None:
@@ -73,24 +73,24 @@ def test_all_blocks_together_are_all_of_the_text(slow, ids, monkeypatch):
 
 
 @pytest.mark.parametrize(("seconds", "sampled_"), [(None, False), (1e6, False), (0.0, True)])
-def test_records_are_drawn_as_wholes(ids, seconds, sampled_):
+def test_records_are_sampled_separately(ids, seconds, sampled_):
     model, records = build(64), Records(ids, 64)
 
-    def judge(some):
+    def evaluate(some):
         found = likelihood_of_examples(model, some, len(some.stream()) - 1)
         return Evaluation(**found.figures())
 
-    found = sampled_wholes(records, judge, seconds)
+    found = sampled_evaluation(records, evaluate, seconds)
     assert (found.sample is not None) == sampled_
     if sampled_:
         assert found.sample.share == 4 / len(records)
         assert found.low is None  # four records tell nothing of the spread
     else:
-        assert found == judge(records)
+        assert found == evaluate(records)
         assert found.low <= found.bits_per_byte <= found.high
 
 
-def test_the_interval_is_that_of_independent_records():
+def test_interval_of_independent_records():
     rng = np.random.default_rng(1)
     nats, tokens = rng.normal(20, 4, 400), np.full(400, 10)
     low, high = interval(nats.tolist(), tokens.tolist())
@@ -99,8 +99,8 @@ def test_the_interval_is_that_of_independent_records():
 
 
 @pytest.mark.parametrize("context", [None, 64, 1024])
-def test_few_blocks_of_a_sorted_text_say_what_all_of_it_does(context):
-    """One half of the text is easy, the other hard, as in a file of poems sorted by form."""
+def test_few_blocks_of_sorted_text_are_representative(context):
+    """One half of the text is easy, the other hard, as in a sorted file."""
     rng, model = np.random.default_rng(2), build(context)
     easy, hard = np.full(30_000, 3), rng.integers(1, VOCABULARY, 30_000)
     ids = np.concatenate([[END], easy, hard, [END]]).astype(np.uint16)
@@ -110,33 +110,33 @@ def test_few_blocks_of_a_sorted_text_say_what_all_of_it_does(context):
     assert abs(few.bits_per_byte - whole) < 0.35 * abs(halves[0] - whole)
 
 
-def test_the_final_sample_holds_that_of_the_way(ids, slow):
+def test_final_sample_includes_the_quick_one(ids, slow):
     model = build(64)
-    found = sampled_likelihood(model, ids, lambda part: len(part) - 1, 1e-6, least=9)
+    found = sampled_likelihood(model, ids, lambda part: len(part) - 1, 1e-6, min_count=9)
     assert found.sample.count == 9
-    on_the_way = block_likelihood(model, ids, lambda part: len(part) - 1, 9)
-    assert found.nats_per_token == pytest.approx(on_the_way.nats_per_token, rel=1e-5)
+    quick = block_likelihood(model, ids, lambda part: len(part) - 1, 9)
+    assert found.nats_per_token == pytest.approx(quick.nats_per_token, rel=1e-5)
 
 
-def test_a_run_that_goes_on_is_scored_on_the_same_sample(ids):
+def test_fixed_count_gives_the_same_sample(ids):
     counting, model = (lambda part: len(part) - 1), build(64)
     found = [
-        sampled_likelihood(model, ids, counting, seconds, least=9, most=9)
+        sampled_likelihood(model, ids, counting, seconds, min_count=9, max_count=9)
         for seconds in (1e-6, 1e6)
     ]
     assert [each.sample.count for each in found] == [9, 9]
     records, asked = Records(ids, 64), []
 
-    def judge(some):
+    def evaluate(some):
         asked.append(len(some))
         return Evaluation(1.0, 1.0, 1.0, 1, 1, False)
 
     for seconds in (1e-6, 1e6):
-        sampled_wholes(records, judge, seconds, least=9, most=9)
+        sampled_evaluation(records, evaluate, seconds, min_count=9, max_count=9)
     assert asked == [9, 9]
 
 
-def test_blocks_are_the_windows_of_the_full_evaluation(ids):
+def test_blocks_match_windows_of_the_full_evaluation(ids):
     model = build(64)
     blocks = Blocks(model, ids, lambda part: len(part) - 1)
     found = block_likelihood(model, ids, lambda part: len(part) - 1, len(blocks))

@@ -1,4 +1,4 @@
-"""BLEU and Self-BLEU beside sacrebleu, who wins, and the picture."""
+"""BLEU and Self-BLEU compared with sacrebleu, the verdict, and the chart."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sacrebleu import BLEU
 from wenmo.evaluation.results import Curve, TradeoffPoint
 from wenmo.evaluation.tradeoff import (
     ORDERS,
-    UNMATCHED,
-    Matches,
+    SMOOTHING,
+    NgramMatches,
     tradeoff_point,
     tradeoff_svg,
     verdict,
@@ -28,12 +28,12 @@ def texts(count: int, seed: int) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_bleu_is_that_of_sacrebleu(order: int) -> None:
-    references, known = texts(12, 0), Matches(texts(12, 0))
+def test_bleu_matches_sacrebleu(order: int) -> None:
+    references, known = texts(12, 0), NgramMatches(texts(12, 0))
     metric = BLEU(
         max_ngram_order=order,
         smooth_method="floor",
-        smooth_value=UNMATCHED,
+        smooth_value=SMOOTHING,
         tokenize="none",
         effective_order=False,
     )
@@ -43,22 +43,22 @@ def test_bleu_is_that_of_sacrebleu(order: int) -> None:
         assert known.bleu(text)[ORDERS.index(order)] == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_text_is_not_set_beside_itself() -> None:
+def test_self_bleu_excludes_the_text_itself() -> None:
     own = [*texts(6, 2), *texts(1, 2), ["a"] * 12]
-    together = Matches(own)
+    together = NgramMatches(own)
     for number, text in enumerate(own):
-        alone = Matches([other for i, other in enumerate(own) if i != number])
-        assert together.bleu(text, without=number) == pytest.approx(alone.bleu(text), rel=1e-9)
+        alone = NgramMatches([other for i, other in enumerate(own) if i != number])
+        assert together.bleu(text, excluded=number) == pytest.approx(alone.bleu(text), rel=1e-9)
 
 
-def test_what_has_nothing_in_common_is_worth_nothing() -> None:
-    known = Matches([["a", "b"]])
+def test_bleu_without_matches() -> None:
+    known = NgramMatches([["a", "b"]])
     assert known.bleu(["x", "y"]) == [0.0] * 4
     assert known.bleu([]) == [0.0] * 4
 
 
-def test_chinese_counts_by_characters() -> None:
-    found = tradeoff_point(1.0, ["床前明月光", "床前明月光。"], Matches([list("床前明月光")]))
+def test_chinese_is_split_into_characters() -> None:
+    found = tradeoff_point(1.0, ["床前明月光", "床前明月光。"], NgramMatches([list("床前明月光")]))
     assert found.bleu["5"] > 0.5
     assert found.self_bleu["4"] > 0.5
 
@@ -74,39 +74,41 @@ def curve(*points: tuple[float, float], error: float = 0.001) -> Curve:
     ]
 
 
-def test_who_wins_is_told_at_equal_diversity() -> None:
+def test_verdict_at_equal_diversity() -> None:
     baseline = curve((0.2, 0.2), (0.4, 0.6))
     better = verdict(curve((0.35, 0.4), (0.9, 0.95)), baseline, NAMES)
     assert better.gain == pytest.approx(0.05)
     assert better.compared == 1
-    assert better.text.startswith("this run wins")
+    assert better.text.startswith("this run is better")
     worse = verdict(curve((0.25, 0.4), (0.35, 0.6)), baseline, NAMES)
     assert worse.gain == pytest.approx(-0.05)
-    assert worse.text.startswith("the other run wins")
+    assert worse.text.startswith("the other run is better")
     assert verdict(curve((0.5, 0.9)), baseline, NAMES).gain is None
     assert verdict(curve((0.5, 0.2)), curve((0.3, 0.2)), NAMES).gain == pytest.approx(0.2)
 
 
-def test_nobody_wins_within_the_error() -> None:
-    told = verdict(curve((0.35, 0.4), error=0.03), curve((0.2, 0.2), (0.4, 0.6), error=0.03), NAMES)
-    assert told.text.startswith("neither wins for certain")
+def test_verdict_within_the_error() -> None:
+    result = verdict(
+        curve((0.35, 0.4), error=0.03), curve((0.2, 0.2), (0.4, 0.6), error=0.03), NAMES
+    )
+    assert result.text.startswith("no significant difference")
     # Each curve's error upward, and sideways by half, the slope of the baseline's.
-    assert told.error == pytest.approx((2 * 0.03**2 * (1 + 0.5**2)) ** 0.5)
+    assert result.error == pytest.approx((2 * 0.03**2 * (1 + 0.5**2)) ** 0.5)
 
 
-def test_errors_are_those_of_means() -> None:
-    """Sweeps of ever new texts differ by as much as their errors say."""
-    known = Matches(texts(50, 3))
+def test_standard_errors() -> None:
+    """The spread of independent sweeps matches their standard errors."""
+    known = NgramMatches(texts(50, 3))
     sweeps = [
         tradeoff_point(1.0, [" ".join(text) for text in texts(60, seed)], known)
         for seed in range(9, 49)
     ]
     found = np.array([each.bleu["4"] for each in sweeps]).std()
-    told = np.mean([each.bleu_error["4"] for each in sweeps])
-    assert found == pytest.approx(told, rel=0.35)
+    result = np.mean([each.bleu_error["4"] for each in sweeps])
+    assert found == pytest.approx(result, rel=0.35)
 
 
-def test_the_picture_has_a_point_for_each_temperature() -> None:
+def test_svg_has_a_point_for_each_temperature() -> None:
     curves = {"model <1>": curve((0.2, 0.2), (0.4, 0.6)), "另一个": curve((0.3, 0.3))}
     root = ElementTree.fromstring(tradeoff_svg(curves))
     space = "{http://www.w3.org/2000/svg}"

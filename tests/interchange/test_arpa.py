@@ -1,4 +1,4 @@
-"""ARPA files: our own round trip, KenLM's reading of them, and everybody's mistakes."""
+"""ARPA files: round trips, agreement with KenLM, and error messages."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ WORDS = ["", "春", " ", "\n", "\\", "<unk>", "<s>", "never"]
 STREAM = np.array([0, 1, 2, 1, 3, 0, 4, 5, 6, 1, 2, 0, 0, 1, 2, 1, 2, 5, 0], np.uint8)
 
 
-def fitted(order: int) -> Ngram:
+def fitted_model(order: int) -> Ngram:
     model = NgramConfig(order).build(len(WORDS))
     model.fit(STREAM)
     return model
 
 
 @pytest.mark.parametrize("order", [1, 2, 4])
-def test_written_and_read_it_is_the_same(order: int, tmp_path: Path) -> None:
-    model = fitted(order)
+def test_round_trip(order: int, tmp_path: Path) -> None:
+    model = fitted_model(order)
     write_arpa(model, tmp_path / "model.arpa", WORDS)
     loaded, words = read_arpa(tmp_path / "model.arpa")
     assert words == ["</s>", *WORDS[1:]]
@@ -40,31 +40,31 @@ def test_written_and_read_it_is_the_same(order: int, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model.arpa"]
 
 
-def test_a_compressed_file_is_written_and_read(tmp_path: Path) -> None:
-    model, packed = fitted(2), tmp_path / "model.arpa.gz"
+def test_gzip_round_trip(tmp_path: Path) -> None:
+    model, compressed = fitted_model(2), tmp_path / "model.arpa.gz"
     write_arpa(model, tmp_path / "model.arpa", WORDS)
-    write_arpa(model, packed, WORDS)
+    write_arpa(model, compressed, WORDS)
     plain = (tmp_path / "model.arpa").read_bytes()
-    assert gzip.decompress(packed.read_bytes()) == plain
-    renamed = tmp_path / "compressed"  # what counts are the bytes
-    renamed.write_bytes(packed.read_bytes())
-    for path in (packed, renamed):
+    assert gzip.decompress(compressed.read_bytes()) == plain
+    renamed = tmp_path / "renamed"  # recognized by its content
+    renamed.write_bytes(compressed.read_bytes())
+    for path in (compressed, renamed):
         loaded, words = read_arpa(path)
         assert words == ["</s>", *WORDS[1:]]
         assert torch.allclose(loaded.state_dict()["prob_2"], model.state_dict()["prob_2"])
-    assert kenlm.Model(str(packed)).order == 2
+    assert kenlm.Model(str(compressed)).order == 2
     again = tmp_path / "again.arpa.gz"
     write_arpa(model, again, WORDS)
-    assert again.read_bytes() == packed.read_bytes()
-    for broken in (packed.read_bytes()[:40], packed.read_bytes()[:-3] + b"\0\0\0"):
-        packed.write_bytes(broken)
-        with pytest.raises(WenmoError, match="not a whole gzip file"):
-            read_arpa(packed)
+    assert again.read_bytes() == compressed.read_bytes()
+    for broken in (compressed.read_bytes()[:40], compressed.read_bytes()[:-3] + b"\0\0\0"):
+        compressed.write_bytes(broken)
+        with pytest.raises(WenmoError, match="not a complete gzip file"):
+            read_arpa(compressed)
 
 
 @pytest.mark.parametrize("order", [2, 4])
-def test_kenlm_agrees_on_awkward_words(order: int, tmp_path: Path) -> None:
-    model = fitted(order)
+def test_scores_match_kenlm_for_escaped_words(order: int, tmp_path: Path) -> None:
+    model = fitted_model(order)
     write_arpa(model, tmp_path / "model.arpa", WORDS)
     reference = kenlm.Model(str(tmp_path / "model.arpa"))
     for text in ([], [1, 2, 1], [3, 7, 5, 6, 1, 2], [4, 4, 1, 2, 5]):
@@ -74,7 +74,7 @@ def test_kenlm_agrees_on_awkward_words(order: int, tmp_path: Path) -> None:
         )
 
 
-def test_kenlm_agrees_on_penn_treebank(data: Path, tmp_path: Path) -> None:
+def test_scores_match_kenlm_on_penn_treebank(data: Path, tmp_path: Path) -> None:
     lines = (data / "lm/ptb/valid.txt").read_text(encoding="utf-8").splitlines()
     texts = [line.split() for line in lines]
     ids = {word: i for i, word in enumerate(["</s>", *sorted({w for t in texts for w in t})])}
@@ -89,14 +89,14 @@ def test_kenlm_agrees_on_penn_treebank(data: Path, tmp_path: Path) -> None:
 
 
 @given(st.text())
-def test_escaped_words_come_back(word: str) -> None:
-    spelled = escape(word)
-    assert unescape(spelled) == word
-    assert spelled not in ("<s>", "</s>", "<unk>")
-    assert spelled.split() == ([spelled] if word else [])
+def test_unescape_inverts_escape(word: str) -> None:
+    escaped = escape(word)
+    assert unescape(escaped) == word
+    assert escaped not in ("<s>", "</s>", "<unk>")
+    assert escaped.split() == ([escaped] if word else [])
 
 
-FOREIGN = """made by another program
+EXTERNAL_FILE = """made by another program
 
 \\data\\
 ngram 1=5
@@ -118,9 +118,9 @@ ngram 2=3
 """
 
 
-def test_another_programs_file_backs_off(tmp_path: Path) -> None:
-    path = tmp_path / "foreign.arpa"
-    path.write_text(FOREIGN, encoding="utf-8")
+def test_external_file_backs_off(tmp_path: Path) -> None:
+    path = tmp_path / "external.arpa"
+    path.write_text(EXTERNAL_FILE, encoding="utf-8")
     model, words = read_arpa(path)
     assert words == ["</s>", "<unk>", "a", "b"]
     logits, _ = model(torch.tensor([[0, 2, 1]]))
@@ -134,9 +134,9 @@ def test_another_programs_file_backs_off(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("\\data\\", "data", r"foreign.arpa: no line is \\data"),
+        ("\\data\\", "data", r"external.arpa: not an ARPA file: no line is \\data"),
         ("ngram 2=3", "ngram 3=3", "5: expected 'ngram 2=COUNT'"),
-        ("ngram 2=3", "ngram 2=4", "19: 3 n-grams of order 2, but the header promises 4"),
+        ("ngram 2=3", "ngram 2=4", "19: 3 n-grams of order 2, but the header declares 4"),
         ("ngram 2=3", "", r"14: expected \\end\\"),
         ("\\2-grams:", "\\3-grams:", "14: expected .2-grams:"),
         ("-0.75 a", "high a", "11: expected a log10 probability, 1 word"),
@@ -144,39 +144,39 @@ def test_another_programs_file_backs_off(tmp_path: Path) -> None:
         ("-0.75 a -0.125", "-0.75 a nan", "11: expected a log10 probability, 1 word"),
         ("-0.2 a </s>", "-0.2 a", "16: expected a log10 probability, 2 words"),
         ("-0.2 a </s>", "-0.2 a c", "16: 'c' is not among the 1-grams"),
-        ("-0.2 a </s>", "-0.2 a <s>", "16: <s> can only begin"),
-        ("-0.2 a </s>", "-0.1 <s> a", "16: the n-gram stands twice"),
-        ("-inf b", "-1 a", "12: 'a' stands twice"),
-        ("\\end\\", "", "the file stops before"),
+        ("-0.2 a </s>", "-0.2 a <s>", "16: <s> can only be the first"),
+        ("-0.2 a </s>", "-0.1 <s> a", "16: the n-gram occurs twice"),
+        ("-inf b", "-1 a", "12: 'a' occurs twice"),
+        ("\\end\\", "", "the file ends without"),
     ],
 )
-def test_a_mistake_is_told_with_its_line(old: str, new: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "foreign.arpa"
-    path.write_text(FOREIGN.replace(old, new), encoding="utf-8")
+def test_error_names_the_line(old: str, new: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "external.arpa"
+    path.write_text(EXTERNAL_FILE.replace(old, new), encoding="utf-8")
     with pytest.raises(WenmoError, match=message):
         read_arpa(path)
 
 
-def test_a_missing_context_is_told(tmp_path: Path) -> None:
-    text = FOREIGN.replace("ngram 2=3\n", "ngram 2=3\nngram 3=1\n")
+def test_error_for_missing_context(tmp_path: Path) -> None:
+    text = EXTERNAL_FILE.replace("ngram 2=3\n", "ngram 2=3\nngram 3=1\n")
     text = text.replace("\\end\\", "\\3-grams:\n-0.1 b a a\n\\end\\")
     (tmp_path / "a.arpa").write_text(text, encoding="utf-8")
     with pytest.raises(WenmoError, match="21: its context 'b a' is not"):
         read_arpa(tmp_path / "a.arpa")
 
 
-def test_words_that_are_not_utf8_are_told(tmp_path: Path) -> None:
-    (tmp_path / "a.arpa").write_bytes(FOREIGN.encode().replace(b"-inf b", b"-inf \xff"))
+def test_error_for_invalid_utf8(tmp_path: Path) -> None:
+    (tmp_path / "a.arpa").write_bytes(EXTERNAL_FILE.encode().replace(b"-inf b", b"-inf \xff"))
     with pytest.raises(WenmoError, match="12: the word is not valid UTF-8"):
         read_arpa(tmp_path / "a.arpa")
 
 
-def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
+def test_errors_of_reading_and_writing(tmp_path: Path) -> None:
     with pytest.raises(WenmoError, match="No such file"):
         read_arpa(tmp_path / "absent.arpa")
     (tmp_path / "file").write_text("here")
-    with pytest.raises(WenmoError, match="a file stands where a folder is needed"):
-        write_arpa(fitted(2), tmp_path / "file" / "a.arpa", WORDS)
+    with pytest.raises(WenmoError, match="a file exists where a folder is needed"):
+        write_arpa(fitted_model(2), tmp_path / "file" / "a.arpa", WORDS)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
         ([*WORDS[:-1], ""], "a word is empty"),
     ],
 )
-def test_words_that_do_not_fit(words: list[str], message: str, tmp_path: Path) -> None:
+def test_error_for_invalid_words(words: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(WenmoError, match=message):
-        write_arpa(fitted(2), tmp_path / "a.arpa", words)
+        write_arpa(fitted_model(2), tmp_path / "a.arpa", words)
     assert not list(tmp_path.iterdir())

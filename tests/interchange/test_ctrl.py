@@ -1,4 +1,4 @@
-"""CTRL's own files: a vocabulary in which pieces that go on end with @@, and merges."""
+"""CTRL's tokenizer files: a vocabulary with @@ after pieces that do not end a word, and merges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import wenmo as package
 from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.interchange.pretrained import open_pretrained
-from wenmo.interchange.vocabulary_files import read_vocabulary
+from wenmo.interchange.tokenizer_files import read_vocabulary
 from wenmo.text.lookup import VocabularyTokenizer
 from wenmo.types import WenmoError
 
@@ -35,7 +35,7 @@ TEXTS = [
 
 
 def write_files(folder: Path, texts: Iterable[str], size: int) -> int:
-    """The merges, and a vocabulary of what is left when all is merged. How many tokens it has."""
+    """Write merges and a vocabulary of the merged pieces; returns the vocabulary size."""
     folder.mkdir(exist_ok=True)
     texts = list(texts)
     library = Library(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
@@ -63,19 +63,19 @@ def write_files(folder: Path, texts: Iterable[str], size: int) -> int:
     return len(vocabulary)
 
 
-def both(folder: Path) -> tuple[Any, VocabularyTokenizer]:
-    """Their tokenizer of a folder, and ours."""
+def load_both(folder: Path) -> tuple[Any, VocabularyTokenizer]:
+    """The tokenizer of transformers, and that of wenmo."""
     import transformers
 
-    theirs = transformers.CTRLTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    ours = read_vocabulary(folder, "ctrl").tokenizer(len(theirs), len(theirs) + 1)
-    assert isinstance(ours, VocabularyTokenizer)
-    return theirs, ours
+    reference = transformers.CTRLTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    loaded = read_vocabulary(folder, "ctrl").tokenizer(len(reference), len(reference) + 1)
+    assert isinstance(loaded, VocabularyTokenizer)
+    return reference, loaded
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small CTRL with random weights, as it comes from a hub: it knows no mark of an end."""
+    """A small CTRL with random weights in hub format; it has no end-of-text token."""
     import transformers
 
     path: Path = tmp_path_factory.mktemp("ctrl")
@@ -106,37 +106,37 @@ some_text = st.lists(
 ).map("".join)
 
 
-def test_ids_are_theirs(folder: Path) -> None:
-    theirs, ours = both(folder)
+def test_ids_match_transformers(folder: Path) -> None:
+    reference, loaded = load_both(folder)
 
     @settings(max_examples=300, deadline=None)
     @given(some_text)
     def same(text: str) -> None:
-        assert ours.external_ids(ours.encode(text).tolist()) == theirs(text).input_ids
+        assert loaded.external_ids(loaded.encode(text).tolist()) == reference(text).input_ids
 
     same()
-    assert theirs.tokenize("Links The") == ["Links", "The"]  # a control code is one token
+    assert reference.tokenize("Links The") == ["Links", "The"]  # a control code is one token
 
 
-def test_ids_of_real_lines_are_theirs(data: Path, tmp_path: Path) -> None:
+def test_ids_of_real_lines_match_transformers(data: Path, tmp_path: Path) -> None:
     with gzip.open(data / "mt" / "multi30k" / "train.en.gz", "rt", encoding="utf-8") as file:
         english = file.read().splitlines()
     pairs = (data / "mt" / "tatoeba_en_zh" / "train.tsv").read_text("utf-8").splitlines()
     chinese = [line.split("\t")[1] for line in pairs]
     write_files(tmp_path, english[:2000] + chinese[:1000], 2000)
-    theirs, ours = both(tmp_path)
-    whole = 0
+    reference, loaded = load_both(tmp_path)
+    without_unknown = 0
     for text in (*english[-2000:], *chinese[-2000:]):
-        ids = ours.encode(text).tolist()
-        assert ours.external_ids(ids) == theirs(text).input_ids
-        if theirs.unk_token_id not in ours.external_ids(ids):
-            whole += 1
-            assert ours.decode(ids) == " ".join(text.split())
-    assert whole > 1000
+        ids = loaded.encode(text).tolist()
+        assert loaded.external_ids(ids) == reference(text).input_ids
+        if reference.unk_token_id not in loaded.external_ids(ids):
+            without_unknown += 1
+            assert loaded.decode(ids) == " ".join(text.split())
+    assert without_unknown > 1000
 
 
-def test_a_text_comes_back(folder: Path) -> None:
-    _, tokenizer = both(folder)
+def test_encode_decode_round_trip(folder: Path) -> None:
+    _, tokenizer = load_both(folder)
     for text in (TEXTS[0], "春眠不觉晓，处处闻啼鸟。\nLinks sea\nshells", "sea shells\n", ""):
         ids = tokenizer.encode(text)
         assert tokenizer.decode(ids.tolist()) == text
@@ -145,11 +145,11 @@ def test_a_text_comes_back(folder: Path) -> None:
         assert tokenizer.count_bytes(twice) == 2 * (len(text.encode()) + 1)
 
 
-def test_it_writes_from_a_control_code(folder: Path) -> None:
+def test_texts_match_transformers(folder: Path) -> None:
     import transformers
 
     model = transformers.CTRLLMHeadModel.from_pretrained(folder, local_files_only=True).eval()
-    theirs, _ = both(folder)
+    reference, _ = load_both(folder)
     opened = open_pretrained(folder)
     writer = TextGenerator(opened.model, opened.tokenizer)
     prompts = ["Links The quick", "Wikipedia 春眠不觉晓，处处闻啼鸟。", "Links"]
@@ -162,7 +162,7 @@ def test_it_writes_from_a_control_code(folder: Path) -> None:
         )
         written = writer.generate(prompts, sampling)
         for prompt, [output] in zip(prompts, written, strict=True):
-            ids = theirs(prompt, return_tensors="pt")
+            ids = reference(prompt, return_tensors="pt")
             [full] = model.generate(
                 **ids, num_beams=beams, max_new_tokens=12, do_sample=False, length_penalty=0.0
             )
@@ -170,11 +170,11 @@ def test_it_writes_from_a_control_code(folder: Path) -> None:
             assert (
                 opened.tokenizer.external_ids(output.ids) == full[ids.input_ids.shape[1] :].tolist()
             )
-            whole = theirs.decode(full, skip_special_tokens=True).replace("\n ", "\n")
-            assert prompt + output.text == whole.removesuffix("@@")
+            expected = reference.decode(full, skip_special_tokens=True).replace("\n ", "\n")
+            assert prompt + output.text == expected.removesuffix("@@")
 
 
-def test_it_can_learn_to_end(wenmo: Any, folder: Path, tmp_path: Path) -> None:
+def test_added_end_token_can_be_trained(wenmo: Any, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "my.txt").write_text("Links sea shells\n" * 400, "utf-8")
     command = ("train", "my.txt", "--unit", "line", "--from", folder, "--out", "run")
     wenmo(
@@ -194,7 +194,7 @@ def test_it_can_learn_to_end(wenmo: Any, folder: Path, tmp_path: Path) -> None:
     assert "".join(run.stream("Links", method="greedy", max_tokens=12)) == " sea shells"
 
 
-def test_what_is_damaged_is_told(folder: Path, tmp_path: Path) -> None:
+def test_errors_for_damaged_files(folder: Path, tmp_path: Path) -> None:
     for name, content, match in (
         ("merges.txt", "#version\na b c\n", "merges.txt: damaged"),
         ("merges.txt", "#version\nab\n", "merges.txt: damaged"),

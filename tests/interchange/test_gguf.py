@@ -1,4 +1,4 @@
-"""GGUF files are read as the `gguf` package reads them; damaged ones are refused in one line."""
+"""Values read from GGUF files match the `gguf` package; damaged files are refused in one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wenmo.interchange.gguf import Gguf
+from wenmo.interchange.gguf import GgufFile
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.types import WenmoError
 
@@ -19,7 +19,7 @@ KINDS = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q6_K", "
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file with settings of every kind, and weights of every kind that can be made up."""
+    """A file with metadata of all types, and tensors of all types that the package quantizes."""
     path = tmp_path / "made.gguf"
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_uint32("a.number", 7)
@@ -45,14 +45,14 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_reads_what_the_package_reads(path: Path) -> None:
-    file, theirs = Gguf(path), gguf.GGUFReader(path)
-    assert file.settings["a.number"] == 7
-    assert file.settings["a.fraction"] == 0.5
-    assert file.settings["a.truth"] is True
-    assert file.settings["a.text"] == "春眠"
-    assert file.settings["some.texts"] == ["a", "", "é"]
-    assert file.settings["some.numbers"].tolist() == [1, 2, 3]
+def test_values_match_the_gguf_package(path: Path) -> None:
+    file, theirs = GgufFile(path), gguf.GGUFReader(path)
+    assert file.metadata["a.number"] == 7
+    assert file.metadata["a.fraction"] == 0.5
+    assert file.metadata["a.truth"] is True
+    assert file.metadata["a.text"] == "春眠"
+    assert file.metadata["some.texts"] == ["a", "", "é"]
+    assert file.metadata["some.numbers"].tolist() == [1, 2, 3]
     for tensor in theirs.tensors:
         expected = gguf.dequantize(tensor.data, tensor.tensor_type)
         given = file.read(tensor.name)
@@ -61,36 +61,36 @@ def test_it_reads_what_the_package_reads(path: Path) -> None:
         np.testing.assert_array_equal(given, expected.reshape(given.shape))
 
 
-def test_a_file_cut_anywhere_is_refused(path: Path, tmp_path: Path) -> None:
-    whole = path.read_bytes()
-    cut = tmp_path / "cut.gguf"
-    for size in [*range(0, 400, 7), *range(400, len(whole) - 32, 997)]:
-        cut.write_bytes(whole[:size])
+def test_truncated_file_is_refused(path: Path, tmp_path: Path) -> None:
+    content = path.read_bytes()
+    truncated = tmp_path / "cut.gguf"
+    for size in [*range(0, 400, 7), *range(400, len(content) - 32, 997)]:
+        truncated.write_bytes(content[:size])
         with pytest.raises(WenmoError) as error:
-            Gguf(cut)
+            GgufFile(truncated)
         assert "\n" not in str(error.value)
 
 
-def test_a_header_that_lies_is_refused(path: Path, tmp_path: Path) -> None:
-    """Every aligned number of the header, made huge, is refused or changes nothing that matters."""
-    whole, lying = path.read_bytes(), tmp_path / "lying.gguf"
+def test_corrupted_header_is_refused(path: Path, tmp_path: Path) -> None:
+    """Overwrites parts of the header with a huge number; no other exception may be raised."""
+    content, corrupted = path.read_bytes(), tmp_path / "lying.gguf"
     refused = 0
-    for at in range(4, 900, 3):
-        lying.write_bytes(whole[:at] + struct.pack("<Q", 1 << 62) + whole[at + 8 :])
+    for offset in range(4, 900, 3):
+        corrupted.write_bytes(content[:offset] + struct.pack("<Q", 1 << 62) + content[offset + 8 :])
         with suppress(WenmoError):
-            Gguf(lying)
+            GgufFile(corrupted)
             continue
         refused += 1
     assert refused > 150
 
 
-def test_a_file_that_holds_no_model_is_refused(path: Path) -> None:
+def test_file_without_a_model_is_refused(path: Path) -> None:
     with pytest.raises(WenmoError, match="is missing") as error:
         open_pretrained(path)
     assert "\n" not in str(error.value)
 
 
-def test_what_is_no_gguf_file_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     for content, match in (
         (b"", "cannot be read"),
         (b"GGML" + bytes(40), "does not begin"),
@@ -98,6 +98,6 @@ def test_what_is_no_gguf_file_is_refused(tmp_path: Path) -> None:
     ):
         (tmp_path / "x.gguf").write_bytes(content)
         with pytest.raises(WenmoError, match=match):
-            Gguf(tmp_path / "x.gguf")
+            GgufFile(tmp_path / "x.gguf")
     with pytest.raises(WenmoError, match="no such file"):
-        Gguf(tmp_path / "nothing.gguf")
+        GgufFile(tmp_path / "nothing.gguf")

@@ -1,4 +1,4 @@
-"""Models written as GGUF files open again with the same logits."""
+"""Models exported as GGUF files load again with the same logits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from wenmo.interchange import gguf_out
-from wenmo.interchange.gguf import Gguf
-from wenmo.interchange.gguf_out import write_gguf
+from wenmo.interchange import gguf_export
+from wenmo.interchange.gguf import GgufFile
+from wenmo.interchange.gguf_export import write_gguf
 from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.models.transformer.config import TransformerConfig
 from wenmo.models.transformer.model import Transformer
@@ -51,7 +51,7 @@ def tokenizer() -> PretrainedTokenizer:
     return PretrainedTokenizer(byte_level({**letters, **marks}, [], special=marks), end=257)
 
 
-def made(config: TransformerConfig, **settings: Any) -> Transformer:
+def random_model(config: TransformerConfig, **settings: Any) -> Transformer:
     torch.manual_seed(0)
     model = replace(config, zero_init_residual=False, **settings).build(260).eval()
     with torch.no_grad():
@@ -64,7 +64,7 @@ def write(path: Path, model: Transformer) -> None:
     write_gguf(path, model, model.config, tokenizer(), precision="float32")
 
 
-def same_logits(path: Path, model: Transformer) -> None:
+def assert_same_logits(path: Path, model: Transformer) -> None:
     ids = torch.randint(1, 256, (2, 90), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected, _ = model(ids)
@@ -73,20 +73,20 @@ def same_logits(path: Path, model: Transformer) -> None:
 
 
 @pytest.mark.parametrize("scaling", SCALINGS.values(), ids=SCALINGS)
-def test_slowed_positions_come_back(scaling: tuple[float, ...], tmp_path: Path) -> None:
-    model = made(LLAMA, rope_scaling=scaling)
+def test_rope_scaling_round_trip(scaling: tuple[float, ...], tmp_path: Path) -> None:
+    model = random_model(LLAMA, rope_scaling=scaling)
     write(tmp_path / "my.gguf", model)
-    same_logits(tmp_path / "my.gguf", model)
+    assert_same_logits(tmp_path / "my.gguf", model)
     if "Llama 3" in {ours: name for name, ours in SCALINGS.items()}[scaling]:
         found = open_pretrained(tmp_path / "my.gguf").config
         assert isinstance(found, TransformerConfig)
         assert found.rope_scaling == scaling
 
 
-def test_the_factors_are_those_that_llama_cpp_reads(tmp_path: Path) -> None:
-    """The rule of Llama 3.1 as it is published: by wavelengths, one after another."""
+def test_rope_factors_match_llama_3_1(tmp_path: Path) -> None:
+    """The published rule of Llama 3.1, computed one wavelength at a time."""
     factor, low, high, context = SCALINGS["Llama 3.1"]
-    write(tmp_path / "my.gguf", made(LLAMA, rope_scaling=SCALINGS["Llama 3.1"]))
+    write(tmp_path / "my.gguf", random_model(LLAMA, rope_scaling=SCALINGS["Llama 3.1"]))
     expected = []
     for pair in range(0, 32, 2):
         wavelength = 2 * math.pi * 500_000.0 ** (pair / 32)
@@ -97,70 +97,70 @@ def test_the_factors_are_those_that_llama_cpp_reads(tmp_path: Path) -> None:
         else:
             smooth = (context / wavelength - low) / (high - low)
             expected.append(1 / ((1 - smooth) / factor + smooth))
-    given = Gguf(tmp_path / "my.gguf").read("rope_freqs.weight")
+    given = GgufFile(tmp_path / "my.gguf").read("rope_freqs.weight")
     np.testing.assert_allclose(given, expected, rtol=1e-5)
     assert len(set(expected)) > 2
 
 
-def test_the_settings_are_those_that_llama_cpp_reads(tmp_path: Path) -> None:
-    write(tmp_path / "my.gguf", made(QWEN3, rope_scaling=(4.0,)))
-    settings = Gguf(tmp_path / "my.gguf").settings
+def test_linear_rope_scaling_metadata(tmp_path: Path) -> None:
+    write(tmp_path / "my.gguf", random_model(QWEN3, rope_scaling=(4.0,)))
+    settings = GgufFile(tmp_path / "my.gguf").metadata
     assert settings["qwen3.rope.scaling.type"] == "linear"
     assert settings["qwen3.rope.scaling.factor"] == 4.0
-    same_logits(tmp_path / "my.gguf", made(QWEN3, rope_scaling=(4.0,)))
+    assert_same_logits(tmp_path / "my.gguf", random_model(QWEN3, rope_scaling=(4.0,)))
 
 
-def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WenmoError, match="qwen3 cannot hold"):
-        write(tmp_path / "my.gguf", made(QWEN3, rope_scaling=SCALINGS["Llama 3.1"]))
+def test_unsupported_rope_scaling_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(WenmoError, match="qwen3 do not support"):
+        write(tmp_path / "my.gguf", random_model(QWEN3, rope_scaling=SCALINGS["Llama 3.1"]))
     assert not (tmp_path / "my.gguf").exists()
 
 
 @pytest.mark.parametrize(
     ("match", "settings", "factors"),
     [
-        ("'yarn' are not known", {"type": "yarn"}, None),
-        ("in a way not known", {}, [1.0, 5.0] * 8),
-        ("in a way not known", {}, [1.0] * 15),
-        ("in a way not known", {}, [math.nan] * 16),
-        ("in a way not known", {}, [2.0 + pair for pair in range(16)]),
-        ("in a way not known", {}, [9.0, *[1.0] * 15]),
-        ("in a way not known", {"type": "linear", "factor": 2.0}, [1.0] * 15 + [2.0]),
+        ("'yarn' is not supported", {"type": "yarn"}, None),
+        ("is not supported", {}, [1.0, 5.0] * 8),
+        ("is not supported", {}, [1.0] * 15),
+        ("is not supported", {}, [math.nan] * 16),
+        ("is not supported", {}, [2.0 + pair for pair in range(16)]),
+        ("is not supported", {}, [9.0, *[1.0] * 15]),
+        ("is not supported", {"type": "linear", "factor": 2.0}, [1.0] * 15 + [2.0]),
     ],
 )
-def test_other_ways_are_told(
+def test_unsupported_rope_scaling_is_refused(
     match: str, settings: dict[str, Any], factors: list[float] | None, tmp_path: Path
 ) -> None:
-    def instead(writer: Any, kind: str, config: TransformerConfig) -> None:
+    def replacement(writer: Any, architecture: str, config: TransformerConfig) -> None:
         for name, value in settings.items():
             add = writer.add_string if isinstance(value, str) else writer.add_float32
-            add(f"{kind}.rope.scaling.{name}", value)
+            add(f"{architecture}.rope.scaling.{name}", value)
         if factors is not None:
             writer.add_tensor("rope_freqs.weight", np.array(factors, np.float32))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gguf_out, "write_scaling", instead)
-        write(tmp_path / "my.gguf", made(LLAMA))
+        patch.setattr(gguf_export, "write_rope_scaling", replacement)
+        write(tmp_path / "my.gguf", random_model(LLAMA))
     with pytest.raises(WenmoError, match=match) as error:
         open_pretrained(tmp_path / "my.gguf")
     assert "\n" not in str(error.value)
 
 
-def test_every_end_mark_comes_back(tmp_path: Path) -> None:
-    model = made(LLAMA)
+def test_end_tokens_round_trip(tmp_path: Path) -> None:
+    model = random_model(LLAMA)
     model.special_tokens = SpecialTokens(eos=(258, 259))
     write(tmp_path / "my.gguf", model)
-    settings = Gguf(tmp_path / "my.gguf").settings
+    settings = GgufFile(tmp_path / "my.gguf").metadata
     assert settings["tokenizer.ggml.eot_token_id"] == 258
     assert settings["tokenizer.ggml.eom_token_id"] == 259
     assert open_pretrained(tmp_path / "my.gguf").model.special_tokens.eos == (258, 259)
 
 
 @pytest.mark.parametrize("name", ["my.gguf", "my.GGUF"])
-def test_a_file_is_known_by_its_ending_in_any_case(name: str, tmp_path: Path) -> None:
-    write(tmp_path / name, made(LLAMA))
+def test_suffix_is_matched_in_any_case(name: str, tmp_path: Path) -> None:
+    write(tmp_path / name, random_model(LLAMA))
     assert locate(tmp_path / name) == tmp_path / name
-    same_logits(tmp_path / name, made(LLAMA))
+    assert_same_logits(tmp_path / name, random_model(LLAMA))
 
 
 @pytest.mark.parametrize(
@@ -172,36 +172,38 @@ def test_a_file_is_known_by_its_ending_in_any_case(name: str, tmp_path: Path) ->
         ("one of 3 files", ("split.count", 3)),
     ],
 )
-def test_no_setting_is_ignored(match: str, setting: tuple[str, int], tmp_path: Path) -> None:
-    def instead(writer: Any, kind: str, config: TransformerConfig) -> None:
+def test_unsupported_metadata_is_refused(
+    match: str, setting: tuple[str, int], tmp_path: Path
+) -> None:
+    def replacement(writer: Any, architecture: str, config: TransformerConfig) -> None:
         writer.kv_data[0].pop(setting[0], None)
         writer.add_uint32(*setting)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gguf_out, "write_scaling", instead)
-        write(tmp_path / "my.gguf", made(LLAMA))
+        patch.setattr(gguf_export, "write_rope_scaling", replacement)
+        write(tmp_path / "my.gguf", random_model(LLAMA))
     with pytest.raises(WenmoError, match=match):
         open_pretrained(tmp_path / "my.gguf")
 
 
-def test_no_weight_is_ignored(tmp_path: Path) -> None:
-    def instead(writer: Any, kind: str, config: TransformerConfig) -> None:
+def test_unknown_tensor_is_refused(tmp_path: Path) -> None:
+    def replacement(writer: Any, architecture: str, config: TransformerConfig) -> None:
         writer.add_tensor("blk.0.attn_post_norm.weight", np.ones(64, np.float32))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gguf_out, "write_scaling", instead)
-        write(tmp_path / "my.gguf", made(LLAMA))
+        patch.setattr(gguf_export, "write_rope_scaling", replacement)
+        write(tmp_path / "my.gguf", random_model(LLAMA))
     with pytest.raises(WenmoError, match=r"'blk.0.attn_post_norm.weight' is not known"):
         open_pretrained(tmp_path / "my.gguf")
 
 
-def test_how_its_makers_would_write_comes_along(tmp_path: Path) -> None:
-    def instead(writer: Any, kind: str, config: TransformerConfig) -> None:
+def test_sampling_defaults_are_read(tmp_path: Path) -> None:
+    def replacement(writer: Any, architecture: str, config: TransformerConfig) -> None:
         writer.add_float32("general.sampling.temp", 0.25)
         writer.add_int32("general.sampling.top_k", 20)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gguf_out, "write_scaling", instead)
-        write(tmp_path / "my.gguf", made(LLAMA))
+        patch.setattr(gguf_export, "write_rope_scaling", replacement)
+        write(tmp_path / "my.gguf", random_model(LLAMA))
     opened = open_pretrained(tmp_path / "my.gguf")
     assert opened.sampling == {"method": "sample", "temperature": 0.25, "top_k": 20}

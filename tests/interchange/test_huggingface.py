@@ -1,4 +1,4 @@
-"""A run folder opens in ``transformers`` as it is, and computes the same there."""
+"""A run folder loads in ``transformers`` and gives the same logits."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ TEXTS = [
 every_layout = pytest.mark.parametrize("config", LAYOUTS.values(), ids=LAYOUTS)
 
 
-def make(config: TransformerConfig) -> Transformer:
-    """Norms and biases are random too, so that none can be left out unnoticed."""
+def random_model(config: TransformerConfig) -> Transformer:
+    """Random weights, including norms and biases, so that a missing one changes the logits."""
     torch.manual_seed(0)
     model = config.build(VOCAB).eval()
     with torch.no_grad():
@@ -78,15 +78,15 @@ def recipe_of(config: Any) -> Recipe:
     return Recipe("gpt", config, ngram_prior=NgramPriorConfig(enabled=False))
 
 
-def opened(folder: Path) -> Any:
-    """The model as ``transformers`` reads it from a local folder; every weight must be found."""
+def load_with_transformers(folder: Path) -> Any:
+    """Load a folder with ``transformers``; every weight must be found."""
     from transformers import AutoModelForCausalLM
 
-    theirs, report = AutoModelForCausalLM.from_pretrained(
+    external, report = AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, output_loading_info=True
     )
     assert not any(report.values()), report
-    return theirs.eval()
+    return external.eval()
 
 
 def some_ids(rows: int, time: int) -> torch.Tensor:
@@ -94,40 +94,40 @@ def some_ids(rows: int, time: int) -> torch.Tensor:
 
 
 @every_layout
-def test_the_logits_are_the_same_there(config: TransformerConfig, tmp_path: Path) -> None:
-    model, ids = make(config), some_ids(3, config.context_length)
+def test_logits_match_transformers(config: TransformerConfig, tmp_path: Path) -> None:
+    model, ids = random_model(config), some_ids(3, config.context_length)
     save_model(tmp_path, recipe_of(config), model)
-    theirs = opened(tmp_path)
-    assert theirs.dtype == torch.float32
-    assert theirs.num_parameters() == parameter_count(model)
+    external = load_with_transformers(tmp_path)
+    assert external.dtype == torch.float32
+    assert external.num_parameters() == parameter_count(model)
     with torch.no_grad():
-        torch.testing.assert_close(theirs(ids).logits, model(ids)[0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(external(ids).logits, model(ids)[0], rtol=1e-5, atol=1e-5)
 
 
 @every_layout
-def test_what_they_save_loads_here(config: TransformerConfig, tmp_path: Path) -> None:
-    model, ids = make(config), some_ids(3, 20)
+def test_transformers_checkpoint_loads(config: TransformerConfig, tmp_path: Path) -> None:
+    model, ids = random_model(config), some_ids(3, 20)
     save_model(tmp_path, recipe_of(config), model)
     back = load_model(tmp_path, recipe_of(config), VOCAB)
     assert back.state_dict().keys() == model.state_dict().keys()
     for name, tensor in model.state_dict().items():
         assert torch.equal(back.state_dict()[name], tensor), name
-    opened(tmp_path).save_pretrained(tmp_path / "theirs")
+    load_with_transformers(tmp_path).save_pretrained(tmp_path / "theirs")
     again = load_model(tmp_path / "theirs", recipe_of(config), VOCAB)
     with torch.no_grad():
         torch.testing.assert_close(again(ids)[0], model(ids)[0], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("config", [CLASSIC, MODERN], ids=["gpt2", "qwen3"])
-def test_greedy_texts_are_the_same_there(config: TransformerConfig, tmp_path: Path) -> None:
-    model, prompt = make(config), [5, 3, 11]
+def test_greedy_texts_match_transformers(config: TransformerConfig, tmp_path: Path) -> None:
+    model, prompt = random_model(config), [5, 3, 11]
     save_model(tmp_path, recipe_of(config), model)
     engine = AutoregressiveEngine(model)
     engine.submit(Request(prompt, Sampling(method="greedy", max_tokens=20, min_tokens=20)))
-    ours = [event.token for event in engine.run()]
-    theirs = opened(tmp_path)
+    internal = [event.token for event in engine.run()]
+    external = load_with_transformers(tmp_path)
     ids = torch.tensor([[END, *prompt]])
-    written = theirs.generate(
+    written = external.generate(
         ids,
         attention_mask=torch.ones_like(ids),
         pad_token_id=END,
@@ -135,42 +135,42 @@ def test_greedy_texts_are_the_same_there(config: TransformerConfig, tmp_path: Pa
         min_new_tokens=20,
         do_sample=False,
     )
-    assert written[0, ids.shape[1] :].tolist() == ours
-    assert len(set(ours)) > 3
+    assert written[0, ids.shape[1] :].tolist() == internal
+    assert len(set(internal)) > 3
 
 
 @pytest.mark.parametrize("kind", ["characters", "bytes", "words", "bpe", "unigram"])
-def test_the_tokenizer_is_the_same_there(kind: str, tmp_path: Path) -> None:
+def test_tokenizer_matches_transformers(kind: str, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = Tokenizer.train(TEXTS * 3, TokenizerConfig(kind))  # type: ignore[arg-type]
     tokenizer.save(tmp_path / "tokenizer.json")
     write_json(tmp_path / "tokenizer_config.json", tokenizer_config(40, "<|end|>"))
-    theirs = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
-    assert len(theirs) == tokenizer.vocab_size
-    assert theirs.model_max_length == 40
-    assert theirs.bos_token_id == theirs.eos_token_id == END
+    external = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    assert len(external) == tokenizer.vocab_size
+    assert external.model_max_length == 40
+    assert external.bos_token_id == external.eos_token_id == END
     for text in (*TEXTS, "unseen: ☃ 𠮷 é\n\n  two", "。！？ ,.", ""):
         ids = tokenizer.encode(text).tolist()
-        assert theirs.encode(text, add_special_tokens=False) == ids
-        assert theirs.decode(ids, skip_special_tokens=True) == tokenizer.decode(ids) == text
-        assert theirs.decode([*ids, END], skip_special_tokens=True) == text
+        assert external.encode(text, add_special_tokens=False) == ids
+        assert external.decode(ids, skip_special_tokens=True) == tokenizer.decode(ids) == text
+        assert external.decode([*ids, END], skip_special_tokens=True) == text
 
 
 @pytest.mark.parametrize("config", ENCODED.values(), ids=ENCODED)
-def test_encoder_decoders_are_the_same_there(config: TransformerConfig, tmp_path: Path) -> None:
+def test_encoder_decoder_matches_transformers(config: TransformerConfig, tmp_path: Path) -> None:
     from transformers import AutoModelForSeq2SeqLM
 
-    model = make(config)
+    model = random_model(config)
     save_model(tmp_path, recipe_of(config), model)
-    theirs, found = AutoModelForSeq2SeqLM.from_pretrained(
+    external, found = AutoModelForSeq2SeqLM.from_pretrained(
         tmp_path, local_files_only=True, output_loading_info=True
     )
     assert not any(found.values()), found
     source, ids = some_ids(3, 9) + 1, some_ids(3, 12)
     source = (source % (VOCAB - 1)) + 1
     with torch.no_grad():
-        full = theirs.eval()(input_ids=source, decoder_input_ids=ids, use_cache=False).logits
+        full = external.eval()(input_ids=source, decoder_input_ids=ids, use_cache=False).logits
         given, _ = model(ids, model.initial_state(3, source=source))
     torch.testing.assert_close(given, full, rtol=1e-4, atol=1e-4)
     back = load_model(tmp_path, recipe_of(config), VOCAB)
@@ -178,7 +178,7 @@ def test_encoder_decoders_are_the_same_there(config: TransformerConfig, tmp_path
         assert torch.equal(back.state_dict()[name], tensor), name
 
 
-def test_a_model_without_a_home_keeps_our_names(tmp_path: Path) -> None:
+def test_unsupported_model_keeps_internal_names(tmp_path: Path) -> None:
     homeless = [
         replace(MODERN, bias=True),
         replace(MODERN, scale_embeddings=True),
@@ -189,14 +189,14 @@ def test_a_model_without_a_home_keeps_our_names(tmp_path: Path) -> None:
     ]
     for config in [*homeless, MODELS["lstm"].config]:
         assert layout_of(config, VOCAB) is None
-    model = make(homeless[0])
+    model = random_model(homeless[0])
     save_model(tmp_path, recipe_of(homeless[0]), model)
     assert not (tmp_path / "config.json").exists()
     assert load_tensors(tmp_path / "model.safetensors").keys() == model.state_dict().keys()
 
 
-def test_the_config_is_plain_json(tmp_path: Path) -> None:
-    save_model(tmp_path, recipe_of(MODERN), make(MODERN))
+def test_config_is_plain_json(tmp_path: Path) -> None:
+    save_model(tmp_path, recipe_of(MODERN), random_model(MODERN))
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert config["architectures"] == ["Qwen3ForCausalLM"]
     assert (config["vocab_size"], config["head_dim"], config["num_key_value_heads"]) == (19, 10, 2)
@@ -204,10 +204,10 @@ def test_the_config_is_plain_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("config", [CLASSIC, MODERN], ids=["gpt2", "qwen3"])
-def test_weights_that_do_not_fit_are_told_in_one_line(
+def test_error_for_mismatched_weights_is_one_line(
     config: TransformerConfig, tmp_path: Path
 ) -> None:
-    save_model(tmp_path, recipe_of(config), make(config))
+    save_model(tmp_path, recipe_of(config), random_model(config))
     path = tmp_path / "model.safetensors"
     whole = load_tensors(path)
     with pytest.raises(WenmoError, match="does not fit the settings"):

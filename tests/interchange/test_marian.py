@@ -1,4 +1,4 @@
-"""Marian's own files: a SentencePiece model for each side, and one vocabulary."""
+"""Marian's tokenizer files: a SentencePiece model for each side, and a shared vocabulary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import wenmo as package
 from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.interchange.pretrained import open_pretrained
-from wenmo.interchange.vocabulary_files import read_vocabulary
+from wenmo.interchange.tokenizer_files import read_vocabulary
 from wenmo.text.lookup import VocabularyTokenizer
 from wenmo.types import END, WenmoError
 
@@ -49,7 +49,7 @@ def trained(lines: list[str], size: int) -> bytes:
 
 
 def write_files(folder: Path, source: bytes, target: bytes) -> int:
-    """The three files; the vocabulary lacks a few pieces. How many tokens it has."""
+    """Write the three files, with a few pieces missing; returns the vocabulary size."""
     folder.mkdir(exist_ok=True)
     pieces = {"</s>": 0, "<unk>": 1}
     for name, content in (("source.spm", source), ("target.spm", target)):
@@ -65,7 +65,7 @@ def write_files(folder: Path, source: bytes, target: bytes) -> int:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small Marian with random weights, which translates English, as it comes from a hub."""
+    """A small Marian with random weights in hub format."""
     import transformers
 
     path: Path = tmp_path_factory.mktemp("marian")
@@ -99,24 +99,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def both(folder: Path) -> tuple[Any, VocabularyTokenizer]:
-    """Their tokenizer of a folder, and ours."""
+def load_both(folder: Path) -> tuple[Any, VocabularyTokenizer]:
+    """The tokenizer of transformers, and that of wenmo."""
     import transformers
 
     files = (folder / name for name in ("source.spm", "target.spm", "vocab.json"))
-    theirs = transformers.MarianTokenizer(*map(str, files))
-    ours = read_vocabulary(folder, "marian").tokenizer(0, len(theirs))
-    assert isinstance(ours, VocabularyTokenizer)
-    return theirs, ours
+    reference = transformers.MarianTokenizer(*map(str, files))
+    loaded = read_vocabulary(folder, "marian").tokenizer(0, len(reference))
+    assert isinstance(loaded, VocabularyTokenizer)
+    return reference, loaded
 
 
-def check_same(theirs: Any, ours: VocabularyTokenizer, text: str) -> None:
-    """The same ids on both sides, and the same text of them where nothing was unknown."""
-    source, target = ours.encode_source(text).tolist(), ours.encode(text).tolist()
-    assert [*ours.external_ids(source), 0] == theirs(text).input_ids
-    assert [*ours.external_ids(target), 0] == theirs(text_target=text).input_ids
-    if theirs.unk_token_id not in target:
-        assert ours.decode(target).strip() == theirs.decode(target, skip_special_tokens=True)
+def check_same(reference: Any, loaded: VocabularyTokenizer, text: str) -> None:
+    """Check that ids match, and the decoded text if there is no unknown token."""
+    source, target = loaded.encode_source(text).tolist(), loaded.encode(text).tolist()
+    assert [*loaded.external_ids(source), 0] == reference(text).input_ids
+    assert [*loaded.external_ids(target), 0] == reference(text_target=text).input_ids
+    if reference.unk_token_id not in target:
+        assert loaded.decode(target).strip() == reference.decode(target, skip_special_tokens=True)
 
 
 some_text = st.lists(
@@ -129,23 +129,23 @@ some_text = st.lists(
 ).map("".join)
 
 
-def test_ids_are_theirs(folder: Path) -> None:
-    theirs, ours = both(folder)
+def test_ids_match_transformers(folder: Path) -> None:
+    reference, loaded = load_both(folder)
 
     @settings(max_examples=150, deadline=None)
     @given(some_text)
     def same(text: str) -> None:
-        check_same(theirs, ours, text)
+        check_same(reference, loaded, text)
 
     same()
     for text in (*ENGLISH[:3], *CHINESE[:3], ">>zh<< The fox", ">>zh<<The fox", "The >>zh<< fox"):
-        check_same(theirs, ours, text)
+        check_same(reference, loaded, text)
     for text in (">><pad>>>zh<<", ">><unk>The<<", ">></s><<"):
-        check_same(theirs, ours, text)
+        check_same(reference, loaded, text)
 
 
-def test_ids_of_real_lines_are_theirs(data: Path, tmp_path: Path) -> None:
-    """On lines of which the models, of a few thousand pieces, know little by heart."""
+def test_ids_of_real_lines_match_transformers(data: Path, tmp_path: Path) -> None:
+    """With small vocabularies, so that lines split into many pieces."""
     with gzip.open(data / "mt" / "multi30k" / "train.de.gz", "rt", encoding="utf-8") as file:
         german = file.read().splitlines()
     pairs = (data / "mt" / "tatoeba_en_zh" / "train.tsv").read_text("utf-8").splitlines()
@@ -155,16 +155,16 @@ def test_ids_of_real_lines_are_theirs(data: Path, tmp_path: Path) -> None:
         trained(german[:1500] + list(english[:500]), 1000),
         trained(list(english[:500]) + list(chinese[:1500]), 2500),
     )
-    theirs, ours = both(tmp_path)
+    reference, loaded = load_both(tmp_path)
     for text in (*german[-1500:], *english[-500:], *chinese[-1500:]):
-        check_same(theirs, ours, text)
+        check_same(reference, loaded, text)
 
 
-def test_it_translates_as_there(folder: Path) -> None:
+def test_translations_match_transformers(folder: Path) -> None:
     import transformers
 
     model = transformers.MarianMTModel.from_pretrained(folder, local_files_only=True).eval()
-    theirs, _ = both(folder)
+    reference, _ = load_both(folder)
     opened = open_pretrained(folder)
     writer = TextGenerator(opened.model, opened.tokenizer)
     sources = [">>zh<< The quick brown fox.", "She sells sea shells", "café 1234"]
@@ -178,7 +178,7 @@ def test_it_translates_as_there(folder: Path) -> None:
         )
         written = writer.generate([""] * len(sources), sampling, sources=list(sources))
         for source, [output] in zip(sources, written, strict=True):
-            ids = theirs(source, return_tensors="pt")
+            ids = reference(source, return_tensors="pt")
             [full] = model.generate(
                 **ids,
                 num_beams=beams,
@@ -189,7 +189,7 @@ def test_it_translates_as_there(folder: Path) -> None:
             )
             if method == "greedy" or opened.tokenizer.external_ids(output.ids) == full[1:].tolist():
                 assert opened.tokenizer.external_ids(output.ids) == full[1:].tolist()
-                assert output.text.strip() == theirs.decode(full, skip_special_tokens=True)
+                assert output.text.strip() == reference.decode(full, skip_special_tokens=True)
             else:  # ours also follows the greedy text, in a row more
                 assert output.logprob > log_probability(model, ids, full)
 
@@ -200,7 +200,7 @@ def log_probability(model: Any, ids: Any, full: torch.Tensor) -> float:
     return float(logits[0].log_softmax(-1).gather(1, full[1:, None]).sum())
 
 
-def test_what_is_trained_further_keeps_both_sides(wenmo: Any, folder: Path, tmp_path: Path) -> None:
+def test_finetuned_run_keeps_both_vocabularies(wenmo: Any, folder: Path, tmp_path: Path) -> None:
     import transformers
 
     pairs = "".join(f"The fox sells {n} shells\t狐狸 {n} 花落\n" for n in range(60))
@@ -209,19 +209,19 @@ def test_what_is_trained_further_keeps_both_sides(wenmo: Any, folder: Path, tmp_
     wenmo(*command, "--steps", 4, "tokens_per_batch=256", "eval_count=1", cwd=tmp_path)
     run = package.load(tmp_path / "run")
     assert isinstance(run.tokenizer, VocabularyTokenizer)
-    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "run", local_files_only=True)
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path / "run", local_files_only=True)
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(
         tmp_path / "run", local_files_only=True
     ).eval()
-    check_same(theirs, run.tokenizer, "The fox sells 春眠不觉晓")
+    check_same(reference, run.tokenizer, "The fox sells 春眠不觉晓")
     [[output]] = run.write(["The fox sells 7 shells"], method="greedy", max_tokens=8)
-    ids = theirs("The fox sells 7 shells", return_tensors="pt")
+    ids = reference("The fox sells 7 shells", return_tensors="pt")
     [full] = model.generate(**ids, num_beams=1, max_new_tokens=8, do_sample=False)
     assert run.tokenizer.external_ids(output.ids) == full[1:].tolist()
 
 
-def test_pairs_are_cut_by_turns(folder: Path) -> None:
-    _, tokenizer = both(folder)
+def test_pairs_alternate_source_and_target(folder: Path) -> None:
+    _, tokenizer = load_both(folder)
 
     def pieces() -> Iterator[tuple[str, bool]]:
         yield from (("The quick", False), (" fox", True), ("春眠", True), ("", True), ("fox", True))
@@ -233,7 +233,7 @@ def test_pairs_are_cut_by_turns(folder: Path) -> None:
     assert tokenizer.encode_source("fox").tolist() != tokenizer.encode("fox").tolist()
 
 
-def test_what_is_damaged_is_told(folder: Path, tmp_path: Path) -> None:
+def test_errors_for_damaged_files(folder: Path, tmp_path: Path) -> None:
     def refused(match: str, **changes: bytes) -> None:
         for name in ("source.spm", "target.spm", "vocab.json", "target_vocab.json"):
             (tmp_path / name).unlink(missing_ok=True)
@@ -250,4 +250,4 @@ def test_what_is_damaged_is_told(folder: Path, tmp_path: Path) -> None:
     refused("vocab.json: damaged", vocab_json=b'{"<unk>": "a"}')
     refused("vocab.json: damaged", vocab_json=b'{"<unk>": -1}')
     refused("but the last", vocab_json=b'{"<unk>": 4000000000}')
-    refused("vocabulary each", target_vocab_json=b"{}")
+    refused("separate vocabularies", target_vocab_json=b"{}")

@@ -1,4 +1,4 @@
-"""BERT's and RoBERTa's kind: the same logits, the same tokens, gaps filled."""
+"""BERT and RoBERTa: logits and ids match transformers, and gaps are filled."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ every_kind = pytest.mark.parametrize("make", [bert, roberta])
 
 
 @every_kind
-def test_what_stands_in_hidden_places_is_the_same(make: Any, tmp_path: Path) -> None:
+def test_logits_match_transformers(make: Any, tmp_path: Path) -> None:
     theirs, ours = make(tmp_path), open_pretrained(tmp_path)
     size, mask = theirs.config.vocab_size, 4 if make is bert else theirs.config.vocab_size - 1
     generator = torch.Generator().manual_seed(1)
@@ -82,7 +82,7 @@ def test_what_stands_in_hidden_places_is_the_same(make: Any, tmp_path: Path) -> 
 
 
 @every_kind
-def test_texts_have_the_same_ids(make: Any, tmp_path: Path) -> None:
+def test_ids_match_transformers(make: Any, tmp_path: Path) -> None:
     make(tmp_path)
     reference = getattr(transformers, "BertTokenizer" if make is bert else "RobertaTokenizer")
     theirs, ours = reference.from_pretrained(tmp_path), open_pretrained(tmp_path).tokenizer
@@ -92,8 +92,8 @@ def test_texts_have_the_same_ids(make: Any, tmp_path: Path) -> None:
 
 
 @every_kind
-def test_a_gap_is_filled_with_both_sides_in_view(make: Any, tmp_path: Path) -> None:
-    """The surest first: as their logits say, looked at once for every token."""
+def test_gap_is_filled_from_both_sides(make: Any, tmp_path: Path) -> None:
+    """Most confident token first, with one forward pass of transformers for each token."""
     theirs, ours = make(tmp_path), open_pretrained(tmp_path)
     sampling = Sampling(method="greedy", unmask_order="confidence", gap_tokens=3)
     writer = TextGenerator(ours.model, ours.tokenizer)
@@ -125,7 +125,7 @@ def test_a_gap_is_filled_with_both_sides_in_view(make: Any, tmp_path: Path) -> N
     assert END not in output.ids
 
 
-def test_the_first_names_of_norms_are_known(tmp_path: Path) -> None:
+def test_old_norm_names_are_accepted(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     bert(tmp_path)
@@ -143,10 +143,10 @@ def test_the_first_names_of_norms_are_known(tmp_path: Path) -> None:
     assert torch.equal(again.fill(ids, hidden, hidden), ours.fill(ids, hidden, hidden))
 
 
-def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
+def test_errors_for_unsupported_models(tmp_path: Path) -> None:
     bert(tmp_path)
     (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY).replace("[MASK]", "[NONE]"), "utf-8")
-    with pytest.raises(WenmoError, match=r"the tokenizer has no mask: \[MASK\] or <mask>"):
+    with pytest.raises(WenmoError, match=r"the tokenizer has no mask token: \[MASK\] or <mask>"):
         open_pretrained(tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(settings | {"is_decoder": True}))

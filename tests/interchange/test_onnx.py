@@ -1,4 +1,4 @@
-"""ONNX graphs of every kind of network say in onnxruntime what the model says."""
+"""ONNX graphs of all networks match the models in onnxruntime."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ every_kind = pytest.mark.parametrize("kind", CONFIGS)
 
 @dataclass
 class Written:
-    """A folder of graphs, used as any program may: by what ``model.json`` says."""
+    """An exported folder, used only through ``model.json``."""
 
     folder: Path
 
@@ -102,14 +102,14 @@ class Written:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any, Written]]:
-    """The model of a kind, with weights that are random everywhere, and its graphs; made once."""
+    """Returns a random model of a kind and its graphs, each exported once."""
     made: dict[str, tuple[Any, Written]] = {}
 
     def write(kind: str) -> tuple[Any, Written]:
         if kind not in made:
             folder: Path = tmp_path_factory.mktemp("onnx") / "model"
             model = random_model(CONFIGS[kind])
-            write_onnx(folder, model, TOKENIZER, answers=False)
+            write_onnx(folder, model, TOKENIZER, has_source=False)
             made[kind] = model, Written(folder)
         return made[kind]
 
@@ -128,8 +128,8 @@ def some_ids(rows: int, time: int) -> Tensor:
     return torch.randint(1, VOCAB, (rows, time), generator=torch.Generator().manual_seed(rows))
 
 
-def something(model: LanguageModel, rows: int) -> Tensor | None:
-    """Sources of different lengths, for models with an encoder, or latents, where there are any."""
+def example_source(model: LanguageModel, rows: int) -> Tensor | None:
+    """Sources of different lengths, or latents, or None, as the model needs."""
     if (latents := capability(model, HasLatents)) is not None:
         return torch.randn(rows, latents.latent_size, generator=torch.Generator().manual_seed(rows))
     if model.conditioning != "encoder":
@@ -142,11 +142,11 @@ def something(model: LanguageModel, rows: int) -> Tensor | None:
 
 @every_kind
 @torch.no_grad()
-def test_logits_are_the_same(kind: str, written: Callable[..., Any]) -> None:
-    """Of a prompt, single tokens, and several again, for other rows than were recorded."""
+def test_logits_match(kind: str, written: Callable[..., Any]) -> None:
+    """For a prompt, single tokens and several tokens, with another batch size than traced."""
     model, graph = written(kind)
     for rows in (1, 4):
-        given = something(model, rows)
+        given = example_source(model, rows)
         latents = capability(model, HasLatents)
         ours = latents.state_at(given) if latents else model.initial_state(rows, source=given)
         theirs = graph.initial_state(rows, given)
@@ -159,29 +159,29 @@ def test_logits_are_the_same(kind: str, written: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("kind", ["gpt, grouped heads", "gpt, window", "gpt2"])
 @torch.no_grad()
-def test_rows_may_be_of_different_lengths(kind: str, written: Callable[..., Any]) -> None:
-    """Read apart, their caches filled up to the longest, and then written to together."""
+def test_rows_of_different_lengths(kind: str, written: Callable[..., Any]) -> None:
+    """Rows are read separately, their caches padded to the longest, and continued together."""
     model, graph = written(kind)
     prompts = [some_ids(1, 7), some_ids(1, 2), some_ids(1, 4)]
     ours = join([model(prompt, model.initial_state(1))[1] for prompt in prompts])
     apart = [graph.read(prompt, graph.initial_state(1))[1] for prompt in prompts]
-    theirs = {name: np.concatenate([longer(s[name], 7) for s in apart]) for name in apart[0]}
+    theirs = {name: np.concatenate([grow_cache(s[name], 7) for s in apart]) for name in apart[0]}
     for token in torch.split(some_ids(3, 5), 1, dim=1):
         expected, ours = model(token, ours)
         given, theirs = graph.read(token, theirs)
         torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
 
 
-def longer(array: Any, past: int) -> Any:
+def grow_cache(array: Any, past: int) -> Any:
     if array.ndim < 2:
         return array
     return np.pad(array, [(0, 0), (0, past - array.shape[1]), (0, 0), (0, 0)])
 
 
 @pytest.mark.parametrize("kind", ["gpt, window", "transformer", "seq2seq", "seq2seq, copy"])
-def test_greedy_texts_are_the_same(kind: str, written: Callable[..., Any]) -> None:
+def test_greedy_texts_match(kind: str, written: Callable[..., Any]) -> None:
     model, graph = written(kind)
-    source = something(model, 1)
+    source = example_source(model, 1)
     answered = None if source is None else source[0, :2].tolist()
     sampling = Sampling(method="greedy", max_tokens=24)
     engine = AutoregressiveEngine(model)
@@ -201,8 +201,8 @@ def test_greedy_texts_are_the_same(kind: str, written: Callable[..., Any]) -> No
 
 
 @every_kind
-def test_what_is_said_of_a_graph_is_so(kind: str, written: Callable[..., Any]) -> None:
-    """The checker passes; names, types and shapes are those that ``model.json`` tells."""
+def test_model_json_describes_the_graph(kind: str, written: Callable[..., Any]) -> None:
+    """The checker passes; names, types and shapes match ``model.json``."""
     model, graph = written(kind)
     for path in graph.folder.glob("*.onnx"):
         onnx.checker.check_model(path, full_check=True)
@@ -227,11 +227,11 @@ def test_what_is_said_of_a_graph_is_so(kind: str, written: Callable[..., Any]) -
 ONNX = {"float32": "float", "int64": "int64", "bool": "bool"}
 
 
-def test_the_model_stays_as_it_was(tmp_path: Path) -> None:
+def test_export_does_not_change_the_model(tmp_path: Path) -> None:
     model = random_model(GROUPED)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     expected, state = model(some_ids(2, 5), model.initial_state(2, capacity=9))
-    write_onnx(tmp_path / "out", model, TOKENIZER, answers=False)
+    write_onnx(tmp_path / "out", model, TOKENIZER, has_source=False)
     assert not model.training
     assert all(weight.requires_grad for weight in model.parameters())
     assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
@@ -240,11 +240,11 @@ def test_the_model_stays_as_it_was(tmp_path: Path) -> None:
     assert again["keys.0"].shape == state["keys.0"].shape == (2, 9, 2, 10)
 
 
-def test_many_weights_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of models above 2 GB, which the one file could not hold."""
-    monkeypatch.setattr(graphs, "LARGEST", 1000)
+def test_large_weights_are_external_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for models above 2 GB, the limit of one file."""
+    monkeypatch.setattr(graphs, "MAX_INLINE_BYTES", 1000)
     model = random_model(CONFIGS["gru"])
-    write_onnx(tmp_path / "out", model, TOKENIZER, answers=False)
+    write_onnx(tmp_path / "out", model, TOKENIZER, has_source=False)
     assert (tmp_path / "out" / "model.onnx.data").stat().st_size > 4000
     graph = Written(tmp_path / "out")
     ids = some_ids(2, 3)
@@ -255,7 +255,7 @@ def test_many_weights_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def made(folder: Path, kind: str) -> Any:
-    """A small model with random weights, as `transformers` keeps it."""
+    """Save a small random model with `transformers`."""
     import transformers
 
     marks = {"vocab_size": 259, "bos_token_id": 257, "eos_token_id": 258, "pad_token_id": 256}
@@ -278,11 +278,11 @@ def made(folder: Path, kind: str) -> Any:
 
 @pytest.mark.parametrize("kind", ["Llama", "T5"])
 @torch.no_grad()
-def test_ids_are_those_of_the_tokenizer_beside(kind: str, tmp_path: Path) -> None:
-    """So that logits are those of `transformers`, although our end mark is 0."""
+def test_graph_uses_ids_of_the_tokenizer_file(kind: str, tmp_path: Path) -> None:
+    """Logits match `transformers`, although END is 0 here."""
     theirs = made(tmp_path / "made", kind)
     opened = open_pretrained(tmp_path / "made")
-    write_onnx(tmp_path / "out", opened.model, opened.tokenizer, answers=False)
+    write_onnx(tmp_path / "out", opened.model, opened.tokenizer, has_source=False)
     graph = Written(tmp_path / "out")
     assert graph.about["end"] == 258
     ids = torch.randint(256, (3, 9))
@@ -303,7 +303,7 @@ def test_ids_are_those_of_the_tokenizer_beside(kind: str, tmp_path: Path) -> Non
 # -- commands --------------------------------------------------------------------------------------
 
 
-def test_a_run_writes_the_same_text_there(wenmo: Callable[..., Any], tmp_path: Path) -> None:
+def test_exported_run_writes_the_same_text(wenmo: Callable[..., Any], tmp_path: Path) -> None:
     from tokenizers import Tokenizer as Library
 
     (tmp_path / "my.txt").write_text(POEM * 60, encoding="utf-8")
@@ -329,7 +329,7 @@ def test_a_run_writes_the_same_text_there(wenmo: Callable[..., Any], tmp_path: P
     )
     wenmo("export", "run", "--to", "onnx", "--out", "graph", cwd=tmp_path)
     asked = ("--prompt", "春眠", "--method", "greedy", "--max-tokens", 20, "--json")
-    told = json.loads(wenmo("generate", "run", *asked, cwd=tmp_path).stdout)["outputs"][0]
+    message = json.loads(wenmo("generate", "run", *asked, cwd=tmp_path).stdout)["outputs"][0]
 
     graph = Written(tmp_path / "graph")
     library = Library.from_file(str(tmp_path / "graph" / "tokenizer.json"))
@@ -339,11 +339,11 @@ def test_a_run_writes_the_same_text_there(wenmo: Callable[..., Any], tmp_path: P
         logits, state = graph.read(torch.tensor([tokens]), state)
         tokens = [int(logits[0, -1].argmax())]
         written += tokens
-    assert library.decode(written) == told["text"]
-    assert told["text"].startswith("不觉晓")
+    assert library.decode(written) == message["text"]
+    assert message["text"].startswith("不觉晓")
 
 
-def test_what_no_graph_can_hold_is_told(
+def test_errors_for_unsupported_runs(
     wenmo: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my.txt").write_text(POEM * 60, encoding="utf-8")
@@ -352,48 +352,50 @@ def test_what_no_graph_can_hold_is_told(
         "--to arpa": ("--model", "ngram", "order=2"),
         "--prior none": ("--model", "gru", "--prior", "ngram", *small),
     }
-    for number, (way_out, settings) in enumerate(runs.items()):
+    for number, (advice, settings) in enumerate(runs.items()):
         wenmo("train", "my.txt", *settings, "--out", number, cwd=tmp_path)
         export = ("export", number, "--to", "onnx", "--out", "graph")
-        told = wenmo(*export, cwd=tmp_path, code=2).stderr
-        assert way_out in told
-        assert "Traceback" not in told
+        message = wenmo(*export, cwd=tmp_path, code=2).stderr
+        assert advice in message
+        assert "Traceback" not in message
     monkeypatch.setattr(graphs, "find_spec", lambda _: None)
     with pytest.raises(WenmoError, match=r'the package onnx: pip install "wenmo\[onnx\]"'):
-        write_onnx(tmp_path / "graph", random_model(GROUPED), TOKENIZER, answers=False)
+        write_onnx(tmp_path / "graph", random_model(GROUPED), TOKENIZER, has_source=False)
     assert not (tmp_path / "graph").exists()
 
 
-def test_models_that_are_not_ours_are_refused(tmp_path: Path) -> None:
+def test_unsupported_models_are_refused(tmp_path: Path) -> None:
     narrow = replace(GROUPED, context_length=4).build(VOCAB)
     for model, match in (
-        (Foreign(torch.nn.Identity(), VOCAB, 9, END), "reads all of a text anew"),
+        (Foreign(torch.nn.Identity(), VOCAB, 9, END), "reads the whole text again"),
         (NgramConfig(order=2).build(VOCAB), "--to arpa"),
         (narrow, "a context of at least 8"),
     ):
         with pytest.raises(WenmoError, match=match):
-            write_onnx(tmp_path / "graph", model, TOKENIZER, answers=False)
+            write_onnx(tmp_path / "graph", model, TOKENIZER, has_source=False)
     assert not list(tmp_path.iterdir())
 
 
-class Counting(Recurrent):
-    """Says something that is true of the rows alone that it is asked with."""
+class BatchDependent(Recurrent):
+    """Its logits depend on the batch size."""
 
     def lm_head(self, reading: Any) -> Tensor:
         return super().lm_head(reading) * len(reading[0])
 
 
-class Waking(Recurrent):
-    """Begins with something else than zeros."""
+class NonzeroInitialState(Recurrent):
+    """Its initial state is not zero."""
 
     def initial_state(self, rows: int, **rest: Any) -> Any:
         return {name: tensor + 1 for name, tensor in super().initial_state(rows, **rest).items()}
 
 
-def test_a_graph_that_says_something_else_is_not_handed_on(tmp_path: Path) -> None:
+def test_wrong_graph_is_not_written(tmp_path: Path) -> None:
     config = RecurrentConfig("gru", **RECURRENT)
     with pytest.raises(RuntimeError, match="does not compute what the model does"):
-        write_onnx(tmp_path / "out", Counting(config, VOCAB), TOKENIZER, answers=False)
-    with pytest.raises(WenmoError, match="begins with more than zeros"):
-        write_onnx(tmp_path / "out", Waking(config, VOCAB), TOKENIZER, answers=False)
+        write_onnx(tmp_path / "out", BatchDependent(config, VOCAB), TOKENIZER, has_source=False)
+    with pytest.raises(WenmoError, match="needs an initial state of zeros"):
+        write_onnx(
+            tmp_path / "out", NonzeroInitialState(config, VOCAB), TOKENIZER, has_source=False
+        )
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Models that `transformers` made open here, compute the same, and write the same."""
+"""Models saved by `transformers` load with the same logits and generate the same texts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
-from wenmo.interchange.opened import LoadedModel
+from wenmo.interchange.loaded_model import LoadedModel
 from wenmo.interchange.pretrained import locate, open_pretrained
 from wenmo.models.capabilities import parameter_count
 from wenmo.text.pretrained import byte_level
 from wenmo.text.vocabularies import byte_alphabet
 from wenmo.types import END, WenmoError
 
-VOCAB, END_THERE, START, PAD = 300, 299, 298, 297
+VOCAB, EXTERNAL_END, START, PAD = 300, 299, 298, 297
 LENGTH = 24
 
 MODERN = {
@@ -90,13 +90,13 @@ every_causal = pytest.mark.parametrize("kind", CAUSAL)
 every_answering = pytest.mark.parametrize("kind", ANSWERING)
 
 
-def made(folder: Path, kind: str) -> Any:
-    """A small model with random weights, as `transformers` keeps it."""
+def save_model(folder: Path, kind: str) -> Any:
+    """Save a small random model with `transformers`."""
     import transformers
 
     name, settings = {**CAUSAL, **ANSWERING}[kind]
     config = getattr(transformers, f"{name}Config")(
-        vocab_size=VOCAB, bos_token_id=START, eos_token_id=END_THERE, **settings
+        vocab_size=VOCAB, bos_token_id=START, eos_token_id=EXTERNAL_END, **settings
     )
     suffixes = {"t5": "ForConditionalGeneration", "mt5": "ForConditionalGeneration"}
     suffixes |= {"bart": "ForConditionalGeneration", "mbart": "ForConditionalGeneration"}
@@ -110,7 +110,7 @@ def made(folder: Path, kind: str) -> Any:
                 weight.add_(torch.randn_like(weight) * 0.15)
         if hasattr(model, "final_logits_bias"):
             model.final_logits_bias.normal_()
-    model.generation_config.eos_token_id = END_THERE
+    model.generation_config.eos_token_id = EXTERNAL_END
     model.save_pretrained(folder)
     letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
     marks = {f"<{id_}>": id_ for id_ in range(len(letters), VOCAB)}
@@ -118,51 +118,51 @@ def made(folder: Path, kind: str) -> Any:
     return model
 
 
-def opened(folder: Path, kind: str) -> tuple[Any, LoadedModel]:
-    return made(folder, kind), open_pretrained(folder)
+def load_both(folder: Path, kind: str) -> tuple[Any, LoadedModel]:
+    return save_model(folder, kind), open_pretrained(folder)
 
 
 def some_ids(rows: int, time: int) -> torch.Tensor:
     return torch.randint(1, 256, (rows, time), generator=torch.Generator().manual_seed(1))
 
 
-def in_our_order(ours: LoadedModel, logits: torch.Tensor) -> torch.Tensor:
-    return logits[..., ours.tokenizer.external_ids(range(VOCAB))]
+def to_internal_order(loaded: LoadedModel, logits: torch.Tensor) -> torch.Tensor:
+    return logits[..., loaded.tokenizer.external_ids(range(VOCAB))]
 
 
 @every_causal
-def test_logits_are_the_same(kind: str, tmp_path: Path) -> None:
-    theirs, ours = opened(tmp_path, kind)
+def test_logits_match_transformers(kind: str, tmp_path: Path) -> None:
+    reference, loaded = load_both(tmp_path, kind)
     ids = some_ids(3, LENGTH)
     with torch.no_grad():
-        expected = in_our_order(ours, theirs(ids).logits)
-        given, state = ours.model(ids)
+        expected = to_internal_order(loaded, reference(ids).logits)
+        given, state = loaded.model(ids)
         torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
-        first, state = ours.model(ids[:, :7], ours.model.initial_state(3, capacity=8))
-        rest, _ = ours.model(ids[:, 7:], state)
+        first, state = loaded.model(ids[:, :7], loaded.model.initial_state(3, capacity=8))
+        rest, _ = loaded.model(ids[:, 7:], state)
         torch.testing.assert_close(torch.cat([first, rest], 1), expected, rtol=1e-4, atol=1e-4)
-    assert theirs.num_parameters() == parameter_count(ours.model)
+    assert reference.num_parameters() == parameter_count(loaded.model)
 
 
 @every_answering
-def test_answers_have_the_same_logits(kind: str, tmp_path: Path) -> None:
-    theirs, ours = opened(tmp_path, kind)
+def test_encoder_decoder_logits_match_transformers(kind: str, tmp_path: Path) -> None:
+    reference, loaded = load_both(tmp_path, kind)
     source, ids = some_ids(3, 11), some_ids(3, LENGTH)
-    end = torch.full((3, 1), END_THERE)
+    end = torch.full((3, 1), EXTERNAL_END)
     with torch.no_grad():
-        full = theirs(input_ids=torch.cat([source, end], 1), decoder_input_ids=ids)
-        state = ours.model.initial_state(3, source=torch.cat([source, end * 0], 1))
-        given, _ = ours.model(ids, state)
-    torch.testing.assert_close(given, in_our_order(ours, full.logits), rtol=1e-4, atol=1e-4)
+        full = reference(input_ids=torch.cat([source, end], 1), decoder_input_ids=ids)
+        state = loaded.model.initial_state(3, source=torch.cat([source, end * 0], 1))
+        given, _ = loaded.model(ids, state)
+    torch.testing.assert_close(given, to_internal_order(loaded, full.logits), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("beams", [1, 4])
 @pytest.mark.parametrize("kind", [*CAUSAL, *ANSWERING])
-def test_texts_are_the_same(kind: str, beams: int, tmp_path: Path) -> None:
-    theirs, ours = opened(tmp_path, kind)
+def test_texts_match_transformers(kind: str, beams: int, tmp_path: Path) -> None:
+    reference, loaded = load_both(tmp_path, kind)
     sizes = (3, 9, 5)
     prompts = [some_ids(1, size)[0].tolist() for size in sizes]
-    engine = AutoregressiveEngine(ours.model)
+    engine = AutoregressiveEngine(loaded.model)
     method = "greedy" if beams == 1 else "beam"
     # Of one length: they look at the end mark only where it is among the best tokens of all.
     length = {"max_tokens": 12, "min_tokens": 12}
@@ -175,8 +175,8 @@ def test_texts_are_the_same(kind: str, beams: int, tmp_path: Path) -> None:
         if event.rank == 0:
             written[event.request].append(event.token)
     for prompt, text in zip(prompts, written, strict=True):
-        ids = torch.tensor([[*prompt, END_THERE] if answering else prompt])
-        [full] = theirs.generate(
+        ids = torch.tensor([[*prompt, EXTERNAL_END] if answering else prompt])
+        [full] = reference.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=12,
@@ -188,55 +188,67 @@ def test_texts_are_the_same(kind: str, beams: int, tmp_path: Path) -> None:
             use_cache=not answering,  # theirs counts the encoder's layers for T5's decoder
         )
         expected = (full[1:] if answering else full[len(prompt) :]).tolist()
-        shown = ours.tokenizer.external_ids(text)
+        shown = loaded.tokenizer.external_ids(text)
         if beams > 1 and shown != expected:  # ours also follows the greedy text, in a row more
             start = full[:1].tolist()
-            better = total(theirs, ids, [*start, *shown], answering=answering)
-            assert better > total(theirs, ids, [*start, *expected], answering=answering)
+            better = log_probability(reference, ids, [*start, *shown], answering=answering)
+            assert better > log_probability(
+                reference, ids, [*start, *expected], answering=answering
+            )
         else:
             assert shown == expected
 
 
-def total(theirs: Any, prompt: torch.Tensor, text: list[int], *, answering: bool) -> float:
-    """Their log-probability of a text, of which the first id is what begins an answer."""
+def log_probability(
+    reference: Any, prompt: torch.Tensor, text: list[int], *, answering: bool
+) -> float:
+    """Log-probability of a text in transformers; the first id starts the decoder."""
     with torch.no_grad():
         if answering:
-            logits = theirs(input_ids=prompt, decoder_input_ids=torch.tensor([text])).logits
+            logits = reference(input_ids=prompt, decoder_input_ids=torch.tensor([text])).logits
         else:
-            whole = torch.cat([prompt, torch.tensor([text[1:]])], 1)
-            logits = theirs(whole).logits[:, prompt.shape[1] - 1 :]
+            content = torch.cat([prompt, torch.tensor([text[1:]])], 1)
+            logits = reference(content).logits[:, prompt.shape[1] - 1 :]
     logp = logits[0].log_softmax(-1)
     return float(sum(logp[place, id_] for place, id_ in enumerate(text[1:])))
 
 
-def test_every_end_mark_ends_a_text(wenmo: Any, tmp_path: Path) -> None:
-    """Here, after training further, and there, after that."""
+def test_every_end_token_ends_a_text(wenmo: Any, tmp_path: Path) -> None:
+    """In wenmo, after fine-tuning, and in transformers after that."""
     import transformers
 
     folder = tmp_path / "llama"
-    theirs = made(folder, "llama")
+    reference = save_model(folder, "llama")
     prompt = some_ids(1, 5)[0].tolist()
 
-    def theirs_of(model: Any) -> list[int]:
+    def reference_text(model: Any) -> list[int]:
         ids = torch.tensor([prompt])
         mask = torch.ones_like(ids)
         [full] = model.generate(ids, attention_mask=mask, max_new_tokens=12, do_sample=False)
         return full[len(prompt) :].tolist()
 
-    def ours_of(model: Any) -> list[int]:
+    def loaded_text(model: Any) -> list[int]:
         engine = AutoregressiveEngine(model)
         engine.submit(Request(prompt, Sampling(method="greedy", max_tokens=12)))
         return [event.token for event in engine.run()]
 
-    other = next(id_ for id_ in theirs_of(theirs)[3:] if id_ not in prompt)
-    settings = {"eos_token_id": [END_THERE, other, 299_000], "bad_words_ids": [[7], [8, 9]]}
+    other = next(id_ for id_ in reference_text(reference)[3:] if id_ not in prompt)
+    settings = {"eos_token_id": [EXTERNAL_END, other, 299_000], "bad_words_ids": [[7], [8, 9]]}
     (folder / "generation_config.json").write_text(json.dumps(settings))
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
-    ours = open_pretrained(folder)
-    assert (ours.model.special_tokens.eos, ours.model.special_tokens.suppressed) == ((other,), (7,))
-    expected = theirs_of(theirs)
+    reference = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, local_files_only=True
+    ).eval()
+    loaded = open_pretrained(folder)
+    assert (loaded.model.special_tokens.eos, loaded.model.special_tokens.suppressed) == (
+        (other,),
+        (7,),
+    )
+    expected = reference_text(reference)
     assert expected[-1] == other
-    assert ours.tokenizer.external_ids(ours_of(ours.model)) == [*expected[:-1], END_THERE]
+    assert loaded.tokenizer.external_ids(loaded_text(loaded.model)) == [
+        *expected[:-1],
+        EXTERNAL_END,
+    ]
     (tmp_path / "my.txt").write_text("The quick brown fox. 春眠不觉晓\n" * 40, "utf-8")
     command = (
         "train",
@@ -254,12 +266,12 @@ def test_every_end_mark_ends_a_text(wenmo: Any, tmp_path: Path) -> None:
     again = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path / "run", local_files_only=True
     )
-    assert again.generation_config.eos_token_id == [END_THERE, other]
-    assert theirs_of(again.eval()) == expected
+    assert again.generation_config.eos_token_id == [EXTERNAL_END, other]
+    assert reference_text(again.eval()) == expected
 
 
-def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
-    made(tmp_path, "llama")
+def test_errors_for_damaged_models(tmp_path: Path) -> None:
+    save_model(tmp_path, "llama")
     assert locate(tmp_path) == tmp_path
     assert locate(tmp_path / "nothing") is None
     config = json.loads((tmp_path / "config.json").read_text())
@@ -270,7 +282,7 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
             open_pretrained(tmp_path)
         assert "\n" not in str(error.value)
 
-    refused("model_type 'nothing' is not known", model_type="nothing")
+    refused("model_type 'nothing' is not supported", model_type="nothing")
     refused("do not fit", intermediate_size=50)
     refused("layers", num_hidden_layers=4)
     refused("only", num_hidden_layers=10**9)
@@ -284,8 +296,8 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
         (tmp_path / "merges.txt").write_text(merges)
         refused("merges.txt: damaged")
     (tmp_path / "kept").rename(tmp_path / "tokenizer.json")
-    whole = (tmp_path / "model.safetensors").read_bytes()
-    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    content = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(content[: len(content) // 2])
     with pytest.raises(WenmoError, match="not a whole safetensors file"):
         open_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
@@ -294,34 +306,34 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
         open_pretrained(tmp_path)
 
 
-def test_a_chinese_gpt_2_with_berts_vocabulary(tmp_path: Path) -> None:
+def test_gpt2_with_bert_tokenizer(tmp_path: Path) -> None:
     import transformers
 
-    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    vocabulary = [*marks, *"春眠不觉晓处闻啼鸟，。", "the", "fox", "##es", "a", "."]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = [*special, *"春眠不觉晓处闻啼鸟，。", "the", "fox", "##es", "a", "."]
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n", "utf-8")
     settings = {**CLASSIC, "vocab_size": len(vocabulary), "eos_token_id": 50256}
     torch.manual_seed(0)
-    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**settings)).eval()
-    theirs.save_pretrained(tmp_path)
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**settings)).eval()
+    model.save_pretrained(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
     reference = transformers.AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
-    ours = open_pretrained(tmp_path)
-    assert ours.tokenizer.end == vocabulary.index("[SEP]")
+    loaded = open_pretrained(tmp_path)
+    assert loaded.tokenizer.end == vocabulary.index("[SEP]")
     for text in ("春眠不觉晓，处处闻啼鸟。", "The foxes, a 春 fox.", "☃", "  a  the "):
-        ids = ours.tokenizer.external_ids(ours.tokenizer.encode(text).tolist())
+        ids = loaded.tokenizer.external_ids(loaded.tokenizer.encode(text).tolist())
         assert ids == reference.encode(text, add_special_tokens=False)
     for text in ("春眠不觉晓，处处闻啼鸟。", "the foxes."):
-        assert ours.tokenizer.decode(ours.tokenizer.encode(text)) == text
-    ids = torch.tensor([ours.tokenizer.encode("春眠不觉晓").tolist()])
+        assert loaded.tokenizer.decode(loaded.tokenizer.encode(text)) == text
+    ids = torch.tensor([loaded.tokenizer.encode("春眠不觉晓").tolist()])
     with torch.no_grad():
-        expected = theirs(torch.tensor([ours.tokenizer.external_ids(ids[0].tolist())])).logits
-        given, _ = ours.model(ids)
-    order = ours.tokenizer.external_ids(range(len(vocabulary)))
+        expected = model(torch.tensor([loaded.tokenizer.external_ids(ids[0].tolist())])).logits
+        given, _ = loaded.model(ids)
+    order = loaded.tokenizer.external_ids(range(len(vocabulary)))
     torch.testing.assert_close(given, expected[..., order], rtol=1e-4, atol=1e-4)
 
 
-def test_a_hub_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.constants as constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -337,10 +349,10 @@ def test_a_hub_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -
         locate("hub:a/b/c")
 
 
-def test_a_real_model_of_llama2c(data: Path) -> None:
+def test_llama2c_model(data: Path) -> None:
     folder = data / "weights" / "stories260K"
-    ours = open_pretrained(folder / "stories260K.bin")
-    writer = TextGenerator(ours.model, ours.tokenizer)
+    loaded = open_pretrained(folder / "stories260K.bin")
+    writer = TextGenerator(loaded.model, loaded.tokenizer)
     [[output]] = writer.generate([""], Sampling(method="greedy", max_tokens=80))
     assert output.text.startswith(
         "Once upon a time, there was a little girl named Lily. She loved to play outside in the "
@@ -348,12 +360,12 @@ def test_a_real_model_of_llama2c(data: Path) -> None:
     )
 
 
-def test_the_end_mark_stands_at_zero(tmp_path: Path) -> None:
-    _, ours = opened(tmp_path, "qwen2")
-    tokenizer = ours.tokenizer
+def test_end_token_has_id_zero(tmp_path: Path) -> None:
+    _, loaded = load_both(tmp_path, "qwen2")
+    tokenizer = loaded.tokenizer
     assert tokenizer.table[END] == b""
     for text in ("Hello, 世界!\n\n  x", "", "\x00"):
         ids = tokenizer.encode(text).tolist()
         assert END not in ids
         assert tokenizer.decode(ids) == text
-    assert tokenizer.external_ids([END, END_THERE]) == [END_THERE, END]
+    assert tokenizer.external_ids([END, EXTERNAL_END]) == [EXTERNAL_END, END]

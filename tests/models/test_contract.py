@@ -374,7 +374,7 @@ def test_score_is_the_sum_of_log_probabilities(family: str) -> None:
     assert torch.equal(score.tokens, counts)
     torch.testing.assert_close(score.nats, expected, **EXACT)
     mean = (expected.sum() / counts.sum()).float()
-    torch.testing.assert_close(loss.parts["nats"], mean, **EXACT)
+    torch.testing.assert_close(loss.metrics["nats"], mean, **EXACT)
     torch.testing.assert_close(loss.total, mean, **EXACT)
 
 
@@ -409,7 +409,7 @@ def test_logits_in_pieces_give_the_same_loss_and_gradients(
         return total, *torch.autograd.grad(total, weights, materialize_grads=True)
 
     whole = both()
-    monkeypatch.setattr(network, "LOGITS_AT_ONCE", 7 * VOCAB)
+    monkeypatch.setattr(network, "MAX_LOGITS", 7 * VOCAB)
     torch.testing.assert_close(both(), whole, **EXACT)
 
 
@@ -618,7 +618,7 @@ def test_a_batch_with_a_source_is_scored_as_begin_and_forward(family: str) -> No
         score, loss = model.score(batch), model.loss(batch)
     torch.testing.assert_close(score.nats, nats.sum(1), **EXACT)
     assert torch.equal(score.tokens, asked.sum(1))
-    torch.testing.assert_close(loss.parts["nats"], (nats.sum() / asked.sum()).float(), **EXACT)
+    torch.testing.assert_close(loss.metrics["nats"], (nats.sum() / asked.sum()).float(), **EXACT)
 
 
 WITH_BLOCKS = {

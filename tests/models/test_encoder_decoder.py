@@ -133,7 +133,7 @@ def test_label_smoothing_is_cross_entropy_with_a_smoothed_target() -> None:
     label_smoothed = F.one_hot(targets[real], VOCAB) * 0.9 + 0.1 / VOCAB
     torch.testing.assert_close(loss.total, -(label_smoothed * logp[real]).sum(-1).mean(), **NEAR)
     plain = -logp[real].gather(1, targets[real][:, None]).mean()
-    torch.testing.assert_close(loss.parts["nats"], plain, **NEAR)
+    torch.testing.assert_close(loss.metrics["nats"], plain, **NEAR)
 
 
 # -- positions -----------------------------------------------------------------------------------

@@ -196,7 +196,7 @@ def test_the_loss_takes_what_the_batch_carries() -> None:
     said, context_features, _ = model.counts.experts(batch.tokens, batch.targets)
     given = Batch(ids[:, :-1], ids[:, 1:], prior_probs=torch.cat([said, context_features], 2))
     loss = model.loss(given)
-    torch.testing.assert_close(loss.parts["nats"], model.loss(batch).parts["nats"], **NEAR)
+    torch.testing.assert_close(loss.metrics["nats"], model.loss(batch).metrics["nats"], **NEAR)
     loss.total.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 

@@ -66,7 +66,7 @@ def test_the_bound_is_the_mean_over_all_orders(asked: list[int]) -> None:
     many = Batch(TEXT[None, :-1].repeat(4000, 1), targets.repeat(4000, 1))
     with torch.no_grad():
         score = model.score(many)
-        loss = model.loss(many).parts["nats"] * len(asked)
+        loss = model.loss(many).metrics["nats"] * len(asked)
     assert score.bound
     assert score.tokens.tolist() == [len(asked)] * 4000
     spread = float(score.nats.std()) / 4000**0.5

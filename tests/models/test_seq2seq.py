@@ -291,8 +291,8 @@ def test_the_loss_of_coverage_by_hand() -> None:
                     label_smoothed.append(-float(logp[place].mean()))
                 covered = covered + a
     overlap, mean = sum(overlaps) / 9, sum(nats) / 9
-    assert float(loss.parts["coverage"]) == pytest.approx(overlap, rel=1e-4)
-    assert float(loss.parts["nats"]) == pytest.approx(mean, rel=1e-4)
+    assert float(loss.metrics["coverage"]) == pytest.approx(overlap, rel=1e-4)
+    assert float(loss.metrics["nats"]) == pytest.approx(mean, rel=1e-4)
     total = 0.9 * mean + 0.1 * sum(label_smoothed) / 9 + 0.7 * overlap
     assert float(loss.total) == pytest.approx(total, rel=1e-4)
 

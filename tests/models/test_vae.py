@@ -245,7 +245,7 @@ def test_the_loss_is_the_bound_where_nothing_is_free() -> None:
         loss, score = model.loss(TEXTS), model.score(TEXTS)
     expected = float(score.nats.sum() / score.tokens.sum())
     assert float(loss.total) == pytest.approx(expected, rel=1e-5)
-    assert float(loss.parts["nats"]) < float(loss.total)
+    assert float(loss.metrics["nats"]) < float(loss.total)
 
 
 def test_word_dropout_keeps_tokens_from_the_decoder_in_training_alone() -> None:
@@ -306,7 +306,7 @@ def test_on_counts_the_bound_is_that_of_the_mixture() -> None:
     assert score.bound
     assert not exact.bound
     torch.testing.assert_close(score.nats, exact.nats + posterior.divergence().sum(1), **NEAR)
-    assert float(loss.parts["kl"]) == pytest.approx(float(posterior.divergence().sum(1).mean()))
+    assert float(loss.metrics["kl"]) == pytest.approx(float(posterior.divergence().sum(1).mean()))
     model.set_progress(0.1, 0)
     assert isinstance(model.network, Network)
     assert model.network.weight == pytest.approx(0.5)

@@ -1,4 +1,4 @@
-"""Settings without effect are told: the tables are complete, and what they say is so."""
+"""Settings without effect are reported: the declarations are complete and true."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from wenmo.decoding import effects as writing_effects
 from wenmo.decoding.effects import WRITING, Writing
 from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
-from wenmo.effects import Effect, without_effect
+from wenmo.effects import Effect, ineffective_settings
 from wenmo.models.ngram_config import NgramConfig
 from wenmo.runs import effects as recipe_effects
-from wenmo.runs.effects import TRAINING, Training
+from wenmo.runs.effects import TRAINING_EFFECTS, TrainingSituation
 from wenmo.runs.recipe import make_recipe
 from wenmo.text.config import TokenizerConfig
 from wenmo.text.tokenizers import Tokenizer
@@ -25,12 +25,12 @@ def named(effects: tuple[Effect[Any], ...], always: str) -> set[str]:
     return {name for effect in effects for name in effect.settings.split()} | set(always.split())
 
 
-def test_every_setting_has_its_entry() -> None:
-    """A new setting is entered, so that it cannot be ignored in silence."""
+def test_every_setting_is_declared() -> None:
+    """So that a new setting cannot be ignored silently."""
     recipe = make_recipe("lstm")
     tables = ("ngram_prior", "init", "task", "tokenizer", "split", "train")
     settings = {f"{t}.{f.name}" for t in tables for f in fields(getattr(recipe, t))}
-    assert named(TRAINING, recipe_effects.ALWAYS) == settings
+    assert named(TRAINING_EFFECTS, recipe_effects.ALWAYS_EFFECTIVE) == settings
     assert named(WRITING, writing_effects.ALWAYS) == {f.name for f in fields(Sampling)}
 
 
@@ -63,28 +63,30 @@ OTHER: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("method", ["sample", "greedy", "beam"])
-def test_what_is_told_to_have_no_effect_has_none(writer: TextGenerator, method: Any) -> None:
+def test_ineffective_settings_do_not_change_texts(writer: TextGenerator, method: Any) -> None:
     plain = Sampling(method=method, max_tokens=6)
     [[before]] = writer.generate(["the "], plain)
     for name, value in OTHER.items():
-        asked = replace(plain, **{name: value})
-        if without_effect([name], WRITING, Writing(asked, writer.model)):
-            [[after]] = writer.generate(["the "], asked)
+        settings = replace(plain, **{name: value})
+        if ineffective_settings([name], WRITING, Writing(settings, writer.model)):
+            [[after]] = writer.generate(["the "], settings)
             assert after.ids == before.ids, name
 
 
-def test_lines_name_the_settings_and_where_they_belong(writer: TextGenerator) -> None:
-    def told(**asked: Any) -> list[str]:
-        return without_effect(asked, WRITING, Writing(Sampling(**asked), writer.model))
+def test_lines_name_settings_and_condition(writer: TextGenerator) -> None:
+    def lines_for(**settings: Any) -> list[str]:
+        return ineffective_settings(settings, WRITING, Writing(Sampling(**settings), writer.model))
 
-    assert told(method="beam", top_k=3, top_p=0.5) == [
+    assert lines_for(method="beam", top_k=3, top_p=0.5) == [
         "top_k, top_p have no effect here, only with method=sample and a temperature above 0"
     ]
-    assert told(method="sample", beam_width=3) == [
+    assert lines_for(method="sample", beam_width=3) == [
         "beam_width has no effect here, only with method=beam"
     ]
-    assert not told(method="beam", beam_width=4, beam_groups=2, diversity_penalty=1.0, max_tokens=3)
-    assert told(method="beam", diversity_penalty=1.0)
+    assert not lines_for(
+        method="beam", beam_width=4, beam_groups=2, diversity_penalty=1.0, max_tokens=3
+    )
+    assert lines_for(method="beam", diversity_penalty=1.0)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,8 @@ def test_lines_name_the_settings_and_where_they_belong(writer: TextGenerator) ->
 )
 def test_settings_of_a_training(model: str, given: list[str], idle: set[str]) -> None:
     recipe = make_recipe(model, given)
-    found = without_effect(recipe.given, TRAINING, Training(recipe, has_valid=False))
+    found = ineffective_settings(
+        recipe.given, TRAINING_EFFECTS, TrainingSituation(recipe, has_valid=False)
+    )
     names = {name for line in found for name in line.split(" ha")[0].split(", ")}
     assert names == idle

@@ -1,4 +1,4 @@
-"""What a version before format 2 wrote: its run folders open, go on, and write what they wrote.
+"""Runs of format 1 load, continue training, and generate the same texts as before.
 
 The folder was made by that version, on the text beside it:
 
@@ -23,7 +23,7 @@ from wenmo.types import WenmoError
 
 DATA = Path(__file__).parents[1] / "data" / "format1"
 BITS = 2.373284012279198
-"""Per byte of the text, as that version scored it."""
+"""Per byte of the text, as scored by the version that wrote the run."""
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DATA / "run", tmp_path / "run"))
 
 
-def test_it_writes_and_scores_as_before(folder: Path) -> None:
+def test_texts_and_scores_are_unchanged(folder: Path) -> None:
     assert json.loads((folder / "wenmo.json").read_text())["format"] == 1
     run = wenmo.load(folder)
     assert run.card.recipe.model.hidden_size == 8
@@ -44,8 +44,8 @@ def test_it_writes_and_scores_as_before(folder: Path) -> None:
     assert all("learning_rate" in row for row in run.history if "loss" in row)
 
 
-def test_it_goes_on(folder: Path) -> None:
-    """With the settings' present names, and by itself."""
+def test_training_continues(folder: Path) -> None:
+    """With the current names of settings, and without settings."""
     names = ["hidden_size=8", "layers=1", "heads=1", "context_length=16", "batch_size=2"]
     names += ["sequence_length=16", "ngram_prior.order=3", "learning_rate=0.01", "eval_count=2"]
     names += ["unit=line", "tokenizer.kind=bytes", "ngram_prior.enabled=true"]
@@ -58,7 +58,7 @@ def test_it_goes_on(folder: Path) -> None:
     assert "width" not in content["model"]
 
 
-def test_recipes_of_before_are_read(tmp_path: Path) -> None:
+def test_old_recipes_are_read(tmp_path: Path) -> None:
     path = tmp_path / "old.toml"
     path.write_text(
         'family = "gpt"\nmodel.width = 64\nprior.counts = "ngram"\nprior.orders = 4\n'
@@ -74,7 +74,7 @@ def test_recipes_of_before_are_read(tmp_path: Path) -> None:
     assert recipe.tokenizer.kind == "characters"
 
 
-def test_every_old_name_leads_to_a_setting_of_today() -> None:
+def test_every_old_name_maps_to_a_current_setting() -> None:
     families = ("gpt", "lstm", "seq2seq", "masked", "vae", "gan", "ngram")
     now = {name: set() for name in ("model", "ngram_prior", "init", "train")}
     for family in families:
@@ -85,7 +85,7 @@ def test_every_old_name_leads_to_a_setting_of_today() -> None:
             assert set(renamed.values()) <= now[TABLES.get(table, table)]
 
 
-def test_an_old_name_is_told_its_new_one() -> None:
+def test_error_for_an_old_name() -> None:
     assert new_name("train.rate") == "learning_rate"
     assert new_name("hiden") is None
     assert convert_setting("prior.counts=none") == "ngram_prior.enabled=false"

@@ -272,5 +272,5 @@ def test_files_of_other_programs_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(WenmoError, match="cannot be read"):
         Tokenizer.load(tmp_path / "none.json")
     (tmp_path / "file").write_text("here")
-    with pytest.raises(WenmoError, match="a file stands where a folder is needed"):
+    with pytest.raises(WenmoError, match="a file exists where a folder is needed"):
         TRAINED["bytes"].save(tmp_path / "file" / "tokenizer.json")

@@ -10,12 +10,12 @@ from wenmo.api.generator import Generator, warn
 from wenmo.config import from_dict, override
 from wenmo.decoding.generator import Output
 from wenmo.decoding.params import Sampling
-from wenmo.effects import Effect, without_effect
+from wenmo.effects import Effect, ineffective_settings
 from wenmo.evaluation.alignment import alignment
 from wenmo.evaluation.evaluate import (
-    evaluate_beside_baselines,
     evaluate_pairs,
     evaluate_text,
+    evaluate_with_baselines,
     readable_pairs,
 )
 from wenmo.evaluation.explain import explain
@@ -30,7 +30,7 @@ from wenmo.models.capabilities import (
     baselines_of,
     has_capability,
 )
-from wenmo.progress import ProgressCallback, share_of
+from wenmo.progress import ProgressCallback, fraction_callback
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose_fields
 from wenmo.text.inputs import Source, rereadable
@@ -114,9 +114,9 @@ class Evaluator:
         self._check_options(window, stride, dynamic, cache, samples)
         options = {"window": window, "stride": stride, **sampling}
         given = {name for name, value in options.items() if value is not None}
-        warn(without_effect(given, SCORING, self))
+        warn(ineffective_settings(given, SCORING, self))
         encoded = self._encode(data, target, encoding, settings, on_progress)
-        progress, tokenizer = share_of(on_progress, "scoring"), self.generator.tokenizer
+        progress, tokenizer = fraction_callback(on_progress, "scoring"), self.generator.tokenizer
         task = self.generator.task
         if task.paired:
             pairs = readable_pairs(encoded.ids, encoded.ends, self.model, task)
@@ -126,7 +126,7 @@ class Evaluator:
             records = Records(encoded.ids, self.model.context)
             in_pieces = (window, stride, cache) != (None, None, None)
             if self.by_record or not (in_pieces or records.skipped):
-                return evaluate_beside_baselines(
+                return evaluate_with_baselines(
                     self.model, records, tokenizer, progress=progress, samples=samples
                 )
         return evaluate_text(
@@ -194,7 +194,7 @@ class Evaluator:
             texts=texts,
             sampling=from_dict(Sampling, asked),  # as the model has it, but for the temperature
             alphabet=self.card.alphabet,
-            progress=share_of(on_progress, f"writing with {name}"),
+            progress=fraction_callback(on_progress, f"writing with {name}"),
         )
         return Tradeoff(
             curves,
@@ -216,7 +216,7 @@ class Evaluator:
         data, target = as_source(data), target and rereadable(target)
         read = replace(self.card.recipe.read, encoding=encoding)
         read = for_other_data(read, plain=isinstance(data, Texts) or not has_fields(data))
-        read = override(read, settings, where="read.")
+        read = override(read, settings, prefix="read.")
         read, _ = choose_fields(data, read, self.generator.task, target)
         encoded = corpora.encode_text(
             data,

@@ -15,12 +15,12 @@ from wenmo.decoding.effects import WRITING, Writing
 from wenmo.decoding.generator import Output, TextGenerator
 from wenmo.decoding.noise import draw_seed
 from wenmo.decoding.params import DRAWING, Sampling
-from wenmo.effects import without_effect
+from wenmo.effects import ineffective_settings
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.reading import read_grammar
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import HasLatents, Infills, SamplesTexts, has_capability
-from wenmo.runs.store import Card, talk_of
+from wenmo.runs.store import Card, chat_formatter_of
 from wenmo.text.chat_formatter import ChatFormatter
 from wenmo.text.config import TaskConfig
 from wenmo.text.control import resolve
@@ -66,7 +66,7 @@ class Generator:
     @cached_property
     def chat(self) -> ChatFormatter | None:
         """How conversations are written for the model; None: it has no chat template."""
-        return talk_of(self.card, self.model, self.tokenizer)
+        return chat_formatter_of(self.card, self.model, self.tokenizer)
 
     @cached_property
     def text_generator(self) -> TextGenerator:
@@ -105,7 +105,7 @@ class Generator:
         if options.get("seed") is None:
             options = {**options, "seed": draw_seed()}
         sampling = from_dict(Sampling, {**to_dict(self.defaults), **options})
-        warn(without_effect(options, WRITING, Writing(sampling, self.model)))
+        warn(ineffective_settings(options, WRITING, Writing(sampling, self.model)))
         return sampling
 
     def draws(self, **sampling: Any) -> bool:
@@ -208,7 +208,7 @@ class Generator:
         if not self.task.paired:
             if control or prefix:
                 raise WenmoError(f"{self.folder}: {_UNTRAINED['control' if control else 'prefix']}")
-            return [prompt or self.card.opening for prompt in prompts], None
+            return [prompt or self.card.default_prompt for prompt in prompts], None
         if self.card.is_chat and self.chat is not None:
             said = [render_history([prompt], self.task, control) for prompt in prompts]
             return [prefix] * len(prompts), self.chat.sources(said)

@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wenmo.config import match, nearest
+from wenmo.config import did_you_mean, match_name
 from wenmo.models import MODELS
 from wenmo.models.capabilities import parameter_count
 from wenmo.models.shapes import shapes_only
@@ -182,9 +182,9 @@ def plan_transformer(
     Raises:
         WenmoError: a figure makes no sense, or no such GPU.
     """
-    known = match(gpu, GPUS)
+    known = match_name(gpu, GPUS)
     if known is None:
-        raise WenmoError(f"unknown GPU {gpu!r}{nearest(gpu, GPUS)} (valid: {', '.join(GPUS)})")
+        raise WenmoError(f"unknown GPU {gpu!r}{did_you_mean(gpu, GPUS)} (valid: {', '.join(GPUS)})")
     if min(gpus, rows, vocab_size) < 1 or tokens < 1 or not 0 < utilization <= 1:
         raise WenmoError(
             "gpus, rows, tokens and vocabulary must be at least 1, utilization up to 1"

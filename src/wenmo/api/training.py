@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from wenmo.api.notebook import PlainProgress, in_notebook
 from wenmo.api.run import Run, load
-from wenmo.config import as_settings
-from wenmo.effects import without_effect
+from wenmo.config import to_settings
+from wenmo.effects import ineffective_settings
 from wenmo.models import MODELS
 from wenmo.models.shapes import shapes_only
 from wenmo.pipeline.autoconfig import autoconfigure
@@ -23,9 +23,9 @@ from wenmo.pipeline.initialize import Loaded, Side, inherited, match_config, ope
 from wenmo.pipeline.prepare import check_folder, prepare
 from wenmo.pipeline.session import Session
 from wenmo.progress import ProgressCallback
-from wenmo.runs.effects import TRAINING, Training
-from wenmo.runs.recipe import DEFAULT_MODEL, Recipe, make_recipe, over, read_recipe
-from wenmo.runs.store import always_same_length, load_run, talk_of
+from wenmo.runs.effects import TRAINING_EFFECTS, TrainingSituation
+from wenmo.runs.recipe import DEFAULT_MODEL, Recipe, make_recipe, merge_settings, read_recipe
+from wenmo.runs.store import always_same_length, chat_formatter_of, load_run
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose
 from wenmo.text.config import ReadConfig, TokenizerConfig
@@ -94,7 +94,7 @@ def fit(
         on_event, on_progress = (progress := PlainProgress()).on_event, progress.on_progress
     if task:
         more["task.name"] = task
-    given = [*as_settings(settings), *as_settings(more)]
+    given = [*to_settings(settings), *to_settings(more)]
     opened = None if base is None else load_run(Path(base))
     name, requested = _requested(model, recipe, given, base, opened)
     pretrained_sides = open_givers(requested)
@@ -111,8 +111,8 @@ def fit(
     corpus = _read_corpus(requested, sources, tokenizer, opened, on_progress)
     busy = None if requested.train.minutes is None else avoid_busy_cores()
     derived, chosen = autoconfigure(requested, corpus) if before is None else (before.recipe, [])
-    situation = Training(derived, has_valid=valid is not None)
-    chosen += without_effect(requested.given, TRAINING, situation)
+    situation = TrainingSituation(derived, has_valid=valid is not None)
+    chosen += ineffective_settings(requested.given, TRAINING_EFFECTS, situation)
     if on_progress is not None:
         for line in [*reading, *_about(corpus), *([busy] if busy else []), *chosen]:
             on_progress(line, None)
@@ -146,7 +146,7 @@ def _requested(
         opened: the base, loaded.
     """
     family, settings = (None, []) if recipe is None else read_recipe(Path(recipe))
-    settings = over(settings, given)
+    settings = merge_settings(settings, given)
     if base is None or opened is None:
         model = model or family or DEFAULT_MODEL
         requested = make_recipe(model, settings)
@@ -239,7 +239,7 @@ def _read_corpus(
     chat = None
     if base is not None and requested.task.name == "dialogue":
         with shapes_only():  # with the context that is requested, which may be shorter
-            chat = talk_of(base[0], requested.model.build(base[2].vocab_size), base[2])
+            chat = chat_formatter_of(base[0], requested.model.build(base[2].vocab_size), base[2])
     return corpora.build(
         sources.data,
         read=requested.read,

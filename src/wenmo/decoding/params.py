@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
-from wenmo.config import shown
+from wenmo.config import format_value
 from wenmo.options import Settings, invalid_options, option
 
 DRAWING = {"temperature", "top_k", "top_p", "min_p", "typical_p"}
@@ -229,7 +229,7 @@ class Sampling(Settings):
             )
 
     def _refuse(self, name: str, wanted: str) -> NoReturn:
-        raise ValueError(f"{name}={shown(getattr(self, name))}: must be {wanted}")
+        raise ValueError(f"{name}={format_value(getattr(self, name))}: must be {wanted}")
 
     @property
     def greedy(self) -> bool:

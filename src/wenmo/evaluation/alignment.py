@@ -1,4 +1,4 @@
-"""What each token of a text looked at in its source: as numbers, and as a picture."""
+"""Source attention of each target token: as numbers, and as an SVG picture."""
 
 from __future__ import annotations
 
@@ -11,86 +11,92 @@ from torch import Tensor
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, WenmoError
 
-CELL, LABEL = 26, 13  # a square of the picture, and the height of its letters, in pixels
+CELL, FONT_SIZE = 26, 13  # pixels
 
 
 @torch.inference_mode()
 def alignment(model: LanguageModel, source: Sequence[int], target: Sequence[int]) -> Tensor:
-    """The attention that each token of a text gave to each of its source when it was written.
+    """The attention weights of each target token over the source tokens.
 
     Args:
         source: ids, without END.
-        target: ids, with END where the text ended by it.
+        target: ids, with END if the text ended with it.
 
     Returns:
-        float32 (target tokens, source tokens and END); a row sums to one.
+        float32 (target tokens, source tokens and END); each row sums to 1.
 
     Raises:
-        WenmoError: the model keeps no attention to a source.
+        WenmoError: the model has no attention over a source.
     """
     state = model.eval().initial_state(
-        1, source=_row([*source, END], model), capacity=len(target) + 1
+        1, source=_batch_of([*source, END], model), capacity=len(target) + 1
     )
     if "coverage" not in state:
         raise WenmoError(
-            "this model keeps no alignment: it has no attention between a source and "
-            "its text; train --model transformer or seq2seq with attention"
+            "this model has no alignment, because it has no attention over a source: "
+            "train --model transformer or seq2seq with attention"
         )
     rows = []
     for token in [END, *target[:-1]]:
-        _, after = model(_row([token], model), state)
+        _, after = model(_batch_of([token], model), state)
         rows.append(after["coverage"][0] - state["coverage"][0])
         state = after
     return torch.stack(rows).cpu()
 
 
-def _row(ids: Sequence[int], model: LanguageModel) -> Tensor:
+def _batch_of(ids: Sequence[int], model: LanguageModel) -> Tensor:
     return torch.tensor([list(ids)], device=model.device)
 
 
 def alignment_svg(
     source: Sequence[str], target: Sequence[str], weights: Sequence[Sequence[float]]
 ) -> str:
-    """A picture of an alignment: the source along the top, the text down the side, and a square for
-    each pair of tokens, the darker the more attention; its number shows when it is pointed at.
+    """An SVG picture of an alignment: source tokens at the top, target tokens at the left.
+
+    Each pair of tokens has a square, darker for a larger weight; the weight is its tooltip.
 
     Args:
-        source, target: the tokens as text.
-        weights: a row for each token of the target, a number from 0 to 1 for each of the source.
+        source, target: tokens as text.
+        weights: a row for each target token, with a weight from 0 to 1 for each source token.
     """
-    left, top = (_width(labels) + LABEL for labels in (target, source))
-    width, height = left + CELL * len(source) + LABEL, top + CELL * len(target) + LABEL
-    parts = [
+    left, top = (_label_width(labels) + FONT_SIZE for labels in (target, source))
+    width, height = (
+        left + CELL * len(source) + FONT_SIZE,
+        top + CELL * len(target) + FONT_SIZE,
+    )
+    elements = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'font-family="sans-serif" font-size="{LABEL}">',
+        f'font-family="sans-serif" font-size="{FONT_SIZE}">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
     for column, label in enumerate(source):
-        x, y = left + CELL * column + CELL * 0.7, top - LABEL / 2
-        turned = f'transform="rotate(-90 {x} {y})"'
-        parts.append(f'<text x="{x}" y="{y}" {turned}>{_shown(label)}</text>')
+        x, y = left + CELL * column + CELL * 0.7, top - FONT_SIZE / 2
+        rotation = f'transform="rotate(-90 {x} {y})"'
+        elements.append(f'<text x="{x}" y="{y}" {rotation}>{_visible(label)}</text>')
     for row, label in enumerate(target):
         y = top + CELL * row
-        x = left - LABEL / 2
-        parts.append(f'<text x="{x}" y="{y + CELL * 0.7}" text-anchor="end">{_shown(label)}</text>')
+        x = left - FONT_SIZE / 2
+        elements.append(
+            f'<text x="{x}" y="{y + CELL * 0.7}" text-anchor="end">{_visible(label)}</text>'
+        )
         for column, weight in enumerate(weights[row]):
-            told = f"{_shown(label)} ← {_shown(source[column])}: {weight:.3f}"
-            parts.append(
+            tooltip = f"{_visible(label)} ← {_visible(source[column])}: {weight:.3f}"
+            elements.append(
                 f'<rect x="{left + CELL * column}" y="{y}" width="{CELL - 1}" height="{CELL - 1}" '
                 f'fill="rgb(20,60,120)" fill-opacity="{weight:.3f}" stroke="#ddd">'
-                f"<title>{told}</title></rect>"
+                f"<title>{tooltip}</title></rect>"
             )
-    return "\n".join([*parts, "</svg>\n"])
+    return "\n".join([*elements, "</svg>\n"])
 
 
-def _shown(label: str) -> str:
-    """A token as it can be seen: spaces and newlines by signs."""
+def _visible(label: str) -> str:
+    """A token with visible spaces and newlines, escaped for XML."""
     return escape(label.replace("\n", "⏎").replace(" ", "␣"))
 
 
-def _width(labels: Sequence[str]) -> int:
-    """Pixels that the widest label takes: full-width characters are as wide as they are high."""
+def _label_width(labels: Sequence[str]) -> int:
+    """Estimated width of the widest label in pixels; full-width characters are square."""
     widest = max(
         (sum(1.0 if ord(c) > 0x2E7F else 0.6 for c in label) for label in labels), default=0
     )
-    return round(widest * LABEL)
+    return round(widest * FONT_SIZE)

@@ -1,4 +1,4 @@
-"""What a model answers to the sources of pairs, beside the references."""
+"""Generate targets for the sources of pairs, to compare them with references."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from wenmo.text.pairs import Pairs
 from wenmo.text.spread import spread_order
 from wenmo.text.tokenizers import Tokenizer
 
-BATCHES_AT_ONCE = 4  # of questions, before it is told how far it is
-FEW = 4  # questions that are answered in any case
-# What the texts of each task are measured by; the first is watched in training.
+BATCHES_PER_CALL = 4  # between two progress reports
+MIN_SOURCES = 4  # sources for which targets are always generated
+# The metrics of each task; the first one is reported during training.
 TASK_METRICS: dict[str, tuple[str, ...]] = {
     "completion": ("distinct1", "distinct2"),
     "translation": ("bleu", "chrf", "ter", "exact"),
@@ -27,64 +27,66 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A source, as its ids, and every text that answers it."""
+class SourceWithReferences:
+    """A source, as ids, and all its reference targets, as text."""
 
     source: tuple[int, ...]
     references: tuple[str, ...]
 
 
-def questions(pairs: Pairs, tokenizer: Tokenizer, most: int | None = None) -> list[Question]:
-    """The distinct sources, each with the targets of all its pairs, in an order of which the first
-    few are spread evenly over all.
+def sources_with_references(
+    pairs: Pairs, tokenizer: Tokenizer, limit: int | None = None
+) -> list[SourceWithReferences]:
+    """The distinct sources with the targets of all their pairs.
 
-    Tokenizers lose nothing, so the texts are those that were read.
+    In their order, any number of first sources is spread evenly over the data. The references are
+    decoded from ids, which is lossless.
 
     Args:
-        most: the most questions.
+        limit: maximal number of sources; None: all.
     """
-    asked: dict[tuple[int, ...], list[int]] = {}
+    pairs_of: dict[tuple[int, ...], list[int]] = {}
     for number in range(len(pairs)):
-        asked.setdefault(tuple(pairs.source(number).tolist()), []).append(number)
-    sources = list(asked)
+        pairs_of.setdefault(tuple(pairs.source(number).tolist()), []).append(number)
+    sources = list(pairs_of)
     return [
-        Question(
-            sources[place],
-            tuple(tokenizer.decode(pairs.target(n).tolist()) for n in asked[sources[place]]),
+        SourceWithReferences(
+            sources[index],
+            tuple(tokenizer.decode(pairs.target(n).tolist()) for n in pairs_of[sources[index]]),
         )
-        for place in spread_order(len(sources))[:most].tolist()
+        for index in spread_order(len(sources))[:limit].tolist()
     ]
 
 
-def answer(
+def generate_targets(
     writer: TextGenerator,
-    asked: Sequence[Question],
+    examples: Sequence[SourceWithReferences],
     sampling: Sampling,
     *,
     seconds: float | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[str]:
-    """One text for each question; a beam's best.
+    """Generate one target for each source, the best one of a beam search.
 
     Args:
-        seconds: wall-clock time after which no more questions are taken up, so that there may be
-            fewer texts than questions; a few are answered in any case.
-        progress: told the share that is done.
+        seconds: wall-clock limit; the result may then be shorter than ``examples``, but has at
+            least `MIN_SOURCES` texts.
+        progress: called with the fraction done.
     """
     texts: list[str] = []
-    begun, most = time.perf_counter(), BATCHES_AT_ONCE * writer.rows
-    count = most if seconds is None else FEW
-    while len(texts) < len(asked):
-        some = asked[len(texts) : len(texts) + count]
-        sources = [question.source for question in some]
-        written = writer.generate([""] * len(some), sampling, sources=sources)
-        texts += [outputs[0].text for outputs in written]
+    started, max_count = time.perf_counter(), BATCHES_PER_CALL * writer.rows
+    count = max_count if seconds is None else MIN_SOURCES
+    while len(texts) < len(examples):
+        batch = examples[len(texts) : len(texts) + count]
+        sources = [example.source for example in batch]
+        outputs = writer.generate([""] * len(batch), sampling, sources=sources)
+        texts += [candidates[0].text for candidates in outputs]
         if progress is not None:
-            progress(len(texts) / len(asked))
+            progress(len(texts) / len(examples))
         if seconds is not None:
-            used = time.perf_counter() - begun
-            fit = int((seconds - used) * len(texts) / used)
-            if fit < 1:
+            elapsed = time.perf_counter() - started
+            affordable = int((seconds - elapsed) * len(texts) / elapsed)
+            if affordable < 1:
                 break
-            count = max(1, min(most, 2 * count, fit))
+            count = max(1, min(max_count, 2 * count, affordable))
     return texts

@@ -1,8 +1,8 @@
-"""Dynamic evaluation: a model goes on learning from the text that it is scored on.
+"""Dynamic evaluation: the model is trained on the text while it is scored.
 
-Each segment is scored first and learnt from afterwards, so that nothing is known of a token before
-it is scored (Krause et al. 2018, "Dynamic evaluation of neural sequence models"): gradient descent
-with decay towards the trained weights, the same for every weight.
+Each segment is scored first and then used for a gradient step, so that no token is known before it
+is scored (Krause et al. 2018, "Dynamic evaluation of neural sequence models"). The steps are
+gradient descent with a decay towards the trained weights, equal for all weights.
 """
 
 from __future__ import annotations
@@ -19,47 +19,47 @@ from wenmo.models.base import LanguageModel
 from wenmo.models.state import detach
 from wenmo.types import Batch
 
-SEGMENT = 20  # tokens scored, then learnt from
-DECAY = 0.002  # how far the weights go back after each segment, as a share
-CLIP = 0.25  # the largest norm of a gradient
+SEGMENT_TOKENS = 20  # tokens that are scored before each gradient step
+DECAY = 0.002  # fraction of the distance to the trained weights, after each segment
+MAX_GRAD_NORM = 0.25  # gradient clipping
 
 
 def dynamic_likelihood(
     model: LanguageModel,
     ids: NDArray[np.unsignedinteger],
     bytes_: int,
-    rate: float,
+    learning_rate: float,
     *,
     progress: Callable[[float], None] | None = None,
 ) -> Likelihood:
-    """Score every token of a flat stream after its first, learning on the way.
+    """Score every token of a stream after the first with dynamic evaluation.
 
-    The model itself is left as it is.
+    The model is not changed: a copy of it is trained.
 
     Args:
-        model: one that is trained by gradients and has an unbounded context.
-        ids: the stream, beginning with the end symbol.
-        bytes_: the UTF-8 bytes of the text that the stream spells.
-        rate: of gradient descent.
-        progress: called with the share that is done.
+        model: a model that is trained by gradients, with unbounded context.
+        ids: the stream, starting with END.
+        bytes_: UTF-8 bytes of the text.
+        learning_rate: learning rate of gradient descent.
+        progress: called with the fraction done.
     """
     learner = copy.deepcopy(model).eval()
     weights = [weight for weight in learner.parameters() if weight.requires_grad]
-    trained = [weight.detach().clone() for weight in weights]
+    initial_weights = [weight.detach().clone() for weight in weights]
     state, nats, count = learner.initial_state(1), 0.0, len(ids) - 1
-    for begin in range(0, count, SEGMENT):
-        piece = torch.from_numpy(ids[begin : begin + SEGMENT + 1].astype(np.int64))
-        piece = piece.to(learner.device)[None]
-        loss = learner.loss(Batch(piece[:, :-1], piece[:, 1:]), state)
+    for start in range(0, count, SEGMENT_TOKENS):
+        segment = torch.from_numpy(ids[start : start + SEGMENT_TOKENS + 1].astype(np.int64))
+        segment = segment.to(learner.device)[None]
+        loss = learner.loss(Batch(segment[:, :-1], segment[:, 1:]), state)
         loss.total.backward()  # type: ignore[no-untyped-call]
-        nats += float(loss.parts["nats"]) * (piece.shape[1] - 1)
-        torch.nn.utils.clip_grad_norm_(weights, CLIP)
+        nats += float(loss.metrics["nats"]) * (segment.shape[1] - 1)
+        torch.nn.utils.clip_grad_norm_(weights, MAX_GRAD_NORM)
         with torch.no_grad():
-            for weight, first in zip(weights, trained, strict=True):
+            for weight, initial in zip(weights, initial_weights, strict=True):
                 if weight.grad is not None:
-                    weight.add_(weight.grad, alpha=-rate).lerp_(first, DECAY)
+                    weight.add_(weight.grad, alpha=-learning_rate).lerp_(initial, DECAY)
         learner.zero_grad()
         state = detach(loss.state)
         if progress is not None:
-            progress(min(1.0, (begin + SEGMENT) / count))
+            progress(min(1.0, (start + SEGMENT_TOKENS) / count))
     return Likelihood(nats, count, bytes_)

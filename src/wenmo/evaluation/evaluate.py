@@ -1,4 +1,4 @@
-"""The evaluation of a text, of records and of pairs, as a run and its training share it."""
+"""Evaluation of a text, records or pairs, used by runs and by training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
-from wenmo.evaluation.answers import TASK_METRICS, Question, answer, questions
+from wenmo.evaluation.answers import (
+    TASK_METRICS,
+    SourceWithReferences,
+    generate_targets,
+    sources_with_references,
+)
 from wenmo.evaluation.cache import cached_likelihood
 from wenmo.evaluation.dynamic import dynamic_likelihood
 from wenmo.evaluation.latents import importance_weighted, latent_usage
@@ -25,17 +30,17 @@ from wenmo.evaluation.results import (
     PairEvaluation,
     RecordEvaluation,
 )
-from wenmo.evaluation.sampled import FEW, sampled_wholes
+from wenmo.evaluation.sampled import MIN_SAMPLED, sampled_evaluation
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import HasLatents, baselines_of, has_capability
-from wenmo.progress import Share
+from wenmo.progress import FractionCallback
 from wenmo.text.config import TaskConfig
 from wenmo.text.pairs import Pairs
 from wenmo.text.records import Records
 from wenmo.text.tasks import kept_side
 from wenmo.text.tokenizers import Tokenizer
 
-SCORING = 0.3  # of the time for pairs is for the targets' likelihood, the rest for answers
+SCORING_FRACTION = 0.3  # of the time for pairs; the rest is for generation
 
 
 def evaluate_text(
@@ -47,27 +52,27 @@ def evaluate_text(
     stride: int | None = None,
     dynamic: float | None = None,
     cache: int | None = None,
-    progress: Share | None = None,
+    progress: FractionCallback | None = None,
 ) -> Evaluation:
-    """How likely a model finds a text.
+    """Evaluate the likelihood of a text.
 
     Args:
-        ids: the text, beginning with the end symbol.
+        ids: the text, starting with END.
         window, stride: see `likelihood`.
-        dynamic: the rate at which the model learns on the way.
-        cache: tokens that a continuous cache holds.
-        progress: called with the share that is done.
+        dynamic: learning rate of dynamic evaluation; None: no dynamic evaluation.
+        cache: number of tokens in a continuous cache; None: no cache.
+        progress: called with the fraction done.
     """
     bytes_ = tokenizer.count_bytes(ids)
     if cache is not None:
-        found = cached_likelihood(
+        result = cached_likelihood(
             model, ids, bytes_, cache, window=window, stride=stride, progress=progress
         )
     elif dynamic is not None:
-        found = dynamic_likelihood(model, ids, bytes_, dynamic, progress=progress)
+        result = dynamic_likelihood(model, ids, bytes_, dynamic, progress=progress)
     else:
-        found = likelihood(model, ids, bytes_, window=window, stride=stride, progress=progress)
-    return Evaluation(**found.figures())
+        result = likelihood(model, ids, bytes_, window=window, stride=stride, progress=progress)
+    return Evaluation(**result.figures())
 
 
 def evaluate_records(
@@ -76,42 +81,42 @@ def evaluate_records(
     tokenizer: Tokenizer,
     *,
     samples: int | None = None,
-    progress: Share | None = None,
+    progress: FractionCallback | None = None,
 ) -> RecordEvaluation:
-    """How likely a model finds records, each as a whole, and what its latents tell of them.
+    """Evaluate the likelihood of records, each scored separately, and the use of latents.
 
     Args:
-        samples: also score by importance weighting, with so many draws of the latents.
-        progress: called with the share that is done.
+        samples: number of samples for importance weighting; None: no importance weighting.
+        progress: called with the fraction done.
     """
     bytes_ = tokenizer.count_bytes(records.stream())
-    found = likelihood_of_examples(model, records, bytes_, progress=progress)
+    result = likelihood_of_examples(model, records, bytes_, progress=progress)
     weighted = None
     if samples is not None:
         nats = importance_weighted(model, records, samples, progress)
-        figures = replace(found, nats=nats, interval=None).figures()
+        figures = replace(result, nats=nats, interval=None).figures()
         weighted = ImportanceWeighted(
             **figures, samples=samples, nats_per_record=nats / len(records)
         )
     return RecordEvaluation(
-        **found.figures(),
+        **result.figures(),
         records=len(records),
         records_left_out=records.skipped,
-        nats_per_record=found.nats / len(records),
+        nats_per_record=result.nats / len(records),
         latent_usage=latent_usage(model, records) if has_capability(model, HasLatents) else None,
         importance_weighted=weighted,
     )
 
 
-def evaluate_beside_baselines(
-    model: LanguageModel, records: Records, tokenizer: Tokenizer, **asked: Any
+def evaluate_with_baselines(
+    model: LanguageModel, records: Records, tokenizer: Tokenizer, **options: Any
 ) -> RecordEvaluation:
-    """As `evaluate_records`, and the same of the model's baselines."""
+    """`evaluate_records` for a model and its baselines."""
     baselines = {
         name: evaluate_records(baseline, records, tokenizer)
         for name, baseline in baselines_of(model).items()
     }
-    return replace(evaluate_records(model, records, tokenizer, **asked), baselines=baselines)
+    return replace(evaluate_records(model, records, tokenizer, **options), baselines=baselines)
 
 
 def evaluate_pairs(
@@ -119,52 +124,58 @@ def evaluate_pairs(
     pairs: Pairs,
     task: TaskConfig,
     sampling: Sampling,
-    progress: Share | None = None,
+    progress: FractionCallback | None = None,
     seconds: float | None = None,
     *,
-    least: int = FEW,
-    most: int | None = None,
+    min_count: int = MIN_SAMPLED,
+    max_count: int | None = None,
 ) -> PairEvaluation:
-    """How likely a model finds the targets, and metrics of its answers beside them.
+    """Evaluate the likelihood of targets, and metrics of generated targets.
 
     Args:
-        progress: called with the share that is done, first of the targets, then of the answers.
-        seconds: where all of it takes longer, pairs from all over the text are scored and answered.
-        least, most: of the pairs that are then scored; see `sampled_wholes`.
+        progress: called with the fraction done.
+        seconds: wall-clock limit; a sample of the pairs is evaluated if all take longer.
+        min_count, max_count: limits of the sample; see `sampled_evaluation`.
     """
-    scoring = None if seconds is None else SCORING * seconds
+    scoring_seconds = None if seconds is None else SCORING_FRACTION * seconds
 
-    def score(some: Pairs) -> Evaluation:
-        bytes_ = writer.tokenizer.count_bytes(some.stream())
-        first = progress and (lambda share: progress(SCORING * share))
-        found = likelihood_of_examples(writer.model, some, bytes_, progress=first)
-        return Evaluation(**found.figures())
+    def score(sample: Pairs) -> Evaluation:
+        bytes_ = writer.tokenizer.count_bytes(sample.stream())
+        score_progress = progress and (lambda fraction: progress(SCORING_FRACTION * fraction))
+        result = likelihood_of_examples(writer.model, sample, bytes_, progress=score_progress)
+        return Evaluation(**result.figures())
 
-    begun = time.perf_counter()
-    scored = sampled_wholes(pairs, score, scoring, least=least, most=most)
-    left = None if seconds is None else seconds - (time.perf_counter() - begun)
-    asked = questions(pairs, writer.tokenizer)
-    second = progress and (lambda share: progress(SCORING + (1 - SCORING) * share))
-    outputs = answer(writer, asked, sampling, seconds=left, progress=second)
+    started = time.perf_counter()
+    evaluation = sampled_evaluation(
+        pairs, score, scoring_seconds, min_count=min_count, max_count=max_count
+    )
+    remaining = None if seconds is None else seconds - (time.perf_counter() - started)
+    examples = sources_with_references(pairs, writer.tokenizer)
+    generate_progress = progress and (
+        lambda fraction: progress(SCORING_FRACTION + (1 - SCORING_FRACTION) * fraction)
+    )
+    outputs = generate_targets(
+        writer, examples, sampling, seconds=remaining, progress=generate_progress
+    )
     return PairEvaluation(
-        **vars(scored),
+        **vars(evaluation),
         pairs=len(pairs),
         pairs_left_out=pairs.skipped,
         sources_cut=pairs.truncated,
-        answered=len(outputs) if len(outputs) < len(asked) else None,
-        metrics=measure_answers(outputs, asked, TASK_METRICS[task.name]),
+        answered=len(outputs) if len(outputs) < len(examples) else None,
+        metrics=measure_targets(outputs, examples, TASK_METRICS[task.name]),
     )
 
 
-def measure_answers(
+def measure_targets(
     outputs: Sequence[str],
-    asked: Sequence[Question],
+    examples: Sequence[SourceWithReferences],
     names: Sequence[str],
     *,
     resamples: int = 1000,
 ) -> dict[str, Metric]:
-    """Metrics of answers to the first questions, by name; see `measure`."""
-    references = [question.references for question in asked[: len(outputs)]]
+    """Metrics by name of generated targets for the first examples; see `measure`."""
+    references = [example.references for example in examples[: len(outputs)]]
     return measure(names, outputs, references, resamples=resamples)
 
 
@@ -174,6 +185,6 @@ def readable_pairs(
     model: LanguageModel,
     task: TaskConfig,
 ) -> Pairs:
-    """The pairs of a flat array as the model can read them."""
-    own = (model.conditioning, model.context)
-    return Pairs(ids, *own, kept_side(task), ends, model.special_tokens)
+    """The pairs of a stream, cut to the model's context."""
+    limits = (model.conditioning, model.context)
+    return Pairs(ids, *limits, kept_side(task), ends, model.special_tokens)

@@ -1,4 +1,4 @@
-"""Why a text is likely or not: token by token, what the model expected, and who in it said so."""
+"""Explain the likelihood of a text: probability, rank and mixture components of each token."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from wenmo.types import END, Batch, WenmoError
 def explain(
     model: LanguageModel, ids: Sequence[int], spell: Callable[[int], str]
 ) -> list[ExplainedToken]:
-    """What a model says of each token of a text, given those before it and, where it has latents,
-    those that are likeliest for the text.
+    """The predictions for each token of a text given the tokens before it.
+
+    A model with latents uses the posterior mean for the text.
 
     Args:
-        model: of any family that needs no source; it is put into evaluation mode.
-        ids: of the text, from its beginning, without END.
-        spell: gives a token as text.
+        model: a model without source; it is set to evaluation mode.
+        ids: ids of the text from its beginning, without END.
+        spell: converts an id to text.
 
     Raises:
-        WenmoError: the text is longer than the model can look back.
+        WenmoError: the text is longer than the model's context.
     """
     if model.context is not None and len(ids) > model.context:
         raise WenmoError(
@@ -39,34 +40,41 @@ def explain(
     if (latents := capability(model, HasLatents)) is not None:
         state = latents.state_at(latents.infer(Batch(stream[:, :-1], stream[:, 1:])).mean)
     logits, _ = model(stream[:, :-1], state)
-    said = logits[0].softmax(-1)
+    probabilities = logits[0].softmax(-1)
     mixture = capability(model, ExplainsTokens)
     predictions = None if mixture is None else mixture.explain_tokens(stream, state)
     rows = []
-    for place, token in enumerate(ids):
-        probability, likeliest = said[place, token], int(said[place].argmax())
+    for position, token in enumerate(ids):
+        probability, likeliest = (
+            probabilities[position, token],
+            int(probabilities[position].argmax()),
+        )
         rows.append(
             ExplainedToken(
                 token=spell(token),
                 probability=float(probability),
-                rank=1 + int((said[place] > probability).sum()),
+                rank=1 + int((probabilities[position] > probability).sum()),
                 likeliest=spell(likeliest),
-                likeliest_probability=float(said[place, likeliest]),
-                voices=None if predictions is None else _voices(predictions, place),
+                likeliest_probability=float(probabilities[position, likeliest]),
+                voices=None if predictions is None else _contributions(predictions, position),
             )
         )
     return rows
 
 
-def _voices(predictions: tuple[list[str], Tensor, Tensor], place: int) -> list[Voice]:
+def _contributions(predictions: tuple[list[str], Tensor, Tensor], position: int) -> list[Voice]:
     """What each component of a mixture gives a token.
 
     Args:
         predictions: what `ExplainsTokens.explain_tokens` gives.
-        place: of the token in the text.
+        position: of the token in the text.
     """
-    names, weights, alone = predictions[0], predictions[1][place], predictions[2][place]
-    given = weights * alone
-    shares = given / given.sum()
-    rows = zip(names, weights.tolist(), alone.tolist(), shares.tolist(), strict=True)
+    names, weights, component_probs = (
+        predictions[0],
+        predictions[1][position],
+        predictions[2][position],
+    )
+    contributions = weights * component_probs
+    fractions = contributions / contributions.sum()
+    rows = zip(names, weights.tolist(), component_probs.tolist(), fractions.tolist(), strict=True)
     return [Voice(*row) for row in rows]

@@ -1,4 +1,4 @@
-"""What the latents of a model hold, and whether their posterior has collapsed."""
+"""How much information latents carry, and whether the posterior has collapsed."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from wenmo.models.posterior import Posterior, log_prior
 from wenmo.text.pairs import Buckets
 from wenmo.text.records import Records
 
-ACTIVE = 0.01  # the variance of its posterior mean from which a latent is active
-TOKENS = 8192  # encoded at once
-MOST = 5000  # texts among which mutual information is estimated
-AT_ONCE = 500  # texts whose draws are compared with all others
-COLLAPSED = 0.5  # nats of mutual information, below which latents tell next to nothing
-FEW = 20  # fewer texts cannot tell
+ACTIVE_VARIANCE = 0.01  # minimal variance of the posterior mean of an active latent
+BATCH_TOKENS = 8192
+MAX_TEXTS = 5000  # for the estimate of mutual information
+CHUNK = 500  # samples that are compared with all texts at once
+COLLAPSED_NATS = 0.5  # a posterior with less mutual information has collapsed
+MIN_TEXTS = 20  # for a warning about a collapsed posterior
 
 
 @torch.inference_mode()
 def latent_usage(model: LanguageModel, records: Records) -> LatentUsage:
-    """What the latents tell of records, means over them."""
+    """The use of latents, as means over records."""
     model.eval()
     posterior = infer_all(model, records)
-    some = Posterior(*(tensor[:: -(-len(records) // MOST)] for tensor in posterior))
-    active = posterior.mean.var(0, correction=0) > ACTIVE
+    some = Posterior(*(tensor[:: -(-len(records) // MAX_TEXTS)] for tensor in posterior))
+    active = posterior.mean.var(0, correction=0) > ACTIVE_VARIANCE
     return LatentUsage(
         kl=float(posterior.divergence().sum(1).mean()),
         mutual_information=mutual_information(some),
@@ -38,12 +38,15 @@ def latent_usage(model: LanguageModel, records: Records) -> LatentUsage:
 
 
 def collapse(figures: Mapping[str, float]) -> str | None:
-    """A line for the user where the posterior has become the prior, so that latents tell nothing.
+    """A warning if the posterior has collapsed to the prior, so that latents carry no information.
 
     Args:
-        figures: those of `LatentUsage`, and how many ``records`` they are of, by name.
+        figures: the fields of `LatentUsage` by name, and ``records``, the number of records.
     """
-    if figures.get("mutual_information", math.inf) >= COLLAPSED or figures["records"] < FEW:
+    if (
+        figures.get("mutual_information", math.inf) >= COLLAPSED_NATS
+        or figures["records"] < MIN_TEXTS
+    ):
         return None
     active, latents = int(figures["active_latents"]), int(figures["latents"])
     return (
@@ -62,34 +65,34 @@ def importance_weighted(
     progress: Callable[[float], None] | None = None,
 ) -> float:
     """Nats of all records by importance weighting, −log 1/K Σₖ p(x | zₖ) p(zₖ) / q(zₖ | x) over K
-    draws (Burda et al. 2016, equation 8): a bound, on the average, that more draws make tighter.
+    samples (Burda et al. 2016, equation 8): an upper bound in expectation, tighter for larger K.
 
     Args:
-        model: one with latents; it is put into evaluation mode.
-        samples: the number of draws, K.
-        progress: told the share that is done.
+        model: a model with latents; it is set to evaluation mode.
+        samples: number of samples, K.
+        progress: called with the fraction done.
     """
     model.eval()
     latents = require(model, HasLatents)
     generator = torch.Generator(model.device).manual_seed(0)
-    batches = Buckets(records, TOKENS)
+    batches = Buckets(records, BATCH_TOKENS)
     nats = 0.0
-    for number, batch in enumerate(batches.once()):
+    for batch_index, batch in enumerate(batches.once()):
         batch = batch.to(model.device)
         posterior, terms = latents.infer(batch), []
-        for sample in range(samples):
-            drawn = posterior.draw(generator)
-            given = -model.score(batch, latents.state_at(drawn)).nats
-            terms.append(given + log_prior(drawn) - posterior.log_density(drawn))
+        for sample_index in range(samples):
+            sample = posterior.draw(generator)
+            log_likelihood = -model.score(batch, latents.state_at(sample)).nats
+            terms.append(log_likelihood + log_prior(sample) - posterior.log_density(sample))
             if progress is not None:
-                progress((number + (sample + 1) / samples) / batches.per_epoch)
+                progress((batch_index + (sample_index + 1) / samples) / batches.per_epoch)
         nats -= float((torch.stack(terms).logsumexp(0) - math.log(samples)).sum())
     return nats
 
 
 def infer_all(model: LanguageModel, records: Records) -> Posterior:
     """The posterior of every record, shortest first."""
-    batches = Buckets(records, TOKENS).once()
+    batches = Buckets(records, BATCH_TOKENS).once()
     latents = require(model, HasLatents)
     found = [latents.infer(batch.to(model.device)) for batch in batches]
     return Posterior(*(torch.cat(tensors) for tensors in zip(*found, strict=True)))
@@ -97,17 +100,17 @@ def infer_all(model: LanguageModel, records: Records) -> Posterior:
 
 def mutual_information(posterior: Posterior) -> float:
     """I(x; z) = E[KL(q(z | x) ‖ p(z))] − KL(q(z) ‖ p(z)) in nats, where q(z) is the mean of the
-    posteriors (Hoffman & Johnson 2016); estimated with one draw for each text, and so never above
-    the logarithm of how many there are.
+    posteriors (Hoffman & Johnson 2016). It is estimated with one sample per text, so that it is at
+    most the logarithm of the number of texts.
     """
     mean, log_variance = (tensor.double() for tensor in posterior)
-    drawn = posterior.draw(torch.Generator(mean.device).manual_seed(0))
+    samples = posterior.draw(torch.Generator(mean.device).manual_seed(0))
     precision = (-log_variance).exp()
     constant = (log_variance + mean.square() * precision).sum(1)
-    own, aggregated = [], []
-    for start in range(0, len(mean), AT_ONCE):  # log densities of draws under every text, but for π
-        z = drawn[start : start + AT_ONCE].double()
-        under = z @ (mean * precision).T - 0.5 * (z.square() @ precision.T + constant)
-        own.append(under.diagonal(start))
-        aggregated.append(under.logsumexp(1) - math.log(len(mean)))
-    return float((torch.cat(own) - torch.cat(aggregated)).mean())
+    own_densities, aggregate_densities = [], []
+    for start in range(0, len(mean), CHUNK):  # log densities of draws under every text, but for π
+        z = samples[start : start + CHUNK].double()
+        densities = z @ (mean * precision).T - 0.5 * (z.square() @ precision.T + constant)
+        own_densities.append(densities.diagonal(start))
+        aggregate_densities.append(densities.logsumexp(1) - math.log(len(mean)))
+    return float((torch.cat(own_densities) - torch.cat(aggregate_densities)).mean())

@@ -1,6 +1,6 @@
-"""How likely a model finds a text: nats per token, perplexity, and bits per byte of the raw text.
+"""The likelihood of a text under a model: nats per token, perplexity, and bits per byte.
 
-Bits per byte compare models with different tokenizers; perplexities do not.
+Bits per byte are comparable between models with different tokenizers; perplexities are not.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wenmo.evaluation.diversity import FEWEST_RESAMPLED
+from wenmo.evaluation.diversity import MIN_RESAMPLED
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import SamplesTexts, has_capability
 from wenmo.models.state import join
 from wenmo.text.pairs import Buckets, Examples
 from wenmo.types import END, IGNORE, Batch, Score
 
-LOGITS_AT_ONCE = 1 << 25  # so that scoring takes a few hundred megabytes, whatever the vocabulary
-STREAM_TIME = 256  # tokens read at once by a model that can be streamed
-WHOLE_TOKENS = 8192  # of pairs or records scored at once
-RESAMPLES = 400  # for an interval
-WARM_UP = 128  # tokens read unscored before a stream's share of the text begins
+MAX_LOGITS = 1 << 25  # of a batch: limits memory to a few hundred megabytes
+STREAM_CHUNK = 256  # tokens of a stream in a batch
+BATCH_TOKENS = 8192  # of pairs or records
+RESAMPLES = 400  # bootstrap samples of an interval
+WARM_UP = 128  # tokens that are read unscored before a row of a stream
 
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """A text's likelihood.
+    """The likelihood of a text.
 
     Attributes:
-        nats: minus the natural log-probability of all the tokens.
-        tokens: how many, the end of each record included.
+        nats: negative natural log-likelihood of all tokens.
+        tokens: number of tokens, including the end of each record.
         bytes: UTF-8 bytes of the raw text, and one for the end of each record.
         bound: the figures are upper bounds.
         interval: the ends of the 95% interval of ``nats_per_token``, where blocks or records were
@@ -69,10 +69,10 @@ class Likelihood:
             "tokens": self.tokens,
             "bytes": self.bytes,
             "bound": self.bound,
-            **self._ends(),
+            **self._interval_bounds(),
         }
 
-    def _ends(self) -> dict[str, float]:
+    def _interval_bounds(self) -> dict[str, float]:
         """``low`` and ``high``, the interval in bits per byte."""
         if self.interval is None:
             return {}
@@ -81,16 +81,17 @@ class Likelihood:
 
 
 def interval(nats: Sequence[float], tokens: Sequence[int]) -> tuple[float, float] | None:
-    """The 95% interval of nats per token: blocks or records are resampled, never tokens, which
-    depend on each other (Efron 1979).
+    """The 95% bootstrap interval of nats per token (Efron 1979).
+
+    Blocks or records are resampled, because tokens are not independent.
 
     Args:
-        nats, tokens: of each block or record.
+        nats, tokens: nats and number of tokens of each block or record.
 
     Returns:
-        None: there are too few to tell.
+        None: there are too few blocks or records.
     """
-    if len(nats) < FEWEST_RESAMPLED:
+    if len(nats) < MIN_RESAMPLED:
         return None
     rng, each = np.random.default_rng(0), np.array([nats, tokens], np.float64)
     means = []
@@ -110,25 +111,24 @@ def likelihood(
     stride: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Likelihood:
-    """Score every token of a flat stream after its first.
+    """Score every token of a stream after the first.
 
-    A model without bounds reads the stream with its state carried along. One with a bounded
-    context reads it in windows.
+    A model with unbounded context carries its state through the stream. A model with bounded
+    context reads the stream in windows.
 
     Args:
-        model: it is put into evaluation mode.
-        ids: the stream, beginning with the end symbol.
-        bytes_: the UTF-8 bytes of the text that the stream spells.
-        window: the tokens of a window, in which text begins with an empty state; at most the
-            model's context, and ``None``: as many. A model without bounds reads in windows only if
-            they are asked for.
-        stride: how far windows move. ``None``: by a whole one, so that they do not overlap. A
-            smaller stride gives every token more context, and takes longer.
-        progress: called with the share that is done.
+        model: the model; it is set to evaluation mode.
+        ids: the stream, starting with END.
+        bytes_: UTF-8 bytes of the text.
+        window: tokens of a window, which starts with an empty state; at most the model's context
+            (default: the context; no windows for a model with unbounded context).
+        stride: distance between windows (default: ``window``, no overlap). A smaller stride gives
+            every token more context, and takes longer.
+        progress: called with the fraction done.
     """
     model.eval()
     sizes = [size for size in (window, model.context) if size is not None]
-    scores = _in_windows(ids, model, min(sizes), stride) if sizes else _streams(ids, model)
+    scores = _score_windows(ids, model, min(sizes), stride) if sizes else _score_streams(ids, model)
     nats, tokens, bound = 0.0, 0, False
     with torch.inference_mode():
         for score in scores:
@@ -142,64 +142,65 @@ def likelihood(
 
 def likelihood_of_examples(
     model: LanguageModel,
-    wholes: Examples,
+    examples: Examples,
     bytes_: int,
     *,
     progress: Callable[[float], None] | None = None,
 ) -> Likelihood:
-    """Score records, each as a whole, or the targets of pairs, each given its source.
+    """Score records, or the targets of pairs given their sources.
 
     Args:
-        model: it is put into evaluation mode.
-        bytes_: the UTF-8 bytes of what is scored, and one for the end of each text.
-        progress: called with the share that is done.
+        model: the model; it is set to evaluation mode.
+        bytes_: UTF-8 bytes of the scored texts, plus one for the end of each text.
+        progress: called with the fraction done.
     """
     model.eval()
-    room = LOGITS_AT_ONCE // model.vocab_size
-    batches = Buckets(wholes, min(room, WHOLE_TOKENS))
+    max_tokens = MAX_LOGITS // model.vocab_size
+    batches = Buckets(examples, min(max_tokens, BATCH_TOKENS))
     nats, tokens, bound = 0.0, 0, False
-    each: tuple[list[float], list[int]] = [], []
+    per_example: tuple[list[float], list[int]] = [], []
     with torch.inference_mode():
-        for number, batch in enumerate(batches.once(), 1):
+        for batch_index, batch in enumerate(batches.once(), 1):
             score = model.score(batch.to(model.device))
             nats += float(score.nats.sum())
             tokens += int(score.tokens.sum())
             bound = bound or score.bound
-            each[0].extend(score.nats.tolist())
-            each[1].extend(score.tokens.tolist())
+            per_example[0].extend(score.nats.tolist())
+            per_example[1].extend(score.tokens.tolist())
             if progress is not None:
-                progress(number / batches.per_epoch)
-    return Likelihood(nats, tokens, bytes_, bound, interval(*each))
+                progress(batch_index / batches.per_epoch)
+    return Likelihood(nats, tokens, bytes_, bound, interval(*per_example))
 
 
-def _streams(ids: NDArray[np.unsignedinteger], model: LanguageModel) -> Iterator[Score]:
-    """Equal shares of the stream side by side; all but the first are warmed up on what is before.
+def _score_streams(ids: NDArray[np.unsignedinteger], model: LanguageModel) -> Iterator[Score]:
+    """Score a stream as several rows of equal length in parallel.
 
-    With one row this is exact; with more, a share's first tokens know less of the text before them
-    than the state could hold. Texts that can only be read from their beginning are not parted.
+    All rows but the first are warmed up with the tokens before them. With one row the result is
+    exact; with more, the first tokens of a row have less context than the state could carry. Models
+    that can only read a text from its beginning use one row.
     """
     count = len(ids) - 1
-    room = LOGITS_AT_ONCE // (STREAM_TIME * model.vocab_size)
-    rows = max(1, min(16, count // (8 * WARM_UP), room))
+    max_rows = MAX_LOGITS // (STREAM_CHUNK * model.vocab_size)
+    rows = max(1, min(16, count // (8 * WARM_UP), max_rows))
     if has_capability(model, SamplesTexts):
         rows = 1
-    share = -(-count // rows)
-    begins = np.arange(rows)[:, None] * share
+    row_length = -(-count // rows)
+    row_starts = np.arange(rows)[:, None] * row_length
     state = model.initial_state(1)
     if rows > 1:
-        before = gather(ids, begins[1:] + np.arange(-WARM_UP, 0))
-        before.tokens[:, 0] = END  # as every text begins
+        warm_up = gather(ids, row_starts[1:] + np.arange(-WARM_UP, 0))
+        warm_up.tokens[:, 0] = END  # as every text begins
         state = join(
-            [state, model.score(before.to(model.device), model.initial_state(rows - 1)).state]
+            [state, model.score(warm_up.to(model.device), model.initial_state(rows - 1)).state]
         )
-    for start in range(0, share, STREAM_TIME):
-        offsets = np.arange(start, min(start + STREAM_TIME, share))
-        score = model.score(gather(ids, begins + offsets).to(model.device), state)
+    for start in range(0, row_length, STREAM_CHUNK):
+        offsets = np.arange(start, min(start + STREAM_CHUNK, row_length))
+        score = model.score(gather(ids, row_starts + offsets).to(model.device), state)
         state = score.state
         yield score
 
 
-def _in_windows(
+def _score_windows(
     ids: NDArray[np.unsignedinteger], model: LanguageModel, window: int, stride: int | None
 ) -> Iterator[Score]:
     for batch in windows(ids, model.vocab_size, window, stride):
@@ -209,24 +210,24 @@ def _in_windows(
 def windows(
     ids: NDArray[np.unsignedinteger], vocab_size: int, window: int, stride: int | None
 ) -> Iterator[Batch]:
-    """Windows of the text; where they overlap, only what is new in each is scored."""
+    """Windows of the text; in overlapping windows only new tokens are scored."""
     count = len(ids) - 1
-    window = min(window, max(1, count))  # of a short text nothing is padded to a long context
+    window = min(window, max(1, count))  # a short text is not padded to a long context
     stride = window if stride is None else max(1, min(stride, window))
     starts = np.arange(0, max(count - window + stride, 1), stride)
-    rows = max(1, LOGITS_AT_ONCE // (window * vocab_size))
-    for first in range(0, len(starts), rows):
-        begins = starts[first : first + rows, None]
-        batch = gather(ids, begins + np.arange(window))
-        seen = (np.arange(window) < window - stride) & (begins > 0)
-        batch.targets[torch.from_numpy(seen)] = IGNORE
+    rows = max(1, MAX_LOGITS // (window * vocab_size))
+    for row in range(0, len(starts), rows):
+        window_starts = starts[row : row + rows, None]
+        batch = gather(ids, window_starts + np.arange(window))
+        is_context = (np.arange(window) < window - stride) & (window_starts > 0)
+        batch.targets[torch.from_numpy(is_context)] = IGNORE
         yield batch
 
 
-def gather(ids: NDArray[np.unsignedinteger], places: NDArray[np.int64]) -> Batch:
-    """Tokens at ``places``, and their successors; what lies outside the text is not scored."""
-    inside = (places >= 0) & (places < len(ids) - 1)
-    safe = np.where(inside, places, 0)
+def gather(ids: NDArray[np.unsignedinteger], positions: NDArray[np.int64]) -> Batch:
+    """The tokens at ``positions`` and their successors; positions outside the text are ignored."""
+    inside = (positions >= 0) & (positions < len(ids) - 1)
+    safe = np.where(inside, positions, 0)
     tokens = torch.from_numpy(ids[safe].astype(np.int64))
     targets = torch.from_numpy(np.where(inside, ids[safe + 1].astype(np.int64), IGNORE))
     return Batch(tokens, targets)

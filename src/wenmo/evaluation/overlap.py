@@ -1,7 +1,7 @@
-"""How near written texts come to references: BLEU, chrF, TER, ROUGE, exact matches.
+"""Reference-based metrics of generated texts: BLEU, chrF, TER, ROUGE, exact match.
 
-BLEU, chrF and TER are sacrebleu's, so that the figures compare with published ones. ROUGE is ours:
-it counts Chinese as it counts English.
+BLEU, chrF and TER are computed by sacrebleu, comparable with published values. ROUGE is implemented
+here, so that it supports Chinese.
 """
 
 from __future__ import annotations
@@ -18,8 +18,15 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.config import nearest
-from wenmo.evaluation.diversity import FEWEST_RESAMPLED, HAN, distinct, draws, ngrams, units
+from wenmo.config import did_you_mean
+from wenmo.evaluation.diversity import (
+    HAN,
+    MIN_RESAMPLED,
+    bootstrap_indices,
+    distinct,
+    ngrams,
+    units,
+)
 from wenmo.evaluation.results import Metric
 from wenmo.types import WenmoError
 
@@ -38,36 +45,40 @@ def measure(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Metric]:
-    """Measure texts by the named ``METRICS``, in Unicode's composed form (NFC), so that a letter
-    and its accent count alike whether they are one character or two.
+    """Compute metrics of texts. All texts are normalized to Unicode NFC.
 
     Args:
-        names: of metrics.
-        outputs: the texts that were written; one may be empty.
-        references: of each of them, one or more texts; none will do for ``distinct1`` and
-            ``distinct2``, which look at the outputs alone.
-        resamples: how many sets of texts the intervals rest on; 0 gives none, and so do fewer than
-            five texts, which tell nothing of the spread.
-        seed: of the resampling. Every metric sees the same draws as if it were measured alone.
+        names: names of metrics, of ``METRICS``.
+        outputs: the generated texts.
+        references: one or more references for each output; possibly none for ``distinct1`` and
+            ``distinct2``, which do not use references.
+        resamples: number of bootstrap samples (default 1000); 0, or fewer than five texts: no
+            intervals.
+        seed: seed of the bootstrap. The samples are the same for all metrics.
 
     Raises:
-        WenmoError: a name that is not known.
-        ValueError: no outputs; not as many references; a text without one; one resample.
+        WenmoError: an unknown name.
+        ValueError: no outputs; another number of references; an output without reference;
+            ``resamples`` of 1.
     """
     for name in names:
         if name not in METRICS:
             known = ", ".join(METRICS)
-            raise WenmoError(f"unknown metric {name!r}{nearest(name, METRICS)} (valid: {known})")
+            raise WenmoError(
+                f"unknown metric {name!r}{did_you_mean(name, METRICS)} (valid: {known})"
+            )
     if not outputs or len(outputs) != len(references):
         raise ValueError(f"{len(outputs)} outputs and {len(references)} sets of references")
-    if set(names) - ALONE and not all(references):
+    if set(names) - REFERENCE_FREE and not all(references):
         raise ValueError("a text has no reference")
     if resamples < 0 or resamples == 1:
         raise ValueError("resamples must be 0 or at least 2")
-    if len(outputs) < FEWEST_RESAMPLED:
+    if len(outputs) < MIN_RESAMPLED:
         resamples = 0
     outputs = [normalize("NFC", output) for output in outputs]
-    references = [[normalize("NFC", text) for text in several] for several in references]
+    references = [
+        [normalize("NFC", text) for text in text_references] for text_references in references
+    ]
     return {name: METRICS[name](outputs, references, resamples, seed) for name in names}
 
 
@@ -78,35 +89,36 @@ def _bleu(
     outputs: Sequence[str], references: References, resamples: int, seed: int, lowercase: bool
 ) -> Metric:
     """BLEU (Papineni et al. 2002), as sacrebleu computes it (Post 2018)."""
-    from sacrebleu import BLEU  # takes a while to load
+    from sacrebleu import BLEU  # slow to import
 
     tokenize = "zh" if _mostly_han(references) else "13a"
-    metric = BLEU(lowercase=lowercase, tokenize=tokenize, force=True)  # force: without its advice
-    return _by_sacrebleu(metric, outputs, references, resamples, seed, most=100.0)
+    metric = BLEU(lowercase=lowercase, tokenize=tokenize, force=True)  # force: no warnings
+    return _by_sacrebleu(metric, outputs, references, resamples, seed, maximum=100.0)
 
 
 def _chrf(outputs: Sequence[str], references: References, resamples: int, seed: int) -> Metric:
-    """chrF2 (Popović 2015): characters, so that it needs no words of any language."""
+    """chrF2 (Popović 2015), which uses character n-grams and needs no tokenization."""
     from sacrebleu import CHRF
 
-    return _by_sacrebleu(CHRF(), outputs, references, resamples, seed, most=100.0)
+    return _by_sacrebleu(CHRF(), outputs, references, resamples, seed, maximum=100.0)
 
 
 def _ter(outputs: Sequence[str], references: References, resamples: int, seed: int) -> Metric:
     """Translation edit rate (Snover et al. 2006).
 
-    Only normalised does sacrebleu part Han characters; otherwise a Chinese sentence is one word.
+    sacrebleu splits Han characters only with ``normalized``; otherwise a Chinese sentence is one
+    word.
     """
     from sacrebleu import TER
 
     han = _mostly_han(references)
     metric = TER(normalized=han, asian_support=han)
-    return _by_sacrebleu(metric, outputs, references, resamples, seed, most=math.inf)
+    return _by_sacrebleu(metric, outputs, references, resamples, seed, maximum=math.inf)
 
 
 def _mostly_han(references: References) -> bool:
     """Whether most letters of the references are Han characters."""
-    texts = [text for several in references for text in several]
+    texts = [text for text_references in references for text in text_references]
     han = sum(len(_HAN.findall(text)) for text in texts)
     return 2 * han > sum(len(_LETTER.findall(text)) for text in texts)
 
@@ -117,24 +129,26 @@ def _by_sacrebleu(
     references: References,
     resamples: int,
     seed: int,
-    most: float,
+    maximum: float,
 ) -> Metric:
-    """The corpus score of a sacrebleu metric, and those of texts drawn with replacement.
+    """The corpus score of a sacrebleu metric, with a bootstrap interval.
 
-    The drawing is not left to sacrebleu, whose own fails where some draws hold no match (it mixes
-    types that ``statistics.mean`` refuses), and takes memory for all of them at once.
+    sacrebleu's own bootstrap is not used: it fails if a sample has no match (it mixes types that
+    ``statistics.mean`` refuses), and keeps all samples in memory.
     """
-    # The first references of all the texts, the second ones, and so on; None where one is missing.
+    # One stream for the first references of all texts, one for the second; None if one is missing.
     streams = list(zip_longest(*references))
-    counts = np.array(metric._extract_corpus_statistics(outputs, streams), float)
+    statistics = np.array(metric._extract_corpus_statistics(outputs, streams), float)
 
-    def score(drawn: NDArray[np.float64]) -> float:
-        return min(float(metric._compute_score_from_stats(drawn.sum(0).tolist()).score), most)
+    def score(samples: NDArray[np.float64]) -> float:
+        return min(float(metric._compute_score_from_stats(samples.sum(0).tolist()).score), maximum)
 
-    scores = [score(counts[texts]) for texts in draws(len(outputs), resamples, seed)]
+    scores = [
+        score(statistics[texts]) for texts in bootstrap_indices(len(outputs), resamples, seed)
+    ]
     if resamples:
-        metric.n_bootstrap, metric.seed = resamples, seed  # which the signature tells
-    return _with_interval(score(counts), scores, len(outputs), str(metric.get_signature()))
+        metric.n_bootstrap, metric.seed = resamples, seed  # for the signature
+    return _with_interval(score(statistics), scores, len(outputs), str(metric.get_signature()))
 
 
 # -- ROUGE and exact matches -----------------------------------------------------------------------
@@ -142,8 +156,12 @@ def _by_sacrebleu(
 
 def rouge_n(output: Sequence[str], reference: Sequence[str], order: int) -> float:
     """F1 of shared n-grams, 0 to 1 (Lin 2004, section 2), of two texts given as ``units``."""
-    written, wanted = ngrams(output, order), ngrams(reference, order)
-    return _f1((Counter(written) & Counter(wanted)).total(), len(written), len(wanted))
+    output_ngrams, reference_ngrams = ngrams(output, order), ngrams(reference, order)
+    return _f1(
+        (Counter(output_ngrams) & Counter(reference_ngrams)).total(),
+        len(output_ngrams),
+        len(reference_ngrams),
+    )
 
 
 def rouge_l(output: Sequence[str], reference: Sequence[str]) -> float:
@@ -152,26 +170,26 @@ def rouge_l(output: Sequence[str], reference: Sequence[str]) -> float:
 
 
 def common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
-    """The length of the longest common subsequence, a row of the table at a time.
+    """The length of the longest common subsequence, by bit-parallel dynamic programming.
 
-    A row rises by 0 or 1 at each place, so it is kept as the bits of one integer, 0 where it rises
-    (Hyyrö 2004, "Bit-parallel LCS-length computation revisited").
+    Neighbouring values in a row of the table differ by 0 or 1, so that a row is stored as the bits
+    of an integer, 0 for an increase (Hyyrö 2004, "Bit-parallel LCS-length computation revisited").
     """
-    places: dict[str, int] = {}
-    for place, unit in enumerate(first):
-        places[unit] = places.get(unit, 0) | 1 << place
-    everywhere = (1 << len(first)) - 1
-    row = everywhere
+    positions: dict[str, int] = {}
+    for index, unit in enumerate(first):
+        positions[unit] = positions.get(unit, 0) | 1 << index
+    all_ones = (1 << len(first)) - 1
+    row = all_ones
     for unit in second:
-        matches = row & places.get(unit, 0)
-        row = (row + matches | row - matches) & everywhere
+        matches = row & positions.get(unit, 0)
+        row = (row + matches | row - matches) & all_ones
     return len(first) - row.bit_count()
 
 
-def _f1(shared: int, written: int, wanted: int) -> float:
-    if not shared:
+def _f1(overlap: int, output_count: int, reference_count: int) -> float:
+    if not overlap:
         return 0.0
-    precision, recall = shared / written, shared / wanted
+    precision, recall = overlap / output_count, overlap / reference_count
     return 2 * precision * recall / (precision + recall)
 
 
@@ -182,20 +200,20 @@ def _rouge(
     seed: int,
     score: Callable[[Sequence[str], Sequence[str]], float],
 ) -> Metric:
-    """For each text its best over its references, and the mean over texts."""
+    """The mean over texts of the best score over references."""
     scores = [
-        max(score(written, units(reference)) for reference in several)
-        for written, several in zip(map(units, outputs), references, strict=True)
+        max(score(output, units(reference)) for reference in text_references)
+        for output, text_references in zip(map(units, outputs), references, strict=True)
     ]
-    how = f"case:lc|{_UNITS}|stem:no|score:f1"
-    return _mean_of(scores, references, resamples, seed, how)
+    settings = f"case:lc|{_UNITS}|stem:no|score:f1"
+    return _mean_of(scores, references, resamples, seed, settings)
 
 
 def _exact(outputs: Sequence[str], references: References, resamples: int, seed: int) -> Metric:
-    """The share of texts that equal a reference but for outer white space."""
+    """The ratio of texts that equal a reference, ignoring outer white space."""
     scores = [
-        float(output.strip() in {reference.strip() for reference in several})
-        for output, several in zip(outputs, references, strict=True)
+        float(output.strip() in {reference.strip() for reference in text_references})
+        for output, text_references in zip(outputs, references, strict=True)
     ]
     return _mean_of(scores, references, resamples, seed, "case:mixed|space:stripped")
 
@@ -203,9 +221,9 @@ def _exact(outputs: Sequence[str], references: References, resamples: int, seed:
 def _distinct(
     outputs: Sequence[str], references: References, resamples: int, seed: int, order: int
 ) -> Metric:
-    share, shares = distinct(outputs, order, resamples=resamples, seed=seed)
+    ratio, ratios = distinct(outputs, order, resamples=resamples, seed=seed)
     return _with_interval(
-        share, shares, len(outputs), _signature(f"case:lc|{_UNITS}", resamples, seed)
+        ratio, ratios, len(outputs), _signature(f"case:lc|{_UNITS}", resamples, seed)
     )
 
 
@@ -213,34 +231,34 @@ def _distinct(
 
 
 def _mean_of(
-    scores: Sequence[float], references: References, resamples: int, seed: int, how: str
+    scores: Sequence[float], references: References, resamples: int, seed: int, settings: str
 ) -> Metric:
-    """The mean over texts of scores from 0 to 1, and the means of texts drawn with replacement."""
-    each = 100 * np.array(scores)
-    means = [each[texts].mean() for texts in draws(len(each), resamples, seed)]
-    counts = {len(several) for several in references}
+    """The mean over texts of scores from 0 to 1, in percent, with a bootstrap interval."""
+    values = 100 * np.array(scores)
+    means = [values[texts].mean() for texts in bootstrap_indices(len(values), resamples, seed)]
+    counts = {len(text_references) for text_references in references}
     nrefs = counts.pop() if len(counts) == 1 else "var"
-    signature = f"nrefs:{nrefs}|{_signature(how, resamples, seed)}"
-    return _with_interval(math.fsum(each) / len(each), means, len(scores), signature)
+    signature = f"nrefs:{nrefs}|{_signature(settings, resamples, seed)}"
+    return _with_interval(math.fsum(values) / len(values), means, len(scores), signature)
 
 
-def _with_interval(value: float, drawn: Sequence[float], texts: int, signature: str) -> Metric:
-    """The percentile interval of resampled values (Efron and Tibshirani 1993, chapter 13).
+def _with_interval(value: float, samples: Sequence[float], texts: int, signature: str) -> Metric:
+    """The percentile interval of bootstrap values (Efron and Tibshirani 1993, chapter 13).
 
-    It is stretched to hold the value itself, which it might miss where texts are few.
+    It is extended to contain the value itself, which it may miss for few texts.
     """
-    if not len(drawn):
+    if not len(samples):
         return Metric(value, None, None, texts, signature)
-    low, high = np.quantile(drawn, (0.025, 0.975)).tolist()
+    low, high = np.quantile(samples, (0.025, 0.975)).tolist()
     return Metric(value, min(low, value), max(high, value), texts, signature)
 
 
-def _signature(how: str, resamples: int, seed: int) -> str:
-    return f"bs:{resamples}|seed:{seed}|{how}" if resamples else how
+def _signature(settings: str, resamples: int, seed: int) -> str:
+    return f"bs:{resamples}|seed:{seed}|{settings}" if resamples else settings
 
 
-ALONE = frozenset({"distinct1", "distinct2"})
-"""The metrics that look at outputs alone."""
+REFERENCE_FREE = frozenset({"distinct1", "distinct2"})
+"""Metrics that do not use references."""
 
 METRICS: Mapping[str, Callable[[Sequence[str], References, int, int], Metric]] = {
     "bleu": partial(_bleu, lowercase=False),
@@ -254,4 +272,4 @@ METRICS: Mapping[str, Callable[[Sequence[str], References, int, int], Metric]] =
     "distinct1": partial(_distinct, order=1),
     "distinct2": partial(_distinct, order=2),
 }
-"""Every metric by its name: of outputs, references, resamples and seed."""
+"""All metrics by name; arguments are outputs, references, resamples and seed."""

@@ -1,6 +1,6 @@
-"""What evaluations find: how likely texts are, how good, how varied, and why.
+"""Results of evaluations.
 
-Nothing here loads PyTorch, so that a run folder is shown at once.
+This module does not import PyTorch, so that results of a run folder are shown at once.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any, Self
 
 from wenmo.results import Result, find, inlined
 
-# -- likelihood and answers ------------------------------------------------------------------------
+# -- likelihood and metrics ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Sample(Result):
-    """How much of the held-out text was scored, where not all was.
+    """The size of a sample of the held-out text.
 
     Attributes:
-        share: of the tokens, or of the pairs or records; 0 to 1.
-        count: blocks of text, pairs or records.
+        share: fraction of the tokens, or of the pairs or records; 0 to 1.
+        count: number of blocks of text, pairs or records.
     """
 
     share: float
@@ -29,17 +29,17 @@ class Sample(Result):
 
 @dataclass(frozen=True)
 class Evaluation(Result):
-    """How likely a model finds a text.
+    """The likelihood of a text under a model.
 
     Attributes:
-        bits_per_byte: of the raw text in UTF-8; compares models with different tokenizers.
-        nats_per_token: minus the mean natural log-probability of a token.
-        perplexity: the exponential of that.
-        tokens: that were scored, the end of each record included.
-        bytes: UTF-8 bytes of the raw text, and one for the end of each record.
-        bound: the figures are upper bounds.
-        low, high: the 95% interval of ``bits_per_byte``, where blocks or records were resampled.
-        sample: None: all of the text was scored.
+        bits_per_byte: bits per byte of UTF-8; comparable between models with different tokenizers.
+        nats_per_token: mean negative natural log-likelihood of a token.
+        perplexity: exponential of ``nats_per_token``.
+        tokens: number of scored tokens, including the end of each record.
+        bytes: UTF-8 bytes of the raw text, plus one for the end of each record.
+        bound: the values are upper bounds.
+        low, high: 95% bootstrap interval of ``bits_per_byte``; None: not computed.
+        sample: size of the sample; None: all of the text was scored.
     """
 
     bits_per_byte: float
@@ -55,14 +55,14 @@ class Evaluation(Result):
 
 @dataclass(frozen=True)
 class LatentUsage(Result):
-    """What the latents of a model tell of records: means over them, in nats a record.
+    """How a model uses its latents; means over records, in nats per record.
 
     Attributes:
-        kl: the divergence of the posterior from the prior.
-        mutual_information: of latents and texts.
-        active_latents: how many of the latents have a posterior mean whose variance over the
-            records is above 0.01 (Burda et al. 2016, section 5.2).
-        latents: how many there are.
+        kl: divergence of the posterior from the prior.
+        mutual_information: mutual information of latents and texts.
+        active_latents: number of latents whose posterior mean has a variance over records above
+            0.01 (Burda et al. 2016, section 5.2).
+        latents: number of latents.
     """
 
     kl: float
@@ -76,8 +76,8 @@ class ImportanceWeighted(Evaluation):
     """An evaluation by importance weighting.
 
     Attributes:
-        samples: draws of the latents for each record.
-        nats_per_record: minus the mean natural log-probability of a record.
+        samples: number of samples of the latents for each record.
+        nats_per_record: mean negative natural log-likelihood of a record.
     """
 
     samples: int
@@ -86,14 +86,14 @@ class ImportanceWeighted(Evaluation):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordEvaluation(Evaluation):
-    """How likely a model finds records, each scored as a whole.
+    """The likelihood of records, each scored separately.
 
     Attributes:
-        records: that were scored.
-        records_left_out: longer than the model can read.
-        nats_per_record: minus the mean natural log-probability of a record.
-        latent_usage: of models with latents.
-        importance_weighted: where draws were asked for.
+        records: number of scored records.
+        records_left_out: number of records longer than the model's context.
+        nats_per_record: mean negative natural log-likelihood of a record.
+        latent_usage: use of latents, if the model has any.
+        importance_weighted: evaluation by importance weighting, if requested.
         baselines: evaluations of the model's baselines on the same records, by name.
     """
 
@@ -106,7 +106,7 @@ class RecordEvaluation(Evaluation):
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Take back what `to_dict` gave: objects under other names are those of baselines."""
+        """Inverse of `to_dict`; objects under other names are evaluations of baselines."""
         own = {each.name for each in fields(cls)}
         others = {k: v for k, v in content.items() if k not in own and isinstance(v, Mapping)}
         baselines = {name: RecordEvaluation.from_dict(other) for name, other in others.items()}
@@ -118,11 +118,10 @@ class Metric(Result):
     """A metric of a set of texts.
 
     Attributes:
-        value: in percent. More is better, but for ``ter``, which may exceed 100.
-        low, high: the 95% bootstrap interval; None if none was asked for, or there are too few
-            texts.
-        texts: how many were measured.
-        signature: what was counted and how; sacrebleu's own for its metrics.
+        value: value in percent; higher is better, except for ``ter``, which may exceed 100.
+        low, high: 95% bootstrap interval; None: not requested, or too few texts.
+        texts: number of texts.
+        signature: settings of the metric, in sacrebleu's format.
     """
 
     value: float
@@ -134,14 +133,14 @@ class Metric(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class PairEvaluation(Evaluation):
-    """How likely a model finds the targets of pairs, and how good its answers are.
+    """The likelihood of the targets of pairs, and metrics of generated targets.
 
     Attributes:
-        pairs: that were read.
-        pairs_left_out: whose targets are longer than the model can read.
-        sources_cut: to the length that the model can read.
-        answered: distinct sources; None: all.
-        metrics: of the answers, by name.
+        pairs: number of pairs.
+        pairs_left_out: number of pairs whose targets are longer than the model's context.
+        sources_cut: number of sources truncated to the model's context.
+        answered: number of distinct sources for which targets were generated; None: all.
+        metrics: metrics of the generated targets, by name.
     """
 
     pairs: int
@@ -162,13 +161,13 @@ def read_evaluation(content: Mapping[str, Any]) -> Evaluation:
 
 @dataclass(frozen=True)
 class ComparedRun(Result):
-    """A run beside others on one text.
+    """A run in a comparison on one text.
 
     Attributes:
-        run: its folder.
-        model: its family.
-        evaluation: None where the run cannot score this text.
-        problem: why.
+        run: folder of the run.
+        model: model family.
+        evaluation: evaluation of the text; None: the run cannot score it.
+        problem: why the run cannot score the text.
     """
 
     run: str
@@ -182,13 +181,13 @@ class ComparedRun(Result):
 
 @dataclass(frozen=True)
 class Voice(Result):
-    """What one component of a mixture gives a token.
+    """The contribution of a mixture component to the probability of a token.
 
     Attributes:
-        name: of the component.
-        weight: in the mixture, there.
-        probability: that it gives alone.
-        share: of the probability that the mixture gives.
+        name: name of the component.
+        weight: its weight in the mixture at this token.
+        probability: its own probability of the token.
+        share: its fraction of the mixture's probability.
     """
 
     name: str
@@ -199,15 +198,15 @@ class Voice(Result):
 
 @dataclass(frozen=True)
 class ExplainedToken(Result):
-    """What a model says of a token, given those before it.
+    """The prediction for a token given the tokens before it.
 
     Attributes:
-        token: as text.
-        probability: 0 to 1.
-        rank: 1 where no token was likelier.
-        likeliest: the token that was expected.
-        likeliest_probability: 0 to 1.
-        voices: of a mixture, its components.
+        token: the token as text.
+        probability: its probability, 0 to 1.
+        rank: its rank by probability, from 1.
+        likeliest: the most probable token.
+        likeliest_probability: the probability of that token, 0 to 1.
+        voices: contributions of the components of a mixture.
     """
 
     token: str
@@ -220,12 +219,11 @@ class ExplainedToken(Result):
 
 @dataclass(frozen=True)
 class Alignment(Result):
-    """How much each token of a text attended to each token of its source.
+    """Attention weights of target tokens over source tokens.
 
     Attributes:
-        source, target: the tokens as text.
-        weights: a row for each token of the target, in it a number from 0 to 1 for each of the
-            source; a row sums to 1.
+        source, target: tokens as text.
+        weights: a row for each target token with weights of the source tokens; each row sums to 1.
     """
 
     source: list[str]
@@ -238,13 +236,13 @@ class Alignment(Result):
 
 @dataclass(frozen=True)
 class TradeoffPoint(Result):
-    """Quality and diversity of texts that were written at one temperature.
+    """Quality and diversity of texts generated at one temperature.
 
     Attributes:
-        temperature: above 0.
-        bleu, bleu_error: beside the reference texts, and its standard error; by order (``"4"``), 0
-            to 1.
-        self_bleu, self_bleu_error: of each text beside the others; the lower, the more diverse.
+        temperature: sampling temperature.
+        bleu, bleu_error: BLEU against the reference texts and its standard error, by order
+            (``"4"``), 0 to 1.
+        self_bleu, self_bleu_error: BLEU of each text against the others; lower is more diverse.
         sample: one of the texts.
     """
 
@@ -257,19 +255,19 @@ class TradeoffPoint(Result):
 
 
 Curve = list[TradeoffPoint]
-"""A point for each temperature."""
+"""One point for each temperature."""
 
 
 @dataclass(frozen=True)
 class TradeoffVerdict(Result):
-    """Whether a generator writes better texts than its baseline at equal diversity.
+    """Comparison of a generator with its baseline at equal diversity.
 
     Attributes:
-        gain: by how much its BLEU is above the baseline's at the same Self-BLEU, the mean over the
-            temperatures at which the baseline's curve reaches so far; None where it reaches none.
-        error: the standard error of ``gain``.
-        compared: how many temperatures these are.
-        text: a line for the user.
+        gain: BLEU minus the baseline's BLEU at the same Self-BLEU, averaged over the temperatures
+            within the range of the baseline's curve; None: there is no such temperature.
+        error: standard error of ``gain``.
+        compared: number of these temperatures.
+        text: one line for the user.
     """
 
     gain: float | None
@@ -283,8 +281,8 @@ class Tradeoff(Result):
     """Quality against diversity over temperatures.
 
     Attributes:
-        curves: by the names of runs and baselines.
-        verdicts: on runs that have baselines, by the baseline's name.
+        curves: curves of runs and baselines by name.
+        verdicts: comparisons with baselines, by name of the baseline.
     """
 
     curves: dict[str, Curve]
@@ -296,14 +294,14 @@ class Tradeoff(Result):
 
 @dataclass(frozen=True)
 class Originality(Result):
-    """What samples have of the training text, and what not.
+    """Comparison of samples with the training text.
 
     Attributes:
-        words, characters: how many the samples have; a character is one with its marks.
-        invented_words, invented_characters: the share that stands nowhere in the training text;
-            None where the model knew other text before.
-        repeated: the share of pairs of neighbouring words that stood in the samples before.
-        longest_copy: characters of the longest run that the training text has, too.
+        words, characters: number of words and graphemes in the samples.
+        invented_words, invented_characters: fraction that does not occur in the training text;
+            None: the model was trained on other text before.
+        repeated: fraction of word bigrams that occur earlier in the samples.
+        longest_copy: length in characters of the longest substring copied from the training text.
     """
 
     words: int
@@ -316,13 +314,13 @@ class Originality(Result):
 
 @dataclass(frozen=True)
 class Forecast(Result):
-    """What as much training again would gain, by the run's own curve.
+    """Forecast of the gain of doubling the training, from the learning curve.
 
     Attributes:
-        gain: bits per byte, 0 or more.
-        low, high: the ends of an 80% interval.
-        best_at: the share of the training at which held-out text was likeliest.
-        overfits: it has become less likely since.
+        gain: bits per byte, at least 0.
+        low, high: 80% interval of ``gain``.
+        best_at: fraction of the training at which the held-out loss was lowest.
+        overfits: the held-out loss has risen since.
     """
 
     gain: float
@@ -334,15 +332,15 @@ class Forecast(Result):
 
 @dataclass(frozen=True)
 class Verdict(Result):
-    """What a run is worth; what could not be told is None.
+    """The verdict on a run; values that could not be computed are None.
 
     Attributes:
-        bits_per_byte: of the run, on some of the held-out text.
-        counts_bits_per_byte: of plain counts of the training text, on the same.
+        bits_per_byte: of the run, on a sample of the held-out text.
+        counts_bits_per_byte: of an n-gram model of the training text, on the same sample.
         originality: of a few samples.
-        forecast: what more training would bring.
+        forecast: of further training.
         advice: what to try next.
-        counts_share: the share of the training text that was counted for it.
+        counts_share: fraction of the training text that the n-gram model was fitted to.
     """
 
     bits_per_byte: float | None
@@ -355,14 +353,14 @@ class Verdict(Result):
 
 @dataclass(frozen=True)
 class ChosenSampling(Result):
-    """How a run writes where nothing is asked for.
+    """The default sampling settings of a run.
 
     Attributes:
         temperature, top_p: the settings.
         reason: where they come from, in one line.
-        written, heldout: shares of new words, new pairs of words and repetition, by name, in texts
-            that were written with these settings and in held-out text; None: not measured.
-        tried: the same of every setting that was tried.
+        written, heldout: fractions of new words, new word bigrams and repeated 4-grams by name, in
+            texts generated with these settings and in held-out text; None: not measured.
+        tried: settings and fractions of each trial.
     """
 
     temperature: float

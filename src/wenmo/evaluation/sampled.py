@@ -1,8 +1,8 @@
-"""Held-out likelihood of a part of the text, and an interval.
+"""Held-out likelihood of a sample of the text, with a bootstrap interval.
 
-The part is blocks of a text, or whole records, spread evenly over all of it. Parts of two sizes are
-nested, so that the figures on the way and the final one are of the same text as far as they go.
-Tokens are not independent: blocks or records are resampled for the interval, never tokens.
+The sample consists of blocks of a text, or of records, spread evenly over all of it. A smaller
+sample is a subset of a larger one, so that evaluations during training and the final one are
+comparable. Tokens are not independent: the bootstrap resamples blocks or records, never tokens.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wenmo.budget import how_many
-from wenmo.evaluation.likelihood import LOGITS_AT_ONCE, WARM_UP, Likelihood, gather, interval
+from wenmo.budget import fit_count
+from wenmo.evaluation.likelihood import MAX_LOGITS, WARM_UP, Likelihood, gather, interval
 from wenmo.evaluation.results import Evaluation, Sample
 from wenmo.models.base import LanguageModel
 from wenmo.text.spread import spread_order
 from wenmo.types import END, IGNORE
 
-BLOCK = 512  # tokens of a block at most, those that are only read included
-FEW = 4  # pairs or records of the first trial
-SAFE = 0.8  # of the time left is planned with
+BLOCK = 512  # maximal tokens of a block, context included
+MIN_SAMPLED = 4  # minimal number of pairs or records
+SAFETY_FACTOR = 0.8  # fraction of the remaining time that is planned
 
 
 class Texts(Protocol):
@@ -34,7 +34,7 @@ class Texts(Protocol):
     def __len__(self) -> int: ...
 
     def select(self: T, numbers: NDArray[np.int64]) -> T:
-        """The named ones alone."""
+        """The items with these indices."""
         ...
 
 
@@ -44,25 +44,25 @@ E = TypeVar("E", bound=Evaluation)
 
 @dataclass
 class Blocks:
-    """Blocks of a text, in an order of which the first few are spread evenly over it.
+    """Blocks of a text, in an order in which any number of first blocks is spread evenly over it.
 
-    Where the model's context allows, each block is read after 128 unscored tokens before it.
+    If the model's context allows, the 128 tokens before each block are read unscored.
 
     Attributes:
-        model: it is put into evaluation mode.
-        ids: the stream, beginning with the end symbol.
-        count_bytes: the UTF-8 bytes of a stream that begins with a token that is not counted.
-        size: tokens of a block that are scored.
-        done: blocks that were scored.
-        most: blocks that are scored side by side.
+        model: the model; it is set to evaluation mode.
+        ids: the stream, starting with END.
+        count_bytes: gives the UTF-8 bytes of a stream without its first token.
+        size: number of scored tokens in a block.
+        scored: number of blocks scored so far.
+        max_batch: maximal number of blocks in a batch.
     """
 
     model: LanguageModel
     ids: NDArray[np.unsignedinteger]
     count_bytes: Callable[[NDArray[Any]], int]
     size: int = field(init=False)
-    most: int = field(init=False)
-    done: int = field(init=False, default=0)
+    max_batch: int = field(init=False)
+    scored: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.model.eval()
@@ -72,7 +72,7 @@ class Blocks:
         self.size = length - self._warm_up
         starts = np.arange(0, len(self.ids) - 1, self.size)
         self._order = starts[spread_order(len(starts))]
-        self.most = max(1, LOGITS_AT_ONCE // (length * self.model.vocab_size))
+        self.max_batch = max(1, MAX_LOGITS // (length * self.model.vocab_size))
         self._nats: list[float] = []
         self._tokens: list[int] = []
         self._bytes, self._bound = 0, False
@@ -81,8 +81,8 @@ class Blocks:
         return len(self._order)
 
     def score(self, count: int) -> None:
-        """Score the next blocks, side by side."""
-        begins = self._order[self.done : self.done + count, None]
+        """Score the next blocks in one batch."""
+        begins = self._order[self.scored : self.scored + count, None]
         batch = gather(self.ids, begins + np.arange(-self._warm_up, self.size))
         if self._warm_up:
             batch.targets[:, : self._warm_up] = IGNORE
@@ -94,10 +94,10 @@ class Blocks:
         ends = ((begin, begin + self.size + 1) for begin in begins[:, 0].tolist())
         self._bytes += sum(self.count_bytes(self.ids[begin:end]) for begin, end in ends)
         self._bound = self._bound or score.bound
-        self.done += len(begins)
+        self.scored += len(begins)
 
     def evaluation(self) -> Evaluation:
-        """Of the blocks that were scored."""
+        """The evaluation of the blocks scored so far."""
         ends = interval(self._nats, self._tokens)
         tokens = sum(self._tokens)
         found = Likelihood(sum(self._nats), tokens, self._bytes, self._bound, ends)
@@ -110,11 +110,11 @@ def block_likelihood(
     count_bytes: Callable[[NDArray[Any]], int],
     count: int,
 ) -> Evaluation:
-    """An evaluation of so many blocks of a text; see `Blocks`."""
+    """An evaluation of ``count`` blocks of a text; see `Blocks`."""
     blocks = Blocks(model, ids, count_bytes)
     count = min(count, len(blocks))
-    while blocks.done < count:
-        blocks.score(min(blocks.most, count - blocks.done))
+    while blocks.scored < count:
+        blocks.score(min(blocks.max_batch, count - blocks.scored))
     return blocks.evaluation()
 
 
@@ -124,71 +124,71 @@ def sampled_likelihood(
     count_bytes: Callable[[NDArray[Any]], int],
     seconds: float,
     *,
-    least: int = 1,
-    most: int | None = None,
+    min_count: int = 1,
+    max_count: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Evaluation | None:
-    """Score blocks from all over a text for about so many seconds; see `Blocks`.
+    """Score blocks of a text for about ``seconds`` seconds; see `Blocks`.
 
     Args:
-        seconds: wall-clock time.
-        least: blocks that are scored however long they take.
-        most: blocks that are enough.
-        progress: called with the share of the time that is used.
+        seconds: wall-clock limit.
+        min_count: minimal number of blocks, even beyond the limit.
+        max_count: maximal number of blocks; None: all.
+        progress: called with the fraction of the time used.
 
     Returns:
-        Where not all blocks were scored, its ``sample`` says how many were. None: all of the text
-        can be scored in the time, and should be.
+        The evaluation; if not all blocks were scored, ``sample`` says how many. None: the limit is
+        enough for the complete text, which should be scored instead.
     """
     seconds = max(seconds, 1e-3)
     blocks = Blocks(model, ids, count_bytes)
-    enough = len(blocks) if most is None else min(most, len(blocks))
-    least = min(least, enough)
+    enough = len(blocks) if max_count is None else min(max_count, len(blocks))
+    min_count = min(min_count, enough)
     started, rows = time.perf_counter(), 1
-    while blocks.done < enough:
-        blocks.score(min(rows, enough - blocks.done))
+    while blocks.scored < enough:
+        blocks.score(min(rows, enough - blocks.scored))
         used = time.perf_counter() - started
         if progress is not None:
-            progress(min(1.0, max(used / seconds, blocks.done / enough)))
-        fit = int((SAFE * seconds - used) * blocks.done / used)
-        if blocks.done <= 4 and fit >= enough == len(blocks):
+            progress(min(1.0, max(used / seconds, blocks.scored / enough)))
+        fit = int((SAFETY_FACTOR * seconds - used) * blocks.scored / used)
+        if blocks.scored <= 4 and fit >= enough == len(blocks):
             return None
-        fit = max(fit, least - blocks.done)
+        fit = max(fit, min_count - blocks.scored)
         if fit < 1:
             break
-        rows = min(blocks.most, 2 * rows, fit)
+        rows = min(blocks.max_batch, 2 * rows, fit)
     found = blocks.evaluation()
-    if blocks.done == len(blocks):
+    if blocks.scored == len(blocks):
         return found
-    return replace(found, sample=Sample(found.tokens / (len(ids) - 1), blocks.done))
+    return replace(found, sample=Sample(found.tokens / (len(ids) - 1), blocks.scored))
 
 
-def sampled_wholes(
+def sampled_evaluation(
     texts: T,
     evaluate: Callable[[T], E],
     seconds: float | None,
     *,
-    least: int = FEW,
-    most: int | None = None,
+    min_count: int = MIN_SAMPLED,
+    max_count: int | None = None,
 ) -> E:
-    """Score as many pairs or records from all over the text as can be scored in so many seconds.
+    """Evaluate as many pairs or records as fit into ``seconds`` seconds, spread over the data.
 
     Args:
-        texts: the pairs or records.
-        evaluate: scores them.
-        seconds: wall-clock time; None: all are scored, however long it takes.
-        least: those that are scored however long they take.
-        most: those that are enough.
+        texts: pairs or records.
+        evaluate: evaluates them.
+        seconds: wall-clock limit; None: no limit, all are evaluated.
+        min_count: minimal number of texts, even beyond the limit.
+        max_count: maximal number of texts; None: all.
 
     Returns:
-        The evaluation; where not all were scored, its ``sample`` says how many were.
+        The evaluation; if not all texts were evaluated, ``sample`` says how many.
     """
     if seconds is None:
         return evaluate(texts)
-    order, enough = spread_order(len(texts)), min(most or len(texts), len(texts))
+    order, enough = spread_order(len(texts)), min(max_count or len(texts), len(texts))
     count = enough
-    if least < enough:
-        count = how_many(lambda n: evaluate(texts.select(order[:n])), least, enough, seconds)
+    if min_count < enough:
+        count = fit_count(lambda n: evaluate(texts.select(order[:n])), min_count, enough, seconds)
     if count == len(texts):
         return evaluate(texts)
     some = texts.select(np.sort(order[:count]))

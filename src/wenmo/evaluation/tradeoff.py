@@ -1,10 +1,10 @@
-"""Quality against diversity, over temperatures: what one generator gains it may have paid for with
-the other (Caccia et al. 2020, "Language GANs falling short").
+"""The trade-off between quality and diversity over temperatures (Caccia et al. 2020, "Language GANs
+falling short").
 
-Quality is the BLEU of each text beside all reference texts (Yu et al. 2017), diversity is told by
-Self-BLEU, the BLEU of each beside all others that were written (Zhu et al. 2018, "Texygen"): the
-lower, the more diverse. Both are means over texts, from 0 to 1, as NLTK computes them with its
-first smoothing: an order without a match counts as a tenth of one.
+Quality is the BLEU of each text against all reference texts (Yu et al. 2017). Diversity is measured
+by Self-BLEU, the BLEU of each text against all other generated texts (Zhu et al. 2018, "Texygen"):
+lower is more diverse. Both are means over texts, from 0 to 1, as in NLTK with its first smoothing:
+an order without a match counts as 0.1 matches.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from unicodedata import normalize
 import numpy as np
 import regex
 
+from wenmo.charts import chart_svg
 from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
-from wenmo.evaluation.diversity import UNIT, ngrams
+from wenmo.evaluation.diversity import WORD, ngrams
 from wenmo.evaluation.results import Curve, TradeoffPoint, TradeoffVerdict
-from wenmo.figures import chart_svg
 from wenmo.models.base import LanguageModel
 from wenmo.text.tokenizers import Tokenizer
 
 ORDERS = (2, 3, 4, 5)
-LEADING = 4  # the order that is plotted, and by which it is told who wins
+MAIN_ORDER = 4  # the n-gram order of the chart and of the verdict
 TEMPERATURES = (0.7, 0.85, 1.0, 1.15)
-UNMATCHED = 0.1
-CERTAIN = 2.0  # standard errors, from which on one is said to win
-_PIECE = regex.compile(rf"{UNIT}|[^\p{{L}}\p{{N}}\p{{M}}\s]")
+SMOOTHING = 0.1
+SIGNIFICANT_ERRORS = 2.0  # standard errors of a significant difference
+_TOKEN = regex.compile(rf"{WORD}|[^\p{{L}}\p{{N}}\p{{M}}\s]")
 
 
 def sweep(
@@ -48,42 +48,43 @@ def sweep(
     """The curve of each model, by name.
 
     Args:
-        models: all of one tokenizer.
-        references: what texts should be like.
-        texts: how many each writes at each temperature; both figures depend on it.
-        sampling: how they are written, but for the temperature.
-        alphabet: the characters that they may have; None: all.
-        progress: told the share that is done.
+        models: models with the same tokenizer.
+        references: reference texts.
+        temperatures: sampling temperatures (default 0.7 to 1.15).
+        texts: number of texts per model and temperature; both metrics depend on it.
+        sampling: sampling settings apart from the temperature.
+        alphabet: characters that may be generated; None: all.
+        progress: called with the fraction done.
     """
-    known = Matches([pieces(text) for text in references])
+    reference_matches = NgramMatches([split_tokens(text) for text in references])
     curves: dict[str, Curve] = {name: [] for name in models}
-    for number, (name, model) in enumerate(models.items()):
+    for index, (name, model) in enumerate(models.items()):
         writer = TextGenerator(model, tokenizer, rows=128, alphabet=alphabet)
-        for place, temperature in enumerate(temperatures):
+        for temperature_index, temperature in enumerate(temperatures):
             settings = replace(sampling or Sampling(), temperature=temperature)
-            [written] = writer.texts([""], settings, texts)
-            curves[name].append(tradeoff_point(temperature, written, known))
+            [generated] = writer.texts([""], settings, texts)
+            curves[name].append(tradeoff_point(temperature, generated, reference_matches))
             if progress is not None:
-                done = number + (place + 1) / len(temperatures)
+                done = index + (temperature_index + 1) / len(temperatures)
                 progress(done / len(models))
     return curves
 
 
-def tradeoff_point(temperature: float, written: Sequence[str], known: Matches) -> TradeoffPoint:
-    """Quality and diversity of texts: means over them, and their standard errors, which take the
-    texts to be independent.
-    """
-    cut = [pieces(text) for text in written]
-    others = Matches(cut)
-    quality = np.array([known.bleu(text) for text in cut])
-    alike = np.array([others.bleu(text, without=i) for i, text in enumerate(cut)])
-    root = math.sqrt(max(1, len(cut) - 1))
+def tradeoff_point(
+    temperature: float, written: Sequence[str], reference_matches: NgramMatches
+) -> TradeoffPoint:
+    """Quality and diversity of texts: means, and standard errors for independent texts."""
+    tokenized = [split_tokens(text) for text in written]
+    matches = NgramMatches(tokenized)
+    bleu = np.array([reference_matches.bleu(text) for text in tokenized])
+    self_bleu = np.array([matches.bleu(text, excluded=i) for i, text in enumerate(tokenized)])
+    error_scale = math.sqrt(max(1, len(tokenized) - 1))
     return TradeoffPoint(
         temperature,
-        bleu=_by_order(quality.mean(0)),
-        bleu_error=_by_order(quality.std(0) / root),
-        self_bleu=_by_order(alike.mean(0)),
-        self_bleu_error=_by_order(alike.std(0) / root),
+        bleu=_by_order(bleu.mean(0)),
+        bleu_error=_by_order(bleu.std(0) / error_scale),
+        self_bleu=_by_order(self_bleu.mean(0)),
+        self_bleu_error=_by_order(self_bleu.std(0) / error_scale),
         sample=written[0],
     )
 
@@ -92,117 +93,130 @@ def _by_order(values: Iterable[float]) -> dict[str, float]:
     return {str(order): float(value) for order, value in zip(ORDERS, values, strict=True)}
 
 
-def pieces(text: str) -> list[str]:
-    """What `units` gives, and marks of punctuation."""
-    return _PIECE.findall(normalize("NFC", text.lower()))
+def split_tokens(text: str) -> list[str]:
+    """The words of `units`, and punctuation marks."""
+    return _TOKEN.findall(normalize("NFC", text.lower()))
 
 
-class Matches:
-    """The n-grams of many texts, to set others beside all of them."""
+class NgramMatches:
+    """The n-gram counts of many texts, for the BLEU of other texts against all of them."""
 
     def __init__(self, texts: Sequence[Sequence[str]]) -> None:
         self.lengths = Counter(len(text) for text in texts)
-        # How often each n-gram stands in one text at most: which text, and how often in any other.
-        self._most: dict[tuple[str, ...], tuple[int, int, int]] = {}
-        for number, text in enumerate(texts):
-            for gram, count in _counts(text):
-                first, holder, second = self._most.get(gram, (0, -1, 0))
-                if count > first:
-                    self._most[gram] = (count, number, first)
-                elif count > second:
-                    self._most[gram] = (first, holder, count)
-        self._sizes = [len(text) for text in texts]
+        # Of each n-gram: the largest count in a text, the text, and the largest count in another.
+        self._max_counts: dict[tuple[str, ...], tuple[int, int, int]] = {}
+        for index, text in enumerate(texts):
+            for gram, count in _ngram_counts(text):
+                first_count, first_text, second_count = self._max_counts.get(gram, (0, -1, 0))
+                if count > first_count:
+                    self._max_counts[gram] = (count, index, first_count)
+                elif count > second_count:
+                    self._max_counts[gram] = (first_count, first_text, count)
+        self._lengths = [len(text) for text in texts]
 
-    def bleu(self, text: Sequence[str], without: int | None = None) -> list[float]:
-        """BLEU of a text by each of ``ORDERS``, 0 to 1 (Papineni et al. 2002).
+    def bleu(self, text: Sequence[str], excluded: int | None = None) -> list[float]:
+        """BLEU of a text for each of ``ORDERS``, 0 to 1 (Papineni et al. 2002).
 
         Args:
-            without: the number of one of the texts, which is the text itself.
+            excluded: index of a text that is not used as a reference, the text itself.
         """
         matched = [0] * max(ORDERS)
-        for gram, count in _counts(text):
-            first, holder, second = self._most.get(gram, (0, -1, 0))
-            matched[len(gram) - 1] += min(count, second if holder == without else first)
+        for gram, count in _ngram_counts(text):
+            first_count, first_text, second_count = self._max_counts.get(gram, (0, -1, 0))
+            matched[len(gram) - 1] += min(
+                count, second_count if first_text == excluded else first_count
+            )
         if not matched[0]:
             return [0.0] * len(ORDERS)
         logs = [
-            math.log((right or UNMATCHED) / max(1, len(text) - order))
-            for order, right in enumerate(matched)
+            math.log((matches or SMOOTHING) / max(1, len(text) - order))
+            for order, matches in enumerate(matched)
         ]
-        brief = min(0.0, 1 - self._closest(len(text), without) / len(text))
-        return [math.exp(brief + sum(logs[:order]) / order) for order in ORDERS]
+        brevity_penalty = min(0.0, 1 - self._closest(len(text), excluded) / len(text))
+        return [math.exp(brevity_penalty + sum(logs[:order]) / order) for order in ORDERS]
 
-    def _closest(self, length: int, without: int | None) -> int:
-        """The length nearest to that of a text; of two, the shorter."""
-        own = None if without is None or self.lengths[length] > 1 else self._sizes[without]
-        return min((n for n in self.lengths if n != own), key=lambda n: (abs(n - length), n))
+    def _closest(self, length: int, excluded: int | None) -> int:
+        """The closest reference length; of two equally close ones, the shorter."""
+        excluded_length = (
+            None if excluded is None or self.lengths[length] > 1 else self._lengths[excluded]
+        )
+        return min(
+            (n for n in self.lengths if n != excluded_length), key=lambda n: (abs(n - length), n)
+        )
 
 
-def _counts(text: Sequence[str]) -> Iterable[tuple[tuple[str, ...], int]]:
+def _ngram_counts(text: Sequence[str]) -> Iterable[tuple[tuple[str, ...], int]]:
     return Counter(g for n in range(1, max(ORDERS) + 1) for g in ngrams(text, n)).items()
 
 
 def verdict(own: Curve, baseline: Curve, names: tuple[str, str]) -> TradeoffVerdict:
-    """Whether a generator writes better texts than its baseline at equal diversity, where the
-    baseline's curve is straight between its points.
+    """Compare a generator with its baseline at equal diversity.
+
+    The baseline's curve is interpolated linearly.
 
     Args:
-        names: of the generator and of the baseline, for the text.
+        names: names of the generator and of the baseline, for the message.
     """
-    line = sorted(map(_place, baseline))
-    alike, quality, spread = (np.array(column) for column in zip(*line, strict=True))
+    baseline_points = sorted(map(_coordinates, baseline))
+    baseline_x, baseline_y, baseline_errors = (
+        np.array(column) for column in zip(*baseline_points, strict=True)
+    )
     gains, variances = [], []
-    for place, value, own_spread in map(_place, own):
-        if not alike[0] <= place <= alike[-1]:
+    for x, y, own_errors in map(_coordinates, own):
+        if not baseline_x[0] <= x <= baseline_x[-1]:
             continue
-        gains.append(value - float(np.interp(place, alike, quality)))
-        # What either curve may be off by sideways counts as far as the baseline's rises there.
-        slope = _slope(place, alike, quality)
-        baseline_spread = [np.interp(place, alike, spread[:, axis]) for axis in (0, 1)]
-        along = own_spread[0] ** 2 + baseline_spread[0] ** 2
-        across = own_spread[1] ** 2 + baseline_spread[1] ** 2
-        variances.append(float(across + slope**2 * along))
+        gains.append(y - float(np.interp(x, baseline_x, baseline_y)))
+        # Errors of Self-BLEU contribute in proportion to the baseline's slope.
+        slope = _slope(x, baseline_x, baseline_y)
+        interpolated_errors = [
+            np.interp(x, baseline_x, baseline_errors[:, axis]) for axis in (0, 1)
+        ]
+        x_variance = own_errors[0] ** 2 + interpolated_errors[0] ** 2
+        y_variance = own_errors[1] ** 2 + interpolated_errors[1] ** 2
+        variances.append(float(y_variance + slope**2 * x_variance))
     if not gains:
         text = "no equal diversity to compare at: sweep more temperatures"
         return TradeoffVerdict(None, None, 0, text)
     gain, error = sum(gains) / len(gains), math.sqrt(sum(variances)) / len(gains)
-    where = f"at equal Self-BLEU-{LEADING}, the mean over {len(gains)} of {len(own)} temperatures"
-    if abs(gain) <= CERTAIN * error:
-        told = f"BLEU-{LEADING} differs by {gain:+.3f} ± {error:.3f}"
-        text = f"neither wins for certain: {told} {where}; more texts tell finer"
+    context = (
+        f"at equal Self-BLEU-{MAIN_ORDER}, the mean over {len(gains)} of {len(own)} temperatures"
+    )
+    if abs(gain) <= SIGNIFICANT_ERRORS * error:
+        difference = f"BLEU-{MAIN_ORDER} differs by {gain:+.3f} ± {error:.3f}"
+        text = f"no significant difference: {difference} {context}; more texts reduce the error"
     else:
         winner = names[0] if gain > 0 else names[1]
-        told = f"BLEU-{LEADING} higher by {abs(gain):.3f} ± {error:.3f}"
-        text = f"{winner} wins: {told} {where}"
+        difference = f"BLEU-{MAIN_ORDER} higher by {abs(gain):.3f} ± {error:.3f}"
+        text = f"{winner} is better: {difference} {context}"
     return TradeoffVerdict(gain, error, len(gains), text)
 
 
-def _place(point: TradeoffPoint) -> tuple[float, float, tuple[float, float]]:
+def _coordinates(point: TradeoffPoint) -> tuple[float, float, tuple[float, float]]:
     """Self-BLEU and BLEU of a point, and the standard errors of both."""
-    order = str(LEADING)
+    order = str(MAIN_ORDER)
     errors = point.self_bleu_error[order], point.bleu_error[order]
     return point.self_bleu[order], point.bleu[order], errors
 
 
-def _slope(place: float, x: np.ndarray, y: np.ndarray) -> float:
-    """How steep a line of straight pieces is."""
-    if len(x) < 2:
+def _slope(x: float, xs: np.ndarray, ys: np.ndarray) -> float:
+    """The slope of a piecewise linear curve."""
+    if len(xs) < 2:
         return 0.0
-    right = min(max(int(np.searchsorted(x, place)), 1), len(x) - 1)
-    run = float(x[right] - x[right - 1])
-    return float(y[right] - y[right - 1]) / run if run else 0.0
+    right = min(max(int(np.searchsorted(xs, x)), 1), len(xs) - 1)
+    run = float(xs[right] - xs[right - 1])
+    return float(ys[right] - ys[right - 1]) / run if run else 0.0
 
 
-# -- the picture -----------------------------------------------------------------------------------
+# -- chart -----------------------------------------------------------------------------------------
 
 
 def tradeoff_svg(curves: Mapping[str, Curve]) -> str:
-    """A picture of curves: diversity to the right, quality upward, a point for each temperature."""
-    order = str(LEADING)
+    """A chart of curves: diversity on the x axis, quality on the y axis."""
+    order = str(MAIN_ORDER)
     lines = {
         name: [(1 - point.self_bleu[order], point.bleu[order]) for point in curve]
         for name, curve in curves.items()
     }
     labels = {name: [f"{p.temperature:g}" for p in curve] for name, curve in curves.items()}
-    across, up = f"diversity: 1 − Self-BLEU-{order}", f"quality: BLEU-{order}"
-    return chart_svg(lines, across, up, labels)
+    x_label, y_label = f"diversity: 1 − Self-BLEU-{order}", f"quality: BLEU-{order}"
+    return chart_svg(lines, x_label, y_label, labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from wenmo.config import closest, nearest
+from wenmo.config import closest_match, did_you_mean
 from wenmo.grammar.ast import Alternative, Grammar, Save, called_rules, walk
 from wenmo.types import WenmoError
 
@@ -28,13 +28,13 @@ def validate_grammar(grammar: Grammar, where: str) -> None:
                 if called not in grammar.rules and called not in names:
                     raise WenmoError(
                         f"{where}: rule {name!r} calls #{called}#: no such rule"
-                        f"{nearest(called, known)}"
+                        f"{did_you_mean(called, known)}"
                     )
             for condition, _ in alternative.conditions:
                 if condition not in names:
                     raise WenmoError(
                         f"{where}: rule {name!r} has a condition on {condition!r}, and nothing is "
-                        f"saved under that name{nearest(condition, names)}"
+                        f"saved under that name{did_you_mean(condition, names)}"
                     )
     rule_heights = heights(grammar)
     for name in reachable_rules(grammar):
@@ -60,10 +60,10 @@ def _start_hint(grammar: Grammar) -> str:
         if name != caller
     }
     names = [name for name in grammar.rules if name not in called] or list(grammar.rules)
-    close = closest(grammar.start, grammar.rules)
+    close = closest_match(grammar.start, grammar.rules)
     proposed = close or names[0]
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    reason = f"did you mean {close!r}? " if close else f"no other rule calls {shown}: "
+    format_value = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    reason = f"did you mean {close!r}? " if close else f"no other rule calls {format_value}: "
     return f'{reason}add the rule "{grammar.start}": "#{proposed}#" (in TOML: start = "{proposed}")'
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wenmo.config import nearest
+from wenmo.config import did_you_mean
 from wenmo.grammar.agreement import compile_agreement
 from wenmo.grammar.ast import Alternative, Grammar
 from wenmo.grammar.checks import validate_grammar
@@ -63,7 +63,8 @@ def parse_grammar(text: str, where: str = "grammar") -> Grammar:
     unknown = [key for key in content if key not in KEYS]
     if unknown:
         raise WenmoError(
-            f"{where}: unknown key {unknown[0]!r}{nearest(unknown[0], KEYS)} (rules go in [rules])"
+            f"{where}: unknown key {unknown[0]!r}{did_you_mean(unknown[0], KEYS)} "
+            "(rules go in [rules])"
         )
     rules, saved = content.get("rules"), content.get("saved", {})
     if not isinstance(rules, dict) or not rules:

@@ -15,7 +15,7 @@ The native format adds agreement: calls ``#rule@group#`` of a group agree in the
 
 from __future__ import annotations
 
-from wenmo.config import nearest
+from wenmo.config import did_you_mean
 from wenmo.grammar.ast import Action, Call, Evaluate, Feature, Node, Pop, Save
 from wenmo.grammar.modifiers import MODIFIERS, Modifier
 from wenmo.types import WenmoError
@@ -116,7 +116,7 @@ class _Parser:
     def modifiers(self, calls: list[tuple[str, tuple[str, ...]]]) -> tuple[Modifier, ...]:
         for name, args in calls:
             if name not in MODIFIERS:
-                raise self.error(f"unknown modifier {name!r}{nearest(name, MODIFIERS)}")
+                raise self.error(f"unknown modifier {name!r}{did_you_mean(name, MODIFIERS)}")
             if len(args) != (arity := MODIFIERS[name].arity):
                 raise self.error(f"modifier {name!r} takes {arity} arguments, not {len(args)}")
         return tuple(Modifier(name, args) for name, args in calls)

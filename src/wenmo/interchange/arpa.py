@@ -1,13 +1,13 @@
 r"""ARPA files: n-gram models as text, read and written by KenLM, SRILM, IRSTLM and Sphinx.
 
-A line of the file is an n-gram: log10 of its probability, its words, log10 of its back-off weight.
-The id END is ``<s>`` where it begins an n-gram and ``</s>`` where it ends one.
+Each line of the file is an n-gram: log10 of its probability, its words, log10 of its back-off
+weight. The id END is ``<s>`` at the start of an n-gram and ``</s>`` at its end.
 
-White space parts the words, so the white space inside a word, a space in a model of characters
-above all, is written as ``\u`` and four hexadecimal digits: ``\u0020``. So are control characters,
-the backslash itself, and the ``<`` of words that only look like ``<s>``, ``</s>`` and ``<unk>``,
-which programs give a meaning of their own. Reading turns every ``\uXXXX`` back. To score a text
-with another program, spell its words with ``escape``.
+White space separates the words. White space inside a word (such as the space in a character model)
+is therefore escaped as ``\u`` and four hexadecimal digits: ``\u0020``. Control characters, the
+backslash, and the ``<`` of words that look like the special words ``<s>``, ``</s>`` and ``<unk>``
+are escaped too. Reading replaces every ``\uXXXX`` by its character. To score a text with another
+program, escape its words with ``escape``.
 """
 
 from __future__ import annotations
@@ -33,93 +33,93 @@ from wenmo.models.ngram import Ngram
 from wenmo.models.ngram_config import NgramConfig
 from wenmo.types import END, WenmoError
 
-BEGIN_WORD, END_WORD, UNKNOWN_WORD = "<s>", "</s>", "<unk>"
-IMPOSSIBLE = -99.0  # the log10 probability that the format gives to what is never predicted
-SPECIAL = re.compile(r"[\s\\\x00-\x1f\x7f\ud800-\udfff]|^<(?=(?:s|/s|unk)>\Z)")
+BOS_WORD, EOS_WORD, UNK_WORD = "<s>", "</s>", "<unk>"
+IMPOSSIBLE = -99.0  # the format's log10 probability of a word that is never predicted
+NEEDS_ESCAPE = re.compile(r"[\s\\\x00-\x1f\x7f\ud800-\udfff]|^<(?=(?:s|/s|unk)>\Z)")
 ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
-GZIP = b"\x1f\x8b"  # the first bytes of a compressed file
-BEGIN, FINISH = BEGIN_WORD.encode(), END_WORD.encode()
+GZIP_MAGIC = b"\x1f\x8b"  # the first bytes of a gzip file
+BOS_BYTES, EOS_BYTES = BOS_WORD.encode(), EOS_WORD.encode()
 COUNT_LINE = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
 
 
 def escape(word: str) -> str:
-    """Spell a word without white space, and unlike the words that have a meaning of their own."""
-    return SPECIAL.sub(lambda match: f"\\u{ord(match[0]):04x}", word)
+    """Escape white space, control characters, backslashes and the format's special words."""
+    return NEEDS_ESCAPE.sub(lambda match: f"\\u{ord(match[0]):04x}", word)
 
 
 def unescape(word: str) -> str:
-    """Undo ``escape``."""
+    """The inverse of ``escape``."""
     return ESCAPED.sub(lambda match: chr(int(match[1], 16)), word)
 
 
 def write_arpa(model: Ngram, path: Path, words: Sequence[str]) -> None:
-    """Write a model as an ARPA file, which appears complete or not at all; compressed, where its
-    name ends in ``.gz``.
+    """Write a model as an ARPA file atomically; with gzip if its name ends in ``.gz``.
 
-    Every id has a probability of its own; the entry ``<unk>``, which programs expect, has none
-    to speak of.
+    Every id has its own probability. Other programs expect an entry ``<unk>``; it is written with
+    the probability ``IMPOSSIBLE``.
 
     Args:
-        model: of any order.
-        path: of the file; one that exists is replaced.
-        words: the text of each id, all different and none empty; that of END is not used.
+        model: an n-gram model of any order.
+        path: the file; an existing one is replaced.
+        words: the text of each id, all different and none empty; the text of END is not used.
 
     Raises:
         WenmoError: the words do not fit the model, or the file cannot be written.
     """
     if len(words) != model.vocab_size:
         raise WenmoError(f"{path}: {len(words)} words for a vocabulary of {model.vocab_size}")
-    names = [END_WORD, *map(escape, words[END + 1 :])]
-    name, times = Counter(names).most_common(1)[0]
-    if times > 1 or "" in names:
-        problem = f"{times} ids have the word {name!r}" if times > 1 else "a word is empty"
-        raise WenmoError(f"{path}: {problem}, but an ARPA file tells ids apart by their words")
+    names = [EOS_WORD, *map(escape, words[END + 1 :])]
+    name, occurrences = Counter(names).most_common(1)[0]
+    if occurrences > 1 or "" in names:
+        problem = (
+            f"{occurrences} ids have the word {name!r}" if occurrences > 1 else "a word is empty"
+        )
+        raise WenmoError(f"{path}: {problem}, but an ARPA file needs a different word for each id")
     tables = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     orders = range(1, model.config.order + 1)
-    packed = Path(path).suffix.lower() == ".gz"
-    with atomic(Path(path)) as temporary, _written(temporary, packed=packed) as file:
+    compressed = Path(path).suffix.lower() == ".gz"
+    with atomic(Path(path)) as temporary, _open_text(temporary, compressed=compressed) as file:
         file.write("\\data\\\n")
-        for n in orders:  # at order 1 END is two words, and there is <unk>
+        for n in orders:  # END is two words among the unigrams, and <unk> is added
             file.write(f"ngram {n}={len(tables[f'prob_{n}']) + 2 * (n == 1)}\n")
-        texts = names
+        ngrams = names
         for n in orders:
             prob, backoff = tables[f"prob_{n}"], tables.get(f"backoff_{n}")
             file.write(f"\n\\{n}-grams:\n")
             if n == 1:
                 file.writelines(_unigram_lines(names, prob, backoff))
                 continue
-            contexts = [BEGIN_WORD, *texts[1:]] if n == 2 else texts
+            contexts = [BOS_WORD, *ngrams[1:]] if n == 2 else ngrams
             context, word = np.divmod(tables[f"keys_{n}"], len(names))
             pairs = zip(context.tolist(), word.tolist(), strict=True)
-            texts = [f"{contexts[i]} {names[j]}" for i, j in pairs]
-            file.writelines(_lines(texts, prob, backoff))
+            ngrams = [f"{contexts[i]} {names[j]}" for i, j in pairs]
+            file.writelines(_lines(ngrams, prob, backoff))
         file.write("\n\\end\\\n")
 
 
 def read_arpa(path: Path) -> tuple[Ngram, list[str]]:
-    """Read an ARPA file of any program, compressed with gzip or not.
+    """Read an ARPA file of any program, with or without gzip compression.
 
-    The ids follow the order of the unigrams, so that a file written by ``write_arpa`` gives the
-    model back as it was. ``<unk>`` is a word as any other, unless it is as good as impossible
-    (log10 probability of -99 or less).
+    The ids follow the order of the unigrams, so that a file written by ``write_arpa`` is read back
+    as the same model. ``<unk>`` is an ordinary word, unless its log10 probability is -99 or less.
 
     Args:
-        path: of the file, UTF-8.
+        path: the file, UTF-8.
 
     Returns:
-        The model, and the text of each id: END (0) has ``</s>``.
+        The model, and the text of each id; the text of END (0) is ``</s>``.
 
     Raises:
-        WenmoError: the file cannot be read, or a line is not what the format asks for.
+        WenmoError: the file cannot be read, or a line is not valid in this format.
     """
     parser = _Parser(Path(path))
     try:
         with open(path, "rb") as file:
-            lines = iter(_unpacked(file))
+            lines = iter(_open_lines(file))
             parser.parse(lines)
-            deque(lines, 0)  # a compressed file ends with its checksum
+            deque(lines, 0)  # read to the end, where gzip checks the checksum
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise WenmoError(f"{path}: damaged, not a whole gzip file") from None
+        raise WenmoError(f"{path}: damaged, not a complete gzip file") from None
     except OSError as error:
         raise WenmoError(f"{path}: {error.strerror}") from None
     model = Ngram(NgramConfig(order=len(parser.sections)), len(parser.words))
@@ -135,18 +135,18 @@ def read_arpa(path: Path) -> tuple[Ngram, list[str]]:
     return model, parser.words
 
 
-def _unpacked(file: BinaryIO) -> Iterable[bytes]:
-    """The lines of a file, whether or not it is compressed."""
-    packed = file.read(len(GZIP)) == GZIP
+def _open_lines(file: BinaryIO) -> Iterable[bytes]:
+    """The lines of a file, decompressed if it is a gzip file."""
+    compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     file.seek(0)
-    return gzip.GzipFile(fileobj=file) if packed else file
+    return gzip.GzipFile(fileobj=file) if compressed else file
 
 
 @contextmanager
-def _written(path: Path, *, packed: bool) -> Iterator[TextIO]:
-    """A file to write lines to; the same lines make the same bytes, compressed or not."""
-    with path.open("wb") as whole:
-        target = gzip.GzipFile("", "wb", fileobj=whole, mtime=0) if packed else whole
+def _open_text(path: Path, *, compressed: bool) -> Iterator[TextIO]:
+    """A text file to write to; the same lines always give the same bytes, also compressed."""
+    with path.open("wb") as raw:
+        target = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if compressed else raw
         with io.TextIOWrapper(target, "utf-8", newline="\n") as file:
             yield file
 
@@ -154,30 +154,32 @@ def _written(path: Path, *, packed: bool) -> Iterator[TextIO]:
 def _unigram_lines(
     names: list[str], prob: NDArray[np.float32], backoff: NDArray[np.float32] | None
 ) -> Iterator[str]:
-    """As a context END is <s>, which is never predicted; as a word it is </s>, which ends all."""
-    texts = [UNKNOWN_WORD, BEGIN_WORD, *names]
+    """The unigram lines: END is <s> as a context, which is never predicted, and </s> as a word."""
+    words = [UNK_WORD, BOS_WORD, *names]
     prob = np.concatenate([np.full(2, IMPOSSIBLE * np.log(10)), prob])
     if backoff is not None:
         backoff = np.concatenate([[0, backoff[END], 0], backoff[END + 1 :]])
-    return _lines(texts, prob, backoff)
+    return _lines(words, prob, backoff)
 
 
 def _lines(
-    texts: list[str], prob: NDArray[np.floating], backoff: NDArray[np.floating] | None
+    ngrams: list[str], prob: NDArray[np.floating], backoff: NDArray[np.floating] | None
 ) -> Iterator[str]:
-    """The lines of n-grams, from natural logarithms; the highest order has no back-off weights."""
+    """The lines of n-grams, from natural logarithms; ``backoff`` is None for the highest order."""
     scale = np.float64(1 / np.log(10))
     if backoff is None:
-        for p, text in zip((prob * scale).tolist(), texts, strict=True):
-            yield f"{p:.7g}\t{text}\n"
+        for p, ngram in zip((prob * scale).tolist(), ngrams, strict=True):
+            yield f"{p:.7g}\t{ngram}\n"
         return
-    for p, text, b in zip((prob * scale).tolist(), texts, (backoff * scale).tolist(), strict=True):
-        yield f"{p:.7g}\t{text}\t{b:.7g}\n"
+    for p, ngram, b in zip(
+        (prob * scale).tolist(), ngrams, (backoff * scale).tolist(), strict=True
+    ):
+        yield f"{p:.7g}\t{ngram}\t{b:.7g}\n"
 
 
 @dataclass
 class _Section:
-    """The n-grams of one order as the file has them, in log10; their ids stand in one long row."""
+    """The n-grams of one order in file order, in log10; ``ids`` is flat, ``n`` ids per n-gram."""
 
     ids: list[int] = field(default_factory=list)
     prob: list[float] = field(default_factory=list)
@@ -192,65 +194,69 @@ class _Section:
 
 
 class _Parser:
-    """Reads the lines, which stay bytes: only ASCII white space parts words, as for KenLM.
+    """Parses lines as bytes, so that only ASCII white space separates words, as in KenLM.
 
     Attributes:
-        words: the text of each id so far.
-        sections: the n-grams of each order so far; the first of order 1 is END.
+        words: the text of each id read so far.
+        sections: the n-grams of each order read so far; the first unigram is END.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.words = [END_WORD]
+        self.words = [EOS_WORD]
         self.sections: list[_Section] = []
-        self._ids = {BEGIN: END, FINISH: END}
-        self._promised: list[int] = []
-        self._entries: list[int] = []
+        self._ids = {BOS_BYTES: END, EOS_BYTES: END}
+        self._declared_counts: list[int] = []
+        self._entry_counts: list[int] = []
 
     def parse(self, file: Iterable[bytes]) -> None:
-        numbered, number = enumerate(file, 1), 0
-        if not any(line.strip() == b"\\data\\" for _, line in numbered):
-            raise WenmoError(f"{self.path}: no line is \\data\\: this is not an ARPA file")
-        for number, line in numbered:
+        numbered_lines, line_number = enumerate(file, 1), 0
+        if not any(line.strip() == b"\\data\\" for _, line in numbered_lines):
+            raise WenmoError(f"{self.path}: not an ARPA file: no line is \\data\\")
+        for line_number, line in numbered_lines:
             fields = line.split()
             if not fields:
                 continue
             if fields[0].startswith(b"\\"):
-                if self._begin_section(number, fields[0]):
+                if self._begin_section(line_number, fields[0]):
                     return
             elif self.sections:
-                self._entry(number, fields)
+                self._entry(line_number, fields)
             else:
-                self._header(number, line)
-        self.fail(number, "the file stops before its \\end\\")
+                self._header(line_number, line)
+        self.fail(line_number, "the file ends without \\end\\")
 
-    def fail(self, number: int, problem: str) -> NoReturn:
-        raise WenmoError(f"{self.path}:{number}: {problem}")
+    def fail(self, line_number: int, problem: str) -> NoReturn:
+        raise WenmoError(f"{self.path}:{line_number}: {problem}")
 
-    def _header(self, number: int, line: bytes) -> None:
+    def _header(self, line_number: int, line: bytes) -> None:
         match = COUNT_LINE.fullmatch(line.strip())
-        if not match or int(match[1]) != len(self._promised) + 1:
-            self.fail(number, f"expected 'ngram {len(self._promised) + 1}=COUNT'")
-        self._promised.append(int(match[2]))
+        if not match or int(match[1]) != len(self._declared_counts) + 1:
+            self.fail(line_number, f"expected 'ngram {len(self._declared_counts) + 1}=COUNT'")
+        self._declared_counts.append(int(match[2]))
 
-    def _begin_section(self, number: int, title: bytes) -> bool:
-        """Begin the next order; true at the end of the last."""
+    def _begin_section(self, line_number: int, title: bytes) -> bool:
+        """Start the section of the next order; returns True at ``\\end\\``."""
         n = len(self.sections)
-        if n and self._entries[-1] != self._promised[n - 1]:
-            found, promised = self._entries[-1], self._promised[n - 1]
-            self.fail(number, f"{found} n-grams of order {n}, but the header promises {promised}")
-        end = n > 0 and n == len(self._promised)
+        if n and self._entry_counts[-1] != self._declared_counts[n - 1]:
+            counted, declared = self._entry_counts[-1], self._declared_counts[n - 1]
+            self.fail(
+                line_number, f"{counted} n-grams of order {n}, but the header declares {declared}"
+            )
+        end = n > 0 and n == len(self._declared_counts)
         expected = "\\end\\" if end else f"\\{n + 1}-grams:"
-        if not self._promised or title != expected.encode():
-            self.fail(number, f"expected {expected if self._promised else 'ngram 1=COUNT'}")
+        if not self._declared_counts or title != expected.encode():
+            self.fail(
+                line_number, f"expected {expected if self._declared_counts else 'ngram 1=COUNT'}"
+            )
         if not end:
             self.sections.append(_Section())
-            self._entries.append(0)
+            self._entry_counts.append(0)
             if n == 0:
-                self.sections[0].add([END], IMPOSSIBLE, 0.0, number)
+                self.sections[0].add([END], IMPOSSIBLE, 0.0, line_number)
         return end
 
-    def _entry(self, number: int, fields: list[bytes]) -> None:
+    def _entry(self, line_number: int, fields: list[bytes]) -> None:
         n, section = len(self.sections), self.sections[-1]
         words = fields[1 : n + 1]
         try:
@@ -260,57 +266,66 @@ class _Parser:
         except ValueError:
             valid = False
         if not valid:
-            many = "1 word" if n == 1 else f"{n} words"
-            self.fail(number, f"expected a log10 probability, {many}, and maybe a back-off weight")
-        self._entries[-1] += 1
+            word_count = "1 word" if n == 1 else f"{n} words"
+            self.fail(
+                line_number,
+                f"expected a log10 probability, {word_count}, and maybe a back-off weight",
+            )
+        self._entry_counts[-1] += 1
         if n == 1:
-            self._unigram(number, words[0], prob, backoff)
+            self._unigram(line_number, words[0], prob, backoff)
             return
-        if BEGIN in words[1:] or FINISH in words[:-1]:
-            self.fail(number, "<s> can only begin an n-gram, and </s> only end it")
+        if BOS_BYTES in words[1:] or EOS_BYTES in words[:-1]:
+            self.fail(
+                line_number, "<s> can only be the first word of an n-gram, and </s> only the last"
+            )
         try:
-            section.add([self._ids[word] for word in words], prob, backoff, number)
+            section.add([self._ids[word] for word in words], prob, backoff, line_number)
         except KeyError as error:
             unknown = error.args[0].decode(errors="replace")
-            self.fail(number, f"{unknown!r} is not among the 1-grams")
+            self.fail(line_number, f"{unknown!r} is not among the 1-grams")
 
-    def _unigram(self, number: int, word: bytes, prob: float, backoff: float) -> None:
+    def _unigram(self, line_number: int, word: bytes, prob: float, backoff: float) -> None:
         section = self.sections[0]
-        if word == BEGIN:
+        if word == BOS_BYTES:
             section.backoff[END] = backoff
-        elif word == FINISH:
+        elif word == EOS_BYTES:
             section.prob[END] = prob
         elif word in self._ids:
-            self.fail(number, f"{word.decode()!r} stands twice among the 1-grams")
-        elif word != UNKNOWN_WORD.encode() or prob > IMPOSSIBLE:
+            self.fail(line_number, f"{word.decode()!r} occurs twice among the 1-grams")
+        elif word != UNK_WORD.encode() or prob > IMPOSSIBLE:
             try:
                 self.words.append(unescape(word.decode()))
             except UnicodeDecodeError:
-                self.fail(number, "the word is not valid UTF-8")
+                self.fail(line_number, "the word is not valid UTF-8")
             self._ids[word] = len(self._ids) - 1  # <s> and </s> share an id
-            section.add([self._ids[word]], prob, backoff, number)
+            section.add([self._ids[word]], prob, backoff, line_number)
 
 
 def _sort(
     parser: _Parser, n: int, keys: list[NDArray[np.int64]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The sorted keys of the n-grams of order ``n``, given those of the orders below.
+    """The sorted keys of the n-grams of order ``n``, and the index of each in the file.
 
-    Also where each stood in the file.
+    Args:
+        keys: the sorted keys of the lower orders.
     """
     section, vocab_size = parser.sections[n - 1], len(parser.words)
     ids = np.array(section.ids, np.int64).reshape(-1, n)
     context = np.zeros(len(ids), np.int64)  # the empty one
     for k in range(1, n):
-        wanted = context * vocab_size + ids[:, k - 1]
-        context = np.searchsorted(keys[k - 1], wanted)
-        missing = np.flatnonzero(np.append(keys[k - 1], -1)[context] != wanted)
+        context_keys = context * vocab_size + ids[:, k - 1]
+        context = np.searchsorted(keys[k - 1], context_keys)
+        missing = np.flatnonzero(np.append(keys[k - 1], -1)[context] != context_keys)
         if len(missing):
             words = " ".join(escape(parser.words[i]) for i in ids[missing[0], :k])
-            parser.fail(section.lines[missing[0]], f"its context {words!r} is not an n-gram before")
-    gram = context * vocab_size + ids[:, n - 1]
-    order = np.argsort(gram, kind="stable")
-    twice = np.flatnonzero(np.diff(gram[order]) == 0)
-    if len(twice):
-        parser.fail(section.lines[order[twice[0] + 1]], "the n-gram stands twice")
-    return gram[order], order
+            parser.fail(
+                section.lines[missing[0]],
+                f"its context {words!r} is not an n-gram of the lower order",
+            )
+    ngram = context * vocab_size + ids[:, n - 1]
+    order = np.argsort(ngram, kind="stable")
+    duplicates = np.flatnonzero(np.diff(ngram[order]) == 0)
+    if len(duplicates):
+        parser.fail(section.lines[order[duplicates[0] + 1]], "the n-gram occurs twice")
+    return ngram[order], order

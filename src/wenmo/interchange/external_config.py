@@ -1,7 +1,7 @@
-"""Another program's ``config.json``, read so that no setting in it is ignored: each is read, known
-to change nothing here, or refused by its name.
+"""Read the ``config.json`` of an external model without silently ignoring a setting.
 
-The defaults are those of the ``transformers`` package, for files that do not give every setting.
+Each setting is either used, known to have no effect on the output, or refused by name. Defaults of
+missing settings are those of the ``transformers`` package.
 """
 
 from __future__ import annotations
@@ -14,65 +14,65 @@ from wenmo.types import WenmoError
 
 
 class UnsupportedSettingError(WenmoError):
-    """A setting that changes what a model computes, and that is not supported here."""
+    """A setting that changes the model's output and is not supported."""
 
 
 @dataclass(frozen=True)
 class Schema:
-    """What is known of the ``config.json`` of one ``model_type``.
+    """The settings in the ``config.json`` of one ``model_type``.
 
     Attributes:
-        defaults: the value of each setting that the file may leave out.
-        fixed: settings of which only these values are supported.
-        harmless: settings that do not change what the model computes.
+        defaults: default values of settings that the file may omit.
+        fixed: for settings that are not read, the supported values.
+        ignored: names of settings that have no effect on the model's output.
     """
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
     fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    harmless: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset()
 
     def allows(self, name: str, value: Any) -> bool:
-        """Whether a setting that is not read changes nothing. Null stands for one left out."""
-        if value is None or name.startswith("_") or name in HARMLESS or name in self.harmless:
+        """Whether a setting that is not read has no effect. None counts as missing."""
+        if value is None or name.startswith("_") or name in IGNORED or name in self.ignored:
             return True
         return value in self.fixed.get(name, FIXED.get(name, ()))
 
 
 class ExternalConfig(Mapping[str, Any]):
-    """Settings with their defaults, which remembers what was read.
+    """A mapping of settings with defaults that records which settings were read.
 
     Args:
-        given: the content of the file.
-        schema: what is known of it.
+        values: the content of the file.
+        schema: defaults, supported values and ignored settings.
     """
 
-    def __init__(self, given: Mapping[str, Any], schema: Schema | None = None) -> None:
-        self._given, self._schema = given, schema or Schema()
+    def __init__(self, values: Mapping[str, Any], schema: Schema | None = None) -> None:
+        self._values, self._schema = values, schema or Schema()
         self._read: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
         self._read.add(name)
-        return self._given[name] if name in self._given else self._schema.defaults[name]
+        return self._values[name] if name in self._values else self._schema.defaults[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._given.keys() | self._schema.defaults.keys())
+        return iter(self._values.keys() | self._schema.defaults.keys())
 
     def __len__(self) -> int:
-        return len(self._given.keys() | self._schema.defaults.keys())
+        return len(self._values.keys() | self._schema.defaults.keys())
 
     def check_all_read(self) -> None:
-        """Make sure that no setting is ignored.
+        """Check that every setting was read or has no effect.
 
         Raises:
-            UnsupportedSettingError: one is neither read nor harmless.
+            UnsupportedSettingError: a setting was not read and may change the output.
         """
-        for name, value in self._given.items():
+        for name, value in self._values.items():
             if name not in self._read and not self._schema.allows(name, value):
                 raise UnsupportedSettingError(f"{name} = {_short(value)} is not supported here")
 
 
-def names(text: str) -> frozenset[str]:
-    """Names of settings that are written in one string."""
+def name_set(text: str) -> frozenset[str]:
+    """The set of the words of a string."""
     return frozenset(text.split())
 
 
@@ -81,7 +81,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-GENERATION = names(
+GENERATION_KEYS = name_set(
     "max_length min_length max_new_tokens min_new_tokens do_sample early_stopping num_beams "
     "num_beam_groups diversity_penalty temperature top_k top_p min_p typical_p epsilon_cutoff "
     "eta_cutoff repetition_penalty encoder_repetition_penalty length_penalty no_repeat_ngram_size "
@@ -91,10 +91,10 @@ GENERATION = names(
     "bos_token_id eos_token_id pad_token_id sep_token_id max_time stop_strings penalty_alpha "
     "renormalize_logits remove_invalid_values guidance_scale low_memory"
 )
-"""Settings of writing, which are read elsewhere: see `wenmo.interchange.generation`."""
+"""Generation settings, which `wenmo.interchange.generation` reads."""
 
-HARMLESS = GENERATION | names(
-    # about the file, its training and its tasks; about memory and speed
+IGNORED = GENERATION_KEYS | name_set(
+    # metadata, training, tasks, memory and speed
     "architectures model_type vocab_size transformers_version torch_dtype dtype id2label label2id "
     "num_labels problem_type finetuning_task task_specific_params prefix tokenizer_class "
     "output_attentions output_hidden_states output_past return_dict torchscript use_bfloat16 "
@@ -103,7 +103,7 @@ HARMLESS = GENERATION | names(
     "pretraining_tp classifier_dropout summary_type summary_use_proj summary_activation "
     "summary_proj_to_labels summary_first_dropout summary_last_dropout neftune_noise_alpha "
     "transformers.js_config unsloth_version unsloth_fixed model_max_length "
-    # dropout, which a model has while it is trained
+    # dropout, which is used in training only
     "embd_pdrop attn_pdrop resid_pdrop dropout attention_dropout activation_dropout dropout_rate "
     "hidden_dropout_prob attention_probs_dropout_prob encoder_layerdrop decoder_layerdrop "
     "classif_dropout"
@@ -193,8 +193,8 @@ _T5 = {
     "pad_token_id": 0,
     "eos_token_id": 1,
 }
-# ``n_ctx`` is an older name of ``n_positions``; ``reorder_and_upcast_attn`` changes rounding alone.
-_CLASSIC_HARMLESS = names(
+# ``n_ctx`` is an older name of ``n_positions``; ``reorder_and_upcast_attn`` only changes rounding.
+_CLASSIC_IGNORED = name_set(
     "n_ctx predict_special_tokens n_special reorder_and_upcast_attn is_decoder afn from_tf"
 )
 _LLAMA_FIXED = {
@@ -204,17 +204,19 @@ _LLAMA_FIXED = {
     "mlp_bias": (False,),
     "use_mrope": (False,),
 }
-_LLAMA_HARMLESS = names("is_llama_config max_sequence_length")
-_BART_HARMLESS = names("student_encoder_layers student_decoder_layers save_step")
+_LLAMA_IGNORED = name_set("is_llama_config max_sequence_length")
+_BART_IGNORED = name_set("student_encoder_layers student_decoder_layers save_step")
 
 
-def _bart_fixed(*, before: bool, embedding: bool, static: bool) -> dict[str, tuple[Any, ...]]:
-    """How the first BARTs spelled what the kind now says: where norms and positions are."""
+def _bart_fixed(
+    *, prenorm: bool, embedding_norm: bool, sinusoidal: bool
+) -> dict[str, tuple[Any, ...]]:
+    """Settings of old BART configs; newer versions derive them from ``model_type``."""
     return {
-        "normalize_before": (before,),
-        "add_final_layer_norm": (before,),
-        "normalize_embedding": (embedding,),
-        "static_position_embeddings": (static,),
+        "normalize_before": (prenorm,),
+        "add_final_layer_norm": (prenorm,),
+        "normalize_embedding": (embedding_norm,),
+        "static_position_embeddings": (sinusoidal,),
         "add_bias_logits": (False,),
         "force_bos_token_to_be_generated": (False,),
         "extra_pos_embeddings": (2,),
@@ -238,9 +240,9 @@ SCHEMAS: dict[str, Schema] = {
             "eos_token_id": 50_256,
         },
         {"scale_attn_weights": (True,), "scale_attn_by_inverse_layer_idx": (False,)},
-        _CLASSIC_HARMLESS,
+        _CLASSIC_IGNORED,
     ),
-    "llama": Schema(_LLAMA, _LLAMA_FIXED, _LLAMA_HARMLESS),
+    "llama": Schema(_LLAMA, _LLAMA_FIXED, _LLAMA_IGNORED),
     "mistral": Schema(
         _LLAMA
         | {
@@ -250,10 +252,10 @@ SCHEMAS: dict[str, Schema] = {
             "sliding_window": 4096,
         },
         _LLAMA_FIXED,
-        _LLAMA_HARMLESS,
+        _LLAMA_IGNORED,
     ),
-    "qwen2": Schema(_QWEN, _LLAMA_FIXED | {"attention_bias": (True,)}, _LLAMA_HARMLESS),
-    "qwen3": Schema(_QWEN | {"head_dim": 128}, _LLAMA_FIXED, _LLAMA_HARMLESS),
+    "qwen2": Schema(_QWEN, _LLAMA_FIXED | {"attention_bias": (True,)}, _LLAMA_IGNORED),
+    "qwen3": Schema(_QWEN | {"head_dim": 128}, _LLAMA_FIXED, _LLAMA_IGNORED),
     "ctrl": Schema(
         {
             "vocab_size": 246_534,
@@ -266,9 +268,9 @@ SCHEMAS: dict[str, Schema] = {
             "resid_pdrop": 0.1,
             "tie_word_embeddings": True,
         },
-        harmless=_CLASSIC_HARMLESS,
+        ignored=_CLASSIC_IGNORED,
     ),
-    "t5": Schema(_T5, harmless=frozenset({"dense_act_fn", "is_gated_act"})),
+    "t5": Schema(_T5, ignored=frozenset({"dense_act_fn", "is_gated_act"})),
     "mt5": Schema(
         _T5
         | {
@@ -279,13 +281,15 @@ SCHEMAS: dict[str, Schema] = {
             "feed_forward_proj": "gated-gelu",
             "decoder_start_token_id": 0,
         },
-        harmless=frozenset({"dense_act_fn", "is_gated_act"}),
+        ignored=frozenset({"dense_act_fn", "is_gated_act"}),
     ),
-    "bart": Schema(_BART, _bart_fixed(before=False, embedding=True, static=False), _BART_HARMLESS),
+    "bart": Schema(
+        _BART, _bart_fixed(prenorm=False, embedding_norm=True, sinusoidal=False), _BART_IGNORED
+    ),
     "mbart": Schema(
         _BART | {"decoder_start_token_id": None},
-        _bart_fixed(before=True, embedding=True, static=False),
-        _BART_HARMLESS,
+        _bart_fixed(prenorm=True, embedding_norm=True, sinusoidal=False),
+        _BART_IGNORED,
     ),
     "marian": Schema(
         _BART
@@ -296,20 +300,20 @@ SCHEMAS: dict[str, Schema] = {
             "eos_token_id": 0,
             "decoder_start_token_id": 58_100,
         },
-        _bart_fixed(before=False, embedding=False, static=True)
+        _bart_fixed(prenorm=False, embedding_norm=False, sinusoidal=True)
         | {"share_encoder_decoder_embeddings": (True,)},
-        _BART_HARMLESS | {"extra_pos_embeddings"},  # positions are sines
+        _BART_IGNORED | {"extra_pos_embeddings"},  # positions are sinusoidal
     ),
     "bert": Schema(
         _BERT,
-        harmless=names(
-            # the pooler and the types of tokens have no part in filling gaps
+        ignored=name_set(
+            # the pooler and token types are not used in masked language modelling
             "type_vocab_size directionality pooler_fc_size pooler_num_attention_heads "
             "pooler_num_fc_layers pooler_size_per_head pooler_type"
         ),
     ),
     "roberta": Schema(
         _BERT | {"vocab_size": 50_265, "bos_token_id": 0, "eos_token_id": 2},
-        harmless=frozenset({"type_vocab_size"}),
+        ignored=frozenset({"type_vocab_size"}),
     ),
 }

@@ -1,5 +1,5 @@
-"""How the makers of a model would have texts written: its ``generation_config.json``, or, where
-there is none, the settings of that kind in its ``config.json``.
+"""Default sampling settings of an external model: its ``generation_config.json`` or, if there is
+none, the generation settings in its ``config.json``.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from wenmo.decoding.params import Sampling
 from wenmo.files import read_json
 
 GENERATION = "generation_config.json"
-MARKS = (
+TOKEN_ID_KEYS = (
     "bos_token_id",
     "eos_token_id",
     "pad_token_id",
     "decoder_start_token_id",
     "forced_bos_token_id",
 )
-# Their settings and ours.
-SAMPLING = {
+# Names of generation settings in transformers, and the corresponding names in `Sampling`.
+SETTING_NAMES = {
     "temperature": "temperature",
     "top_k": "top_k",
     "top_p": "top_p",
@@ -31,13 +31,12 @@ SAMPLING = {
     "no_repeat_ngram_size": "no_repeat_ngram",
     "max_new_tokens": "max_tokens",
 }
-# What transformers adds where a file asks for drawing and says no more.
-DRAWN = {"method": "sample", "temperature": 1.0, "top_k": 50}
-# For models that were taught to answer (they have a chat template) and whose makers say nothing of
-# drawing: an answer is to be right rather than new.
-CAREFUL = {"method": "sample", "temperature": 0.2, "top_p": 0.9}
-DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
-# Settings that change what is written and are not supported, with the values that change nothing.
+# The defaults of transformers with ``do_sample``.
+TRANSFORMERS_SAMPLING = {"method": "sample", "temperature": 1.0, "top_k": 50}
+# For models with a chat template but without sampling settings: accuracy matters more than variety.
+CHAT_SAMPLING = {"method": "sample", "temperature": 0.2, "top_p": 0.9}
+SAMPLING_KEYS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+# Unsupported settings that change the output, with the values that have no effect.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "penalty_alpha": (0,),
     "num_beam_groups": (1,),
@@ -58,20 +57,23 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
 
 
 def read_generation(path: Path) -> dict[str, Any]:
-    """The content of a folder's ``generation_config.json``; empty where there is none."""
+    """The content of a folder's ``generation_config.json``; empty if there is none."""
     return read_json(path / GENERATION) if (path / GENERATION).is_file() else {}
 
 
 def with_defaults(
     path: Path, settings: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Settings with the defaults of what neither they nor the folder's generation settings say."""
-    said = settings.keys() | read_generation(path).keys()
-    return {**{n: v for n, v in defaults.items() if n not in said}, **settings}
+    """``settings``, with defaults for what is in neither them nor ``generation_config.json``."""
+    specified = settings.keys() | read_generation(path).keys()
+    return {
+        **{name: value for name, value in defaults.items() if name not in specified},
+        **settings,
+    }
 
 
 def read_sampling(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """How a folder's model writes where nothing is asked for: settings of `Sampling` by name.
+    """The default sampling settings of a folder's model, by their names in `Sampling`.
 
     Args:
         config: the content of its ``config.json``.
@@ -80,57 +82,76 @@ def read_sampling(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         WenmoError: a value is out of range.
     """
     if (path / GENERATION).is_file():
-        return checked_sampling(read_generation(path), str(path / GENERATION))
-    return checked_sampling(config, str(path / "config.json"))
+        return parse_sampling(read_generation(path), str(path / GENERATION))
+    return parse_sampling(config, str(path / "config.json"))
 
 
-def checked_sampling(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Generation settings as ours, all within their range.
+def parse_sampling(settings: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Convert generation settings to settings of `Sampling`, and check their ranges.
 
     Args:
-        where: they come from, for errors.
+        source: the file that they come from, for error messages.
 
     Raises:
-        WenmoError: one is out of range.
+        WenmoError: a value is out of range.
     """
-    found = sampling_of(settings)
-    from_dict(Sampling, found, where=where)
-    return found
+    sampling = from_generation_config(settings)
+    from_dict(Sampling, sampling, prefix=source)
+    return sampling
 
 
-def sampling_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Generation settings as ours. Without ``do_sample``, settings of drawing ask for drawing."""
+def from_generation_config(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert generation settings to settings of `Sampling`.
+
+    If ``do_sample`` is missing, any sampling setting, such as ``top_p``, means sampling.
+    """
     given = {name: value for name, value in settings.items() if value is not None}
-    found = {ours: given[name] for name, ours in SAMPLING.items() if name in given}
-    beams, drawn = given.get("num_beams", 1), given.get("do_sample")
-    if drawn:
-        return DRAWN | found
-    if drawn is None and beams == 1:
-        drawing = any(name in given for name in DRAWING)
-        return {"method": "sample", **found} if drawing else found
-    found = {name: value for name, value in found.items() if name not in DRAWING}
-    if beams == 1:
-        return {"method": "greedy", **found}
-    beam = {"method": "beam", "beam_width": beams, "length_penalty": given.get("length_penalty", 1)}
-    return beam | {"length_penalty": min(max(float(beam["length_penalty"]), 0.0), 10.0)} | found
+    sampling = {internal: given[name] for name, internal in SETTING_NAMES.items() if name in given}
+    num_beams, do_sample = given.get("num_beams", 1), given.get("do_sample")
+    if do_sample:
+        return TRANSFORMERS_SAMPLING | sampling
+    if do_sample is None and num_beams == 1:
+        has_sampling_keys = any(name in given for name in SAMPLING_KEYS)
+        return {"method": "sample", **sampling} if has_sampling_keys else sampling
+    sampling = {name: value for name, value in sampling.items() if name not in SAMPLING_KEYS}
+    if num_beams == 1:
+        return {"method": "greedy", **sampling}
+    beam = {
+        "method": "beam",
+        "beam_width": num_beams,
+        "length_penalty": given.get("length_penalty", 1),
+    }
+    return beam | {"length_penalty": min(max(float(beam["length_penalty"]), 0.0), 10.0)} | sampling
 
 
-def generation_of(sampling: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of `Sampling` by name as generation settings, which `sampling_of` reads back."""
-    names = {ours: theirs for theirs, ours in SAMPLING.items() if ours != "max_tokens"}
+def to_generation_config(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of `Sampling` as generation settings; inverse of `from_generation_config`."""
+    names = {
+        internal: external
+        for external, internal in SETTING_NAMES.items()
+        if internal != "max_tokens"
+    }
     given = {names[name]: value for name, value in sampling.items() if name in names}
     method = sampling.get("method", "sample")
     if method == "sample":
         return {"do_sample": True, "top_k": 0, **given}
-    rest = {name: value for name, value in given.items() if name not in DRAWING}
+    deterministic = {name: value for name, value in given.items() if name not in SAMPLING_KEYS}
     if method != "beam":
-        return {"do_sample": False, **rest}
+        return {"do_sample": False, **deterministic}
     beam = {"num_beams": sampling["beam_width"], "length_penalty": sampling["length_penalty"]}
-    return {"do_sample": False, **beam, **rest}
+    return {"do_sample": False, **beam, **deterministic}
 
 
 def unsupported_note(path: Path) -> str | None:
-    """One line that names what a folder's generation settings say in vain; None: nothing."""
+    """One line with the generation settings of a folder that are not supported; None: all are."""
     settings = read_generation(path).items()
-    vain = [n for n, v in settings if n in UNSUPPORTED and v not in (None, *UNSUPPORTED[n])]
-    return f"{GENERATION}: {', '.join(vain)}: not supported here, and not used" if vain else None
+    unsupported = [
+        name
+        for name, value in settings
+        if name in UNSUPPORTED and value not in (None, *UNSUPPORTED[name])
+    ]
+    return (
+        f"{GENERATION}: {', '.join(unsupported)}: not supported here, and not used"
+        if unsupported
+        else None
+    )

@@ -1,8 +1,7 @@
-"""GGUF files, read: settings and weights, the quantized ones made whole.
+"""Read GGUF files: metadata and tensors, dequantized.
 
-The header is read here, and believed in nothing: every length it names is held against what is left
-of the file before anything is made of it. What each quantized type means is the `gguf` package's
-knowledge.
+The header is not trusted: every length in it is checked against the rest of the file before memory
+is allocated. The `gguf` package dequantizes.
 """
 
 from __future__ import annotations
@@ -21,40 +20,40 @@ from wenmo.types import WenmoError
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-# The scalar types of settings by their number, in NumPy's notation; 8 is a string, 9 an array.
+# NumPy dtypes of the scalar metadata types, by type id; 8 is a string, 9 an array.
 SCALARS = dict(enumerate(("u1", "i1", "<u2", "<i2", "<u4", "<i4", "<f4", "?")))
 SCALARS |= {10: "<u8", 11: "<i8", 12: "<f8"}
 STRING, ARRAY = 8, 9
-MOST_DIMENSIONS = 4
+MAX_DIMENSIONS = 4
 DEFAULT_ALIGNMENT = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """Where a weight lies in the file.
+class TensorInfo:
+    """Shape, type and location of a tensor.
 
     Attributes:
-        shape: outermost dimension first, as PyTorch has it.
-        kind: the number of its type.
-        begin, end: bytes from the beginning of the file.
+        shape: outermost dimension first, as in PyTorch.
+        type_id: its quantization type, as a number.
+        start, end: offsets in bytes from the beginning of the file.
     """
 
     shape: tuple[int, ...]
-    kind: int
-    begin: int
+    type_id: int
+    start: int
     end: int
 
 
-class Gguf:
-    """A GGUF file, of which the header has been read.
+class GgufFile:
+    """An open GGUF file; the header is read, the tensors are memory-mapped.
 
     Attributes:
-        settings: every key of the header with its value; arrays of numbers as NumPy arrays, arrays
-            of strings as lists.
-        weights: every weight by its name there.
+        metadata: the values of the header by key; arrays of numbers are NumPy arrays, arrays of
+            strings are lists.
+        tensors: information about each tensor, by name.
 
     Raises:
-        WenmoError: no such file, or not a whole GGUF file.
+        WenmoError: no such file, or not a complete GGUF file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,140 +66,147 @@ class Gguf:
         except (OSError, ValueError) as error:  # mmap refuses an empty file with a ValueError
             raise WenmoError(f"{path}: cannot be read: {error}") from None
         try:
-            self.settings, self.weights = _header(_Cursor(self._data))
+            self.metadata, self.tensors = _header(_Cursor(self._data))
         except _DamagedError as error:
-            raise WenmoError(f"{path}: damaged, not a whole GGUF file: {error}") from None
+            raise WenmoError(f"{path}: damaged, not a complete GGUF file: {error}") from None
 
     def read(self, name: str) -> NDArray[np.float32]:
-        """A weight in float32, whatever it is stored as.
+        """Read a tensor, and convert it to float32.
 
         Raises:
-            WenmoError: its type is not known, or the `gguf` package is not there.
+            WenmoError: its type is not supported, or the `gguf` package is not installed.
         """
-        stored = self.weights[name]
-        raw = np.frombuffer(self._data, np.uint8, stored.end - stored.begin, stored.begin)
-        rows = raw.reshape(*stored.shape[:-1], -1)
+        info = self.tensors[name]
+        raw = np.frombuffer(self._data, np.uint8, info.end - info.start, info.start)
+        rows = raw.reshape(*info.shape[:-1], -1)
         try:
-            whole: NDArray[np.float32] = _quants().dequantize(rows, _kind(stored.kind))
+            values: NDArray[np.float32] = _quants().dequantize(
+                rows, _quantization_type(info.type_id)
+            )
         except NotImplementedError:
             raise WenmoError(
-                f"{self.path}: {name}: weights of type {_kind(stored.kind).name} cannot be read"
+                f"{self.path}: {name}: weights of type {_quantization_type(info.type_id).name} "
+                "are not supported"
             ) from None
-        return whole.reshape(stored.shape).astype(np.float32, copy=False)
+        return values.reshape(info.shape).astype(np.float32, copy=False)
 
 
 class _DamagedError(Exception):
-    """What is wrong with a header."""
+    """The header is not valid; the message says why."""
 
 
 class _Cursor:
-    """Reads from a place onwards, and never beyond the end."""
+    """Reads values one after another; a read beyond the end of the data raises `_DamagedError`."""
 
     def __init__(self, data: mmap.mmap) -> None:
-        self.data, self.at = data, 0
+        self.data, self.position = data, 0
 
-    def take(self, size: int, what: str) -> bytes:
-        if size > len(self.data) - self.at:
-            raise _DamagedError(f"{what} would take {size:,} bytes, beyond its end")
-        self.at += size
-        return self.data[self.at - size : self.at]
+    def read(self, size: int, label: str) -> bytes:
+        if size > len(self.data) - self.position:
+            raise _DamagedError(f"{label} needs {size:,} bytes, beyond the end of the file")
+        self.position += size
+        return self.data[self.position - size : self.position]
 
-    def number(self, form: str, what: str) -> Any:
-        return np.frombuffer(self.take(np.dtype(form).itemsize, what), form)[0].item()
+    def scalar(self, dtype: str, label: str) -> Any:
+        return np.frombuffer(self.read(np.dtype(dtype).itemsize, label), dtype)[0].item()
 
-    def string(self, what: str) -> str:
-        size = self.number("<u8", what)
+    def string(self, label: str) -> str:
+        size = self.scalar("<u8", label)
         try:
-            return self.take(size, what).decode("utf-8")
+            return self.read(size, label).decode("utf-8")
         except UnicodeDecodeError:
-            raise _DamagedError(f"{what} is no UTF-8") from None
+            raise _DamagedError(f"{label} is not valid UTF-8") from None
 
-    def value(self, kind: int, what: str) -> Any:
-        if kind in SCALARS:
-            return self.number(SCALARS[kind], what)
-        if kind == STRING:
-            return self.string(what)
-        if kind != ARRAY:
-            raise _DamagedError(f"{what} has the unknown type {kind}")
-        inner, count = self.number("<u4", what), self.number("<u8", what)
-        if inner in SCALARS:
-            form = np.dtype(SCALARS[inner])
-            return np.frombuffer(self.take(count * form.itemsize, what), form)
-        if inner != STRING:
-            raise _DamagedError(f"{what} is an array of the unknown type {inner}")
-        if count > (len(self.data) - self.at) // 8:  # a string is at least its length
-            raise _DamagedError(f"{what} would have {count:,} strings, beyond its end")
-        return [self.string(what) for _ in range(count)]
+    def value(self, type_id: int, label: str) -> Any:
+        if type_id in SCALARS:
+            return self.scalar(SCALARS[type_id], label)
+        if type_id == STRING:
+            return self.string(label)
+        if type_id != ARRAY:
+            raise _DamagedError(f"{label} has the unknown type {type_id}")
+        item_type, count = self.scalar("<u4", label), self.scalar("<u8", label)
+        if item_type in SCALARS:
+            dtype = np.dtype(SCALARS[item_type])
+            return np.frombuffer(self.read(count * dtype.itemsize, label), dtype)
+        if item_type != STRING:
+            raise _DamagedError(f"{label} is an array of the unknown type {item_type}")
+        if (
+            count > (len(self.data) - self.position) // 8
+        ):  # each string takes 8 bytes at least, for its length
+            raise _DamagedError(f"{label} needs {count:,} strings, beyond the end of the file")
+        return [self.string(label) for _ in range(count)]
 
 
-def _header(cursor: _Cursor) -> tuple[dict[str, Any], dict[str, Stored]]:
-    if cursor.take(4, "the mark") != MAGIC:
+def _header(cursor: _Cursor) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
+    if cursor.read(4, "the magic number") != MAGIC:
         raise _DamagedError("it does not begin with GGUF")
-    version = cursor.number("<u4", "the version")
+    version = cursor.scalar("<u4", "the version")
     if version not in VERSIONS:
-        raise _DamagedError(f"version {version} is not known")
-    weights, keys = (cursor.number("<u8", "a count") for _ in range(2))
-    settings: dict[str, Any] = {}
-    for _ in _counted(keys, cursor, 12, "settings"):
+        raise _DamagedError(f"version {version} is not supported")
+    tensor_count, key_count = (cursor.scalar("<u8", "a count") for _ in range(2))
+    metadata: dict[str, Any] = {}
+    for _ in _bounded_range(key_count, cursor, 12, "settings"):
         key = cursor.string("the name of a setting")
-        settings[key] = cursor.value(cursor.number("<u4", key), key)
-    placed = list(_placed(weights, cursor))
-    alignment = settings.get("general.alignment", DEFAULT_ALIGNMENT)
+        metadata[key] = cursor.value(cursor.scalar("<u4", key), key)
+    infos = list(_tensor_infos(tensor_count, cursor))
+    alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1:
-        raise _DamagedError("general.alignment is no positive number")
-    base = -(-cursor.at // alignment) * alignment
-    return settings, {
-        name: _stored(name, shape, kind, base + offset, cursor)
-        for name, shape, kind, offset in placed
+        raise _DamagedError("general.alignment is not a positive integer")
+    data_start = -(-cursor.position // alignment) * alignment
+    return metadata, {
+        name: _tensor_info(name, shape, type_id, data_start + offset, cursor)
+        for name, shape, type_id, offset in infos
     }
 
 
-def _placed(count: int, cursor: _Cursor) -> Iterator[tuple[str, tuple[int, ...], int, int]]:
-    """Name, shape, type and place of each weight."""
-    for _ in _counted(count, cursor, 24, "weights"):
+def _tensor_infos(count: int, cursor: _Cursor) -> Iterator[tuple[str, tuple[int, ...], int, int]]:
+    """Name, shape, type id and offset of each tensor."""
+    for _ in _bounded_range(count, cursor, 24, "weights"):
         name = cursor.string("the name of a weight")
-        dimensions = cursor.number("<u4", name)
-        if not 0 < dimensions <= MOST_DIMENSIONS:
+        dimensions = cursor.scalar("<u4", name)
+        if not 0 < dimensions <= MAX_DIMENSIONS:
             raise _DamagedError(f"{name} has {dimensions} dimensions")
-        shape = tuple(cursor.number("<u8", name) for _ in range(dimensions))[::-1]
-        yield name, shape, cursor.number("<u4", name), cursor.number("<u8", name)
+        shape = tuple(cursor.scalar("<u8", name) for _ in range(dimensions))[::-1]
+        yield name, shape, cursor.scalar("<u4", name), cursor.scalar("<u8", name)
 
 
-def _stored(name: str, shape: tuple[int, ...], kind: int, begin: int, cursor: _Cursor) -> Stored:
+def _tensor_info(
+    name: str, shape: tuple[int, ...], type_id: int, start: int, cursor: _Cursor
+) -> TensorInfo:
     try:
-        block, size = _constants().GGML_QUANT_SIZES[_kind(kind)]
+        block_size, block_bytes = _constants().GGML_QUANT_SIZES[_quantization_type(type_id)]
     except ValueError:
-        raise _DamagedError(f"{name} has the unknown type {kind}") from None
-    if shape[-1] % block:
+        raise _DamagedError(f"{name} has the unknown type {type_id}") from None
+    if shape[-1] % block_size:
         raise _DamagedError(
-            f"{name} has rows of {shape[-1]}, which are not whole blocks of {block}"
+            f"{name} has rows of {shape[-1]}, not a multiple of the block size {block_size}"
         )
-    length = prod(shape) // block * size
-    if begin + length > len(cursor.data):
-        raise _DamagedError(f"{name} would take {length:,} bytes, beyond its end")
-    return Stored(shape, kind, begin, begin + length)
+    length = prod(shape) // block_size * block_bytes
+    if start + length > len(cursor.data):
+        raise _DamagedError(f"{name} needs {length:,} bytes, beyond the end of the file")
+    return TensorInfo(shape, type_id, start, start + length)
 
 
-def _counted(count: int, cursor: _Cursor, least: int, what: str) -> range:
-    """A range of as many as there are said to be, if each can have its least number of bytes."""
-    if count > (len(cursor.data) - cursor.at) // least:
-        raise _DamagedError(f"it would have {count:,} {what}, beyond its end")
+def _bounded_range(count: int, cursor: _Cursor, min_bytes: int, label: str) -> range:
+    """``range(count)``, if the rest of the file has at least ``min_bytes`` for each item."""
+    if count > (len(cursor.data) - cursor.position) // min_bytes:
+        raise _DamagedError(f"it needs {count:,} {label}, beyond the end of the file")
     return range(count)
 
 
-def _kind(number: int) -> Any:
-    return _constants().GGMLQuantizationType(number)
+def _quantization_type(type_id: int) -> Any:
+    return _constants().GGMLQuantizationType(type_id)
 
 
 def _constants() -> Any:
-    return package().constants
+    return gguf_package().constants
 
 
 def _quants() -> Any:
-    return package().quants
+    return gguf_package().quants
 
 
-def package() -> Any:
+def gguf_package() -> Any:
     """The `gguf` package.
 
     Raises:

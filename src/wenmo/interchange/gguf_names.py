@@ -1,10 +1,10 @@
-"""What GGUF files call things: weights, the types of tokens, and how tokenizers cut text."""
+"""Names in GGUF files: tensors, token types and pre-tokenizers."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-# The names in a GGUF file of the weights that Llama's table names.
+# Llama's weight names, and the corresponding names in GGUF files.
 GGUF_NAMES = {
     "model.embed_tokens": "token_embd",
     "model.layers.{}.input_layernorm": "blk.{}.attn_norm",
@@ -22,44 +22,50 @@ GGUF_NAMES = {
     "lm_head": "output",
 }
 
-INTERLEAVED = ("llama",)  # whose rotary pairs stand side by side there, and half a head apart here
-OTHER_ENDS = ("tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id")
-# Settings of drawing, and their names in a generation_config.json.
-SAMPLING = {
+INTERLEAVED_ROPE = ("llama",)  # rotary pairs are adjacent there, and half a head apart here
+EXTRA_END_KEYS = ("tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id")
+# Metadata keys of sampling settings, and their names in a generation_config.json.
+SAMPLING_KEYS = {
     "general.sampling.temp": "temperature",
     "general.sampling.top_k": "top_k",
     "general.sampling.top_p": "top_p",
     "general.sampling.min_p": "min_p",
     "general.sampling.penalty_repeat": "repetition_penalty",
 }
-NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # types of tokens
-LLAMA_3 = (
+NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # token types
+LLAMA_3_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 
-class TensorRule(NamedTuple):
-    """How a byte-level tokenizer cuts text before it merges: see `byte_level`."""
+class PreTokenizer(NamedTuple):
+    """How a byte-level BPE tokenizer splits and normalizes text before merging; see `byte_level`.
+
+    Attributes:
+        pattern: a regular expression that splits text; None: GPT-2's.
+        digits: split numbers into digits.
+        nfc: normalize text to Unicode NFC.
+    """
 
     pattern: str | None = None
     digits: bool = False
-    compose: bool = False
+    nfc: bool = False
 
 
-# By the names that GGUF files have for them.
-WAYS = {
-    "gpt-2": TensorRule(),
-    "default": TensorRule(),
-    "smollm": TensorRule(digits=True),
-    "llama-bpe": TensorRule(LLAMA_3 % "{1,3}"),
-    "qwen2": TensorRule(LLAMA_3 % "", compose=True),
+# By their names in GGUF files (``tokenizer.ggml.pre``).
+PRE_TOKENIZERS = {
+    "gpt-2": PreTokenizer(),
+    "default": PreTokenizer(),
+    "smollm": PreTokenizer(digits=True),
+    "llama-bpe": PreTokenizer(LLAMA_3_PATTERN % "{1,3}"),
+    "qwen2": PreTokenizer(LLAMA_3_PATTERN % "", nfc=True),
 }
 
 
 def gguf_name(name: str) -> tuple[str, str]:
-    """The name in a GGUF file of a weight of Llama's layout, and the pattern of the latter."""
-    stem, _, end = name.rpartition(".")
-    number = next((part for part in stem.split(".") if part.isdigit()), "")
-    pattern = ".".join("{}" if part.isdigit() else part for part in stem.split("."))
-    return f"{GGUF_NAMES[pattern].format(number)}.{end}", pattern
+    """The GGUF name of a weight of Llama's layout, and the pattern of its name in that layout."""
+    stem, _, suffix = name.rpartition(".")
+    number = next((piece for piece in stem.split(".") if piece.isdigit()), "")
+    pattern = ".".join("{}" if piece.isdigit() else piece for piece in stem.split("."))
+    return f"{GGUF_NAMES[pattern].format(number)}.{suffix}", pattern

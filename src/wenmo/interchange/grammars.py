@@ -1,4 +1,4 @@
-"""Grammar files, opened like a run: they write and score without any training."""
+"""Load grammar files as models, which generate and score text without training."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from wenmo.text.tokenizers import Tokenizer
 
 
 def is_grammar(path: Path) -> bool:
-    """Whether a user means a grammar by this."""
+    """Whether a path is a grammar file, by its suffix."""
     return path.suffix in SUFFIXES and not path.is_dir()
 
 
 def open_grammar(path: Path) -> tuple[GrammarConfig, GrammarModel, Tokenizer]:
-    """A grammar as a model, with a tokenizer of the characters it writes.
+    """Load a grammar as a model, with a character tokenizer.
 
     Raises:
-        WenmoError: it cannot be read; see `read_grammar`.
+        WenmoError: the grammar cannot be read; see `read_grammar`.
     """
     grammar, source = read_grammar(path)
-    tokenizer = Tokenizer.train([_letters(grammar)], TokenizerConfig("characters", min_count=1))
+    tokenizer = Tokenizer.train([_characters(grammar)], TokenizerConfig("characters", min_count=1))
     config = GrammarConfig(str(path))
     model = GrammarModel(config, tokenizer.vocab_size)
     model.take(grammar, source)
@@ -32,12 +32,17 @@ def open_grammar(path: Path) -> tuple[GrammarConfig, GrammarModel, Tokenizer]:
     return config, model.eval(), tokenizer
 
 
-def _letters(grammar: Grammar) -> str:
-    """The characters of what stands in the rules; those that modifiers add are spelled in bytes if
-    they are not among them.
-    """
-    parts = (part for rule in grammar.rules.values() for a in rule for part in walk(a.nodes))
-    letters = {letter for part in parts if isinstance(part, str) for letter in part}
-    letters |= {letter for text in grammar.saved.values() for letter in text}
-    letters |= {other for letter in letters for other in letter.upper() + letter.lower()}
-    return "".join(sorted(letters)) or " "
+def _characters(grammar: Grammar) -> str:
+    """The characters of the rules in both cases; other characters are encoded as bytes."""
+    items = (
+        item
+        for rule in grammar.rules.values()
+        for alternative in rule
+        for item in walk(alternative.nodes)
+    )
+    characters = {character for item in items if isinstance(item, str) for character in item}
+    characters |= {character for text in grammar.saved.values() for character in text}
+    characters |= {
+        variant for character in characters for variant in character.upper() + character.lower()
+    }
+    return "".join(sorted(characters)) or " "

@@ -1,5 +1,5 @@
-"""Run folders that the ``transformers`` package opens as they are: which of its arrangements a
-model of ours fits, and the files beside the weights.
+"""Run folders that the ``transformers`` package can load: the layout of the weights, and the config
+files next to them.
 """
 
 from __future__ import annotations
@@ -8,44 +8,50 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from wenmo.interchange.generation import generation_of
-from wenmo.interchange.layouts import KINDS, Layout
-from wenmo.interchange.names import names_of
+from wenmo.interchange.generation import to_generation_config
+from wenmo.interchange.layouts import ARCHITECTURES, Layout
+from wenmo.interchange.weight_names import weight_names
 from wenmo.models.base import LanguageModel
 from wenmo.models.config import ModelConfig
 from wenmo.models.transformer.config import TransformerConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, WenmoError
 
-# Their classes that read the files of their own.
-READERS = {"ctrl": "CTRLTokenizer", "marian": "MarianTokenizer"}
-BEGINNINGS = ("bos_token_id", "decoder_start_token_id", "pad_token_id")
+# Tokenizer classes of transformers for tokenizers that are saved in their original files.
+TOKENIZER_CLASSES = {"ctrl": "CTRLTokenizer", "marian": "MarianTokenizer"}
+COPIED_TOKEN_IDS = ("bos_token_id", "decoder_start_token_id", "pad_token_id")
 
 
 def layout_of(
-    config: ModelConfig, vocab_size: int, end: int = END, begin: int | None = None
+    config: ModelConfig, vocab_size: int, end_id: int = END, begin_id: int | None = None
 ) -> Layout | None:
-    """The layout under which other programs know a model of these settings, if there is one: the
-    first whose settings, written and read again, mean the same model.
+    """The layout of a model with these settings in ``transformers``; None if there is none.
+
+    It is that of the first architecture whose ``config.json`` reads back as an equivalent model.
 
     Args:
-        end: their id of the mark that ends a text.
-        begin: and of the one that begins it; None: the same.
+        end_id: external id of the end-of-text token.
+        begin_id: external id of the begin-of-text token; None: the same as ``end_id``.
     """
     if not isinstance(config, TransformerConfig):
         return None
-    for kind in KINDS.values():
-        if kind.write is None:
+    for architecture in ARCHITECTURES.values():
+        if architecture.write_config is None:
             continue
-        theirs = {**kind.write(config), "vocab_size": vocab_size}
+        settings = {**architecture.write_config(config), "vocab_size": vocab_size}
         try:
-            same = _meant(kind.config_of(theirs)) == _meant(config)
+            is_equivalent = _normalized(architecture.config_of(settings)) == _normalized(config)
         except (ValueError, WenmoError):
             continue
-        if same:
-            marks = {"bos_token_id": end if begin is None else begin, "eos_token_id": end}
-            content = {**theirs, **marks, "torch_dtype": "float32"}
-            return Layout(names_of(kind.names, config, vocab_size), content, end)
+        if is_equivalent:
+            token_ids = {
+                "bos_token_id": end_id if begin_id is None else begin_id,
+                "eos_token_id": end_id,
+            }
+            content = {**settings, **token_ids, "torch_dtype": "float32"}
+            return Layout(
+                weight_names(architecture.weight_names, config, vocab_size), content, end_id
+            )
     return None
 
 
@@ -55,50 +61,50 @@ def generation_config(
     tokenizer: Tokenizer,
     sampling: Mapping[str, Any],
 ) -> dict[str, Any] | None:
-    """The ``generation_config.json`` with which other programs write as the model does here, where
-    they would not without.
+    """The content of ``generation_config.json``; None if the model needs none.
 
     Args:
-        config: the ``config.json``, which they do not look into then.
-        sampling: how the model writes where nothing is asked for: settings of `Sampling` by name.
+        config: the content of ``config.json``, from which token ids are copied.
+        sampling: default sampling settings, by their names in `Sampling`.
     """
     if not (model.special_tokens.eos or model.special_tokens.suppressed or sampling):
         return None
     suppressed = tokenizer.external_ids(model.special_tokens.suppressed)
-    marks = {name: config[name] for name in BEGINNINGS if name in config} | {
+    token_ids = {name: config[name] for name in COPIED_TOKEN_IDS if name in config} | {
         "eos_token_id": tokenizer.external_ids([END, *model.special_tokens.eos]),
         "bad_words_ids": [[id_] for id_ in suppressed] or None,
     }
-    return marks | (generation_of(sampling) if sampling else {})
+    return token_ids | (to_generation_config(sampling) if sampling else {})
 
 
 def tokenizer_config(
     context: int | None,
-    mark: str,
-    beginning: str = "",
+    end_token: str,
+    begin_token: str = "",
     template: str | None = None,
     origin: str = "",
 ) -> dict[str, Any]:
-    """The ``tokenizer_config.json`` that makes other programs read what a tokenizer saved.
+    """The content of ``tokenizer_config.json``.
 
     Args:
-        mark: the token that ends a text.
-        beginning: the token that begins one; empty: the same.
-        template: of conversations.
-        origin: whose own files it saved, if not ``tokenizer.json``.
+        context: maximal number of tokens; None: not limited.
+        end_token: the end-of-text token.
+        begin_token: the begin-of-text token; empty: the same as ``end_token``.
+        template: chat template.
+        origin: ``model_type`` whose original tokenizer files were saved; empty: ``tokenizer.json``.
     """
     config: dict[str, Any] = {
-        "tokenizer_class": READERS.get(origin, "PreTrainedTokenizerFast"),
-        "bos_token": beginning or mark,
-        "eos_token": mark,
+        "tokenizer_class": TOKENIZER_CLASSES.get(origin, "PreTrainedTokenizerFast"),
+        "bos_token": begin_token or end_token,
+        "eos_token": end_token,
         "clean_up_tokenization_spaces": False,
     }
-    more = {"model_max_length": context, "chat_template": template}
-    return config | {name: value for name, value in more.items() if value is not None}
+    optional = {"model_max_length": context, "chat_template": template}
+    return config | {name: value for name, value in optional.items() if value is not None}
 
 
-def _meant(config: TransformerConfig) -> TransformerConfig:
-    """The settings without what matters to training alone, and with what is left open filled in."""
+def _normalized(config: TransformerConfig) -> TransformerConfig:
+    """The settings with training settings reset and defaults resolved, for comparison."""
     return replace(
         config,
         kv_heads=config.query_groups,

@@ -1,11 +1,11 @@
-"""Models written as ONNX graphs, which onnxruntime and its kin run without PyTorch.
+"""Export models as ONNX graphs, which onnxruntime and other runtimes run without PyTorch.
 
-A graph is one step of a model: tokens and a state in, logits and the state after them out. It reads
-a prompt, many tokens after an empty state, and writes, one token after the state before. Rows,
-tokens, what a cache holds and the length of a source are free in it.
+A graph is one step of a model: tokens and a state in, logits and the next state out. The same graph
+reads a prompt (many tokens, from an empty state) and generates (one token, from the last state).
+Batch size, sequence length, cache length and source length are dynamic.
 
-The graph is what PyTorch records of one call, at certain sizes. What was true of these alone would
-stand in it unnoticed; so it is tried at others, and must say there what the model says.
+PyTorch traces one call at fixed sizes, so a trace may silently depend on them. The graph is
+therefore checked against the model at other sizes.
 """
 
 from __future__ import annotations
@@ -37,47 +37,59 @@ from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, IGNORE, State, Tokens, WenmoError
 
 Axes: TypeAlias = "dict[str, dict[int, str]]"
-"""The free dimensions of named tensors, and what each is called."""
+"""The dynamic axes of named tensors, and the name of each axis."""
 
 OPSET = 18
-STEP, ENCODER, DRAWN, ABOUT = "model.onnx", "encoder.onnx", "latents.onnx", "model.json"
-LARGEST = 2_000_000_000  # bytes of weights in a file, which can hold little more; others lie beside
-LEAST_CONTEXT = 8  # tokens that are read while a graph is recorded and tried
+STEP_FILE, ENCODER_FILE, LATENTS_FILE, INFO_FILE = (
+    "model.onnx",
+    "encoder.onnx",
+    "latents.onnx",
+    "model.json",
+)
+MAX_INLINE_BYTES = (
+    2_000_000_000  # bytes; larger weights are external data, as protobuf is limited to 2 GiB
+)
+MIN_CONTEXT = 8  # tokens that are read while a graph is traced and checked
 TOKENS, LATENTS, LOGITS = "tokens", "latents", "logits"
-NEXT = "next."  # stands before the names of a state's tensors where they come out
+NEXT_PREFIX = "next."  # prefix of the names of output state tensors
 ROWS, PAST, SOURCE = "rows", "past", "source"
-RECORDED = {ROWS: 2, PAST: 3, SOURCE: 5}
-TRIED = {ROWS: 3, PAST: 0, SOURCE: 7}
-TIMES = {3: (4, 1, 2), 1: (1, 1, 1)}  # the tokens recorded, and those tried one after another
-CLOSE = 1e-3
+EXPORT_SIZES = {ROWS: 2, PAST: 3, SOURCE: 5}
+CHECK_SIZES = {ROWS: 3, PAST: 0, SOURCE: 7}
+SEQUENCE_LENGTHS = {
+    3: (4, 1, 2),
+    1: (1, 1, 1),
+}  # tokens traced: tokens of consecutive checks
+TOLERANCE = 1e-3
 
 
-def write_onnx(path: Path, model: LanguageModel, tokenizer: Tokenizer, *, answers: bool) -> None:
-    """Write a folder, whole or not at all: ``model.onnx``, with an encoder ``encoder.onnx``, with
-    latents ``latents.onnx``, the tokenizer, and ``model.json``, which says how to use them
-    (docs/interchange.md).
+def write_onnx(path: Path, model: LanguageModel, tokenizer: Tokenizer, *, has_source: bool) -> None:
+    """Write a folder atomically: ``model.onnx``, ``encoder.onnx`` (models with an encoder) or
+    ``latents.onnx`` (models with latents), the tokenizer, and ``model.json``, which describes how
+    to use them (docs/interchange.md).
 
-    The ids of the graphs are those of the ``tokenizer.json`` beside them.
+    The graphs use the ids of ``tokenizer.json``.
 
     Args:
-        answers: the model was trained to answer to sources.
+        has_source: the model was trained on pairs of source and target.
 
     Raises:
-        WenmoError: the model has no state to go on from, or counts, or a package is not there.
+        WenmoError: the model is not supported, or a package is not installed.
     """
     check_onnx(model)
     _require_packages()
-    order = list(range(model.vocab_size))
-    order[END], order[tokenizer.end] = tokenizer.end, END
-    index = None if tokenizer.end == END else torch.tensor(order, device=model.device)
+    permutation = list(range(model.vocab_size))
+    permutation[END], permutation[tokenizer.end] = tokenizer.end, END
+    id_map = None if tokenizer.end == END else torch.tensor(permutation, device=model.device)
     with atomic_folder(path) as folder, torch.no_grad():
-        step = Step(model.eval(), index)
-        time = _write_step(step, folder / STEP)
-        if _begins_with_something(model):
-            _write_beginning(Beginning(model, index), folder)
+        module = StepModule(model.eval(), id_map)
+        fixed_length = _write_step(module, folder / STEP_FILE)
+        if _has_initial_state_graph(model):
+            _write_initial_state(InitialStateModule(model, id_map), folder)
         tokenizer.save(folder / "tokenizer.json")
-        about = _about(model, tokenizer, order, answers=answers)
-        write_json(folder / ABOUT, about | {"tokens_at_once": time} | step.about())
+        info = _interface(model, tokenizer, permutation, has_source=has_source)
+        write_json(
+            folder / INFO_FILE, info | {"tokens_at_once": fixed_length} | module.state_info()
+        )
 
 
 def _require_packages() -> None:
@@ -87,116 +99,134 @@ def _require_packages() -> None:
 
 
 def check_onnx(model: LanguageModel) -> None:
-    """Check that a graph can hold a model.
+    """Check that a model can be exported.
 
     Raises:
         WenmoError: it cannot; the message says why.
     """
     if has_capability(model, FitsCounts):
-        raise WenmoError("an ONNX graph holds no counts: write n-gram models with --to arpa")
+        raise WenmoError("ONNX does not support n-gram counts: export n-gram models with --to arpa")
     if has_capability(model, HasMixture):
-        raise WenmoError("an ONNX graph holds no counts: train a network without (--prior none)")
+        raise WenmoError("ONNX does not support n-gram counts: train with --prior none")
     if not isinstance(model, Network):
         raise WenmoError(
-            "this model reads all of a text anew for every token: an ONNX graph holds "
-            "a network that goes on from a state"
+            "ONNX export needs a network with a recurrent state or a cache: this model reads the "
+            "whole text again for every token"
         )
-    if model.context is not None and model.context < LEAST_CONTEXT:
-        raise WenmoError(f"ONNX graphs hold networks with a context of at least {LEAST_CONTEXT}")
-    if not _begins_with_something(model) and any(t.any() for t in model.initial_state(1).values()):
-        raise WenmoError("this model begins with more than zeros: no graph holds that")
+    if model.context is not None and model.context < MIN_CONTEXT:
+        raise WenmoError(f"ONNX export needs a context of at least {MIN_CONTEXT} tokens")
+    if not _has_initial_state_graph(model) and any(
+        t.any() for t in model.initial_state(1).values()
+    ):
+        raise WenmoError("ONNX export needs an initial state of zeros: this model has another")
 
 
-def _begins_with_something(model: LanguageModel) -> bool:
+def _has_initial_state_graph(model: LanguageModel) -> bool:
     return model.conditioning == "encoder" or has_capability(model, HasLatents)
 
 
-def _about(
-    model: LanguageModel, tokenizer: Tokenizer, order: Sequence[int], *, answers: bool
+def _interface(
+    model: LanguageModel, tokenizer: Tokenizer, permutation: Sequence[int], *, has_source: bool
 ) -> dict[str, Any]:
-    """What stands around a text and a source, and the bounds of both, in the tokenizer's ids."""
-    encodes, latents = model.conditioning == "encoder", capability(model, HasLatents)
-    marks = {
+    """The content of ``model.json``: sizes, and the ids around a text and a source, external."""
+    has_encoder, latents = model.conditioning == "encoder", capability(model, HasLatents)
+    affixes = {
         "before": tokenizer.prefix,
-        "after": model.special_tokens.source_suffix if encodes else model.special_tokens.separator,
+        "after": model.special_tokens.source_suffix
+        if has_encoder
+        else model.special_tokens.separator,
     }
-    source: dict[str, Any] = {name: [order[id_] for id_ in ids] for name, ids in marks.items()}
+    source: dict[str, Any] = {
+        name: [permutation[id_] for id_ in ids] for name, ids in affixes.items()
+    }
     return {
         "vocab_size": model.vocab_size,
         "context": model.context,
         "end": tokenizer.end,
-        "text": {"before": [order[id_] for id_ in (*model.special_tokens.bos, *tokenizer.prefix)]},
-        "source": {"file": ENCODER if encodes else STEP, **source} if answers or encodes else None,
-        "latents": None if latents is None else {"file": DRAWN, "count": latents.latent_size},
+        "text": {
+            "before": [permutation[id_] for id_ in (*model.special_tokens.bos, *tokenizer.prefix)]
+        },
+        "source": {"file": ENCODER_FILE if has_encoder else STEP_FILE, **source}
+        if has_source or has_encoder
+        else None,
+        "latents": None
+        if latents is None
+        else {"file": LATENTS_FILE, "count": latents.latent_size},
     }
 
 
-# -- what is recorded ------------------------------------------------------------------------------
+# -- modules to export -----------------------------------------------------------------------------
 
 
-class Step(nn.Module):
-    """A model's ``forward``, with a state's tensors one by one.
+class StepModule(nn.Module):
+    """A model's ``forward``, with the tensors of the state as separate arguments.
 
     Args:
-        order: the model's id of each of the tokenizer's; None: they are the same.
+        id_map: internal id of each external id; None: they are the same.
 
     Attributes:
-        state: an example of the state, at the sizes ``RECORDED``.
-        axes: of its tensors.
-        changed: the names of those that a step changes; the others only need to be there.
+        state: an example state of the sizes ``EXPORT_SIZES``.
+        axes: the dynamic axes of its tensors.
+        updated: names of the tensors that a step changes; the others are inputs only.
     """
 
-    def __init__(self, model: LanguageModel, order: Tensor | None) -> None:
+    def __init__(self, model: LanguageModel, id_map: Tensor | None) -> None:
         super().__init__()
-        self.model, self.order = model, order
-        self.state = example(model, RECORDED)
-        self.axes = axes_of(model)
-        empty = example(model, TRIED)  # without room, so that nothing is written in place
-        _, after = model(torch.zeros(TRIED[ROWS], 1, dtype=torch.long, device=model.device), empty)
-        self.changed = [name for name, tensor in empty.items() if after[name] is not tensor]
+        self.model, self.id_map = model, id_map
+        self.state = example_state(model, EXPORT_SIZES)
+        self.axes = state_axes(model)
+        empty = example_state(model, CHECK_SIZES)  # no capacity: nothing is written in place
+        _, after = model(
+            torch.zeros(CHECK_SIZES[ROWS], 1, dtype=torch.long, device=model.device), empty
+        )
+        self.updated = [name for name, tensor in empty.items() if after[name] is not tensor]
         self.eval()
 
     def forward(self, tokens: Tokens, *tensors: Tensor) -> tuple[Tensor, ...]:
         state = dict(zip(self.state, tensors, strict=True))
-        with Plain():
-            logits, after = self.model(tokens if self.order is None else self.order[tokens], state)
-        logits = logits if self.order is None else logits[..., self.order]
-        return logits, *(after[name] for name in self.changed)
+        with ReplaceUnsupported():
+            logits, after = self.model(
+                tokens if self.id_map is None else self.id_map[tokens], state
+            )
+        logits = logits if self.id_map is None else logits[..., self.id_map]
+        return logits, *(after[name] for name in self.updated)
 
-    def about(self) -> dict[str, Any]:
-        """The type and shape of each tensor of the state, and which of them come out."""
+    def state_info(self) -> dict[str, Any]:
+        """Type and shape of each tensor of the state, and the names of those that are outputs."""
         state = {
             name: {
                 "type": str(tensor.dtype).removeprefix("torch."),
-                "shape": [self.axes[name].get(at, size) for at, size in enumerate(tensor.shape)],
+                "shape": [
+                    self.axes[name].get(axis, size) for axis, size in enumerate(tensor.shape)
+                ],
             }
             for name, tensor in self.state.items()
         }
-        return {"state": state, "changed": self.changed}
+        return {"state": state, "changed": self.updated}
 
 
-class Beginning(nn.Module):
-    """The state in which a text begins that answers to a source, int64 (rows, time), or is written
-    from latents, float32 (rows, latents).
-    """
+class InitialStateModule(nn.Module):
+    """The initial state from a source, int64 (rows, time), or latents, float32 (rows, latents)."""
 
-    def __init__(self, model: LanguageModel, order: Tensor | None) -> None:
+    def __init__(self, model: LanguageModel, id_map: Tensor | None) -> None:
         super().__init__()
-        self.model, self.order = model, order
+        self.model, self.id_map = model, id_map
         self.latents = capability(model, HasLatents)
-        self.name, self.file = (TOKENS, ENCODER) if self.latents is None else (LATENTS, DRAWN)
+        self.name, self.file = (
+            (TOKENS, ENCODER_FILE) if self.latents is None else (LATENTS, LATENTS_FILE)
+        )
         self.eval()
 
-    def forward(self, given: Tensor) -> tuple[Tensor, ...]:
-        with Plain():
+    def forward(self, value: Tensor) -> tuple[Tensor, ...]:
+        with ReplaceUnsupported():
             if self.latents is not None:
-                return tuple(self.latents.state_at(given).values())
-            if self.order is not None:
-                given = torch.where(given == IGNORE, given, self.order[given.clamp_min(0)])
-            return tuple(self.model.initial_state(given.shape[0], source=given).values())
+                return tuple(self.latents.state_at(value).values())
+            if self.id_map is not None:
+                value = torch.where(value == IGNORE, value, self.id_map[value.clamp_min(0)])
+            return tuple(self.model.initial_state(value.shape[0], source=value).values())
 
-    def example(self, sizes: Mapping[str, int]) -> Tensor:
-        """What it may be given."""
+    def example_input(self, sizes: Mapping[str, int]) -> Tensor:
+        """An input of the given sizes; a source has a padded row."""
         rows, model = sizes[ROWS], self.model
         if self.latents is not None:
             size = rows * self.latents.latent_size
@@ -207,161 +237,176 @@ class Beginning(nn.Module):
         return source
 
 
-class Plain(TorchFunctionMode):
-    """What the language of graphs has no word for is said in others."""
+class ReplaceUnsupported(TorchFunctionMode):
+    """Replaces functions without an ONNX operator by equivalent ones."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        return OTHER_WORDS.get(function, function)(*args, **(kwargs or {}))
+        return REPLACEMENTS.get(function, function)(*args, **(kwargs or {}))
 
 
 def _rms_norm(x: Tensor, shape: Sequence[int], weight: Tensor, eps: float) -> Tensor:
     return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt() * weight
 
 
-def _logaddexp(one: Tensor, other: Tensor) -> Tensor:
-    return torch.maximum(one, other) + F.softplus(-(one - other).abs())
+def _logaddexp(a: Tensor, b: Tensor) -> Tensor:
+    return torch.maximum(a, b) + F.softplus(-(a - b).abs())
 
 
-OTHER_WORDS = {F.rms_norm: _rms_norm, torch.logaddexp: _logaddexp}
+REPLACEMENTS = {F.rms_norm: _rms_norm, torch.logaddexp: _logaddexp}
 
 
-def example(model: LanguageModel, sizes: Mapping[str, int]) -> State:
-    """The state of empty texts, with room in its caches for ``past`` tokens."""
+def example_state(model: LanguageModel, sizes: Mapping[str, int]) -> State:
+    """The initial state, with a cache capacity of ``past`` tokens."""
     source = None
     if model.conditioning == "encoder":
         source = torch.ones(sizes[ROWS], sizes[SOURCE], dtype=torch.long, device=model.device)
     return model.initial_state(sizes[ROWS], source=source, capacity=sizes[PAST])
 
 
-def axes_of(model: LanguageModel) -> Axes:
-    """The dimensions of a state's tensors that are not the model's own: those that change with the
-    rows, with what is past, or with the source.
-    """
-    first = example(model, RECORDED)
-    axes: Axes = {name: {} for name in first}
-    for word in RECORDED:
-        other = example(model, {**RECORDED, word: RECORDED[word] + 1})
-        for name, tensor in first.items():
-            pairs = zip(tensor.shape, other[name].shape, strict=True)
-            axes[name] |= {at: word for at, (one, two) in enumerate(pairs) if one != two}
+def state_axes(model: LanguageModel) -> Axes:
+    """The dynamic axes of a state: those that depend on batch, past or source."""
+    reference = example_state(model, EXPORT_SIZES)
+    axes: Axes = {name: {} for name in reference}
+    for size_name in EXPORT_SIZES:
+        larger = example_state(model, {**EXPORT_SIZES, size_name: EXPORT_SIZES[size_name] + 1})
+        for name, tensor in reference.items():
+            pairs = zip(tensor.shape, larger[name].shape, strict=True)
+            axes[name] |= {
+                axis: size_name
+                for axis, (length, other_length) in enumerate(pairs)
+                if length != other_length
+            }
     return axes
 
 
-# -- writing ---------------------------------------------------------------------------------------
+# -- export ----------------------------------------------------------------------------------------
 
 
-def _write_step(step: Step, path: Path) -> int | None:
-    """Write the graph of a step; return how many tokens it reads at once, None if any number.
+def _write_step(step: StepModule, path: Path) -> int | None:
+    """Write the graph of a step.
 
-    A model that goes from token to token is recorded with as many as there were: then with one.
+    The trace of a model that loops over tokens has a fixed sequence length; it is then traced with
+    one token.
+
+    Returns:
+        The number of tokens that the graph reads at once; None: any.
     """
-    for time, trials in TIMES.items():
+    for length, check_lengths in SEQUENCE_LENGTHS.items():
         axes: Axes = {TOKENS: {0: ROWS}, LOGITS: {0: ROWS}}
-        if time > 1:
-            axes = {name: {**own, 1: "time"} for name, own in axes.items()}
-        for name, own in step.axes.items():
-            axes[name] = own
-            grown = f"{PAST} + {axes[TOKENS].get(1, time)}"
-            axes[NEXT + name] = {at: grown if w == PAST else w for at, w in own.items()}
-        tokens = torch.zeros(RECORDED[ROWS], time, dtype=torch.long, device=step.model.device)
+        if length > 1:
+            axes = {name: {**dims, 1: "time"} for name, dims in axes.items()}
+        for name, dims in step.axes.items():
+            axes[name] = dims
+            total = f"{PAST} + {axes[TOKENS].get(1, length)}"
+            axes[NEXT_PREFIX + name] = {
+                axis: total if size_name == PAST else size_name for axis, size_name in dims.items()
+            }
+        tokens = torch.zeros(EXPORT_SIZES[ROWS], length, dtype=torch.long, device=step.model.device)
         inputs = {TOKENS: tokens, **step.state}
-        outputs = [LOGITS, *(NEXT + name for name in step.changed)]
-        _record(step, inputs, outputs, axes, path)
-        if _agree(step, path, trials):
-            return None if time > 1 else time
+        outputs = [LOGITS, *(NEXT_PREFIX + name for name in step.updated)]
+        _export(step, inputs, outputs, axes, path)
+        if _matches_model(step, path, check_lengths):
+            return None if length > 1 else length
     raise RuntimeError(f"{path.name} does not compute what the model does")
 
 
-def _write_beginning(beginning: Beginning, folder: Path) -> None:
-    path, name = folder / beginning.file, beginning.name
-    free = {0: ROWS} if name == LATENTS else {0: ROWS, 1: SOURCE}
-    axes = {name: free} | axes_of(beginning.model)
-    axes = {name: {at: w for at, w in own.items() if w != PAST} for name, own in axes.items()}
-    _record(beginning, {name: beginning.example(RECORDED)}, list(axes)[1:], axes, path)
-    tried = beginning.example(TRIED)
-    given = session(path).run(None, {name: _array(tried)})
-    for one, other in zip(given, beginning(tried), strict=True):
-        if not _close(one, other):
+def _write_initial_state(module: InitialStateModule, folder: Path) -> None:
+    path, name = folder / module.file, module.name
+    input_axes = {0: ROWS} if name == LATENTS else {0: ROWS, 1: SOURCE}
+    axes = {name: input_axes} | state_axes(module.model)
+    axes = {
+        name: {axis: size_name for axis, size_name in dims.items() if size_name != PAST}
+        for name, dims in axes.items()
+    }
+    _export(module, {name: module.example_input(EXPORT_SIZES)}, list(axes)[1:], axes, path)
+    check_input = module.example_input(CHECK_SIZES)
+    outputs = load_session(path).run(None, {name: _array(check_input)})
+    for output, expected in zip(outputs, module(check_input), strict=True):
+        if not _is_close(output, expected):
             raise RuntimeError(f"{path.name} does not compute what the model does")
 
 
-def _record(
+def _export(
     module: nn.Module,
     inputs: Mapping[str, Tensor],
     outputs: Sequence[str],
     axes: Axes,
     path: Path,
 ) -> None:
-    """Write the graph of one call, with the names and shapes that are told here.
+    """Trace a module and write its graph.
 
-    By the exporter that records calls: the one that PyTorch offers in its place reasons about sizes
-    as symbols, for which it took about twenty times as long.
+    The tracing exporter (``dynamo=False``) is used because the newer one, with symbolic sizes, took
+    about twenty times as long.
     """
     import onnx
 
     with TemporaryDirectory(dir=path.parent) as scratch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of sizes that stand in the graph: it is tried at others
+        warnings.simplefilter("ignore")  # about constant sizes: the graph is checked at others
         torch.onnx.export(
             module,
             tuple(inputs.values()),
             str(Path(scratch) / path.name),
             dynamo=False,
             opset_version=OPSET,
-            do_constant_folding=False,  # runtimes do it, and a tied weight is written but once
+            do_constant_folding=False,  # runtimes do it, and tied weights are stored once
             input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_axes={name: own for name, own in axes.items() if name in {*inputs, *outputs}},
+            dynamic_axes={name: dims for name, dims in axes.items() if name in {*inputs, *outputs}},
         )
         model = onnx.load(Path(scratch) / path.name)
     for value, tensor in zip(model.graph.output, module(*inputs.values()), strict=True):
         sizes = value.type.tensor_type.shape.dim
-        for at, (size, number) in enumerate(zip(sizes, tensor.shape, strict=True)):
-            if at not in axes[value.name]:
-                size.dim_value = number
+        for axis, (size, length) in enumerate(zip(sizes, tensor.shape, strict=True)):
+            if axis not in axes[value.name]:
+                size.dim_value = length
     weights = sum(len(weight.raw_data) for weight in model.graph.initializer)
-    onnx.save(model, path, save_as_external_data=weights > LARGEST, location=f"{path.name}.data")
+    onnx.save(
+        model, path, save_as_external_data=weights > MAX_INLINE_BYTES, location=f"{path.name}.data"
+    )
     onnx.checker.check_model(path, full_check=True)
 
 
-# -- trying ----------------------------------------------------------------------------------------
+# -- checks ----------------------------------------------------------------------------------------
 
 
-def session(path: Path) -> Any:
-    """A graph, ready to run."""
+def load_session(path: Path) -> Any:
+    """Load a graph into onnxruntime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what it cannot do is raised, too
+    options.log_severity_level = 4  # errors are raised as exceptions anyway
     return onnxruntime.InferenceSession(path, options)
 
 
-def _agree(step: Step, path: Path, times: Sequence[int]) -> bool:
-    """Whether a graph says what the model says, at sizes that it was not recorded with, each state
-    made by the call before.
+def _matches_model(step: StepModule, path: Path, lengths: Sequence[int]) -> bool:
+    """Whether a graph gives the model's logits at sizes other than those of the trace, over several
+    consecutive calls.
     """
-    graph = session(path)
-    theirs = example(step.model, TRIED)
-    ours = {name: _array(tensor) for name, tensor in theirs.items()}
-    for time in times:
-        tokens = torch.arange(TRIED[ROWS] * time, device=step.model.device)
-        tokens = (tokens % step.model.vocab_size).view(TRIED[ROWS], time)
-        expected, *after = step(tokens, *theirs.values())
-        theirs |= zip(step.changed, after, strict=True)
+    graph = load_session(path)
+    state = example_state(step.model, CHECK_SIZES)
+    graph_state = {name: _array(tensor) for name, tensor in state.items()}
+    for length in lengths:
+        tokens = torch.arange(CHECK_SIZES[ROWS] * length, device=step.model.device)
+        tokens = (tokens % step.model.vocab_size).view(CHECK_SIZES[ROWS], length)
+        expected, *after = step(tokens, *state.values())
+        state |= zip(step.updated, after, strict=True)
         try:
-            given, *arrays = graph.run(None, {TOKENS: _array(tokens), **ours})
-        except Exception:  # whatever comes of a shape that does not fit
+            logits, *arrays = graph.run(None, {TOKENS: _array(tokens), **graph_state})
+        except Exception:  # onnxruntime raises many types for a wrong shape
             return False
-        ours |= zip(step.changed, arrays, strict=True)
-        if not _close(given, expected):
+        graph_state |= zip(step.updated, arrays, strict=True)
+        if not _is_close(logits, expected):
             return False
     return True
 
 
-def _close(given: Any, expected: Tensor) -> bool:
-    other = _array(expected)
-    return given.shape == other.shape and np.allclose(given, other, rtol=CLOSE, atol=CLOSE)
+def _is_close(value: Any, expected: Tensor) -> bool:
+    reference = _array(expected)
+    return value.shape == reference.shape and np.allclose(
+        value, reference, rtol=TOLERANCE, atol=TOLERANCE
+    )
 
 
 def _array(tensor: Tensor) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from wenmo.config import from_dict, match, nearest
+from wenmo.config import did_you_mean, from_dict, match_name
 from wenmo.models import gan_config, recurrent_config, seq2seq_config, vae_config
 from wenmo.models.config import Budget, ModelConfig
 from wenmo.models.gan_config import GanConfig
@@ -149,18 +149,18 @@ def find(name: str) -> tuple[str, ModelConfig]:
         WenmoError: no such family or size; the nearest valid name is offered.
     """
     named, colon, size = name.partition(":")
-    family = match(named, MODELS)
+    family = match_name(named, MODELS)
     if family is None:
         raise WenmoError(
-            f"unknown model {named!r}{nearest(named, MODELS)} (valid: {', '.join(MODELS)})"
+            f"unknown model {named!r}{did_you_mean(named, MODELS)} (valid: {', '.join(MODELS)})"
         )
     if not colon:
         return family, MODELS[family].config
     sizes = MODELS[family].sizes
-    known = match(size, sizes)
+    known = match_name(size, sizes)
     if known is None:
         valid = ", ".join(sizes) or "none"
-        offer = nearest(size, sizes)
+        offer = did_you_mean(size, sizes)
         raise WenmoError(f"unknown size {name!r}{offer} (sizes of {family}: {valid})")
     return family, sizes[known]
 

@@ -84,7 +84,7 @@ class LanguageModel(nn.Module, ABC):
         """
         score = self.score(batch, state)
         nats = (score.nats.sum() / score.tokens.sum()).float()
-        return Loss(total=nats, parts={"nats": nats.detach()}, state=score.state)
+        return Loss(total=nats, metrics={"nats": nats.detach()}, state=score.state)
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
         """The negative log-likelihood of each row's targets, or a bound on it.

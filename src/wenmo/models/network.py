@@ -29,7 +29,7 @@ STEERING = StateField(
     truncation="keep",
 )
 
-LOGITS_AT_ONCE = 1 << 26  # more in a loss are made and forgotten in pieces: 256 MB in float32
+MAX_LOGITS = 1 << 26  # more in a loss are made and forgotten in pieces: 256 MB in float32
 LEAST_OTHERS = 1e-6  # the least probability that a token is none of some
 
 
@@ -133,7 +133,7 @@ def costs(
         others = nats if breaks is None else log_of_others(logp[:, breaks])
         return nats, -logp.mean(-1) if smoothed else nats, others
 
-    pieces = -(-len(targets) * vocab_size // LOGITS_AT_ONCE)
+    pieces = -(-len(targets) * vocab_size // MAX_LOGITS)
     if pieces < 2:
         return priced(targets, *reading)
     parts = zip(*(tensor.chunk(pieces) for tensor in (targets, *reading)), strict=True)

@@ -14,8 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wenmo.evaluation.results import Verdict
-from wenmo.evaluation.sampling_choice import TOKENS, Choice, choose_sampling, how_many_texts
-from wenmo.evaluation.verdict import TEXT, Spent, advise, forecast, originality
+from wenmo.evaluation.sampling_choice import MAX_TOKENS, Choice, choose_sampling, text_count
+from wenmo.evaluation.verdict import (
+    MAX_TEXT_CHARACTERS,
+    TrainingCost,
+    advise,
+    forecast_gain,
+    measure_originality,
+)
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import FitsCounts, SamplesTexts, has_capability
 from wenmo.models.ngram import Ngram
@@ -46,7 +52,7 @@ def assess(
     is_stream: bool,
     can_use_counts: bool,
     seconds: float | None,
-    spent: Spent | None = None,
+    spent: TrainingCost | None = None,
     smaller: str | None = None,
 ) -> Verdict:
     """Whether a run is any good, and what to try next.
@@ -74,25 +80,25 @@ def assess(
         counts = _plain_counts(dataset, model, stream, components.get("counts"), seconds)
     found, has_spaces = None, False
     if samples and not has_capability(model, SamplesTexts):
-        text = plain_text(tokenizer, stream[:TEXT].tolist())
+        text = plain_text(tokenizer, stream[:MAX_TEXT_CHARACTERS].tolist())
         has_spaces = text.count(" ") > SPACED * len(text)
         left = None if seconds is None else SHARE_OF_COPIES * seconds
-        found = originality(samples, text, seconds=left, knows_more=has_base)
-    ahead = None if metrics is None else forecast(curve(metrics))
+        found = measure_originality(samples, text, seconds=left, has_base=has_base)
+    ahead = None if metrics is None else forecast_gain(curve(metrics))
     advice = advise(
-        bits=bits,
-        counts=counts.bits_per_byte,
-        found=found,
-        ahead=ahead,
-        stands_on_counts="counts" in components,
-        spaced=has_spaces,
-        plain=is_stream,
-        countable=can_use_counts,
+        bits_per_byte=bits,
+        ngram_bits_per_byte=counts.bits_per_byte,
+        originality=found,
+        forecast=ahead,
+        has_ngram_prior="counts" in components,
+        has_spaces=has_spaces,
+        is_text=is_stream,
+        supports_ngram_prior=can_use_counts,
         has_base=has_base,
-        spent=None if is_counted else spent,
-        idle="counts" in components and components["mixture"] >= components["counts"],
-        smaller=smaller,
-        size=len(stream),
+        cost=None if is_counted else spent,
+        network_is_unused="counts" in components and components["mixture"] >= components["counts"],
+        smaller_model=smaller,
+        text_tokens=len(stream),
     )
     return Verdict(bits, counts.bits_per_byte, found, ahead, advice, counts.share)
 
@@ -168,11 +174,11 @@ def pieces(tokenizer: Tokenizer, ids: NDArray[np.unsignedinteger]) -> list[str]:
     """Texts from all over a stream, as many and as long as those written for comparison."""
     ends = np.flatnonzero(ids == END).tolist()
     spans = [
-        (begin, min(begin + TOKENS, end))
+        (begin, min(begin + MAX_TOKENS, end))
         for start, end in pairwise(ends)
-        for begin in range(start + 1, end, TOKENS)
+        for begin in range(start + 1, end, MAX_TOKENS)
     ]
-    count = how_many_texts([end - begin for begin, end in spans])
+    count = text_count([end - begin for begin, end in spans])
     chosen = np.linspace(0, len(spans) - 1, min(len(spans), count)).astype(int)
     return [tokenizer.decode(ids[slice(*spans[index])]) for index in chosen]
 

@@ -16,7 +16,7 @@ from wenmo.models.capabilities import Infills
 from wenmo.models.config import Budget, ModelConfig
 from wenmo.models.shapes import shapes_only
 from wenmo.runs.config import NgramPriorConfig
-from wenmo.runs.recipe import DEFAULT_ORDERS, Recipe
+from wenmo.runs.recipe import DEFAULT_ORDER, Recipe
 from wenmo.text.corpus import Corpus
 from wenmo.text.records import Records
 from wenmo.train_config import TrainConfig
@@ -140,7 +140,7 @@ def _prior(
     train = corpus.summary["train"]
     tokens = int(train["tokens"])
     letters = train["bytes"] < LETTERS * tokens
-    orders = prior.order or (ORDERS_OF_LETTERS if letters else DEFAULT_ORDERS)
+    orders = prior.order or (ORDERS_OF_LETTERS if letters else DEFAULT_ORDER)
     parts = (
         prior.folds if recipe.task.paired else prior.folds_used or _parts(recipe, corpus, budget)
     )

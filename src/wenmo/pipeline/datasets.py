@@ -9,22 +9,27 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.budget import how_many
+from wenmo.budget import fit_count
 from wenmo.decoding.defaults import TEMPERATURE, default_sampling
 from wenmo.decoding.generator import Output, TextGenerator
 from wenmo.decoding.params import Sampling
-from wenmo.evaluation.answers import TASK_METRICS, answer, questions
+from wenmo.evaluation.answers import TASK_METRICS, generate_targets, sources_with_references
 from wenmo.evaluation.evaluate import (
-    evaluate_beside_baselines,
     evaluate_pairs,
     evaluate_records,
     evaluate_text,
-    measure_answers,
+    evaluate_with_baselines,
+    measure_targets,
     readable_pairs,
 )
 from wenmo.evaluation.likelihood import likelihood_of_examples
 from wenmo.evaluation.results import Curve, Evaluation, RecordEvaluation
-from wenmo.evaluation.sampled import Blocks, block_likelihood, sampled_likelihood, sampled_wholes
+from wenmo.evaluation.sampled import (
+    Blocks,
+    block_likelihood,
+    sampled_evaluation,
+    sampled_likelihood,
+)
 from wenmo.evaluation.tradeoff import TEMPERATURES, sweep
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import (
@@ -35,7 +40,7 @@ from wenmo.models.capabilities import (
     capability,
     has_capability,
 )
-from wenmo.progress import Share
+from wenmo.progress import FractionCallback
 from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import always_same_length
 from wenmo.text.batches import Batches, Streams, Windows
@@ -45,7 +50,7 @@ from wenmo.text.records import Records
 from wenmo.text.tasks import kept_side
 from wenmo.types import WenmoError, amount
 
-STREAM_TIME = 64  # tokens of truncated back-propagation, where no time is asked for
+STREAM_CHUNK = 64  # tokens of truncated back-propagation, where no time is asked for
 SAMPLE = Sampling(max_tokens=160, temperature=TEMPERATURE)
 AS_IT_IS = Sampling(max_tokens=160)  # of a model that has its texts by rule
 MOST_ROWS = 128  # samples that are written side by side
@@ -110,7 +115,7 @@ class Dataset(Protocol):
     def evaluate(
         self,
         model: LanguageModel,
-        progress: Share | None,
+        progress: FractionCallback | None,
         seconds: float | None = None,
         count: int | None = None,
     ) -> Evaluation:
@@ -129,7 +134,7 @@ class Dataset(Protocol):
         ...
 
     def evaluate_baselines(
-        self, model: LanguageModel, progress: Share | None, seconds: float | None = None
+        self, model: LanguageModel, progress: FractionCallback | None, seconds: float | None = None
     ) -> dict[str, Curve]:
         """The curves of the model, called ``model``, and of its baselines, by name; see `sweep`.
         Empty where it has none. Within so many seconds fewer texts are written.
@@ -175,16 +180,16 @@ class StreamDataset:
 
     def pace(self, model: LanguageModel, seconds: float) -> Quick:
         if has_capability(model, SamplesTexts):  # such texts are read from their beginning
-            return Quick(how_many(self._scored(model), FEW_TOKENS, self.quick.tokens, seconds))
+            return Quick(fit_count(self._scored(model), FEW_TOKENS, self.quick.tokens, seconds))
         size, score = self._blocks(model).size, self._scored(model)
         most = max(1, self.quick.tokens // size)
         most = min(most, -(-(len(self.corpus.valid) - 1) // size))
-        return Quick(size * how_many(lambda count: score(size * count), 1, most, seconds))
+        return Quick(size * fit_count(lambda count: score(size * count), 1, most, seconds))
 
     def batches(self, model: LanguageModel) -> Batches:
         train, ids = self.recipe.train, trainable(self.corpus.train, model)
         if model.context is None:
-            return Streams(ids, train.batch_size, train.sequence_length or STREAM_TIME)
+            return Streams(ids, train.batch_size, train.sequence_length or STREAM_CHUNK)
         return Windows(
             ids,
             train.batch_size,
@@ -219,7 +224,7 @@ class StreamDataset:
     def evaluate(
         self,
         model: LanguageModel,
-        progress: Share | None,
+        progress: FractionCallback | None,
         seconds: float | None = None,
         count: int | None = None,
     ) -> Evaluation:
@@ -231,8 +236,8 @@ class StreamDataset:
                 ids,
                 tokenizer.count_bytes,
                 seconds,
-                least=count or quick,
-                most=count,
+                min_count=count or quick,
+                max_count=count,
                 progress=progress,
             )
         return some or evaluate_text(model, tokenizer, ids, progress=progress)
@@ -241,7 +246,7 @@ class StreamDataset:
         return components(model, self.bits_per_byte)
 
     def evaluate_baselines(
-        self, model: LanguageModel, progress: Share | None, seconds: float | None = None
+        self, model: LanguageModel, progress: FractionCallback | None, seconds: float | None = None
     ) -> dict[str, Curve]:
         return {}  # no family that learns so has any
 
@@ -283,14 +288,14 @@ class PairDataset:
         def score(tokens: int) -> None:
             likelihood_of_examples(model, pairs.sample(tokens), 1)
 
-        tokens = how_many(score, FEW_TOKENS, self.quick.tokens, 0.5 * seconds)
-        asked = questions(pairs, tokenizer, self.quick.answers)
+        tokens = fit_count(score, FEW_TOKENS, self.quick.tokens, 0.5 * seconds)
+        asked = sources_with_references(pairs, tokenizer, self.quick.answers)
         writer, sampling = self._writer(model), replace(GREEDY, max_tokens=self.longest)
 
         def reply(count: int) -> None:
-            answer(writer, asked[:count], sampling)
+            generate_targets(writer, asked[:count], sampling)
 
-        return Quick(tokens, how_many(reply, FEW_TEXTS, len(asked), 0.5 * seconds))
+        return Quick(tokens, fit_count(reply, FEW_TEXTS, len(asked), 0.5 * seconds))
 
     def batches(self, model: LanguageModel) -> Buckets:
         train = self.recipe.train
@@ -318,17 +323,17 @@ class PairDataset:
         figures = likelihood_of_examples(
             model, some, tokenizer.count_bytes(some.stream())
         ).figures()
-        asked = questions(pairs, tokenizer, self.quick.answers)
+        asked = sources_with_references(pairs, tokenizer, self.quick.answers)
         lead = TASK_METRICS[self.recipe.task.name][:1]
         sampling = replace(GREEDY, max_tokens=self.longest)
-        outputs = answer(self._writer(model), asked, sampling)
-        metrics = measure_answers(outputs, asked, lead, resamples=0)
+        outputs = generate_targets(self._writer(model), asked, sampling)
+        metrics = measure_targets(outputs, asked, lead, resamples=0)
         return {**figures, **{name: metric.value for name, metric in metrics.items()}}
 
     def evaluate(
         self,
         model: LanguageModel,
-        progress: Share | None,
+        progress: FractionCallback | None,
         seconds: float | None = None,
         count: int | None = None,
     ) -> Evaluation:
@@ -338,14 +343,21 @@ class PairDataset:
         writer, pairs = self._writer(model), self._held_out(model)
         least = count or len(pairs.sample(self.quick.tokens))
         return evaluate_pairs(
-            writer, pairs, self.recipe.task, sampling, progress, seconds, least=least, most=count
+            writer,
+            pairs,
+            self.recipe.task,
+            sampling,
+            progress,
+            seconds,
+            min_count=least,
+            max_count=count,
         )
 
     def evaluate_components(self, model: LanguageModel) -> dict[str, float]:
         return {}  # a sum of counts and a network that knows the source: not to be parted
 
     def evaluate_baselines(
-        self, model: LanguageModel, progress: Share | None, seconds: float | None = None
+        self, model: LanguageModel, progress: FractionCallback | None, seconds: float | None = None
     ) -> dict[str, Curve]:
         return {}  # no family that learns so has any
 
@@ -362,7 +374,9 @@ class PairDataset:
         sampling: Sampling | None = None,
     ) -> tuple[str, list[Output]]:
         pairs = self._held_out(model)
-        sources = [each.source for each in questions(pairs, self.corpus.tokenizer, texts)]
+        sources = [
+            each.source for each in sources_with_references(pairs, self.corpus.tokenizer, texts)
+        ]
         sampling = shorter(replace(sampling or GREEDY, max_tokens=self.longest), tokens)
         written = self._writer(model).generate([""] * len(sources), sampling, sources=sources)
         outputs = [each[0] for each in written]
@@ -395,7 +409,7 @@ class RecordDataset:
         def score(tokens: int) -> None:
             self._scored(model, tokens)
 
-        return Quick(how_many(score, FEW_TOKENS, self.quick.tokens, seconds))
+        return Quick(fit_count(score, FEW_TOKENS, self.quick.tokens, seconds))
 
     def batches(self, model: LanguageModel) -> Buckets:
         train, stream = self.recipe.train, self.stream(model)
@@ -429,24 +443,22 @@ class RecordDataset:
     def evaluate(
         self,
         model: LanguageModel,
-        progress: Share | None,
+        progress: FractionCallback | None,
         seconds: float | None = None,
         count: int | None = None,
     ) -> Evaluation:
         def score(records: Records) -> RecordEvaluation:
-            return evaluate_beside_baselines(
-                model, records, self.corpus.tokenizer, progress=progress
-            )
+            return evaluate_with_baselines(model, records, self.corpus.tokenizer, progress=progress)
 
         records = self._held_out(model)
         least = count or len(records.sample(self.quick.tokens))
-        return sampled_wholes(records, score, seconds, least=least, most=count)
+        return sampled_evaluation(records, score, seconds, min_count=least, max_count=count)
 
     def evaluate_components(self, model: LanguageModel) -> dict[str, float]:
         return components(model, self.bits_per_byte)
 
     def evaluate_baselines(
-        self, model: LanguageModel, progress: Share | None, seconds: float | None = None
+        self, model: LanguageModel, progress: FractionCallback | None, seconds: float | None = None
     ) -> dict[str, Curve]:
         if not (baselines := baselines_of(model)):
             return {}
@@ -471,7 +483,7 @@ class RecordDataset:
         texts = RIVALS_TEXTS
         if seconds is not None:
             each = seconds / len(TEMPERATURES)
-            texts = how_many(lambda n: curves(n, (1.0,)), FEW_TEXTS, RIVALS_TEXTS, each)
+            texts = fit_count(lambda n: curves(n, (1.0,)), FEW_TEXTS, RIVALS_TEXTS, each)
         return curves(texts)
 
     def bits_per_byte(self, model: LanguageModel) -> float:

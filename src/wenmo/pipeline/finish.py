@@ -18,9 +18,9 @@ from wenmo.decoding.generator import Output
 from wenmo.decoding.params import Sampling
 from wenmo.evaluation.evaluate import evaluate_text
 from wenmo.evaluation.results import ChosenSampling, Tradeoff, Verdict
-from wenmo.evaluation.sampling_choice import COST, NO_TIME, TOKENS
+from wenmo.evaluation.sampling_choice import MAX_TOKENS, MAX_TOTAL_TOKENS, NO_TIME
 from wenmo.evaluation.tradeoff import tradeoff_svg, verdict
-from wenmo.evaluation.verdict import Spent
+from wenmo.evaluation.verdict import TrainingCost
 from wenmo.files import write_text
 from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
@@ -145,7 +145,7 @@ def _evaluate_components(job: Job, model: LanguageModel, pace: Pace) -> dict[str
     if job.is_timed:
         mixture = capability(job.model, HasMixture)
         evaluations = 1 if mixture is None else len(mixture.mixture_components())
-        if evaluations * job.time.evaluations / pace.evaluations >= job.time.left():
+        if evaluations * job.time.evaluations / pace.evaluations >= job.time.remaining():
             return {}
     components = job.dataset.evaluate_components(model)
     if components:
@@ -214,8 +214,8 @@ def _seconds_for_choosing(job: Job, model: LanguageModel, tokens_seen: int) -> f
     if seconds is not None or is_counted or job.recipe.train.full_evaluation:
         return seconds
     # Forward passes over the whole text for each token that is written.
-    passes = TOKENS if has_capability(model, Infills) else 1
-    return 0.0 if tokens_seen < COST * passes else None
+    passes = MAX_TOKENS if has_capability(model, Infills) else 1
+    return 0.0 if tokens_seen < MAX_TOTAL_TOKENS * passes else None
 
 
 @dataclass(frozen=True)
@@ -244,12 +244,12 @@ def _write_samples(job: Job, model: LanguageModel, sampling: Sampling | None) ->
     if not job.is_timed:
         return write(None)
     samples = write(FEWEST_WRITTEN, 1)
-    if 2 * TEXTS * samples.seconds > job.time.left():
+    if 2 * TEXTS * samples.seconds > job.time.remaining():
         return samples
     tokens, most = LEAST_SAMPLE, SAMPLE.max_tokens
     while True:
         samples = write(tokens)
-        times = SHARE_OF_SAMPLES * job.time.left() / max(samples.seconds, 1e-9)
+        times = SHARE_OF_SAMPLES * job.time.remaining() / max(samples.seconds, 1e-9)
         fitting = int(tokens * times**0.5)  # the time may grow with the square
         if tokens >= most or fitting < 2 * tokens:
             return samples
@@ -302,12 +302,12 @@ def _verdict(
         is_stream=not (job.recipe.task.paired or job.model.record_level),
         can_use_counts=MODELS[job.recipe.family].supports_ngram_prior,
         seconds=job.seconds_for(SHARE_OF_VERDICT),
-        spent=Spent(
+        spent=TrainingCost(
             steps=state.step,
             step_seconds=state.step_seconds_total / max(1, state.step),
             minutes=job.recipe.train.minutes,
-            besides=job.time.used() - state.step_seconds_total,
-            passes=_passes(job, state),
+            other_seconds=job.time.used() - state.step_seconds_total,
+            epochs=_passes(job, state),
         ),
         smaller=_smaller_model(job, model),
     )

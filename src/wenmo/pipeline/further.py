@@ -30,7 +30,7 @@ def adapted(folder: Path, card: Card, recipe: Recipe) -> Card:
     Raises:
         WenmoError: other settings, a smaller budget, or minutes in place of steps.
     """
-    before = card.asked or card.recipe
+    before = card.requested or card.recipe
     differ = recipe.differences(before)
     names = {line.split(" ", 1)[0]: line for line in differ}
     others = [line for name, line in names.items() if name not in {*BUDGETS, *FREE}]
@@ -48,7 +48,7 @@ def adapted(folder: Path, card: Card, recipe: Recipe) -> Card:
         card.continues = card.finished
     changed = (name.removeprefix("train.") for name in names)
     changes = {name: getattr(recipe.train, name) for name in changed}
-    card.asked = recipe
+    card.requested = recipe
     card.recipe = replace(card.recipe, train=replace(card.recipe.train, **changes))
     return card
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wenmo.budget import TimeBudget
 from wenmo.models.base import LanguageModel
 from wenmo.pipeline.datasets import Dataset, PairDataset, Quick, RecordDataset, StreamDataset
-from wenmo.progress import ProgressCallback, Share, share_of
+from wenmo.progress import FractionCallback, ProgressCallback, fraction_callback
 from wenmo.runs.recipe import Recipe
 from wenmo.runs.store import Card, apply_special_tokens, load_model, save_model
 from wenmo.text.corpus import Corpus
@@ -71,15 +71,15 @@ class Job:
         if self.on_progress is not None and text is not None:
             self.on_progress(text, None)
 
-    def progress_of(self, activity: str) -> Share | None:
+    def progress_of(self, activity: str) -> FractionCallback | None:
         """A callback for the progress of an activity."""
-        return share_of(self.on_progress, activity)
+        return fraction_callback(self.on_progress, activity)
 
     def seconds_for(self, share: float) -> float | None:
         """A share of the time that is left, for something after the last step; None: no bound."""
         if not self.is_timed or self.recipe.train.full_evaluation:
             return None
-        return share * self.time.left()
+        return share * self.time.remaining()
 
     def set_train_config(self, train: TrainConfig) -> None:
         """Change the training settings, in the card too."""
@@ -107,4 +107,4 @@ def make_dataset(recipe: Recipe, corpus: Corpus, card: Card, model: LanguageMode
         return PairDataset(recipe, corpus, card.longest_target, quick)
     if model.record_level:
         return RecordDataset(recipe, corpus, quick)
-    return StreamDataset(recipe, corpus, card.opening, quick)
+    return StreamDataset(recipe, corpus, card.default_prompt, quick)

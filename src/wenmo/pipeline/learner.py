@@ -44,7 +44,7 @@ def _gradient(job: Job) -> Learner:
 
     fitted = batches()
     if _fits_batches(job):
-        seconds = SHARE_OF_STEPS * job.time.left()
+        seconds = SHARE_OF_STEPS * job.time.remaining()
         train, notes = fit_batch_size(job.recipe, job.model, fitted, seconds)
         _change(job, train, notes)
         fitted = batches()
@@ -66,7 +66,7 @@ def _adversarial(job: Job) -> Learner:
         **_gradient_settings(job, batches),
     )
     if fits:
-        rows, notes = fit_text_count(job.recipe, learner, SHARE_OF_STEPS * job.time.left())
+        rows, notes = fit_text_count(job.recipe, learner, SHARE_OF_STEPS * job.time.remaining())
         _change(job, replace(train, batch_size=rows), notes)
         learner.texts = ShuffledRecords(records, rows, train.seed)
     return learner

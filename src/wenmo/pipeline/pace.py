@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from wenmo.budget import BYTES_PER_SECOND, TimeBudget, enough_minutes, how_many
+from wenmo.budget import CHECKPOINT_BYTES_PER_SECOND, TimeBudget, enough_minutes, fit_count
 from wenmo.models.base import LanguageModel
 from wenmo.pipeline.datasets import SAMPLE, Dataset, Quick
 from wenmo.runs.recipe import Recipe
@@ -82,10 +82,12 @@ def find_pace(
         time: the time of the run, which is divided.
         before: of a resumed run, what `Pace.plain` gave.
     """
-    time.divide()
+    time.allocate()
     weights = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     saves = time.can_save(CHECKPOINT * weights)
-    writing = (2 + CHECKPOINT * saves) * weights / BYTES_PER_SECOND  # the best are opened again
+    writing = (
+        (2 + CHECKPOINT * saves) * weights / CHECKPOINT_BYTES_PER_SECOND
+    )  # the best are opened again
     if before is not None:
         quick = Quick(**before["quick"])
         pace = Pace(before["evaluations"], quick, before["sample_tokens"])
@@ -116,7 +118,7 @@ def _measured(dataset: Dataset, model: LanguageModel, train: TrainConfig, second
         took.append(perf_counter() - started)
 
     # A model without a cache reads all of its text again for each token.
-    tokens = how_many(write, FEWEST_WRITTEN, most, each, power=2)
+    tokens = fit_count(write, FEWEST_WRITTEN, most, each, power=2)
     return Pace(count, quick, tokens, late=max(0.0, took[0] - each))
 
 
@@ -153,7 +155,7 @@ def fit_batch_size(
     fit, given = max(seconds, 1e-3) / smaller, train.minutes or 0.0
     lines = [f"{note}; {_fit(fit)} into {amount(given, 'minute')}"]
     if fit < FEW_STEPS:
-        enough = amount(enough_minutes(smaller, given=given), "minute")
+        enough = amount(enough_minutes(smaller, current_minutes=given), "minute")
         lines.append(f"so few steps teach little: give at least {enough}, or train a smaller model")
     return replace(train, **changes), lines
 

@@ -30,7 +30,7 @@ from wenmo.progress import ProgressCallback
 from wenmo.runs.folders import CARD
 from wenmo.runs.preflight import check_out
 from wenmo.runs.recipe import Recipe
-from wenmo.runs.store import Card, begin_from, joined_alphabet, special_tokens_of
+from wenmo.runs.store import Card, initialize_from_base, special_tokens_of, union_alphabet
 from wenmo.text.corpus import Corpus
 from wenmo.text.sketch import union
 from wenmo.types import WenmoError
@@ -84,8 +84,8 @@ def prepare(
             f"{fresh_start(folder)}, or choose another --out"
         )
     teachers = [loaded[0] for loaded in (base, pretrained_sides.get("decoder")) if loaded]
-    corpus = replace(corpus, alphabet=joined_alphabet(corpus.alphabet, teachers))
-    card = before or Card(recipe, _about_data(corpus, base), asked=requested)
+    corpus = replace(corpus, alphabet=union_alphabet(corpus.alphabet, teachers))
+    card = before or Card(recipe, _about_data(corpus, base), requested=requested)
 
     def note(text: str | None) -> None:
         if on_progress is not None and text is not None:
@@ -137,7 +137,7 @@ def _initial_model(
             bound.bind_vocabulary(corpus.tokenizer.table)
     else:
         card.template, card.external = base[0].template, base[0].external
-        model = begin_from(base[1], recipe)
+        model = initialize_from_base(base[1], recipe)
         if not card.finished:
             name = str(recipe.init.base)
             note(continue_counts(model, recipe, name, base[0], corpus.summary))

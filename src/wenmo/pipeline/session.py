@@ -20,7 +20,7 @@ from wenmo.pipeline.further import fresh_start
 from wenmo.pipeline.job import Job
 from wenmo.pipeline.learner import make_learner
 from wenmo.pipeline.pace import Pace, find_pace
-from wenmo.runs.exports import about_exports, network_exports, possible_exports
+from wenmo.runs.exports import describe_exports, network_exports, possible_exports
 from wenmo.runs.folders import ADAPTERS, CARD, TOKENIZER, WEIGHTS
 from wenmo.runs.locks import locked
 from wenmo.training.checkpoints import Checkpoints
@@ -134,7 +134,7 @@ class Session:
             "exports": possible_exports(*exported),
             "exports_network_only": network_exports(*exported),
         }
-        for line in about_exports(*exported):
+        for line in describe_exports(*exported):
             job.note(line)
 
     def _train(self) -> LanguageModel:

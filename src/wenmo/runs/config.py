@@ -13,7 +13,7 @@ from wenmo.train_config import TrainConfig
 
 @dataclass(frozen=True)
 class NgramPriorConfig(Settings):
-    """The n-gram counts that stand beside a network.
+    """Settings of the n-gram counts that are mixed with a network.
 
     Raises:
         ValueError: a value out of range, more ``folds_used`` than ``folds``, or ``breaks`` that
@@ -70,7 +70,7 @@ class NgramPriorConfig(Settings):
 
 @dataclass(frozen=True)
 class InitConfig(Settings):
-    """What training begins from.
+    """Settings of the initialization of a model, and of the weights that are trained.
 
     Raises:
         ValueError: a value out of range, or adapters together with frozen blocks.

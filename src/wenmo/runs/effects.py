@@ -1,4 +1,4 @@
-"""Where each setting of a recipe has an effect."""
+"""The conditions under which the settings of a recipe have an effect."""
 
 from __future__ import annotations
 
@@ -15,86 +15,88 @@ from wenmo.training.selection import learner_for
 
 
 @dataclass(frozen=True)
-class Training:
-    """What decides which settings have an effect on a training.
+class TrainingSituation:
+    """What determines which settings have an effect in training.
 
     Attributes:
-        recipe: all settings, those that were derived among them.
-        has_valid: a text of its own is held out.
+        recipe: all settings, including derived ones.
+        has_valid: a separate validation text is given.
     """
 
     recipe: Recipe
     has_valid: bool
 
     @property
-    def counts(self) -> bool:
-        """Whether the model is counted, and not trained by gradients."""
+    def is_counted(self) -> bool:
+        """Whether the model is fitted by counting instead of gradients."""
         return learner_for(MODELS[self.recipe.family].model_class) is Count
 
     @property
-    def adversarial(self) -> bool:
-        """Whether a critic teaches the model."""
+    def is_adversarial(self) -> bool:
+        """Whether the model is trained with a critic."""
         return learner_for(MODELS[self.recipe.family].model_class) is Adversarial
 
     @property
-    def on_counts(self) -> bool:
-        """Whether n-gram counts stand beside the network."""
+    def has_ngram_prior(self) -> bool:
+        """Whether the network is mixed with n-gram counts."""
         return bool(self.recipe.ngram_prior.enabled)
 
     @property
-    def in_windows(self) -> bool:
-        """Whether the text is read as one stream, in pieces of equal length."""
+    def is_stream(self) -> bool:
+        """Whether the text is read as one stream, in sequences of equal length."""
         recipe = self.recipe
-        whole = MODELS[recipe.family].model_class.record_level or bool(recipe.train.per_record)
-        return not (self.counts or recipe.task.paired or whole)
+        record_level = MODELS[recipe.family].model_class.record_level or bool(
+            recipe.train.per_record
+        )
+        return not (self.is_counted or recipe.task.paired or record_level)
 
     @property
-    def by_length(self) -> bool:
-        """Whether batches are made of texts of like length."""
-        return not (self.counts or self.in_windows)
+    def is_bucketed(self) -> bool:
+        """Whether batches consist of texts of similar length."""
+        return not (self.is_counted or self.is_stream)
 
     @property
     def has_blocks(self) -> bool:
-        """Whether any part of the model is made of Transformer blocks."""
+        """Whether the model has Transformer blocks."""
         with shapes_only():
             return bool(blocks_of(self.recipe.generator.build(vocab_size=2)))
 
     @property
-    def own_tokenizer(self) -> bool:
-        """Whether the tokenizer is made of this text."""
-        start = self.recipe.init
-        return not (start.base or start.encoder or start.decoder)
+    def trains_tokenizer(self) -> bool:
+        """Whether the tokenizer is trained on this text."""
+        init = self.recipe.init
+        return not (init.base or init.encoder or init.decoder)
 
 
-ON_COUNTS = "for networks on counts (--prior ngram)"
-TRAINING: tuple[Effect[Training], ...] = (
+WITH_NGRAM_PRIOR = "for networks on counts (--prior ngram)"
+TRAINING_EFFECTS: tuple[Effect[TrainingSituation], ...] = (
     Effect(
         "train.steps train.minutes train.gradient_accumulation train.optimizer "
         "train.learning_rate train.weight_decay train.schedule train.warmup_ratio "
         "train.weight_averaging train.label_smoothing train.max_grad_norm "
         "train.precision train.eval_count train.patience train.checkpoint_seconds",
         "for models that are trained by gradients, not counted",
-        lambda t: not t.counts,
+        lambda t: not t.is_counted,
     ),
     Effect(
         "train.batch_size",
         "for text that is read as a stream (batch_tokens is for pairs and short records)",
-        lambda t: t.in_windows or t.adversarial,
+        lambda t: t.is_stream or t.is_adversarial,
     ),
     Effect(
         "train.sequence_length",
         "for text that is read as a stream (batch_tokens is for pairs and short records)",
-        lambda t: t.in_windows,
+        lambda t: t.is_stream,
     ),
     Effect(
         "train.tokens_per_batch",
         "for pairs and records that are learnt one by one (rows and time are for a stream)",
-        lambda t: t.by_length,
+        lambda t: t.is_bucketed,
     ),
     Effect(
         "train.per_record",
         "for text without a source, by models that read a stream",
-        lambda t: t.in_windows or bool(t.recipe.train.per_record and not t.recipe.task.paired),
+        lambda t: t.is_stream or bool(t.recipe.train.per_record and not t.recipe.task.paired),
     ),
     Effect(
         "train.momentum",
@@ -123,16 +125,16 @@ TRAINING: tuple[Effect[Training], ...] = (
     ),
     Effect(
         "ngram_prior.order ngram_prior.folds",
-        ON_COUNTS,
-        lambda t: t.on_counts,
+        WITH_NGRAM_PRIOR,
+        lambda t: t.has_ngram_prior,
     ),
     Effect(
         "ngram_prior.folds_used",
-        f"{ON_COUNTS} that read no sources",
-        lambda t: t.on_counts and not t.recipe.task.paired,
+        f"{WITH_NGRAM_PRIOR} that read no sources",
+        lambda t: t.has_ngram_prior and not t.recipe.task.paired,
     ),
-    Effect("ngram_prior.extensible", ON_COUNTS, lambda t: t.on_counts),
-    Effect("ngram_prior.breaks", ON_COUNTS, lambda t: t.on_counts),
+    Effect("ngram_prior.extensible", WITH_NGRAM_PRIOR, lambda t: t.has_ngram_prior),
+    Effect("ngram_prior.breaks", WITH_NGRAM_PRIOR, lambda t: t.has_ngram_prior),
     Effect(
         "init.lora_alpha init.lora_targets",
         "with adapters (lora)",
@@ -147,7 +149,7 @@ TRAINING: tuple[Effect[Training], ...] = (
     Effect(
         "tokenizer.kind tokenizer.vocab_size tokenizer.min_count tokenizer.split",
         "where the tokenizer is made of this text, not that of another model",
-        lambda t: t.own_tokenizer,
+        lambda t: t.trains_tokenizer,
     ),
     Effect(
         "tokenizer.split", "with --tokenizer words", lambda t: t.recipe.tokenizer.kind == "words"
@@ -159,9 +161,9 @@ TRAINING: tuple[Effect[Training], ...] = (
     ),
     Effect("split.valid", "without --valid", lambda t: not t.has_valid),
 )
-ALWAYS = (
+ALWAYS_EFFECTIVE = (
     "train.eval_tokens train.full_evaluation train.seed ngram_prior.enabled init.base "
     "init.encoder init.decoder init.word_vectors split.seed task.name task.control "
     "task.reply_speakers"
 )
-"""The settings of these tables that have an effect, or are refused, everywhere."""
+"""Settings that always have an effect, or are refused."""

@@ -1,4 +1,4 @@
-"""Models written for other programs: what each format can hold, and the writing."""
+"""Export models to the formats of other programs, and check which formats support a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from wenmo.files import write_text
 from wenmo.grammar.printing import to_toml
 from wenmo.interchange.arpa import write_arpa
-from wenmo.interchange.gguf_out import check_gguf, write_gguf
+from wenmo.interchange.gguf_export import check_gguf, write_gguf
 from wenmo.interchange.huggingface import layout_of
 from wenmo.interchange.onnx import check_onnx, write_onnx
 from wenmo.models.base import LanguageModel
@@ -38,34 +38,34 @@ PRECISIONS = ("float32", "float16", "q8_0")
 def possible_exports(
     model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer
 ) -> dict[str, str | None]:
-    """For each format the reason why it cannot hold a model, or ``None`` where it can."""
+    """For each format the reason why it does not support a model, or None if it does."""
     return {to: _reason(exporter, model, recipe, tokenizer) for to, exporter in EXPORTERS.items()}
 
 
-def about_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
-    """What a run can be exported to, in lines of at most 80 columns, told before it is trained."""
-    names = _possible(model, recipe, tokenizer)
+def describe_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
+    """The export formats of a run, in lines of at most 80 columns, shown before training."""
+    names = _supported_formats(model, recipe, tokenizer)
     if names:
         return [f"other programs can run it: wenmo export --to {' or '.join(names)}"]
-    alone = network_exports(model, recipe, tokenizer)
-    if not alone:
+    formats = network_exports(model, recipe, tokenizer)
+    if not formats:
         return ["no other program can run this model: wenmo export has no format for it"]
     return [
-        "this run combines a network with n-gram counts: only wenmo can run it whole",
-        f"to export it to {' or '.join(alone)}, train with --prior none",
+        "this run mixes a network with n-gram counts: only wenmo can run it whole",
+        f"to export it to {' or '.join(formats)}, train with --prior none",
         "or export the network alone, which predicts less well: --network-only",
     ]
 
 
 def network_exports(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
-    """The formats that hold the network of a network on counts without them; of others none."""
+    """The formats that support the network of a mixture without its n-gram counts."""
     if not has_capability(model, HasMixture):
         return []
-    return _possible(_network_of(model), without_counts(recipe), tokenizer)
+    return _supported_formats(_network_of(model), without_counts(recipe), tokenizer)
 
 
 def without_counts(recipe: Recipe) -> Recipe:
-    """The settings of the network alone of a network on counts."""
+    """The recipe without the n-gram prior."""
     return replace(recipe, ngram_prior=NgramPriorConfig(enabled=False))
 
 
@@ -80,33 +80,33 @@ def write_export(
     network_only: bool = False,
     sampling: Mapping[str, Any] | None = None,
 ) -> str | None:
-    """Write a model for another program, whole or not at all.
+    """Export a model, atomically.
 
     Args:
-        to: the format, one of `EXPORTERS`.
-        path: the folder or file, which must not be there yet.
-        precision: of GGUF's matrices: float32, float16 (the default) or q8_0.
-        network_only: write the network of a network on counts without them.
-        sampling: how the run writes, for formats that hold that.
+        to: name of the format, one of `EXPORTERS`.
+        path: folder or file, which must not exist.
+        precision: data type of GGUF matrices: float32, float16 (default) or q8_0.
+        network_only: export the network of a mixture without its n-gram counts.
+        sampling: default sampling settings, for formats that support them.
 
     Returns:
-        What the user should know of what was written; ``None``: nothing.
+        A note for the user, or None.
 
     Raises:
-        WenmoError: the format cannot hold this model, or there is no such format.
+        WenmoError: the format does not support the model, or there is no such format.
     """
     to, recipe, note = check_format(to), card.recipe, None
     if precision is not None and to != "gguf":
         raise WenmoError("--precision is for GGUF files; leave it out")
     if precision not in (None, *PRECISIONS):
-        raise WenmoError(f"--precision {precision}: say {', '.join(PRECISIONS)}")
+        raise WenmoError(f"--precision {precision}: choose one of {', '.join(PRECISIONS)}")
     if path.exists() and (path.is_file() or any(path.iterdir())):
-        raise WenmoError(f"{path}: there already: choose another --out")
+        raise WenmoError(f"{path}: already exists: choose another --out")
     if network_only:
         model, recipe = _network_of(model), without_counts(recipe)
-        note = f"the network without its counts: {_figures(card)}"
+        note = f"the network without its counts: {_network_quality(card)}"
     elif has_capability(model, HasMixture):
-        _refuse_counts(to, model, card, tokenizer)
+        _raise_for_counts(to, model, card, tokenizer)
     merge_adapters(model)
     exporter = EXPORTERS[to]
     exporter.check(model, recipe, tokenizer)
@@ -115,41 +115,43 @@ def write_export(
     return note
 
 
-# -- networks on counts ----------------------------------------------------------------------------
+# -- networks with an n-gram prior -----------------------------------------------------------------
 
 
 def _network_of(model: LanguageModel) -> LanguageModel:
     if not has_capability(model, HasMixture):
-        raise WenmoError("--network-only is for networks on counts; leave it out")
+        raise WenmoError("--network-only is for networks with n-gram counts; leave it out")
     network = network_of(model)
     network.special_tokens = model.special_tokens
     return network
 
 
-def _refuse_counts(to: str, model: LanguageModel, card: Card, tokenizer: Tokenizer) -> None:
-    """Say what is possible where a format cannot hold the counts that a network stands on."""
-    alone = network_exports(model, card.recipe, tokenizer)
-    if to in alone:
-        way = f"add --network-only to write the network without them ({_figures(card)})"
-    elif alone:
-        way = f"the network without them can be written to {', '.join(alone)} with --network-only"
+def _raise_for_counts(to: str, model: LanguageModel, card: Card, tokenizer: Tokenizer) -> None:
+    """Raise an error that names the alternatives to exporting a mixture with n-gram counts."""
+    formats = network_exports(model, card.recipe, tokenizer)
+    if to in formats:
+        advice = f"add --network-only to export the network without them ({_network_quality(card)})"
+    elif formats:
+        advice = (
+            f"the network without them can be exported to {', '.join(formats)} with --network-only"
+        )
     else:
-        way = "no format holds the network without them either"
-    raise WenmoError(f"{to} cannot hold the counts that this run stands on: {way}")
+        advice = "no format supports the network without them either"
+    raise WenmoError(f"{to} does not support the n-gram counts of this run: {advice}")
 
 
-def _figures(card: Card) -> str:
-    """What leaving the counts out costs, as far as the card knows."""
-    parts = card.results.get("parts", {})
-    if "network" not in parts:
-        return "how good it is alone was not measured: evaluate what is written"
+def _network_quality(card: Card) -> str:
+    """Bits per byte with and without the n-gram counts, if the card has them."""
+    bits = card.results.get("parts", {})
+    if "network" not in bits:
+        return "its quality was not measured: evaluate the exported model"
     return (
-        f"held out {parts['network']:.3f} bits per byte, {parts['mixture']:.3f} with the counts; "
+        f"held out {bits['network']:.3f} bits per byte, {bits['mixture']:.3f} with the counts; "
         "for a better one train with --prior none"
     )
 
 
-# -- what each format can hold ---------------------------------------------------------------------
+# -- checks ----------------------------------------------------------------------------------------
 
 
 def _reason(
@@ -162,7 +164,7 @@ def _reason(
     return None
 
 
-def _possible(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
+def _supported_formats(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
     reasons = possible_exports(model, recipe, tokenizer)
     return [to for to, reason in reasons.items() if reason is None]
 
@@ -170,7 +172,7 @@ def _possible(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> lis
 def _check_huggingface(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
     config = replace(recipe, init=InitConfig()).generator
     if layout_of(config, model.vocab_size, tokenizer.end) is None:
-        raise WenmoError("transformers has no arrangement of such a model")
+        raise WenmoError("transformers has no architecture for this model")
 
 
 def _check_gguf(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
@@ -183,26 +185,26 @@ def _check_onnx(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> N
 
 def _check_arpa(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
     if not isinstance(model, Ngram):
-        raise WenmoError("ARPA files hold n-gram models alone")
+        raise WenmoError("ARPA files support only n-gram models")
 
 
 def _check_grammar(model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer) -> None:
     if not isinstance(model, GrammarModel):
-        raise WenmoError("a grammar's file holds rules alone")
+        raise WenmoError("grammar files support only grammars")
 
 
 def _generator_of(model: LanguageModel) -> LanguageModel:
-    """The part of a model that writes; nearly always all of it."""
-    own = capability(model, HasGenerator)
-    return model if own is None else own.generator
+    """The generator of an adversarial model; of other models the model itself."""
+    generative = capability(model, HasGenerator)
+    return model if generative is None else generative.generator
 
 
-# -- the writing -----------------------------------------------------------------------------------
+# -- writing ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Export:
-    """What is written; see `write_export`."""
+    """The arguments of an exporter; see `write_export`."""
 
     model: LanguageModel
     card: Card
@@ -230,8 +232,8 @@ def _write_gguf(path: Path, export: Export) -> None:
 
 
 def _write_onnx(path: Path, export: Export) -> None:
-    answers = export.card.recipe.task.paired
-    write_onnx(path, _generator_of(export.model), export.tokenizer, answers=answers)
+    has_source = export.card.recipe.task.paired
+    write_onnx(path, _generator_of(export.model), export.tokenizer, has_source=has_source)
 
 
 def _write_arpa(path: Path, export: Export) -> None:
@@ -247,11 +249,11 @@ def _write_grammar(path: Path, export: Export) -> None:
 
 @dataclass(frozen=True)
 class Exporter:
-    """A format of other programs.
+    """An export format.
 
     Attributes:
-        check: raises a `WenmoError` where the format cannot hold such a model.
-        write: writes what `check` let pass into a file or folder.
+        check: raises `WenmoError` if the format does not support a model.
+        write: writes a model that `check` accepts to a file or folder.
     """
 
     check: Callable[[LanguageModel, Recipe, Tokenizer], None]

@@ -1,7 +1,7 @@
-"""A lock on a run folder: one process trains in it at a time.
+"""A lock on a run folder, so that only one process trains in it.
 
-The lock is the operating system's, on the file ``.lock`` in the folder: it ends with the process
-that holds it, however that ends. ``.lock.pid`` beside it names the process, for the message alone.
+It is an operating system lock on the file ``.lock`` in the folder, which is released when the
+process ends in any way. ``.lock.pid`` names the process, only for error messages.
 """
 
 from __future__ import annotations
@@ -17,55 +17,54 @@ from filelock import FileLock, Timeout
 from wenmo.files import user_facing_os_errors
 from wenmo.types import WenmoError
 
-LOCK, HOLDER = ".lock", ".lock.pid"
-LOCK_FILES = frozenset({LOCK, HOLDER})
+LOCK, PID_FILE = ".lock", ".lock.pid"
+LOCK_FILES = frozenset({LOCK, PID_FILE})
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which is made where it is missing.
+    """Hold the lock of a folder, which is created if it does not exist.
 
-    A folder that holds nothing but the lock afterwards is removed again, with the folders above it
-    that were made for it.
+    If the folder is empty at the end, it and the parent folders created for it are removed.
 
     Raises:
-        WenmoError: another process holds it, or the folder cannot be written to.
+        WenmoError: another process holds the lock, or the folder cannot be written to.
     """
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     with user_facing_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)
         try:
             lock.acquire()
         except Timeout:
-            raise WenmoError(_refusal(folder)) from None
+            raise WenmoError(_in_use_message(folder)) from None
     try:
         with user_facing_os_errors(folder):
-            holder = f"{os.getpid()} {socket.gethostname()}"
-            (folder / HOLDER).write_text(holder, encoding="utf-8")
+            owner = f"{os.getpid()} {socket.gethostname()}"
+            (folder / PID_FILE).write_text(owner, encoding="utf-8")
         yield
     finally:
         with suppress(OSError):
-            (folder / HOLDER).unlink(missing_ok=True)
-        empty = is_free(folder)
+            (folder / PID_FILE).unlink(missing_ok=True)
+        was_empty = is_empty(folder)
         lock.release()
-        if empty:
+        if was_empty:
             with suppress(OSError):
                 (folder / LOCK).unlink(missing_ok=True)
-                for each in made:
-                    each.rmdir()
+                for parent in created:
+                    parent.rmdir()
 
 
-def is_free(folder: Path) -> bool:
-    """Whether a folder holds nothing but its lock."""
+def is_empty(folder: Path) -> bool:
+    """Whether a folder contains nothing but its lock."""
     return all(path.name in LOCK_FILES for path in folder.iterdir())
 
 
 def check_unlocked(folder: Path) -> None:
-    """Refuse at once a folder in which another process is at work.
+    """Check that no process holds the lock of a folder.
 
     Raises:
-        WenmoError: another process holds its lock.
+        WenmoError: another process holds the lock.
     """
     if not (folder / LOCK).exists():
         return
@@ -74,15 +73,15 @@ def check_unlocked(folder: Path) -> None:
         with lock:
             return
     except Timeout:
-        raise WenmoError(_refusal(folder)) from None
-    except OSError:  # a folder that cannot be written to is told when something is written
+        raise WenmoError(_in_use_message(folder)) from None
+    except OSError:  # a folder without write permission raises an error when it is written to
         return
 
 
-def _refusal(folder: Path) -> str:
+def _in_use_message(folder: Path) -> str:
     try:
-        pid, host = (folder / HOLDER).read_text(encoding="utf-8").split()
-        who = f"process {pid} on {host}"
+        pid, host = (folder / PID_FILE).read_text(encoding="utf-8").split()
+        owner = f"process {pid} on {host}"
     except (OSError, ValueError):
-        who = "another process"
-    return f"{folder}: {who} is training here: wait until it ends, or choose another --out"
+        owner = "another process"
+    return f"{folder}: {owner} is training here: wait until it ends, or choose another --out"

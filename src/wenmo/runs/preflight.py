@@ -1,4 +1,4 @@
-"""What can be wrong with a command before anything is computed: paths, names, types of settings.
+"""Checks of a command's arguments before PyTorch is imported: paths, names, types of settings.
 
 Nothing here loads PyTorch, so that a mistake is reported at once. What needs a model or the text is
 checked later.
@@ -10,27 +10,27 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from wenmo.config import key_of, match, nearest, override, table_of
+from wenmo.config import did_you_mean, key_of, match_name, override, split_table
 from wenmo.grammar.reading import SUFFIXES
-from wenmo.interchange.hub import PACKAGED, PREFIX
+from wenmo.interchange.hub import PACKAGED_MODELS, PREFIX
 from wenmo.options import options_of
 from wenmo.runs.config import TABLES
 from wenmo.runs.folders import CARD, read_card
-from wenmo.runs.locks import check_unlocked, is_free
+from wenmo.runs.locks import check_unlocked, is_empty
 from wenmo.text.config import ReadConfig
 from wenmo.text.inputs import check_path
 from wenmo.types import WenmoError
 
 MODEL_FILES = (".gguf", ".bin")
-"""Files of other programs that hold a whole model."""
+"""Suffixes of single-file models of other programs."""
 
-PRIORS = {"ngram": "true", "none": "false", "auto": "null"}
+PRIOR_VALUES = {"ngram": "true", "none": "false", "auto": "null"}
 FORMATS = ("huggingface", "gguf", "onnx", "arpa", "grammar")
 
 
 def check_training(
     data: str | Path,
-    others: Sequence[str | Path | None],
+    other_files: Sequence[str | Path | None],
     *,
     model: str | None,
     base: str | None,
@@ -38,15 +38,15 @@ def check_training(
     out: Path | None,
     settings: Sequence[str],
 ) -> None:
-    """Check what ``wenmo train`` is given.
+    """Check the arguments of ``wenmo train``.
 
     Args:
-        data: the text.
-        others: further files that are read.
-        model: a family, or a family and a size.
-        base: what training begins from.
-        recipe: a file of settings.
-        out: the run folder.
+        data: path of the training text.
+        other_files: paths of further input files.
+        model: family, or family and size.
+        base: run or pretrained model that training starts from.
+        recipe: path of a recipe.
+        out: run folder.
         settings: ``key=value`` strings.
 
     Raises:
@@ -54,43 +54,43 @@ def check_training(
             fit.
     """
     # Imported here, for the settings of all families take some time to declare.
-    from wenmo.runs.recipe import DEFAULT_MODEL, make_recipe, over, read_recipe
+    from wenmo.runs.recipe import DEFAULT_MODEL, make_recipe, merge_settings, read_recipe
 
     named, stored = (None, []) if recipe is None else read_recipe(recipe)
     if base is not None:
         check_run(base)
-        _check_tables(over(stored, settings))
+        _check_tables(merge_settings(stored, settings))
     else:
-        make_recipe(model or named or DEFAULT_MODEL, over(stored, settings))
-    check_paths(data, *others)
+        make_recipe(model or named or DEFAULT_MODEL, merge_settings(stored, settings))
+    check_paths(data, *other_files)
     if out is not None:
         check_out(out)
 
 
 def check_run(run: str | Path) -> None:
-    """Check that something can be opened as a run: a run folder, a grammar, a pretrained model.
+    """Check that a path or name can be loaded: a run folder, a grammar or a pretrained model.
 
     Raises:
-        WenmoError: nothing is there, or a folder that holds no model.
+        WenmoError: it does not exist, or is not a model.
     """
     path = Path(run)
-    if str(run).startswith(PREFIX) or str(run) in PACKAGED:
+    if str(run).startswith(PREFIX) or str(run) in PACKAGED_MODELS:
         return
     if not path.exists():
         if path.suffix in SUFFIXES:
-            raise WenmoError(f"{path}: no such file{nearest(path.name, _siblings(path))}")
-        if offer := nearest(str(run), PACKAGED):
+            raise WenmoError(f"{path}: no such file{did_you_mean(path.name, _siblings(path))}")
+        if offer := did_you_mean(str(run), PACKAGED_MODELS):
             raise WenmoError(f"{path}: no such run folder{offer}")
         read_card(path)
-    elif (path / CARD).exists() or not _holds_model(path):
+    elif (path / CARD).exists() or not _may_hold_model(path):
         read_card(path)
 
 
 def check_paths(*paths: str | Path | None) -> None:
-    """Check that files or folders are there.
+    """Check that files or folders exist.
 
     Raises:
-        WenmoError: one is not; the nearest name is offered.
+        WenmoError: one does not exist; the message suggests the closest match.
     """
     for path in paths:
         if path is not None:
@@ -98,18 +98,18 @@ def check_paths(*paths: str | Path | None) -> None:
 
 
 def check_out(folder: Path) -> None:
-    """Check that a run folder can be made, or is one in which nobody trains.
+    """Check that a run folder can be created, or exists and is not in use.
 
     Raises:
-        WenmoError: something else is there, or another process is at work.
+        WenmoError: the path is something else, or another process trains there.
     """
     if folder.exists() and not folder.is_dir():
-        raise WenmoError(f"{folder}: a file stands here: choose another --out")
+        raise WenmoError(f"{folder}: is a file: choose another --out")
     parent = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise WenmoError(f"{folder}: cannot be made in {parent}: choose another --out")
     check_unlocked(folder)
-    if folder.is_dir() and not (folder / CARD).exists() and not is_free(folder):
+    if folder.is_dir() and not (folder / CARD).exists() and not is_empty(folder):
         raise WenmoError(f"{folder}: not empty and not a run folder: choose another --out")
 
 
@@ -119,41 +119,41 @@ def check_reading(settings: Sequence[str]) -> None:
     Raises:
         WenmoError: no ``=``, an unknown name, or a value that does not fit.
     """
-    override(ReadConfig(), settings, where="read.")
+    override(ReadConfig(), settings, prefix="read.")
 
 
 def check_family(name: str) -> str:
-    """The family that a name means.
+    """The family of a model name.
 
     Raises:
-        WenmoError: there is no such family; the nearest is offered.
+        WenmoError: no such family; the message suggests the closest match.
     """
     from wenmo.models import find
 
     return find(name.partition(":")[0])[0]
 
 
-def enabled_of(prior: str) -> str:
-    """The value of ``ngram_prior.enabled`` that ``--prior`` asks for.
+def prior_value(prior: str) -> str:
+    """The value of ``ngram_prior.enabled`` for a value of ``--prior``.
 
     Raises:
-        WenmoError: there is no such prior.
+        WenmoError: no such prior.
     """
-    known = match(prior, PRIORS)
+    known = match_name(prior, PRIOR_VALUES)
     if known is None:
-        raise WenmoError(f"--prior {prior}: choose one of {', '.join(PRIORS)}")
-    return PRIORS[known]
+        raise WenmoError(f"--prior {prior}: choose one of {', '.join(PRIOR_VALUES)}")
+    return PRIOR_VALUES[known]
 
 
 def check_format(name: str) -> str:
-    """The format of an export that a name means.
+    """The export format of a name, which may differ in case.
 
     Raises:
-        WenmoError: there is no such format; the nearest is offered.
+        WenmoError: no such format; the message suggests the closest match.
     """
-    known = match(name, FORMATS)
+    known = match_name(name, FORMATS)
     if known is None:
-        offer = nearest(name, FORMATS)
+        offer = did_you_mean(name, FORMATS)
         raise WenmoError(f"unknown format {name!r}{offer} (valid: {', '.join(FORMATS)})")
     return known
 
@@ -167,18 +167,18 @@ def _check_tables(settings: Sequence[str]) -> None:
     for setting in settings:
         key = key_of(setting)
         if "." in key and not key.startswith("model."):
-            table, change = table_of(setting, names)
+            table, change = split_table(setting, names)
             changes[table].append(change)
     for table, changed in changes.items():
-        override(TABLES[table](), changed, where=f"{table}.")
+        override(TABLES[table](), changed, prefix=f"{table}.")
 
 
-def _holds_model(path: Path) -> bool:
+def _may_hold_model(path: Path) -> bool:
     """Whether a file may be a grammar, or a file or folder a model of another program."""
     if not path.is_dir():
         return path.suffix.lower() in (*SUFFIXES, *MODEL_FILES)
-    kinds = (".json", ".safetensors", ".gguf", ".bin")
-    return any(name.lower().endswith(kinds) for name in os.listdir(path))
+    suffixes = (".json", ".safetensors", ".gguf", ".bin")
+    return any(name.lower().endswith(suffixes) for name in os.listdir(path))
 
 
 def _siblings(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""A recipe: all settings of a run, in small tables, and how a user changes them."""
+"""Recipes: all settings of a run, grouped in tables, and changes by the user."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wenmo.config import (
-    as_settings,
+    format_value,
     from_dict,
     key_of,
     load_toml,
     override,
-    shown,
-    table_of,
+    split_table,
     to_dict,
+    to_settings,
 )
 from wenmo.format1 import convert_setting
 from wenmo.models import MODELS, configure, find
@@ -34,25 +34,25 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "lstm"
 DEFAULT_MINUTES = 3.0
-DEFAULT_ORDERS = 5
+DEFAULT_ORDER = 5
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All settings of a run, in small tables: ``model.hidden_size=512``,
-    ``train.learning_rate=0.001``.
+    """All settings of a run, grouped in tables: ``model.hidden_size``, ``train.learning_rate``.
 
     Attributes:
-        family: which entry of the catalogue.
-        model: its settings.
-        init: what training begins from.
-        ngram_prior: the counts that it stands on.
-        task: what is learnt from each record.
-        tokenizer: how text becomes tokens.
-        read: how text is read.
-        split: what is held out.
-        train: how the model is trained.
-        given: the settings that the user chose, as ``model.hidden_size``; the others are open.
+        family: model family in the catalogue.
+        model: settings of the model.
+        init: initialization of the weights.
+        ngram_prior: n-gram counts mixed with the network.
+        task: task to train for.
+        tokenizer: settings of the tokenizer.
+        read: settings of reading files.
+        split: train and validation split.
+        train: training settings.
+        given: names of the settings set by the user, such as ``model.hidden_size``; other settings
+            may be derived.
     """
 
     family: str
@@ -73,63 +73,64 @@ class Recipe:
 
     @classmethod
     def from_tables(cls, tables: dict[str, Any]) -> Recipe:
-        """Take back what ``tables`` gave."""
+        """Inverse of ``tables``."""
         return cls(
             tables["family"],
             configure(tables["family"], tables["model"]),
-            # Older runs lack these three tables.
+            # Old runs lack these three tables.
             from_dict(
                 NgramPriorConfig,
                 tables.get("ngram_prior", {"enabled": False}),
-                where="ngram_prior.",
+                prefix="ngram_prior.",
             ),
-            from_dict(InitConfig, tables.get("init", {}), where="init."),
-            from_dict(TaskConfig, tables.get("task", {}), where="task."),
-            from_dict(TokenizerConfig, tables["tokenizer"], where="tokenizer."),
-            from_dict(ReadConfig, tables["read"], where="read."),
-            from_dict(SplitConfig, tables["split"], where="split."),
-            from_dict(TrainConfig, tables["train"], where="train."),
+            from_dict(InitConfig, tables.get("init", {}), prefix="init."),
+            from_dict(TaskConfig, tables.get("task", {}), prefix="task."),
+            from_dict(TokenizerConfig, tables["tokenizer"], prefix="tokenizer."),
+            from_dict(ReadConfig, tables["read"], prefix="read."),
+            from_dict(SplitConfig, tables["split"], prefix="split."),
+            from_dict(TrainConfig, tables["train"], prefix="train."),
         )
 
     @property
     def generator(self) -> ModelConfig:
-        """What builds the whole model: the family's settings, maybe on those of counts."""
+        """The config of the complete model, including the n-gram counts if they are enabled."""
         if not self.ngram_prior.enabled:
             return self.model
-        orders, kept = self.ngram_prior.order or DEFAULT_ORDERS, bool(self.ngram_prior.extensible)
+        orders, kept = self.ngram_prior.order or DEFAULT_ORDER, bool(self.ngram_prior.extensible)
         counts = NgramConfig(orders, totals=True, counts=kept)
         parts = None if self.task.paired else self.ngram_prior.folds_used
         breaks = self.ngram_prior.breaks or ()
         return HybridConfig(self.model, counts, self.ngram_prior.folds, parts, breaks)
 
     def build(self, vocab_size: int) -> LanguageModel:
-        """The whole model, with weights drawn at random."""
+        """Build the model with random weights."""
         model = self.generator.build(vocab_size)
         model.record_level |= bool(self.train.per_record) and not self.task.paired
         return model
 
     def differences(self, other: Recipe) -> list[str]:
-        """The settings that are not the same in the other, each with both values."""
-        ours, theirs = _flat(self.tables()), _flat(other.tables())
+        """The settings that differ from another recipe, each with both values."""
+        own, others = _flatten(self.tables()), _flatten(other.tables())
         return [
-            f"{key} ({shown(ours.get(key))} here, {shown(theirs.get(key))} there)"
-            for key in {**ours, **theirs}
-            if ours.get(key) != theirs.get(key)
+            f"{key} ({format_value(own.get(key))} here, {format_value(others.get(key))} there)"
+            for key in {**own, **others}
+            if own.get(key) != others.get(key)
         ]
 
 
 def make_recipe(
     model: str, settings: Sequence[str] = (), base: tuple[str, ModelConfig] | None = None
 ) -> Recipe:
-    """All settings of a run, from a model's name and what should differ from the defaults.
+    """Make a recipe from a model name and changes of the defaults.
 
     Args:
-        model: a family, or a family and a size: ``lstm``, ``gpt:tiny``.
-        settings: ``table.key=value``, or ``key=value`` where only one table has that key.
-        base: in place of ``model``, the family and settings of a model to begin from.
+        model: family, or family and size: ``lstm``, ``gpt:tiny``.
+        settings: ``table.key=value``, or ``key=value`` if only one table has that key.
+        base: family and settings of a base model, used instead of ``model``.
 
     Raises:
-        WenmoError: an unknown model or key (the nearest is offered), or a value that does not fit.
+        WenmoError: an unknown model or key (the message suggests the closest match), or an invalid
+            value.
     """
     family, config = base or find(model)
     train = TrainConfig() if base else from_dict(TrainConfig, MODELS[family].training)
@@ -139,34 +140,37 @@ def make_recipe(
     changes: dict[str, list[str]] = {name: [] for name in tables}
     for setting in settings:
         _check_other_families(setting, family, tables)
-        table, rest = table_of(setting, tables)
+        table, rest = split_table(setting, tables)
         changes[table].append(rest)
     for table, changed in changes.items():
-        config = override(getattr(recipe, table), changed, where=f"{table}.")
+        config = override(getattr(recipe, table), changed, prefix=f"{table}.")
         recipe = dataclasses.replace(recipe, **{table: config})
     given = {f"{table}.{key_of(change)}" for table, own in changes.items() for change in own}
     if ":" in model:
         given |= {f"model.{name}" for name in tables["model"]}
     recipe = dataclasses.replace(recipe, given=frozenset(given))
     if recipe.train.steps is None and recipe.train.minutes is None:
-        timed = dataclasses.replace(recipe.train, minutes=DEFAULT_MINUTES)
-        recipe = dataclasses.replace(recipe, train=timed)
+        train = dataclasses.replace(recipe.train, minutes=DEFAULT_MINUTES)
+        recipe = dataclasses.replace(recipe, train=train)
     return recipe
 
 
 def read_recipe(path: Path) -> tuple[str | None, list[str]]:
-    """A recipe file: the model it names, and its settings as ``table.key=value``.
+    """Read a recipe file: its model name, and its settings as ``table.key=value``.
 
     Raises:
-        WenmoError: no such file, or not TOML. What the settings say is checked when they are used.
+        WenmoError: no such file, or not TOML. The settings are checked when they are used.
     """
     content = load_toml(path)
     family = content.pop("family", None)
-    return family and str(family), [*map(convert_setting, as_settings(_flat(content)))]
+    return family and str(family), [*map(convert_setting, to_settings(_flatten(content)))]
 
 
-def over(recipe: Sequence[str], given: Sequence[str]) -> list[str]:
-    """A recipe's settings and those that go before it; a budget replaces one of either kind."""
+def merge_settings(recipe: Sequence[str], given: Sequence[str]) -> list[str]:
+    """Append given settings, which have precedence, to those of a recipe.
+
+    If steps or minutes are given, both are removed from the recipe.
+    """
 
     def budget(setting: str) -> bool:
         return key_of(setting).removeprefix("train.") in ("steps", "minutes")
@@ -185,11 +189,11 @@ def _check_other_families(setting: str, family: str, tables: Mapping[str, Sequen
         raise WenmoError(f"{family} has no setting {name!r}: it belongs to {', '.join(owners)}")
 
 
-def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tables.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= _flatten(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = list(value) if isinstance(value, tuple) else value
     return flat

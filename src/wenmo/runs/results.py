@@ -1,6 +1,6 @@
-"""What is told of run folders: what a training came to, a row of a list of runs, all of one run.
+"""Results of run folders: the result of a training, a row in a list of runs, a full description.
 
-Nothing here loads PyTorch.
+This module does not import PyTorch.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from wenmo.results import Result
 
 @dataclass(frozen=True)
 class Forgetting(Result):
-    """What a training made of a reference text.
+    """The change of the likelihood of a reference text by training.
 
     Attributes:
-        before, after: bits per byte on it.
+        before, after: bits per byte.
     """
 
     before: float
@@ -33,19 +33,19 @@ class Forgetting(Result):
 
 @dataclass(frozen=True)
 class TrainingResult(Result):
-    """What a finished training came to, as the card holds it.
+    """The result of a finished training, as stored in the card.
 
     Attributes:
-        heldout: the evaluation of the best weights on held-out text.
-        steps: that were made.
-        seconds: of training.
-        parameters: of the model.
-        characters_per_second: of writing; None where too few were written to tell.
-        sampling: how the run writes where nothing is asked for, where that was chosen.
-        verdict: what the run is worth.
-        tradeoff: quality against diversity, where there are baselines.
-        forgetting: where there is a reference text.
-        time: seconds of each part of the run, and in ``total``.
+        heldout: evaluation of the best weights on held-out text.
+        steps: number of steps.
+        seconds: seconds of training.
+        parameters: number of parameters.
+        characters_per_second: speed of generation; None: too little text was generated.
+        sampling: default sampling settings, if they were chosen.
+        verdict: verdict on the run.
+        tradeoff: quality against diversity, if the model has baselines.
+        forgetting: change on a reference text, if there is one.
+        time: seconds of each phase of the run, and ``total``.
     """
 
     heldout: Evaluation
@@ -70,9 +70,9 @@ class DamagedRun(Result):
     """A run folder that cannot be read.
 
     Attributes:
-        run: the folder.
-        bytes: on disk.
-        problem: a line for the user.
+        run: folder of the run.
+        bytes: size on disk.
+        problem: one line for the user.
     """
 
     run: str
@@ -82,18 +82,18 @@ class DamagedRun(Result):
 
 @dataclass(frozen=True)
 class RunSummary(Result):
-    """A row of a list of runs; a figure that is not known yet is None.
+    """A row in a list of runs; values that are not known yet are None.
 
     Attributes:
-        run: the folder.
-        family: of the model.
-        task: what it learns.
-        bits_per_byte: of the held-out text.
-        bound: that figure is an upper bound.
-        minutes: of training.
-        bytes: on disk.
+        run: folder of the run.
+        family: model family.
+        task: name of the task.
+        bits_per_byte: bits per byte of the held-out text.
+        bound: ``bits_per_byte`` is an upper bound.
+        minutes: minutes of training.
+        bytes: size on disk.
         finished: training reached the end of its budget.
-        sample: what the run wrote last.
+        sample: the last sample.
     """
 
     run: str
@@ -109,21 +109,21 @@ class RunSummary(Result):
 
 @dataclass(frozen=True)
 class RunDescription(RunSummary):
-    """Everything that is worth knowing about one run.
+    """A full description of a run.
 
     Attributes:
-        parameters: of the model.
-        steps: that were made.
-        best_step: whose weights are kept.
-        heldout: the evaluation of held-out text, as the card holds it.
-        sampling: how the run writes where nothing is asked for, as the card holds it.
-        data: where the text comes from and how much it is.
-        settings: those that the user chose.
-        derived: those that were chosen for the text and the time.
+        parameters: number of parameters.
+        steps: number of steps.
+        best_step: step whose weights are saved.
+        heldout: evaluation of held-out text, as stored in the card.
+        sampling: default sampling settings, as stored in the card.
+        data: source and size of the text.
+        settings: settings chosen by the user.
+        derived: settings derived from the text and the time budget.
         history: the lines of ``metrics.jsonl``.
-        samples: what was written on the way: ``step`` and ``text`` each.
-        exports: for each format the reason why it cannot hold the run, or None.
-        exports_network_only: the formats that hold its network without counts.
+        samples: samples during training, each with ``step`` and ``text``.
+        exports: for each format the reason why the run cannot be exported, or None.
+        exports_network_only: formats to which the network can be exported without n-gram counts.
     """
 
     parameters: int | None

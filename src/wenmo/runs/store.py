@@ -1,8 +1,8 @@
-"""A run folder: everything that one training made. Loading it needs nothing else.
+"""Save and load run folders, which contain everything that a training produces.
 
 ``wenmo.json`` is the model card: family, settings, data, versions, results. ``model.safetensors``
-and ``tokenizer.json`` are the best model so far. Where the model has a home in another program, the
-weights lie in that program's layout and its ``config.json`` stands beside them.
+and ``tokenizer.json`` are the best model so far. If ``transformers`` supports the model, the
+weights are saved in its layout, together with its ``config.json``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from wenmo.files import write_json
 from wenmo.interchange.grammars import is_grammar, open_grammar
 from wenmo.interchange.huggingface import generation_config, layout_of, tokenizer_config
 from wenmo.interchange.layouts import Layout
-from wenmo.interchange.opened import LoadedModel
+from wenmo.interchange.loaded_model import LoadedModel
 from wenmo.interchange.pretrained import locate, open_pretrained
-from wenmo.interchange.vocabulary_files import read_vocabulary
+from wenmo.interchange.tokenizer_files import read_vocabulary
 from wenmo.models.base import LanguageModel, device
 from wenmo.models.capabilities import network_of
 from wenmo.models.freeze import train_last
@@ -44,37 +44,36 @@ from wenmo.types import END, SpecialTokens, WenmoError
 from wenmo.version import __version__
 
 LONG_DOCUMENT = 10_000  # characters
-LONGEST_ANSWER = 256  # tokens that a model which others trained may answer with
-UNKNOWN_TEXT = {"characters": 0, "records": 1, "longest_target": LONGEST_ANSWER}
+MAX_TARGET_TOKENS = 256  # of pretrained models, whose training data is unknown
+UNKNOWN_DATA = {"characters": 0, "records": 1, "longest_target": MAX_TARGET_TOKENS}
 
 
 @dataclass
 class Card:
-    """The model card that a run folder carries.
+    """The model card of a run folder.
 
     Attributes:
         recipe: all settings.
-        asked: the settings before what was left open was derived; the same call makes these.
-        template: how the model was taught to read a conversation, in Jinja's language.
-        foreign: of a tokenizer that another program made, its ``end`` mark's id there, the name of
-            its ``beginning`` mark, the ``size`` of the model's vocabulary, its ``origin``, and the
-            ``prefix`` of what is written.
-        special_tokens: the model's, where it
-            began from another.
-        goes_on: a finished run is given more steps or minutes; it is not kept.
-        note: what the user of a model that others trained should know; it is not kept.
-        sampling: how the run writes where nothing is asked for: settings of `Sampling` by name.
-        sampling_reason: where these settings come from, in one line.
-        data: where the text came from, its fingerprint, and what was counted in it.
+        data: source of the text, its fingerprint, and its statistics.
         finished: training reached the end of its budget.
-        results: figures on held-out text, seconds of training, parameters and so on.
+        results: evaluation on held-out text, seconds of training, number of parameters and so on.
+        requested: the settings before open ones were derived, to recognize the same command.
+        template: chat template (Jinja) that the model was trained with.
+        external: of an external tokenizer: ``end``, the external id of its end-of-text token;
+            ``beginning``, its begin-of-text token; ``size``, the vocabulary size of the model;
+            ``origin``, the ``model_type``; ``prefix``, ids before a text.
+        special_tokens: special tokens of a model that was initialized from another.
+        note: a line for the user of a pretrained model; not saved.
+        continues: a finished run is trained further; not saved.
+        sampling: default sampling settings, by their names in `Sampling`.
+        sampling_reason: where these settings come from, in one line.
     """
 
     recipe: Recipe
     data: dict[str, Any]
     finished: bool = False
     results: dict[str, Any] = field(default_factory=dict)
-    asked: Recipe | None = None
+    requested: Recipe | None = None
     template: str | None = None
     external: dict[str, Any] | None = None
     special_tokens: dict[str, list[int]] | None = None
@@ -84,38 +83,38 @@ class Card:
     sampling_reason: str = ""
 
     @property
-    def opening(self) -> str:
-        """What an empty prompt stands for.
+    def default_prompt(self) -> str:
+        """The prompt that replaces an empty one.
 
-        A model of long documents has hardly seen how a text begins, but often how a line does.
+        A model of long documents has seen few beginnings of texts, but many beginnings of lines.
         """
         train = self.data["train"]
         return "\n" if train["characters"] > LONG_DOCUMENT * train["records"] else ""
 
     @property
     def is_chat(self) -> bool:
-        """Whether the run was trained on conversations as its chat template writes them."""
+        """Whether the run was trained on conversations in the format of its chat template."""
         return self.has_chat_template and self.recipe.task.name == "dialogue"
 
     @property
     def has_chat_template(self) -> bool:
-        """Whether the model was taught to read conversations by a template of its own."""
+        """Whether the model has a chat template."""
         return self.template is not None
 
     @property
     def alphabet(self) -> str | None:
-        """The characters that the run may write unasked; None: all, as of older runs."""
+        """The characters that are generated by default; None: all, as in old runs."""
         alphabet: str | None = self.data.get("alphabet")
         return alphabet
 
     @property
     def same_length(self) -> bool:
-        """Whether targets have as many characters as their sources, as far as the pairs tell."""
+        """Whether training targets have as many characters as their sources."""
         return always_same_length(self.data["train"])
 
     @property
     def longest_target(self) -> int:
-        """The most tokens of a target that was trained on, END counted."""
+        """The number of tokens of the longest training target, including END."""
         return int(self.data["train"]["longest_target"])
 
     def write(self, folder: Path) -> None:
@@ -129,9 +128,9 @@ class Card:
             "results": self.results,
             "versions": versions,
         }
-        if self.asked is not None:
-            content["asked"] = self.asked.tables()
-            content["given"] = sorted(self.asked.given)
+        if self.requested is not None:
+            content["asked"] = self.requested.tables()
+            content["given"] = sorted(self.requested.given)
         for name in ("template", "external", "special_tokens"):
             if getattr(self, name) is not None:
                 content[name] = getattr(self, name)
@@ -149,18 +148,18 @@ class Card:
         content = read_card(folder)
         try:
             recipe = Recipe.from_tables(content)
-            asked = Recipe.from_tables(content["asked"]) if "asked" in content else None
-            if asked is not None:
-                asked = replace(asked, given=frozenset(content.get("given", ())))
+            requested = Recipe.from_tables(content["asked"]) if "asked" in content else None
+            if requested is not None:
+                requested = replace(requested, given=frozenset(content.get("given", ())))
             known = (content["data"], content["finished"], content["results"])
             template, external, special_tokens = map(
                 content.get, ("template", "external", "special_tokens")
             )
             sampling = content.get("sampling", {})
-            from_dict(Sampling, sampling, where="sampling.")
+            from_dict(Sampling, sampling, prefix="sampling.")
             reason = content.get("sampling_reason", "")
             more = {"sampling": sampling, "sampling_reason": reason}
-            return cls(recipe, *known, asked, template, external, special_tokens, **more)
+            return cls(recipe, *known, requested, template, external, special_tokens, **more)
         except KeyError as error:
             raise WenmoError(f"{folder / CARD}: damaged, {error} is missing") from None
         except WenmoError as error:
@@ -168,20 +167,22 @@ class Card:
 
 
 def always_same_length(train: Mapping[str, Any]) -> bool:
-    """Whether pairs, of which this was counted, have targets as long as their sources, in
-    characters: at least 99 of 100 of them, and of 20 pairs or more.
+    """Whether at least 99% of the targets, of at least 20 pairs, are as long as their sources.
+
+    Args:
+        train: statistics of the training pairs.
     """
     pairs = train.get("records", 0)
     return bool(pairs >= 20 and train.get("same_length", 0) >= 0.99 * pairs)
 
 
-def joined_alphabet(own: str | None, teachers: Sequence[Card]) -> str | None:
-    """The characters that a run may write: those of its own text, and of the runs it begins from.
+def union_alphabet(own: str | None, base_cards: Sequence[Card]) -> str | None:
+    """The characters that a run may generate: those of its own text and of its base runs.
 
     Returns:
-        In order; None, all, where it is not known what one of them may write.
+        The sorted characters; None (all) if the alphabet of one of them is not known.
     """
-    alphabets = [own, *(card.alphabet for card in teachers)]
+    alphabets = [own, *(card.alphabet for card in base_cards)]
     known = [alphabet for alphabet in alphabets if alphabet is not None]
     return "".join(sorted(set().union(*known))) if len(known) == len(alphabets) else None
 
@@ -194,29 +195,29 @@ def save_model(
     template: str | None = None,
     sampling: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the weights, in the layout of the program where such a model is at home; where there
-    are adapters, these alone.
+    """Save the weights, in the layout of ``transformers`` if it supports the model; with adapters,
+    only these.
 
     Args:
-        template: of its conversations, which other programs find beside the tokenizer.
-        sampling: how the model writes where nothing is asked for, for other programs.
+        template: chat template, for ``tokenizer_config.json``.
+        sampling: default sampling settings, for ``generation_config.json``.
     """
-    end, mark, beginning, origin, begin = END, END_TOKEN, "", "", None
+    end, end_token, begin_token, origin, begin_id = END, END_TOKEN, "", "", None
     if tokenizer is not None:
-        end, mark = tokenizer.end, tokenizer.eos_token
-        beginning, origin = tokenizer.bos_token, tokenizer.origin
-        begin = tokenizer.id_of(beginning) if beginning else None
-    layout = layout_of(recipe.generator, model.vocab_size, end, begin)
+        end, end_token = tokenizer.end, tokenizer.eos_token
+        begin_token, origin = tokenizer.bos_token, tokenizer.origin
+        begin_id = tokenizer.id_of(begin_token) if begin_token else None
+    layout = layout_of(recipe.generator, model.vocab_size, end, begin_id)
     if layout is not None:
-        theirs = tokenizer_config(model.context, mark, beginning, template, origin)
-        write_json(folder / "tokenizer_config.json", theirs)
+        content = tokenizer_config(model.context, end_token, begin_token, template, origin)
+        write_json(folder / "tokenizer_config.json", content)
     if recipe.init.lora_rank:
         save_adapters(folder, recipe, model, layout)
         return
     tensors: dict[str, Tensor] = dict(model.state_dict())
     if layout is not None:
         tensors = layout.to_external(tensors)
-        config = {**layout.config, **_first_there(layout, model, end)}
+        config = {**layout.config, **_decoder_start(layout, model, end)}
         write_json(folder / "config.json", config)
         generation = tokenizer and generation_config(config, model, tokenizer, sampling or {})
         if generation:
@@ -224,12 +225,12 @@ def save_model(
     save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
 
 
-def _first_there(layout: Layout, model: LanguageModel, end: int) -> dict[str, int]:
-    """For other programs, their id of what a text begins with, where they ask for it."""
+def _decoder_start(layout: Layout, model: LanguageModel, end: int) -> dict[str, int]:
+    """The setting ``decoder_start_token_id`` of encoder–decoders, an external id."""
     if "decoder_start_token_id" not in layout.config or not model.special_tokens.bos:
         return {}
-    first = model.special_tokens.bos[0]
-    return {"decoder_start_token_id": {END: end, end: END}.get(first, first)}
+    first_id = model.special_tokens.bos[0]
+    return {"decoder_start_token_id": {END: end, end: END}.get(first_id, first_id)}
 
 
 def load_model(folder: Path, recipe: Recipe, vocab_size: int, end: int = END) -> LanguageModel:
@@ -242,13 +243,13 @@ def load_model(folder: Path, recipe: Recipe, vocab_size: int, end: int = END) ->
     if not path.is_file():
         raise WenmoError(
             f"{folder}: no weights yet: training has not reached its first evaluation; "
-            "run the same training command again to go on"
+            "run the same training command again to continue"
         )
     layout = layout_of(recipe.generator, vocab_size, end)
     tensors = load_tensors(path)
     try:
         if recipe.init.lora_rank:
-            return with_adapters(open_base(recipe), recipe, tensors, layout).eval()
+            return load_adapters(load_base(recipe), recipe, tensors, layout).eval()
         model = recipe.build(vocab_size)
         model.load_state_dict(tensors if layout is None else layout.from_external(tensors))
     except (RuntimeError, WenmoError) as error:
@@ -258,16 +259,16 @@ def load_model(folder: Path, recipe: Recipe, vocab_size: int, end: int = END) ->
 
 
 def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
-    """All that writing and scoring need, of a run, a grammar, or a model that others trained."""
+    """Load a run, a grammar or a pretrained model: card, model and tokenizer."""
     if is_grammar(folder):
-        config, grammar, letters = open_grammar(folder)
+        config, grammar, tokenizer_ = open_grammar(folder)
         lines = ReadConfig(unit="line")
         recipe = Recipe("grammar", config, ngram_prior=NgramPriorConfig(enabled=False), read=lines)
-        return Card(recipe, {"train": UNKNOWN_TEXT}, finished=True), grammar, letters
+        return Card(recipe, {"train": UNKNOWN_DATA}, finished=True), grammar, tokenizer_
     pretrained = locate(folder)
     if pretrained is not None:
-        opened = open_pretrained(pretrained)
-        return _card_of(opened), opened.model.to(device()), opened.tokenizer
+        loaded = open_pretrained(pretrained)
+        return _card_of_pretrained(loaded), loaded.model.to(device()), loaded.tokenizer
     card = Card.read(folder)
     tokenizer = load_tokenizer(folder, card)
     model = load_model(folder, card.recipe, tokenizer.vocab_size, tokenizer.end)
@@ -275,39 +276,45 @@ def load_run(folder: Path) -> tuple[Card, LanguageModel, Tokenizer]:
 
 
 def special_tokens_of(model: LanguageModel) -> dict[str, list[int]]:
-    """The ids around a model's texts, as a card names them."""
+    """A model's special tokens in the format of a card."""
     return {name: list(ids) for name, ids in asdict(model.special_tokens).items()}
 
 
 def apply_special_tokens(model: LanguageModel, card: Card) -> LanguageModel:
-    """Let a model have the ids around its texts that a card names.
+    """Set a model's special tokens to those of a card, if it has any.
 
     Raises:
-        WenmoError: the card names what are no ids.
+        WenmoError: the card's special tokens are not ids of the model.
     """
     if card.special_tokens is None:
         return model
     try:
-        own = {name: tuple(card.special_tokens[name]) for name in special_tokens_of(model)}
-        sound = all(0 <= id_ < model.vocab_size for ids in own.values() for id_ in ids)
+        special_tokens = {
+            name: tuple(card.special_tokens[name]) for name in special_tokens_of(model)
+        }
+        is_valid = all(
+            0 <= id_ < model.vocab_size for ids in special_tokens.values() for id_ in ids
+        )
     except (KeyError, TypeError):
-        sound = False
-    if not sound:
-        raise WenmoError(f"{CARD}: damaged, its special_tokens are no ids of the model's")
-    model.special_tokens = SpecialTokens(**own)
+        is_valid = False
+    if not is_valid:
+        raise WenmoError(f"{CARD}: damaged, its special_tokens are not ids of the model")
+    model.special_tokens = SpecialTokens(**special_tokens)
     return model
 
 
-def talk_of(card: Card, model: LanguageModel, tokenizer: Tokenizer) -> ChatFormatter | None:
-    """How conversations are written for a model; None: it has no chat template."""
+def chat_formatter_of(
+    card: Card, model: LanguageModel, tokenizer: Tokenizer
+) -> ChatFormatter | None:
+    """The chat formatter of a model; None: it has no chat template."""
     if card.template is None or not isinstance(tokenizer, PretrainedTokenizer):
         return None
-    room = max_source_length(model.conditioning, model.context)
-    return ChatFormatter(card.template, tokenizer.for_chat_template(), room)
+    max_tokens = max_source_length(model.conditioning, model.context)
+    return ChatFormatter(card.template, tokenizer.for_chat_template(), max_tokens)
 
 
 def load_tokenizer(folder: Path, card: Card) -> Tokenizer:
-    """A run's tokenizer, whoever made it."""
+    """Load the tokenizer of a run."""
     if card.external is None:
         return Tokenizer.load(folder / TOKENIZER)
     external = dict(card.external)
@@ -319,22 +326,23 @@ def load_tokenizer(folder: Path, card: Card) -> Tokenizer:
         raise WenmoError(f"{folder / CARD}: damaged, of its tokenizer: {error}") from None
 
 
-def open_base(recipe: Recipe) -> LanguageModel:
-    """What a run began from, with the settings of the run.
+def load_base(recipe: Recipe) -> LanguageModel:
+    """Load the base model of a run, with the settings of the run.
 
     Raises:
-        WenmoError: it is not there any more, or is another.
+        WenmoError: the base does not exist any more, or has changed.
     """
     _, base, _ = load_run(Path(str(recipe.init.base)))
-    return begin_from(base, recipe)
+    return initialize_from_base(base, recipe)
 
 
-def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
-    """A model with a base's weights and the recipe's settings, of which dropout may differ. Of a
-    network on counts it is the network alone, where the recipe asks for no counts.
+def initialize_from_base(base: LanguageModel, recipe: Recipe) -> LanguageModel:
+    """Build a model with a base's weights and the recipe's settings, which may differ in dropout.
+
+    Of a mixture with n-gram counts, only the network is used if the recipe disables the counts.
 
     Raises:
-        WenmoError: the weights do not fit.
+        WenmoError: the weights do not fit the settings.
     """
     if recipe.ngram_prior.enabled is False:
         base = network_of(base)
@@ -347,8 +355,8 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
         raise WenmoError(f"{recipe.init.base}: does not fit the settings: {reason}") from None
     for weight in model.parameters():
         weight.requires_grad_(True)
-    own = model.special_tokens.separator
-    model.special_tokens = replace(base.special_tokens, separator=own)
+    separator = model.special_tokens.separator
+    model.special_tokens = replace(base.special_tokens, separator=separator)
     if recipe.init.lora_rank:
         adapt(model, recipe.init.lora_targets, rank=recipe.init.lora_rank, alpha=recipe.init.scale)
     elif recipe.init.trainable_blocks is not None:
@@ -356,26 +364,26 @@ def begin_from(base: LanguageModel, recipe: Recipe) -> LanguageModel:
     return model
 
 
-def with_adapters(
+def load_adapters(
     model: LanguageModel, recipe: Recipe, tensors: dict[str, Tensor], layout: Layout | None
 ) -> LanguageModel:
-    """Put saved adapters into a base."""
+    """Load adapter weights into a model with adapters."""
     names = adapter_names(model, layout)
     if tensors.keys() != set(names.values()):
-        odd = sorted(tensors.keys() ^ set(names.values()))
-        raise WenmoError(f"the adapters are those of other layers: {odd[0]}")
+        unexpected = sorted(tensors.keys() ^ set(names.values()))
+        raise WenmoError(f"the adapters belong to other layers: {unexpected[0]}")
     for name, layer in adapters(model):
-        own = {letter: tensors[names[f"{name}.{letter}"]] for letter in ("a", "b")}
-        layer.load_state_dict(own, strict=False)
+        tensors_of_layer = {letter: tensors[names[f"{name}.{letter}"]] for letter in ("a", "b")}
+        layer.load_state_dict(tensors_of_layer, strict=False)
     return model
 
 
 def save_adapters(
     folder: Path, recipe: Recipe, model: LanguageModel, layout: Layout | None
 ) -> None:
-    """Write adapters in the format of the `peft` package."""
+    """Save adapters in the format of the `peft` package."""
     names, weights = adapter_names(model, layout), model.state_dict()
-    tensors = {theirs: weights[ours] for ours, theirs in names.items()}
+    tensors = {external: weights[internal] for internal, external in names.items()}
     targets = sorted({name.split(".lora_")[0].rpartition(".")[2] for name in tensors})
     config = {
         "peft_type": "LORA",
@@ -394,30 +402,32 @@ def save_adapters(
 
 
 def adapter_names(model: LanguageModel, layout: Layout | None) -> dict[str, str]:
-    """The name in `peft`'s format of each weight of the adapters."""
-    theirs = {} if layout is None else layout.names
-    single = {name for name in theirs.values() if list(theirs.values()).count(name) == 1}
+    """The name of each adapter weight in the format of `peft`."""
+    external_names = {} if layout is None else layout.names
+    unique = {
+        name for name in external_names.values() if list(external_names.values()).count(name) == 1
+    }
     names = {}
     for name, _ in adapters(model):
-        known = theirs.get(f"{name}.weight", "")
-        stem = known.removesuffix(".weight") if known in single else name
-        for ours, letter in (("a", "A"), ("b", "B")):
-            names[f"{name}.{ours}"] = f"base_model.model.{stem}.lora_{letter}.weight"
+        external_name = external_names.get(f"{name}.weight", "")
+        stem = external_name.removesuffix(".weight") if external_name in unique else name
+        for internal_suffix, suffix in (("a", "A"), ("b", "B")):
+            names[f"{name}.{internal_suffix}"] = f"base_model.model.{stem}.lora_{suffix}.weight"
     return names
 
 
-def _card_of(opened: LoadedModel) -> Card:
-    """A card for a model that others trained."""
-    answers, tokenizer = opened.model.conditioning == "encoder", opened.tokenizer
-    task = TaskConfig(name="translation" if answers else "completion")
+def _card_of_pretrained(loaded: LoadedModel) -> Card:
+    """The card of a pretrained model."""
+    has_encoder, tokenizer = loaded.model.conditioning == "encoder", loaded.tokenizer
+    task = TaskConfig(name="translation" if has_encoder else "completion")
     recipe = Recipe(
-        opened.family, opened.config, ngram_prior=NgramPriorConfig(enabled=False), task=task
+        loaded.family, loaded.config, ngram_prior=NgramPriorConfig(enabled=False), task=task
     )
     return Card(
         recipe,
-        {"train": UNKNOWN_TEXT},
+        {"train": UNKNOWN_DATA},
         finished=True,
-        template=opened.template,
+        template=loaded.template,
         external={
             "end": tokenizer.end,
             "size": tokenizer.vocab_size,
@@ -425,7 +435,7 @@ def _card_of(opened: LoadedModel) -> Card:
             "origin": tokenizer.origin,
             "prefix": tokenizer.prefix,
         },
-        note=opened.note,
-        sampling=dict(opened.sampling),
-        sampling_reason=opened.sampling_reason if opened.sampling else "",
+        note=loaded.note,
+        sampling=dict(loaded.sampling),
+        sampling_reason=loaded.sampling_reason if loaded.sampling else "",
     )

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from wenmo.config import nearest
+from wenmo.config import did_you_mean
 from wenmo.text.config import TaskConfig
 from wenmo.text.formats import Record
 from wenmo.text.tasks import unknown_field
@@ -70,7 +70,7 @@ def _known(field: str, value: str, seen: Mapping[str, int]) -> str:
     alike = [known for known in seen if _folded(known) == _folded(value)]
     if len(alike) == 1:
         return alike[0]
-    offer = nearest(value, seen)
+    offer = did_you_mean(value, seen)
     raise WenmoError(f"no {field}={value} in the training text{offer} ({_list(seen)})")
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wenmo.config import nearest
+from wenmo.config import did_you_mean
 from wenmo.text.config import ReadConfig
 from wenmo.text.field_names import (
     IDENTIFIERS,
@@ -269,7 +269,7 @@ class Fields:
         for field in (each for chosen in self.chosen for each in spread(chosen, row)):
             if self.first and field not in met:
                 names = list(names_of(row))
-                found = f"{nearest(field, names)} (found: {listed(names)}){self.hint}"
+                found = f"{did_you_mean(field, names)} (found: {listed(names)}){self.hint}"
                 raise WenmoError(f"{place}: no field {field!r}{found}")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from wenmo.config import nearest
+from wenmo.config import did_you_mean
 from wenmo.text.encodings import PIECE
 from wenmo.text.natural_order import natural_key
 from wenmo.types import WenmoError
@@ -73,7 +73,7 @@ def check_path(path: Source) -> None:
     """
     if str(path) != "-" and not os.path.exists(path):
         siblings = [other.name for other in Path(path).parent.glob("*")]
-        raise WenmoError(f"{path}: no such file or folder{nearest(Path(path).name, siblings)}")
+        raise WenmoError(f"{path}: no such file or folder{did_you_mean(Path(path).name, siblings)}")
 
 
 def rereadable(path: Source) -> Source:

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from wenmo.config import as_settings, override, table_of, to_dict
+from wenmo.config import override, split_table, to_dict, to_settings
 from wenmo.results import Result
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose
@@ -84,7 +84,7 @@ def inspect(
     Raises:
         WenmoError: it cannot be read, or it is not clear which field holds what.
     """
-    given = [*as_settings(settings), *as_settings(more), *([f"task.name={task}"] if task else [])]
+    given = [*to_settings(settings), *to_settings(more), *([f"task.name={task}"] if task else [])]
     read, learnt, split = _configs(given)
     data = as_source(data)
     target = target and rereadable(target)
@@ -122,12 +122,12 @@ def _configs(settings: Sequence[str]) -> tuple[ReadConfig, TaskConfig, SplitConf
     tables = {"read": to_dict(read), "task": to_dict(task), "split": to_dict(split)}
     changes: dict[str, list[str]] = {name: [] for name in tables}
     for setting in settings:
-        table, rest = table_of(setting, {name: list(keys) for name, keys in tables.items()})
+        table, rest = split_table(setting, {name: list(keys) for name, keys in tables.items()})
         changes[table].append(rest)
     return (
-        override(read, changes["read"], where="read."),
-        override(task, changes["task"], where="task."),
-        override(split, changes["split"], where="split."),
+        override(read, changes["read"], prefix="read."),
+        override(task, changes["task"], prefix="task."),
+        override(split, changes["split"], prefix="split."),
     )
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from wenmo.config import nearest
+from wenmo.config import did_you_mean
 from wenmo.text.config import ReadConfig, TaskConfig
 from wenmo.text.pairs import KeptSide
 from wenmo.text.readers import Part, Reader, Record, Source
@@ -185,7 +185,9 @@ def _instructed(attributes: Mapping[str, str], task: TaskConfig) -> list[Part]:
 def unknown_field(name: str, task: TaskConfig) -> WenmoError:
     """The error for a control field that is none of the task's."""
     known = ", ".join(task.control) or "none"
-    return WenmoError(f"no control field {name!r}{nearest(name, task.control)} (known: {known})")
+    return WenmoError(
+        f"no control field {name!r}{did_you_mean(name, task.control)} (known: {known})"
+    )
 
 
 def _codes(attributes: Mapping[str, str], task: TaskConfig) -> str:
@@ -275,7 +277,7 @@ def _gaps(text: str) -> Iterator[tuple[str, str]]:
 
     The spaces around a piece are not part of it, so that a gap may be written between words.
     """
-    units = [match.span() for match in _UNIT.finditer(text)]
+    units = [match_name.span() for match_name in _UNIT.finditer(text)]
     if GAP_FORMS.search(text) or len(units) < 2:
         return
     shortest, longest = -(-len(units) // 10), len(units) // 2

@@ -148,7 +148,7 @@ class Gradient:
             self._carried = {} if batch.carry_state is None else loss.state
             total = total + loss.total.detach().cpu() / self.gradient_accumulation
             tokens += int((batch.targets != IGNORE).sum())
-            extra = {name: float(value) for name, value in loss.parts.items()}
+            extra = {name: float(value) for name, value in loss.metrics.items()}
         extra["gradient_norm"] = self._clip()
         if np.isfinite(extra["gradient_norm"]):
             self.optimizer.step(lr_factor)

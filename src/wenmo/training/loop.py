@@ -262,5 +262,5 @@ class Trainer:
     def _enough_minutes_note(self, minutes: float) -> str:
         """How many minutes the run needs, where there was time for a single step."""
         took, used = self.state.step_seconds, self.state.seconds + self.reserve
-        enough = enough_minutes(took, given=minutes, besides=used)
+        enough = enough_minutes(took, current_minutes=minutes, other_seconds=used)
         return f"a step takes {took:.2g} s: --minutes {enough:g} is enough for {ENOUGH_STEPS} steps"

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wenmo.config import coerce, shown
+from wenmo.config import coerce, format_value
 from wenmo.options import Option, options_of
 
 
@@ -131,7 +131,7 @@ def help_line(declared: Option) -> str:
     default = declared.default
     known = default not in (None, ()) and default is not False
     number = isinstance(default, float)
-    told = declared.unset or (f"{default:g}" if number else shown(default) if known else "")
+    told = declared.unset or (f"{default:g}" if number else format_value(default) if known else "")
     return f"{text} [default: {told}]." if told else f"{text}."
 
 

@@ -100,7 +100,7 @@ def _list(rows: Sequence[RunSummary | DamagedRun]) -> None:
 
 def _show(run: Path, described: RunDescription) -> None:
     from wenmo.apps.cli import show
-    from wenmo.figures import chart_text
+    from wenmo.charts import chart_text
 
     for name, value in _facts(described).items():
         first, *more = wrap(value, show.columns() - 12, break_long_words=False)

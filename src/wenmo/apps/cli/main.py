@@ -92,7 +92,7 @@ def train(
     """Train a generator on your text. The same command goes on where it was interrupted."""
     given = [f"{key}={value}" for key, value in training.items()]
     if prior is not None:
-        given.append(f"ngram_prior.enabled={preflight.enabled_of(prior)}")
+        given.append(f"ngram_prior.enabled={preflight.prior_value(prior)}")
     if control is not None:
         given.append(f"task.control={dumps(control.split(','))}")
     changes = [*given, *(settings or [])]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import Infills
-from wenmo.models.network import LOGITS_AT_ONCE, costs, label_smoothed
+from wenmo.models.network import MAX_LOGITS, costs, label_smoothed
 from wenmo.models.state import READ_STATE, empty_read_state, extend_read_state
 from wenmo.models.transformer.config import MaskedConfig
 from wenmo.models.transformer.layers import ACTIVATIONS, make_norm
@@ -70,7 +70,7 @@ class Masked(Stack, LanguageModel, Infills):
         texts = ids.repeat_interleave(tokens.shape[1], 0)
         known = places.flatten()  # the place of the last token that is seen
         hidden = torch.arange(room, device=tokens.device) > known[:, None]
-        pieces = -(-hidden.numel() * self.vocab_size // LOGITS_AT_ONCE)
+        pieces = -(-hidden.numel() * self.vocab_size // MAX_LOGITS)
         parts = zip(*(t.chunk(pieces) for t in (texts, hidden, known)), strict=True)
         logits = [self._at(text, unknown, at + 1) for text, unknown, at in parts]
         return torch.cat(logits).view(*tokens.shape, -1), after
@@ -94,7 +94,7 @@ class Masked(Stack, LanguageModel, Infills):
         ] / counts.sum()  # of each row, its share
         plain = (weight * nats).sum()
         total = label_smoothed(nats * weight, evenly * weight, label_smoothing) * len(nats)
-        return Loss(total=total, parts={"nats": plain.detach()})
+        return Loss(total=total, metrics={"nats": plain.detach()})
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
         """An upper bound on each row's nats, estimated without bias by hiding what chance picks.

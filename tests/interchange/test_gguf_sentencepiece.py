@@ -1,4 +1,4 @@
-"""GGUF files with SentencePiece's pieces cut text as SentencePiece does."""
+"""Tokenizers of GGUF files with SentencePiece pieces match SentencePiece."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.interchange import gguf_out
-from wenmo.interchange.gguf_out import write_gguf
-from wenmo.interchange.opened import LoadedModel
+from wenmo.interchange import gguf_export
+from wenmo.interchange.gguf_export import write_gguf
+from wenmo.interchange.loaded_model import LoadedModel
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.transformer.config import TransformerConfig
 from wenmo.text.pretrained import PretrainedTokenizer, byte_level
@@ -39,7 +39,7 @@ some_text = st.lists(
 
 
 def trained() -> Any:
-    """A tokenizer as Llama's."""
+    """A SentencePiece model with Llama's settings."""
     made = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXTS),
@@ -55,53 +55,53 @@ def trained() -> Any:
     return sentencepiece.SentencePieceProcessor(model_proto=made.getvalue())
 
 
-def kind_of(theirs: Any, id_: int) -> int:
-    """The number of a piece's type."""
-    if theirs.is_unknown(id_):
+def type_of(reference: Any, id_: int) -> int:
+    """The GGUF type of a piece."""
+    if reference.is_unknown(id_):
         return 2
-    if theirs.is_control(id_):
+    if reference.is_control(id_):
         return 3
-    return 6 if theirs.is_byte(id_) else 4 if theirs.id_to_piece(id_) == "<tool>" else 1
+    return 6 if reference.is_byte(id_) else 4 if reference.id_to_piece(id_) == "<tool>" else 1
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, LoadedModel]:
-    """SentencePiece's tokenizer, and the model opened from a file with its pieces."""
-    theirs, path = trained(), tmp_path_factory.mktemp("gguf") / "my.gguf"
-    size = theirs.get_piece_size()
+    """The SentencePiece tokenizer, and the model loaded from a GGUF file with its pieces."""
+    reference, path = trained(), tmp_path_factory.mktemp("gguf") / "my.gguf"
+    size = reference.get_piece_size()
 
-    def instead(
+    def replacement(
         writer: Any, tokenizer: PretrainedTokenizer, found: Any, template: str | None
     ) -> None:
         writer.add_tokenizer_model("llama")
-        writer.add_token_list([theirs.id_to_piece(id_) for id_ in range(size)])
-        writer.add_token_scores([theirs.get_score(id_) for id_ in range(size)])
-        writer.add_token_types([kind_of(theirs, id_) for id_ in range(size)])
+        writer.add_token_list([reference.id_to_piece(id_) for id_ in range(size)])
+        writer.add_token_scores([reference.get_score(id_) for id_ in range(size)])
+        writer.add_token_types([type_of(reference, id_) for id_ in range(size)])
         writer.add_bos_token_id(1)
         writer.add_eos_token_id(2)
 
     letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
     model = replace(CONFIG, zero_init_residual=False).build(size).eval()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gguf_out, "_tokens", instead)
+        patch.setattr(gguf_export, "_write_tokenizer", replacement)
         write_gguf(
             path, model, CONFIG, PretrainedTokenizer(byte_level(letters, []), end=0, size=size)
         )
-    return theirs, open_pretrained(path)
+    return reference, open_pretrained(path)
 
 
 @given(some_text)
 @settings(max_examples=80, deadline=None)
-def test_text_is_cut_as_there(both: tuple[Any, LoadedModel], text: str) -> None:
-    theirs, ours = both
-    ids = ours.tokenizer.encode(text)
-    assert ours.tokenizer.external_ids(ids.tolist()) == [1, *theirs.encode(text)]
+def test_tokens_match_sentencepiece(both: tuple[Any, LoadedModel], text: str) -> None:
+    reference, loaded = both
+    ids = loaded.tokenizer.encode(text)
+    assert loaded.tokenizer.external_ids(ids.tolist()) == [1, *reference.encode(text)]
     if not text.startswith(" "):  # there, too, the first space is that of the first word
-        assert ours.tokenizer.decode(ids).removeprefix(" ") == text
+        assert loaded.tokenizer.decode(ids).removeprefix(" ") == text
 
 
-def test_a_text_begins_with_its_mark(both: tuple[Any, LoadedModel]) -> None:
-    _, ours = both
-    assert ours.tokenizer.external_ids(ours.tokenizer.prefix) == [1]
-    assert ours.tokenizer.bos_token == "<s>"
-    assert ours.tokenizer.end == 2
+def test_text_starts_with_begin_token(both: tuple[Any, LoadedModel]) -> None:
+    _, loaded = both
+    assert loaded.tokenizer.external_ids(loaded.tokenizer.prefix) == [1]
+    assert loaded.tokenizer.bos_token == "<s>"
+    assert loaded.tokenizer.end == 2

@@ -1,4 +1,4 @@
-"""Other programs' names of a Transformer's weights: one table for each arrangement."""
+"""Names of Transformer weights in the ``transformers`` package: one table for each architecture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from wenmo.models.shapes import shapes_only
 from wenmo.models.transformer.config import TransformerConfig
 
-# Our name, their name. "{}" is a block's number.
+# Internal name: external name. "{}" is the index of a block.
 LLAMA = {
     "embedding.weight": "model.embed_tokens.weight",
     "blocks.{}.attention_norm.weight": "model.layers.{}.input_layernorm.weight",
@@ -32,8 +32,8 @@ LLAMA = {
     "norm.weight": "model.norm.weight",
     "head.weight": "lm_head.weight",
 }
-# GPT-2 keeps the linear layers of a block transposed, and query, key and value in one; the three
-# are named in the order in which they stand there.
+# GPT-2 stores the linear layers of a block transposed, and query, key and value in one matrix; the
+# three names are listed in the order in which the matrix is split.
 GPT2 = {
     "embedding.weight": "transformer.wte.weight",
     "position.weight": "transformer.wpe.weight",
@@ -60,8 +60,8 @@ GPT2 = {
 CTRL = {
     "embedding.weight": "transformer.w.weight",
     **{
-        f"blocks.{{}}.{ours}.{kind}": f"transformer.h.{{}}.{theirs}.{kind}"
-        for ours, theirs in (
+        f"blocks.{{}}.{internal}.{suffix}": f"transformer.h.{{}}.{external}.{suffix}"
+        for internal, external in (
             ("attention_norm", "layernorm1"),
             ("attention.query", "multi_head_attention.Wq"),
             ("attention.key", "multi_head_attention.Wk"),
@@ -71,7 +71,7 @@ CTRL = {
             ("feed_forward.up", "ffn.0"),
             ("feed_forward.down", "ffn.2"),
         )
-        for kind in ("weight", "bias")
+        for suffix in ("weight", "bias")
     },
     "norm.weight": "transformer.layernorm.weight",
     "norm.bias": "transformer.layernorm.bias",
@@ -80,50 +80,50 @@ CTRL = {
 }
 
 
-def _t5_stack(ours: str, theirs: str, *, cross: bool) -> dict[str, str]:
-    block = f"{theirs}.block.{{}}.layer"
-    feed = f"{block}.{1 + cross}"
-    crossing = {
-        f"{ours}blocks.{{}}.cross_norm.weight": f"{theirs}.block.{{}}.layer.1.layer_norm.weight",
+def _t5_stack(prefix: str, stack: str, *, has_cross_attention: bool) -> dict[str, str]:
+    block = f"{stack}.block.{{}}.layer"
+    ffn = f"{block}.{1 + has_cross_attention}"
+    cross_attention = {
+        f"{prefix}blocks.{{}}.cross_norm.weight": f"{stack}.block.{{}}.layer.1.layer_norm.weight",
         **{
-            f"{ours}blocks.{{}}.cross.{name}.weight": (
-                f"{theirs}.block.{{}}.layer.1.EncDecAttention.{letter}.weight"
+            f"{prefix}blocks.{{}}.cross.{name}.weight": (
+                f"{stack}.block.{{}}.layer.1.EncDecAttention.{letter}.weight"
             )
             for name, letter in QKVO.items()
         },
     }
     return {
-        f"{ours}relative.scores.weight": (
-            f"{theirs}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+        f"{prefix}relative.scores.weight": (
+            f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
         ),
-        f"{ours}blocks.{{}}.attention_norm.weight": f"{block}.0.layer_norm.weight",
+        f"{prefix}blocks.{{}}.attention_norm.weight": f"{block}.0.layer_norm.weight",
         **{
-            f"{ours}blocks.{{}}.attention.{name}.weight": (
-                f"{theirs}.block.{{}}.layer.0.SelfAttention.{letter}.weight"
+            f"{prefix}blocks.{{}}.attention.{name}.weight": (
+                f"{stack}.block.{{}}.layer.0.SelfAttention.{letter}.weight"
             )
             for name, letter in QKVO.items()
         },
-        **(crossing if cross else {}),
-        f"{ours}blocks.{{}}.feed_forward_norm.weight": f"{feed}.layer_norm.weight",
-        f"{ours}blocks.{{}}.feed_forward.gate.weight": f"{feed}.DenseReluDense.wi_0.weight",
-        f"{ours}blocks.{{}}.feed_forward.up.weight": f"{feed}.DenseReluDense.wi_1.weight",
-        f"{ours}blocks.{{}}.feed_forward.down.weight": f"{feed}.DenseReluDense.wo.weight",
-        f"{ours}norm.weight": f"{theirs}.final_layer_norm.weight",
+        **(cross_attention if has_cross_attention else {}),
+        f"{prefix}blocks.{{}}.feed_forward_norm.weight": f"{ffn}.layer_norm.weight",
+        f"{prefix}blocks.{{}}.feed_forward.gate.weight": f"{ffn}.DenseReluDense.wi_0.weight",
+        f"{prefix}blocks.{{}}.feed_forward.up.weight": f"{ffn}.DenseReluDense.wi_1.weight",
+        f"{prefix}blocks.{{}}.feed_forward.down.weight": f"{ffn}.DenseReluDense.wo.weight",
+        f"{prefix}norm.weight": f"{stack}.final_layer_norm.weight",
     }
 
 
 QKVO = {"query": "q", "key": "k", "value": "v", "output": "o"}
 T5 = {
     "embedding.weight": "shared.weight",
-    **_t5_stack("encoder.", "encoder", cross=False),
-    **_t5_stack("", "decoder", cross=True),
+    **_t5_stack("encoder.", "encoder", has_cross_attention=False),
+    **_t5_stack("", "decoder", has_cross_attention=True),
     "head.weight": "lm_head.weight",
 }
-# The first T5 has a plain feed-forward layer, of which the first matrix is named otherwise.
-T5_PLAIN = {ours: theirs.replace("wi_1", "wi") for ours, theirs in T5.items()}
+# The first version of T5 has a feed-forward layer without a gate; its first matrix is called wi.
+T5_PLAIN = {internal: external.replace("wi_1", "wi") for internal, external in T5.items()}
 
 
-def _bart_stack(ours: str, theirs: str, *, cross: bool) -> dict[str, str]:
+def _bart_stack(prefix: str, stack: str, *, has_cross_attention: bool) -> dict[str, str]:
     layers = {
         "attention_norm": "self_attn_layer_norm",
         "attention.query": "self_attn.q_proj",
@@ -134,7 +134,7 @@ def _bart_stack(ours: str, theirs: str, *, cross: bool) -> dict[str, str]:
         "feed_forward.up": "fc1",
         "feed_forward.down": "fc2",
     }
-    if cross:
+    if has_cross_attention:
         layers |= {
             "cross_norm": "encoder_attn_layer_norm",
             "cross.query": "encoder_attn.q_proj",
@@ -142,33 +142,36 @@ def _bart_stack(ours: str, theirs: str, *, cross: bool) -> dict[str, str]:
             "cross.value": "encoder_attn.v_proj",
             "cross.output": "encoder_attn.out_proj",
         }
-    kinds = ("weight", "bias")
+    suffixes = ("weight", "bias")
     return {
-        f"{ours}position.weight": f"model.{theirs}.embed_positions.weight",
+        f"{prefix}position.weight": f"model.{stack}.embed_positions.weight",
         **{
-            f"{ours}{name}.{kind}": f"model.{theirs}.{their}.{kind}"
-            for name, their in (("embedding_norm", "layernorm_embedding"), ("norm", "layer_norm"))
-            for kind in kinds
+            f"{prefix}{name}.{suffix}": f"model.{stack}.{external}.{suffix}"
+            for name, external in (
+                ("embedding_norm", "layernorm_embedding"),
+                ("norm", "layer_norm"),
+            )
+            for suffix in suffixes
         },
         **{
-            f"{ours}blocks.{{}}.{name}.{kind}": f"model.{theirs}.layers.{{}}.{their}.{kind}"
-            for name, their in layers.items()
-            for kind in kinds
+            f"{prefix}blocks.{{}}.{name}.{suffix}": f"model.{stack}.layers.{{}}.{external}.{suffix}"
+            for name, external in layers.items()
+            for suffix in suffixes
         },
     }
 
 
 BART = {
     "embedding.weight": "model.shared.weight",
-    **_bart_stack("encoder.", "encoder", cross=False),
-    **_bart_stack("", "decoder", cross=True),
+    **_bart_stack("encoder.", "encoder", has_cross_attention=False),
+    **_bart_stack("", "decoder", has_cross_attention=True),
     "head.weight": "lm_head.weight",
     "bias": "final_logits_bias",
 }
 
 
-def _bert(stem: str, head: dict[str, str]) -> dict[str, str]:
-    layer = f"{stem}.encoder.layer.{{}}"
+def _bert(prefix: str, head: dict[str, str]) -> dict[str, str]:
+    layer = f"{prefix}.encoder.layer.{{}}"
     layers = {
         "blocks.{}.attention.query": f"{layer}.attention.self.query",
         "blocks.{}.attention.key": f"{layer}.attention.self.key",
@@ -178,15 +181,15 @@ def _bert(stem: str, head: dict[str, str]) -> dict[str, str]:
         "blocks.{}.feed_forward.up": f"{layer}.intermediate.dense",
         "blocks.{}.feed_forward.down": f"{layer}.output.dense",
         "blocks.{}.feed_forward_norm": f"{layer}.output.LayerNorm",
-        "embedding_norm": f"{stem}.embeddings.LayerNorm",
+        "embedding_norm": f"{prefix}.embeddings.LayerNorm",
     }
     return {
-        "embedding.weight": f"{stem}.embeddings.word_embeddings.weight",
-        "position.weight": f"{stem}.embeddings.position_embeddings.weight",
+        "embedding.weight": f"{prefix}.embeddings.word_embeddings.weight",
+        "position.weight": f"{prefix}.embeddings.position_embeddings.weight",
         **{
-            f"{ours}.{kind}": f"{theirs}.{kind}"
-            for ours, theirs in (layers | head).items()
-            for kind in ("weight", "bias")
+            f"{internal}.{suffix}": f"{external}.{suffix}"
+            for internal, external in (layers | head).items()
+            for suffix in ("weight", "bias")
         },
     }
 
@@ -212,13 +215,13 @@ ROBERTA = {
 }
 
 
-def names_of(
+def weight_names(
     table: Mapping[str, str], config: TransformerConfig, vocab_size: int
 ) -> dict[str, str]:
-    """Their name of each weight of a model with these settings.
+    """The external name of each weight of a model with these settings.
 
     Raises:
-        KeyError: the table has no place for one.
+        KeyError: the table has no name for a weight.
     """
     if table is T5 and config.activation not in ("geglu", "swiglu"):
         table = T5_PLAIN
@@ -226,7 +229,7 @@ def names_of(
         keys = config.build(vocab_size).state_dict().keys()
     names = {}
     for key in keys:
-        number = re.search(r"\.(\d+)\.", key)
+        block = re.search(r"\.(\d+)\.", key)
         pattern = re.sub(r"\.\d+\.", ".{}.", key)
-        names[key] = table[pattern].format(number and number[1])
+        names[key] = table[pattern].format(block and block[1])
     return names

@@ -1,8 +1,7 @@
-"""Other programs' settings of a Transformer: what their ``config.json`` says in our settings
-(``read_``), and ours in theirs (``write_``), as far as they can be said there.
+"""Convert the settings in ``config.json`` to ours (``read_*``) and back (``write_*``).
 
-A reader raises `KeyError` for what is missing and `UnsupportedSettingError` for what has no
-counterpart here.
+Readers raise `KeyError` for a missing setting and `UnsupportedSettingError` for one without a
+counterpart here. Writers convert what the external format can express; `layout_of` compares.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from wenmo.models.transformer.config import MaskedConfig, TransformerConfig
 from wenmo.types import END
 
 Config = TransformerConfig
-Settings = Mapping[str, Any]
+ExternalSettings = Mapping[str, Any]
 
-POSITIONS_BEGIN = 2  # BART's and RoBERTa's: the two rows before stand for nothing that is used
+POSITION_OFFSET = 2  # the first two rows of BART's and RoBERTa's position embeddings are not used
 
-THEIR_ACTIVATION = {"gelu": "gelu_new", "gelu-exact": "gelu", "relu": "relu", "silu": "silu"}
+ACTIVATION_NAMES = {"gelu": "gelu_new", "gelu-exact": "gelu", "relu": "relu", "silu": "silu"}
 
 
-def read_gpt2(c: Settings) -> Config:
-    """GPT-2's settings as ours."""
+def read_gpt2(c: ExternalSettings) -> Config:
+    """Convert GPT-2's settings."""
     return Config(
         hidden_size=c["n_embd"],
         layers=c["n_layer"],
@@ -43,7 +42,7 @@ def read_gpt2(c: Settings) -> Config:
 
 
 def write_gpt2(config: TransformerConfig) -> dict[str, Any]:
-    """Ours as GPT-2's."""
+    """Convert to GPT-2's settings."""
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -52,7 +51,7 @@ def write_gpt2(config: TransformerConfig) -> dict[str, Any]:
         "n_layer": config.layers,
         "n_head": config.heads,
         "n_inner": config.inner_width,
-        "activation_function": THEIR_ACTIVATION.get(config.activation, "none"),
+        "activation_function": ACTIVATION_NAMES.get(config.activation, "none"),
         "layer_norm_epsilon": config.norm_eps,
         "embd_pdrop": config.dropout,
         "resid_pdrop": config.dropout,
@@ -61,16 +60,16 @@ def write_gpt2(config: TransformerConfig) -> dict[str, Any]:
     }
 
 
-def read_llama(c: Settings) -> Config:
-    """Llama's, Mistral's, Qwen2's and Qwen3's settings as ours."""
-    kind = c["model_type"]
+def read_llama(c: ExternalSettings) -> Config:
+    """Convert the settings of Llama, Mistral, Qwen2 and Qwen3."""
+    model_type = c["model_type"]
     if c["hidden_act"] not in ("silu", "swish"):
         raise UnsupportedSettingError(f"hidden_act = {c['hidden_act']!r} is not supported here")
-    biased = kind == "llama" and bool(c.get("mlp_bias"))
-    if kind == "llama" and bool(c.get("attention_bias")) != biased:
+    biased = model_type == "llama" and bool(c.get("mlp_bias"))
+    if model_type == "llama" and bool(c.get("attention_bias")) != biased:
         name = "mlp_bias" if biased else "attention_bias"
         raise UnsupportedSettingError(f"{name} = true alone is not supported here")
-    base, scaling = _rotary(c)
+    rope_theta, rope_scaling = _rope_settings(c)
     return Config(
         hidden_size=c["hidden_size"],
         layers=c["num_hidden_layers"],
@@ -79,82 +78,98 @@ def read_llama(c: Settings) -> Config:
         head_dim=c["head_dim"],
         ffn_size=c["intermediate_size"],
         context_length=c["max_position_embeddings"],
-        sliding_window=_window(c),
-        rope_theta=base,
-        rope_scaling=scaling,
+        sliding_window=_sliding_window(c),
+        rope_theta=rope_theta,
+        rope_scaling=rope_scaling,
         norm_eps=c["rms_norm_eps"],
-        qk_norm=kind == "qwen3",
+        qk_norm=model_type == "qwen3",
         bias=biased,
-        qkv_bias=True if kind == "qwen2" else None,  # which is not among its settings
+        qkv_bias=True if model_type == "qwen2" else None,  # not a setting of Qwen2
         tie_embeddings=c["tie_word_embeddings"],
         zero_init_residual=False,
     )
 
 
-def _window(c: Settings) -> int | None:
-    """The sliding window of all layers; None: they see the whole text."""
+def _sliding_window(c: ExternalSettings) -> int | None:
+    """The sliding window of all layers; None: full attention.
+
+    Raises:
+        UnsupportedSettingError: only some layers have a sliding window.
+    """
     if c["model_type"] == "llama":
         return None
     window, layers = c["sliding_window"], c["num_hidden_layers"]
     if c["model_type"] == "mistral":
         return window
-    used, first = c["use_sliding_window"] and window is not None, c["max_window_layers"]
-    first = first if used else layers
-    derived = ["full_attention" if n < first else "sliding_attention" for n in range(layers)]
-    listed = c.get("layer_types")
-    kinds = set(listed or derived)
-    if len(kinds) > 1:
-        name = "layer_types" if listed else "max_window_layers"
+    enabled, first_windowed_layer = (
+        c["use_sliding_window"] and window is not None,
+        c["max_window_layers"],
+    )
+    first_windowed_layer = first_windowed_layer if enabled else layers
+    derived = [
+        "full_attention" if n < first_windowed_layer else "sliding_attention" for n in range(layers)
+    ]
+    given = c.get("layer_types")
+    layer_types = set(given or derived)
+    if len(layer_types) > 1:
+        name = "layer_types" if given else "max_window_layers"
         raise UnsupportedSettingError(
-            f"{name}: layers with a sliding window among others without are not supported here"
+            f"{name}: a sliding window in only some of the layers is not supported here"
         )
-    return window if kinds == {"sliding_attention"} else None
+    return window if layer_types == {"sliding_attention"} else None
 
 
-def _rotary(c: Settings) -> tuple[float, tuple[float, ...]]:
-    """The base of rotary positions, and how they are scaled: as of `Rotation.at`."""
-    older, modern, base = (c.get(n) for n in ("rope_scaling", "rope_parameters", "rope_theta"))
-    given = older or modern or {}
-    kind = str(given.get("rope_type", given.get("type", "default")))
-    base = given.get("rope_theta") or base or (modern or {}).get("rope_theta") or 10_000.0
-    known = {"type", "rope_type", "rope_theta"}
-    rotary = ExternalConfig(
-        {name: value for name, value in given.items() if name not in known},
+def _rope_settings(c: ExternalSettings) -> tuple[float, tuple[float, ...]]:
+    """RoPE's base, and its scaling in the form of `TransformerConfig.rope_scaling`."""
+    rope_scaling, rope_parameters, rope_theta = (
+        c.get(n) for n in ("rope_scaling", "rope_parameters", "rope_theta")
+    )
+    given = rope_scaling or rope_parameters or {}
+    rope_type = str(given.get("rope_type", given.get("type", "default")))
+    rope_theta = (
+        given.get("rope_theta")
+        or rope_theta
+        or (rope_parameters or {}).get("rope_theta")
+        or 10_000.0
+    )
+    common_keys = {"type", "rope_type", "rope_theta"}
+    config = ExternalConfig(
+        {name: value for name, value in given.items() if name not in common_keys},
         Schema({"original_max_position_embeddings": c["max_position_embeddings"]}),
     )
-    scaling = _scaling(rotary, kind)
+    scaling = _rope_scaling(config, rope_type)
     try:
-        rotary.check_all_read()
+        config.check_all_read()
     except UnsupportedSettingError as error:
         raise UnsupportedSettingError(f"rope_scaling: {error}") from None
-    return float(base), scaling
+    return float(rope_theta), scaling
 
 
-def _scaling(rotary: Settings, kind: str) -> tuple[float, ...]:
-    if kind == "default":
+def _rope_scaling(config: ExternalSettings, rope_type: str) -> tuple[float, ...]:
+    if rope_type == "default":
         return ()
-    if kind == "linear":
-        return (float(rotary["factor"]),)
-    if kind == "llama3":
+    if rope_type == "linear":
+        return (float(config["factor"]),)
+    if rope_type == "llama3":
         names = ("factor", "low_freq_factor", "high_freq_factor")
-        context = rotary["original_max_position_embeddings"]
-        return (*(float(rotary[name]) for name in names), float(context))
-    raise UnsupportedSettingError(f"rotary positions of type {kind!r} are not supported here")
+        context = config["original_max_position_embeddings"]
+        return (*(float(config[name]) for name in names), float(context))
+    raise UnsupportedSettingError(f"RoPE scaling of type {rope_type!r} is not supported here")
 
 
-def write_llama(kind: str, architecture: str, config: TransformerConfig) -> dict[str, Any]:
-    """Ours as Llama's or of its kin: ``model_type`` and the class of that name."""
-    rotary: dict[str, Any] = {"rope_type": "default"}
+def write_llama(model_type: str, class_name: str, config: TransformerConfig) -> dict[str, Any]:
+    """Convert to the settings of Llama, Mistral, Qwen2 or Qwen3, by ``model_type``."""
+    rope: dict[str, Any] = {"rope_type": "default"}
     if len(config.rope_scaling) == 1:
-        rotary = {"rope_type": "linear", "factor": config.rope_scaling[0]}
+        rope = {"rope_type": "linear", "factor": config.rope_scaling[0]}
     elif config.rope_scaling:
         factor, low, high, context = config.rope_scaling
-        rotary = {"rope_type": "llama3", "factor": factor, "low_freq_factor": low}
-        rotary |= {"high_freq_factor": high, "original_max_position_embeddings": int(context)}
-    biased = config.bias if config.qkv_bias is None else config.qkv_bias
+        rope = {"rope_type": "llama3", "factor": factor, "low_freq_factor": low}
+        rope |= {"high_freq_factor": high, "original_max_position_embeddings": int(context)}
+    attention_bias = config.bias if config.qkv_bias is None else config.qkv_bias
     return {
-        "architectures": [architecture],
-        "model_type": kind,
+        "architectures": [class_name],
+        "model_type": model_type,
         "hidden_size": config.hidden_size,
         "intermediate_size": config.inner_width,
         "num_hidden_layers": config.layers,
@@ -165,16 +180,16 @@ def write_llama(kind: str, architecture: str, config: TransformerConfig) -> dict
         "max_position_embeddings": config.context_length,
         "rms_norm_eps": config.norm_eps,
         "rope_theta": config.rope_theta,
-        "rope_parameters": {**rotary, "rope_theta": config.rope_theta},
-        "attention_bias": biased,
+        "rope_parameters": {**rope, "rope_theta": config.rope_theta},
+        "attention_bias": attention_bias,
         "mlp_bias": config.bias,
         "sliding_window": config.sliding_window,
         "tie_word_embeddings": config.tie_embeddings,
     }
 
 
-def read_ctrl(c: Settings) -> Config:
-    """CTRL's settings as ours."""
+def read_ctrl(c: ExternalSettings) -> Config:
+    """Convert CTRL's settings."""
     return Config(
         hidden_size=c["n_embd"],
         layers=c["n_layer"],
@@ -195,11 +210,11 @@ def read_ctrl(c: Settings) -> Config:
     )
 
 
-def read_t5(c: Settings) -> Config:
-    """T5's and mT5's settings as ours."""
+def read_t5(c: ExternalSettings) -> Config:
+    """Convert the settings of T5 and mT5."""
     activation = c["feed_forward_proj"]
-    known = {"relu": "relu", "gated-gelu": "geglu", "gated-silu": "swiglu"}
-    if activation not in known:
+    activations = {"relu": "relu", "gated-gelu": "geglu", "gated-silu": "swiglu"}
+    if activation not in activations:
         raise UnsupportedSettingError(f"feed_forward_proj = {activation!r} is not supported here")
     tied = c["tie_word_embeddings"]
     buckets = (c["relative_attention_num_buckets"], c["relative_attention_max_distance"])
@@ -221,7 +236,7 @@ def read_t5(c: Settings) -> Config:
         norm_eps=c["layer_norm_epsilon"],
         qk_norm=False,
         attention_scale=1.0,
-        activation=known[activation],  # type: ignore[arg-type]
+        activation=activations[activation],  # type: ignore[arg-type]
         tie_embeddings=tied,
         scale_logits=c.get("scale_decoder_outputs", tied and c["model_type"] == "t5"),
         zero_init_residual=False,
@@ -229,12 +244,12 @@ def read_t5(c: Settings) -> Config:
     )
 
 
-def write_t5(kind: str, architecture: str, config: TransformerConfig) -> dict[str, Any]:
-    """Ours as T5's."""
-    gates = {"geglu": "gated-gelu", "swiglu": "gated-silu", "relu": "relu"}
+def write_t5(model_type: str, class_name: str, config: TransformerConfig) -> dict[str, Any]:
+    """Convert to T5's settings."""
+    activations = {"geglu": "gated-gelu", "swiglu": "gated-silu", "relu": "relu"}
     return {
-        "architectures": [architecture],
-        "model_type": kind,
+        "architectures": [class_name],
+        "model_type": model_type,
         "d_model": config.hidden_size,
         "d_kv": config.width_of_head,
         "d_ff": config.inner_width,
@@ -242,7 +257,7 @@ def write_t5(kind: str, architecture: str, config: TransformerConfig) -> dict[st
         "num_decoder_layers": config.layers,
         "num_heads": config.heads,
         "n_positions": config.context_length,
-        "feed_forward_proj": gates.get(config.activation, "none"),
+        "feed_forward_proj": activations.get(config.activation, "none"),
         "layer_norm_epsilon": config.norm_eps,
         "dropout_rate": config.dropout,
         "tie_word_embeddings": config.tie_embeddings,
@@ -252,20 +267,20 @@ def write_t5(kind: str, architecture: str, config: TransformerConfig) -> dict[st
     }
 
 
-def read_bart(c: Settings) -> Config:
-    """BART's, mBART's and Marian's settings as ours."""
-    kind = c["model_type"]
+def read_bart(c: ExternalSettings) -> Config:
+    """Convert the settings of BART, mBART and Marian."""
+    model_type = c["model_type"]
     for name in ("attention_heads", "ffn_dim"):
         if c[f"encoder_{name}"] != c[f"decoder_{name}"]:
             raise UnsupportedSettingError(
-                f"encoder_{name} and decoder_{name} that differ are not supported here"
+                f"different encoder_{name} and decoder_{name} are not supported here"
             )
-    for name, same in (
+    for name, reference in (
         ("num_hidden_layers", "encoder_layers"),
         ("decoder_vocab_size", "vocab_size"),
     ):
-        if c.get(name) not in (None, c.get(same)):
-            raise UnsupportedSettingError(f"{name} other than {same} is not supported here")
+        if c.get(name) not in (None, c.get(reference)):
+            raise UnsupportedSettingError(f"{name} other than {reference} is not supported here")
     return Config(
         hidden_size=c["d_model"],
         layers=c["decoder_layers"],
@@ -273,15 +288,15 @@ def read_bart(c: Settings) -> Config:
         heads=c["decoder_attention_heads"],
         ffn_size=c["decoder_ffn_dim"],
         context_length=c["max_position_embeddings"],
-        positions="sinusoidal-split" if kind == "marian" else "learned",
+        positions="sinusoidal-split" if model_type == "marian" else "learned",
         norm="layer",
-        prenorm=kind == "mbart",
+        prenorm=model_type == "mbart",
         norm_eps=1e-5,
         qk_norm=False,
         activation=_activation(c["activation_function"]),
         bias=True,
         lm_head_bias=True,
-        embedding_norm=kind != "marian",
+        embedding_norm=model_type != "marian",
         tie_embeddings=c["tie_word_embeddings"],
         scale_embeddings=c["scale_embedding"],
         zero_init_residual=False,
@@ -289,11 +304,11 @@ def read_bart(c: Settings) -> Config:
     )
 
 
-def write_bart(kind: str, architecture: str, config: TransformerConfig) -> dict[str, Any]:
-    """Ours as Marian's."""
+def write_bart(model_type: str, class_name: str, config: TransformerConfig) -> dict[str, Any]:
+    """Convert to Marian's settings."""
     return {
-        "architectures": [architecture],
-        "model_type": kind,
+        "architectures": [class_name],
+        "model_type": model_type,
         "d_model": config.hidden_size,
         "encoder_layers": config.encoder_layers,
         "decoder_layers": config.layers,
@@ -302,7 +317,7 @@ def write_bart(kind: str, architecture: str, config: TransformerConfig) -> dict[
         "encoder_ffn_dim": config.inner_width,
         "decoder_ffn_dim": config.inner_width,
         "max_position_embeddings": config.context_length,
-        "activation_function": THEIR_ACTIVATION.get(config.activation, "none"),
+        "activation_function": ACTIVATION_NAMES.get(config.activation, "none"),
         "scale_embedding": config.scale_embeddings,
         "dropout": config.dropout,
         "attention_dropout": config.dropout_of_attention,
@@ -314,20 +329,20 @@ def write_bart(kind: str, architecture: str, config: TransformerConfig) -> dict[
     }
 
 
-def read_bert(c: Settings) -> MaskedConfig:
-    """BERT's and RoBERTa's."""
+def read_bert(c: ExternalSettings) -> MaskedConfig:
+    """Convert the settings of BERT and RoBERTa."""
     if c["position_embedding_type"] != "absolute":
-        name = f"position_embedding_type = {c['position_embedding_type']!r}"
-        raise UnsupportedSettingError(f"{name} is not supported here")
+        setting = f"position_embedding_type = {c['position_embedding_type']!r}"
+        raise UnsupportedSettingError(f"{setting} is not supported here")
     if c["is_decoder"]:
         raise UnsupportedSettingError("is_decoder = true is not supported here")
-    before = POSITIONS_BEGIN if c["model_type"] == "roberta" else 0
+    position_offset = POSITION_OFFSET if c["model_type"] == "roberta" else 0
     return MaskedConfig(
         hidden_size=c["hidden_size"],
         layers=c["num_hidden_layers"],
         heads=c["num_attention_heads"],
         ffn_size=c["intermediate_size"],
-        context_length=c["max_position_embeddings"] - before,
+        context_length=c["max_position_embeddings"] - position_offset,
         positions="learned",
         norm="layer",
         prenorm=False,

@@ -1,5 +1,5 @@
-"""What the smaller files of a folder say: chat templates, how texts are written, and tokens that
-the tokenizer alone knows."""
+"""The small files of a model folder: chat templates, generation settings, and tokens beyond the
+model's vocabulary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 import wenmo as package
 from wenmo.config import from_dict, to_dict
 from wenmo.decoding.params import Sampling
-from wenmo.interchange.generation import generation_of, sampling_of
+from wenmo.interchange.generation import from_generation_config, to_generation_config
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.transformer.config import TransformerConfig
 from wenmo.runs.config import NgramPriorConfig
@@ -33,7 +33,7 @@ CHATML = (
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A small Llama, of which the tokenizer has one token more than the model."""
+    """A small Llama whose tokenizer has one more token than the model."""
     letters = {letter: id_ for id_, letter in enumerate(byte_alphabet())}
     library = byte_level({**letters, **MARKS}, [], special=MARKS)
     tokenizer = PretrainedTokenizer(library, end=257)
@@ -53,9 +53,7 @@ def edit(folder: Path, name: str, **changes: Any) -> None:
     path.write_text(json.dumps({**content, **changes}))
 
 
-def test_a_token_beyond_the_model_is_refused_where_a_text_holds_it(
-    folder: Path, wenmo: Any, tmp_path: Path
-) -> None:
+def test_token_beyond_the_vocabulary_is_refused(folder: Path, wenmo: Any, tmp_path: Path) -> None:
     run = package.load(folder)
     assert run.model.vocab_size == 258 == len(run.tokenizer.table)
     assert run.generate("The fox", max_tokens=3)
@@ -76,7 +74,7 @@ def test_a_token_beyond_the_model_is_refused_where_a_text_holds_it(
 
 
 @pytest.mark.parametrize("form", [list, dict])
-def test_of_several_templates_the_default_is_taken(form: type, folder: Path) -> None:
+def test_default_chat_template_is_used(form: type, folder: Path) -> None:
     named = {"tool_use": "no", "default": CHATML}
     listed = [{"name": name, "template": text} for name, text in named.items()]
     edit(folder, "tokenizer_config.json", chat_template=listed if form is list else named)
@@ -85,10 +83,10 @@ def test_of_several_templates_the_default_is_taken(form: type, folder: Path) -> 
     edit(folder, "tokenizer_config.json", chat_template=listed[:1])
     opened = open_pretrained(folder)
     assert opened.template is None
-    assert "templates are called tool_use; none is called default" in str(opened.note)
+    assert "none of tool_use is called default" in str(opened.note)
 
 
-def test_a_model_writes_as_its_makers_say(folder: Path) -> None:
+def test_generation_config_sets_sampling_defaults(folder: Path) -> None:
     assert open_pretrained(folder).sampling == {}
     edit(folder, "config.json", do_sample=True, temperature=0.7)
     found = {"method": "sample", "temperature": 0.7, "top_k": 50}
@@ -109,7 +107,7 @@ def test_a_model_writes_as_its_makers_say(folder: Path) -> None:
         open_pretrained(folder)
 
 
-def test_a_model_that_answers_is_careful_where_its_makers_say_nothing(folder: Path) -> None:
+def test_chat_model_without_generation_config_samples_cautiously(folder: Path) -> None:
     assert package.load(folder).sampling.temperature == 0.8
     edit(folder, "tokenizer_config.json", chat_template=CHATML)
     careful = {"method": "sample", "temperature": 0.2, "top_p": 0.9}
@@ -129,12 +127,15 @@ def test_a_model_that_answers_is_careful_where_its_makers_say_nothing(folder: Pa
         Sampling(method="beam", beam_width=3, length_penalty=0.5),
     ],
 )
-def test_what_is_written_for_other_programs_is_read_back(sampling: Sampling) -> None:
-    assert from_dict(Sampling, sampling_of(generation_of(to_dict(sampling)))) == sampling
+def test_generation_config_round_trip(sampling: Sampling) -> None:
+    assert (
+        from_dict(Sampling, from_generation_config(to_generation_config(to_dict(sampling))))
+        == sampling
+    )
 
 
 @pytest.mark.parametrize("to", ["huggingface", "gguf"])
-def test_an_export_keeps_how_the_run_writes(to: str, folder: Path, tmp_path: Path) -> None:
+def test_export_keeps_sampling_defaults(to: str, folder: Path, tmp_path: Path) -> None:
     edit(folder, "generation_config.json", do_sample=True, temperature=0.3, top_p=0.5)
     run = package.load(folder)
     run.export(to, tmp_path / "out.gguf")
@@ -163,5 +164,5 @@ def test_an_export_keeps_how_the_run_writes(to: str, folder: Path, tmp_path: Pat
         ),
     ],
 )
-def test_settings_mean_what_they_mean_there(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    assert sampling_of(theirs) == ours
+def test_from_generation_config(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    assert from_generation_config(theirs) == ours
