@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wenmo import __version__
 from wenmo.charts import chart_svg
 from wenmo.config import closest_match
 from wenmo.files import read_json, write_text
