@@ -59,7 +59,7 @@ def test_token_beyond_the_vocabulary_is_refused(folder: Path, wenmo: Any, tmp_pa
     assert run.generate("The fox", max_tokens=3)
     (tmp_path / "my.txt").write_text("The fox, 春眠不觉晓.\n" * 30, "utf-8")
     (tmp_path / "pad.txt").write_text("The fox.\n" * 30 + "The [PAD].\n", "utf-8")
-    told = ("the text holds '[PAD]' (in '", "The [PAD]", "the tokenizer knows as token 258")
+    expected = ("the text contains '[PAD]'", "The [PAD]", "which is token 258 of the tokenizer")
     train = ("--from", "llama", "--out", "run", "--steps", 1, "batch_size=2", "sequence_length=24")
     for command in (
         ("generate", "llama", "--prompt", "The [PAD]"),
@@ -67,7 +67,7 @@ def test_token_beyond_the_vocabulary_is_refused(folder: Path, wenmo: Any, tmp_pa
         ("train", "pad.txt", *train),
     ):
         refused = wenmo(*command, cwd=tmp_path, code=2)
-        assert all(part in refused.stderr for part in told)
+        assert all(part in refused.stderr for part in expected)
     assert not list((tmp_path / "run").glob("*.safetensors"))
     wenmo("train", "my.txt", *train[:3], "further", *train[4:], cwd=tmp_path)
     assert package.load(tmp_path / "further").generate("The fox", max_tokens=3)
