@@ -17,8 +17,8 @@ from typing import Any
 
 import typer
 
-from wenmo.apps.cli.declared import flags_of
 from wenmo.apps.cli.main import app
+from wenmo.apps.cli.option_groups import options_with_flags
 from wenmo.config import to_dict
 from wenmo.decoding.params import Sampling
 from wenmo.models import MODELS
@@ -29,7 +29,7 @@ PAGES = sorted([*Path(__file__).parent.glob("*.md"), *Path(__file__).parents[1].
 SECTION = re.compile(r"<!-- (setting|设置|option): ([\w, ]+) -->\n.*?<!-- end -->", re.DOTALL)
 UNSET = {"setting": " (in a run: {})", "设置": "（在运行中：{}）"}
 SETTINGS: dict[str, list[str]] = {}  # that an option of training sets
-for key, declared in flags_of(TABLES).options.items():
+for key, declared in options_with_flags(TABLES).options.items():
     SETTINGS.setdefault(f"--{declared.flag}", []).append(f"`{key}`")
 FAMILY = {"setting": "the family", "设置": "该族"}  # what differs from family to family
 HEADER = {"setting": ("default", "range", "meaning"), "设置": ("默认值", "范围", "说明")}

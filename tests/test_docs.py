@@ -235,7 +235,7 @@ def test_the_demo_ends_as_the_page_says(page: str, capsys: pytest.CaptureFixture
         for family, bits, perplexity, seconds, speed, folder in row.findall(shown)
     ]
     assert len(runs) == 3
-    demo.show_results(runs, ".venv/bin/wenmo")  # type: ignore[arg-type]
+    demo.print_results(runs, ".venv/bin/wenmo")  # type: ignore[arg-type]
     assert stripped(capsys.readouterr().out) == stripped(shown)
 
 

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from wenmo.apps.cli.declared import expand, options_from
+from wenmo.apps.cli.option_groups import expand_options, options_from
 from wenmo.config import from_dict, load_toml, override
 from wenmo.decoding.params import Sampling
 from wenmo.models import MODELS
@@ -32,7 +32,7 @@ def command() -> typer.Typer:
     app = typer.Typer(rich_markup_mode=None)
 
     @app.command()
-    @expand
+    @expand_options
     def write(*, sampling: Annotated[dict[str, Any], options_from(More)]) -> None:
         print(sampling)
 

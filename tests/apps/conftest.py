@@ -1,4 +1,4 @@
-"""A small text, and small runs trained on it."""
+"""A small text, and small runs that are trained on it."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_llama() -> Callable[..., Path]:
-    """Makes a small Llama with random weights, as `transformers` keeps it, over bytes and marks."""
+    """Makes a small Llama with random weights in the format of `transformers`, with byte tokens."""
 
-    def make(folder: Path, marks: Sequence[str], **settings: Any) -> Path:
+    def make(folder: Path, special_tokens: Sequence[str], **settings: Any) -> Path:
         from transformers import LlamaConfig, LlamaForCausalLM
 
         sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
         heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
-        config = LlamaConfig(vocab_size=256 + len(marks), **sizes, **heads, **settings)
+        config = LlamaConfig(vocab_size=256 + len(special_tokens), **sizes, **heads, **settings)
         torch.manual_seed(0)
         LlamaForCausalLM(config).save_pretrained(folder)
-        named = {name: id_ for id_, name in enumerate([*byte_alphabet(), *marks])}
-        byte_level(named, [], special=marks).save(str(folder / "tokenizer.json"))
+        vocabulary = {name: id_ for id_, name in enumerate([*byte_alphabet(), *special_tokens])}
+        byte_level(vocabulary, [], special=special_tokens).save(str(folder / "tokenizer.json"))
         return folder
 
     return make
@@ -47,7 +47,7 @@ def make_llama() -> Callable[..., Path]:
 def runs(
     train_until: Callable[..., Any], text: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """One small trained run of each kind of learner and state; the GPT stands on counts."""
+    """Small trained runs: an n-gram, an LSTM, and a GPT with n-gram counts."""
     folder = tmp_path_factory.mktemp("runs")
     small = {
         "ngram": ["order=6"],

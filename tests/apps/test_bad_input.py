@@ -1,4 +1,4 @@
-"""Whatever is wrong with what a user gives: one line, exit code 2, nothing half-written."""
+"""Wrong input of any type: one line, exit code 2, no partial output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def refused(done):
-    """The one line that a refusal prints."""
+    """The only line that a refused command prints."""
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("wenmo: ")
@@ -44,7 +44,7 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_files_that_are_no_text(wenmo, tmp_path, name):
+def test_unreadable_training_files(wenmo, tmp_path, name):
     (tmp_path / name).write_bytes(FILES[name])
     done = wenmo("train", name, "--model", "ngram", "--out", "run", cwd=tmp_path, code=2)
     assert MESSAGES[name] in refused(done)
@@ -85,10 +85,10 @@ def test_files_that_are_no_text(wenmo, tmp_path, name):
         (["trian"], "'train'"),
     ],
 )
-def test_arguments_that_make_no_sense(wenmo, text, tmp_path, arguments, message):
-    given = [str(text) if a == "TEXT" else a for a in arguments]
-    (tmp_path / "something").write_text("here")
-    assert message in refused(wenmo(*given, cwd=tmp_path, code=2))
+def test_invalid_arguments(wenmo, text, tmp_path, arguments, message):
+    command = [str(text) if a == "TEXT" else a for a in arguments]
+    (tmp_path / "something").write_text("content")
+    assert message in refused(wenmo(*command, cwd=tmp_path, code=2))
     assert [path.name for path in tmp_path.iterdir()] == ["something"]
 
 
@@ -105,7 +105,7 @@ def test_arguments_that_make_no_sense(wenmo, text, tmp_path, arguments, message)
         (["--input", "none.txt"], "none.txt"),
     ],
 )
-def test_sampling_that_makes_no_sense(wenmo, runs, tmp_path, options, message):
+def test_invalid_sampling_options(wenmo, runs, tmp_path, options, message):
     assert message in refused(wenmo("generate", runs["lstm"], *options, cwd=tmp_path, code=2))
 
 
@@ -154,17 +154,17 @@ def no_tokenizer(run):
         (no_tokenizer, "tokenizer.json"),
     ],
 )
-def test_run_folders_that_are_damaged(wenmo, run, damage, message):
+def test_damaged_run_folders(wenmo, run, damage, message):
     damage(run)
     assert message in refused(wenmo("generate", run, cwd=run.parent, code=2))
 
 
-def test_other_settings_for_a_run_that_is_there(wenmo, run, text):
+def test_different_settings_for_an_existing_run(wenmo, run, text):
     done = wenmo("train", text, "--out", run, "--steps", 7, cwd=run.parent, code=2)
     assert "holds a run with other settings" in refused(done)
 
 
-def test_a_checkpoint_with_a_bad_checksum_is_told_and_the_one_before_taken(wenmo, text, tmp_path):
+def test_a_checkpoint_with_a_wrong_checksum_falls_back_to_the_previous_one(wenmo, text, tmp_path):
     train = ["train", text, "--out", "run", "--model", "lstm", "--steps", 40]
     train += [
         "embedding_size=8",
@@ -178,6 +178,6 @@ def test_a_checkpoint_with_a_bad_checksum_is_told_and_the_one_before_taken(wenmo
     (tmp_path / "run/wenmo.json").write_text(json.dumps({**card, "finished": False}))
     newest = max((tmp_path / "run/checkpoints").glob("*.safetensors"))
     newest.write_bytes(newest.read_bytes()[:-1] + b"?")
-    told = wenmo(*train, cwd=tmp_path).stderr
-    assert "wrong checksum" in told
-    assert "going on from step 39" in told
+    stderr = wenmo(*train, cwd=tmp_path).stderr
+    assert "wrong checksum" in stderr
+    assert "going on from step 39" in stderr

@@ -1,4 +1,4 @@
-"""The main job, as a user does it: train, generate, evaluate, models."""
+"""The main commands: train, generate, evaluate, models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODELS = ("ngram", "lstm", "gpt")
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_run_folder_holds_all_that_is_promised(runs, model):
+def test_the_files_of_a_run_folder(runs, model):
     folder = runs[model]
     card = json.loads((folder / "wenmo.json").read_text(encoding="utf-8"))
     assert card["family"] == model
@@ -31,7 +31,7 @@ def test_a_run_folder_holds_all_that_is_promised(runs, model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_generate_writes_the_same_text_in_every_form(wenmo, runs, model):
+def test_generate_prints_the_same_text_in_every_format(wenmo, runs, model):
     folder = runs[model]
     command = ("generate", folder, "--prompt", "春眠", "--max-tokens", 20, "--seed", 3)
     plain = wenmo(*command, cwd=folder).stdout
@@ -47,7 +47,7 @@ def test_generate_writes_the_same_text_in_every_form(wenmo, runs, model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_trained_model_has_learnt(wenmo, runs, text, model):
+def test_a_trained_model_predicts_its_training_text(wenmo, runs, text, model):
     figures = json.loads(wenmo("evaluate", runs[model], text, "--json", cwd=text.parent).stdout)
     assert figures["bits_per_byte"] < 1
     assert figures["bytes"] == len(text.read_bytes()) + 1
@@ -55,7 +55,7 @@ def test_a_trained_model_has_learnt(wenmo, runs, text, model):
     assert "fox jumps" in wenmo("generate", runs[model], *greedy, cwd=text.parent).stdout
 
 
-def test_a_prompt_that_is_too_long_is_told(wenmo, runs, tmp_path):
+def test_a_note_about_a_truncated_prompt(wenmo, runs, tmp_path):
     command = ("generate", runs["gpt"], "--prompt", "The quick brown fox " * 9, "--max-tokens", 4)
     command += ("--seed", 0)
     assert "only its end is read" in wenmo(*command, cwd=tmp_path).stderr
@@ -63,15 +63,15 @@ def test_a_prompt_that_is_too_long_is_told(wenmo, runs, tmp_path):
     assert wenmo("generate", runs["lstm"], *command[2:], cwd=tmp_path).stderr == ""
 
 
-def test_an_empty_prompt_begins_a_line_where_documents_are_long(runs):
+def test_an_empty_prompt_starts_a_line_for_long_documents(runs):
     import wenmo
 
     run = wenmo.load(runs["lstm"])
-    asked = {"max_tokens": 30, "seed": 5}
-    assert run.generate("", **asked) != run.generate("\n", **asked)
+    options = {"max_tokens": 30, "seed": 5}
+    assert run.generate("", **options) != run.generate("\n", **options)
     run.card.data["train"] |= {"records": 3, "characters": 40_000}
-    assert run.generate("", **asked) == run.generate("\n", **asked)
-    assert "".join(run.stream(**asked)) == run.generate("\n", **asked)[0]
+    assert run.generate("", **options) == run.generate("\n", **options)
+    assert "".join(run.stream(**options)) == run.generate("\n", **options)[0]
 
 
 def test_generate_answers_every_line_of_a_file(wenmo, runs, tmp_path):
@@ -115,7 +115,7 @@ def test_standard_input_and_gzip_train_like_the_file(wenmo, text, tmp_path):
     assert figures[0] == figures[1] == figures[2]
 
 
-def test_fields_are_chosen_by_name_and_missing_values_counted(wenmo, tmp_path):
+def test_fields_are_selected_by_name_and_missing_values_counted(wenmo, tmp_path):
     rows = [{"title": "春晓", "lines": ["春眠不觉晓处处闻啼鸟", "夜来风雨声花落知多少"]}] * 40 + [
         {"title": "无"}
     ]
@@ -125,12 +125,12 @@ def test_fields_are_chosen_by_name_and_missing_values_counted(wenmo, tmp_path):
     refused = wenmo(*train, cwd=tmp_path, code=2).stderr
     assert "--text-field" in refused
     assert "lines" in refused
-    told = wenmo(*train, "--text-field", "lines", cwd=tmp_path).stderr
-    assert re.search(r"1 .*(missing|left out)", told)
-    assert "also stand in the training text" in told
+    stderr = wenmo(*train, "--text-field", "lines", cwd=tmp_path).stderr
+    assert re.search(r"1 .*(missing|left out)", stderr)
+    assert "also stand in the training text" in stderr
 
 
-def test_a_second_call_finds_the_work_done(wenmo, text, tmp_path):
+def test_a_second_call_does_not_train_again(wenmo, text, tmp_path):
     train = ("train", text, "--model", "ngram", "--out", "run", "order=3")
     wenmo(*train, cwd=tmp_path)
     assert "trained already" in wenmo(*train, cwd=tmp_path).stderr
@@ -171,7 +171,7 @@ def test_any_locale_and_a_closed_pipe(runs, command, expected):
     assert done.stdout.startswith(expected)
 
 
-def test_output_that_cannot_be_written_is_one_line(runs):
+def test_a_full_disk_is_one_line(runs):
     with open("/dev/full", "wb") as full:
         command = [sys.executable, "-m", "wenmo", "generate", str(runs["ngram"])]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)

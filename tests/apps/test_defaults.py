@@ -1,4 +1,4 @@
-"""Every run has one set of defaults of writing, the same in every shell."""
+"""Defaults of generation: one set for each run, the same on the command line and in Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wenmo.types import WenmoError
 
 @pytest.fixture
 def run_with(runs: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
-    """Makes a copy of the n-gram run whose card holds the given defaults."""
+    """Makes a copy of the n-gram run whose card has the given defaults."""
 
     def make(**sampling: Any) -> Path:
         folder = tmp_path / "run"
@@ -29,7 +29,7 @@ def run_with(runs: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def test_the_command_and_python_write_the_same(
+def test_command_line_and_python_generate_the_same_text(
     wenmo: Callable[..., Any], run_with: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = run_with(temperature=0.3, top_p=0.7, max_tokens=30)
@@ -37,20 +37,20 @@ def test_the_command_and_python_write_the_same(
     assert printed == "春" + load(folder).generate("春", seed=5)[0] + "\n"
 
 
-def test_what_the_card_says_is_the_default(run_with: Callable[..., Path]) -> None:
+def test_the_card_sets_the_defaults(run_with: Callable[..., Path]) -> None:
     run = load(run_with(temperature=0.3, top_p=0.7))
-    asked = run.generate("春", seed=5, temperature=0.3, top_p=0.7)
-    assert run.generate("春", seed=5) == asked
+    texts = run.generate("春", seed=5, temperature=0.3, top_p=0.7)
+    assert run.generate("春", seed=5) == texts
     assert (run.sampling.temperature, run.sampling.top_p) == (0.3, 0.7)
     assert run.card.sampling_reason == "a test"
 
 
-def test_what_is_asked_for_goes_before_the_card(run_with: Callable[..., Path]) -> None:
+def test_options_override_the_card(run_with: Callable[..., Path]) -> None:
     plain = load(run_with()).generate("春", seed=5, temperature=2.0)
     assert load(run_with(temperature=0.1)).generate("春", seed=5, temperature=2.0) == plain
 
 
-def test_a_temperature_asks_for_drawing(run_with: Callable[..., Path]) -> None:
+def test_a_temperature_selects_sampling(run_with: Callable[..., Path]) -> None:
     run = load(run_with(method="greedy"))
     assert run.generate("春", seed=1) == run.generate("春", method="greedy")
     assert run.generate("春", seed=1, temperature=2.0) != run.generate("春", method="greedy")

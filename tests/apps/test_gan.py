@@ -39,7 +39,7 @@ def run(wenmo, lines):
     return lines.parent / "run"
 
 
-def test_the_same_by_likelihood_stands_beside_it(wenmo, run, lines):
+def test_the_likelihood_baseline_is_evaluated_too(wenmo, run, lines):
     results = json.loads((run / "wenmo.json").read_text(encoding="utf-8"))["results"]
     curves = results["tradeoff"]["curves"]
     assert list(curves) == ["model", "likelihood alone"]
@@ -53,32 +53,32 @@ def test_the_same_by_likelihood_stands_beside_it(wenmo, run, lines):
     assert "likelihood alone: " in wenmo("evaluate", run, lines, cwd=run.parent).stdout
 
 
-def test_it_writes_like_any_other(wenmo, run):
+def test_generation(wenmo, run):
     done = wenmo("generate", run, "-n", 6, "--seed", 3, "--json", cwd=run.parent)
     assert len(json.loads(done.stdout)["outputs"]) == 6
     again = wenmo("generate", run, "-n", 6, "--seed", 3, "--json", cwd=run.parent)
     assert again.stdout == done.stdout
-    begun = wenmo("generate", run, "--prompt", "床前", "--method", "beam", cwd=run.parent)
-    assert begun.stdout.startswith("床前")
+    continued = wenmo("generate", run, "--prompt", "床前", "--method", "beam", cwd=run.parent)
+    assert continued.stdout.startswith("床前")
 
 
-def test_runs_of_any_family_are_swept_together(wenmo, run, lines):
+def test_tradeoff_of_different_families(wenmo, run, lines):
     wenmo("train", lines, "--model", "ngram", "--unit", "line", "--out", "counts", cwd=run.parent)
     options = ("--temperatures", "0.5,1", "-n", 10, "--max-tokens", 30)
     done = wenmo("tradeoff", lines, run, "counts", *options, "--plot", "a.svg", cwd=run.parent)
     assert "counts" in done.stdout
     assert ElementTree.parse(run.parent / "a.svg")
-    told = json.loads(
+    result = json.loads(
         wenmo("tradeoff", lines, run, "counts", *options, "--json", cwd=run.parent).stdout
     )
-    assert list(told["curves"]) == [str(run), f"{run}, likelihood alone", "counts"]
-    assert list(told["verdicts"]) == [f"{run}, likelihood alone"]
-    for curve in told["curves"].values():
+    assert list(result["curves"]) == [str(run), f"{run}, likelihood alone", "counts"]
+    assert list(result["verdicts"]) == [f"{run}, likelihood alone"]
+    for curve in result["curves"].values():
         assert [point["temperature"] for point in curve] == [0.5, 1]
         assert curve[0]["self_bleu"]["4"] > 0
 
 
-def test_its_generator_runs_elsewhere(wenmo, run):
+def test_the_generator_exports_to_onnx(wenmo, run):
     onnxruntime = pytest.importorskip("onnxruntime")
     wenmo("export", run, "--to", "onnx", "--out", "graph", cwd=run.parent)
     session = onnxruntime.InferenceSession(run.parent / "graph" / "model.onnx")
@@ -86,10 +86,10 @@ def test_its_generator_runs_elsewhere(wenmo, run):
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         (("latent", "run", "--walk", "a", "b"), "has no latents"),
-        (("tradeoff", "lines.txt", "run", "--temperatures", "hot"), "say numbers"),
+        (("tradeoff", "lines.txt", "run", "--temperatures", "hot"), "give numbers"),
         (("tradeoff", "lines.txt", "run", "--temperatures", "0"), "above 0"),
         (("tradeoff", "lines.txt", "run", "-n", 1), "at least 2"),
         (("tradeoff", "lines.txt", "nowhere"), "no such run folder"),
@@ -99,7 +99,7 @@ def test_its_generator_runs_elsewhere(wenmo, run):
         (("evaluate", "run", "lines.txt", "--dynamic", "0.1"), "leave --dynamic out"),
     ],
 )
-def test_what_it_cannot_do_is_told_in_a_line(wenmo, run, command, said):
+def test_unsupported_options_are_refused_in_one_line(wenmo, run, command, message):
     done = wenmo(*command, cwd=run.parent, code=2)
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

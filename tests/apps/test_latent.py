@@ -36,7 +36,7 @@ def run(train_until, lines):
     done = train_until(lines, "run", *options, steps=150, bits_per_byte=0.7, cwd=lines.parent)
     assert "mutual information" in done.stderr
     assert "of 4 latents active" in done.stdout
-    assert "counts" not in done.stderr  # latents are to say what counts would
+    assert "counts" not in done.stderr  # a VAE does not use them by default
     return lines.parent / "run"
 
 
@@ -45,7 +45,7 @@ def outputs(wenmo, run, *arguments):
     return json.loads(done.stdout)["outputs"]
 
 
-def test_a_line_of_a_plain_text_is_a_record(run):
+def test_a_line_of_plain_text_is_a_record(run):
     card = json.loads((run / "wenmo.json").read_text(encoding="utf-8"))
     assert card["read"]["unit"] == "line"
     assert card["data"]["train"]["records"] + card["data"]["valid"]["records"] == 96
@@ -57,20 +57,20 @@ def test_a_line_of_a_plain_text_is_a_record(run):
     assert {"kl", "kl_weight", "heldout_mutual_information"} <= {name for s in steps for name in s}
 
 
-def test_it_writes_from_the_prior(wenmo, run):
-    asked = ("generate", run, "-n", 8, "--seed", 0)
-    texts = [out["text"] for out in outputs(wenmo, run, *asked)]
+def test_generation_from_the_prior(wenmo, run):
+    command = ("generate", run, "-n", 8, "--seed", 0)
+    texts = [out["text"] for out in outputs(wenmo, run, *command)]
     assert len(set(texts)) > 3
-    again = [out["text"] for out in outputs(wenmo, run, *asked)]
+    again = [out["text"] for out in outputs(wenmo, run, *command)]
     assert again == texts
-    begun = outputs(wenmo, run, "generate", run, "--prompt", "床前", "--method", "beam")
-    assert begun[0]["text"]
+    continued = outputs(wenmo, run, "generate", run, "--prompt", "床前", "--method", "beam")
+    assert continued[0]["text"]
 
 
-def test_it_reconstructs_walks_and_edits(wenmo, run):
+def test_reconstruction_walk_and_edit(wenmo, run):
     ends = ["春眠不觉晓", "The old dog barks."]
-    asked = [argument for text in ends for argument in ("--reconstruct", text)]
-    again = outputs(wenmo, run, "latent", run, *asked)
+    options = [argument for text in ends for argument in ("--reconstruct", text)]
+    again = outputs(wenmo, run, "latent", run, *options)
     assert [out["source"] for out in again] == ends
     assert again[0]["text"] in VERSES
     assert again[1]["text"] in DOGS
@@ -80,13 +80,13 @@ def test_it_reconstructs_walks_and_edits(wenmo, run):
     files = ("--toward", "old.txt", "--from", "quick.txt")
     [edited] = outputs(wenmo, run, "latent", run, "--edit", "The quick dog runs.", *files)
     assert edited["source"] == "The quick dog runs."
-    drawn = outputs(wenmo, run, "latent", run, *asked, "--draw", 3, "--method", "sample")
+    drawn = outputs(wenmo, run, "latent", run, *options, "--draw", 3, "--method", "sample")
     assert len(drawn) == 2
     shown = wenmo("latent", run, "--walk", *ends, "--steps", 2, cwd=run.parent).stdout
     assert shown.splitlines() == ["0%", again[0]["text"], "100%", again[1]["text"]]
 
 
-def test_it_scores_records_by_the_bound_and_by_importance(wenmo, run, lines):
+def test_records_are_scored_by_the_bound_and_by_importance_weighting(wenmo, run, lines):
     command = ("evaluate", run, lines, "--samples", 8)
     figures = json.loads(wenmo(*command, "--json", cwd=run.parent).stdout)
     assert figures["bound"] is True
@@ -102,8 +102,8 @@ def test_it_scores_records_by_the_bound_and_by_importance(wenmo, run, lines):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["latent", "RUN"], "say one of --reconstruct"),
-        (["latent", "RUN", "--walk", "春", "夜", "--edit", "春"], "say one of"),
+        (["latent", "RUN"], "give one of --reconstruct"),
+        (["latent", "RUN", "--walk", "春", "夜", "--edit", "春"], "give one of"),
         (["latent", "RUN", "--edit", "春"], "--toward FILE and --from FILE"),
         (["latent", "RUN", "--walk", "春", "夜", "--steps", "1"], "at least 2 steps"),
         (["latent", "RUN", "--reconstruct", " "], "give a text"),
@@ -122,15 +122,15 @@ def test_it_scores_records_by_the_bound_and_by_importance(wenmo, run, lines):
         ),
     ],
 )
-def test_what_it_cannot_do_is_told_in_one_line(wenmo, run, arguments, message):
-    given = [run if argument == "RUN" else argument for argument in arguments]
+def test_unsupported_options_are_refused_in_one_line(wenmo, run, arguments, message):
+    command = [run if argument == "RUN" else argument for argument in arguments]
     before = sorted(run.parent.iterdir())
-    done = wenmo(*given, cwd=run.parent, code=2)
+    done = wenmo(*command, cwd=run.parent, code=2)
     assert message in done.stderr.splitlines()[-1]
     assert sorted(run.parent.iterdir()) == before
 
 
-def test_families_without_latents_say_so(wenmo, lines, tmp_path):
+def test_families_without_latents_refuse_latent_options(wenmo, lines, tmp_path):
     wenmo("train", lines, "--model", "ngram", "--out", "run", cwd=tmp_path)
     refused = wenmo("latent", "run", "--reconstruct", "春", cwd=tmp_path, code=2)
     assert "no latents" in refused.stderr
@@ -138,10 +138,10 @@ def test_families_without_latents_say_so(wenmo, lines, tmp_path):
     assert "leave --samples out" in refused.stderr
 
 
-def test_a_collapse_is_warned_of_once(wenmo, lines, tmp_path):
+def test_posterior_collapse_is_reported_once(wenmo, lines, tmp_path):
     command = ("train", lines, "--model", "vae", "--out", "run", "--steps", 40, *SMALL)
     done = wenmo(*command, "free_bits=0", "annealing=none", "kl_peak=3", cwd=tmp_path)
-    assert done.stderr.count("the posterior has collapsed") == 0  # too few are held out
+    assert done.stderr.count("the posterior has collapsed") == 0  # too few held-out records
     command = (*command[:4], "--out", "more", *command[6:], "--valid", lines)
     done = wenmo(*command, "free_bits=0", "annealing=none", "kl_peak=3", cwd=tmp_path)
     assert done.stderr.count("the posterior has collapsed") == 1
@@ -150,8 +150,8 @@ def test_a_collapse_is_warned_of_once(wenmo, lines, tmp_path):
     assert "collapsed" in notes
 
 
-def test_it_resumes_exactly(lines, tmp_path):
-    """With a weight that rises again and again, an encoder ahead, and tokens left out."""
+def test_resuming_is_exact(lines, tmp_path):
+    """With cyclical annealing, extra encoder steps and word dropout."""
     settings = {
         "steps": 9,
         "hidden_size": 16,
@@ -178,15 +178,15 @@ def test_it_resumes_exactly(lines, tmp_path):
 
     with pytest.raises(RuntimeError, match="power"):
         fit("stopped", stop)
-    assert fit("stopped") == fit("whole")
+    assert fit("stopped") == fit("uninterrupted")
 
 
-def test_a_network_on_counts_may_be_one(wenmo, lines, tmp_path):
+def test_a_vae_combines_with_ngram_counts(wenmo, lines, tmp_path):
     command = ("train", lines, "--model", "vae", "--prior", "ngram", "--out", "run", "--steps", 30)
     done = wenmo(*command, *SMALL, cwd=tmp_path)
     assert "standing on counts" in done.stderr
-    asked = ("latent", "run", "--reconstruct", "疑是地上霜", "--json")
-    [out] = json.loads(wenmo(*asked, cwd=tmp_path).stdout)["outputs"]
+    reconstruct = ("latent", "run", "--reconstruct", "疑是地上霜", "--json")
+    [out] = json.loads(wenmo(*reconstruct, cwd=tmp_path).stdout)["outputs"]
     assert out["logprob"] < 0
     figures = json.loads(wenmo("evaluate", "run", lines, "--json", cwd=tmp_path).stdout)
     assert figures["bound"] is True

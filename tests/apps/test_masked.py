@@ -1,4 +1,4 @@
-"""A masked model from end to end: what it writes, what it fills, what it says of itself."""
+"""The masked model from end to end: generation, infilling and evaluation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = "春眠不觉晓，处处闻啼鸟。\nA quick brown fox.\n"
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
-    """So short that the masked model soon knows it by heart."""
+    """A text that the masked model memorizes quickly."""
     path = tmp_path_factory.mktemp("text") / "my.txt"
     path.write_text(TEXT * 120, encoding="utf-8")
     return path
@@ -37,42 +37,42 @@ def masked(train_until, text, tmp_path_factory):
     ("prompt", "missing"),
     [("春眠____，处处", "不觉晓"), ("quick ____ fox", "brown")],
 )
-def test_a_gap_is_filled_with_what_stands_there(wenmo, masked, prompt, missing):
-    asked = ("generate", masked, "--prompt", prompt, "--method", "greedy")
-    way = ("--unmask-order", "confidence", "--gap-tokens", len(missing))
-    assert wenmo(*asked, *way, cwd=masked).stdout.strip() == prompt.replace("____", missing)
-    [output] = json.loads(wenmo(*asked, *way, "--json", cwd=masked).stdout)["outputs"]
+def test_a_gap_is_filled_with_the_missing_text(wenmo, masked, prompt, missing):
+    command = ("generate", masked, "--prompt", prompt, "--method", "greedy")
+    options = ("--unmask-order", "confidence", "--gap-tokens", len(missing))
+    assert wenmo(*command, *options, cwd=masked).stdout.strip() == prompt.replace("____", missing)
+    [output] = json.loads(wenmo(*command, *options, "--json", cwd=masked).stdout)["outputs"]
     assert output["text"] == missing
     assert output["tokens"] == len(missing)
     assert output["stopped_by"] == "end"
     assert -5 < output["logprob"] < 0
 
 
-def test_the_length_of_a_gap_is_found(wenmo, masked):
-    asked = ("generate", masked, "--prompt", "A ____ brown", "--method", "greedy")
-    way = ("--unmask-order", "confidence")
-    found = wenmo(*asked, *way, cwd=masked)
-    assert "A quick brown" in found.stdout
-    assert "--gap-tokens N sets it" in found.stderr
-    assert "--gap-tokens N" not in wenmo(*asked, *way, "--gap-tokens", 5, cwd=masked).stderr
+def test_the_model_chooses_the_length_of_a_gap(wenmo, masked):
+    command = ("generate", masked, "--prompt", "A ____ brown", "--method", "greedy")
+    options = ("--unmask-order", "confidence")
+    done = wenmo(*command, *options, cwd=masked)
+    assert "A quick brown" in done.stdout
+    assert "--gap-tokens N sets it" in done.stderr
+    assert "--gap-tokens N" not in wenmo(*command, *options, "--gap-tokens", 5, cwd=masked).stderr
 
 
-def test_it_goes_on_with_a_text_in_any_order(wenmo, masked):
-    for way in (
+def test_continuation_in_every_unmasking_order(wenmo, masked):
+    for options in (
         [],
         ["--unmask-steps", 3, "--unmask-schedule", "cosine", "--remask"],
         ["--unmask-order", "left", "--frequency-penalty", 0.1],
         ["--method", "beam", "--beam-width", 2],
     ):
-        asked = ["generate", masked, "--prompt", "春", "--max-tokens", 12, "--json", *way]
-        [output] = json.loads(wenmo(*asked, cwd=masked).stdout)["outputs"]
+        command = ["generate", masked, "--prompt", "春", "--max-tokens", 12, "--json", *options]
+        [output] = json.loads(wenmo(*command, cwd=masked).stdout)["outputs"]
         assert output["tokens"] == 12 or output["stopped_by"] == "end"
     long = ["generate", masked, "--prompt", "春", "--max-tokens", 70, "--min-tokens", 70, "--json"]
     [output] = json.loads(wenmo(*long, cwd=masked).stdout)["outputs"]
     assert output["tokens"] == 70
 
 
-def test_its_likelihood_is_said_to_be_a_bound(wenmo, masked, text):
+def test_the_likelihood_is_a_bound(wenmo, masked, text):
     figures = json.loads(wenmo("evaluate", masked, text, "--json", cwd=masked).stdout)
     assert figures["bound"] is True
     assert 0 < figures["bits_per_byte"] < 1.5
@@ -81,8 +81,8 @@ def test_its_likelihood_is_said_to_be_a_bound(wenmo, masked, text):
     assert [row["token"] for row in rows["tokens"]][:2] == ["春", "眠"]
 
 
-def test_what_it_cannot_do_is_told_in_one_line(wenmo, masked, text):
-    for wrong, told in (
+def test_unsupported_options_are_refused_in_one_line(wenmo, masked, text):
+    for arguments, message in (
         (["generate", masked, "--prompt", "春____，____"], "one gap"),
         (["generate", masked, "--prompt", "春", "--no-repeat-ngram", 2], "unmask_order=left"),
         (["generate", masked, "--prompt", "春____，", "--gap-tokens", 40], "leaves no room"),
@@ -91,24 +91,24 @@ def test_what_it_cannot_do_is_told_in_one_line(wenmo, masked, text):
         (["train", text, "--model", "masked", "--task", "infilling"], "cannot answer to a source"),
         (["train", text, "--model", "masked:smal"], "did you mean 'small'"),
     ):
-        done = wenmo(*wrong, cwd=masked, code=2)
-        assert told in done.stderr
+        done = wenmo(*arguments, cwd=masked, code=2)
+        assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_the_end_stands_where_a_text_ends(wenmo, train_until, tmp_path):
+def test_texts_end_with_the_end_token(wenmo, train_until, tmp_path):
     names = ("李白", "杜甫", "王维", "孟浩然")
     (tmp_path / "names.txt").write_text("\n".join(names * 200), encoding="utf-8")
     options = ("--unit", "line", "--model", "masked", *SMALL, "eval_count=1")
     train_until("names.txt", "run", *options, steps=150, bits_per_byte=0.75, cwd=tmp_path)
-    asked = ["generate", "run", "-n", 6, "--temperature", 0.5, "--seed", 0, "--json"]
-    outputs = json.loads(wenmo(*asked, cwd=tmp_path).stdout)["outputs"]
+    command = ["generate", "run", "-n", 6, "--temperature", 0.5, "--seed", 0, "--json"]
+    outputs = json.loads(wenmo(*command, cwd=tmp_path).stdout)["outputs"]
     assert {output["stopped_by"] for output in outputs} == {"end"}
     assert {*names} & {output["text"] for output in outputs}
 
 
-def test_who_fills_no_gaps_says_so(wenmo, text, tmp_path):
+def test_a_note_from_runs_that_do_not_fill_gaps(wenmo, text, tmp_path):
     wenmo("train", text, "--model", "ngram", "--out", "run", cwd=tmp_path)
-    told = wenmo("generate", "run", "--prompt", "春眠____，", cwd=tmp_path)
-    assert told.stdout.startswith("春眠____，")
-    assert "this run fills none" in " ".join(told.stderr.split())
+    done = wenmo("generate", "run", "--prompt", "春眠____，", cwd=tmp_path)
+    assert done.stdout.startswith("春眠____，")
+    assert "this run does not fill gaps" in " ".join(done.stderr.split())

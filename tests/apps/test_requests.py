@@ -1,4 +1,4 @@
-"""Seeds and prompts: the same request gets the same text, and what is no prompt is refused."""
+"""Seeds and prompts: equal requests give equal texts; invalid prompts are refused."""
 
 from __future__ import annotations
 
@@ -25,54 +25,54 @@ def test_prompts_of_one_call_draw_different_noise(runs: dict[str, Path]) -> None
 
 
 @pytest.mark.parametrize("model", ["ngram", "lstm"])
-def test_company_and_order_change_no_text(runs: dict[str, Path], model: str) -> None:
+def test_batch_and_order_do_not_change_texts(runs: dict[str, Path], model: str) -> None:
     run = load(runs[model])
-    together = run.texts(PROMPTS, 2, seed=1, **DRAWN)
-    assert run.texts(PROMPTS[::-1], 2, seed=1, **DRAWN) == together[::-1]
-    for prompt, both in zip(PROMPTS, together, strict=True):
+    batch = run.texts(PROMPTS, 2, seed=1, **DRAWN)
+    assert run.texts(PROMPTS[::-1], 2, seed=1, **DRAWN) == batch[::-1]
+    for prompt, both in zip(PROMPTS, batch, strict=True):
         assert run.generate(prompt, 2, seed=1, **DRAWN) == both
         assert "".join(run.stream(prompt, seed=1, **DRAWN)) == both[0]
-    assert run.texts(["春", "春"], seed=1, **DRAWN)[0] == together[0][:1]
+    assert run.texts(["春", "春"], seed=1, **DRAWN)[0] == batch[0][:1]
 
 
 def test_without_a_seed_each_call_draws_one(
     runs: dict[str, Path], wenmo: Callable[..., Any], tmp_path: Path
 ) -> None:
     run = load(runs["ngram"])
-    [[one]], [[other]] = run.write("春", **DRAWN), run.write("春", **DRAWN)
-    assert one.seed != other.seed
-    assert run.write("春", seed=one.seed, **DRAWN) == [[one]]
-    asked = ["generate", runs["ngram"], "-p", "春", "--max-tokens", 12, "--temperature", 5]
-    done = wenmo(*asked, cwd=tmp_path)
+    [[first]], [[second]] = run.write("春", **DRAWN), run.write("春", **DRAWN)
+    assert first.seed != second.seed
+    assert run.write("春", seed=first.seed, **DRAWN) == [[first]]
+    command = ["generate", runs["ngram"], "-p", "春", "--max-tokens", 12, "--temperature", 5]
+    done = wenmo(*command, cwd=tmp_path)
     [seed] = re.findall(r"^seed (\d+)$", done.stderr, re.MULTILINE)
-    assert wenmo(*asked, "--seed", seed, cwd=tmp_path).stdout == done.stdout
-    found = json.loads(wenmo(*asked, "--seed", seed, "--json", cwd=tmp_path).stdout)
+    assert wenmo(*command, "--seed", seed, cwd=tmp_path).stdout == done.stdout
+    found = json.loads(wenmo(*command, "--seed", seed, "--json", cwd=tmp_path).stdout)
     assert found["seed"] == int(seed)
     assert "春" + found["outputs"][0]["text"] + "\n" == done.stdout
 
 
-def test_a_seed_that_changes_nothing_is_not_told(
+def test_a_seed_without_effect_is_not_printed(
     runs: dict[str, Path], wenmo: Callable[..., Any], tmp_path: Path
 ) -> None:
-    asked = ["generate", runs["ngram"], "-p", "春", "--max-tokens", 3, "--method", "greedy"]
-    assert "seed" not in wenmo(*asked, cwd=tmp_path).stderr
-    assert isinstance(json.loads(wenmo(*asked, "--json", cwd=tmp_path).stdout)["seed"], int)
+    command = ["generate", runs["ngram"], "-p", "春", "--max-tokens", 3, "--method", "greedy"]
+    assert "seed" not in wenmo(*command, cwd=tmp_path).stderr
+    assert isinstance(json.loads(wenmo(*command, "--json", cwd=tmp_path).stdout)["seed"], int)
 
 
 def test_a_string_is_one_prompt(runs: dict[str, Path]) -> None:
     run = load(runs["ngram"])
-    asked = {"seed": 1, "max_tokens": 5}
-    expected = run.write(["The"], **asked)
+    options = {"seed": 1, "max_tokens": 5}
+    expected = run.write(["The"], **options)
     assert len(expected) == 1
     for prompts in ("The", ("The",), np.array(["The"]), iter(["The"])):
-        assert run.write(prompts, **asked) == expected
-    assert run.texts("The", **asked) == [[expected[0][0].text]]
+        assert run.write(prompts, **options) == expected
+    assert run.texts("The", **options) == [[expected[0][0].text]]
     series = pytest.importorskip("pandas").Series(["The"])
-    assert run.write(series, **asked) == expected
+    assert run.write(series, **options) == expected
 
 
 class Frame:
-    """Has columns, as a DataFrame."""
+    """An object with columns, as a DataFrame."""
 
     columns = ("text",)
 
@@ -81,7 +81,7 @@ class Frame:
 
 
 @pytest.mark.parametrize(
-    ("prompts", "told"),
+    ("prompts", "message"),
     [
         (b"The", "give a string or a list of strings, not bytes"),
         (7, "not int"),
@@ -93,10 +93,10 @@ class Frame:
         (["The", float("nan")], r"item 2 is float \(nan\)"),
     ],
 )
-def test_what_is_no_prompt_is_refused(runs: dict[str, Path], prompts: Any, told: str) -> None:
+def test_invalid_prompts_are_refused(runs: dict[str, Path], prompts: Any, message: str) -> None:
     run = load(runs["ngram"])
     for write in (run.write, run.texts):
-        with pytest.raises(WenmoError, match=rf"^prompts: .*{told}"):
+        with pytest.raises(WenmoError, match=rf"^prompts: .*{message}"):
             write(prompts)
     with pytest.raises(WenmoError, match=r"^prompt: give one string, not "):
         run.generate(prompts)
@@ -104,29 +104,29 @@ def test_what_is_no_prompt_is_refused(runs: dict[str, Path], prompts: Any, told:
         next(run.stream(prompts))
 
 
-def test_strings_of_all_kinds() -> None:
+def test_strings() -> None:
     assert strings("a", "x") == ["a"]
     assert strings([], "x") == []
 
 
-def test_without_a_source_no_length_can_be_held(runs: dict[str, Path]) -> None:
+def test_same_length_needs_a_source(runs: dict[str, Path]) -> None:
     with pytest.raises(WenmoError, match="same_length is for answers to a source"):
         load(runs["ngram"]).generate("春", same_length=True)
 
 
-def test_what_a_request_cannot_have_is_noted(wenmo, runs):
+def test_notes_about_requests(wenmo, runs):
     run, at = runs["ngram"], runs["ngram"].parent
-    said = wenmo("generate", run, "--prompt", "手机春😀", "--max-tokens", 4, cwd=at).stderr
-    assert "characters that the training text does not have: 手机😀" in said
-    said = wenmo("generate", run, "--prompt", "春 ____ fox", "--max-tokens", 4, cwd=at).stderr
-    assert "does not have" not in said
+    stderr = wenmo("generate", run, "--prompt", "手机春😀", "--max-tokens", 4, cwd=at).stderr
+    assert "characters that are not in the training text: 手机😀" in stderr
+    stderr = wenmo("generate", run, "--prompt", "春 ____ fox", "--max-tokens", 4, cwd=at).stderr
+    assert "not in the training text" not in stderr
     greedy = ("generate", run, "--temperature", 0, "--max-tokens", 4)
     assert "-n 2 repeats it" in wenmo(*greedy, "-n", 2, cwd=at).stderr
     for several in ((*greedy,), (*greedy[:2], "--method", "beam", "-n", 2, "--max-tokens", 4)):
         assert "repeats it" not in wenmo(*several, cwd=at).stderr
 
 
-def test_control_of_a_run_without_control_fields(wenmo, runs):
+def test_control_needs_control_fields(wenmo, runs):
     run, at = runs["ngram"], runs["ngram"].parent
-    said = wenmo("generate", run, "--control", "form=五言绝句", cwd=at, code=2).stderr
-    assert "train with --control FIELD" in said
+    stderr = wenmo("generate", run, "--control", "form=五言绝句", cwd=at, code=2).stderr
+    assert "train with --control FIELD" in stderr

@@ -1,4 +1,4 @@
-"""Killed at any step and resumed, a run ends with the same weights, bit for bit."""
+"""A run that is killed at any step and resumed ends with the same weights, bit for bit."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ ADAPTERS = ["lora_rank=2", "sequence_length=16"]
 
 
 def command(text, model, out):
-    begins = ["--from", str(out.parent / "base")] if model == "adapters" else ["--model", model]
+    start = ["--from", str(out.parent / "base")] if model == "adapters" else ["--model", model]
     settings = ADAPTERS if model == "adapters" else SETTINGS[model]
-    train = [sys.executable, "-m", "wenmo", "train", str(text), *begins, "--out", str(out)]
+    train = [sys.executable, "-m", "wenmo", "train", str(text), *start, "--out", str(out)]
     return [
         *train,
         "--steps",
@@ -52,12 +52,12 @@ def final_weights(run):
 
 
 @pytest.mark.parametrize("model", [*SETTINGS, "adapters"])
-def test_sigkill_at_random_moments(wenmo, text, tmp_path, model):
+def test_sigkill_at_random_times(wenmo, text, tmp_path, model):
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     if model == "adapters":
         small = [*SETTINGS["gpt"], "ngram_prior.enabled=false", "--steps", 3]
         wenmo("train", text, "--model", "gpt", "--out", "base", *small, cwd=tmp_path)
-    wenmo(*command(text, model, tmp_path / "whole")[3:], cwd=tmp_path)
+    wenmo(*command(text, model, tmp_path / "uninterrupted")[3:], cwd=tmp_path)
     rng = random.Random(model)
     run = tmp_path / "killed"
     for _ in range(2):
@@ -73,10 +73,10 @@ def test_sigkill_at_random_moments(wenmo, text, tmp_path, model):
         process.send_signal(signal.SIGKILL)
         process.wait()
     wenmo(*command(text, model, run)[3:], cwd=tmp_path)
-    assert final_weights(run) == final_weights(tmp_path / "whole")
+    assert final_weights(run) == final_weights(tmp_path / "uninterrupted")
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
+def test_ctrl_c_saves_and_says_how_to_resume(text, tmp_path):
     run = tmp_path / "run"
     arguments = [*command(text, "lstm", run), "steps=100000"]
     arguments[arguments.index("60")] = "100000"
@@ -85,8 +85,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
         time.sleep(0.05)
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "saved at step" in told
-    assert "same command" in told
+    assert "saved at step" in stderr
+    assert "same command" in stderr
     assert not json.loads((run / "wenmo.json").read_text(encoding="utf-8"))["finished"]

@@ -1,4 +1,4 @@
-"""What the terminal shows fits its width."""
+"""Terminal output: widths, progress lines, notes and result tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from wenmo.apps.cli import show
 from wenmo.apps.cli.show import progress, terminal
 from wenmo.apps.cli.show.evaluations import metric_line
-from wenmo.apps.cli.show.trained import heldout_rows
+from wenmo.apps.cli.show.training_result import heldout_rows
 from wenmo.evaluation.results import ChosenSampling, Evaluation, Metric, PairEvaluation, Verdict
 from wenmo.text.config import TaskConfig
 from wenmo.training.learners import StepMetrics
@@ -35,45 +35,45 @@ from wenmo.training.loop import Event, TrainState
         "a\tb\n" * 60,
     ],
 )
-def test_a_text_is_cut_by_the_columns_it_takes(text: str, width: int) -> None:
-    line = show.cut(text, width)
+def test_truncation_counts_terminal_columns(text: str, width: int) -> None:
+    line = show.truncate(text, width)
     assert cell_len(line) <= width
     assert "\n" not in line
     assert "\t" not in line
     assert line.endswith("…") or line == text
 
 
-def test_a_text_that_fits_is_kept() -> None:
-    assert show.cut("春眠不觉晓", 10) == "春眠不觉晓"
-    assert show.cut("春眠不觉晓", 9) == "春眠不觉…"
-    assert show.cut("one\n\n two\n", 20) == "one ⏎ two"
+def test_a_text_that_fits_is_not_truncated() -> None:
+    assert show.truncate("春眠不觉晓", 10) == "春眠不觉晓"
+    assert show.truncate("春眠不觉晓", 9) == "春眠不觉…"
+    assert show.truncate("one\n\n two\n", 20) == "one ⏎ two"
 
 
 class Screen:
-    """What a terminal shows after what was written to it: enough of one for a live line."""
+    """A minimal terminal emulator: the rows on the screen after output with a live line."""
 
     def __init__(self, width: int) -> None:
         self.width, self.rows, self.at = width, [""], 0
 
     def write(self, text: str) -> None:
-        for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x1b]", text):
-            self._take(part)
+        for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x1b]", text):
+            self._process(token)
 
-    def _take(self, part: str) -> None:
-        if part == "\r":
+    def _process(self, token: str) -> None:
+        if token == "\r":
             self.column = 0
-        elif part == "\n":
+        elif token == "\n":
             self.at, self.column = self.at + 1, 0
             self.rows += [""] * (self.at - len(self.rows) + 1)
-        elif part.startswith("\x1b"):
-            if part.endswith("A"):
-                self.at -= int(part[2:-1] or 1)
-            elif part == "\x1b[2K":
+        elif token.startswith("\x1b"):
+            if token.endswith("A"):
+                self.at -= int(token[2:-1] or 1)
+            elif token == "\x1b[2K":
                 self.rows[self.at] = ""
         else:
-            if cell_len(self.rows[self.at]) + cell_len(part) > self.width:
-                self._take("\n")
-            self.rows[self.at] = self.rows[self.at][: self.column] + part
+            if cell_len(self.rows[self.at]) + cell_len(token) > self.width:
+                self._process("\n")
+            self.rows[self.at] = self.rows[self.at][: self.column] + token
             self.column += 1
 
     column = 0
@@ -81,7 +81,7 @@ class Screen:
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    """A terminal of 80 columns, to which notes and the live line go."""
+    """A terminal of 80 columns that receives notes and the live line."""
     shown = Screen(80)
 
     class File(io.StringIO):
@@ -107,8 +107,8 @@ FIGURES = {"bits_per_byte": 2.05, "perplexity": 4.1, "bleu": 10.0, "chrf": 20.0}
 LONG = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n" * 3
 
 
-def test_a_live_line_leaves_no_copies_behind(screen: Screen) -> None:
-    with show.Training() as watcher:
+def test_the_live_line_is_erased(screen: Screen) -> None:
+    with show.ProgressDisplay() as watcher:
         for number in range(1, 4):
             watcher.on_event(step(number))
             watcher._live.refresh()
@@ -128,7 +128,7 @@ def test_a_live_line_leaves_no_copies_behind(screen: Screen) -> None:
     assert max(map(cell_len, rows)) <= 80
 
 
-def test_a_figure_that_would_fill_the_line_has_an_exponent() -> None:
+def test_large_numbers_have_an_exponent() -> None:
     found = Evaluation(9.9, 900.0, math.exp(700), tokens=9, bytes=9, bound=False)
     assert "perplexity 1.01e+304" in show.likelihood_line(found)
     assert "perplexity 41.00" in show.likelihood_line(replace(found, perplexity=41.0))
@@ -136,7 +136,7 @@ def test_a_figure_that_would_fill_the_line_has_an_exponent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "pairs", "told"),
+    ("words", "pairs", "message"),
     [
         ((0.034, 0.043), (0.40, 0.45), "new words 3.4% (held-out text 4.3%)"),
         ((0.0, 0.009), (0.93, 0.57), "new pairs 93.0% (held-out text 57.0%)"),
@@ -144,30 +144,30 @@ def test_a_figure_that_would_fill_the_line_has_an_exponent() -> None:
         ((0.0, 0.0), (0.0, 0.0), "new words 0.0% (held-out text 0.0%)"),
     ],
 )
-def test_the_share_that_is_highest_beside_held_out_text_is_told(words, pairs, told):
+def test_the_sampling_line_shows_the_largest_excess(words, pairs, message):
     written, heldout = ({"new_words": w, "new_pairs": p} for w, p in zip(words, pairs, strict=True))
     chosen = ChosenSampling(0.7, 0.95, "", written, heldout)
-    assert show.sampling_line(chosen) == f"temperature 0.7, top-p 0.95: {told}"
+    assert show.sampling_line(chosen) == f"temperature 0.7, top-p 0.95: {message}"
 
 
 @pytest.mark.parametrize("width", [1, 4, 12, 40])
 @pytest.mark.parametrize("source", ["short", "name[Alder], food[fish] " * 20, "春眠不觉晓" * 30])
 @pytest.mark.parametrize("answer", ["yes", "处处闻啼鸟" * 30])
-def test_the_answer_of_a_pair_is_seen(source: str, answer: str, width: int) -> None:
-    line = show.cut_sample(f"{source}\n→ {answer}", width)
+def test_the_answer_of_a_pair_stays_visible(source: str, answer: str, width: int) -> None:
+    line = show.truncate_sample(f"{source}\n→ {answer}", width)
     assert cell_len(line) <= width
     if width >= 12:
         assert line.partition(" → ")[2].startswith(answer[:1])
 
 
-def test_a_sample_that_fits_is_kept() -> None:
-    assert show.cut_sample("one\ntwo\n→ three", 20) == "one ⏎ two → three"
-    assert show.cut_sample("one " * 9 + "\n→ three", 20) == "one one one… → three"
-    assert show.cut_sample("no pair\n→", 20) == "no pair ⏎ →"
+def test_a_sample_that_fits_is_not_truncated() -> None:
+    assert show.truncate_sample("one\ntwo\n→ three", 20) == "one ⏎ two → three"
+    assert show.truncate_sample("one " * 9 + "\n→ three", 20) == "one one one… → three"
+    assert show.truncate_sample("no pair\n→", 20) == "no pair ⏎ →"
 
 
 @pytest.mark.parametrize(
-    ("groups", "chat", "told"),
+    ("groups", "chat", "message"),
     [
         ([["", " \n"]], False, "the model ended the text at once\n"),
         ([["", "a"], ["b"]], True, ""),
@@ -178,18 +178,18 @@ def test_a_sample_that_fits_is_kept() -> None:
         ),
     ],
 )
-def test_an_empty_text_is_told(
-    groups: list[list[str]], chat: bool, told: str, capsys: pytest.CaptureFixture[str]
+def test_a_note_about_empty_texts(
+    groups: list[list[str]], chat: bool, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run: Any = SimpleNamespace(folder="a/b", task=TaskConfig())
     run.card = SimpleNamespace(has_chat_template=chat)
-    show.empty_texts(run, ["x"] * len(groups), groups)
-    assert capsys.readouterr().err.replace("conversations:\n", "conversations: ") == told
+    show.print_empty_text_note(run, ["x"] * len(groups), groups)
+    assert capsys.readouterr().err.replace("conversations:\n", "conversations: ") == message
 
 
-def test_a_blank_source_has_no_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_note_about_a_blank_source(capsys: pytest.CaptureFixture[str]) -> None:
     run: Any = SimpleNamespace(folder="a", task=TaskConfig("translation"))
-    show.empty_texts(run, [" "], [[""]])
+    show.print_empty_text_note(run, [" "], [[""]])
     assert capsys.readouterr().err == ""
 
 
@@ -197,7 +197,7 @@ NOTE = "this run combines a network with counts: only wenmo can run it " * 3 + "
 
 
 def test_a_long_note_wraps_between_words_on_a_terminal(screen: Screen) -> None:
-    show.note(NOTE)
+    show.print_note(NOTE)
     rows = [row.rstrip() for row in screen.rows if row.strip()]
     assert len(rows) > 2
     assert max(map(cell_len, rows)) <= 80
@@ -209,7 +209,7 @@ def test_a_long_note_wraps_between_words_on_a_terminal(screen: Screen) -> None:
 def test_a_long_note_is_one_line_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.StringIO()
     monkeypatch.setattr(terminal, "ERR", Console(file=file, width=80, highlight=False))
-    show.note(NOTE)
+    show.print_note(NOTE)
     assert file.getvalue() == f"{NOTE}\n"
 
 
@@ -221,21 +221,21 @@ def test_a_long_note_is_one_line_elsewhere(monkeypatch: pytest.MonkeyPatch) -> N
         (9.0, "worse than raw bytes: 9.000 bits per byte, those take 8"),
     ],
 )
-def test_a_run_worse_than_counts_or_raw_bytes_is_called_worse(own: float, line: str) -> None:
+def test_the_verdict_compares_with_counts_and_raw_bytes(own: float, line: str) -> None:
     lines = dict(show.verdict_rows(Verdict(own, 2.2, None, None, "more text")))
     assert lines["quality"] == line
 
 
-def test_counts_of_a_part_of_the_text_are_called_so() -> None:
+def test_the_verdict_names_counts_of_a_part_of_the_text() -> None:
     lines = dict(show.verdict_rows(Verdict(2.0, 2.2, None, None, "", counts_share=0.22)))
     assert lines["quality"] == (
         "0.200 bits per byte below counts of 22% of the text (2.000, 2.200)"
     )
 
 
-def test_a_run_is_used_by_the_command_of_its_task() -> None:
-    assert show.use(Path("a run"), "dialogue") == "wenmo chat 'a run'"
-    assert show.use(Path("run"), "completion") == 'wenmo generate run --prompt "..."'
+def test_the_usage_command_depends_on_the_task() -> None:
+    assert show.usage_command(Path("a run"), "dialogue") == "wenmo chat 'a run'"
+    assert show.usage_command(Path("run"), "completion") == 'wenmo generate run --prompt "..."'
 
 
 def test_a_metric_of_few_texts_has_no_interval() -> None:
@@ -247,9 +247,9 @@ def test_metrics_of_a_few_pairs_are_not_shown() -> None:
     counts = {"tokens": 9, "bytes": 9, "bound": False, "pairs_left_out": 0, "sources_cut": 0}
     metrics = {"bleu": Metric(5.94, None, None, 4, "")}
     found = PairEvaluation(**figures, **counts, pairs=4167, metrics=metrics)  # type: ignore[arg-type]
-    _, (name, told) = heldout_rows(found)
+    _, (name, line) = heldout_rows(found)
     assert name == "answers"
-    assert told.startswith("4 of 4,167 held-out pairs written in time: too few to measure")
+    assert line.startswith("4 of 4,167 held-out pairs written in time: too few to measure")
     _, row = heldout_rows(replace(found, pairs=4))
     assert row == ("BLEU", "5.94 (4 pairs)"), "these are all there are"
     assert len([*heldout_rows(Evaluation(**figures, tokens=9, bytes=9, bound=False))]) == 1

@@ -1,4 +1,4 @@
-"""Streams and arguments as shells, cron and services hand them over."""
+"""Closed standard streams, and arguments that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import pytest
 
 
 def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
-    """Run a line of the shell, in which ``$0 -m wenmo`` is the program."""
+    """Run a shell command in which ``$0 -m wenmo`` is the program."""
     return subprocess.run(["sh", "-c", command, sys.executable], cwd=cwd, capture_output=True)
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_is_no_fault(closed: str, tmp_path: Path) -> None:
+def test_closed_streams_are_no_error(closed: str, tmp_path: Path) -> None:
     done = shell(f'"$0" -m wenmo --version {closed}', tmp_path)
     assert done.returncode == 0
     assert done.stderr == b""
     assert bool(done.stdout) == (">&-" not in closed.replace("2>&-", ""))
 
 
-def test_an_error_with_all_streams_closed_has_its_exit_code(tmp_path: Path) -> None:
+def test_the_exit_code_with_all_streams_closed(tmp_path: Path) -> None:
     assert shell('"$0" -m wenmo train nothing.txt <&- >&- 2>&-', tmp_path).returncode == 2
 
 
-def test_a_name_that_is_not_utf_8_is_printed(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_is_printed(tmp_path: Path) -> None:
     done = shell('"$0" -m wenmo train "$(printf \'\\316\\304.txt\')"', tmp_path)
     assert done.returncode == 2
     assert b"??.txt: no such file" in done.stderr

@@ -1,4 +1,4 @@
-"""What a run writes has no character that neither its training text nor its prompt has."""
+"""Generated texts have only characters of the training text and of the prompt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOKENIZERS = ["bytes", "characters", "words", "bpe", "unigram"]
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A text of which every character of the second half stands once."""
+    """A text with rare characters."""
     path = tmp_path_factory.mktemp("lines") / "lines.txt"
     path.write_text("".join(f"{line}\n" for line in LINES * 3), encoding="utf-8")
     return path
@@ -33,7 +33,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def counted(lines: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
-    """An n-gram model of the lines with a tokenizer."""
+    """Trains an n-gram model of the lines with a given tokenizer."""
     made: dict[str, Run] = {}
 
     def make(tokenizer: str) -> Run:
@@ -48,7 +48,7 @@ def counted(lines: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
 @pytest.mark.parametrize("method", ["sample", "beam"])
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-def test_no_character_is_new(
+def test_no_unseen_characters_by_default(
     counted: Callable[[str], Run], lines: Path, tokenizer: str, method: str
 ) -> None:
     run = counted(tokenizer)
@@ -60,22 +60,22 @@ def test_no_character_is_new(
 
 
 @pytest.mark.parametrize("tokenizer", ["bytes", "characters"])
-def test_new_ones_are_written_where_they_are_asked_for(
+def test_unseen_characters_can_be_allowed(
     counted: Callable[[str], Run], lines: Path, tokenizer: str
 ) -> None:
     written = "".join(counted(tokenizer).generate("", 20, unseen_characters=True, **WILD))
     assert set(written) - set(lines.read_text(encoding="utf-8"))
 
 
-def test_the_prompt_has_characters_of_its_own(counted: Callable[[str], Run]) -> None:
+def test_characters_of_the_prompt_are_allowed(counted: Callable[[str], Run]) -> None:
     run = counted("bytes")
     bias = tuple((1 + byte, 1e4) for byte in "鼾".encode())
-    asked = {"logit_bias": bias, "max_tokens": 3, "seed": 1}
-    assert run.generate("鼾", **asked) == ["鼾"]
-    assert run.texts(["鼾", "The ridge"], **asked)[1] != ["鼾"]
+    options = {"logit_bias": bias, "max_tokens": 3, "seed": 1}
+    assert run.generate("鼾", **options) == ["鼾"]
+    assert run.texts(["鼾", "The ridge"], **options)[1] != ["鼾"]
 
 
-def test_probabilities_are_the_models_own(counted: Callable[[str], Run]) -> None:
+def test_probabilities_are_those_of_the_model(counted: Callable[[str], Run]) -> None:
     run = counted("bytes")
     [[output]] = run.write([""], seed=3, max_tokens=50)
     stream = torch.tensor([[END, *output.ids]])
@@ -83,7 +83,7 @@ def test_probabilities_are_the_models_own(counted: Callable[[str], Run]) -> None
     assert math.isclose(output.logprob, -float(scored.nats), rel_tol=1e-4)
 
 
-def test_the_run_folder_tells_its_characters(
+def test_the_card_has_the_alphabet(
     counted: Callable[[str], Run], lines: Path, wenmo: Callable[..., Any], tmp_path: Path
 ) -> None:
     run = counted("bytes")
@@ -93,7 +93,9 @@ def test_the_run_folder_tells_its_characters(
     assert json.loads(wenmo("generate", run.folder, *given, cwd=tmp_path).stdout)["outputs"]
 
 
-def test_an_older_run_may_write_everything(counted: Callable[[str], Run], tmp_path: Path) -> None:
+def test_a_run_without_alphabet_is_not_constrained(
+    counted: Callable[[str], Run], tmp_path: Path
+) -> None:
     run = counted("bytes")
     del (card := json.loads((run.folder / "wenmo.json").read_text()))["data"]["alphabet"]
     for file in run.folder.iterdir():
@@ -105,7 +107,7 @@ def test_an_older_run_may_write_everything(counted: Callable[[str], Run], tmp_pa
     )
 
 
-def test_a_run_from_another_has_the_characters_of_both(tmp_path: Path) -> None:
+def test_a_fine_tuned_run_has_the_characters_of_both_texts(tmp_path: Path) -> None:
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
     first.write_text("alpha beta\n" * 30)
     second.write_text("春眠不觉晓\n" * 30, encoding="utf-8")
@@ -122,7 +124,7 @@ def test_a_run_from_another_has_the_characters_of_both(tmp_path: Path) -> None:
     assert run.card.alphabet == "".join(sorted(set("alpha beta\n春眠不觉晓\n")))
 
 
-def test_pairs_have_the_characters_of_their_targets(tmp_path: Path) -> None:
+def test_the_alphabet_of_pairs_is_that_of_the_targets(tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.tsv"
     rows = [f"the dog {n}\t狗{n}" for n in range(30)]
     pairs.write_text("source\ttarget\n" + "\n".join(rows) + "\n", encoding="utf-8")

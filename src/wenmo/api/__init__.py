@@ -1,7 +1,6 @@
-"""The facade: fit, load, generate, evaluate, compare. Apps know nothing below this.
+"""The public API: fit, load, generate, evaluate, compare. The apps import only this.
 
-Each name is imported from its module when it is first used, so that who loads a run loads no
-training.
+Each name is imported from its module on first use, so that loading a run imports no training code.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ _MODULES = {
     "wenmo.training.loop": ("Event",),
     "wenmo.training.stop": ("Interrupted", "StopRequest"),
 }
-"""Where each name comes from."""
+"""The names by their modules."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Several runs on the same text: how likely they find it, and how good and varied they write."""
+"""Several runs on the same text: likelihood, and quality against diversity of what they write."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ def compare(
     encoding: str | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> list[ComparedRun]:
-    """Score the same text with several runs, whatever their families and tokenizers.
+    """Score the same text with several runs; their families and tokenizers may differ.
 
     Args:
-        runs: to compare.
+        runs: runs or run folders.
         data: the text.
-        target: the texts that answer the lines of ``data``, a line each.
-        stride: as of `Run.evaluate`.
-        encoding: of the text; ``None`` detects it.
-        on_progress: is told the share that is done.
+        target: a file with the target of each line of ``data``, one a line.
+        stride: see `Run.evaluate`.
+        encoding: encoding of the text; ``None`` detects it.
+        on_progress: called with an activity and its completed fraction.
 
     Returns:
-        The runs, the best (fewest bits per byte) first; at the end those that cannot score this
-        text, with the ``problem``.
+        The runs by bits per byte, the best first. Runs that cannot score the text are at the end,
+        each with its ``problem``.
 
     Raises:
-        WenmoError: there is no such text, or no run can score it.
+        WenmoError: the text does not exist, or no run can score it.
     """
     data = as_source(data)
     options = {
         "stride": stride,
         "encoding": encoding,
-        "on_progress": on_progress and _notes_once(on_progress),
+        "on_progress": on_progress and _without_repeated_notes(on_progress),
     }
     target = None if target is None else rereadable(target)
-    rows = [_scored(run, data, target=target, **options) for run in runs]
+    rows = [_evaluate_run(run, data, target=target, **options) for run in runs]
     if rows and rows[0].problem and not any(row.evaluation for row in rows):
         raise WenmoError(rows[0].problem)
     return sorted(rows, key=_bits_per_byte)
@@ -60,29 +60,29 @@ def _bits_per_byte(row: ComparedRun) -> float:
     return math.inf if row.evaluation is None else row.evaluation.bits_per_byte
 
 
-def _notes_once(on_progress: ProgressCallback) -> ProgressCallback:
-    """Pass progress on, and each note the first time only: every run reads the same data."""
+def _without_repeated_notes(on_progress: ProgressCallback) -> ProgressCallback:
+    """A callback that drops repeated notes: every run reads the same data."""
     notes: set[str] = set()
 
-    def pass_on(what: str, share: float | None) -> None:
-        if share is None and what in notes:
+    def forward(activity: str, fraction: float | None) -> None:
+        if fraction is None and activity in notes:
             return
-        if share is None:
-            notes.add(what)
-        on_progress(what, share)
+        if fraction is None:
+            notes.add(activity)
+        on_progress(activity, fraction)
 
-    return pass_on
+    return forward
 
 
-def _scored(run: Run | str | Path, data: Source, **options: Any) -> ComparedRun:
-    """What a run makes of a text, or why it cannot score it."""
+def _evaluate_run(run: Run | str | Path, data: Source, **options: Any) -> ComparedRun:
+    """The evaluation of a run on a text, or the reason why it cannot score it."""
     name = str(run.folder if isinstance(run, Run) else run)
     try:
-        opened = run if isinstance(run, Run) else load(run)
-        evaluation = opened.evaluate(data, **options)
+        loaded = run if isinstance(run, Run) else load(run)
+        evaluation = loaded.evaluate(data, **options)
     except WenmoError as error:
         return ComparedRun(name, problem=str(error))
-    return ComparedRun(name, opened.card.recipe.family, evaluation)
+    return ComparedRun(name, loaded.card.recipe.family, evaluation)
 
 
 def tradeoff(
@@ -95,33 +95,36 @@ def tradeoff(
     on_progress: ProgressCallback | None = None,
     **sampling: Any,
 ) -> Tradeoff:
-    """Quality against diversity of what runs write, over temperatures, beside the texts of a file;
-    see `wenmo.evaluation.tradeoff`.
+    """Measure quality against diversity of generated texts over temperatures.
+
+    The references are the texts of a file; see `wenmo.evaluation.tradeoff`.
 
     Args:
-        runs: that write by themselves, without a source. One that has baselines, as the same
-            generator trained by likelihood alone, is shown beside them.
-        data: what texts should be like: a record each, read as the first run reads its own.
-        texts: how many each writes at each temperature.
-        encoding: of the file; ``None`` detects it.
-        on_progress: is told the share that is done.
-        **sampling: how they are written, but for the temperature.
+        runs: runs or run folders, of models that generate without a source. If a model has
+            baselines, such as the same generator trained by likelihood alone, these get curves too.
+        data: the reference texts, one a record, read with the settings of the first run.
+        temperatures: sampling temperatures, above 0.
+        texts: number of texts for each run and temperature (default 200).
+        encoding: encoding of the file; ``None`` detects it.
+        on_progress: called with an activity and its completed fraction.
+        **sampling: further settings of ``Sampling``.
 
     Raises:
-        WenmoError: a run answers to sources; there is no text; temperatures that make no sense.
+        WenmoError: a run needs sources, there are no reference texts, or ``temperatures`` or
+            ``texts`` is out of range.
     """
     if not temperatures or not all(0 < t < 100 for t in temperatures):
         raise WenmoError("temperatures must be numbers above 0, as in 0.7,1.0")
     if texts < 2:
-        raise WenmoError(f"texts are set beside each other: write at least 2, not {texts}")
-    opened = [run if isinstance(run, Run) else load(run) for run in runs]
-    references = read_texts(data, opened[0], encoding=encoding, on_progress=on_progress)
+        raise WenmoError(f"diversity compares texts: at least 2 are needed, not {texts}")
+    loaded = [run if isinstance(run, Run) else load(run) for run in runs]
+    references = read_texts(data, loaded[0], encoding=encoding, on_progress=on_progress)
     if not any(text.strip() for text in references):
-        raise WenmoError(f"{data}: no text to set others beside")
+        raise WenmoError(f"{data}: no reference text")
     curves: dict[str, Curve] = {}
     verdicts: dict[str, TradeoffVerdict] = {}
-    for run in opened:
-        own = run.evaluator.tradeoff(references, temperatures, texts, on_progress, **sampling)
-        curves |= own.curves
-        verdicts |= own.verdicts
+    for run in loaded:
+        result = run.evaluator.tradeoff(references, temperatures, texts, on_progress, **sampling)
+        curves |= result.curves
+        verdicts |= result.verdicts
     return Tradeoff(curves, verdicts)

@@ -1,4 +1,4 @@
-"""How a run is evaluated: on a text, token by token, and in what it writes."""
+"""Evaluation of a run: on a text, token by token, and by its generated texts."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ from wenmo.text.records import Records
 from wenmo.text.sketch import overlap
 from wenmo.types import WenmoError
 
-MUCH = 0.2  # of a text; less may well be common phrases
-SCORING: tuple[Effect[Evaluator], ...] = (
+MIN_OVERLAP = 0.2  # of a text with the training text; less may be common phrases
+EVALUATION_EFFECTS: tuple[Effect[Evaluator], ...] = (
     Effect(
         "window stride",
         "for runs that read plain text in windows",
-        lambda run: not run.generator.task.paired and not run.by_record,
+        lambda evaluator: not evaluator.generator.task.paired and not evaluator.is_record_level,
     ),
     Effect(
         " ".join(field.name for field in fields(Sampling) if field.name != "seed"),
-        "for runs that answer to sources",
-        lambda run: run.generator.task.paired,
+        "for runs that were trained on pairs",
+        lambda evaluator: evaluator.generator.task.paired,
     ),
 )
-"""Where each setting of `Evaluator.evaluate` has an effect that is not refused elsewhere."""
+"""The conditions under which settings of `Evaluator.evaluate` have an effect."""
 
 
 class Evaluator:
     """Scores texts with the model of a run.
 
     Args:
-        generator: writes the answers that are measured, and holds the model.
+        generator: the generator of the run, with its model and tokenizer.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -68,8 +68,8 @@ class Evaluator:
         self.folder, self.card, self.model = generator.folder, generator.card, generator.model
 
     @property
-    def by_record(self) -> bool:
-        """Whether the run's family reads whole records alone."""
+    def is_record_level(self) -> bool:
+        """Whether the run's family scores complete records only."""
         return MODELS[self.card.recipe.family].model_class.record_level
 
     def evaluate(
@@ -87,45 +87,47 @@ class Evaluator:
         on_progress: ProgressCallback | None = None,
         **sampling: Any,
     ) -> Evaluation:
-        """Score a text. Of pairs the targets are scored, and what the run answers is measured.
+        """Score a text. For pairs, score the targets and measure the run's answers.
 
         Args:
-            data: a file, a folder or records in memory, of any kind that ``fit`` reads.
-            target: the texts that answer the lines of ``data``, a line each.
-            encoding: of the text, such as ``gb18030``; ``None`` detects it.
-            window: read the text in windows of so many tokens, each with nothing before it;
-                ``None``: in windows of the model's context, or, where that is unbounded, as one.
-            stride: how far windows move; ``None``: by a whole one.
-            dynamic: go on learning from the text while it is scored, at this rate of gradient
-                descent; for networks without bounds.
-            cache: how many tokens a continuous cache holds; for networks, and not with ``dynamic``.
-            samples: also score by importance weighting, with so many draws of the latents; for
-                models that have some.
-            settings: how to read it, as ``key=value``, where it differs from the training text.
-            on_progress: receives the share that is done.
-            **sampling: how answers are written, where it differs from the task's own way.
+            data: a file, a folder or records in memory, in any format that ``fit`` reads.
+            target: a file with the target of each line of ``data``, one a line.
+            encoding: encoding of the text, such as ``gb18030``; ``None`` detects it.
+            window: number of tokens in a scoring window, each without context before it (default:
+                the model's context, or one window if that is unbounded).
+            stride: tokens between the starts of windows (default: the window's size).
+            dynamic: learning rate of dynamic evaluation, which trains on the text while it scores;
+                for networks with unbounded context.
+            cache: size of a continuous cache in tokens; for networks, not with ``dynamic``.
+            samples: number of draws of the latents for importance weighting; for models with
+                latents.
+            settings: settings of reading as ``key=value``, where they differ from the run's.
+            on_progress: called with an activity and its completed fraction.
+            **sampling: settings of ``Sampling`` for the answers, where they differ from the run's.
 
         Returns:
-            A `RecordEvaluation` where records were scored as wholes, a `PairEvaluation` of pairs.
+            A `RecordEvaluation` if complete records were scored, a `PairEvaluation` for pairs.
 
         Raises:
-            WenmoError: the text cannot be read, or an option makes no sense for this run.
+            WenmoError: the text cannot be read, or an option does not fit this run.
         """
-        self._check_options(window, stride, dynamic, cache, samples)
+        self._validate_options(window, stride, dynamic, cache, samples)
         options = {"window": window, "stride": stride, **sampling}
         given = {name for name, value in options.items() if value is not None}
-        warn(ineffective_settings(given, SCORING, self))
+        warn(ineffective_settings(given, EVALUATION_EFFECTS, self))
         encoded = self._encode(data, target, encoding, settings, on_progress)
         progress, tokenizer = fraction_callback(on_progress, "scoring"), self.generator.tokenizer
         task = self.generator.task
         if task.paired:
             pairs = readable_pairs(encoded.ids, encoded.ends, self.model, task)
-            asked = self.generator.sampling({"seed": 0, **sampling})  # the same figures each time
-            return evaluate_pairs(self.generator.text_generator, pairs, task, asked, progress)
+            # A fixed seed gives the same figures on every call.
+            answer_sampling = self.generator.sampling({"seed": 0, **sampling})
+            generator = self.generator.text_generator
+            return evaluate_pairs(generator, pairs, task, answer_sampling, progress)
         if self.model.record_level:
             records = Records(encoded.ids, self.model.context)
-            in_pieces = (window, stride, cache) != (None, None, None)
-            if self.by_record or not (in_pieces or records.skipped):
+            needs_stream = (window, stride, cache) != (None, None, None) or records.skipped
+            if self.is_record_level or not needs_stream:
                 return evaluate_with_baselines(
                     self.model, records, tokenizer, progress=progress, samples=samples
                 )
@@ -147,7 +149,7 @@ class Evaluator:
         if not text:
             raise WenmoError("no text to explain: give some")
         ids = self.generator.tokenizer.encode(text).tolist()
-        return explain(self.model, ids, self._spelled)
+        return explain(self.model, ids, self._token_text)
 
     def align(
         self,
@@ -158,13 +160,13 @@ class Evaluator:
         prefix: str = "",
     ) -> Alignment:
         """See `Run.align`."""
-        [begun], sources = self.generator.requests([prompt], control or {}, prefix)
+        [text_prefix], sources = self.generator.prepare_requests([prompt], control or {}, prefix)
         source = self.generator.text_generator.encode_source("" if sources is None else sources[0])
-        before = self.generator.tokenizer.encode(begun).tolist() if begun else []
-        weights = alignment(self.model, source, [*before, *output.ids])[len(before) :]
+        prefix_ids = self.generator.tokenizer.encode(text_prefix).tolist() if text_prefix else []
+        weights = alignment(self.model, source, [*prefix_ids, *output.ids])[len(prefix_ids) :]
         return Alignment(
-            source=[*map(self._spelled, source), "<end>"],
-            target=[self._spelled(token) for token in output.ids],
+            source=[*map(self._token_text, source), "<end>"],
+            target=[self._token_text(token) for token in output.ids],
             weights=weights.tolist(),
         )
 
@@ -176,23 +178,24 @@ class Evaluator:
         on_progress: ProgressCallback | None = None,
         **sampling: Any,
     ) -> Tradeoff:
-        """The curves of the run and its baselines, and a verdict for each of these; see
-        `wenmo.api.tradeoff`.
+        """The curves of the run and its baselines, and a verdict for each baseline.
+
+        See `wenmo.api.tradeoff`.
         """
         if self.generator.task.paired:
-            raise WenmoError(f"{self.folder}: answers to sources: leave it out")
+            raise WenmoError(f"{self.folder}: was trained on pairs: leave it out")
         name = str(self.folder)
         baselines = {
             f"{name}, {baseline}": model for baseline, model in baselines_of(self.model).items()
         }
-        asked = {"max_tokens": self.generator.defaults.max_tokens, "seed": 0, **sampling}
+        options = {"max_tokens": self.generator.defaults.max_tokens, "seed": 0, **sampling}
         curves = sweep(
             {name: self.model, **baselines},
             self.generator.tokenizer,
             references,
             temperatures=temperatures,
             texts=texts,
-            sampling=from_dict(Sampling, asked),  # as the model has it, but for the temperature
+            sampling=from_dict(Sampling, options),
             alphabet=self.card.alphabet,
             progress=fraction_callback(on_progress, f"writing with {name}"),
         )
@@ -212,7 +215,7 @@ class Evaluator:
         settings: Sequence[str],
         on_progress: ProgressCallback | None,
     ) -> corpora.Encoded:
-        """The ids of a text, read as the training text was."""
+        """The ids of a text that is read with the settings of the training text."""
         data, target = as_source(data), target and rereadable(target)
         read = replace(self.card.recipe.read, encoding=encoding)
         read = for_other_data(read, plain=isinstance(data, Texts) or not has_fields(data))
@@ -224,32 +227,32 @@ class Evaluator:
             self.generator.tokenizer,
             task=self.generator.task,
             target=target,
-            formatter=self.generator.chat if self.card.is_chat else None,
+            formatter=self.generator.chat_formatter if self.card.is_chat else None,
         )
         if on_progress is not None:
-            for note in [*encoded.notes, *self._flattered(encoded.sketch)]:
+            for note in [*encoded.notes, *self._overlap_notes(encoded.sketch)]:
                 on_progress(note, None)
         return encoded
 
-    def _flattered(self, sketch: str) -> list[str]:
-        """A line for the user where a text is one that the run has learnt from."""
-        share, _ = overlap(sketch, self.card.data.get("sketch", ""))
-        if share < MUCH:
+    def _overlap_notes(self, sketch: str) -> list[str]:
+        """A note if much of a text is also in the training text."""
+        fraction, _ = overlap(sketch, self.card.data.get("sketch", ""))
+        if fraction < MIN_OVERLAP:
             return []
         return [
-            f"about {share:.0%} of the long lines and records of this text are in the training "
-            f"text of {self.folder}: its figures flatter"
+            f"about {fraction:.0%} of the long lines and records of this text are in the training "
+            f"text of {self.folder}: its figures are optimistic"
         ]
 
-    def _spelled(self, token: int) -> str:
-        """A token as text, or as bytes where it is no whole character."""
-        spelled = self.generator.tokenizer.table[token]
+    def _token_text(self, token: int) -> str:
+        """A token as text, or as hexadecimal bytes if it is not UTF-8."""
+        token_bytes = self.generator.tokenizer.table[token]
         try:
-            return spelled.decode() if token else "<end>"
+            return token_bytes.decode() if token else "<end>"
         except UnicodeDecodeError:
-            return f"<{spelled.hex(' ').upper()}>"
+            return f"<{token_bytes.hex(' ').upper()}>"
 
-    def _check_options(
+    def _validate_options(
         self,
         window: int | None,
         stride: int | None,
@@ -257,27 +260,28 @@ class Evaluator:
         cache: int | None,
         samples: int | None,
     ) -> None:
-        """Refuse what the model cannot do.
+        """Check that the run supports the options.
 
         Raises:
-            WenmoError: and what to leave out.
+            WenmoError: it does not; the message names the option to leave out.
         """
-        plain = not self.generator.task.paired
+        is_plain_text = not self.generator.task.paired
         if has_capability(self.model, SamplesTexts) and (window, stride) != (None, None):
             raise WenmoError(
-                f"{self.folder}: reads a text from its beginning only: leave --window and --stride "
-                "out"
+                f"{self.folder}: scores a text as a whole: leave --window and --stride out"
             )
-        streams = self.model.context is None and not has_capability(self.model, FitsCounts)
-        if dynamic is not None and not (plain and streams):
+        is_unbounded = self.model.context is None and not has_capability(self.model, FitsCounts)
+        if dynamic is not None and not (is_plain_text and is_unbounded):
             raise WenmoError(
-                f"{self.folder}: dynamic evaluation is for networks without bounds (rnn, lstm, "
-                "gru) that were trained on plain text: leave --dynamic out"
+                f"{self.folder}: dynamic evaluation is for recurrent networks (rnn, lstm, gru) "
+                "that were trained on plain text: leave --dynamic out"
             )
         if cache is not None and dynamic is not None:
-            raise WenmoError("--cache and --dynamic cannot be had at once: leave one out")
+            raise WenmoError("--cache and --dynamic exclude each other: leave one out")
         if cache is not None and not (
-            plain and not self.by_record and has_capability(self.model, HasHiddenStates)
+            is_plain_text
+            and not self.is_record_level
+            and has_capability(self.model, HasHiddenStates)
         ):
             raise WenmoError(
                 f"{self.folder}: a cache is for networks that were trained on plain text: leave "

@@ -1,4 +1,4 @@
-"""The families of models that can be trained."""
+"""The catalogue of model families that can be trained."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Family(Result):
     """A family of models.
 
     Attributes:
-        name: as ``--model`` takes it.
-        good_for: in a few words.
-        settings: with their defaults.
-        sizes: their names.
-        size_settings: by size, the settings that differ from the defaults.
+        name: the value of ``--model``.
+        good_for: its uses, in a few words.
+        settings: its settings with their defaults.
+        sizes: the names of its sizes.
+        size_settings: for each size, the settings that differ from the defaults.
     """
 
     name: str
@@ -31,10 +31,10 @@ class Family(Result):
 
 
 def catalogue(family: str | None = None) -> list[Family]:
-    """Every family, or one: what it is good for, its settings with their defaults, its sizes.
+    """All families, or one.
 
     Raises:
-        WenmoError: no such family.
+        WenmoError: the family is unknown.
     """
     if family is not None:
         family, _ = find(family)
@@ -45,7 +45,7 @@ def catalogue(family: str | None = None) -> list[Family]:
             to_dict(entry.config),
             list(entry.sizes),
             {
-                size: _changes(to_dict(entry.config), to_dict(config))
+                size: _differences(to_dict(entry.config), to_dict(config))
                 for size, config in entry.sizes.items()
             },
         )
@@ -54,5 +54,5 @@ def catalogue(family: str | None = None) -> list[Family]:
     ]
 
 
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in after.items() if before[key] != value}
+def _differences(default: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if default[key] != value}

@@ -1,4 +1,4 @@
-"""How a run writes: prompts become requests, and options settings."""
+"""Text generation of a run: turns prompts into requests and options into settings."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError, WenmoWarning, string, strings
 
 T = TypeVar("T")
-UNASKED = Output("", 0, 0.0, "end", False, 0.0, (), ())
-"""What answers a blank line among sources."""
-WHOLE = 100_000  # tokens of a text that ends by itself
-LONGEST_REPLY = 512  # tokens, of models that others taught to talk
-_UNTRAINED = {
+EMPTY_OUTPUT = Output("", 0, 0.0, "end", False, 0.0, (), ())
+"""The answer to a blank source."""
+MAX_SAMPLED_TOKENS = 100_000  # of models that sample whole texts, which end by themselves
+MAX_REPLY_TOKENS = 512  # of pretrained chat models
+_UNSUPPORTED = {
     "control": "trained without control fields: leave --control out, or train with --control FIELD",
-    "prefix": "--prefix is for runs trained on pairs; leave it out, or say it with --prompt",
+    "prefix": "--prefix is for runs trained on pairs; leave it out, or put it in --prompt",
 }
-"""Why a run that learnt no pairs refuses an option, and what to do."""
+"""Messages for options that a run without pairs does not support."""
 
 
 class Generator:
-    """Writes with the model of a run, by the run's task and card.
+    """Generates text with the model of a run, with the task and the defaults of its card.
 
     Attributes:
-        folder: where the run lies, for messages.
+        folder: the run folder, for messages.
         card: settings, data and results.
-        model: the weights.
-        tokenizer: between text and ids; of a run that learnt conversations, that of its chat
+        model: the model.
+        tokenizer: the tokenizer; for a run that was trained on conversations, the one of its chat
             template.
     """
 
@@ -55,37 +55,39 @@ class Generator:
         self, folder: Path, card: Card, model: LanguageModel, tokenizer: Tokenizer
     ) -> None:
         self.folder, self.card, self.model, self.tokenizer = folder, card, model, tokenizer
-        if card.is_chat and self.chat is not None:
-            self.tokenizer = self.chat.tokenizer
+        if card.is_chat and self.chat_formatter is not None:
+            self.tokenizer = self.chat_formatter.tokenizer
 
     @property
     def task(self) -> TaskConfig:
-        """What the run was trained to do."""
+        """The task of the training."""
         return self.card.recipe.task
 
     @cached_property
-    def chat(self) -> ChatFormatter | None:
-        """How conversations are written for the model; None: it has no chat template."""
+    def chat_formatter(self) -> ChatFormatter | None:
+        """Formats conversations with the model's chat template; None if it has none."""
         return chat_formatter_of(self.card, self.model, self.tokenizer)
 
     @cached_property
     def text_generator(self) -> TextGenerator:
-        """Made once: its table of all tokens takes a quarter of a second for 150,000 of them."""
+        """Created once: the table of 150,000 tokens takes a quarter of a second."""
         keep, alphabet = kept_side(self.task), self.card.alphabet
         return TextGenerator(self.model, self.tokenizer, keep=keep, alphabet=alphabet)
 
     @cached_property
     def chat_generator(self) -> TextGenerator:
-        """As ``text_generator``, for conversations whose marks the chat template writes."""
-        assert self.chat is not None
-        return TextGenerator(self.model, self.chat.tokenizer, alphabet=self.card.alphabet)
+        """As ``text_generator``, with the tokenizer of the chat template."""
+        assert self.chat_formatter is not None
+        tokenizer = self.chat_formatter.tokenizer
+        return TextGenerator(self.model, tokenizer, alphabet=self.card.alphabet)
 
     # -- settings ----------------------------------------------------------------------------------
 
     @property
     def defaults(self) -> Sampling:
-        """How the run writes where nothing is asked for, the same in every shell: what suits its
-        task, and above that what its card says.
+        """The default settings: those of the task, overridden by those of the card.
+
+        They are the same on the command line and in Python.
         """
         samples_texts = has_capability(self.model, SamplesTexts)
         settings = to_dict(default_sampling(self.task, samples_texts=samples_texts))
@@ -93,12 +95,13 @@ class Generator:
             settings["max_tokens"] = self.card.longest_target
             settings["same_length"] = self.card.same_length and not self.card.is_chat
         elif samples_texts:
-            settings["max_tokens"] = WHOLE
+            settings["max_tokens"] = MAX_SAMPLED_TOKENS
         return from_dict(Sampling, settings | self.card.sampling)
 
     def sampling(self, options: Mapping[str, Any]) -> Sampling:
-        """What was asked for, over what the run does by itself, with a seed of its own where none
-        was given. A setting that only drawing heeds asks for drawing, unless a method is named.
+        """The settings of ``options``, completed by the defaults and, without a seed, a drawn one.
+
+        Options that only affect sampling select ``method=sample``, unless a method is given.
         """
         if DRAWING & options.keys():
             options = {"method": "sample", **options}
@@ -108,32 +111,30 @@ class Generator:
         warn(ineffective_settings(options, WRITING, Writing(sampling, self.model)))
         return sampling
 
-    def draws(self, **sampling: Any) -> bool:
-        """Whether a text depends on the seed, if it is asked for with these settings."""
-        asked = self.sampling(sampling)
-        if asked.method != "beam" and not asked.greedy:
+    def is_random(self, **sampling: Any) -> bool:
+        """Whether texts with these settings depend on the seed."""
+        settings = self.sampling(sampling)
+        if settings.method != "beam" and not settings.greedy:
             return True
         return has_capability(self.model, HasLatents) or has_capability(self.model, Infills)
 
-    def repeats(self, **sampling: Any) -> bool:
-        """Whether several texts for one prompt are all the same with these settings."""
-        return not self.draws(**sampling) and self.sampling(sampling).method != "beam"
+    def repeats_text(self, **sampling: Any) -> bool:
+        """Whether several texts for one prompt are all equal with these settings."""
+        return not self.is_random(**sampling) and self.sampling(sampling).method != "beam"
 
-    def resolve_control(self, asked: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-        """The values of control fields that texts are written with, of which those that are not
-        asked for are the most common ones, and a line for the user of each that was not.
+    def resolve_control(self, fields: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+        """Complete the control fields with the most common values of the training text.
+
+        Returns:
+            The values of all fields, and a note for each field that was completed.
 
         Raises:
-            WenmoError: the training text has no such value.
+            WenmoError: the training text does not have a value.
         """
-        return resolve(asked, self.task, self.card.data.get("control", {}))
+        return resolve(fields, self.task, self.card.data.get("control", {}))
 
     def logit_bias(self, amounts: str | Iterable[str]) -> tuple[tuple[int, float], ...]:
-        """``TEXT=AMOUNT`` strings as the ids and amounts that sampling takes.
-
-        Raises:
-            WenmoError: not of that form, or a text that is not one token of this run's.
-        """
+        """See `Run.logit_bias`."""
         biases = []
         for entry in strings(amounts, "logit_bias"):
             text, equals, amount = entry.rpartition("=")
@@ -143,26 +144,27 @@ class Generator:
                 equals = ""
             if not equals or not text:
                 raise WenmoError(f"logit bias {entry!r}: write TEXT=AMOUNT, as in 春=2.5")
-            ids = [i for i, spelled in enumerate(self.tokenizer.table) if spelled == text.encode()]
+            ids = [i for i, token in enumerate(self.tokenizer.table) if token == text.encode()]
             if not ids:
                 raise WenmoError(f"logit bias {text!r}: not one token of {self.folder}'s tokenizer")
-            biases += [(token, value) for token in ids]
+            biases += [(token_id, value) for token_id in ids]
         return tuple(biases)
 
     # -- texts -------------------------------------------------------------------------------------
 
     def texts(self, prompts: str | Iterable[str], n: int = 1, **options: Any) -> list[list[str]]:
         """See `Run.texts`."""
-        return self._answered(self.text_generator.texts, [""] * n, prompts, n, **options)
+        return self._generate(self.text_generator.texts, [""] * n, prompts, n, **options)
 
     def write(self, prompts: str | Iterable[str], n: int = 1, **options: Any) -> list[list[Output]]:
         """See `Run.write`."""
-        return self._answered(self.text_generator.generate, [UNASKED] * n, prompts, n, **options)
+        generate = self.text_generator.generate
+        return self._generate(generate, [EMPTY_OUTPUT] * n, prompts, n, **options)
 
-    def _answered(
+    def _generate(
         self,
-        write: Callable[..., list[list[T]]],
-        blank: list[T],
+        generate: Callable[..., list[list[T]]],
+        empty: list[T],
         prompts: str | Iterable[str],
         n: int,
         *,
@@ -171,19 +173,19 @@ class Generator:
         grammar: str | Path | None = None,
         **sampling: Any,
     ) -> list[list[T]]:
-        """What a writer writes for each prompt; ``blank`` answers a source without text."""
+        """The outputs of ``generate`` for each prompt, and ``empty`` for each blank source."""
         if n < 1:
             raise WenmoError(f"n must be at least 1, not {n}")
         prompts = strings(prompts, "prompts")
-        answers = self.task.paired and self.task.name != "completion"
-        asked = [p for p in prompts if p.strip()] if answers else list(prompts)
-        begun, sources = self.requests(asked or prompts, control or {}, prefix)
-        chart = _chart(grammar)
-        written = write(begun, self.sampling(sampling), n, sources=sources, chart=chart)
-        if len(asked) == len(prompts):
-            return written
-        following = iter(written)
-        return [next(following) if prompt.strip() else blank for prompt in prompts]
+        needs_source = self.task.paired and self.task.name != "completion"
+        nonblank = [p for p in prompts if p.strip()] if needs_source else list(prompts)
+        prefixes, sources = self.prepare_requests(nonblank or prompts, control or {}, prefix)
+        chart = _load_chart(grammar)
+        outputs = generate(prefixes, self.sampling(sampling), n, sources=sources, chart=chart)
+        if len(nonblank) == len(prompts):
+            return outputs
+        remaining = iter(outputs)
+        return [next(remaining) if prompt.strip() else empty for prompt in prompts]
 
     def stream(
         self,
@@ -195,23 +197,26 @@ class Generator:
         **sampling: Any,
     ) -> Iterator[str]:
         """See `Run.stream`."""
-        [begun], sources = self.requests([string(prompt, "prompt")], control or {}, prefix)
-        source, chart = None if sources is None else sources[0], _chart(grammar)
+        prompts = [string(prompt, "prompt")]
+        [text_prefix], sources = self.prepare_requests(prompts, control or {}, prefix)
+        source, chart = None if sources is None else sources[0], _load_chart(grammar)
         settings = self.sampling(sampling)
-        yield from self.text_generator.stream(begun, settings, source=source, chart=chart)
+        yield from self.text_generator.stream(text_prefix, settings, source=source, chart=chart)
 
-    def requests(
+    def prepare_requests(
         self, prompts: Sequence[str], control: Mapping[str, str], prefix: str
     ) -> tuple[list[str], list[str] | None]:
-        """How each text begins, and the source it is to answer; None: no text has one."""
+        """The prefix of each text, and the sources; None for a run without pairs."""
         control, _ = self.resolve_control(control)
         if not self.task.paired:
             if control or prefix:
-                raise WenmoError(f"{self.folder}: {_UNTRAINED['control' if control else 'prefix']}")
+                raise WenmoError(
+                    f"{self.folder}: {_UNSUPPORTED['control' if control else 'prefix']}"
+                )
             return [prompt or self.card.default_prompt for prompt in prompts], None
-        if self.card.is_chat and self.chat is not None:
-            said = [render_history([prompt], self.task, control) for prompt in prompts]
-            return [prefix] * len(prompts), self.chat.sources(said)
+        if self.card.is_chat and self.chat_formatter is not None:
+            histories = [render_history([prompt], self.task, control) for prompt in prompts]
+            return [prefix] * len(prompts), self.chat_formatter.sources(histories)
         sources = [source_of(self.task, prompt, control) for prompt in prompts]
         if self.task.name == "completion":
             return [prefix + prompt for prompt in prompts], sources
@@ -219,14 +224,14 @@ class Generator:
 
     # -- conversations -----------------------------------------------------------------------------
 
-    def require(self, task: str) -> None:
-        """Make sure that the run was trained for a task.
+    def require_task(self, task: str) -> None:
+        """Check that the run was trained for a task.
 
         Raises:
-            WenmoError: it was trained for another.
+            WenmoError: the run was trained for another task.
         """
-        talks = task == "dialogue" and self.card.has_chat_template
-        if self.task.name != task and not talks:
+        supports_chat = task == "dialogue" and self.card.has_chat_template
+        if self.task.name != task and not supports_chat:
             raise WenmoError(
                 f"{self.folder}: was trained for {self.task.name}: train a run with --task {task}"
             )
@@ -240,35 +245,33 @@ class Generator:
         **sampling: Any,
     ) -> Iterator[str]:
         """See `Run.reply`."""
-        self.require("dialogue")
+        self.require_task("dialogue")
         control, _ = self.resolve_control(control or {})
         turns = strings(turns, "turns")
-        if self.chat is None:
+        if self.chat_formatter is None:
             if system:
                 raise WenmoError(
-                    f"{self.folder}: has no chat template, and so no place for a system prompt: "
-                    "leave --system out"
+                    f"{self.folder}: has no chat template for a system prompt: leave --system out"
                 )
             source = history_source(turns, self.task, control)
         elif self.card.is_chat:
-            asked = render_history(turns, self.task, control, system)
-            [source] = self.chat.sources_with_system([asked], system)
-        else:  # others taught it to talk: the conversation is a text to go on with
-            every = replace(self.task, history=len(turns))
-            [said] = self.chat.sources_with_system(
-                [render_history(turns, every, system=system)], system
-            )
-            settings = self.sampling({"max_tokens": LONGEST_REPLY, **sampling})
-            return self.chat_generator.stream(said, settings)
+            history = render_history(turns, self.task, control, system)
+            [source] = self.chat_formatter.sources_with_system([history], system)
+        else:  # a pretrained chat model continues the conversation as a text
+            task = replace(self.task, history=len(turns))
+            history = render_history(turns, task, system=system)
+            [prompt] = self.chat_formatter.sources_with_system([history], system)
+            settings = self.sampling({"max_tokens": MAX_REPLY_TOKENS, **sampling})
+            return self.chat_generator.stream(prompt, settings)
         return self.text_generator.stream("", self.sampling(sampling), source=source)
 
 
 def warn(lines: Sequence[str]) -> None:
-    """Warn of each line at the caller's caller."""
+    """Issue a `WenmoWarning` for each line, attributed to the caller's caller."""
     for line in lines:
         warnings.warn(line, WenmoWarning, stacklevel=3)
 
 
-def _chart(grammar: str | Path | None) -> Chart | None:
-    """What holds texts to a grammar."""
+def _load_chart(grammar: str | Path | None) -> Chart | None:
+    """The chart that constrains texts to the grammar of a file; None without a file."""
     return None if grammar is None else Chart.from_grammar(read_grammar(Path(grammar))[0])

@@ -1,13 +1,12 @@
-"""What training a model would take, before anybody pays for it: weights, FLOPs, memory, time and
-money.
+"""Training plans: the weights, FLOPs, memory, time and money that training a model takes.
 
 Weights are counted from the model itself. Training takes 6 FLOPs for each weight and token (Kaplan
-et al. 2020, section 2.1; Brown et al. 2020, appendix D), and for attention 12 · layers · width ·
-context more a token (Chowdhery et al. 2022, appendix B). A weight takes 16 bytes with Adam in mixed
-precision: 2 for itself, 2 for its gradient, 12 for a float32 copy and two moments; what of it is
-divided among GPUs is the sharding (Rajbhandari et al. 2020). Activations of a block are 34 ·
-context · width bytes a row, attention's own recomputed (Korthikanti et al. 2022, section 4), or, if
-all is recomputed, what enters it.
+et al. 2020, section 2.1; Brown et al. 2020, appendix D), and for attention another 12 · layers ·
+hidden_size · context_length FLOPs a token (Chowdhery et al. 2022, appendix B). A weight takes 16
+bytes with Adam in mixed precision: 2 for itself, 2 for its gradient, 12 for a float32 copy and two
+moments; sharding divides them among GPUs (Rajbhandari et al. 2020). The activations of a block
+take 34 · context_length · hidden_size bytes a row with recomputed attention scores (Korthikanti et
+al. 2022, section 4), or, with full recomputation, only its input.
 """
 
 from __future__ import annotations
@@ -26,9 +25,10 @@ from wenmo.runs.recipe import make_recipe
 from wenmo.types import WenmoError
 
 GIB = 1 << 30
-USABLE = 0.92  # of a GPU's memory: the rest is the framework's and the network's
+USABLE_MEMORY = 0.92  # of a GPU; the framework and communication take the rest
 WEIGHT, GRADIENT, OPTIMIZER = 2, 2, 12  # bytes for each weight
-# What is divided among all GPUs: (weights, gradients, optimizer states).
+BLOCK_ACTIVATIONS = 34  # bytes for each row, position and hidden unit
+# Whether weights, gradients and optimizer states are divided among all GPUs.
 SHARDINGS = {
     "none (each has all)": (False, False, False),
     "ZeRO-1 (optimizer states)": (False, False, True),
@@ -39,13 +39,13 @@ SHARDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A kind of GPU.
+    """A GPU model.
 
     Attributes:
         memory: bytes.
-        speed: FLOPs a second of dense bfloat16 (or, on older ones, float16) products, as its maker
-            says.
-        price: US dollars an hour, about what it is let for; prices differ and change.
+        speed: peak FLOPs per second of dense bfloat16 (on older GPUs float16) products, from the
+            data sheet.
+        price: approximate rental price, US dollars an hour.
     """
 
     memory: float
@@ -64,14 +64,14 @@ GPUS = {
 
 @dataclass(frozen=True)
 class MemoryPlan(Result):
-    """What each GPU holds under one sharding.
+    """The memory of each GPU under one sharding.
 
     Attributes:
-        sharding: what is divided among all GPUs.
+        sharding: one of `SHARDINGS`.
         weights, gradients, optimizer: bytes.
-        activations: bytes that are kept for the backward pass.
-        activations_recomputed: bytes, if all but the inputs of blocks are computed again.
-        fits, fits_recomputed: whether all of it fits, with activations kept or recomputed.
+        activations: bytes stored for the backward pass.
+        activations_recomputed: bytes with recomputation, which stores only the inputs of blocks.
+        fits, fits_recomputed: whether everything fits, with stored or recomputed activations.
     """
 
     sharding: str
@@ -86,21 +86,22 @@ class MemoryPlan(Result):
 
 @dataclass(frozen=True)
 class Plan(Result):
-    """What a training would take.
+    """The cost of a training.
 
     Attributes:
-        parameters: weights of the model.
-        tokens: to train on, all passes together.
-        training_flops: without those of attention.
-        attention_flops: of the products of queries, keys and values.
+        parameters: number of weights.
+        tokens: number of training tokens over all epochs.
+        training_flops: FLOPs of the training without those of attention.
+        attention_flops: FLOPs of the products of queries, keys and values.
         gpu: one of `GPUS`.
-        gpus: how many.
-        utilization: the share of their speed that is reached.
-        tokens_per_second: on all of them.
-        days: of training.
-        dollars: US dollars that the GPUs cost.
-        memory: under each sharding.
-        fewest_gpus: that can train the model, all divided and recomputed; None: no number can.
+        gpus: number of GPUs.
+        utilization: fraction of the peak speed that is reached.
+        tokens_per_second: training speed of all GPUs together.
+        days: training time.
+        dollars: cost of the GPUs in US dollars.
+        memory: memory of each GPU under each sharding.
+        fewest_gpus: smallest number of GPUs that can train the model, with ZeRO-3 and
+            recomputation; None if no number is enough.
     """
 
     parameters: int
@@ -129,27 +130,28 @@ def plan(
     rows: int = 1,
     price: float | None = None,
 ) -> Plan:
-    """What training a Transformer of any size would take: see `plan_transformer`.
+    """Plan the training of a Transformer; see `plan_transformer`.
 
     Args:
         model: a family, or a family and a size; ``gpt3-175b`` is short for ``gpt:gpt3-175b``.
-        settings: what should differ, as ``key=value``.
-        tokens: to train on; by default 20 for each weight (Hoffmann et al. 2022).
+        settings: settings of the model that differ from the size's, as ``key=value``.
+        tokens: number of training tokens (default 20 for each weight: Hoffmann et al. 2022).
 
     Raises:
-        WenmoError: no such model, or no Transformer.
+        WenmoError: the model is unknown or not a Transformer.
     """
     name = f"gpt:{model}" if model in MODELS["gpt"].sizes else model
     config = make_recipe(name, settings).model
     if not isinstance(config, TransformerConfig):
-        raise WenmoError(f"{model} is no Transformer: plans are made for gpt and transformer")
-    asked = 20.0 * count_weights(config, vocab_size) if tokens is None else tokens
+        raise WenmoError(f"{model} is not a Transformer: only gpt and transformer can be planned")
+    if tokens is None:
+        tokens = 20.0 * count_weights(config, vocab_size)
     return plan_transformer(
         config,
         vocab_size=vocab_size,
         gpu=gpu,
         gpus=gpus,
-        tokens=asked,
+        tokens=tokens,
         utilization=utilization,
         rows=rows,
         price=price,
@@ -167,106 +169,110 @@ def plan_transformer(
     rows: int,
     price: float | None = None,
 ) -> Plan:
-    """What training would take.
+    """Plan the training of a Transformer with a given config.
 
     Args:
-        config: of a Transformer.
-        vocab_size: the number of tokens that it knows.
+        config: settings of the Transformer.
+        vocab_size: number of tokens in the vocabulary.
         gpu: one of `GPUS`.
-        gpus: how many.
-        tokens: to train on, all passes together.
-        utilization: the share of a GPU's speed that training reaches.
-        rows: sequences of the context's length that each GPU works on at once.
-        price: of a GPU and hour, in place of that in `GPUS`.
+        gpus: number of GPUs.
+        tokens: number of training tokens over all epochs.
+        utilization: fraction of a GPU's peak speed that training reaches.
+        rows: sequences of the context's length in a step on each GPU.
+        price: US dollars for an hour of one GPU (default: the price in `GPUS`).
 
     Raises:
-        WenmoError: a figure makes no sense, or no such GPU.
+        WenmoError: a number is out of range, or the GPU is unknown.
     """
-    known = match_name(gpu, GPUS)
-    if known is None:
+    name = match_name(gpu, GPUS)
+    if name is None:
         raise WenmoError(f"unknown GPU {gpu!r}{did_you_mean(gpu, GPUS)} (valid: {', '.join(GPUS)})")
     if min(gpus, rows, vocab_size) < 1 or tokens < 1 or not 0 < utilization <= 1:
         raise WenmoError(
             "gpus, rows, tokens and vocabulary must be at least 1, utilization up to 1"
         )
-    machine = GPUS[known]
+    specs = GPUS[name]
     weights = count_weights(config, vocab_size)
     flops = 6.0 * weights * tokens
     attention = 12.0 * config.layers * config.hidden_size * config.context_length * tokens
-    speed = gpus * machine.speed * utilization
+    speed = gpus * specs.speed * utilization
     seconds = (flops + attention) / speed
-    dollars = seconds / 3600 * gpus * (machine.price if price is None else price)
-    memory = [_memory(name, config, weights, vocab_size, gpus, rows, machine) for name in SHARDINGS]
+    dollars = seconds / 3600 * gpus * (specs.price if price is None else price)
+    memory = [
+        _memory_plan(each, config, weights, vocab_size, gpus, rows, specs) for each in SHARDINGS
+    ]
     return Plan(
         parameters=weights,
         tokens=tokens,
         training_flops=flops,
         attention_flops=attention,
-        gpu=known,
+        gpu=name,
         gpus=gpus,
         utilization=utilization,
         tokens_per_second=tokens / seconds,
         days=seconds / 86_400,
         dollars=dollars,
         memory=memory,
-        fewest_gpus=fewest(config, weights, vocab_size, rows, machine),
+        fewest_gpus=min_gpus(config, weights, vocab_size, rows, specs),
     )
 
 
 def count_weights(config: TransformerConfig, vocab_size: int) -> int:
-    """The number of a model's weights, of which none is made."""
+    """The number of a model's weights, without allocating them."""
     with shapes_only():
         return parameter_count(config.build(vocab_size))
 
 
-def fewest(
-    config: TransformerConfig, weights: int, vocab_size: int, rows: int, machine: Gpu
+def min_gpus(
+    config: TransformerConfig, weights: int, vocab_size: int, rows: int, gpu: Gpu
 ) -> int | None:
-    """The smallest number of GPUs that can train the model, all divided and recomputed; None where
-    even one block, or one row's activations, are too large for any number.
+    """The smallest number of GPUs that can train the model with ZeRO-3 and recomputation.
+
+    None if one block, or the activations of the rows, are too large for one GPU.
     """
-    room = USABLE * machine.memory - _activations(config, vocab_size, rows, recompute=True)
-    room -= WEIGHT * weights / config.layers  # of the block at work, which is whole for a while
-    if room <= 0:
+    available = USABLE_MEMORY * gpu.memory - _activations(config, vocab_size, rows, recompute=True)
+    available -= WEIGHT * weights / config.layers  # ZeRO-3 gathers the block that is computed
+    if available <= 0:
         return None
-    return max(1, math.ceil((WEIGHT + GRADIENT + OPTIMIZER) * weights / room))
+    return max(1, math.ceil((WEIGHT + GRADIENT + OPTIMIZER) * weights / available))
 
 
-def _memory(
+def _memory_plan(
     sharding: str,
     config: TransformerConfig,
     weights: int,
     vocab_size: int,
     gpus: int,
     rows: int,
-    machine: Gpu,
+    gpu: Gpu,
 ) -> MemoryPlan:
     """Bytes on each GPU under one sharding, and whether they fit."""
-    parts = zip((WEIGHT, GRADIENT, OPTIMIZER), SHARDINGS[sharding], strict=True)
-    own = [size * weights / (gpus if divided else 1) for size, divided in parts]
-    passing = WEIGHT * weights / config.layers if SHARDINGS[sharding][0] and gpus > 1 else 0.0
-    kept = _activations(config, vocab_size, rows, recompute=False)
+    sizes = zip((WEIGHT, GRADIENT, OPTIMIZER), SHARDINGS[sharding], strict=True)
+    states = [size * weights / (gpus if divided else 1) for size, divided in sizes]
+    # With divided weights, the block that is computed is gathered from all GPUs.
+    gathered = WEIGHT * weights / config.layers if SHARDINGS[sharding][0] and gpus > 1 else 0.0
+    stored = _activations(config, vocab_size, rows, recompute=False)
     recomputed = _activations(config, vocab_size, rows, recompute=True)
-    held = sum(own) + passing
-    room = USABLE * machine.memory
+    model_bytes = sum(states) + gathered
+    available = USABLE_MEMORY * gpu.memory
     return MemoryPlan(
         sharding=sharding,
-        weights=own[0] + passing,
-        gradients=own[1],
-        optimizer=own[2],
-        activations=kept,
+        weights=states[0] + gathered,
+        gradients=states[1],
+        optimizer=states[2],
+        activations=stored,
         activations_recomputed=recomputed,
-        fits=held + kept <= room,
-        fits_recomputed=held + recomputed <= room,
+        fits=model_bytes + stored <= available,
+        fits_recomputed=model_bytes + recomputed <= available,
     )
 
 
 def _activations(
     config: TransformerConfig, vocab_size: int, rows: int, *, recompute: bool
 ) -> float:
-    """Bytes of what is kept for the way back, and of the logits in float32 with their gradient."""
-    each = rows * config.context_length * config.hidden_size
+    """Bytes stored for the backward pass, and of the float32 logits with their gradient."""
+    units = rows * config.context_length * config.hidden_size
     blocks = config.layers + config.encoder_layers
-    whole = 34 * each
-    kept = 2 * each * blocks + whole if recompute else whole * blocks
-    return kept + 8.0 * rows * config.context_length * vocab_size
+    block = BLOCK_ACTIVATIONS * units
+    stored = 2 * units * blocks + block if recompute else block * blocks
+    return stored + 8.0 * rows * config.context_length * vocab_size

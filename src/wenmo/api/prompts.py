@@ -1,4 +1,4 @@
-"""Prompts: read from files, and what a user should know of them before and after writing."""
+"""Prompts: read from files, checked against a run, and displayed with generated texts."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ def read_prompts(
     encoding: str | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> list[str]:
-    """What to write for: a line each of a plain text, or records of another format.
+    """Read prompts: the lines of a plain text, or the records of another format.
 
-    For a run that was trained on pairs these are the sources, and an empty line stays in its place.
+    For a run that was trained on pairs the prompts are sources; an empty line is an empty prompt.
 
     Args:
-        encoding: of the file; ``None`` detects it.
-        on_progress: receives what the user should know of how the file was read.
+        path: the file.
+        run: the run that answers the prompts.
+        encoding: encoding of the file; ``None`` detects it.
+        on_progress: called with the notes on how the file was read.
     """
     paired = run.task.paired and run.task.name != "completion"
     if paired and not has_fields(path):
@@ -41,7 +43,7 @@ def read_prompts(
         field = run.card.recipe.read.source_field if paired else None
         reader = Reader(path, ReadConfig(unit="line", text_field=field, encoding=encoding))
         prompts = [record.text for record in reader]
-    _tell_notes(reader, on_progress)
+    _report_notes(reader, on_progress)
     return prompts
 
 
@@ -52,64 +54,67 @@ def read_texts(
     encoding: str | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> list[str]:
-    """Texts of a kind, read as the run reads those it is trained on.
+    """Read texts with the settings of a run's training text.
 
     Args:
-        encoding: of the file; ``None`` detects it.
-        on_progress: receives what the user should know of how the file was read.
+        path: the file.
+        run: the run whose settings are used.
+        encoding: encoding of the file; ``None`` detects it.
+        on_progress: called with the notes on how the file was read.
     """
     read = replace(run.card.recipe.read, encoding=encoding)
     reader = Reader(path, for_other_data(read, plain=not has_fields(path)))
     texts = [record.text for record in reader]
-    _tell_notes(reader, on_progress)
+    _report_notes(reader, on_progress)
     return texts
 
 
-def _tell_notes(reader: Reader, on_progress: ProgressCallback | None) -> None:
+def _report_notes(reader: Reader, on_progress: ProgressCallback | None) -> None:
     if on_progress is not None:
         for note in reader.notes:
             on_progress(note, None)
 
 
-def kept_part(run: Run, prompt: str) -> KeptSide | None:
-    """Which end alone is read of a prompt that is too long for the model; None: all is read."""
+def truncation_side(run: Run, prompt: str) -> KeptSide | None:
+    """The end of the prompt that the model reads if it is too long; None if it is not."""
     if run.task.paired and run.task.name != "completion":
         length = len(run.tokenizer.encode_source(prompt))
-        room = max_source_length(run.model.conditioning, run.model.context)
-        too_long = room is not None and length > room
+        max_length = max_source_length(run.model.conditioning, run.model.context)
+        is_too_long = max_length is not None and length > max_length
     else:
         length = len(run.tokenizer.encode(prompt))
-        too_long = window(1 + length, run.model.context) < 1 + length
-    return kept_side(run.task) if too_long else None
+        is_too_long = window(1 + length, run.model.context) < 1 + length
+    return kept_side(run.task) if is_too_long else None
 
 
 def ignores_gap(run: Run, prompt: str) -> bool:
-    """Whether a prompt has a gap that the run reads as any other text."""
-    fills = has_capability(run.model, Infills) or run.task.name != "completion"
-    return not fills and GAP in with_gaps(prompt)
+    """Whether a prompt has a gap that the run does not fill but reads as text."""
+    fills_gaps = has_capability(run.model, Infills) or run.task.name != "completion"
+    return not fills_gaps and GAP in with_gaps(prompt)
 
 
-def chooses_gap(run: Run, prompt: str, **sampling: Any) -> bool:
+def chooses_gap_length(run: Run, prompt: str, **sampling: Any) -> bool:
     """Whether a prompt has a gap whose length the model chooses."""
-    fills = has_capability(run.model, Infills) and GAP in with_gaps(prompt)
-    return fills and not sampling.get("gap_tokens", run.sampling.gap_tokens)
+    has_gap = has_capability(run.model, Infills) and GAP in with_gaps(prompt)
+    return has_gap and not sampling.get("gap_tokens", run.sampling.gap_tokens)
 
 
-def unknown_characters(run: Run, prompts: Iterable[str]) -> str:
-    """The characters of prompts that the training text does not have, each once; of sources
-    nothing is known, since the card keeps the characters of targets alone.
+def unseen_characters(run: Run, prompts: Iterable[str]) -> str:
+    """The characters of the prompts that are not in the training text, each once.
+
+    Empty for a run that was trained on pairs: its card has the characters of the targets only.
     """
     if run.card.alphabet is None or run.task.paired:
         return ""
-    known = {*run.card.alphabet, *GAP}
-    given = dict.fromkeys("".join(map(with_gaps, prompts)))
-    return "".join(c for c in given if c not in known and not c.isspace())
+    alphabet = {*run.card.alphabet, *GAP}
+    characters = dict.fromkeys("".join(map(with_gaps, prompts)))
+    return "".join(c for c in characters if c not in alphabet and not c.isspace())
 
 
 def display_affixes(run: Run, prompt: str, prefix: str = "") -> tuple[str, str]:
-    """What of prompt and prefix belongs before and after a text that a person is shown."""
-    marked = with_gaps(prompt)
-    if run.task.name == "infilling" or (has_capability(run.model, Infills) and GAP in marked):
-        before, _, after = marked.partition(GAP)
+    """The parts of prompt and prefix that are displayed before and after a generated text."""
+    text = with_gaps(prompt)
+    if run.task.name == "infilling" or (has_capability(run.model, Infills) and GAP in text):
+        before, _, after = text.partition(GAP)
         return before + prefix, after
     return prefix + prompt if run.task.name == "completion" else prefix, ""

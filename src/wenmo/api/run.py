@@ -1,4 +1,4 @@
-"""A trained run: what a run folder holds, ready to write and to be evaluated."""
+"""A trained run, loaded from its folder: generates, evaluates, exports."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from wenmo.types import string
 
 
 def load(folder: str | Path) -> Run:
-    """Open a run folder.
+    """Load a run folder, a grammar's file or a pretrained model.
 
     Raises:
-        WenmoError: not a run folder, damaged, or from a newer version.
+        WenmoError: it is none of these, damaged, or from a newer version.
     """
     path = Path(folder)
     return Run(path, *load_run(path))
 
 
 class Run:
-    """A trained run: the content of a run folder, ready to write and to be evaluated.
+    """A trained run.
 
     Attributes:
-        folder: where it lies.
+        folder: the run folder.
         card: settings, data and results.
-        model: the best weights that training found.
-        tokenizer: between text and ids.
-        generator: writes texts.
+        model: the model with the best weights of the training.
+        tokenizer: the tokenizer of the model.
+        generator: generates texts.
         evaluator: scores texts.
     """
 
@@ -56,24 +56,25 @@ class Run:
 
     @property
     def task(self) -> TaskConfig:
-        """What the run was trained to do."""
+        """The task of the training."""
         return self.card.recipe.task
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The figures of training, a dict each: ``step``, ``seconds``, ``loss``, and after an
-        evaluation ``heldout_bits_per_byte`` and so on; ``pandas.DataFrame(run.history)`` makes a
-        table of it.
+        """The metrics of the training, a dict for each logged step.
+
+        The keys are ``step``, ``seconds``, ``loss``, and after an evaluation
+        ``heldout_bits_per_byte`` and so on; ``pandas.DataFrame(run.history)`` is a table of them.
         """
         return history(self.folder)
 
     @property
     def samples(self) -> list[dict[str, Any]]:
-        """What the run wrote after each evaluation of its training: ``step`` and ``text``."""
+        """The samples after each evaluation of the training: ``step`` and ``text``."""
         return samples(self.folder)
 
     def _repr_html_(self) -> str:
-        """A table for notebooks: the figures of the run and its last sample."""
+        """A table for notebooks: the results of the run and its last sample."""
         results = self.card.results
         heldout = results.get("heldout", {})
         rows = {
@@ -87,7 +88,7 @@ class Run:
             "sample": results.get("sample"),
         }
         cells = (
-            f"<tr><th>{name}</th><td>{escape(_cell(value))}</td></tr>"
+            f"<tr><th>{name}</th><td>{escape(_format_cell(value))}</td></tr>"
             for name, value in rows.items()
             if value is not None
         )
@@ -96,128 +97,137 @@ class Run:
     def __repr__(self) -> str:
         return f"<wenmo run {str(self.folder)!r}: {self.card.recipe.family}>"
 
-    # -- writing -----------------------------------------------------------------------------------
+    # -- generation --------------------------------------------------------------------------------
 
     @property
     def sampling(self) -> Sampling:
-        """How the run writes where nothing is asked for."""
+        """The default settings of generation."""
         return self.generator.defaults
 
     def generate(self, prompt: str = "", n: int = 1, **options: Any) -> list[str]:
-        """Write ``n`` texts for a prompt: what goes on from it, or, where the run was trained on
-        pairs, what answers it. The prompt itself is not repeated.
+        """Generate ``n`` texts: continuations of the prompt, or answers of a run trained on pairs.
+
+        The texts do not include the prompt.
 
         Args:
-            prompt: what to go on from; empty for a text from its beginning, or, where the training
-                text is a few long documents, from the beginning of a line. For pairs: the source.
-            n: how many.
-            **options: as of ``write``.
+            prompt: the text to continue, or the source to answer. An empty prompt starts a text,
+                or a line if the training text consists of a few long documents.
+            n: number of texts (default 1).
+            **options: see ``write``.
 
         Raises:
-            WenmoError: the prompt is not one string, or an option makes no sense.
+            WenmoError: the prompt is not a string, or an option does not fit this run.
         """
         return self.texts([string(prompt, "prompt")], n, **options)[0]
 
     def texts(self, prompts: str | Iterable[str], n: int = 1, **options: Any) -> list[list[str]]:
-        """As ``write``, but the texts alone. Rules draw a million of them in a minute.
+        """As ``write``, without token counts and probabilities.
+
+        A grammar generates a million texts in a minute.
 
         Args:
-            **options: as of ``write``.
+            prompts: see ``write``.
+            n: number of texts for each prompt (default 1).
+            **options: see ``write``.
         """
         return self.generator.texts(prompts, n, **options)
 
     def write(self, prompts: str | Iterable[str], n: int = 1, **options: Any) -> list[list[Output]]:
         """As ``generate``, for many prompts in one batch, with token counts and probabilities.
 
-        Among sources to answer, a blank one is answered by nothing.
+        The answer to a blank source is empty.
 
         Args:
             prompts: a list, an array or a pandas Series of strings; one string is one prompt.
-            **options: ``control``, values of the fields that were trained on as control codes;
-                ``prefix``, how every answer must begin, for runs that were trained on pairs;
-                ``grammar``, the file of a grammar of which every text is to be one, the prompt not
-                counted; and any setting of ``Sampling``: temperature, top_p, max_tokens, seed and
-                so on. Where no seed is given, one is drawn, which every output tells.
+            n: number of texts for each prompt (default 1).
+            **options: ``control``, the values of control fields; ``prefix``, the beginning of
+                every answer, for runs that were trained on pairs; ``grammar``, the file of a
+                grammar that every text follows, without its prompt; and any setting of
+                ``Sampling``: temperature, top_p, max_tokens, seed and so on. Without a seed, one
+                is drawn; every output has it.
 
         Raises:
-            WenmoError: prompts of another kind, or an option that makes no sense.
+            WenmoError: prompts of another type, or an option that does not fit this run.
         """
         return self.generator.write(prompts, n, **options)
 
     def stream(self, prompt: str = "", **options: Any) -> Iterator[str]:
-        """Write one text in pieces, as they come; never half a character.
+        """Generate one text and yield it in pieces of complete characters.
 
         Args:
-            **options: as of ``write``.
+            prompt: see ``generate``.
+            **options: see ``write``.
         """
         return self.generator.stream(prompt, **options)
 
     def reply(self, turns: str | Iterable[str], **options: Any) -> Iterator[str]:
-        """The next turn of a conversation, in pieces, as they come.
+        """Generate the next turn of a conversation and yield it in pieces.
 
         Args:
-            turns: what was said so far, by turns; the last is what is replied to.
-            **options: ``control``, as of ``write``; ``system``, an instruction that stands before
-                the conversation; and any setting of ``Sampling``.
+            turns: the turns so far; the last one is the user's.
+            **options: ``control``, see ``write``; ``system``, an instruction before the
+                conversation; and any setting of ``Sampling``.
 
         Raises:
-            WenmoError: the run was not trained on dialogue, or has no place for an instruction.
+            WenmoError: the run was not trained on dialogue, or does not support a system prompt.
         """
         return self.generator.reply(turns, **options)
 
     def logit_bias(self, amounts: str | Iterable[str]) -> tuple[tuple[int, float], ...]:
-        """``TEXT=AMOUNT`` strings as the ids and amounts that ``logit_bias`` of ``Sampling`` takes.
+        """Parse ``TEXT=AMOUNT`` strings to the ids and amounts of ``Sampling.logit_bias``.
 
         Raises:
-            WenmoError: not of that form, or a text that is not one token of this run's.
+            WenmoError: a string has another form, or a text is not one token of the tokenizer.
         """
         return self.generator.logit_bias(amounts)
 
     @property
     def latents(self) -> Latents:
-        """The space that the run writes from: ``reconstruct``, ``walk`` and ``edit`` texts in it.
+        """The latent space of the run, with ``reconstruct``, ``walk`` and ``edit``.
 
         Raises:
-            WenmoError: its family has none.
+            WenmoError: the family has no latents.
         """
         return Latents(self.generator.text_generator, self.generator.defaults)
 
-    # -- evaluating --------------------------------------------------------------------------------
+    # -- evaluation and export ---------------------------------------------------------------------
 
     def evaluate(self, data: Source | Iterable[Any], **options: Any) -> Evaluation:
-        """Score a text: bits per byte, nats per token, perplexity, tokens, bytes. Of pairs, the
-        targets are scored, and ``metrics`` measure what the run answers beside them.
+        """Score a text: bits per byte, nats per token, perplexity, tokens, bytes.
+
+        For pairs, the targets are scored, and ``metrics`` compare the run's answers with them.
 
         Args:
-            data: a file, a folder or records in memory, of any kind that ``fit`` reads.
-            **options: as of `Evaluator.evaluate`: ``target``, ``encoding``, ``window``, ``stride``,
+            data: a file, a folder or records in memory, in any format that ``fit`` reads.
+            **options: see `Evaluator.evaluate`: ``target``, ``encoding``, ``window``, ``stride``,
                 ``dynamic``, ``cache``, ``samples``, ``settings``, ``on_progress``, and any setting
                 of ``Sampling``.
 
         Raises:
-            WenmoError: the text cannot be read, or an option makes no sense for this run.
+            WenmoError: the text cannot be read, or an option does not fit this run.
         """
         return self.evaluator.evaluate(data, **options)
 
     def explain(self, text: str) -> list[ExplainedToken]:
-        """Token by token, how likely a text is, what was expected, and, where the run stands on
-        counts, which of the counts or the network said so.
+        """The probability, the rank and the likeliest alternative of each token of a text.
+
+        For a network that is combined with n-gram counts, also the probabilities of both.
 
         Raises:
-            WenmoError: the run answers to sources, or the text is empty or too long.
+            WenmoError: the run was trained on pairs, or the text is empty or too long.
         """
         return self.evaluator.explain(text)
 
     def align(self, prompt: str, output: Output, **options: Any) -> Alignment:
-        """How much each token of a text attended to each of its source.
+        """The attention weights of each token of a text over the tokens of its source.
 
         Args:
-            prompt: what the text was written for.
+            prompt: the prompt of the text.
             output: the text.
-            **options: ``control`` and ``prefix``, where it was written with these.
+            **options: ``control`` and ``prefix`` that the text was generated with.
 
         Raises:
-            WenmoError: the run's family has no encoder to attend to.
+            WenmoError: the run's family has no attention over an encoder.
         """
         return self.evaluator.align(prompt, output, **options)
 
@@ -229,21 +239,22 @@ class Run:
         precision: str | None = None,
         network_only: bool = False,
     ) -> str | None:
-        """Write the model for other programs; adapters are added into its weights first.
+        """Write the model in another program's format, with merged adapters.
 
         Args:
-            to: ``huggingface``, a folder that `transformers` opens; ``gguf``, a file that llama.cpp
-                runs; ``onnx``, a folder that onnxruntime runs; ``arpa``, a file of an n-gram model;
+            to: ``huggingface``, a folder for `transformers`; ``gguf``, a file for llama.cpp;
+                ``onnx``, a folder for onnxruntime; ``arpa``, a file of an n-gram model;
                 ``grammar``, rules with their weights.
-            out: the folder or file.
-            precision: of GGUF's matrices: float32, float16 (the default) or q8_0.
-            network_only: write the network of a run on counts without them.
+            out: the folder or file to write.
+            precision: data type of the matrices of GGUF: float32, float16 or q8_0 (default
+                float16).
+            network_only: leave out the n-gram counts of a network (default False).
 
         Returns:
-            What the user should know of what was written; ``None``: nothing.
+            A note for the user, or ``None``.
 
         Raises:
-            WenmoError: the format cannot hold this model, or there is no such format.
+            WenmoError: the format is unknown or does not support this model.
         """
         return write_export(
             to,
@@ -257,5 +268,5 @@ class Run:
         )
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -13,7 +13,7 @@ from wenmo.runs import preflight
 Runs = Annotated[
     list[Path], typer.Argument(metavar="RUN...", help="Run folders, grammars, pretrained models.")
 ]
-ComparedData = Annotated[str, typer.Option("--data", help="The text that all of them score.")]
+ComparedData = Annotated[str, typer.Option("--data", help="The text that every run scores.")]
 
 
 def compare(
@@ -26,22 +26,22 @@ def compare(
 ) -> None:
     """Score one text with several runs, the best first; families and tokenizers may differ."""
     for run in runs:
-        if not run.exists():  # a damaged one gets its line in the table
+        if not run.exists():  # the table reports damaged runs
             preflight.check_run(run)
     preflight.check_paths(data, target)
-    from wenmo.api import compare as score
+    from wenmo.api import compare as compare_runs
     from wenmo.apps.cli import show
 
-    with show.Training() as watcher:
-        rows = score(
+    with show.ProgressDisplay() as progress:
+        rows = compare_runs(
             runs,
             data,
             target=target,
             stride=stride,
             encoding=encoding,
-            on_progress=watcher.on_progress,
+            on_progress=progress.on_progress,
         )
     if json:
         show.print_json({"runs": rows})
     else:
-        show.compared(rows)
+        show.print_comparison(rows)

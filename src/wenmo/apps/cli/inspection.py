@@ -1,4 +1,4 @@
-"""``wenmo inspect``: what training would read of some data, without any training."""
+"""``wenmo inspect``: how training would read some data, without any training."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from wenmo.runs import preflight
 
 def inspect(
     data: option.Data,
-    settings: option.ReadingSettings = None,
+    settings: option.ReadSettings = None,
     target: option.Target = None,
     *,
-    reading: option.Inspected,
+    reading: option.InspectOptions,
     control: option.ControlFields = None,
     json: option.Json = False,
 ) -> None:
-    """Show what training would read: encoding, format, fields, counts, split and samples."""
+    """Show how training would read DATA: encoding, format, fields, counts, split and samples."""
     preflight.check_paths(data, target)
     from wenmo.apps.cli import show
-    from wenmo.text.inspection import inspect as look
+    from wenmo.text.inspection import inspect as inspect_data
 
-    given = [f"{key}={value}" for key, value in reading.items()]
+    options = [f"{key}={value}" for key, value in reading.items()]
     if control is not None:
-        given.append(f"task.control={dumps(control.split(','))}")
-    found = look(data, target=target, settings=[*given, *(settings or [])])
+        options.append(f"task.control={dumps(control.split(','))}")
+    inspection = inspect_data(data, target=target, settings=[*options, *(settings or [])])
     if json:
-        show.print_json(found)
+        show.print_json(inspection)
     else:
-        show.inspected(found)
+        show.print_inspection(inspection)

@@ -1,4 +1,4 @@
-"""``wenmo latent``: texts in the space that a run writes from."""
+"""``wenmo latent``: reconstruct, interpolate and edit texts in the latent space of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wenmo.types import WenmoError
 
 
 def latent(
-    run: option.RunFolder,
+    folder: option.RunFolder,
     reconstruct: option.Reconstruct = None,
     walk: option.Walk = None,
     edit: option.Edit = None,
@@ -21,47 +21,48 @@ def latent(
     encoding: option.Encoding = None,
     draw: option.Draw = None,
     *,
-    sampling: option.LatentWriting,
+    sampling: option.LatentSampling,
     json: option.Json = False,
 ) -> None:
-    """Write texts again from their latents, walk between two, or move them along a direction."""
+    """Reconstruct texts from their latents, walk between two, or move them along a direction."""
     if sum(map(bool, (reconstruct, walk, edit))) != 1:
-        raise WenmoError("say one of --reconstruct TEXT, --walk TEXT TEXT and --edit TEXT")
+        raise WenmoError("give one of --reconstruct TEXT, --walk TEXT TEXT and --edit TEXT")
     if bool(edit) != bool(toward and away):
-        raise WenmoError("--edit TEXT goes with --toward FILE and --from FILE: give all three")
-    preflight.check_run(run)
+        raise WenmoError("--edit TEXT needs --toward FILE and --from FILE: give all three")
+    preflight.check_run(folder)
     preflight.check_paths(toward, away)
     from wenmo.api import draw_seed, load, read_texts
     from wenmo.apps.cli import show
 
-    opened = show.opened(load(run))
-    latents = opened.latents
-    drawn = sampling.get("method") == "sample" or (
+    run = load(folder)
+    show.print_card_note(run)
+    latents = run.latents
+    is_random = sampling.get("method") == "sample" or (
         "method" not in sampling and bool(sampling.get("temperature"))
     )
-    fresh = "seed" not in sampling and drawn
+    prints_seed = "seed" not in sampling and is_random
     sampling.setdefault("seed", draw_seed())
     if walk:
         outputs = latents.walk(*walk, steps, **sampling)
-        places = [show.LatentText(share=place / (steps - 1)) for place in range(steps)]
+        rows = [show.LatentText(share=step / (steps - 1)) for step in range(steps)]
     elif edit and toward and away:
-        with show.Training() as watcher:
-            having, lacking = (
-                read_texts(path, opened, encoding=encoding, on_progress=watcher.on_progress)
+        with show.ProgressDisplay() as progress:
+            positive, negative = (
+                read_texts(path, run, encoding=encoding, on_progress=progress.on_progress)
                 for path in (toward, away)
             )
-        outputs = latents.edit(edit, having, lacking, scale, **sampling)
-        places = [show.LatentText(text) for text in edit]
+        outputs = latents.edit(edit, positive, negative, scale, **sampling)
+        rows = [show.LatentText(text) for text in edit]
     else:
         outputs = latents.reconstruct(reconstruct or [], draw=draw, **sampling)
-        places = [show.LatentText(text) for text in reconstruct or []]
+        rows = [show.LatentText(text) for text in reconstruct or []]
     rows = [
-        replace(place, output=show.output(output))
-        for place, output in zip(places, outputs, strict=True)
+        replace(row, output=show.output_dict(output))
+        for row, output in zip(rows, outputs, strict=True)
     ]
     if json:
         show.print_json({"seed": sampling["seed"], "outputs": rows})
     else:
-        show.latent_texts(rows)
-    if fresh:
-        show.seed(sampling["seed"])
+        show.print_latent_texts(rows)
+    if prints_seed:
+        show.print_seed(sampling["seed"])

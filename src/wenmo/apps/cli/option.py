@@ -1,4 +1,4 @@
-"""What the commands can be given: settings as they are declared, and each other option."""
+"""Arguments and options of the commands: groups from declared settings, then one by one."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ from typing import Annotated, Any
 
 import typer
 
-from wenmo.apps.cli.declared import flags_of, help_line, options_from, utf8
+from wenmo.apps.cli.option_groups import (
+    help_line,
+    options_from,
+    options_with_flags,
+    require_utf8,
+)
 from wenmo.decoding.params import Sampling
 from wenmo.options import options_of
 from wenmo.runs.config import TABLES
 from wenmo.text.config import ReadConfig
 
-Writing = Annotated[dict[str, Any], options_from(Sampling)]
-ReplyWriting = Annotated[
+SamplingOptions = Annotated[dict[str, Any], options_from(Sampling)]
+ReplySampling = Annotated[
     dict[str, Any],
     options_from(Sampling, "method", "temperature", "top_k", "top_p", "max_tokens", "seed"),
 ]
-AnswerWriting = Annotated[
+AnswerSampling = Annotated[
     dict[str, Any], options_from(Sampling, "method", "beam_width", "length_penalty")
 ]
-LatentWriting = Annotated[
+LatentSampling = Annotated[
     dict[str, Any],
     options_from(
         Sampling,
@@ -29,21 +34,30 @@ LatentWriting = Annotated[
         method="greedy; sample with --temperature",
     ),
 ]
-SweepWriting = Annotated[dict[str, Any], options_from(Sampling, "max_tokens", "seed")]
-Training = Annotated[dict[str, Any], flags_of(TABLES)]
-Inspected = Annotated[dict[str, Any], flags_of({each: TABLES[each] for each in ("task", "read")})]
-Reading = Annotated[dict[str, Any], options_from(ReadConfig, "text_field", "source_field", "unit")]
+TradeoffSampling = Annotated[dict[str, Any], options_from(Sampling, "max_tokens", "seed")]
+TrainOptions = Annotated[dict[str, Any], options_with_flags(TABLES)]
+InspectOptions = Annotated[
+    dict[str, Any], options_with_flags({table: TABLES[table] for table in ("task", "read")})
+]
+ReadOptions = Annotated[
+    dict[str, Any], options_from(ReadConfig, "text_field", "source_field", "unit")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 RunFolder = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run folder made by train, or a grammar's file.")
 ]
+RunFolders = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="One run folder or more, or grammars.")
+]
 Target = Annotated[
-    str | None, typer.Option(help="The text for each line of DATA, for pairs in two files.")
+    str | None, typer.Option(help="The target of each line of DATA, for pairs in two files.")
 ]
 Control = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="FIELD=VALUE", callback=utf8, help="What the text should be like; repeatable."
+        metavar="FIELD=VALUE",
+        callback=require_utf8,
+        help="A control field of the text, such as form=sonnet; repeatable.",
     ),
 ]
 Encoding = Annotated[
@@ -51,7 +65,7 @@ Encoding = Annotated[
     typer.Option(help=help_line(options_of(ReadConfig)["encoding"])),
 ]
 StdinEncoding = Annotated[
-    str | None, typer.Option("--encoding", help="Of what you say [default: the terminal's].")
+    str | None, typer.Option("--encoding", help="Encoding of your input [default: the terminal's].")
 ]
 Data = Annotated[str, typer.Argument(metavar="DATA", help="A file or folder of text; - is stdin.")]
 Settings = Annotated[
@@ -64,8 +78,8 @@ Out = Annotated[Path | None, typer.Option(help="The run folder [default: runs/NA
 Prior = Annotated[
     str | None,
     typer.Option(
-        help="What the network stands on: ngram (counts), none, or auto, counts where they "
-        "suit the text and the time [default: auto]."
+        help="N-gram counts that a network is combined with: ngram, none, or auto, which uses "
+        "counts if text and time suit them [default: auto]."
     ),
 ]
 Valid = Annotated[str | None, typer.Option(help="Held-out text [default: a part of DATA].")]
@@ -76,28 +90,33 @@ ControlFields = Annotated[
 ]
 Base = Annotated[
     str | None,
-    typer.Option("--from", help="A model that others trained, or a run, to begin from."),
+    typer.Option("--from", help="A pretrained model or a run whose weights training starts from."),
 ]
 Reference = Annotated[
-    str | None, typer.Option(help="A text scored before and after: what is forgotten.")
+    str | None, typer.Option(help="A text scored before and after, to measure forgetting.")
 ]
 Recipe = Annotated[
-    Path | None, typer.Option(help="A TOML file with settings; the command's go before it.")
+    Path | None, typer.Option(help="A TOML file with settings; the command line overrides it.")
 ]
 Prompt = Annotated[
     list[str] | None,
     typer.Option(
-        "--prompt", "-p", callback=utf8, help="What to go on from, or to answer; repeatable."
+        "--prompt",
+        "-p",
+        callback=require_utf8,
+        help="The text to continue, or the source to answer; repeatable.",
     ),
 ]
 Input = Annotated[Path | None, typer.Option(help="A file with one prompt a line.")]
-Prefix = Annotated[str, typer.Option(callback=utf8, help="How every answer must begin, for pairs.")]
+Prefix = Annotated[
+    str, typer.Option(callback=require_utf8, help="The beginning of every answer, for pairs.")
+]
 Alignments = Annotated[
     Path | None,
-    typer.Option(help="A folder for what each token attended to: 1.json, 1.svg and so on."),
+    typer.Option(help="A folder for attention weights: 1.json, 1.svg and so on."),
 ]
-Count = Annotated[int, typer.Option("-n", min=1, help="How many texts for each prompt.")]
-ConstrainingGrammar = Annotated[
+TextsPerPrompt = Annotated[int, typer.Option("-n", min=1, help="Number of texts for each prompt.")]
+GrammarFile = Annotated[
     Path | None, typer.Option("--grammar", help="A grammar's file: write only texts of it.")
 ]
 Derivations = Annotated[
@@ -107,75 +126,90 @@ System = Annotated[
     str | None,
     typer.Option(help="An instruction before the conversation; for runs with a chat template."),
 ]
-ReadingSettings = Annotated[
+ReadSettings = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="How to read it: encoding=gb18030."),
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings of reading: encoding=gb18030."),
 ]
 Window = Annotated[
     int | None,
-    typer.Option(min=1, help="Read so many tokens at once [default: the model's context]."),
+    typer.Option(min=1, help="Size of a scoring window in tokens [default: the model's context]."),
 ]
 Stride = Annotated[
-    int | None, typer.Option(min=1, help="How far a window moves [default: by all of itself].")
+    int | None,
+    typer.Option(min=1, help="Tokens between the starts of windows [default: the window's size]."),
 ]
 Dynamic = Annotated[
     float | None,
-    typer.Option(min=0, help="Go on learning from the text, at this rate; rnn, lstm and gru."),
+    typer.Option(
+        min=0,
+        help="Learning rate of dynamic evaluation, which trains while it scores; rnn, lstm, gru.",
+    ),
 ]
 Cache = Annotated[
     int | None,
-    typer.Option(min=1, help="Expect again what the last so many tokens said; for networks."),
+    typer.Option(min=1, help="Size of a continuous cache in tokens; for networks."),
 ]
-Text = Annotated[str, typer.Argument(callback=utf8, help="The text, read from its beginning.")]
+Text = Annotated[str, typer.Argument(callback=require_utf8, help="The text to explain.")]
 AnswerSeed = Annotated[int, typer.Option(help="The same seed gives the same answers.")]
 Samples = Annotated[
     int | None,
-    typer.Option(min=1, help="Weigh so many draws of the latents, too; for models with some."),
+    typer.Option(
+        min=1, help="Draws of the latents for importance weighting; for models with latents."
+    ),
 ]
 Reconstruct = Annotated[
     list[str] | None,
-    typer.Option(metavar="TEXT", callback=utf8, help="Write it again; repeatable."),
+    typer.Option(
+        metavar="TEXT",
+        callback=require_utf8,
+        help="Encode a text and decode it again; repeatable.",
+    ),
 ]
 Walk = Annotated[
     tuple[str, str] | None,
-    typer.Option(metavar="TEXT TEXT", callback=utf8, help="Go from one to the other."),
+    typer.Option(metavar="TEXT TEXT", callback=require_utf8, help="Interpolate between two texts."),
 ]
 Edit = Annotated[
     list[str] | None,
-    typer.Option(metavar="TEXT", callback=utf8, help="Move it along a direction; repeatable."),
+    typer.Option(
+        metavar="TEXT", callback=require_utf8, help="Move a text along a direction; repeatable."
+    ),
 ]
-WalkSteps = Annotated[int, typer.Option(help="How many texts a walk has, its ends included.")]
-Toward = Annotated[Path | None, typer.Option(help="Texts that have what an edit gives.")]
-Away = Annotated[Path | None, typer.Option("--from", help="Texts that do not have it.")]
-Scale = Annotated[float, typer.Option(help="How far an edit goes; below 0: the other way.")]
+WalkSteps = Annotated[int, typer.Option(help="Number of texts of a walk, both ends included.")]
+Toward = Annotated[Path | None, typer.Option(help="Texts with the attribute that --edit adds.")]
+Away = Annotated[Path | None, typer.Option("--from", help="Texts without that attribute.")]
+Scale = Annotated[
+    float, typer.Option(help="Length of the edit; a negative one moves in the other direction.")
+]
 Draw = Annotated[
     int | None,
-    typer.Option(help="Reconstruct from a draw with this seed, not from the likeliest latents."),
+    typer.Option(help="Seed of a draw of the latents [default: reconstruct from their mean]."),
 ]
-PlannedModel = Annotated[
+PlanModel = Annotated[
     str, typer.Argument(help="A size (gpt2-xl, gpt3-175b), or a family and a size: gpt:small.")
 ]
-ModelSettings = Annotated[list[str] | None, typer.Argument(help="What differs: hidden_size=1024.")]
-VocabSize = Annotated[int, typer.Option(help="The number of tokens that the model knows.")]
-Gpu = Annotated[str, typer.Option(help="v100, a100, h100, h200 or rtx4090.")]
-Gpus = Annotated[int, typer.Option(help="How many.")]
-Tokens = Annotated[
-    float | None, typer.Option(help="To train on, as 300e9; by default 20 for each weight.")
+ModelSettings = Annotated[
+    list[str] | None, typer.Argument(help="Settings of the model: hidden_size=1024.")
 ]
-Utilization = Annotated[float, typer.Option(help="The share of a GPU's speed that is reached.")]
-Rows = Annotated[int, typer.Option(help="Sequences that each GPU works on at once.")]
-Price = Annotated[float | None, typer.Option(help="Dollars for a GPU and hour.")]
-To = Annotated[str, typer.Option("--to", help="huggingface, gguf, onnx, arpa or grammar.")]
+VocabSize = Annotated[int, typer.Option(help="Number of tokens in the vocabulary.")]
+Gpu = Annotated[str, typer.Option(help="v100, a100, h100, h200 or rtx4090.")]
+Gpus = Annotated[int, typer.Option(help="Number of GPUs.")]
+Tokens = Annotated[
+    float | None, typer.Option(help="Tokens to train on, as 300e9 [default: 20 for each weight].")
+]
+Utilization = Annotated[float, typer.Option(help="Fraction of a GPU's peak FLOPs that is reached.")]
+Rows = Annotated[int, typer.Option(help="Sequences in a step on each GPU.")]
+Price = Annotated[float | None, typer.Option(help="US dollars for an hour of one GPU.")]
+ExportFormat = Annotated[
+    str, typer.Option("--to", help="huggingface, gguf, onnx, arpa or grammar.")
+]
 ExportOut = Annotated[Path, typer.Option("--out", help="The folder or file to write.")]
 ExportPrecision = Annotated[
     str | None, typer.Option("--precision", help="Of GGUF's matrices: float32, float16, q8_0.")
 ]
 NetworkOnly = Annotated[
-    bool, typer.Option("--network-only", help="Leave out the counts that a network stands on.")
+    bool, typer.Option("--network-only", help="Leave out the n-gram counts of a network.")
 ]
-Runs = Annotated[
-    list[Path], typer.Argument(metavar="RUN...", help="One run folder or more, or grammars.")
-]
-Temperatures = Annotated[str, typer.Option(help="At which texts are written, with commas between.")]
-SweepCount = Annotated[int, typer.Option("-n", help="How many texts at each temperature.")]
-Plot = Annotated[Path | None, typer.Option(help="Draw the curves into this SVG file.")]
+Temperatures = Annotated[str, typer.Option(help="Sampling temperatures, separated by commas.")]
+TextsPerTemperature = Annotated[int, typer.Option("-n", help="Number of texts per temperature.")]
+Plot = Annotated[Path | None, typer.Option(help="Write the curves to this SVG file.")]

@@ -1,4 +1,4 @@
-"""Arguments and standard streams as the shell, cron or a service hands them over."""
+"""Encodings and states of the standard streams and arguments; warnings as lines."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 from wenmo.types import WenmoError, WenmoWarning
 
 
-def read_as(encoding: str) -> None:
-    """Decode the standard input by this encoding.
+def set_stdin_encoding(encoding: str) -> None:
+    """Decode standard input with this encoding.
 
     Raises:
-        WenmoError: there is no such encoding.
+        WenmoError: the encoding is unknown.
     """
     try:
         if isinstance(sys.stdin, io.TextIOWrapper):
@@ -27,37 +27,37 @@ def read_as(encoding: str) -> None:
 
 
 @contextmanager
-def warnings_as_lines() -> Iterator[None]:
-    """Print each warning of ours once, as one line."""
+def print_warnings() -> Iterator[None]:
+    """Print each `WenmoWarning` once, as one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("once", WenmoWarning)
-        plain = warnings.showwarning
+        show_other = warnings.showwarning
 
-        def show(
+        def show_warning(
             message: Warning | str, category: type[Warning], filename: str, lineno: int, *more: Any
         ) -> None:
             if issubclass(category, WenmoWarning):
                 print(f"wenmo: {message}", file=sys.stderr)
             else:
-                plain(message, category, filename, lineno, *more)
+                show_other(message, category, filename, lineno, *more)
 
-        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.showwarning = show_warning  # type: ignore[assignment]
         yield
 
 
-def prepare() -> None:
+def prepare_streams() -> None:
     """Make arguments and streams safe to use.
 
-    - A closed standard stream is opened on the null device: otherwise the next file that is opened
-      takes its number, and what is printed goes into that file. ``sys.stdin`` stays ``None``, so
-      that reading from it can be refused.
-    - Arguments and output are UTF-8, whatever the locale says. Bytes of an argument that are not
-      stay in it as surrogates, so that every file name can be opened.
+    - A closed standard stream is opened on the null device. Otherwise the next opened file gets
+      its descriptor, and output goes into that file. ``sys.stdin`` stays ``None``, so that a
+      command can report that it is closed.
+    - Arguments and output are UTF-8 in every locale. Invalid bytes of an argument stay in it as
+      surrogates, so that every file name can be opened.
     - A character that cannot be printed is replaced.
     """
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
-    os.close(number)
+    os.close(descriptor)
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115 - open until the end
     if sys.stderr is None:

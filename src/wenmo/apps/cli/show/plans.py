@@ -1,4 +1,4 @@
-"""What can be trained, on what data, and what that takes."""
+"""Training plans, model families and inspected data as tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wenmo.apps.cli.show.terminal import OUT, columns, cut, note
+from wenmo.apps.cli.show.terminal import OUT, line_width, print_note, truncate
 
 if TYPE_CHECKING:
     from wenmo.api.families import Family
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from wenmo.text.inspection import Inspection
 
 
-def planned(plan: Plan) -> None:
-    """What training would take."""
+def print_plan(plan: Plan) -> None:
+    """Print the cost and memory of a training."""
     gib = 1 << 30
     flops, attention = plan.training_flops, plan.attention_flops
     rows = {
@@ -30,9 +30,9 @@ def planned(plan: Plan) -> None:
         f"at {plan.utilization:.0%}",
         "time": f"{plan.days:,.2f} days",
         "cost": f"${plan.dollars:,.0f}",
-        "fewest GPUs": "no number: use fewer rows, or GPUs with more memory"
+        "fewest GPUs": "none is enough: use fewer rows, or GPUs with more memory"
         if plan.fewest_gpus is None
-        else f"{plan.fewest_gpus:,} (all divided and recomputed)",
+        else f"{plan.fewest_gpus:,} (ZeRO-3, recomputed)",
     }
     facts = Table(box=None, show_header=False)
     for name, value in rows.items():
@@ -49,43 +49,43 @@ def planned(plan: Plan) -> None:
     OUT.print(memory)
 
 
-def families(entries: Sequence[Family]) -> None:
-    """The catalogue, a line each."""
+def print_families(families: Sequence[Family]) -> None:
+    """Print the catalogue, one family a line."""
     table = Table(box=None, pad_edge=False)
     for column in ("model", "good for", "sizes"):
         table.add_column(column, overflow="fold")
-    for entry in entries:
-        table.add_row(entry.name, entry.good_for, " ".join(entry.sizes))
+    for family in families:
+        table.add_row(family.name, family.good_for, " ".join(family.sizes))
     Console(highlight=False).print(table)
     OUT.print("\nSettings of one: wenmo models NAME · a size: --model gpt:tiny")
 
 
-def family(entry: Family) -> None:
-    """One family: its settings with their defaults, and its sizes with their settings."""
-    OUT.print(f"{entry.name}: {entry.good_for}")
+def print_family(family: Family) -> None:
+    """Print the settings of one family with their defaults, and the settings of its sizes."""
+    OUT.print(f"{family.name}: {family.good_for}")
     table = Table("setting", "default", box=None, pad_edge=False)
-    for name, value in entry.settings.items():
+    for name, value in family.settings.items():
         table.add_row(name, json.dumps(value))
     OUT.print(table)
-    for size, changes in entry.size_settings.items():
+    for size, changes in family.size_settings.items():
         shown = " ".join(f"{k}={json.dumps(v)}" for k, v in changes.items())
-        OUT.print(f"{entry.name}:{size}  {shown}")
+        OUT.print(f"{family.name}:{size}  {shown}")
 
 
-def inspected(found: Inspection) -> None:
-    """What training would read of some data."""
-    for line in found.lines:
+def print_inspection(inspection: Inspection) -> None:
+    """Print how training would read some data."""
+    for line in inspection.lines:
         OUT.print(Text(line))
-    if found.split is not None:
-        train, valid = (found.split[part] for part in ("train", "valid"))
+    if inspection.split is not None:
+        train, valid = (inspection.split[name] for name in ("train", "valid"))
         OUT.print(
             f"split: {train['bytes']:,} bytes to train on, {valid['bytes']:,} held out: "
-            f"{found.split['held_out']}"
+            f"{inspection.split['held_out']}"
         )
-    for sample in found.samples:
-        texts = [cut(text, columns() // len(sample) - 5) for text in sample.values()]
+    for sample in inspection.samples:
+        texts = [truncate(text, line_width() // len(sample) - 5) for text in sample.values()]
         OUT.print(Text("    " + " → ".join(texts), style="dim"))
-    for line in found.suggestions:
+    for line in inspection.suggestions:
         OUT.print(Text(f"try {line}"))
-    for line in found.warnings:
-        note(line)
+    for line in inspection.warnings:
+        print_note(line)

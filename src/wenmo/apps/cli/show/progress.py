@@ -1,4 +1,4 @@
-"""The live line of a training or a scoring."""
+"""The live progress line of training, scoring and reading."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.text import Text
 from wenmo.apps.cli.show.evaluations import METRIC_NAMES, latents_line
 from wenmo.apps.cli.show.terminal import (
     ERR,
-    clock,
-    columns,
-    cut,
-    cut_sample,
-    in_lines,
-    note,
-    number,
+    format_duration,
+    format_number,
+    join_items,
+    line_width,
     print_line,
+    print_note,
+    truncate,
+    truncate_sample,
 )
 from wenmo.evaluation.results import LatentUsage
 from wenmo.results import find
@@ -28,21 +28,24 @@ from wenmo.results import find
 if TYPE_CHECKING:
     from wenmo.api import Event
 
-SILENT_SECONDS = 2.0  # what is over sooner needs no progress
+SILENT_SECONDS = 2.0  # shorter work shows no progress
 
 
-class Training:
-    """The live line of a training or a scoring, and what stays on the screen above it."""
+class ProgressDisplay:
+    """Shows progress on one live line; prints notes, evaluations and samples above it.
+
+    A context manager; `on_progress` and `on_event` are the callbacks of `wenmo.api`.
+    """
 
     def __init__(self) -> None:
         self._live = Live(console=ERR, refresh_per_second=4, transient=True)
-        self._begun: dict[str, float] = {}
-        self._rate = 0.0
-        self._before: tuple[float, int] | None = None
+        self._start_times: dict[str, float] = {}
+        self._tokens_per_second = 0.0
+        self._last_step: tuple[float, int] | None = None  # seconds and tokens
         self._bits = math.nan
         self._latents = ""
 
-    def __enter__(self) -> Training:
+    def __enter__(self) -> ProgressDisplay:
         if ERR.is_terminal:
             self._live.start()
         return self
@@ -55,67 +58,71 @@ class Training:
             self._live.stop()
 
     def _show(self, line: str) -> None:
-        """Put this on the live line, which is kept to one row, with room for the ``^C`` that a
-        terminal adds: what has wrapped cannot be taken back.
-        """
-        self._live.update(Text(cut(line, ERR.width - 4)))
+        """Replace the live line.
 
-    def on_progress(self, what: str, share: float | None) -> None:
-        """A note, or the progress of something that comes before or after training."""
-        if share is None:
-            print_line(what)
+        The line stays in one row, with space for the ``^C`` that a terminal adds: a wrapped line
+        cannot be erased.
+        """
+        self._live.update(Text(truncate(line, ERR.width - 4)))
+
+    def on_progress(self, activity: str, fraction: float | None) -> None:
+        """Print a note (``fraction`` is None), or show the completed fraction of an activity."""
+        if fraction is None:
+            print_line(activity)
             return
-        if share >= 1:
+        if fraction >= 1:
             self._show("")
-        begun = self._begun.setdefault(what, time.perf_counter())
-        seconds = time.perf_counter() - begun
-        if seconds > SILENT_SECONDS and 0 < share < 1:
-            left = seconds * (1 - share) / share
-            self._show(f"{what} {share:.0%}, {clock(left)} left")
+        start = self._start_times.setdefault(activity, time.perf_counter())
+        seconds = time.perf_counter() - start
+        if seconds > SILENT_SECONDS and 0 < fraction < 1:
+            left = seconds * (1 - fraction) / fraction
+            self._show(f"{activity} {fraction:.0%}, {format_duration(left)} left")
 
     def on_event(self, event: Event) -> None:
-        """An event of training."""
+        """Show an event of training."""
         state = event.state
         if event.kind == "step" and event.metrics is not None:
-            self._measure(state.seconds, state.tokens)
-            self._show(" · ".join(self._parts(event)))
+            self._update_speed(state.seconds, state.tokens)
+            self._show(" · ".join(self._items(event)))
         elif event.kind == "evaluation":
             self._bits = event.figures["bits_per_byte"]
             usage = find(LatentUsage, event.figures)
             self._latents = "" if usage is None else f", {latents_line(usage)}"
-            held = [f"held out {self._bits:.3f} bits per byte{self._latents}"]
-            held.append(f"perplexity {number(event.figures['perplexity'], 2)}")
+            heldout = [f"held out {self._bits:.3f} bits per byte{self._latents}"]
+            heldout.append(f"perplexity {format_number(event.figures['perplexity'], 2)}")
             for name, value in event.figures.items():
                 if name in METRIC_NAMES:
-                    held.append(f"{METRIC_NAMES[name]} {value:.1f}")
-            for line in in_lines([*self._parts(event, speed=False), *held]):
+                    heldout.append(f"{METRIC_NAMES[name]} {value:.1f}")
+            for line in join_items([*self._items(event, speed=False), *heldout]):
                 ERR.print(Text(line))
         elif event.kind == "sample":
-            ERR.print(Text(f"    {cut_sample(event.text, columns() - 4)}", style="dim"))
+            ERR.print(Text(f"    {truncate_sample(event.text, line_width() - 4)}", style="dim"))
         elif event.kind == "note":
-            note(event.text)
+            print_note(event.text)
 
-    def _parts(self, event: Event, speed: bool = True) -> list[str]:
+    def _items(self, event: Event, speed: bool = True) -> list[str]:
+        """The items of a line: progress, step, losses, held-out figures, speed and time left."""
         state, metrics = event.state, event.metrics
-        parts = [f"{event.progress:4.0%}", f"step {state.step:,}"]
+        items = [f"{event.progress:4.0%}", f"step {state.step:,}"]
         if metrics is not None and math.isfinite(metrics.loss):
-            parts.append(f"loss {metrics.extra.get('nats', metrics.loss):.3f}")
+            items.append(f"loss {metrics.extra.get('nats', metrics.loss):.3f}")
         if metrics is not None and "kl" in metrics.extra:
             weight = metrics.extra["kl_weight"]
-            parts.append(f"KL {metrics.extra['kl']:.2f} at weight {weight:.2f}")
+            items.append(f"KL {metrics.extra['kl']:.2f} at weight {weight:.2f}")
         if metrics is not None and "critic_right" in metrics.extra:
-            parts[-1] = f"critic {metrics.loss:.3f}, right {metrics.extra['critic_right']:.0%}"
+            items[-1] = f"critic {metrics.loss:.3f}, right {metrics.extra['critic_right']:.0%}"
         if event.kind == "step" and math.isfinite(self._bits):
-            parts.append(f"{self._bits:.3f} bits per byte{self._latents}")
-        if self._rate and speed:
-            parts.append(f"{self._rate:,.0f} tokens/s")
+            items.append(f"{self._bits:.3f} bits per byte{self._latents}")
+        if self._tokens_per_second and speed:
+            items.append(f"{self._tokens_per_second:,.0f} tokens/s")
         if 0 < event.progress < 1 and event.seconds_left is not None:
-            parts.append(f"{clock(event.seconds_left)} left")
-        return parts
+            items.append(f"{format_duration(event.seconds_left)} left")
+        return items
 
-    def _measure(self, seconds: float, tokens: int) -> None:
-        """A running mean of tokens a second."""
-        if self._before is not None and seconds > self._before[0]:
-            rate = (tokens - self._before[1]) / (seconds - self._before[0])
-            self._rate += 0.1 * (rate - self._rate) if self._rate else rate
-        self._before = (seconds, tokens)
+    def _update_speed(self, seconds: float, tokens: int) -> None:
+        """Update the running mean of the tokens per second."""
+        if self._last_step is not None and seconds > self._last_step[0]:
+            speed = (tokens - self._last_step[1]) / (seconds - self._last_step[0])
+            mean = self._tokens_per_second
+            self._tokens_per_second += 0.1 * (speed - mean) if mean else speed
+        self._last_step = (seconds, tokens)

@@ -1,4 +1,4 @@
-"""Where output goes: results to standard output, all else to standard error."""
+"""The consoles, for results (standard output) and notes (standard error), and text layout."""
 
 from __future__ import annotations
 
@@ -17,48 +17,49 @@ from wenmo.results import plain
 
 OUT = Console(highlight=False, soft_wrap=True)
 ERR = Console(highlight=False, stderr=True, soft_wrap=not sys.stderr.isatty())
-ANSWER = "\n→ "  # stands between source and answer in the sample of a run
-INDENT = 4  # columns, of what follows the first line of a long note
+ANSWER_ARROW = "\n→ "  # separates source and answer in the sample of a run
+INDENT = 4  # columns, of the lines of a note after its first
 
 
-def columns() -> int:
-    """How many columns a line of notes may fill: those of the terminal, at most 100."""
+def line_width() -> int:
+    """The largest width of a printed line in columns: that of the terminal, at most 100."""
     return min(ERR.width, 100)
 
 
-def in_lines(parts: Sequence[str]) -> list[str]:
-    """Parts with dots between them: on a terminal in lines of its width, else in one line."""
-    lines = [parts[0]]
-    for part in parts[1:]:
-        longer = f"{lines[-1]} · {part}"
+def join_items(items: Sequence[str]) -> list[str]:
+    """Items joined by dots: on a terminal in lines of its width, elsewhere in one line."""
+    lines = [items[0]]
+    for item in items[1:]:
+        longer = f"{lines[-1]} · {item}"
         if ERR.is_terminal and cell_len(longer) > ERR.width:
-            lines.append(f"    {part}")
+            lines.append(f"    {item}")
         else:
             lines[-1] = longer
     return lines
 
 
-def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
-    """Rows of cells as lines, with two columns of space between the widest cells.
+def align_columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Format rows of cells as lines, with two spaces between the widest cells.
 
     Args:
-        right: the columns whose cells stand at the right.
+        rows: rows with the same number of cells.
+        right: indices of the right-aligned columns.
     """
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        filled = (
+        padded = (
             " " * (width - cell_len(cell)) + cell
-            if number in right
+            if column in right
             else cell + " " * (width - cell_len(cell))
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        lines.append("  ".join(filled).rstrip())
+        lines.append("  ".join(padded).rstrip())
     return lines
 
 
-def cut(text: str, width: int) -> str:
-    """A text in one line of at most ``width`` terminal columns, with an ellipsis where it is cut.
+def truncate(text: str, width: int) -> str:
+    """Format a text as one line of at most ``width`` terminal columns; a cut text ends with "…".
 
     A Chinese character takes two columns, a combining mark none.
     """
@@ -68,28 +69,30 @@ def cut(text: str, width: int) -> str:
     return line.plain
 
 
-def cut_sample(text: str, width: int) -> str:
-    """A sample of a run in one line, as `cut`; of a pair, the source is cut before the answer.
+def truncate_sample(text: str, width: int) -> str:
+    """Format a sample of a run as one line, as `truncate`; of a pair, the source is cut first.
 
-    Where both are long, the source takes a third of the width.
+    If source and answer are both long, the source takes a third of the width.
     """
-    source, arrow, answer = text.rpartition(ANSWER)
-    room = width - cell_len(" → ")
-    if not arrow or room < 2:
-        return cut(text, width)
-    needed = min(cell_len(cut(answer, width)), room - room // 3)
-    source = cut(source, room - needed)
-    return f"{source} → {cut(answer, room - cell_len(source))}"
+    source, arrow, answer = text.rpartition(ANSWER_ARROW)
+    available = width - cell_len(" → ")
+    if not arrow or available < 2:
+        return truncate(text, width)
+    answer_width = min(cell_len(truncate(answer, width)), available - available // 3)
+    source = truncate(source, available - answer_width)
+    return f"{source} → {truncate(answer, available - cell_len(source))}"
 
 
-def note(text: str) -> None:
-    """Something the user should know, apart from the result."""
+def print_note(text: str) -> None:
+    """Print a note to the user, apart from the result, on standard error."""
     print_line(text, style="yellow")
 
 
 def print_line(text: str, style: str = "") -> None:
-    """Print a line on standard error: on a terminal, a long one is wrapped between words, and what
-    follows is indented; elsewhere it stays one line.
+    """Print a line on standard error.
+
+    On a terminal, a long line is wrapped between words with a hanging indent; elsewhere it stays
+    one line.
     """
     if not ERR.is_terminal or cell_len(text) <= ERR.width:
         ERR.print(Text(text, style), soft_wrap=True)
@@ -97,27 +100,29 @@ def print_line(text: str, style: str = "") -> None:
     first = Text(text).wrap(ERR, ERR.width)[0].plain
     ERR.print(Text(first, style))
     rest = Text(text[len(first) :].lstrip(), style).wrap(ERR, max(1, ERR.width - INDENT))
-    for each in rest:
-        ERR.print(Text(" " * INDENT).append_text(each))
+    for line in rest:
+        ERR.print(Text(" " * INDENT).append_text(line))
 
 
 def print_json(value: Any) -> None:
-    """A result, or a dict that holds some, as one JSON object on standard output; figures that are
-    not numbers become null.
+    """Print a result, or a dict of results, as one JSON object on standard output.
+
+    Infinite numbers and NaN become null.
     """
-    value = _finite(plain(value))
+    value = _replace_non_finite(plain(value))
     text = json.dumps(value, ensure_ascii=False)
     print(json.dumps(value) if re.search("[\ud800-\udfff]", text) else text)
 
 
-def number(value: float, decimals: int) -> str:
-    """A figure with so many decimals; with an exponent where it would fill the line."""
+def format_number(value: float, decimals: int) -> str:
+    """A number with ``decimals`` decimals; from a million on with an exponent."""
     if not math.isfinite(value):
         return "infinite"
     return f"{value:.{decimals}f}" if abs(value) < 1e6 else f"{value:.2e}"
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
+    """A duration in seconds, minutes or hours, such as ``2 min 05 s``."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -126,11 +131,12 @@ def clock(seconds: float) -> str:
     )
 
 
-def _finite(value: Any) -> Any:
+def _replace_non_finite(value: Any) -> Any:
+    """A JSON value in which None replaces infinite numbers and NaN."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [_replace_non_finite(item) for item in value]
     return value

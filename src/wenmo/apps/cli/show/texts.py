@@ -1,4 +1,4 @@
-"""Texts that a run writes, and what belongs to them."""
+"""Generated texts with their prompts, seeds, derivations and alignments; conversations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 from rich.tree import Tree
 
-from wenmo.apps.cli.show.terminal import ERR, OUT, note
+from wenmo.apps.cli.show.terminal import ERR, OUT, print_note
 from wenmo.results import Result, inlined
 from wenmo.types import WenmoError
 
@@ -22,40 +22,39 @@ if TYPE_CHECKING:
     from wenmo.evaluation.results import Alignment
 
 
-def opened(run: Run) -> Run:
-    """Tell what the user of a model should know, and give it on."""
+def print_card_note(run: Run) -> None:
+    """Print the note of a run's card, if there is one."""
     if run.card.note is not None:
-        note(run.card.note)
-    return run
+        print_note(run.card.note)
 
 
-def seed(drawn: int) -> None:
-    """The seed that was drawn for what is written now: with it, it is written again."""
+def print_seed(seed: int) -> None:
+    """Print a drawn seed, which generates the same text again."""
     sys.stdout.flush()
-    ERR.print(Text(f"seed {drawn}", style="dim"))
+    ERR.print(Text(f"seed {seed}", style="dim"))
 
 
-def output(written: Output) -> dict[str, Any]:
-    """One written text as ``generate --json`` gives it."""
+def output_dict(output: Output) -> dict[str, Any]:
+    """One generated text as ``generate --json`` prints it."""
     return {
-        "text": written.text,
-        "tokens": written.tokens,
-        "logprob": written.logprob,
-        "score": written.score,
-        "logprobs": list(written.logprobs),
-        "stopped_by": written.stopped_by,
-        "truncated": written.truncated,
-        **({"derivation": written.derivation.to_dict()} if written.derivation else {}),
+        "text": output.text,
+        "tokens": output.tokens,
+        "logprob": output.logprob,
+        "score": output.score,
+        "logprobs": list(output.logprobs),
+        "stopped_by": output.stopped_by,
+        "truncated": output.truncated,
+        **({"derivation": output.derivation.to_dict()} if output.derivation else {}),
     }
 
 
-def stream(run: Run, prompt: str, prefix: str, pieces: Iterable[str]) -> str:
-    """Show a text as it comes, with what a person needs to see of its prompt; return the text."""
+def stream_text(run: Run, prompt: str, prefix: str, pieces: Iterable[str]) -> str:
+    """Print a text piece by piece, with the displayed parts of its prompt; return the text."""
     from wenmo.api.prompts import display_affixes
 
     before, after = display_affixes(run, prompt, prefix)
     pieces = iter(pieces)
-    text = next(pieces, "")  # what cannot be written is refused before this
+    text = next(pieces, "")  # an invalid request raises here, before any output
     sys.stdout.write(before + text)
     for piece in pieces:
         sys.stdout.write(piece)
@@ -65,25 +64,31 @@ def stream(run: Run, prompt: str, prefix: str, pieces: Iterable[str]) -> str:
     return text
 
 
-def empty_texts(run: Run, prompts: Sequence[str], groups: Iterable[Sequence[str]]) -> None:
-    """A note where all texts of a prompt are empty: the prompt alone looks like a failure."""
+def print_empty_text_note(
+    run: Run, prompts: Sequence[str], groups: Iterable[Sequence[str]]
+) -> None:
+    """Print a note if all texts of a prompt are empty, since the output looks like a failure."""
     for prompt, group in zip(prompts, groups, strict=True):
-        asked = bool(prompt.strip()) or not run.task.paired  # a blank line among sources
-        if asked and not any(text.strip() for text in group):
+        is_blank_source = run.task.paired and not prompt.strip()
+        if not is_blank_source and not any(text.strip() for text in group):
             sys.stdout.flush()
             chat = f"; it was trained for conversations: wenmo chat {quote(str(run.folder))}"
-            note(f"the model ended the text at once{chat if run.card.has_chat_template else ''}")
+            print_note(
+                f"the model ended the text at once{chat if run.card.has_chat_template else ''}"
+            )
             return
 
 
-def texts(run: Run, prompts: Sequence[str], prefix: str, groups: Sequence[Sequence[str]]) -> None:
-    """Many texts: a line for each prompt where each has one answer, else each under a number."""
+def print_texts(
+    run: Run, prompts: Sequence[str], prefix: str, groups: Sequence[Sequence[str]]
+) -> None:
+    """Print several texts: one answer a line if each source has one, else each under a number."""
     from wenmo.api.prompts import display_affixes
 
     shown = [
-        written.join(display_affixes(run, prompt, prefix))
+        text.join(display_affixes(run, prompt, prefix))
         for prompt, group in zip(prompts, groups, strict=True)
-        for written in group
+        for text in group
     ]
     if run.task.paired and len(shown) == len(prompts):
         for text in shown:
@@ -97,12 +102,12 @@ def texts(run: Run, prompts: Sequence[str], prefix: str, groups: Sequence[Sequen
         print(text)
 
 
-def derivations(outputs: Sequence[Sequence[Output]]) -> None:
-    """Each text, and below it which rules made it."""
+def print_derivations(outputs: Sequence[Sequence[Output]]) -> None:
+    """Print each text with the tree of the grammar rules that made it."""
     for output in (output for group in outputs for output in group):
         OUT.print(Text(output.text))
         if output.derivation is None:
-            note("no rules made this text: derivations are of what a grammar writes alone")
+            print_note("no derivation: only texts of a grammar have one")
         else:
             OUT.print(_tree(output.derivation))
 
@@ -112,29 +117,29 @@ def _tree(derivation: Derivation) -> Tree:
     if derivation.text != derivation.alternative:
         label.append(f" → {derivation.text}", style="default")
     tree = Tree(label)
-    for inner in derivation.children:
-        tree.children.append(_tree(inner))
+    for child in derivation.children:
+        tree.children.append(_tree(child))
     return tree
 
 
-def alignments(folder: Path, aligned: Sequence[Alignment]) -> None:
-    """Write what attended to what, ``1.json``, ``1.svg`` and so on, and say where."""
+def write_alignments(folder: Path, alignments: Sequence[Alignment]) -> None:
+    """Write attention weights to ``1.json``, ``1.svg`` and so on, and print the paths."""
     from wenmo.api import alignment_svg, write_text
 
-    for number, each in enumerate(aligned, 1):
+    for number, each in enumerate(alignments, 1):
         write_text(folder / f"{number}.json", json.dumps(each.to_dict(), ensure_ascii=False))
         write_text(folder / f"{number}.svg", alignment_svg(each.source, each.target, each.weights))
     ERR.print(Text(f"alignments: {folder}/1.json, {folder}/1.svg and so on"))
 
 
-def ask() -> str:
-    """What the user says; empty where nothing more is to come.
+def read_turn() -> str:
+    """Read the user's turn; empty at the end of the input.
 
     Raises:
-        WenmoError: nothing can be read.
+        WenmoError: standard input is closed or not in its encoding.
     """
     if sys.stdin is None:
-        raise WenmoError("standard input is closed: chat reads what you say from it")
+        raise WenmoError("standard input is closed: chat reads your turns from it")
     try:
         return OUT.input(Text("> ", style="bold")).strip()
     except EOFError:
@@ -144,25 +149,25 @@ def ask() -> str:
         raise WenmoError(f"standard input: not valid {error.encoding}; {advice}") from None
 
 
-def reply(pieces: Iterable[str]) -> str:
-    """Show a reply as it comes, and give it back."""
-    said = ""
+def stream_reply(pieces: Iterable[str]) -> str:
+    """Print a reply piece by piece; return it."""
+    reply = ""
     for piece in pieces:
         sys.stdout.write(piece)
         sys.stdout.flush()
-        said += piece
+        reply += piece
     sys.stdout.write("\n")
-    return said
+    return reply
 
 
 @dataclass(frozen=True)
 class LatentText(Result):
-    """A text that was written from a place among the latents.
+    """A text that is decoded from given latents.
 
     Attributes:
-        source: the text whose latents these are, or were before they were moved.
-        share: of a walk, from 0 to 1.
-        output: the text, as ``generate --json`` gives it.
+        source: the text that was encoded to the latents, before any edit.
+        share: the position between the two ends of a walk, from 0 to 1.
+        output: the decoded text, as ``generate --json`` prints it.
     """
 
     source: str | None = None
@@ -170,9 +175,9 @@ class LatentText(Result):
     output: dict[str, Any] = inlined(default_factory=dict)
 
 
-def latent_texts(rows: Sequence[LatentText]) -> None:
-    """Texts, each under what it comes from: a text, or its place on a walk."""
+def print_latent_texts(rows: Sequence[LatentText]) -> None:
+    """Print texts, each under its source or its position on a walk."""
     for row in rows:
-        told = f"{row.share:.0%}" if row.source is None else row.source
-        OUT.print(Text(" ".join(told.split()), style="dim"))
+        title = f"{row.share:.0%}" if row.source is None else row.source
+        OUT.print(Text(" ".join(title.split()), style="dim"))
         OUT.print(Text(row.output["text"]))

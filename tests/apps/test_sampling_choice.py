@@ -1,4 +1,4 @@
-"""A run chooses temperature and top-p at the end of its training, and writes by them."""
+"""Temperature and top-p are chosen at the end of the training and become the defaults."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from wenmo.evaluation import sampling_choice
 DOGS = ["old", "quick", "small", "brown", "quiet", "clever", "hungry", "friendly"]
 VERBS = ["barks", "runs", "sleeps", "waits", "listens", "growls", "dreams", "returns"]
 BIGRAMS = ("--model", "ngram", "order=2")
-PLACES = ["here", "there", "outside", "in the garden", "by the river", "under the old bridge"]
+LOCATIONS = ["here", "there", "outside", "in the garden", "by the river", "under the old bridge"]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _fewer_texts() -> Iterator[None]:
-    """A choice is made by fewer texts than elsewhere, to be quick."""
+    """Choose from fewer texts than usual, to be fast."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampling_choice, "TEXTS_PER_TRIAL", 24)
         yield
@@ -32,16 +32,16 @@ def _fewer_texts() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def prose(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("prose") / "dogs.txt"
-    told = [f"The {a} dog {b} {c}." for a, b, c in product(DOGS, VERBS, PLACES)]
-    # Steps that have no common divisor with the number of sentences mix them.
-    mixed = [told[n * 125 % len(told)] for n in range(2 * len(told))]
+    sentences = [f"The {a} dog {b} {c}." for a, b, c in product(DOGS, VERBS, LOCATIONS)]
+    # A step that is coprime to the number of sentences shuffles them.
+    mixed = [sentences[n * 125 % len(sentences)] for n in range(2 * len(sentences))]
     path.write_text("\n".join(mixed), encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="module")
 def run(wenmo: Callable[..., Any], prose: Path) -> Path:
-    """An n-gram model that sees one letter back, and so invents words at any temperature."""
+    """A bigram model of characters, which invents words at any temperature."""
     done = wenmo("train", prose, *BIGRAMS, "--out", "run", cwd=prose.parent)
     [row] = [line for line in done.stdout.splitlines() if "writes at" in line]
     assert re.search(
@@ -51,32 +51,30 @@ def run(wenmo: Callable[..., Any], prose: Path) -> Path:
     return prose.parent / "run"
 
 
-def test_the_choice_is_kept_with_its_figures(run: Path) -> None:
+def test_the_card_has_the_choice_and_its_figures(run: Path) -> None:
     card = json.loads((run / "wenmo.json").read_text(encoding="utf-8"))
-    told = card["results"]["sampling"]
-    assert card["sampling"] == {"temperature": told["temperature"], "top_p": told["top_p"]}
-    assert card["sampling_reason"] == told["reason"]
-    assert told["written"]["new_words"] > 0.05 > told["heldout"]["new_words"]
-    assert len(told["tried"]) == 3
-    assert told["temperature"] < 1
+    choice = card["results"]["sampling"]
+    assert card["sampling"] == {"temperature": choice["temperature"], "top_p": choice["top_p"]}
+    assert card["sampling_reason"] == choice["reason"]
+    assert choice["written"]["new_words"] > 0.05 > choice["heldout"]["new_words"]
+    assert len(choice["tried"]) == 3
+    assert choice["temperature"] < 1
 
 
-def test_the_run_writes_by_its_choice(run: Path) -> None:
+def test_the_choice_is_the_default(run: Path) -> None:
     opened = load(run)
-    asked = opened.generate("The", seed=5, **opened.card.sampling)
-    assert opened.generate("The", seed=5) == asked
+    texts = opened.generate("The", seed=5, **opened.card.sampling)
+    assert opened.generate("The", seed=5) == texts
     assert opened.sampling.temperature == opened.card.sampling["temperature"]
 
 
-def test_the_same_training_chooses_the_same(
-    wenmo: Callable[..., Any], run: Path, prose: Path
-) -> None:
+def test_the_choice_is_deterministic(wenmo: Callable[..., Any], run: Path, prose: Path) -> None:
     wenmo("train", prose, *BIGRAMS, "--out", "again", cwd=prose.parent)
     first, again = (load(folder).card.results for folder in (run, run.parent / "again"))
     assert first["sampling"] == again["sampling"]
 
 
-def test_a_full_evaluation_chooses_where_there_was_no_time(
+def test_a_full_evaluation_makes_a_skipped_choice(
     wenmo: Callable[..., Any], run: Path, prose: Path
 ) -> None:
     path = run / "wenmo.json"
@@ -89,9 +87,7 @@ def test_a_full_evaluation_chooses_where_there_was_no_time(
     assert "trained already" in wenmo(*command, cwd=prose.parent).stderr
 
 
-def test_a_small_text_keeps_the_default_and_says_why(
-    wenmo: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_small_text_keeps_the_default(wenmo: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "small.txt").write_text("春眠不觉晓，处处闻啼鸟。\n" * 30, encoding="utf-8")
     done = wenmo("train", "small.txt", "--model", "ngram", "--out", "run", cwd=tmp_path)
     assert "temperature 0.8 (default: too little held-out text to choose by)" in done.stdout

@@ -1,4 +1,4 @@
-"""What can be refused without PyTorch is refused before it is loaded."""
+"""Errors that can be found without PyTorch are reported before it is imported."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ REFUSED = {
     "expl my.txt": "did you mean 'explain'",
     "train my.txt --modle lstm": "--model",
 }
-WORKING = ["runs", "runs --json", "show runs/poems", "show runs/poems --json", "rm runs/poems"]
+ACCEPTED = ["runs", "runs --json", "show runs/poems", "show runs/poems --json", "rm runs/poems"]
 
 
 @pytest.fixture
@@ -81,8 +81,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def main() -> None:
-    """In a process of its own: run each command line of the standard input, and tell what it says
-    and whether it has loaded PyTorch.
+    """Run each command line of standard input; print its result and whether PyTorch is loaded.
+
+    The test runs this in a separate process.
     """
     from wenmo.apps.cli import main as program
 
@@ -94,8 +95,8 @@ def main() -> None:
         print(json.dumps([command, code, err.getvalue(), "torch" in sys.modules]))
 
 
-def test_refusals_and_lists_do_without_pytorch(folder: Path) -> None:
-    commands = [*REFUSED, *WORKING]
+def test_refusals_and_lists_do_not_import_pytorch(folder: Path) -> None:
+    commands = [*REFUSED, *ACCEPTED]
     done = subprocess.run(
         [sys.executable, __file__],
         input=json.dumps(commands),
@@ -106,14 +107,14 @@ def test_refusals_and_lists_do_without_pytorch(folder: Path) -> None:
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line[0] for line in lines] == commands
-    for command, code, told, loaded in lines:
+    for command, code, stderr, loaded in lines:
         assert not loaded, command
         if command in REFUSED:
             assert code == 2, command
-            assert len(told.splitlines()) == 1, told
-            assert REFUSED[command] in told, f"{command}: {told}"
+            assert len(stderr.splitlines()) == 1, stderr
+            assert REFUSED[command] in stderr, f"{command}: {stderr}"
         else:
-            assert code == 0, f"{command}: {told}"
+            assert code == 0, f"{command}: {stderr}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Grammars on the command line: they write, score, explain, learn, and hold other models."""
+"""Grammars on the command line: generation, scoring, training, and constraints on models."""
 
 from __future__ import annotations
 
@@ -46,37 +46,37 @@ def outputs(done) -> list[dict]:
     return json.loads(done.stdout)["outputs"]
 
 
-def test_it_writes(wenmo, folder):
+def test_generation(wenmo, folder):
     done = wenmo("generate", "story.json", "--seed", 0, "-n", 10, cwd=folder)
     assert done.stdout.splitlines()[0] == "[1]"
     texts = done.stdout.splitlines()[1::2]
     assert len(texts) == 10
     one = wenmo("generate", "story.json", "--seed", 0, cwd=folder).stdout.strip()
     assert one == texts[0]
-    told = outputs(wenmo("generate", "story.json", "--seed", 0, "-n", 10, "--json", cwd=folder))
-    assert [each["text"] for each in told] == texts
+    results = outputs(wenmo("generate", "story.json", "--seed", 0, "-n", 10, "--json", cwd=folder))
+    assert [each["text"] for each in results] == texts
     other = wenmo("generate", "story.json", "--seed", 0, "-n", 10, "--seed", 1, cwd=folder).stdout
     assert other.splitlines()[1::2] != texts
 
 
-def test_it_tells_which_rules_wrote(wenmo, folder):
-    [told] = outputs(wenmo("generate", "story.json", "--seed", 0, "--json", cwd=folder))
-    tree = told["derivation"]
+def test_derivations(wenmo, folder):
+    [results] = outputs(wenmo("generate", "story.json", "--seed", 0, "--json", cwd=folder))
+    tree = results["derivation"]
     assert tree["rule"] == "origin"
-    assert tree["text"] == told["text"]
+    assert tree["text"] == results["text"]
     assert [inner["rule"] for inner in tree["inside"]] == ["name", "story"]
-    assert told["stopped_by"] == "end"
-    assert told["tokens"] == len(told["text"]) + 1
-    assert math.exp(told["logprob"]) == pytest.approx(0.5 * 0.75 * 0.5, rel=1e-4)
+    assert results["stopped_by"] == "end"
+    assert results["tokens"] == len(results["text"]) + 1
+    assert math.exp(results["logprob"]) == pytest.approx(0.5 * 0.75 * 0.5, rel=1e-4)
     shown = wenmo("generate", "zh.toml", "--seed", 0, "-n", 2, "--derivations", cwd=folder).stdout
     assert "数" in shown
     assert "└──" in shown
 
 
-def test_it_goes_on_from_a_prompt_and_is_searched(wenmo, folder):
+def test_prompts_and_beam_search(wenmo, folder):
     command = ("generate", "zh.toml", "--seed", 0, "--json")
-    told = outputs(wenmo(*command, "-p", "我看见三", "-n", 30, cwd=folder))
-    assert {each["text"] for each in told} == {"只猫。", "只狗。", "本书。"}
+    results = outputs(wenmo(*command, "-p", "我看见三", "-n", 30, cwd=folder))
+    assert {each["text"] for each in results} == {"只猫。", "只狗。", "本书。"}
     beam = outputs(wenmo(*command, "--method", "beam", "-n", 3, cwd=folder))
     assert [each["text"] for each in beam[:2]] == ["我看见一本书。", "我看见三本书。"]
     assert beam[0]["logprob"] == pytest.approx(math.log(2 / 3 / 4), rel=1e-4)
@@ -85,23 +85,23 @@ def test_it_goes_on_from_a_prompt_and_is_searched(wenmo, folder):
     assert wrong.stdout == ""
 
 
-def test_every_derivation_alike(wenmo, folder):
+def test_the_uniform_method_weighs_derivations_equally(wenmo, folder):
     command = ("generate", "zh.toml", "--seed", 0, "--method", "uniform", "-n", 400, "--json")
     done = wenmo(*command, "--max-depth", 3, cwd=folder)
     counts = Counter(each["text"] for each in outputs(done))
-    assert len(counts) == 12  # two numbers and three nouns, said by the teacher or not
+    assert len(counts) == 12  # two numbers, three nouns, with and without the teacher
     assert max(counts.values()) < 60
     assert "give the depth" in wenmo(*command, cwd=folder, code=2).stderr
 
 
-def test_it_scores_and_explains(wenmo, folder):
-    told = json.loads(wenmo("evaluate", "zh.toml", "texts.txt", "--json", cwd=folder).stdout)
+def test_evaluation_and_explanation(wenmo, folder):
+    result = json.loads(wenmo("evaluate", "zh.toml", "texts.txt", "--json", cwd=folder).stdout)
     n = {"cat": math.log(2 / 3 / 2 / 4), "book": math.log(2 / 3 / 2 / 2)}
     nats = -(30 * n["cat"] + 20 * n["book"] + 10 * (math.log(1 / 3) + n["cat"]))
-    assert told["nats_per_token"] * told["tokens"] == pytest.approx(nats)
+    assert result["nats_per_token"] * result["tokens"] == pytest.approx(nats)
     (folder / "other.txt").write_text("我看见一只书。\n", encoding="utf-8")
-    told = json.loads(wenmo("evaluate", "zh.toml", "other.txt", "--json", cwd=folder).stdout)
-    assert told["bits_per_byte"] is None
+    result = json.loads(wenmo("evaluate", "zh.toml", "other.txt", "--json", cwd=folder).stdout)
+    assert result["bits_per_byte"] is None
     assert "impossible" in wenmo("evaluate", "zh.toml", "other.txt", cwd=folder).stdout
     rows = json.loads(wenmo("explain", "zh.toml", "我看见一只书。", "--json", cwd=folder).stdout)
     by_token = {row["token"]: row for row in rows["tokens"]}
@@ -111,13 +111,13 @@ def test_it_scores_and_explains(wenmo, folder):
     )
 
 
-def test_it_learns(wenmo, folder):
+def test_training(wenmo, folder):
     before = json.loads(wenmo("evaluate", "zh.toml", "texts.txt", "--json", cwd=folder).stdout)
     command = ("train", "texts.txt", "--unit", "line", "--model", "grammar", "--out", "run")
     wenmo(*command, "grammar=zh.toml", "prior=0.1", cwd=folder)
     (folder / "zh.toml").unlink()  # the run has its own
-    told = json.loads(wenmo("evaluate", "run", "texts.txt", "--json", cwd=folder).stdout)
-    assert told["bits_per_byte"] < before["bits_per_byte"]
+    result = json.loads(wenmo("evaluate", "run", "texts.txt", "--json", cwd=folder).stdout)
+    assert result["bits_per_byte"] < before["bits_per_byte"]
     run = package.load(folder / "run")
     texts = Counter(run.generate(seed=0, n=300))
     assert texts["我看见一只猫。"] > 60
@@ -125,7 +125,7 @@ def test_it_learns(wenmo, folder):
     wenmo("generate", "run", "--seed", 0, "-n", 2, "--derivations", cwd=folder)
     wenmo("export", "run", "--to", "grammar", "--out", "learnt.toml", cwd=folder)
     again = json.loads(wenmo("evaluate", "learnt.toml", "texts.txt", "--json", cwd=folder).stdout)
-    assert again["bits_per_byte"] == pytest.approx(told["bits_per_byte"], rel=1e-6)
+    assert again["bits_per_byte"] == pytest.approx(result["bits_per_byte"], rel=1e-6)
     further = wenmo(
         "train", "texts.txt", "--unit", "line", "--from", "learnt.toml", "--out", "more", cwd=folder
     )
@@ -133,7 +133,7 @@ def test_it_learns(wenmo, folder):
     assert "trained already" in wenmo(*command, "grammar=zh.toml", "prior=0.1", cwd=folder).stderr
 
 
-def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
+def test_a_grammar_constrains_other_models(wenmo, runs, folder):
     poems = {
         f"{a}，{b}。"
         for a in ("春眠不觉晓", "夜来风雨声", "The quick brown fox")
@@ -141,9 +141,9 @@ def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
     }
     for name in ("ngram", "lstm", "gpt"):
         command = ("generate", runs[name], "--grammar", "poems.toml", "-n", 3, "--json")
-        told = outputs(wenmo(*command, cwd=folder))
-        assert {each["text"] for each in told} <= poems
-        assert all(each["stopped_by"] == "end" for each in told)
+        results = outputs(wenmo(*command, cwd=folder))
+        assert {each["text"] for each in results} <= poems
+        assert all(each["stopped_by"] == "end" for each in results)
     command = ("generate", runs["lstm"], "--seed", 0, "--grammar", "poems.toml", "--prompt", "看：")
     assert wenmo(*command, cwd=folder).stdout.strip().removeprefix("看：") in poems
     assert wenmo(*command, "--method", "beam", cwd=folder).stdout.strip()[2:] in poems
@@ -185,12 +185,12 @@ def test_any_run_is_held_to_a_grammar(wenmo, runs, folder):
         ),
     ],
 )
-def test_what_makes_no_sense(wenmo, runs, folder, command, message):
+def test_invalid_commands(wenmo, runs, folder, command, message):
     (folder / "wrong.json").write_text('{"origin": "#nmae#", "name": "x"}')
     (folder / "loop.toml").write_text('[rules]\norigin = "#a#"\na = "#a#b"')
     (folder / "endless.json").write_text('{"origin": "[x:#y#]#x#", "y": ["a", "a#y#"]}')
     before = {path.name for path in folder.iterdir()}
-    arguments = [str(runs["lstm"]) if part == "LSTM" else part for part in command.split()]
+    arguments = [str(runs["lstm"]) if word == "LSTM" else word for word in command.split()]
     done = wenmo(*arguments, cwd=folder, code=2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr

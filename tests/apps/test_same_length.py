@@ -1,4 +1,4 @@
-"""Answers are as long as their sources where the pairs that were trained on were."""
+"""Answers are as long as their sources if this holds for all training pairs."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def test_answers_are_as_long_as_their_sources(couplets: Path) -> None:
         [*answers] = run.write(sources, method=method, seed=1, max_tokens=99)
         assert [len(group[0].text) for group in answers] == [1, 3, 9]
         assert {group[0].stopped_by for group in answers} == {"end"}
-    begun = run.generate("春春春春春", prefix="夜", max_tokens=99)
-    assert len(begun[0]) == 4
+    continued = run.generate("春春春春春", prefix="夜", max_tokens=99)
+    assert len(continued[0]) == 4
 
 
-def test_it_is_told_and_can_be_lifted(
+def test_the_constraint_can_be_turned_off(
     couplets: Path, wenmo: Callable[..., Any], tmp_path: Path
 ) -> None:
     run = load(couplets)
     assert run.sampling.same_length
     free = run.texts(["春春"], 20, method="sample", seed=1, same_length=False)
     assert {len(text) for text in free[0]} != {2}
-    asked = ["generate", couplets, "-p", "春春", "--seed", 1, "--json"]
-    [held] = json.loads(wenmo(*asked, cwd=tmp_path).stdout)["outputs"]
-    assert len(held["text"]) == 2
-    assert wenmo(*asked, "--no-same-length", cwd=tmp_path).stdout
+    command = ["generate", couplets, "-p", "春春", "--seed", 1, "--json"]
+    [output] = json.loads(wenmo(*command, cwd=tmp_path).stdout)["outputs"]
+    assert len(output["text"]) == 2
+    assert wenmo(*command, "--no-same-length", cwd=tmp_path).stdout
 
 
-def test_other_pairs_are_not_held(tmp_path: Path) -> None:
+def test_other_pairs_are_not_constrained(tmp_path: Path) -> None:
     data = pairs(tmp_path, lambda first: first + "。" * (first[0] == first[1]))
     run = fit(data, model="gru:tiny", task="translation", out=tmp_path / "run", steps=1)
     assert not run.sampling.same_length

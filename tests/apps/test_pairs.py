@@ -1,4 +1,4 @@
-"""Pairs from the command line: train, answer, score, talk, and what is refused."""
+"""Runs on pairs: training, answers, scores, dialogue and refusals."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MODELS = {
     "gru": ["embedding_size=32", "hidden_size=128", "dropout=0", "learning_rate=0.01"],
 }
 LETTERS = "abcdefgh"
-COLUMNS = ["--source-field", 1, "--text-field", 2]  # words under words: no header to be seen
+COLUMNS = ["--source-field", 1, "--text-field", 2]  # the files have no header
 Wenmo = Callable[..., Any]
 
 
 def lines(count: int) -> list[str]:
-    """Short strings, each of its own; what answers one is its letters in capitals."""
+    """Short distinct strings; the target of each is the string in capitals."""
     return [
-        "".join(LETTERS[number // 8**place % 8] for place in range(2 + number % 3))
+        "".join(LETTERS[number // 8**digit % 8] for digit in range(2 + number % 3))
         for number in range(count)
     ]
 
@@ -45,19 +45,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(train_until: Wenmo, folder: Path) -> dict[str, Path]:
-    """One small run of each way in which a model is given its source."""
+    """One small run of each family that answers sources."""
     for model, settings in MODELS.items():
         options = ["--task", "translation", "--model", model, *COLUMNS, *settings]
         options += ["eval_count=1", "tokens_per_batch=256", "valid=0.05"]
         known = {"steps": 250, "bits_per_byte": 0.15}
-        told = train_until("pairs.tsv", model, *options, **known, cwd=folder).stderr
-        assert "% padding" in told
-        assert "BLEU" in told
+        stderr = train_until("pairs.tsv", model, *options, **known, cwd=folder).stderr
+        assert "% padding" in stderr
+        assert "BLEU" in stderr
     return {model: folder / model for model in MODELS}
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_way_of_reading_a_source_learns_to_answer(
+def test_every_family_learns_to_answer(
     wenmo: Wenmo, runs: dict[str, Path], folder: Path, model: str
 ) -> None:
     figures = json.loads(wenmo("evaluate", runs[model], "pairs.tsv", "--json", cwd=folder).stdout)
@@ -68,7 +68,7 @@ def test_every_way_of_reading_a_source_learns_to_answer(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_log_probabilities_are_those_that_evaluate_finds(
+def test_generate_and_evaluate_agree_on_log_probabilities(
     wenmo: Wenmo, runs: dict[str, Path], folder: Path, model: str
 ) -> None:
     beam = ("--beam-width", 4, "-n", 3, "--max-tokens", 12)
@@ -88,7 +88,7 @@ def test_log_probabilities_are_those_that_evaluate_finds(
         assert math.isfinite(figures["perplexity"])
 
 
-def test_every_line_has_its_answer_in_its_place(
+def test_answers_are_in_the_order_of_the_lines(
     wenmo: Wenmo, runs: dict[str, Path], folder: Path
 ) -> None:
     (folder / "new.txt").write_text("ab\n\ncde\n", encoding="utf-8")
@@ -98,27 +98,23 @@ def test_every_line_has_its_answer_in_its_place(
     assert [output["text"] for output in outputs] == ["AB", "", "CDE"]
 
 
-def test_a_prefix_is_kept_and_alignments_are_those_of_the_text(
-    wenmo: Wenmo, runs: dict[str, Path], folder: Path
-) -> None:
+def test_prefixes_and_alignments(wenmo: Wenmo, runs: dict[str, Path], folder: Path) -> None:
     generate = ("generate", runs["transformer"], "-p", "abc")
     assert wenmo(*generate, "--prefix", "H", cwd=folder).stdout.startswith("H")
-    plain, begun = folder / "plain", folder / "begun"
-    wenmo(*generate, "--alignments", plain, cwd=folder)
-    wenmo(*generate, "--prefix", "A", "--alignments", begun, cwd=folder)
-    whole = json.loads((plain / "1.json").read_text(encoding="utf-8"))
-    rest = json.loads((begun / "1.json").read_text(encoding="utf-8"))
-    assert whole["source"] == ["a", "b", "c", "<end>"]
-    assert whole["target"] == ["A", "B", "C", "<end>"]
-    assert rest["target"] == whole["target"][1:]
-    for one, other in zip(rest["weights"], whole["weights"][1:], strict=True):
-        assert one == pytest.approx(other, abs=1e-5)
-    assert (plain / "1.svg").read_text(encoding="utf-8").startswith("<svg")
+    full, prefixed = folder / "full", folder / "prefixed"
+    wenmo(*generate, "--alignments", full, cwd=folder)
+    wenmo(*generate, "--prefix", "A", "--alignments", prefixed, cwd=folder)
+    full_alignment = json.loads((full / "1.json").read_text(encoding="utf-8"))
+    alignment = json.loads((prefixed / "1.json").read_text(encoding="utf-8"))
+    assert full_alignment["source"] == ["a", "b", "c", "<end>"]
+    assert full_alignment["target"] == ["A", "B", "C", "<end>"]
+    assert alignment["target"] == full_alignment["target"][1:]
+    for row, expected in zip(alignment["weights"], full_alignment["weights"][1:], strict=True):
+        assert row == pytest.approx(expected, abs=1e-5)
+    assert (full / "1.svg").read_text(encoding="utf-8").startswith("<svg")
 
 
-def test_control_codes_decide_what_is_written(
-    wenmo: Wenmo, train_until: Wenmo, tmp_path: Path
-) -> None:
+def test_control_codes(wenmo: Wenmo, train_until: Wenmo, tmp_path: Path) -> None:
     verses = {"五言": "春眠不觉晓", "七言": "朝辞白帝彩云间"}
     rows = [
         {"form": form, "text": f"{text}{number}"}
@@ -137,32 +133,30 @@ def test_control_codes_decide_what_is_written(
     refused = wenmo("generate", "run", "--control", "form=词", cwd=tmp_path, code=2).stderr
     assert "no form=词 in the training text" in refused
     assert "values: " in refused
-    told = wenmo("generate", "run", "--method", "greedy", cwd=tmp_path).stderr
-    assert "form is not given: form=" in told
+    stderr = wenmo("generate", "run", "--method", "greedy", cwd=tmp_path).stderr
+    assert "form is not given: form=" in stderr
 
 
-def test_a_conversation(
-    wenmo: Wenmo, train_until: Wenmo, runs: dict[str, Path], tmp_path: Path
-) -> None:
-    talks = [{"turns": ["你好吗？", "我很好。", "再见！", "再见。"]} for _ in range(40)]
-    content = "".join(f"{json.dumps(talk, ensure_ascii=False)}\n" for talk in talks)
-    (tmp_path / "talks.jsonl").write_text(content, encoding="utf-8")
+def test_dialogue(wenmo: Wenmo, train_until: Wenmo, runs: dict[str, Path], tmp_path: Path) -> None:
+    conversations = [{"turns": ["你好吗？", "我很好。", "再见！", "再见。"]} for _ in range(40)]
+    content = "".join(
+        f"{json.dumps(conversation, ensure_ascii=False)}\n" for conversation in conversations
+    )
+    (tmp_path / "conversations.jsonl").write_text(content, encoding="utf-8")
     options = ["--task", "dialogue", "--model", "seq2seq", "tokens_per_batch=1024", "eval_count=1"]
     small = ["embedding_size=16", "hidden_size=48", "learning_rate=0.01"]
     known = {"steps": 120, "bits_per_byte": 0.1}
-    train_until("talks.jsonl", "talk", *options, *small, **known, cwd=tmp_path)
-    said = wenmo(
+    train_until("conversations.jsonl", "talk", *options, *small, **known, cwd=tmp_path)
+    stdout = wenmo(
         "chat", "talk", "--method", "greedy", given="你好吗？\n再见！\n", cwd=tmp_path
     ).stdout
-    assert "我很好。" in said
-    assert said.rstrip("> \n").endswith("再见。")
+    assert "我很好。" in stdout
+    assert stdout.rstrip("> \n").endswith("再见。")
     refused = wenmo("chat", runs["gru"], given="", cwd=tmp_path, code=2)
     assert "--task dialogue" in refused.stderr
 
 
-def test_a_source_longer_than_the_model_can_read_is_cut_and_told(
-    wenmo: Wenmo, runs: dict[str, Path], folder: Path
-) -> None:
+def test_a_note_about_a_truncated_source(wenmo: Wenmo, runs: dict[str, Path], folder: Path) -> None:
     generate = ("generate", runs["gpt"], "-p", "abc " * 40)
     assert "only its beginning is read" in wenmo(*generate, cwd=folder).stderr
     assert json.loads(wenmo(*generate, "--json", cwd=folder).stdout)["outputs"][0]["truncated"]
@@ -170,7 +164,7 @@ def test_a_source_longer_than_the_model_can_read_is_cut_and_told(
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         (["train", "pairs.tsv", "--task", "translation", "--model", "ngram"], "cannot answer"),
         (["train", "three.csv", "--task", "translation"], "two of: id, one, two"),
@@ -187,8 +181,8 @@ def test_a_source_longer_than_the_model_can_read_is_cut_and_told(
     ],
     ids=lambda value: None if isinstance(value, str) else " ".join(map(str, value[1:])),
 )
-def test_what_is_amiss_is_told_in_one_line(
-    wenmo: Wenmo, runs: dict[str, Path], folder: Path, command: list[Any], told: str
+def test_invalid_commands(
+    wenmo: Wenmo, runs: dict[str, Path], folder: Path, command: list[Any], message: str
 ) -> None:
     contents = {
         "three.csv": "id,one,two\n1,a,b\n",
@@ -200,12 +194,12 @@ def test_what_is_amiss_is_told_in_one_line(
     for name, content in contents.items():
         (folder / name).write_text(content, encoding="utf-8")
     done = wenmo(*command, cwd=folder, code=2)
-    assert told in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
 
 
-def test_languages_mixed_in_a_column_are_only_text(wenmo: Wenmo, tmp_path: Path) -> None:
+def test_columns_with_mixed_languages(wenmo: Wenmo, tmp_path: Path) -> None:
     pairs = [("Hello 世界", "你好 world"), ("🙂 مرحبا", "привет 龘")] * 30
     content = "".join(f"{source} {n}\t{target}\n" for n, (source, target) in enumerate(pairs))
     (tmp_path / "mixed.tsv").write_text(content, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A finished run goes on with more steps, and what cannot go on says what to do."""
+"""Finished runs that train for more steps, and refusals with advice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def finished(wenmo, text, tmp_path_factory):
-    """A folder with a run of twelve steps."""
+    """A folder with a finished run of twelve steps."""
     folder = tmp_path_factory.mktemp("further")
     wenmo("train", text, *SMALL, "--out", "run", "--steps", 12, "eval_count=2", cwd=folder)
     return folder
@@ -40,21 +40,21 @@ def card_of(folder):
         ),
     ],
 )
-def test_less_of_the_budget_and_other_settings_are_refused(
+def test_a_smaller_budget_and_different_settings_are_refused(
     wenmo, text, finished, arguments, message
 ):
     command = ["train", text, *SMALL, "--out", "run", "eval_count=2", *arguments]
-    told = wenmo(*command, cwd=finished, code=2).stderr
-    assert message in told
-    assert "wenmo train DATA --from run --out run-2" in told
-    assert len(told.splitlines()) == 1
+    stderr = wenmo(*command, cwd=finished, code=2).stderr
+    assert message in stderr
+    assert "wenmo train DATA --from run --out run-2" in stderr
+    assert len(stderr.splitlines()) == 1
 
 
-def test_more_steps_go_on_with_a_rate_that_is_warmed_again(wenmo, text, finished):
+def test_more_steps_resume_with_a_new_warmup(wenmo, text, finished):
     before = card_of(finished)["results"]
     command = ["train", text, *SMALL, "--out", "run", "eval_count=2"]
-    told = wenmo(*command, "--steps", 40, cwd=finished).stderr
-    assert "going on from step 12" in told
+    stderr = wenmo(*command, "--steps", 40, cwd=finished).stderr
+    assert "going on from step 12" in stderr
     after = card_of(finished)
     assert (after["results"]["steps"], after["finished"]) == (40, True)
     [ended] = after["results"]["history"]
@@ -72,9 +72,7 @@ def test_more_steps_go_on_with_a_rate_that_is_warmed_again(wenmo, text, finished
     assert "trained already" in wenmo(*command, "--steps", 40, cwd=finished).stderr
 
 
-def test_a_run_that_learnt_by_heart_says_at_once_that_more_time_gains_nothing(
-    wenmo, text, finished
-):
+def test_an_overfitted_run_does_not_train_on(wenmo, text, finished):
     command = ["train", text, *SMALL, "--out", "heart", "eval_count=2", "patience=2"]
     wenmo(*command, "--steps", 12, cwd=finished)
     path = finished / "heart" / "wenmo.json"
@@ -83,11 +81,12 @@ def test_a_run_that_learnt_by_heart_says_at_once_that_more_time_gains_nothing(
     card["results"]["best_step"] = 6
     card["results"]["verdict"] |= {"forecast": overfits, "advice": "more text"}
     path.write_text(json.dumps(card), encoding="utf-8")
-    told = wenmo(*command, "--steps", 40, cwd=finished).stderr
-    assert "more time gains nothing: held-out text was likeliest at step 6 of 12" in told
-    assert "to try: more text (patience=0 trains on all the same)" in told
+    stderr = wenmo(*command, "--steps", 40, cwd=finished).stderr
+    assert "more time gains nothing: held-out text was likeliest at step 6 of 12" in stderr
+    assert "to try: more text (patience=0 trains on all the same)" in stderr
     assert json.loads(path.read_text(encoding="utf-8")) == card
-    again = [part for part in command if part != "patience=2"]
+    without_patience = [word for word in command if word != "patience=2"]
     assert (
-        "going on from step 12" in wenmo(*again, "patience=0", "--steps", 40, cwd=finished).stderr
+        "going on from step 12"
+        in wenmo(*without_patience, "patience=0", "--steps", 40, cwd=finished).stderr
     )

@@ -1,4 +1,4 @@
-"""Python: texts in memory as data, what a run remembers of its training, notebooks."""
+"""Texts in memory as data, the history of a run, and progress in notebooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXTS = [f"春眠不觉晓，第{n}句。 The quick brown fox." for n in range(4
 
 
 class Series:
-    """As much of a pandas Series as is asked of one."""
+    """The methods of a pandas Series that reading uses."""
 
     def __init__(self, values):
         self.values = values
@@ -26,7 +26,7 @@ class Series:
 
 
 class Frame:
-    """As much of a pandas DataFrame as is asked of one."""
+    """The methods of a pandas DataFrame that reading uses."""
 
     def __init__(self, rows):
         self.rows, self.columns = rows, list(rows[0])
@@ -37,7 +37,7 @@ class Frame:
 
 
 class Number:
-    """As numpy's numbers are."""
+    """A number with ``item``, as in numpy."""
 
     def item(self):
         return 3
@@ -62,12 +62,12 @@ def lines(data):
         ((text for text in ("a", "b")), [{"text": "a"}, {"text": "b"}]),
     ],
 )
-def test_records_in_memory_are_read_as_a_file_of_them(data, expected):
+def test_records_in_memory_are_read_like_a_file(data, expected):
     assert lines(data) == expected
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         ([], "no texts"),
         (b"text", "give a path, or a list"),
@@ -77,26 +77,26 @@ def test_records_in_memory_are_read_as_a_file_of_them(data, expected):
         ([("a", "b", "c")], "record 1"),
     ],
 )
-def test_other_things_are_refused_in_one_line(data, told):
-    with pytest.raises(WenmoError, match=told) as error:
+def test_other_types_are_refused_in_one_line(data, message):
+    with pytest.raises(WenmoError, match=message) as error:
         as_source(data)
     assert "\n" not in str(error.value)
 
 
-def test_a_list_trains_and_is_scored_as_a_file_is(tmp_path, monkeypatch):
+def test_a_list_trains_and_is_scored_like_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.jsonl").write_text(
         "".join(json.dumps({"text": text}) + "\n" for text in TEXTS), encoding="utf-8"
     )
-    ours = wenmo.fit(TEXTS, model="ngram", order=3)
-    theirs = wenmo.fit("my.jsonl", model="ngram", order=3)
-    assert ours.folder.name == "data-ngram"
-    assert ours.card.data["fingerprint"] == theirs.card.data["fingerprint"]
-    assert ours.evaluate(TEXTS) == theirs.evaluate("my.jsonl")
-    assert wenmo.compare([ours], TEXTS[:3])[0].evaluation.bits_per_byte > 0
-    assert ours.samples[-1]["text"]
-    assert any("heldout_bits_per_byte" in row for row in ours.history)
-    assert "<th>bits per byte</th>" in ours._repr_html_()
+    from_list = wenmo.fit(TEXTS, model="ngram", order=3)
+    from_file = wenmo.fit("my.jsonl", model="ngram", order=3)
+    assert from_list.folder.name == "data-ngram"
+    assert from_list.card.data["fingerprint"] == from_file.card.data["fingerprint"]
+    assert from_list.evaluate(TEXTS) == from_file.evaluate("my.jsonl")
+    assert wenmo.compare([from_list], TEXTS[:3])[0].evaluation.bits_per_byte > 0
+    assert from_list.samples[-1]["text"]
+    assert any("heldout_bits_per_byte" in row for row in from_list.history)
+    assert "<th>bits per byte</th>" in from_list._repr_html_()
 
 
 def test_progress_is_printed_in_a_notebook(tmp_path, monkeypatch, capsys):
