@@ -127,7 +127,7 @@ def test_fields_are_selected_by_name_and_missing_values_counted(wenmo, tmp_path)
     assert "lines" in refused
     stderr = wenmo(*train, "--text-field", "lines", cwd=tmp_path).stderr
     assert re.search(r"1 .*(missing|left out)", stderr)
-    assert "also stand in the training text" in stderr
+    assert "also occur in the training text" in stderr
 
 
 def test_a_second_call_does_not_train_again(wenmo, text, tmp_path):

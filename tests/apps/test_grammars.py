@@ -165,7 +165,7 @@ def test_a_grammar_constrains_other_models(wenmo, runs, folder):
         ("evaluate zh.toml texts.txt --window 5", "leave --window and --stride out"),
         ("evaluate zh.toml texts.txt --dynamic 0.1", "leave --dynamic out"),
         ("chat zh.toml", "train a run with --task dialogue"),
-        ("export zh.toml --to gguf --out x", "a GGUF file holds"),
+        ("export zh.toml --to gguf --out x", "GGUF files support only"),
         ("export LSTM --to grammar --out x.toml", "support only grammars"),
         ("train texts.txt --model grammar --out run", "no grammar: say which"),
         ("train texts.txt --model grammar grammar=none.toml --out run", "no such file"),

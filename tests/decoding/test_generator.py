@@ -158,7 +158,7 @@ letters = st.text("ab光。", max_size=12)
 def test_one_stop_string_cuts_as_partition_does(text: str, stop: str, data: st.DataObject) -> None:
     pieces, encoded, out = Detokenizer([stop]), text.encode(), ""
     while encoded and not pieces.stopped:
-        size = data.sample(st.integers(1, len(encoded)))
+        size = data.draw(st.integers(1, len(encoded)))
         out += pieces.feed(encoded[:size])
         encoded = encoded[size:]
     before, met, _ = text.partition(stop)

@@ -60,7 +60,7 @@ def test_an_edit_moves_along_the_difference_of_means(latents: Latents) -> None:
 
 def test_a_draw_has_its_seed(latents: Latents) -> None:
     mean = latents.infer(TEXTS)
-    drawn = [latents.infer(TEXTS, sample=seed) for seed in (1, 1, 2)]
+    drawn = [latents.infer(TEXTS, draw=seed) for seed in (1, 1, 2)]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     assert not torch.equal(drawn[0], mean)

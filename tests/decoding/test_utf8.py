@@ -73,7 +73,7 @@ def offered(
 def test_it_agrees_with_the_decoder(before: str, broken: str, data: st.DataObject) -> None:
     table = BYTES + MORE
     part = broken.encode()
-    text = before.encode() + part[: data.sample(st.integers(0, len(part) - 1))]
+    text = before.encode() + part[: data.draw(st.integers(0, len(part) - 1))]
     for token, allowed in enumerate(offered(table, [byte + 1 for byte in text])):
         if token:
             assert allowed == goes_on(text + table[token]), (text, table[token])
@@ -104,9 +104,9 @@ def test_nothing_outside_the_alphabet_is_offered(
     table = BYTES + MORE
     alphabet = own | more
     spelling = Utf8Vocabulary(table, own).extended(more)
-    text = "".join(data.sample(st.lists(st.sampled_from(sorted(alphabet)), max_size=3))).encode()
-    last = data.sample(st.sampled_from(sorted(alphabet))).encode()
-    text += last[: data.sample(st.integers(0, len(last) - 1))]
+    text = "".join(data.draw(st.lists(st.sampled_from(sorted(alphabet)), max_size=3))).encode()
+    last = data.draw(st.sampled_from(sorted(alphabet))).encode()
+    text += last[: data.draw(st.integers(0, len(last) - 1))]
     ids = [byte + 1 for byte in text]
     allowed = offered(table, ids, spelling)
     for token in range(1, len(table)):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from wenmo.models.capabilities import parameter_count
 from wenmo.models.recurrent import CARRIED, GATES, Cell
-from wenmo.models.seq2seq import Attending, Encoder, Seq2seq, mix
-from wenmo.models.seq2seq_config import Seq2seqConfig
+from wenmo.models.seq2seq import Encoder, Seq2seq, mix
+from wenmo.models.seq2seq_config import Attending, Seq2seqConfig
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch
 

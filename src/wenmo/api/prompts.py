@@ -10,9 +10,9 @@ from wenmo.api.run import Run
 from wenmo.decoding.engines.base import window
 from wenmo.models.capabilities import Infills, has_capability
 from wenmo.progress import ProgressCallback
-from wenmo.text.config import ReadConfig
+from wenmo.text.config import KeptSide, ReadConfig
 from wenmo.text.inputs import Source
-from wenmo.text.pairs import KeptSide, max_source_length
+from wenmo.text.pairs import max_source_length
 from wenmo.text.readers import Reader, for_other_data, has_fields
 from wenmo.text.tasks import GAP, kept_side, with_gaps
 

@@ -22,7 +22,8 @@ from wenmo.grammar.derivation import Derivation
 from wenmo.grammar.sampler import SampledText
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import Infills, SamplesTexts, capability, has_capability
-from wenmo.text.pairs import KeptSide, max_source_length
+from wenmo.text.config import KeptSide
+from wenmo.text.pairs import max_source_length
 from wenmo.text.tasks import GAP, with_gaps
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, State, WenmoError

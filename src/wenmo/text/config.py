@@ -11,6 +11,8 @@ Format: TypeAlias = Literal[
     "text", "jsonl", "json", "dictionary", "csv", "tsv", "parquet", "tmx", "whatsapp", "wechat"
 ]
 
+KeptSide = Literal["beginning", "end"]
+
 MISSING_VALUES = (
     *("NULL", "Null", "null", "N/A", "n/a", "NA", "<NA>", "#N/A", "#NA", "NaN", "nan", "None"),
     *("none", "\\N", "无"),

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wenmo.text.batches import concatenate_spans, pad
+from wenmo.text.config import KeptSide
 from wenmo.text.spread import spread_sample
 from wenmo.types import END, IGNORE, Batch, SpecialTokens, WenmoError
 
 Conditioning = Literal["none", "prefix", "encoder"]
-KeptSide = Literal["beginning", "end"]
 
 
 def max_source_length(conditioning: Conditioning, context: int | None) -> int | None:

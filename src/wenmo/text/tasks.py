@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from wenmo.config import did_you_mean
-from wenmo.text.config import ReadConfig, TaskConfig
-from wenmo.text.pairs import KeptSide
+from wenmo.text.config import KeptSide, ReadConfig, TaskConfig
 from wenmo.text.readers import Part, Reader, Record, Source
 from wenmo.types import WenmoError
 
