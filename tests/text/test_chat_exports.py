@@ -19,7 +19,7 @@ def talks(path: Path) -> tuple[list[list[tuple[str | None, str]]], Reader, ReadC
     """The conversations of a chat, each as its speakers and what they say."""
     read, _ = choose_fields(path, ReadConfig(), DIALOGUE, None)
     reader = open_records(path, read, DIALOGUE)
-    return [[(part.role, part.text) for part in record.parts] for record in reader], reader, read
+    return [[(part.role, part.text) for part in record.segments] for record in reader], reader, read
 
 
 ANDROID = """{0}, 21:14 - Messages and calls are end-to-end encrypted.
@@ -111,21 +111,21 @@ def test_wechat(tmp_path: Path, content: str) -> None:
         "12/31/20 was a day: the mill burnt.\n" * 5,
     ],
 )
-def test_other_texts_are_no_chats(tmp_path: Path, content: str) -> None:
+def test_other_texts_are_not_detected_as_chats(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.txt"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(WenmoError, match="no conversations"):
         talks(path)
 
 
-def test_pairs_are_not_learnt_from_a_chat(tmp_path: Path) -> None:
+def test_pair_tasks_refuse_a_chat(tmp_path: Path) -> None:
     path = tmp_path / "chat.txt"
     path.write_text(ANDROID.format("31/12/2020", "01/01/2021"), encoding="utf-8")
     with pytest.raises(WenmoError, match="only a chat: pass --task dialogue"):
         choose_fields(path, ReadConfig(), TaskConfig("translation"), None)
 
 
-def test_a_run_on_a_chat_reads_conversations_of_other_forms(tmp_path: Path) -> None:
+def test_run_on_a_chat_evaluates_conversations_in_other_formats(tmp_path: Path) -> None:
     chat, rows = tmp_path / "chat.txt", tmp_path / "a.jsonl"
     chat.write_text(ANDROID.format("31/12/2020", "01/01/2021"), encoding="utf-8")
     rows.write_text('{"turns": ["Hi.", "Hello."]}\n', encoding="utf-8")
@@ -150,7 +150,7 @@ TMX = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
-def test_a_translation_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_translation_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.tmx"
     for encoding, size in [("utf-8", 1 << 20), ("utf-16", 1 << 20), ("utf-8", 7)]:
         monkeypatch.setattr("wenmo.text.encodings.PIECE", size)
@@ -180,7 +180,7 @@ def test_a_translation_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("<tmx>&outside;</tmx>", "a.tmx:1: not valid XML: undefined entity"),
     ],
 )
-def test_what_is_no_translation_memory(tmp_path: Path, content: str, message: str) -> None:
+def test_invalid_translation_memories(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "a.tmx"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(WenmoError) as caught:

@@ -17,7 +17,7 @@ from wenmo.text import chat_formatter
 from wenmo.text.chat_formatter import ChatFormatter
 from wenmo.text.config import ReadConfig, TaskConfig
 from wenmo.text.corpus import encode_text
-from wenmo.text.formats import Part, Record
+from wenmo.text.formats import Record, Segment
 from wenmo.text.pairs import Pairs
 from wenmo.text.pretrained import PretrainedTokenizer, byte_level
 from wenmo.text.tasks import Conversation, Example, render_history
@@ -89,10 +89,12 @@ def encoded(path: Path, formatter: ChatFormatter = FORMATTER, task: TaskConfig =
 
 
 def examples(
-    formatter: ChatFormatter, *turns: Sequence[Part | str], task: TaskConfig = DIALOGUE
+    formatter: ChatFormatter, *turns: Sequence[Segment | str], task: TaskConfig = DIALOGUE
 ) -> list[Example]:
-    parts = [tuple(t if isinstance(t, Part) else Part(t) for t in each) for each in turns]
-    records = [Record("", parts=each, place=f"talks.jsonl:{n}") for n, each in enumerate(parts, 1)]
+    parts = [tuple(t if isinstance(t, Segment) else Segment(t) for t in each) for each in turns]
+    records = [
+        Record("", segments=each, location=f"talks.jsonl:{n}") for n, each in enumerate(parts, 1)
+    ]
     return [example for _, some in formatter.examples(records, task) for example in some]
 
 
@@ -194,8 +196,8 @@ def in_this_process(
 
 def test_long_conversations_lose_their_first_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_formatter, "render", in_this_process)
-    system = Part("Be kind.", "system")
-    turns = [Part(f"{n}" * 40, ("user", "assistant")[n % 2]) for n in range(6)]
+    system = Segment("Be kind.", "system")
+    turns = [Segment(f"{n}" * 40, ("user", "assistant")[n % 2]) for n in range(6)]
     sources = [examples(FORMATTER, [system, *turns[first:]])[-1].source for first in (0, 2, 4)]
     lengths = [len(TOKENIZER.encode(source)) for source in sources]
     for limit in range(lengths[0], 0, -5):
@@ -283,4 +285,4 @@ def test_data_without_replies_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, [["a"], [" ", "b"]])
     with pytest.raises(WenmoError, match="gives an example of dialogue"):
         encoded(path)
-    assert FORMATTER.sources([Conversation((Part("a", "user"),))])[0].count("<|im_end|>") == 1
+    assert FORMATTER.sources([Conversation((Segment("a", "user"),))])[0].count("<|im_end|>") == 1

@@ -1,4 +1,4 @@
-"""Documents: each format gives the text that a reader of it sees."""
+"""The text of documents in each format."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def pdf(path: Path) -> Path:
     return path
 
 
-def test_html_is_read_as_it_is_seen(tmp_path: Path) -> None:
+def test_visible_text_of_html(tmp_path: Path) -> None:
     assert html_text(HTML) == SEEN
     path = tmp_path / "a.HTML"
     path.write_text(HTML)
@@ -125,7 +125,7 @@ def test_html_is_read_as_it_is_seen(tmp_path: Path) -> None:
     assert Reader(path, ReadConfig(markup="keep")).notes == []
 
 
-def test_markdown_is_read_as_it_is_seen() -> None:
+def test_visible_text_of_markdown() -> None:
     source = "---\ntitle: x\n---\n# 春晓\n\n春眠**不觉**晓，\n处处[闻](u)啼鸟。\n\n- `a*b`\n- two\n"
     assert markdown_text(source) == "春晓\n\n春眠不觉晓，\n处处闻啼鸟。\n\na*b\ntwo"
     assert markdown_text("| a | b |\n| - | - |\n| 1 | 2 |\n") == "a\tb\n1\t2"
@@ -137,7 +137,7 @@ def test_word_epub_and_pdf(tmp_path: Path) -> None:
     assert only_text(pdf(tmp_path / "a.pdf")) == "The mill stands."
 
 
-def test_a_spreadsheet_is_a_table(tmp_path: Path) -> None:
+def test_spreadsheet_is_a_table(tmp_path: Path) -> None:
     rows = [["title", "text"], ["a", "春眠，不觉晓"], ["b", "two \n lines"]]
     path = xlsx(tmp_path / "a.xlsx", rows, [["other"]])
     reader = Reader(path, ReadConfig(text_field="text"))
@@ -146,7 +146,7 @@ def test_a_spreadsheet_is_a_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".docx", ".epub", ".pdf", ".xlsx"])
-def test_a_damaged_document_is_refused_in_one_line(tmp_path: Path, suffix: str) -> None:
+def test_damaged_document_is_refused_in_one_line(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"PK\x03\x04 not such a file")
     with pytest.raises(WenmoError, match=f"not a readable {suffix} file: ") as caught:
@@ -154,10 +154,10 @@ def test_a_damaged_document_is_refused_in_one_line(tmp_path: Path, suffix: str) 
     assert "\n" not in str(caught.value)
 
 
-def test_a_format_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_format_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "find_spec", lambda _: None)
     path = docx(tmp_path / "a.docx")
-    with pytest.raises(WenmoError, match=r"a \.docx file is read with pip install"):
+    with pytest.raises(WenmoError, match=r"reading \.docx files requires: pip install"):
         list(Reader(path))
     (tmp_path / "b.txt").write_text("The mill stands.")
     reader = Reader(tmp_path)

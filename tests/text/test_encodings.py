@@ -1,4 +1,4 @@
-"""Encodings: each is told from the others, cut anywhere, and a bad byte is named with its place."""
+"""Encodings: detection, incremental decoding, and positions of invalid bytes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ plausible = st.lists(st.sampled_from(PROSE + POEM + "Chapter 1: "), max_size=60)
     ),
     st.integers(1, 9),
 )
-def test_encodings_are_detected_and_cut_anywhere(text: str, encoding: str, piece: int) -> None:
+def test_detection_and_decoding_in_pieces(text: str, encoding: str, piece: int) -> None:
     text = PROSE + "\n" + text
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encodings, "PIECE", piece)
@@ -56,7 +56,7 @@ def test_encodings_are_detected_and_cut_anywhere(text: str, encoding: str, piece
 
 @quick
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\ufeff")))
-def test_any_text_in_a_named_encoding(text: str) -> None:
+def test_given_encoding(text: str) -> None:
     for encoding in ("utf-8", "utf-16", "gb18030"):
         assert read(text.encode(encoding), encoding) == text
 
@@ -76,7 +76,7 @@ def test_any_text_in_a_named_encoding(text: str) -> None:
         ("안녕하세요 저는 학생입니다. 오늘 날씨가 좋습니다.\n", "euc_kr"),
     ],
 )
-def test_older_encodings_are_told_apart(text: str, encoding: str) -> None:
+def test_legacy_encodings_are_distinguished(text: str, encoding: str) -> None:
     assert read(text.encode(encoding)) == text
     assert read(30 * text.encode(encoding)) == 30 * text
 
@@ -96,13 +96,13 @@ def test_newlines_across_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
         assert read(codecs.BOM_UTF8 + b"a\xef\xbb\xbfb") == "a\ufeffb"  # one mark, at the beginning
 
 
-def test_bad_byte_is_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_position_of_an_invalid_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     content = "春眠\r\n不觉晓\r".encode() + b"ab\xffc" + POEM.encode()
     offset = content.index(b"\xff")
     for piece in (*range(1, 9), 100):
         monkeypatch.setattr(encodings, "PIECE", piece)
         expected = (
-            f"a.txt:3: byte {offset} (0xff) is not valid utf-8; mend the file, or pass --encod"
+            f"a.txt:3: byte {offset} (0xff) is not valid utf-8; fix the file, or pass --encod"
         )
         assert refusal(content).startswith(expected)
     monkeypatch.setattr(encodings, "PIECE", 5)
@@ -114,7 +114,7 @@ def test_bad_byte_is_placed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["utf-9", "base64", "a\0b", "字"])
-def test_no_such_encoding(name: str) -> None:
+def test_unknown_encoding(name: str) -> None:
     with pytest.raises(WenmoError, match="no such text encoding"):
         check_encoding(name)
     check_encoding(None)
@@ -158,7 +158,7 @@ LEGACY = {
 
 
 @pytest.mark.parametrize("encoding", LEGACY)
-def test_an_old_encoding_is_found_and_called_a_guess(encoding: str) -> None:
+def test_legacy_encoding_is_detected_as_a_guess(encoding: str) -> None:
     text = LEGACY[encoding]
     content = text.encode(encoding)
     found = detect(io.BytesIO(content), "a.txt")
@@ -167,7 +167,7 @@ def test_an_old_encoding_is_found_and_called_a_guess(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", LEGACY)
-def test_a_short_text_is_read_right_or_asked_about(encoding: str) -> None:
+def test_short_text_is_decoded_correctly_or_refused(encoding: str) -> None:
     words = LEGACY[encoding].split(" ")
     for start in range(0, len(words) - 1, 3):
         text = " ".join(words[start : start + 3])
@@ -180,7 +180,7 @@ def test_a_short_text_is_read_right_or_asked_about(encoding: str) -> None:
                 assert "pass --encoding=NAME" in str(error)  # noqa: PT017
 
 
-def test_short_chinese_lines_are_chinese(data: Path) -> None:
+def test_short_chinese_lines(data: Path) -> None:
     with (data / "zh" / "poems_valid.jsonl").open(encoding="utf-8") as file:
         lines = [json.loads(line)["lines"][0] for line in itertools.islice(file, 40)]
     asked = 0
@@ -206,12 +206,12 @@ def test_cesu_8(text: str) -> None:
         assert detect(io.BytesIO(content), "a.txt") == ("cesu-8", True)
 
 
-def test_a_bad_byte_of_cesu_8_is_placed() -> None:
+def test_error_names_the_position_of_an_invalid_byte_of_cesu_8() -> None:
     content = "春\n😀😀".encode("cesu-8")
     message = f"a.txt:2: byte {len(content)} (0xff) is not valid cesu-8"
     assert message in refusal(content + b"\xff", "cesu-8")
 
 
-def test_codes_of_irc_are_text() -> None:
+def test_irc_control_codes_are_text() -> None:
     text = "\x0304<bram>\x0f hello \x02all\x02 here\n" * 20
     assert read(text.encode()) == text

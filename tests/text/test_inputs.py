@@ -24,7 +24,7 @@ def fifo(path: Path, content: str) -> Path:
     return path
 
 
-def test_a_pipe_is_copied_once_and_keeps_its_name_and_format(tmp_path: Path) -> None:
+def test_pipe_is_copied_with_its_name_and_format(tmp_path: Path) -> None:
     path = fifo(tmp_path / "a.jsonl", '{"text": "mill"}\n')
     copy = rereadable(path)
     assert isinstance(copy, Copy)
@@ -39,7 +39,7 @@ def test_a_pipe_is_copied_once_and_keeps_its_name_and_format(tmp_path: Path) -> 
     assert not kept.exists()
 
 
-def test_an_anonymous_pipe(tmp_path: Path) -> None:
+def test_anonymous_pipe(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, TEXT.encode())
     os.close(writing)
@@ -47,13 +47,13 @@ def test_an_anonymous_pipe(tmp_path: Path) -> None:
     os.close(reading)
 
 
-def test_a_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(WenmoError, match="standard input is closed; give a file"):
         Reader("-")
 
 
-def test_a_full_temporary_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_temporary_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(stream: IO[bytes], *_: object) -> None:
         stream.read()  # so that the writer ends
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -61,7 +61,7 @@ def test_a_full_temporary_folder_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("shutil.copyfileobj", full)
-    with pytest.raises(WenmoError, match="No space left on device; make room") as caught:
+    with pytest.raises(WenmoError, match="No space left on device; free some") as caught:
         rereadable(fifo(tmp_path / "pipe", TEXT))
     assert str(tmp_path / "tmp") in str(caught.value)
     assert not list((tmp_path / "tmp").iterdir())
@@ -87,7 +87,7 @@ def test_linked_folders_are_read_once(tmp_path: Path) -> None:
     assert reader.skipped_files == {"not a file": 1}
 
 
-def test_a_name_in_gbk_bytes(tmp_path: Path) -> None:
+def test_file_name_in_gbk_bytes(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + "/文.txt".encode("gbk")))
     path.write_text(TEXT)
     for each in (path, tmp_path):

@@ -1,4 +1,4 @@
-"""What is told of data before training, and the words that mean that a value is missing."""
+"""Inspection of data before training, and words for missing values."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_missing_values_of_pairs_and_control_codes(tmp_path: Path) -> None:
     assert reader.counts.missing_values.total() == 2
 
 
-def test_two_lines_tell_what_is_read(tmp_path: Path) -> None:
+def test_summary_lines(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", TABLE)
     found = inspect(path, settings=["unit=line"])
     assert found.lines == [
@@ -77,7 +77,7 @@ def test_pairs(tmp_path: Path) -> None:
     assert found.to_dict() == json.loads(json.dumps(found.to_dict()))
 
 
-def test_what_is_suggested(tmp_path: Path) -> None:
+def test_suggestions(tmp_path: Path) -> None:
     def suggested(name: str, content: str, task: str | None = None) -> str:
         return "; ".join(inspect(write(tmp_path, name, content), task=task).suggestions)
 
@@ -91,7 +91,7 @@ def test_what_is_suggested(tmp_path: Path) -> None:
     assert "--tokenizer words" in suggested("f.txt", words)
 
 
-def test_what_is_warned_of(tmp_path: Path) -> None:
+def test_warnings(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt", "春眠不觉晓 \ufffd 夜来\n" * 30)
     found = inspect(path, settings=["read.unit=line"])
     told = "; ".join(found.warnings)
@@ -104,14 +104,14 @@ def test_what_is_warned_of(tmp_path: Path) -> None:
     assert "too short to hold anything out" in small.warnings[0]
 
 
-def test_what_cannot_be_inspected(tmp_path: Path) -> None:
+def test_data_that_cannot_be_inspected(tmp_path: Path) -> None:
     with pytest.raises(WenmoError, match="did you mean"):
         inspect(write(tmp_path, "a.txt", "a"), settings=["read.unitt=line"])
     with pytest.raises(WenmoError, match="unknown setting 'hidden_size'"):
         inspect(tmp_path / "a.txt", settings=["hidden_size=3"])
 
 
-def test_the_command_loads_no_pytorch(tmp_path: Path) -> None:
+def test_command_does_not_import_torch(tmp_path: Path) -> None:
     """And prints one JSON object, or lines that fit."""
     path = write(tmp_path, "a.tsv", "source\ttarget\n" + "春眠不觉晓" * 40 + "\t处处闻啼鸟\n")
     script = (
@@ -150,7 +150,7 @@ def test_csv_on_the_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert piped("Well, source\nOnce, a mill\n" * 20).format == "plain text"
 
 
-def test_it_takes_what_fit_takes(tmp_path: Path) -> None:
+def test_accepts_the_same_data_as_fit(tmp_path: Path) -> None:
     """Settings by their short names, and records in memory."""
     path = write(tmp_path, "a.csv", "id,words\n1,a mill stands\n2,still it turns\n")
     found = inspect(path, text_field="words")

@@ -1,4 +1,4 @@
-"""Chapters come in the order in which they are read."""
+"""Natural order of file names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from wenmo.text.natural_order import chinese_number, natural_key
         ["book 1/chapter 9.txt", "book 1/chapter 11.txt", "book 2/chapter 1.txt"],
     ],
 )
-def test_numbers_count_by_their_value(names: list[str], tmp_path: Path) -> None:
+def test_numbers_sort_by_value(names: list[str], tmp_path: Path) -> None:
     mixed = random.Random(0).sample(names, len(names))
     for name in mixed:
         path = tmp_path / name

@@ -1,4 +1,4 @@
-"""Readers: every format, every cut, and every way a file can be wrong."""
+"""Readers: every format, pieces of any size, and every error."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_plain_text_is_one_document(tmp_path: Path, name: str) -> None:
     assert texts(write(tmp_path, name, POEM)) == [POEM]
 
 
-def test_gzip_is_known_by_its_bytes(tmp_path: Path) -> None:
+def test_gzip_is_detected_by_its_magic_number(tmp_path: Path) -> None:
     assert texts(write(tmp_path, "a.txt", gzip.compress(POEM.encode()))) == [POEM]
     (tmp_path / "b.txt.gz").write_bytes(POEM.encode())  # named gzip, but is not
     assert texts(tmp_path / "b.txt.gz") == [POEM]
@@ -93,7 +93,7 @@ def test_json_list_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert texts(write(tmp_path, "b.json", json.dumps(rows[0], indent=2))) == ["第0行"]
 
 
-def test_csv_with_semicolons_is_told(tmp_path: Path) -> None:
+def test_csv_with_semicolons_is_noted(tmp_path: Path) -> None:
     path = tmp_path / "european.csv"
     path.write_text('id;text\n1;"one; two, three"\n2;four, five\n')
     reader = Reader(path, ReadConfig())
@@ -118,7 +118,7 @@ def test_csv_and_tsv(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "tab"), [("a.csv", ","), ("a.tsv", "\t"), ("a.tsv.gz", "\t")])
-def test_a_table_without_a_header(tmp_path: Path, name: str, tab: str) -> None:
+def test_table_without_a_header(tmp_path: Path, name: str, tab: str) -> None:
     path = write(tmp_path, name, f"\n等等！{tab}Wait!\n好{tab}好\n")
     assert texts(path, text_field="1") == ["等等！", "好"]
     pairs = [Record("等等！", "Wait!"), Record("好", "好")]
@@ -133,7 +133,7 @@ def test_a_table_without_a_header(tmp_path: Path, name: str, tab: str) -> None:
     assert ":2: a row of 1 columns where the first row has 2" in refusal(path, text_field="1")
 
 
-def test_a_number_is_a_name_where_names_are_certain(tmp_path: Path) -> None:
+def test_numeric_column_names(tmp_path: Path) -> None:
     assert texts(write(tmp_path, "a.jsonl", '{"1": "一", "2": "二"}'), text_field="2") == ["二"]
     pq.write_table(pa.table({"1": ["一"], "2": ["二"]}), tmp_path / "a.parquet")
     assert texts(tmp_path / "a.parquet", text_field="2") == ["二"]
@@ -153,7 +153,7 @@ def test_parquet(tmp_path: Path, name: str) -> None:
     assert texts(path, text_field="id")[:2] == ["0", "1"]
 
 
-def test_folder_is_sorted_and_skips_what_it_cannot_read(tmp_path: Path) -> None:
+def test_folder_is_sorted_and_skips_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / ".git").mkdir()
     for name in ("b.txt", "a.md", "sub/c.jsonl.gz", ".hidden.txt", ".git/x.txt", "z.png", "d.txt"):
@@ -224,7 +224,7 @@ def test_nuls_are_counted(tmp_path: Path) -> None:
     assert reader.counts.nuls == 3
 
 
-def test_encodings_are_found_or_named(tmp_path: Path) -> None:
+def test_encodings_are_detected_or_given(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt", PROSE.encode("gbk"))
     assert texts(path) == texts(path, encoding="gb18030") == [PROSE]
     assert "a.txt:1: byte 0 (0xce) is not valid utf-8" in refusal(path, encoding="utf-8")
@@ -263,14 +263,14 @@ def test_missing_values_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('"好"\n{"text": }', "a.jsonl:2: not valid JSON: Expecting value; mend or remove the line"),
+        ('"好"\n{"text": }', "a.jsonl:2: not valid JSON: Expecting value; fix or remove the line"),
         ('"好"\n\n3', "a.jsonl:3: a number where an object or a string is expected"),
         ('{"text": 3}', "a.jsonl:1: field 'text' holds a number where text is expected"),
         ('{"text": ["a", 3]}', "a.jsonl:1: field 'text' holds a list of not only strings"),
         ('{"text": {"zh": "好"}}', "pass --text-field NAME, one of: text.zh"),
         ('{"title": "a", "lines": []}\n{"title": "a"}', None),
         ('{"a": "x", "b": "y"}', "a.jsonl: which field holds the text? pass --text-field NAME"),
-        ('"\\ud800"', "a.jsonl:1: half a surrogate pair"),
+        ('"\\ud800"', "a.jsonl:1: unpaired surrogate"),
         ('{"text": ""}\n""', "holds no text: in all 2 records"),
         ("[" * 100_000, "a.jsonl:1: not valid JSON"),
     ],
@@ -330,11 +330,11 @@ def test_bad_json(
 def test_bad_csv(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
 ) -> None:
-    monkeypatch.setattr(formats, "LONGEST", 100)
+    monkeypatch.setattr(formats, "MAX_CHARACTERS", 100)
     assert message in refusal(write(tmp_path, "a.csv", content))
 
 
-def test_a_field_that_is_not_there(tmp_path: Path) -> None:
+def test_unknown_field(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", "title,text\na,b\n")
     message = refusal(path, text_field="texts")
     assert "a.csv: no field 'texts'; did you mean 'text'? (found: title, text); without" in message
@@ -390,7 +390,7 @@ def test_missing_and_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_memory_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encodings, "PIECE", 10)
     for module in (formats, json_values, readers):
-        monkeypatch.setattr(module, "LONGEST", 50)
+        monkeypatch.setattr(module, "MAX_CHARACTERS", 50)
     path = write(tmp_path, "a.txt", "一\n" + "a" * 500)
     assert "a.txt:2: a line of over 50 characters" in refusal(path, unit="line")
     assert len(texts(path)) == 1
@@ -402,7 +402,7 @@ def test_memory_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "a.json:1: not valid JSON: no end within 50 characters" in refusal(path)
 
 
-def test_a_reader_says_what_it_guesses_and_what_it_skips(tmp_path: Path) -> None:
+def test_notes_on_guesses_and_skipped_files(tmp_path: Path) -> None:
     for name, content in [("a.txt", PROSE), ("b.txt", PROSE.encode("gbk")), ("c.png", b"x")]:
         write(tmp_path, name, content)
     reader = Reader(tmp_path)

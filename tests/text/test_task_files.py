@@ -1,4 +1,4 @@
-"""Which files and fields a task reads, where the user does not say; files that run parallel."""
+"""Field selection for tasks, and parallel files."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def refusal(
         ("id,en,zh", "en", "zh"),
     ],
 )
-def test_fields_are_known_by_their_names(
-    tmp_path: Path, header: str, source: str, target: str
-) -> None:
+def test_fields_with_known_names(tmp_path: Path, header: str, source: str, target: str) -> None:
     names = header.split(",")
     row = dict(zip(names, "abc", strict=False))
     files = [
@@ -116,13 +114,13 @@ def test_two_columns_without_a_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["completion", "infilling"])
-def test_a_text_alone_needs_no_choice(tmp_path: Path, name: str) -> None:
+def test_single_text_field_needs_no_selection(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, "a.txt", "春眠不觉晓")
     assert choose_fields(path, ReadConfig(), task(name), None) == (ReadConfig(), None)
     assert choose_fields("-", ReadConfig(), task(name), None) == (ReadConfig(), None)
 
 
-def test_what_cannot_be_chosen(tmp_path: Path) -> None:
+def test_ambiguous_fields_are_refused(tmp_path: Path) -> None:
     config, talk = task("translation"), task("dialogue")
     path = write(tmp_path, "a.tsv", "甲\t乙\t丙\n")
     assert refusal(path, config).endswith(
@@ -169,7 +167,7 @@ def test_parallel_files_of_different_lengths(tmp_path: Path, sources: int, targe
     assert message.startswith(f"{a} has {sources} lines and {b} has {targets}: ")
 
 
-def test_what_cannot_be_parallel(tmp_path: Path) -> None:
+def test_invalid_parallel_files(tmp_path: Path) -> None:
     plain, rows = write(tmp_path, "a.txt", "a\n"), write(tmp_path, "a.jsonl", [{"text": "a"}])
     config = task("translation")
     for pair in [(plain, rows), (rows, plain), (plain, tmp_path), (tmp_path, plain)]:
@@ -184,7 +182,7 @@ def test_what_cannot_be_parallel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sides", [("source",), ("source", "target")])
-def test_a_carriage_return_ends_no_line_of_parallel_files(
+def test_carriage_return_ends_no_line_of_parallel_files(
     tmp_path: Path, sides: tuple[str, ...]
 ) -> None:
     numbers = {"source": 5, "target": 9}

@@ -1,4 +1,4 @@
-"""How records become examples, task by task, worked by hand."""
+"""Examples of each task, against hand-worked ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wenmo.config import from_dict
 from wenmo.text.choosing import choose_fields
 from wenmo.text.config import ReadConfig, TaskConfig
 from wenmo.text.control import resolve
-from wenmo.text.readers import Part, Record
+from wenmo.text.readers import Record, Segment
 from wenmo.text.tasks import (
     GAP,
     GAPS,
@@ -71,7 +71,7 @@ def test_source_and_target(name: str) -> None:
     assert group_key(pair, config) == "Wait!"
 
 
-def test_several_references_are_an_example_each(tmp_path: Path) -> None:
+def test_each_reference_gives_an_example(tmp_path: Path) -> None:
     rows = [
         {"source": ["Wait!", "Now."], "targets": ["等等！", " ", "等一下！"]},
         {"source": "Hi.", "targets": "嗨。"},
@@ -94,7 +94,7 @@ def test_completion_has_no_source() -> None:
 # -- control codes ---------------------------------------------------------------------------------
 
 
-def test_control_codes_stand_before_the_source(tmp_path: Path) -> None:
+def test_control_codes_precede_the_source(tmp_path: Path) -> None:
     rows = [
         {
             "author": "李白",
@@ -118,7 +118,7 @@ def test_control_codes_stand_before_the_source(tmp_path: Path) -> None:
     assert lessons(path, named, pairs)[0].source == "author=李白\n五言绝句"
 
 
-def test_the_text_is_none_of_the_control_fields(tmp_path: Path) -> None:
+def test_text_field_is_not_a_control_field(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", [{"tone": "glad", "words": "What a day!"}])
     assert lessons(path, task(control=["tone"])) == [("tone=glad\n", "What a day!")]
     path = write(tmp_path, "a.csv", "source,tone,other\na,glad,b\n")
@@ -139,7 +139,7 @@ def test_control_codes_of_tables_and_parquet(tmp_path: Path) -> None:
         assert lessons(path, task(control=["form"]), read) == [("form=五言\n", "春眠")]
 
 
-def test_a_control_field_that_no_record_has(tmp_path: Path) -> None:
+def test_unknown_control_field(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", [{"text": "a", "form": "b"}])
     message = refusal(path, task(control=["from"]))
     assert message.endswith("no field 'from'; did you mean 'form'? (found: text, form)")
@@ -152,7 +152,7 @@ def test_a_control_field_that_no_record_has(tmp_path: Path) -> None:
     )
 
 
-def test_control_codes_at_writing_time() -> None:
+def test_control_codes_at_generation() -> None:
     config = task(control=["form", "author"])
     assert (
         source_of(config, "床前", {"author": "李白", "form": "五言"}) == "form=五言\nauthor=李白\n"
@@ -167,19 +167,19 @@ def test_control_codes_at_writing_time() -> None:
 
 # -- dialogue --------------------------------------------------------------------------------------
 
-TALK = [Part("你好"), Part("您好，\n请讲。"), Part("几点开门？"), Part("九点。")]
+TALK = [Segment("你好"), Segment("您好，\n请讲。"), Segment("几点开门？"), Segment("九点。")]
 
 
 def test_every_turn_but_the_first_is_a_reply() -> None:
-    assert list(examples(Record("", parts=tuple(TALK)), task("dialogue"))) == [
+    assert list(examples(Record("", segments=tuple(TALK)), task("dialogue"))) == [
         ("user: 你好", "您好，\n请讲。"),
         ("assistant: 你好\nuser: 您好， 请讲。", "几点开门？"),
         ("user: 你好\nassistant: 您好， 请讲。\nuser: 几点开门？", "九点。"),
     ]
 
 
-def test_only_so_many_turns_are_read() -> None:
-    last = list(examples(Record("", parts=tuple(TALK)), task("dialogue", history=2)))[-1]
+def test_history_is_bounded() -> None:
+    last = list(examples(Record("", segments=tuple(TALK)), task("dialogue", history=2)))[-1]
     assert last == ("assistant: 您好， 请讲。\nuser: 几点开门？", "九点。")
     with pytest.raises(WenmoError, match="history=0"):
         task("dialogue", history=0)
@@ -216,7 +216,7 @@ def test_roles(tmp_path: Path) -> None:
     assert lessons(tmp_path / "d.parquet", task("dialogue")) == replies
 
 
-def test_turns_without_words_and_talks_without_a_reply(tmp_path: Path) -> None:
+def test_empty_turns_and_conversations_without_a_reply(tmp_path: Path) -> None:
     rows: list[object] = [
         {"turns": ["a", "", "b", None, {"role": "user", "content": None}]},
         {"turns": ["alone"]},
@@ -236,16 +236,16 @@ def test_turns_without_words_and_talks_without_a_reply(tmp_path: Path) -> None:
         ([1], "a.jsonl:1: a number where a turn is expected: text, or an object with the keys"),
         ([{"role": "user"}], "an object where a turn is expected"),
         ([{"role": "user", "content": 3}], "a number where a turn is expected"),
-        (["\ud800", "b"], "half a surrogate pair"),
+        (["\ud800", "b"], "unpaired surrogate"),
     ],
 )
-def test_bad_turns(tmp_path: Path, turns: object, message: str) -> None:
+def test_invalid_turns(tmp_path: Path, turns: object, message: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"turns": turns}))
     assert message in refusal(path, task("dialogue"))
 
 
-def test_a_conversation_that_goes_on() -> None:
+def test_multi_turn_conversation() -> None:
     config = task("dialogue", history=3, control=["topic"])
     said = ["one", "你好", "two\nlines", "", "three"]
     assert history_source(said, config) == "user: two lines\nuser: three"
@@ -257,9 +257,9 @@ def test_a_conversation_that_goes_on() -> None:
 
 
 @given(st.lists(st.text("ab 好", min_size=1).filter(str.strip), min_size=2, max_size=9), st.data())
-def test_chat_asks_as_training_did(turns: list[str], draw: st.DataObject) -> None:
+def test_chat_source_equals_training_source(turns: list[str], draw: st.DataObject) -> None:
     config = task("dialogue", history=draw.draw(st.integers(1, 9)))
-    made = list(examples(Record("", parts=tuple(map(Part, turns))), config))
+    made = list(examples(Record("", segments=tuple(map(Segment, turns))), config))
     assert [e.target for e in made] == turns[1:]
     for number, example in enumerate(made, 1):
         assert example.source == history_source(turns[:number], config)
@@ -293,7 +293,7 @@ def test_gaps(text: str) -> None:
 
 
 @given(st.text("ab_ \n,。春眠", max_size=40))
-def test_a_filled_gap_is_the_text(text: str) -> None:
+def test_filled_gap_restores_the_text(text: str) -> None:
     made = list(examples(Record(text), task("infilling")))
     assert len(made) <= GAPS
     for source, piece in made:
@@ -307,7 +307,7 @@ def test_texts_without_a_gap(text: str) -> None:
     assert list(examples(Record(text), task("infilling"))) == []
 
 
-def test_a_prompt_has_one_gap() -> None:
+def test_prompt_must_have_one_gap() -> None:
     config = task("infilling")
     assert source_of(config, "春眠____晓", {}) == "春眠____晓"
     for gap in ("___", "_______", "________", "＿＿", "＿＿＿＿＿", "[MASK]", "<mask>", "[mask]"):
@@ -320,7 +320,7 @@ def test_a_prompt_has_one_gap() -> None:
         source_of(task("translation"), " ", {})
 
 
-def test_a_wrong_control_field_is_refused_before_values_are_filled_in() -> None:
+def test_unknown_control_field_is_refused_before_defaults() -> None:
     config = TaskConfig(control=("form",))
     with pytest.raises(WenmoError, match="no control field 'style'"):
         resolve({"style": "五言绝句"}, config, {"form": {"五言律诗": 3}})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from wenmo.text.config import TaskConfig
-from wenmo.text.formats import Part, Record
+from wenmo.text.formats import Record, Segment
 from wenmo.text.pretrained import NUL, PretrainedTokenizer
 from wenmo.text.tasks import ASSISTANT, SYSTEM, Conversation, Example, conversations
 from wenmo.text.template import render
@@ -54,10 +54,12 @@ class ChatFormatter:
                 for conversation in record_conversations
             ]
             locations = [
-                record.place for record, record_conversations in chunk for _ in record_conversations
+                record.location
+                for record, record_conversations in chunk
+                for _ in record_conversations
             ]
             turns, sources = self._fit(histories, locations)
-            replies = [Part(conversation.reply, ASSISTANT) for conversation in histories]
+            replies = [Segment(conversation.reply, ASSISTANT) for conversation in histories]
             with_replies = [
                 (*some_turns, reply) for some_turns, reply in zip(turns, replies, strict=True)
             ]
@@ -92,11 +94,11 @@ class ChatFormatter:
             )
         return texts
 
-    def _target(self, source: str, rendered: str, answer: Part, place: str) -> str:
+    def _target(self, source: str, rendered: str, answer: Segment, location: str) -> str:
         """The target of a reply: the rest of the rendered text, up to the end-of-turn token."""
         if not rendered.startswith(source):
             raise WenmoError(
-                f"{place}: the model's chat template does not continue its generation prompt "
+                f"{location}: the model's chat template does not continue its generation prompt "
                 "with the reply: replies cannot be learned"
             )
         target = rendered[len(source) :]
@@ -112,7 +114,7 @@ class ChatFormatter:
 
     def _fit(
         self, histories: Sequence[Conversation], locations: Sequence[str]
-    ) -> tuple[list[tuple[Part, ...]], list[str]]:
+    ) -> tuple[list[tuple[Segment, ...]], list[str]]:
         """The turns that fit, and their rendered text."""
         kept_turns = [
             _drop_leading_replies(conversation.turns) if conversation.cut else conversation.turns
@@ -130,7 +132,7 @@ class ChatFormatter:
                 kept_turns[n], texts[n] = shorter[n], text
         return kept_turns, texts
 
-    def _shorter(self, turns: tuple[Part, ...], text: str) -> tuple[Part, ...]:
+    def _shorter(self, turns: tuple[Segment, ...], text: str) -> tuple[Segment, ...]:
         """The turns without the first, or as many as are certainly too long; the last turn
         stays.
         """
@@ -153,7 +155,7 @@ class ChatFormatter:
 
     def _render(
         self,
-        histories: Sequence[Sequence[Part]],
+        histories: Sequence[Sequence[Segment]],
         locations: Sequence[str],
         *,
         is_complete: bool = False,
@@ -165,18 +167,18 @@ class ChatFormatter:
             self.template, messages, special_tokens, is_complete=is_complete, locations=locations
         )
 
-    def _messages(self, turns: Sequence[Part]) -> list[dict[str, str]]:
+    def _messages(self, turns: Sequence[Segment]) -> list[dict[str, str]]:
         """The turns as messages of a template, with all instructions merged into the first."""
         instructions = [turn.text for turn in turns if turn.role == SYSTEM]
         spoken = [turn for turn in turns if turn.role != SYSTEM]
-        system_turns = [Part("\n".join(instructions), SYSTEM)] if instructions else []
+        system_turns = [Segment("\n".join(instructions), SYSTEM)] if instructions else []
         return [
             {"role": str(turn.role), "content": self.tokenizer.escape_special_tokens(turn.text)}
             for turn in (*system_turns, *spoken)
         ]
 
 
-def _drop_leading_replies(turns: tuple[Part, ...]) -> tuple[Part, ...]:
+def _drop_leading_replies(turns: tuple[Segment, ...]) -> tuple[Segment, ...]:
     """The turns without leading replies, where earlier turns were dropped."""
     spoken = [turn for turn in turns if turn.role != SYSTEM]
     while len(spoken) > 1 and spoken[0].role == ASSISTANT:

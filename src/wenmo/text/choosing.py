@@ -1,4 +1,6 @@
-"""Which fields a task reads, where the user does not say: by names, by what rows hold, or asked."""
+"""Selection of the fields for a task: by name, by content of the rows, or an error that asks the
+user.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Any, NamedTuple
 
 from wenmo.text import sniffing
 from wenmo.text.config import ReadConfig, TaskConfig
-from wenmo.text.conversations import refuse_half
+from wenmo.text.conversations import check_options
 from wenmo.text.field_names import (
     GROUP_COLUMNS,
     MESSAGE_COLUMNS,
@@ -19,9 +21,9 @@ from wenmo.text.field_names import (
     task_of_pair,
 )
 from wenmo.text.fields import Fields, names_of
-from wenmo.text.formats import HINT, ReadCounts, by_number, listed, spread
+from wenmo.text.formats import HINT, ReadCounts, by_number, listed, split_fields
 from wenmo.text.inputs import STANDARD_INPUT, Source, check_path
-from wenmo.text.readers import CHATS, Reader, without_fields
+from wenmo.text.readers import CHAT_SUFFIXES, Reader, without_fields
 from wenmo.text.tasks import PAIRS
 from wenmo.types import WenmoError
 
@@ -37,12 +39,12 @@ class Choice(NamedTuple):
     """How data is read for a task.
 
     Attributes:
-        read: the settings, with the fields that were found.
-        note: what was found, in a line; ``None``: there was nothing to find.
-        roles: which field holds the text, the source and so on.
-        unused: the fields that are not read.
-        hints: what the data may be read as instead, a line each.
-        plain: it is text without fields.
+        read: settings with the selected fields.
+        note: description of the selection in one line; ``None``: nothing was selected.
+        roles: the field of each role: text, source and so on.
+        unused: fields that are not read.
+        hints: alternatives, one per line.
+        plain: whether the data is text without fields.
     """
 
     read: ReadConfig
@@ -56,50 +58,50 @@ class Choice(NamedTuple):
 def choose_fields(
     path: Source, read: ReadConfig, task: TaskConfig, target: Source | None
 ) -> tuple[ReadConfig, str | None]:
-    """How data is read, and a line for the user where something was found out; see `choose`."""
+    """Settings of reading, and a line for the user if fields were selected; see `choose`."""
     return choose(path, read, task, target)[:2]
 
 
 def choose(path: Source, read: ReadConfig, task: TaskConfig, target: Source | None) -> Choice:
-    """Name the fields that a task needs, by those the file has, as far as the user did not.
+    """Select the fields that a task needs, unless the user did.
 
     Args:
         path: the data.
-        read: how it is read; what is chosen there stays.
-        task: what is to be learnt from it.
-        target: parallel files: the other one, which leaves nothing to choose.
+        read: settings of reading; fields set there are kept.
+        task: settings of the task.
+        target: file with the targets of parallel text, which has no fields.
 
     Raises:
-        WenmoError: the file holds nothing of the kind, or it is not clear which field does.
+        WenmoError: the file has no such data, or the fields are ambiguous.
     """
     check_path(path)
-    refuse_half(read, turns=task.name == "dialogue")
+    check_options(read, turns=task.name == "dialogue")
     if target is not None:
         _check_parallel(read, task)
         return Choice(read)
     sampled = None
-    given = read
-    if str(path) != "-":  # what comes through a pipe comes once
-        sampled, read = _sampled(path, read)
+    settings = read
+    if str(path) != "-":  # a pipe can be read only once
+        sampled, read = _sample(path, read)
     if task.name == "dialogue":
         if read.text_field and not read.group_field:
-            return _described(given, sampled, {"turns": read.text_field}, ())
+            return _describe(settings, sampled, {"turns": read.text_field}, ())
         return _choose_turns(path, read, sampled)
     if task.name not in PAIRS:
-        return _choose_text(given, read.format, sampled, task)
+        return _choose_text(settings, read.format, sampled, task)
     if read.source_field and read.text_field:
         roles = {"source": read.source_field, "target": read.text_field}
-        return _described(given, sampled, roles, task.control)
+        return _describe(settings, sampled, roles, task.control)
     if sampled is None:
         raise WenmoError(f"{path}: no pairs, only {_no_pairs(read)}{_no_suffix(path)}")
-    place, kind, rows = sampled
-    if kind in TABLES:
-        return _choose_columns(read, place, rows, task.control)
-    return _choose_pair(read, place, [*names_in(rows)], task.control)
+    location, suffix, rows = sampled
+    if suffix in TABLES:
+        return _choose_columns(read, location, rows, task.control)
+    return _choose_pair(read, location, [*names_in(rows)], task.control)
 
 
-def _sampled(path: Source, read: ReadConfig) -> tuple[Sample | None, ReadConfig]:
-    """The first rows, and how the data is read: a plain text may turn out to be something else."""
+def _sample(path: Source, read: ReadConfig) -> tuple[Sample | None, ReadConfig]:
+    """The first rows, and settings with the detected format of a plain text."""
     reader = Reader(path, replace(without_fields(read), format=read.format))
     sampled = reader.first_rows(SAMPLE_ROWS)
     if sampled is not None or read.format is not None:
@@ -107,7 +109,7 @@ def _sampled(path: Source, read: ReadConfig) -> tuple[Sample | None, ReadConfig]
     lines = reader.first_lines(SAMPLE_LINES)
     read = replace(read, format=sniffing.sniff(lines))
     if read.format is None and str(path) == STANDARD_INPUT and sniffing.is_csv(lines):
-        read = replace(read, format="csv")  # a file would have a suffix to say so
+        read = replace(read, format="csv")  # a file would have a suffix
     if read.format in ("csv", "tsv"):
         sampled = Reader(path, replace(without_fields(read), format=read.format)).first_rows(
             SAMPLE_ROWS
@@ -116,13 +118,13 @@ def _sampled(path: Source, read: ReadConfig) -> tuple[Sample | None, ReadConfig]
 
 
 def names_in(rows: Rows) -> dict[str, None]:
-    """Every field of some rows, those of nested objects with dots, in their order."""
+    """All fields of rows, nested ones with dots, in order."""
     return {name: None for row in rows for name in names_of(row)}
 
 
 def unused(names: Sequence[str], read: ReadConfig, control: Sequence[str]) -> list[str]:
     """The fields that are not read."""
-    used = {each for field in (*read.fields, *control) for each in spread(field, names)}
+    used = {each for field in (*read.fields, *control) for each in split_fields(field, names)}
     return [name for name in names if not any(_covers(field, name) for field in used)]
 
 
@@ -131,7 +133,7 @@ def _covers(field: str, name: str) -> bool:
 
 
 def _no_pairs(read: ReadConfig) -> str:
-    if f".{read.format}" in CHATS:
+    if f".{read.format}" in CHAT_SUFFIXES:
         return "a chat: pass --task dialogue"
     return (
         "texts: give the lines that answer it (--target FILE), or a file with both sides (.jsonl, "
@@ -140,7 +142,7 @@ def _no_pairs(read: ReadConfig) -> str:
 
 
 def _no_suffix(path: Source) -> str:
-    """What to pass where the format of the standard input is not known."""
+    """Advice if the format of standard input is unknown."""
     if str(path) not in ("-", STANDARD_INPUT):
         return ""
     return "; standard input has no suffix: pass format=csv (or tsv, jsonl, json) for a table"
@@ -162,7 +164,7 @@ def _check_parallel(read: ReadConfig, task: TaskConfig) -> None:
 
 
 def _choose_turns(path: Source, read: ReadConfig, sampled: Sample | None) -> Choice:
-    if f".{read.format}" in CHATS:
+    if f".{read.format}" in CHAT_SUFFIXES:
         return Choice(read)
     if sampled is None:
         raise WenmoError(
@@ -170,43 +172,44 @@ def _choose_turns(path: Source, read: ReadConfig, sampled: Sample | None) -> Cho
             "of turns, a table with a message a row, or a chat exported from WhatsApp or WeChat"
             f"{_no_suffix(path)}"
         )
-    place, kind, rows = sampled
-    if kind in TABLES:
+    location, suffix, rows = sampled
+    if suffix in TABLES:
         rows = _with_header(rows)
     names = [*names_in(rows)]
     turns = known_field(names, TURN_NAMES)
-    if turns and not read.group_field and kind not in TABLES:
-        return _told(replace(read, text_field=turns), names, {"turns": turns})
+    if turns and not read.group_field and suffix not in TABLES:
+        return _with_note(replace(read, text_field=turns), names, {"turns": turns})
     group = read.group_field or known_field(names, GROUP_COLUMNS)
     if group is not None:
-        return _choose_messages(read, place, names, group)
+        return _choose_messages(read, location, names, group)
     pair = find_pair(names, read.source_field, read.text_field)
     if pair is not None:
         chosen = replace(read, source_field=pair[0], text_field=pair[1])
-        return _told(chosen, names, {"user": pair[0], "assistant": pair[1]})
+        return _with_note(chosen, names, {"user": pair[0], "assistant": pair[1]})
     raise WenmoError(
-        f"{place}: which field holds the turns? pass --text-field NAME, one of: {listed(names)}; "
-        "for a message a row, pass --group-field NAME with the field that names the conversation"
+        f"{location}: which field holds the turns? pass --text-field NAME, one of: "
+        f"{listed(names)}; for a message a row, pass --group-field NAME with the field that "
+        "names the conversation"
     )
 
 
-def _choose_messages(read: ReadConfig, place: str, names: Sequence[str], group: str) -> Choice:
-    left = [name for name in names if name != group]
-    text = read.text_field or known_field(left, MESSAGE_COLUMNS)
+def _choose_messages(read: ReadConfig, location: str, names: Sequence[str], group: str) -> Choice:
+    unused_names = [name for name in names if name != group]
+    text = read.text_field or known_field(unused_names, MESSAGE_COLUMNS)
     if text is None:
         raise WenmoError(
-            f"{place}: which field holds the messages of {group}? pass --text-field NAME, one of: "
-            f"{listed(left)}"
+            f"{location}: which field holds the messages of {group}? pass --text-field NAME, "
+            f"one of: {listed(unused_names)}"
         )
-    speakers = [name for name in left if name != text]
+    speakers = [name for name in unused_names if name != text]
     speaker = read.speaker_field or known_field(speakers, SPEAKER_COLUMNS)
     chosen = replace(read, group_field=group, text_field=text, speaker_field=speaker)
     roles = {"conversation": group, "message": text} | ({"speaker": speaker} if speaker else {})
-    return _told(chosen, names, roles)
+    return _with_note(chosen, names, roles)
 
 
 def _with_header(rows: Rows) -> Rows:
-    """Rows of a table whose columns are numbered, by the names in its first row."""
+    """Rows with numbered columns, renamed by the first row."""
     names = [str(cell) for cell in rows[0].values()]
     return [dict(zip(names, row.values(), strict=False)) for row in rows[1:] or rows]
 
@@ -215,17 +218,19 @@ def _with_header(rows: Rows) -> Rows:
 
 
 def _choose_pair(
-    read: ReadConfig, place: str, names: Sequence[str], control: tuple[str, ...]
+    read: ReadConfig, location: str, names: Sequence[str], control: tuple[str, ...]
 ) -> Choice:
     sides = [name for name in names if name not in control]
     found = find_pair(sides, read.source_field, read.text_field)
     if found is None:
-        raise WenmoError(f"{place}: {_which_sides(names)}")
+        raise WenmoError(f"{location}: {_which_sides(names)}")
     return _pair(read, names, found, control)
 
 
-def _choose_columns(read: ReadConfig, place: str, rows: Rows, control: tuple[str, ...]) -> Choice:
-    """The columns of a table, whose first row may be a header or a pair."""
+def _choose_columns(
+    read: ReadConfig, location: str, rows: Rows, control: tuple[str, ...]
+) -> Choice:
+    """The columns of a table, whose first row is a header or a pair."""
     cells = [[str(cell) for cell in row.values()] for row in rows]
     numbered = by_number(read.fields)
     names = list(rows[0]) if numbered else cells[0]
@@ -235,20 +240,20 @@ def _choose_columns(read: ReadConfig, place: str, rows: Rows, control: tuple[str
         return _pair(read, names, found, control)
     columns = sniffing.text_columns(cells)
     if len(columns) != 2 or read.fields or control:
-        raise WenmoError(f"{place}: {_which_sides(names)}; {HINT}")
+        raise WenmoError(f"{location}: {_which_sides(names)}; {HINT}")
     source, text = columns
     first = [cells[0][column] for column in columns]
     has_header = sniffing.header([[row[column] for column in columns] for row in cells])
     if has_header is None:
         raise WenmoError(
-            f"{place}: is the first line a header, or a pair ({listed(first)})? a header: "
+            f"{location}: is the first line a header, or a pair ({listed(first)})? a header: "
             f"--source-field {_quoted(first[0])} --text-field {_quoted(first[1])}; a pair: "
             f"--source-field {source + 1} --text-field {text + 1}"
         )
     if has_header:
         return _pair(read, names, (first[0], first[1]), control)
     chosen = replace(read, source_field=str(source + 1), text_field=str(text + 1))
-    return _told(
+    return _with_note(
         chosen, list(rows[0]), {"source": str(source + 1), "target": str(text + 1)}, control
     )
 
@@ -257,7 +262,7 @@ def _pair(
     read: ReadConfig, names: Sequence[str], found: tuple[str, str], control: tuple[str, ...]
 ) -> Choice:
     chosen = replace(read, source_field=found[0], text_field=found[1])
-    return _told(chosen, names, {"source": found[0], "target": found[1]}, control)
+    return _with_note(chosen, names, {"source": found[0], "target": found[1]}, control)
 
 
 # -- texts ---------------------------------------------------------------------------------------
@@ -266,22 +271,22 @@ def _pair(
 def _choose_text(
     read: ReadConfig, sniffed: str | None, sampled: Sample | None, task: TaskConfig
 ) -> Choice:
-    """The field of a text alone, as it is guessed where it is read; or what a plain text may be."""
+    """The text field, as guessed when reading; or hints for a plain text."""
     if sampled is None or read.format != sniffed:
         return Choice(read, hints=_HINTS.get(sniffed or "", ()), plain=True)
-    place, kind, rows = sampled
-    if kind in TABLES and not by_number([*read.fields, *task.control]):
+    location, suffix, rows = sampled
+    if suffix in TABLES and not by_number([*read.fields, *task.control]):
         rows = _with_header(rows)
     names = [*names_in(rows)]
     text = read.text_field
     if text is None:
-        text = Fields(read, place, ReadCounts(), kind, task.control).guess(rows[0])
+        text = Fields(read, location, ReadCounts(), suffix, task.control).guess_text_field(rows[0])
     roles = {"text": text}
-    choice = _told(replace(read, text_field=text), names, roles, task.control)
+    choice = _with_note(replace(read, text_field=text), names, roles, task.control)
     pair = find_pair(names)
     hints = []
     if pair is not None and text in (pair[0], pair[1]):
-        source, target = _and(pair[0]), pair[1]
+        source, target = _join_names(pair[0]), pair[1]
         hints.append(f"{task_of_pair(*pair)}: learn {target} from {source}")
     return choice._replace(read=read, hints=hints)
 
@@ -295,37 +300,37 @@ _HINTS = {
 }
 
 
-# -- what is told --------------------------------------------------------------------------------
+# -- descriptions --------------------------------------------------------------------------------
 
 
-def _described(
+def _describe(
     read: ReadConfig, sampled: Sample | None, roles: Mapping[str, str], control: tuple[str, ...]
 ) -> Choice:
-    """Fields that the user chose, and what is left."""
+    """The fields that the user chose, and the others."""
     if sampled is None:
         return Choice(read)
-    _, kind, rows = sampled
-    if kind in TABLES and not by_number(read.fields):
+    _, suffix, rows = sampled
+    if suffix in TABLES and not by_number(read.fields):
         rows = _with_header(rows)
-    return _told(read, [*names_in(rows)], roles, control)
+    return _with_note(read, [*names_in(rows)], roles, control)
 
 
-def _told(
+def _with_note(
     read: ReadConfig,
     names: Sequence[str],
     roles: Mapping[str, str],
     control: tuple[str, ...] = (),
 ) -> Choice:
-    """A choice, and the line that tells of it and of the fields that are left."""
+    """A choice with the line that describes it and the unused fields."""
     numbered = by_number(roles.values())
     column = "column " if numbered else ""
     roles = {**roles, **({"control": ",".join(control)} if control else {})}
-    told = [f"{role}: {column}{_and(field)}" for role, field in roles.items()]
-    left = unused(names, read, control)
-    if left:
-        told.append(f"not used: {listed(column + name for name in left)}")
+    descriptions = [f"{role}: {column}{_join_names(field)}" for role, field in roles.items()]
+    unused_names = unused(names, read, control)
+    if unused_names:
+        descriptions.append(f"not used: {listed(column + name for name in unused_names)}")
     header = ["no header line"] if numbered else []
-    return Choice(read, "; ".join([*header, *told]), roles, left)
+    return Choice(read, "; ".join([*header, *descriptions]), roles, unused_names)
 
 
 def _which_sides(names: Sequence[str]) -> str:
@@ -335,7 +340,7 @@ def _which_sides(names: Sequence[str]) -> str:
     )
 
 
-def _and(field: str) -> str:
+def _join_names(field: str) -> str:
     return field.replace(",", " and ")
 
 

@@ -1,4 +1,4 @@
-"""Values of control fields: those that a text has, and what a user asks for beside them."""
+"""Control fields: the values in the training text, and those requested by users."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from wenmo.text.formats import Record
 from wenmo.text.tasks import unknown_field
 from wenmo.types import WenmoError
 
-MOST_VALUES = 10_000
-"""Of a field with more distinct values none are kept: it is text, and any value is taken."""
+MAX_VALUES = 10_000
+"""A field with more distinct values is treated as text: no values are kept, and any is valid."""
 
 SHOWN = 8
 
 Values: TypeAlias = "dict[str, dict[str, int]]"
-"""Of each field how often each value stands in the training text; ``""`` where it is missing."""
+"""For each field, the count of each value in the training text; ``""`` if missing."""
 
 
 def tally(values: Values, record: Record, task: TaskConfig) -> None:
-    """Count the values that a record has of a task's control fields."""
+    """Count the values of a record's control fields."""
     attributes = dict(record.attributes)
     for field in task.control:
         value = " ".join(attributes.get(field, "").split())
@@ -31,52 +31,54 @@ def tally(values: Values, record: Record, task: TaskConfig) -> None:
         of_field[value] = of_field.get(value, 0) + 1
 
 
-def kept(values: Values) -> Values:
-    """What a model card keeps: no values of fields that have too many of them."""
-    return {field: seen for field, seen in values.items() if len(seen) <= MOST_VALUES}
+def without_long_lists(values: Values) -> Values:
+    """The values for the model card: none of fields with too many."""
+    return {field: counts for field, counts in values.items() if len(counts) <= MAX_VALUES}
 
 
 def resolve(
-    asked: Mapping[str, str], task: TaskConfig, values: Values
+    requested: Mapping[str, str], task: TaskConfig, values: Values
 ) -> tuple[dict[str, str], list[str]]:
-    """The values to write with, and a line for each field that was not given.
+    """The control values for generation, and a line for each field that was not given.
 
-    A value may differ from a known one in case and in full-width forms. A field that is not given
-    has its most common value; an empty value asks for none.
+    Case and full-width forms of a value do not matter. A field that is not given has its most
+    common value; an empty value means none.
 
     Raises:
         WenmoError: the training text has no such value.
     """
-    for field in asked:
+    for field in requested:
         if field not in task.control and task.control:
             raise unknown_field(field, task)
-    resolved, notes = dict(asked), []
+    resolved, notes = dict(requested), []
     for field in task.control:
-        seen = values.get(field)
-        if seen is None:
+        counts = values.get(field)
+        if counts is None:
             continue
-        if field in asked:
-            resolved[field] = _known(field, asked[field], seen)
-        elif common := Counter(seen).most_common(1)[0][0]:
+        if field in requested:
+            resolved[field] = _known(field, requested[field], counts)
+        elif common := Counter(counts).most_common(1)[0][0]:
             resolved[field] = common
-            notes.append(f"{field} is not given: {field}={common}, the most common ({_list(seen)})")
+            notes.append(
+                f"{field} is not given: {field}={common}, the most common ({_list(counts)})"
+            )
     return resolved, notes
 
 
-def _known(field: str, value: str, seen: Mapping[str, int]) -> str:
+def _known(field: str, value: str, counts: Mapping[str, int]) -> str:
     value = " ".join(value.split())
-    if value in seen or not value:
+    if value in counts or not value:
         return value
-    alike = [known for known in seen if _folded(known) == _folded(value)]
-    if len(alike) == 1:
-        return alike[0]
-    offer = did_you_mean(value, seen)
-    raise WenmoError(f"no {field}={value} in the training text{offer} ({_list(seen)})")
+    matching = [known for known in counts if _folded(known) == _folded(value)]
+    if len(matching) == 1:
+        return matching[0]
+    suggestion = did_you_mean(value, counts)
+    raise WenmoError(f"no {field}={value} in the training text{suggestion} ({_list(counts)})")
 
 
-def _list(seen: Mapping[str, int]) -> str:
+def _list(counts: Mapping[str, int]) -> str:
     """The most common values first."""
-    values = [value for value, _ in Counter(seen).most_common() if value]
+    values = [value for value, _ in Counter(counts).most_common() if value]
     more = f" and {len(values) - SHOWN:,} more" if len(values) > SHOWN else ""
     return f"values: {', '.join(values[:SHOWN])}{more}"
 

@@ -1,4 +1,4 @@
-"""Conversations out of rows that hold a part of one each: a message, or a question and a reply."""
+"""Conversations from rows with a message each, or a question and a reply each."""
 
 from __future__ import annotations
 
@@ -10,103 +10,104 @@ from wenmo.text.fields import Fields
 from wenmo.types import WenmoError, amount
 
 TURNS = "turns"
-"""The field of the conversations that are made here."""
+"""The field with the turns of the resulting conversations."""
 
 Rows = Iterator[tuple[str, object]]
 
 
-def by_group(rows: Rows, fields: Fields, config: ReadConfig) -> Rows:
-    """Each conversation of a table with one message a row, in the order of its first message.
+def group_messages(rows: Rows, fields: Fields, config: ReadConfig) -> Rows:
+    """The conversations of a table with one message per row, in the order of their first messages.
 
-    Messages keep their order, also where those of other conversations stand between them: all are
-    held in memory. Messages of one speaker in a row are one turn. A row without a conversation, a
-    message or, where there is a column for it, a speaker is left out and counted: whose words they
-    are is not known, and a guess would teach a reply under the wrong name.
+    Messages keep their order, also if conversations are interleaved: all are held in memory.
+    Consecutive messages of a speaker form one turn. A row without a conversation, a message or, if
+    there is a column for it, a speaker is left out and counted: a guess would teach a reply under
+    the wrong name.
 
     Raises:
-        WenmoError: a row is no object, or has no such fields.
+        WenmoError: a row is not an object, or lacks the fields.
     """
     assert config.group_field is not None
     assert config.text_field is not None
-    found: dict[str, tuple[str, Mapping[str, object]]] = {}
+    first_rows: dict[str, tuple[str, Mapping[str, object]]] = {}
     turns: dict[str, list[dict[str, str | None]]] = {}
-    wanted = {"conversation": config.group_field, "message": config.text_field}
+    fields_by_role = {"conversation": config.group_field, "message": config.text_field}
     if config.speaker_field:
-        wanted["speaker"] = config.speaker_field
-    for place, row in rows:
-        message = fields.look(row, place)
+        fields_by_role["speaker"] = config.speaker_field
+    for location, row in rows:
+        message = fields.check_row(row, location)
         fields.counts.rows += 1
         cells = {
-            role: fields.read(message, field, place, chosen=True) for role, field in wanted.items()
+            role: fields.read(message, field, location, chosen=True)
+            for role, field in fields_by_role.items()
         }
-        lacking = next((role for role, cell in cells.items() if not cell.strip()), None)
-        if lacking is not None:
-            word = fields.missing_word(message, wanted[lacking])
-            fields.counts.rows_left_out[lacking, word] += 1
+        missing_role = next((role for role, cell in cells.items() if not cell.strip()), None)
+        if missing_role is not None:
+            word = fields.missing_word(message, fields_by_role[missing_role])
+            fields.counts.rows_left_out[missing_role, word] += 1
             continue
         group, text, speaker = cells["conversation"].strip(), cells["message"], cells.get("speaker")
-        found.setdefault(group, (place, message))
-        said = turns.setdefault(group, [])
-        if said and speaker and said[-1]["role"] == speaker:
-            said[-1]["content"] = f"{said[-1]['content']}\n{text}"
+        first_rows.setdefault(group, (location, message))
+        conversation_turns = turns.setdefault(group, [])
+        if conversation_turns and speaker and conversation_turns[-1]["role"] == speaker:
+            conversation_turns[-1]["content"] = f"{conversation_turns[-1]['content']}\n{text}"
         else:
-            said.append({"role": speaker or None, "content": text})
-    fields.check(fields.met)
-    for group, (place, row) in found.items():
-        yield place, {**row, TURNS: turns[group]}
+            conversation_turns.append({"role": speaker or None, "content": text})
+    fields.check_chosen(fields.seen_fields)
+    for group, (location, row) in first_rows.items():
+        yield location, {**row, TURNS: turns[group]}
 
 
 def rows_left_out(left_out: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """What the rows that were left out lack, in words.
+    """What the omitted rows lack, in words.
 
     Args:
-        left_out: by what a row lacks, how many cells held each word for it.
+        left_out: number of cells by the missing role and by the word in the cell.
     """
-    told = []
-    for lacking, words in left_out.items():
+    descriptions = []
+    for missing_role, words in left_out.items():
         count = sum(words.values())
         cells = ", ".join(f"{n:,} × {word}" for word, n in words.items())
-        told.append(f"{amount(count, 'row')} without a {lacking} ({cells})")
-    return told
+        descriptions.append(f"{amount(count, 'row')} without a {missing_role} ({cells})")
+    return descriptions
 
 
-def by_lacking(left_out: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    """The words that stand for what rows lack, by what they lack."""
-    found: dict[str, dict[str, int]] = {}
-    for (lacking, word), count in left_out.items():
-        found.setdefault(lacking, {})[word] = count
-    return found
+def group_by_role(left_out: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """The counts of omitted rows by the role they lack, then by word."""
+    first_rows: dict[str, dict[str, int]] = {}
+    for (missing_role, word), count in left_out.items():
+        first_rows.setdefault(missing_role, {})[word] = count
+    return first_rows
 
 
-def by_pair(rows: Rows, fields: Fields, config: ReadConfig) -> Rows:
-    """A conversation of two turns from each row that holds a source and a target.
+def make_pairs(rows: Rows, fields: Fields, config: ReadConfig) -> Rows:
+    """A conversation of two turns from each row with a source and a target.
 
     Raises:
-        WenmoError: a row is no object, or has no such fields.
+        WenmoError: a row is not an object, or lacks the fields.
     """
     assert config.source_field is not None
     assert config.text_field is not None
-    for place, row in rows:
-        pair = fields.look(row, place)
-        asked, told = (
-            fields.read(pair, field, place, chosen=True)
+    for location, row in rows:
+        pair = fields.check_row(row, location)
+        question, answer = (
+            fields.read(pair, field, location, chosen=True)
             for field in (config.source_field, config.text_field)
         )
-        turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": told}]
-        yield place, {**pair, TURNS: turns if asked.strip() and told.strip() else []}
-    fields.check(fields.met)
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        yield location, {**pair, TURNS: turns if question.strip() and answer.strip() else []}
+    fields.check_chosen(fields.seen_fields)
 
 
-def made_of(config: ReadConfig) -> bool:
-    """Whether conversations are made of rows that hold a part of one each."""
+def is_row_based(config: ReadConfig) -> bool:
+    """Whether a conversation is assembled from rows."""
     return config.group_field is not None or config.source_field is not None
 
 
-def refuse_half(config: ReadConfig, turns: bool) -> None:
-    """Refuse options that belong to conversations where there are none, or lack their other half.
+def check_options(config: ReadConfig, turns: bool) -> None:
+    """Refuse options of conversations without a conversation, or incomplete ones.
 
     Raises:
-        WenmoError: in a line, with what to do.
+        WenmoError: with advice, in one line.
     """
     if config.speaker_field and not config.group_field:
         raise WenmoError("--speaker-field needs --group-field NAME: which conversation is it?")

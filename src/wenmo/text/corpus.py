@@ -24,7 +24,7 @@ from wenmo.files import checksum
 from wenmo.text.cache import cached, digest
 from wenmo.text.chat_formatter import ChatFormatter
 from wenmo.text.config import ReadConfig, SplitConfig, TaskConfig, TokenizerConfig
-from wenmo.text.control import Values, kept
+from wenmo.text.control import Values, without_long_lists
 from wenmo.text.readers import Reader, Source
 from wenmo.text.reading_summary import counts_of
 from wenmo.text.sketch import is_distinctive, sketch
@@ -189,7 +189,7 @@ def build(
             "held_out": held_out,
             "reading": counts_of(readers[0]),
             "sketch": sketch(train),
-            **({"control": kept(control)} if control else {}),
+            **({"control": without_long_lists(control)} if control else {}),
         }
         summary["valid_bytes"] = summary["valid"]["bytes"]
         _require_enough(path, summary["train"]["tokens"])

@@ -1,4 +1,4 @@
-"""Which encoding a file has."""
+"""Detection of text encodings."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wenmo.text.plausibility import cost, neighbour_cost
 from wenmo.types import WenmoError
 
 SAMPLE = 1 << 16
-"""Bytes on which the encoding is decided."""
+"""Number of bytes for detecting the encoding."""
 
 BOMS = {
     codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16, whose mark is its prefix
     codecs.BOM_UTF32_BE: "utf-32-be",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
@@ -40,7 +40,7 @@ MAGIC = {
     b"PAR1\x15": "a Parquet file without the suffix .parquet",
 }
 CONTROLS = bytes(set(range(32)) - set(b"\b\t\n\v\f\r\x1a\x1b\x02\x03\x04\x0f\x11\x16\x1d\x1e\x1f"))
-"""Control characters that no text holds; logs of IRC hold those that set colours and styles."""
+"""Control characters that never occur in text; IRC logs contain those for colours and styles."""
 LEGACY = {
     "utf-8": 2.0,
     "gb18030": 4.5,
@@ -79,7 +79,7 @@ LEGACY = {
     "mac_roman": -3.0,
     "mac_cyrillic": -3.0,
 }
-"""Encodings that have no mark of their own, and how much likelier (in nats) each is beforehand."""
+"""Encodings without a byte order mark, and their log-priors in nats."""
 
 FAMILIES = (
     ("big5", "cp950", "big5hkscs"),
@@ -87,35 +87,35 @@ FAMILIES = (
     ("euc_kr", "cp949"),
     ("koi8_r", "koi8_u"),
 )
-"""Encodings that differ in a few characters: they are one answer to what a text is."""
+"""Encodings that differ in a few characters and count as one alternative."""
 
 EVIDENCE = 4_000
-"""The bytes, of lines with bytes beyond ASCII, on which an encoding is chosen."""
+"""Number of bytes, in lines with non-ASCII bytes, for choosing an encoding."""
 
 DOUBT = 4.0
-"""An encoding is chosen where it is so many nats more plausible than what reads another text."""
+"""Minimum advantage in nats of the chosen encoding over one that gives another text."""
 
 PLAUSIBLE = 11.0
-"""A text costs fewer nats a character; what is no text costs more."""
+"""Maximum cost of text, in nats per character."""
 
 UNLIKELY = 12.5
-"""Characters beyond ASCII cost fewer nats each in a text that is read right."""
+"""Maximum cost of non-ASCII characters in correctly decoded text, in nats per character."""
 
 
 class Encoding(NamedTuple):
     """The encoding of a file.
 
     Attributes:
-        name: as Python knows it.
-        guessed: whether it was chosen by how plausible the text is, and may be wrong.
+        name: Python's name of it.
+        guessed: whether it was chosen by plausibility of the text, and may be wrong.
     """
 
     name: str
     guessed: bool = False
 
 
-def detect(stream: IO[bytes], place: str) -> Encoding:
-    """The encoding of a file, decided where its first bytes outside ASCII stand.
+def detect(stream: IO[bytes], location: str) -> Encoding:
+    """The encoding of a file, decided at its first non-ASCII bytes.
 
     Raises:
         WenmoError: the file is not text.
@@ -124,32 +124,32 @@ def detect(stream: IO[bytes], place: str) -> Encoding:
     for mark, encoding in BOMS.items():
         if block.startswith(mark):
             return Encoding(encoding)
-    _refuse_binary_magic(block, place)
+    _refuse_binary_magic(block, location)
     nuls, controls = block.count(0), sum(map(block.count, CONTROLS))
     if controls and (unmarked := _utf16(block)):
         return Encoding(unmarked, guessed=True)
     if nuls > 0.3 * len(block) or controls - nuls > 0.02 * len(block):
-        raise WenmoError(f"{place}: a binary file, not text; give text, or pass --encoding=NAME")
+        raise WenmoError(f"{location}: a binary file, not text; give text, or pass --encoding=NAME")
     while block.isascii():
         if not block:
             return Encoding("utf-8")
         block = stream.read(SAMPLE)
     rest = stream.read(SAMPLE)
-    return _choose(block + rest, len(rest) < SAMPLE, place)
+    return _choose(block + rest, len(rest) < SAMPLE, location)
 
 
-def _refuse_binary_magic(head: bytes, place: str) -> None:
-    """Know a file by its first bytes; safetensors begin with the length of their JSON header."""
-    kinds = [kind for magic, kind in MAGIC.items() if head.startswith(magic)]
+def _refuse_binary_magic(head: bytes, location: str) -> None:
+    """Refuse files with known magic numbers; safetensors start with the length of a JSON header."""
+    names = [name for magic, name in MAGIC.items() if head.startswith(magic)]
     if head[4:9] == b"\0\0\0\0{":
-        kinds.append("a safetensors file")
-    if kinds:
+        names.append("a safetensors file")
+    if names:
         advice = "give a file of plain text, JSON, CSV, TSV or Parquet"
-        raise WenmoError(f"{place}: {kinds[0]}, not text; {advice}")
+        raise WenmoError(f"{location}: {names[0]}, not text; {advice}")
 
 
 def _utf16(block: bytes) -> str | None:
-    """UTF-16 without its mark, where the text is plausible in one order of the bytes."""
+    """UTF-16 without a byte order mark, if the text is plausible in one byte order."""
     costs = {}
     for encoding in ("utf-16-le", "utf-16-be"):
         text = _decode(block[:EVIDENCE], encoding, False)
@@ -160,62 +160,64 @@ def _utf16(block: bytes) -> str | None:
     return costs[least] if plausible and better else None
 
 
-def _choose(block: bytes, whole: bool, place: str) -> Encoding:
-    """UTF-8 where the bytes are valid; otherwise the encoding whose text is the most plausible.
+def _choose(block: bytes, is_final: bool, location: str) -> Encoding:
+    """UTF-8 if the bytes are valid; otherwise the encoding with the most plausible text.
 
     Args:
-        block: the bytes, some of which are beyond ASCII.
-        whole: whether the file ends with them.
+        block: the bytes, some of which are not ASCII.
+        is_final: whether they are the end of the file.
 
     Raises:
-        WenmoError: two encodings are about as plausible, and read different texts.
+        WenmoError: two encodings are about as plausible, and give different texts.
     """
-    if _is_valid(block, "utf-8", whole):
+    if _is_valid(block, "utf-8", is_final):
         return Encoding("utf-8")
-    if cesu8.PAIR.search(block) and _is_valid(block, "cesu-8", whole):
+    if cesu8.PAIR.search(block) and _is_valid(block, "cesu-8", is_final):
         return Encoding("cesu-8", guessed=True)
-    ranking = _ranking(block, whole)
+    ranking = _ranking(block, is_final)
     least, best, text = ranking[0]
-    if best == "utf-8":  # with a bad byte here and there: reading tells where
+    if best == "utf-8":  # with some invalid bytes, which reading reports
         return Encoding(best)
-    near = [each for each in ranking[1:] if each[0] < least + DOUBT and each[2] != text]
-    rivals = [name for _, name, _ in near if _family(name) != _family(best)]
+    similar = [entry for entry in ranking[1:] if entry[0] < least + DOUBT and entry[2] != text]
+    alternatives = [name for _, name, _ in similar if _family(name) != _family(best)]
     others = re.sub("[\x00-\x7f]+", "", text)
-    if rivals or cost(others) > UNLIKELY * len(others):
-        names = " or ".join([best, *rivals[:3]])
+    if alternatives or cost(others) > UNLIKELY * len(others):
+        names = " or ".join([best, *alternatives[:3]])
         advice = f"perhaps {names}; pass --encoding=NAME"
-        raise WenmoError(f"{place}: the encoding is not clear: {advice}")
+        raise WenmoError(f"{location}: the encoding is not clear: {advice}")
     return Encoding(best, guessed=True)
 
 
-def _ranking(block: bytes, whole: bool) -> list[tuple[float, str, str]]:
+def _ranking(block: bytes, is_final: bool) -> list[tuple[float, str, str]]:
     """Costs, encodings and texts, the most plausible first."""
     lines = [line for line in block.splitlines(keepends=True) if not line.isascii()]
     evidence = b"".join(lines)
     texts = []
     for encoding, prior in LEGACY.items():
         some = block if encoding.startswith("utf-16") else evidence
-        text = _decode(some[:EVIDENCE], encoding, whole and len(some) <= EVIDENCE)
+        text = _decode(some[:EVIDENCE], encoding, is_final and len(some) <= EVIDENCE)
         texts.append((cost(text) - prior, encoding, text))
     ranking: list[tuple[float, str, str]] = []
     for least, encoding, text in sorted(texts):
-        if not ranking or least < min(ranking)[0] + DOUBT:  # neighbours only add to it
+        if not ranking or least < min(ranking)[0] + DOUBT:  # neighbours only add costs
             ranking.append((least + neighbour_cost(text), encoding, text))
     return sorted(ranking)
 
 
-def _is_valid(block: bytes, encoding: str, whole: bool) -> bool:
-    """Whether every byte belongs to the encoding; unless whole, the last character may be cut."""
+def _is_valid(block: bytes, encoding: str, is_final: bool) -> bool:
+    """Whether all bytes are valid; unless final, the last character may be incomplete."""
     try:
-        codecs.getincrementaldecoder(encoding)().decode(block, whole)
+        codecs.getincrementaldecoder(encoding)().decode(block, is_final)
     except UnicodeDecodeError:
         return False
     return True
 
 
-def _decode(block: bytes, encoding: str, whole: bool) -> str:
-    """The text, a bad byte as U+FFFD; unless whole, the last character may be cut."""
-    return codecs.getincrementaldecoder(encoding)("replace").decode(block, whole)
+def _decode(block: bytes, encoding: str, is_final: bool) -> str:
+    """The text, with invalid bytes as U+FFFD; unless final, the last character may be
+    incomplete.
+    """
+    return codecs.getincrementaldecoder(encoding)("replace").decode(block, is_final)
 
 
 def _family(encoding: str) -> str:

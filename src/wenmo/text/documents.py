@@ -1,7 +1,7 @@
-"""Documents in, plain text out: HTML, Markdown, Word, EPUB, PDF, and spreadsheets.
+"""Text of documents: HTML, Markdown, Word, EPUB, PDF, and spreadsheets.
 
-HTML and Markdown are read with what wenmo always brings; the other formats need the packages of
-``wenmo[documents]``, which are imported where they are used.
+HTML and Markdown need no extra packages; the other formats need those of ``wenmo[documents]``,
+which are imported on use.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ MARKUP = HTML + MARKDOWN
 DOCUMENTS = (".docx", ".epub", ".pdf")
 SHEETS = (".xlsx", ".xls", ".ods")
 PACKAGES = {".docx": "mammoth", ".pdf": "pypdf"} | dict.fromkeys(SHEETS, "python_calamine")
-"""The package that reads a format; the formats without one need none."""
+"""The package required for a format, if any."""
 
 INSTALL = "pip install 'wenmo[documents]'"
 LARGEST = 1 << 26
-"""The most bytes of one part of a document once it is unpacked, so that memory stays bounded."""
+"""Maximum size in bytes of an unpacked member of a document, to bound memory."""
 
 
-def is_readable(kind: str) -> bool:
-    """Whether the package is installed that a format needs."""
-    return kind not in PACKAGES or find_spec(PACKAGES[kind]) is not None
+def is_readable(suffix: str) -> bool:
+    """Whether the package for a format is installed."""
+    return suffix not in PACKAGES or find_spec(PACKAGES[suffix]) is not None
 
 
-def strip_markup(text: str, kind: str) -> str:
-    """The text of HTML or Markdown: blocks apart by a blank line, lists and tables line by line."""
-    stripped = html_text(text) if kind in HTML else markdown_text(text)
+def strip_markup(text: str, suffix: str) -> str:
+    """The text of HTML or Markdown: blocks separated by blank lines, lists and tables by lines."""
+    stripped = html_text(text) if suffix in HTML else markdown_text(text)
     return stripped + "\n" if stripped and text.endswith("\n") else stripped
 
 
 def markdown_text(text: str) -> str:
-    """The text of Markdown; lines end where they end in the source."""
+    """The text of Markdown, with the line breaks of the source."""
     from markdown_it import MarkdownIt
 
-    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)  # YAML with facts on the text
+    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)  # YAML front matter
     return html_text(MarkdownIt("commonmark", {"breaks": True}).enable("table").render(text))
 
 
@@ -63,24 +63,24 @@ def html_text(text: str) -> str:
     return parser.text()
 
 
-def document_text(path: Path, place: str, kind: str) -> str:
+def document_text(path: Path, location: str, suffix: str) -> str:
     """The text of a Word, EPUB or PDF file.
 
     Raises:
-        WenmoError: it is damaged or locked, or the package that reads it is not installed.
+        WenmoError: it is damaged or encrypted, or the required package is not installed.
     """
-    read = {".docx": _docx, ".epub": _epub, ".pdf": _pdf}[kind]
-    with _document(path, place, kind) as file:
+    read = {".docx": _docx, ".epub": _epub, ".pdf": _pdf}[suffix]
+    with _document(path, location, suffix) as file:
         return read(file)
 
 
-def sheet_texts(path: Path, place: str, kind: str) -> Iterator[str]:
-    """The first sheet of a spreadsheet that holds something, as CSV.
+def sheet_texts(path: Path, location: str, suffix: str) -> Iterator[str]:
+    """The first nonempty sheet of a spreadsheet, as CSV.
 
     Raises:
         WenmoError: as ``document_text``.
     """
-    with _document(path, place, kind) as file:
+    with _document(path, location, suffix) as file:
         _, rows = _sheets(file)[0]
     for row in rows:
         line = io.StringIO()
@@ -88,25 +88,25 @@ def sheet_texts(path: Path, place: str, kind: str) -> Iterator[str]:
         yield line.getvalue()
 
 
-def other_sheets(path: Path, place: str, kind: str) -> list[str]:
-    """The names of the sheets that hold something and are not read."""
-    with _document(path, place, kind) as file:
+def other_sheets(path: Path, location: str, suffix: str) -> list[str]:
+    """The names of the nonempty sheets that are not read."""
+    with _document(path, location, suffix) as file:
         return [name for name, _ in _sheets(file)[1:]]
 
 
 @contextmanager
-def _document(path: Path, place: str, kind: str) -> Iterator[IO[bytes]]:
-    """The bytes of a document; whatever its library says against them is told in one line."""
-    if not is_readable(kind):
-        raise WenmoError(f"{place}: a {kind} file is read with {INSTALL}")
+def _document(path: Path, location: str, suffix: str) -> Iterator[IO[bytes]]:
+    """The bytes of a document; any library error becomes a one-line error."""
+    if not is_readable(suffix):
+        raise WenmoError(f"{location}: reading {suffix} files requires: {INSTALL}")
     try:
-        with opened(path, place) as stream, seekable(stream) as file:
+        with opened(path, location) as stream, seekable(stream) as file:
             yield file
     except WenmoError:
         raise
-    except Exception as error:  # the libraries raise errors of many kinds
+    except Exception as error:  # the libraries raise errors of many types
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise WenmoError(f"{place}: not a readable {kind} file: {reason}") from None
+        raise WenmoError(f"{location}: not a readable {suffix} file: {reason}") from None
 
 
 def _docx(file: IO[bytes]) -> str:
@@ -123,8 +123,8 @@ def _pdf(file: IO[bytes]) -> str:
 
 
 def _epub(file: IO[bytes]) -> str:
-    """The chapters in the order of reading (EPUB 3.3: the container names the package document,
-    whose spine lists them).
+    """The chapters in reading order (EPUB 3.3: the container names the package document, whose
+    spine lists them).
     """
     with zipfile.ZipFile(file) as book:
         container = ElementTree.fromstring(_member(book, "META-INF/container.xml"))
@@ -149,7 +149,7 @@ def _member(book: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _sheets(file: IO[bytes]) -> list[tuple[str, list[list[Any]]]]:
-    """The sheets that hold something, by name."""
+    """The nonempty sheets, by name."""
     from python_calamine import CalamineWorkbook
 
     book = CalamineWorkbook.from_filelike(file)
@@ -161,12 +161,12 @@ def _sheets(file: IO[bytes]) -> list[tuple[str, list[list[Any]]]]:
 
 
 def _cell(value: Any) -> str:
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value) if whole else value)
+    is_whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if is_whole else value)
 
 
 class _Text(HTMLParser):
-    """Collects the text of HTML as a reader would see it."""
+    """Collects the visible text of HTML."""
 
     BLOCKS = frozenset(
         [
@@ -207,17 +207,17 @@ class _Text(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
         self.hidden = self.verbatim = 0
-        self.newlines = 2  # at the end of what was collected
+        self.newlines = 2  # at the end of the collected text
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
         self.hidden += tag in self.HIDDEN
         self.verbatim += tag == "pre"
-        self._part(tag)
+        self._break(tag)
         if tag in ("td", "th"):
             self.parts.append("\t")
 
     def handle_startendtag(self, tag: str, attrs: object) -> None:
-        self._part(tag)
+        self._break(tag)
 
     def handle_endtag(self, tag: str) -> None:
         if tag in self.HIDDEN:
@@ -225,19 +225,19 @@ class _Text(HTMLParser):
         if tag == "pre":
             self.verbatim = max(0, self.verbatim - 1)
         if tag != "br":
-            self._part(tag)
+            self._break(tag)
 
-    def _part(self, tag: str) -> None:
-        wanted = 2 if tag in self.BLOCKS else 1 if tag in self.LINES else 0
+    def _break(self, tag: str) -> None:
+        needed = 2 if tag in self.BLOCKS else 1 if tag in self.LINES else 0
         if tag == "br":
-            wanted = self.newlines + 1
-        self.parts.append("\n" * (wanted - self.newlines))
-        self.newlines = max(wanted, self.newlines)
+            needed = self.newlines + 1
+        self.parts.append("\n" * (needed - self.newlines))
+        self.newlines = max(needed, self.newlines)
 
     def handle_data(self, data: str) -> None:
         if self.hidden:
             return
-        if not self.verbatim:  # a line break in the source is a space, but not in Chinese
+        if not self.verbatim:  # a line break is a space, except between CJK characters
             data = re.sub(rf"(?<=[{self._wide}])[ \t]*\n[ \t]*(?=[{self._wide}])", "", data)
             data = re.sub(r"[ \t\r\n\f]+", " ", data)
         self.parts.append(data)
@@ -245,7 +245,7 @@ class _Text(HTMLParser):
             self.newlines = 0
 
     def text(self) -> str:
-        """What was collected: blanks around lines cut, and at most one blank line in a row."""
+        """The collected text, with stripped lines and at most one blank line in a row."""
         cells = re.sub(r" *\t *", "\t", "".join(self.parts))
         lines = (line.strip(" \t") for line in cells.split("\n"))
         return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")

@@ -1,4 +1,4 @@
-"""What users name as data: files, folders, pipes, the standard input."""
+"""Data sources named by users: files, folders, pipes, standard input."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from wenmo.text.natural_order import natural_key
 from wenmo.types import WenmoError
 
 STANDARD_INPUT = "standard input"
-"""The name of `Copy` where it was read from the standard input."""
+"""The name of a `Copy` of standard input."""
 
 
 class Copy:
-    """A temporary copy of what can be read only once: a pipe, or the standard input.
+    """A temporary copy of a source that can be read only once: a pipe, or standard input.
 
-    The copy is removed together with the object. ``str`` gives the name of the original, for
-    messages; as a path it is the copy.
+    The copy is deleted with the object. ``str`` gives the name of the original, for messages; as a
+    path it is the copy.
     """
 
     def __init__(self, stream: IO[bytes], name: str) -> None:
         """Read the stream to its end.
 
         Raises:
-            WenmoError: the folder for temporary files is full, or cannot be written to.
+            WenmoError: the temporary folder is full, or cannot be written to.
         """
         self.name = name
-        suffixes = "".join(Path(name).suffixes)  # they tell the format
+        suffixes = "".join(Path(name).suffixes)  # they determine the format
         try:
             handle, self._path = tempfile.mkstemp(prefix="wenmo-", suffix=suffixes)
             remove = weakref.finalize(self, _remove, self._path)
@@ -47,7 +47,7 @@ class Copy:
         except OSError as error:
             raise WenmoError(
                 f"{name}: cannot be copied to the temporary folder {tempfile.gettempdir()}: "
-                f"{error.strerror}; make room there, or set TMPDIR to another folder"
+                f"{error.strerror}; free some space there, or set TMPDIR to another folder"
             ) from None
 
     def __fspath__(self) -> str:
@@ -58,7 +58,7 @@ class Copy:
 
 
 Source: TypeAlias = str | Path | Copy
-"""What can be read as data; ``-`` is the standard input."""
+"""A data source; ``-`` is standard input."""
 
 
 def _remove(path: str) -> None:
@@ -66,10 +66,10 @@ def _remove(path: str) -> None:
 
 
 def check_path(path: Source) -> None:
-    """Check that something lies there.
+    """Check that a path exists.
 
     Raises:
-        WenmoError: nothing does; what has a similar name is offered.
+        WenmoError: it does not; suggests a similar name.
     """
     if str(path) != "-" and not os.path.exists(path):
         siblings = [other.name for other in Path(path).parent.glob("*")]
@@ -77,10 +77,10 @@ def check_path(path: Source) -> None:
 
 
 def rereadable(path: Source) -> Source:
-    """The path itself, or a copy where it can be read only once.
+    """The path, or a copy if it can be read only once.
 
     Raises:
-        WenmoError: nothing lies there, or it cannot be copied.
+        WenmoError: the path does not exist, or cannot be copied.
     """
     if str(path) == "-":
         if sys.stdin is None:
@@ -98,10 +98,10 @@ def rereadable(path: Source) -> Source:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All that is not a folder below a folder, in natural order, but for hidden files and folders.
+    """All visible files below a folder, in natural order.
 
-    Links are followed. A folder or file that is reached by several ways is given once, so that a
-    link to a folder above it ends.
+    Links are followed. A folder or file that is reachable by several paths is listed once, so that
+    cyclic links end.
 
     Raises:
         WenmoError: a folder cannot be read.
@@ -115,7 +115,7 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
         entries = sorted(folder.iterdir(), key=lambda path: (path.is_symlink(), path))
     except OSError as error:
         raise WenmoError(f"{folder}: cannot be read: {error.strerror}") from None
-    for path in entries:  # links come last: a file is named by its own path where it has one
+    for path in entries:  # links come last, so that a file is listed by its own path if possible
         real = os.path.realpath(path)
         if path.name.startswith(".") or real in seen:
             continue

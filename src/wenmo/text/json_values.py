@@ -1,4 +1,4 @@
-"""JSON values out of a stream, one at a time: a file of any size is read in bounded memory."""
+"""A streaming JSON reader: values one at a time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from wenmo.text.field_names import SOURCE_NAMES, TARGET_NAMES, TEXT_NAMES, TURN_NAMES
 from wenmo.types import WenmoError
 
-LONGEST = 1 << 24
-"""The most characters of one line, field or JSON value, so that memory stays bounded."""
+MAX_CHARACTERS = 1 << 24
+"""Maximum number of characters of a line, field or JSON value, to bound memory."""
 
-FEWEST_ENTRIES = 10
-"""An object of at least so many texts, none of them under a known name, is a dictionary."""
+MIN_ENTRIES = 10
+"""An object with at least this many texts, none under a known field name, is a dictionary."""
 
-LONGEST_HEAD = 1 << 20
-"""What an object holds is known after so many characters of it."""
+MAX_HEAD = 1 << 20
+"""Number of characters of an object after which its type is decided."""
 
 RECORD_KEYS = (
     *("data", "records", "items", "rows", "examples", "entries", "results", "instances"),
@@ -28,8 +28,8 @@ RECORD_KEYS = (
 FIELD_NAMES = frozenset((*TEXT_NAMES, *SOURCE_NAMES, *TARGET_NAMES, *TURN_NAMES))
 
 
-class _Place(NamedTuple):
-    """Where a list of records stands: behind how many characters, under which key, how deep."""
+class _ListLocation(NamedTuple):
+    """The location of a list of records: offset, key, and nesting depth."""
 
     offset: int
     key: str
@@ -37,17 +37,17 @@ class _Place(NamedTuple):
 
 
 class Json:
-    """The values of a file: the items of one list, several values one after another, the records
-    that stand under a key of one object, or the entries of a dictionary.
+    """The values of a file: the items of one list, concatenated values, the records under a key of
+    an object, or the entries of a dictionary.
 
     Args:
-        texts: the file's characters.
-        place: what the user calls the file.
-        note: is told what was found out about the file.
-        records_key: the key, with dots for nested objects, under which the records stand; ``None``:
-            the only list of objects.
-        dictionary: whether an object maps words to definitions; ``None``: that is found out.
-        wanted: keys that the user chose: an object that has one of them is a record.
+        texts: the characters of the file.
+        location: name of the file in messages.
+        note: called with remarks on the file.
+        records_key: key of the records, with dots for nested objects; ``None``: the only list of
+            objects.
+        dictionary: whether an object maps words to definitions; ``None``: detected.
+        chosen_fields: fields chosen by the user: an object with one of them is a record.
     """
 
     _blank = re.compile(r"[ \t\n]*")
@@ -55,21 +55,21 @@ class Json:
     def __init__(
         self,
         texts: Iterator[str],
-        place: str,
+        location: str,
         note: Callable[[str], None] = lambda text: None,
         *,
         records_key: str | None = None,
         dictionary: bool | None = None,
-        wanted: Collection[str] = frozenset(),
+        chosen_fields: Collection[str] = frozenset(),
     ) -> None:
-        self.texts, self.place, self.note = texts, place, note
+        self.texts, self.location, self.note = texts, location, note
         self.records_key, self.dictionary = records_key, dictionary
-        self.wanted = frozenset(wanted)
+        self.chosen_fields = frozenset(chosen_fields)
         self.decoder = json.JSONDecoder()
         self.buffer, self.at, self.line = "", 0, 1
 
     def values(self) -> Iterator[tuple[str, object]]:
-        """Where each value stands, and the value.
+        """Location and content of each value.
 
         Raises:
             WenmoError: not valid JSON, no list under the chosen key, or several lists of records.
@@ -80,7 +80,7 @@ class Json:
             self.end("the list")
             return
         if first == "{":
-            found, is_dictionary = self.explore()
+            found, is_dictionary = self.inspect_object()
             if found is not None:
                 yield from self.records(found)
                 return
@@ -88,29 +88,29 @@ class Json:
                 yield from self.entries()
                 return
         while self.peek():
-            place = f"{self.place}:{self.line}"
-            yield place, self.value(place)
+            location = f"{self.location}:{self.line}"
+            yield location, self.value(location)
 
     # -- lists, records under a key, dictionaries ------------------------------------------------
 
     def items(self) -> Iterator[tuple[str, object]]:
-        """The items of the list that begins here."""
+        """The items of the list at the cursor."""
         self.skip(self.at + 1)
-        while (sign := self.peek()) and sign != "]":
-            place = f"{self.place}:{self.line}"
-            yield place, self.value(place)
+        while (char := self.peek()) and char != "]":
+            location = f"{self.location}:{self.line}"
+            yield location, self.value(location)
             if self.peek() == ",":
                 self.skip(self.at + 1)
                 if self.peek() in ("", "]"):
-                    raise self.broken("a value is expected after the comma")
+                    raise self.error_at("a value is expected after the comma")
             elif self.peek() != "]":
-                raise self.broken("a comma or the end of the list is expected")
+                raise self.error_at("a comma or the end of the list is expected")
         if not self.peek():
-            raise self.broken("the list has no end")
+            raise self.error_at("the list has no end")
         self.skip(self.at + 1)
 
-    def records(self, found: _Place) -> Iterator[tuple[str, object]]:
-        """The records under a key, and what follows them to the end of the file."""
+    def records(self, found: _ListLocation) -> Iterator[tuple[str, object]]:
+        """The records under a key; consumes the rest of the file."""
         self.note(f"records under {found.key!r}")
         self.skip(self.at + found.offset)
         yield from self.items()
@@ -120,12 +120,12 @@ class Json:
                 key = self.key()
                 if self.records_key is None and self.lists_objects(0, key):
                     raise WenmoError(
-                        f"{self.place}:{self.line}: records stand under {found.key!r} and under "
+                        f"{self.location}:{self.line}: records stand under {found.key!r} and under "
                         f"{key!r}; choose one list: records_key={found.key}"
                     )
-                self.value(f"{self.place}:{self.line}")
+                self.value(f"{self.location}:{self.line}")
             if self.peek() != "}":
-                raise self.broken("a comma or the end of the object is expected")
+                raise self.error_at("a comma or the end of the object is expected")
             self.skip(self.at + 1)
         self.end("the object that holds the records")
 
@@ -134,19 +134,20 @@ class Json:
         self.note("a dictionary: word, definition")
         self.skip(self.at + 1)
         while self.peek() == '"':
-            place = f"{self.place}:{self.line}"
-            yield place, {"word": self.key(), "definition": self.value(place)}
+            location = f"{self.location}:{self.line}"
+            yield location, {"word": self.key(), "definition": self.value(location)}
             if self.peek() == ",":
                 self.skip(self.at + 1)
         if self.peek() != "}":
-            raise self.broken("a comma or the end of the object is expected")
+            raise self.error_at("a comma or the end of the object is expected")
         self.skip(self.at + 1)
         self.end("the dictionary")
 
     # -- what an object is -----------------------------------------------------------------------
 
-    def explore(self) -> tuple[_Place | None, bool]:
-        """What the object that begins here holds: records under a key, or a dictionary's entries.
+    def inspect_object(self) -> tuple[_ListLocation | None, bool]:
+        """What the object at the cursor contains: the location of records, and whether it is a
+        dictionary.
 
         Raises:
             WenmoError: there is no list under the chosen key.
@@ -156,101 +157,103 @@ class Json:
         keys: list[str] = []
         texts: list[str] = []
         try:
-            _, found = self.search(0, (), keys, texts)
-        except (ValueError, RecursionError):  # told where the value is read
+            _, found = self.find_records(0, (), keys, texts)
+        except (ValueError, RecursionError):  # reported when the value is read
             return None, False
         if found is None and self.records_key is not None:
             listed = ", ".join(keys[:20])
             raise WenmoError(
-                f"{self.place}: no list of records under {self.records_key!r} (found: {listed}); "
-                "pass another records_key=KEY, or leave it out"
+                f"{self.location}: no list of records under {self.records_key!r} (found: "
+                f"{listed}); pass another records_key=KEY, or leave it out"
             )
-        known = FIELD_NAMES.intersection(map(str.lower, texts)) or self.wanted.intersection(keys)
+        known = FIELD_NAMES.intersection(map(str.lower, texts)) or self.chosen_fields.intersection(
+            keys
+        )
         if found is not None:
             usual = self.records_key is not None or found.key.lower() in RECORD_KEYS
             return (None if self.is_followed() or (known and not usual) else found), False
         allowed = self.dictionary is None and not known
-        return None, allowed and FEWEST_ENTRIES <= len(texts) == len(keys)
+        return None, allowed and MIN_ENTRIES <= len(texts) == len(keys)
 
-    def search(
+    def find_records(
         self, at: int, path: tuple[str, ...], keys: list[str], texts: list[str]
-    ) -> tuple[int, _Place | None]:
-        """Look for a list of records in the object at an offset.
+    ) -> tuple[int, _ListLocation | None]:
+        """Find a list of records in the object at an offset.
 
         Args:
             at: the offset.
-            path: the keys that lead to the object.
-            keys: is given the keys of the outermost object, as far as they are read.
-            texts: is given those of them whose values are texts.
+            path: keys that lead to the object.
+            keys: filled with the keys of the outermost object, as far as they are read.
+            texts: filled with those of them whose values are texts.
 
         Returns:
-            The offset behind the object, and where the list stands.
+            The offset after the object, and the location of the list.
         """
-        at = self.blank(at + 1)
-        while self.sign(at) == '"':
+        at = self.skip_blanks(at + 1)
+        while self.char_at(at) == '"':
             key, at = self.decode(at)
             if not path:
                 keys.append(key)
-            at = self.blank(at)
-            if self.sign(at) != ":":
+            at = self.skip_blanks(at)
+            if self.char_at(at) != ":":
                 raise ValueError
-            at = self.blank(at + 1)
+            at = self.skip_blanks(at + 1)
             name = ".".join([*path, key])
             if self.lists_objects(at, name):
-                return at, _Place(at, name, len(path) + 1)
-            if self.sign(at) == "{" and len(path) < 5:
-                at, found = self.search(at, (*path, key), keys, texts)
+                return at, _ListLocation(at, name, len(path) + 1)
+            if self.char_at(at) == "{" and len(path) < 5:
+                at, found = self.find_records(at, (*path, key), keys, texts)
                 if found is not None:
                     return at, found
             else:
                 value, at = self.decode(at)
                 if not path and is_text(value):
                     texts.append(key)
-            at = self.blank(at)
-            if at > LONGEST_HEAD and not path and len(texts) == len(keys):
+            at = self.skip_blanks(at)
+            if at > MAX_HEAD and not path and len(texts) == len(keys):
                 break
-            if at > LONGEST:
+            if at > MAX_CHARACTERS:
                 raise ValueError
-            if self.sign(at) == ",":
-                at = self.blank(at + 1)
+            if self.char_at(at) == ",":
+                at = self.skip_blanks(at + 1)
         return at + 1, None
 
     def is_followed(self) -> bool:
-        """Whether another value follows the object that begins here: then each is a record."""
+        """Whether another value follows the object at the cursor, so that each is a record."""
         try:
             _, end = self.decoder.raw_decode(self.buffer, self.at)
-        except (ValueError, RecursionError):  # it is not whole yet: it holds much
+        except (ValueError, RecursionError):  # it is incomplete, so it is large
             return False
-        return bool(self.sign(self.blank(end - self.at)))
+        return bool(self.char_at(self.skip_blanks(end - self.at)))
 
     def lists_objects(self, at: int, key: str) -> bool:
         """Whether the value at an offset is the list of records."""
-        if self.sign(at) != "[":
+        if self.char_at(at) != "[":
             return False
         if self.records_key is not None:
             return key == self.records_key
         turns = key.rpartition(".")[2].lower() in TURN_NAMES
-        return not turns and self.sign(self.blank(at + 1)) == "{"
+        return not turns and self.char_at(self.skip_blanks(at + 1)) == "{"
 
-    # -- a cursor over the file; offsets count from where it stands ------------------------------
+    # -- a cursor over the file; offsets are relative to it ---------------------------------------
 
     def key(self) -> str:
-        """The key that begins here; the cursor moves to its value."""
-        key = self.value(f"{self.place}:{self.line}") if self.peek() == '"' else None
+        """Consume a key and its colon."""
+        key = self.value(f"{self.location}:{self.line}") if self.peek() == '"' else None
         if not isinstance(key, str) or self.peek() != ":":
-            raise self.broken("a key in quotation marks and a colon are expected")
+            raise self.error_at("a key in quotation marks and a colon are expected")
         self.skip(self.at + 1)
         self.peek()
         return key
 
     def peek(self) -> str:
-        """The next character that is not white space; empty at the end."""
-        offset = self.blank(0)  # which may move what the cursor counts from
+        """The next non-blank character; empty at the end."""
+        offset = self.skip_blanks(0)  # may read more text and move the buffer
         self.skip(self.at + offset)
         return self.buffer[self.at : self.at + 1]
 
-    def blank(self, offset: int) -> int:
-        """The offset of the first character from there on that is not white space."""
+    def skip_blanks(self, offset: int) -> int:
+        """The offset of the first non-blank character from an offset on."""
         while True:
             match = self._blank.match(self.buffer, self.at + offset)
             assert match is not None
@@ -258,33 +261,33 @@ class Json:
             if match.end() < len(self.buffer) or not self.more():
                 return offset
 
-    def sign(self, offset: int) -> str:
+    def char_at(self, offset: int) -> str:
         """The character at an offset; empty at the end."""
         while self.at + offset >= len(self.buffer) and self.more():
             pass
         return self.buffer[self.at + offset : self.at + offset + 1]
 
-    def value(self, place: str) -> object:
-        """The value that begins here; the cursor moves behind it."""
+    def value(self, location: str) -> object:
+        """Consume the value at the cursor."""
         try:
             value, end = self.decode(0)
         except (ValueError, RecursionError) as error:
-            raise not_json(place, error, "value that begins here") from None
+            raise not_json(location, error, "value that begins here") from None
         self.skip(self.at + end)
         return value
 
     def decode(self, offset: int) -> tuple[Any, int]:
-        """The value at an offset and the offset behind it, reading on until it is whole."""
+        """The value at an offset and the offset after it; reads more text until it is complete."""
         while True:
             try:
                 value, end = self.decoder.raw_decode(self.buffer, self.at + offset)
             except (ValueError, RecursionError):
-                if len(self.buffer) - self.at - offset > LONGEST:
-                    raise ValueError(f"no end within {LONGEST} characters") from None
+                if len(self.buffer) - self.at - offset > MAX_CHARACTERS:
+                    raise ValueError(f"no end within {MAX_CHARACTERS} characters") from None
                 if not self.more():
                     raise
                 continue
-            if end < len(self.buffer) or not self.more():  # a number may go on in the next piece
+            if end < len(self.buffer) or not self.more():  # a number may continue in the next piece
                 return value, end - self.at
 
     def skip(self, end: int) -> None:
@@ -297,18 +300,18 @@ class Json:
             self.buffer, self.at = self.buffer[self.at :] + piece, 0
         return bool(piece)
 
-    def end(self, what: str) -> None:
+    def end(self, subject: str) -> None:
         if self.peek():
-            raise self.broken(f"something follows the end of {what}")
+            raise self.error_at(f"something follows the end of {subject}")
 
-    def broken(self, reason: str) -> WenmoError:
-        return not_json(f"{self.place}:{self.line}", ValueError(reason), "list")
+    def error_at(self, reason: str) -> WenmoError:
+        return not_json(f"{self.location}:{self.line}", ValueError(reason), "list")
 
 
-def not_json(place: str, error: Exception, what: str) -> WenmoError:
-    """The error of what is not valid JSON, in a line."""
+def not_json(location: str, error: Exception, subject: str) -> WenmoError:
+    """The error for invalid JSON, in one line."""
     reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-    return WenmoError(f"{place}: not valid JSON: {reason}; mend or remove the {what}")
+    return WenmoError(f"{location}: not valid JSON: {reason}; fix or remove the {subject}")
 
 
 def is_text(value: object) -> bool:

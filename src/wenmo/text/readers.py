@@ -1,30 +1,29 @@
-"""Records out of any file a user has, streamed: a file of any size is read in constant memory.
+"""Readers of records from data files, streamed in constant memory.
 
-What can be read, told by suffix: plain text (``.txt``, and any suffix not known), the text of
-Markdown, HTML, Word, EPUB and PDF files, the first sheet of a spreadsheet,
-``.jsonl`` and ``.ndjson``, ``.json`` (a list, or values one after the other), ``.csv``, ``.tsv``,
-``.parquet``, each of them also gzipped; folders of these; ``-``, plain text on the standard input.
+Formats by suffix: plain text (``.txt``, and any unknown suffix), the text of Markdown, HTML, Word,
+EPUB and PDF files, the first sheet of a spreadsheet, ``.jsonl`` and ``.ndjson``, ``.json`` (a list,
+or concatenated values), ``.csv``, ``.tsv``, ``.parquet``, each of them also gzipped; folders of
+these; ``-``, plain text on standard input.
 
-The rules:
+Rules:
 
 - Characters. The encoding is detected (UTF-8, UTF-16, GB18030, Windows-1252, ...) unless given.
   CRLF and CR become LF; in parallel files a CR alone ends no line, and is read as a space. NUL
-  characters are removed and counted. A byte that does not belong to the encoding is an error,
-  never a silent replacement.
-- Missing values. Null, an absent key, an empty list, and text that is empty or only white space
-  leave the record out, and ``ReadCounts.missing`` counts it; of a pair, both sides must be there.
-- Malformed rows. Broken JSON, a row with too few or too many columns, a number where text is
-  expected: an error that names file and line.
-- Lists of strings are joined by newlines; a record keeps their items, too. Numbers count as text
+  characters are removed and counted. An invalid byte is an error, never replaced silently.
+- Missing values. A record is left out, and counted in ``ReadCounts.missing``, if its text is null,
+  an absent key, an empty list, empty, or only white space; for pairs, if either side is.
+- Malformed rows. Broken JSON, a wrong number of columns, or a number instead of text is an error
+  that names file and line.
+- Lists of strings are joined by newlines; a record also keeps their items. Numbers count as text
   only in a field chosen by name.
-- CSV and TSV have a header: the first row names the columns, even where there is only one column. A
-  first row of CSV with semicolons and no comma is separated by semicolons; that is told.
-  Where a field is chosen by a whole number, there is none: columns are numbered from 1, and the
-  first row is a record. TSV knows no quoting: a quotation mark is a character like any other.
-- Parallel files are two plain texts: each line of one, without the white space around it, is the
-  source of the same line of the other. A blank line keeps its place, and its pair is missing.
-- Conversations are lists of turns: strings, or objects that say who speaks (``role``, ``speaker``
-  or ``from``) and what (``content``, ``text``, ``value`` or ``utterance``).
+- CSV and TSV have a header: the first row names the columns, even if there is only one. A CSV file
+  whose first row has semicolons and no comma is separated by semicolons; a note says so. If a field
+  is chosen by an integer there is no header: columns are numbered from 1, and the first row is a
+  record. TSV has no quoting: a quotation mark is an ordinary character.
+- Parallel files are two plain texts: each line of one, stripped, is the source of the same line of
+  the other. A blank line counts as a line, and its pair is missing.
+- Conversations are lists of turns: strings, or objects with a speaker (``role``, ``speaker`` or
+  ``from``) and a text (``content``, ``text``, ``value`` or ``utterance``).
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ from wenmo.text.documents import DOCUMENTS, MARKUP, SHEETS
 from wenmo.text.encodings import PIECE, check_encoding, decoded, opened
 from wenmo.text.fields import Fields
 from wenmo.text.formats import (
-    Part,
     ReadCounts,
     Record,
+    Segment,
     blocks,
     jsonl,
     lines_of_text,
@@ -57,42 +56,42 @@ from wenmo.text.formats import (
     top,
 )
 from wenmo.text.inputs import Source, check_path, files_below, rereadable
-from wenmo.text.json_values import LONGEST, Json
+from wenmo.text.json_values import MAX_CHARACTERS, Json
 from wenmo.text.tmx import tmx
 from wenmo.types import WenmoError
 
 __all__ = [
-    "Part",
     "ReadConfig",
     "ReadCounts",
     "Reader",
     "Record",
+    "Segment",
     "Source",
     "check_path",
     "has_fields",
 ]
 
-PLAIN = (".txt", *MARKUP, *DOCUMENTS)
-FIELDED = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".tmx", *SHEETS)
-BINARY = (".parquet", *DOCUMENTS, *SHEETS)
-"""Kinds of files that have no text encoding."""
+PLAIN_SUFFIXES = (".txt", *MARKUP, *DOCUMENTS)
+STRUCTURED = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".tmx", *SHEETS)
+BINARY_SUFFIXES = (".parquet", *DOCUMENTS, *SHEETS)
+"""Suffixes of files without a text encoding."""
 
-CHATS = (".whatsapp", ".wechat")
-KINDS = {"text": ".txt", "dictionary": ".json"}
-"""How a format is known inside, where that is not its name with a dot."""
+CHAT_SUFFIXES = (".whatsapp", ".wechat")
+FORMAT_SUFFIXES = {"text": ".txt", "dictionary": ".json"}
+"""The suffix of a format, where it is not the name with a dot."""
 
 
 class Reader:
-    """The records of a file, a folder or the standard input; may be iterated more than once.
+    """The records of a file, a folder or standard input; can be iterated repeatedly.
 
     Attributes:
-        name: what the user calls it.
-        files: what is read, in order; the standard input (or a pipe) is a temporary copy, which
-            lives as long as the reader does.
+        name: the path as the user gave it.
+        files: the files, in order; standard input or a pipe is a temporary copy, removed with the
+            reader.
         parallel: whether they are two plain texts that are read side by side.
-        skipped_files: the number of files of a folder that are not read, by suffix.
-        findings: what was found out about the files while they were read, a line each (as keys).
-        counts: what the latest pass met; complete once the pass is over.
+        skipped_files: number of unread files of a folder, by suffix.
+        findings: notes made while reading, one per line (as keys).
+        counts: counts of the latest pass; complete when the pass ends.
     """
 
     def __init__(
@@ -108,51 +107,54 @@ class Reader:
         """Find the files.
 
         Args:
-            path: what is read.
-            config: how.
-            control: the fields whose values become the attributes of a record.
-            turns: the text field holds a conversation, a list of turns.
-            target: parallel files: ``path`` holds the sources, this file the texts, line by line;
-                no fields are chosen then.
-            aligned: the number of a line matters, as in parallel files: only LF and CRLF end a
-                line, and a CR alone is read as a space.
+            path: file, folder or ``-``.
+            config: settings of reading (default: `ReadConfig`).
+            control: fields whose values become the attributes of a record.
+            turns: whether the text field contains a conversation, a list of turns (default False).
+            target: for parallel files, the file with the targets; ``path`` has the sources, and no
+                fields are chosen.
+            aligned: whether line numbers matter, as in parallel files: only LF and CRLF end a line,
+                and a CR alone is read as a space (default False).
 
         Raises:
-            WenmoError: the path is missing or holds nothing readable; an unknown encoding; fields
-                are asked of plain text.
+            WenmoError: the path does not exist or has no readable file; the encoding is unknown; or
+                fields of plain text are requested.
         """
         self.config = config or ReadConfig()
         self.control, self.turns = control, turns
         self.counts = ReadCounts()
         self._names: dict[Path, str] = {}
-        self._kept: list[Source] = []  # temporary copies live as long as the reader
+        self._sources: list[Source] = []  # temporary copies live as long as the reader
         self._encodings: dict[Path, Encoding] = {}
         self.skipped_files: Counter[str] = Counter()
         self.findings: dict[str, None] = {}
-        conversations.refuse_half(self.config, turns)
+        conversations.check_options(self.config, turns)
         check_encoding(self.config.encoding)
-        found = self._found(path)
-        self.name = self._place(found)
-        self.files = self._in_folder(found) if found.is_dir() else [found]
-        self._target = None if target is None else self._found(target)
+        found = self._rereadable(path)
+        self.name = self._display_name(found)
+        self.files = self._files_in(found) if found.is_dir() else [found]
+        self._target = None if target is None else self._rereadable(target)
         self.parallel = self._target is not None
         self.aligned = aligned or self.parallel
         if self._target is not None:
             self.files.append(self._target)
             self._check_parallel(found)
             self.config = replace(self.config, text_field="target", source_field="source")
-        elif self._fielded and self._kind(self.files[0]) not in (*FIELDED, *CHATS):
+        elif self._needs_fields and self._suffix(self.files[0]) not in (
+            *STRUCTURED,
+            *CHAT_SUFFIXES,
+        ):
             options = "--text-field, --source-field and --control"
             raise WenmoError(
                 f"{self.name}: plain text has no fields; leave out {options}, or give "
-                f"{_list(FIELDED)}"
+                f"{_list(STRUCTURED)}"
             )
 
     def __iter__(self) -> Iterator[Record]:
-        """Every record whole. A plain-text document is one string: see ``pieces`` for large ones.
+        """Every record. A plain-text document is one string: see ``pieces`` for large ones.
 
         Raises:
-            WenmoError: see the rules of the module; also where no record at all is left.
+            WenmoError: see the rules of the module; also if there is no record at all.
         """
         for path in self._pass():
             if self._is_document(path):
@@ -162,22 +164,21 @@ class Reader:
                 yield from self._records(path)
 
     def pieces(self) -> Iterator[tuple[str, bool]]:
-        """The texts of the records (not their sources), in pieces of about ``PIECE`` characters.
-
-        Pieces are cut anywhere; the flag tells that the record ends with the piece.
+        """The texts of the records (without sources), in pieces of about ``PIECE`` characters, cut
+        anywhere, each with whether its record ends with it.
 
         Raises:
             WenmoError: as ``__iter__``.
         """
         for path in self._pass():
             if self._is_document(path):
-                held = ""
+                buffer = ""
                 for piece in self._document(path):
-                    if held:
-                        yield held, False
-                    held = piece
-                if held:
-                    yield held, True
+                    if buffer:
+                        yield buffer, False
+                    buffer = piece
+                if buffer:
+                    yield buffer, True
             else:
                 for record in self._records(path):
                     for start in range(0, len(record.text), PIECE):
@@ -185,52 +186,52 @@ class Reader:
                         yield record.text[start:end], end >= len(record.text)
 
     def first_rows(self, count: int) -> tuple[str, str, list[Mapping[str, Any]]] | None:
-        """The name, the kind and the first rows of the first file that has fields.
+        """Name, suffix and first rows of the first file with fields.
 
-        The columns of CSV and TSV are numbered: their first row may be a header, or a record.
+        CSV and TSV columns are numbered: the first row can be a header or a record.
 
         Returns:
-            ``None`` where no file has fields, or the first rows have none.
+            ``None`` if no file has fields, or the first rows have none.
 
         Raises:
             WenmoError: a row is malformed.
         """
         for path in self.files:
-            kind = self._kind(path)
-            if kind in FIELDED:
-                kind = _as_table(kind)
-                numbered = ["1"] if kind in (".csv", ".tsv") else None
-                given = (row for _, row in islice(self._rows(path, numbered), count))
-                rows = [row for row in given if isinstance(row, Mapping)]
-                return (self._place(path), kind, rows) if rows else None
+            suffix = self._suffix(path)
+            if suffix in STRUCTURED:
+                suffix = _as_table(suffix)
+                columns = ["1"] if suffix in (".csv", ".tsv") else None
+                rows_read = (row for _, row in islice(self._rows(path, columns), count))
+                rows = [row for row in rows_read if isinstance(row, Mapping)]
+                return (self._display_name(path), suffix, rows) if rows else None
         return None
 
     def first_lines(self, count: int) -> list[str]:
         """The first lines of the first file, if it is plain text."""
         path = self.files[0]
-        if self._kind(path) in FIELDED:
+        if self._suffix(path) in STRUCTURED:
             return []
-        lines = numbered_lines(self._texts(path), self._place(path))
+        lines = numbered_lines(self._texts(path), self._display_name(path))
         return [line for _, line in islice(lines, count)]
 
     @property
-    def kinds(self) -> list[str]:
-        """What the files are, each kind once, as their suffixes say it."""
-        return list(dict.fromkeys(map(self._kind, self.files)))
+    def suffixes(self) -> list[str]:
+        """The suffixes of the files, without duplicates."""
+        return list(dict.fromkeys(map(self._suffix, self.files)))
 
     @property
     def encodings(self) -> dict[str, Encoding]:
-        """The encoding of each text file, by what the user calls the file.
+        """The encoding of each text file, by its display name.
 
         Raises:
             WenmoError: a file cannot be read, or is not text.
         """
-        texts = [path for path in self.files if self._kind(path) not in BINARY]
-        return {self._place(path): self._encoding(path) for path in texts}
+        texts = [path for path in self.files if self._suffix(path) not in BINARY_SUFFIXES]
+        return {self._display_name(path): self._encoding(path) for path in texts}
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know of how the files are read, a line each.
+        """Remarks on how the files are read, one per line.
 
         Raises:
             WenmoError: as ``encodings``.
@@ -242,81 +243,87 @@ class Reader:
                 guesses.setdefault(encoding.name, []).append(name)
         for guess, names in guesses.items():
             advice = f"read as {guess}, guessed (--encoding=NAME chooses another)"
-            notes.append(f"{_some(names)}: {advice}")
+            notes.append(f"{_summarize(names)}: {advice}")
         for path in self.files if self.aligned else []:
             if (line := self._first_cr(path)) is not None:
-                notes.append(f"{self._place(path)}:{line}: a carriage return is read as a space")
+                notes.append(
+                    f"{self._display_name(path)}:{line}: a carriage return is read as a space"
+                )
         stripped = [path for path in self.files if self._is_stripped(path)]
         if stripped:
-            marked = _some([self._place(path) for path in stripped])
+            marked = _summarize([self._display_name(path) for path in stripped])
             notes.append(f"{marked}: markup is removed (markup=keep keeps it)")
         for path in self.files:
-            if (kind := self._kind(path)) in SHEETS and (
-                others := documents.other_sheets(path, self._place(path), kind)
+            if (suffix := self._suffix(path)) in SHEETS and (
+                others := documents.other_sheets(path, self._display_name(path), suffix)
             ):
-                notes.append(f"{self._place(path)}: sheets that are not read: {_some(others)}")
+                notes.append(
+                    f"{self._display_name(path)}: sheets that are not read: {_summarize(others)}"
+                )
         if self.skipped_files:
-            kinds = (_skipped(*each) for each in self.skipped_files.most_common())
-            notes.append(f"{self.name}: files that are not read: {', '.join(kinds)}")
+            suffixes = (_skipped(*each) for each in self.skipped_files.most_common())
+            notes.append(f"{self.name}: files that are not read: {', '.join(suffixes)}")
         return notes
 
     @property
-    def _fielded(self) -> bool:
-        """Whether only what has fields will do."""
+    def _needs_fields(self) -> bool:
+        """Whether fields are required."""
         return bool(self.config.fields or self.control or self.turns)
 
-    def _found(self, path: Source) -> Path:
-        """A path that can be read more than once."""
+    def _rereadable(self, path: Source) -> Path:
+        """The path, or a temporary copy if it can be read only once."""
         path = rereadable(path)
         found = Path(path)
         self._names[found] = str(path)
-        self._kept.append(path)
+        self._sources.append(path)
         return found
 
     def _check_parallel(self, path: Path) -> None:
         for side in (path, self._target):
-            if side is not None and (side.is_dir() or self._kind(side) in FIELDED):
+            if side is not None and (side.is_dir() or self._suffix(side) in STRUCTURED):
                 raise WenmoError(
-                    f"{self._place(side)}: parallel files are two plain texts with a line for each "
-                    "line; where one file holds both sides, choose its fields and leave out the "
-                    "target file"
+                    f"{self._display_name(side)}: parallel files are two plain texts with "
+                    "corresponding lines; if one file has both sides, choose its fields "
+                    "and leave out the target file"
                 )
         if self.control or self.turns:
             raise WenmoError(
                 f"{self.name}: parallel files have neither control fields nor turns; leave out "
-                f"--control and --task dialogue, or give {_list(FIELDED)}"
+                f"--control and --task dialogue, or give {_list(STRUCTURED)}"
             )
 
-    def _in_folder(self, folder: Path) -> list[Path]:
-        """The readable files below a folder, sorted; with fields named, only those with fields."""
-        kinds = FIELDED if self._fielded else PLAIN + FIELDED
+    def _files_in(self, folder: Path) -> list[Path]:
+        """The readable files below a folder, sorted; only those with fields if fields are
+        required.
+        """
+        suffixes = STRUCTURED if self._needs_fields else PLAIN_SUFFIXES + STRUCTURED
         files = []
         for path in files_below(folder):
             if not path.is_file():  # a pipe, or a link to nothing
                 self.skipped_files["not a file"] += 1
-            elif (kind := suffix_of(path)) in kinds and documents.is_readable(kind):
+            elif (suffix := suffix_of(path)) in suffixes and documents.is_readable(suffix):
                 files.append(path)
             else:
-                self.skipped_files[kind] += 1
+                self.skipped_files[suffix] += 1
         if not files:
             raise WenmoError(
-                f"{folder}: no readable file in this folder (looked for {_list(kinds)})"
+                f"{folder}: no readable file in this folder (looked for {_list(suffixes)})"
             )
         return files
 
     def _is_document(self, path: Path) -> bool:
-        plain = self._target is None and self._kind(path) not in (*FIELDED, *CHATS)
+        plain = self._target is None and self._suffix(path) not in (*STRUCTURED, *CHAT_SUFFIXES)
         return plain and self.config.unit == "document"
 
-    def _place(self, path: Path) -> str:
-        """What the user calls the file."""
+    def _display_name(self, path: Path) -> str:
+        """The path as the user gave it."""
         return self._names.get(path, str(path))
 
     def _pass(self) -> Iterator[Path]:
-        """Go through the files once, with fresh counts; some record must come of it."""
+        """Iterate over the files once, with new counts; raise if there is no record."""
         counts = self.counts = ReadCounts(skipped=self.skipped_files.total())
         for number, path in enumerate(self.files):
-            if number == 0 or not self.parallel:  # otherwise it is read beside the first
+            if number == 0 or not self.parallel:  # the target file is read beside the first
                 yield path
             counts.files += 1
             counts.bytes += path.stat().st_size
@@ -325,17 +332,17 @@ class Reader:
             if counts.missing > 1:
                 reason += f": in all {counts.missing} records the text or the source is missing"
             elif counts.rows_left_out:
-                lacking = conversations.by_lacking(counts.rows_left_out)
+                lacking = conversations.group_by_role(counts.rows_left_out)
                 reason += f": {', '.join(conversations.rows_left_out(lacking))}"
             raise WenmoError(f"{self.name}: {reason}; give a file with text in it")
 
     def _texts(self, path: Path) -> Iterator[str]:
-        """The characters of a file, normalised by the rules of the module, piece by piece."""
-        place, kind = self._place(path), self._kind(path)
-        if kind in DOCUMENTS:
-            texts = iter([documents.document_text(path, place, kind)])
+        """The characters of a file, normalized by the rules of the module, in pieces."""
+        location, suffix = self._display_name(path), self._suffix(path)
+        if suffix in DOCUMENTS:
+            texts = iter([documents.document_text(path, location, suffix)])
         elif self._is_stripped(path):
-            texts = iter([documents.strip_markup(self._whole(path), kind)])
+            texts = iter([documents.strip_markup(self._read_all(path), suffix)])
         else:
             texts = self._characters(path)
         for text in texts:
@@ -345,50 +352,50 @@ class Reader:
                 yield text
 
     def _characters(self, path: Path) -> Iterator[str]:
-        """What the bytes of a text file say, piece by piece."""
-        place = self._place(path)
+        """The decoded characters of a text file, in pieces."""
+        location = self._display_name(path)
         encoding = self._encoding(path).name
-        with opened(path, place) as stream:
-            yield from decoded(stream, encoding, place, keep_cr=self.aligned)
+        with opened(path, location) as stream:
+            yield from decoded(stream, encoding, location, keep_cr=self.aligned)
 
-    def _whole(self, path: Path) -> str:
-        """All the characters of a file with markup.
+    def _read_all(self, path: Path) -> str:
+        """All characters of a file with markup.
 
         Raises:
-            WenmoError: there are too many to hold at once.
+            WenmoError: there are too many to hold in memory.
         """
-        parts: list[str] = []
+        pieces: list[str] = []
         size = 0
         for text in self._characters(path):
-            parts.append(text)
+            pieces.append(text)
             size += len(text)
-            if size > LONGEST:
+            if size > MAX_CHARACTERS:
                 raise WenmoError(
-                    f"{self._place(path)}: over {LONGEST} characters with markup: part the file, "
-                    "or pass markup=keep"
+                    f"{self._display_name(path)}: over {MAX_CHARACTERS} characters with markup: "
+                    "split the file, or pass markup=keep"
                 )
-        return "".join(parts)
+        return "".join(pieces)
 
     def _is_stripped(self, path: Path) -> bool:
         """Whether the markup of a file is removed."""
-        return self._kind(path) in MARKUP and self.config.markup == "strip" and not self.aligned
+        return self._suffix(path) in MARKUP and self.config.markup == "strip" and not self.aligned
 
     def _encoding(self, path: Path) -> Encoding:
-        """The encoding of a file: the user's, or what its bytes look like."""
+        """The encoding of a file: configured, or detected."""
         if path not in self._encodings:
-            place = self._place(path)
+            location = self._display_name(path)
             if self.config.encoding:
                 self._encodings[path] = Encoding(self.config.encoding)
             else:
-                with opened(path, place) as stream:
-                    self._encodings[path] = detect(stream, place)
+                with opened(path, location) as stream:
+                    self._encodings[path] = detect(stream, location)
         return self._encodings[path]
 
     def _first_cr(self, path: Path) -> int | None:
         """The number of the first line with a carriage return inside."""
-        place, line = self._place(path), 1
-        with opened(path, place) as stream:
-            for text in decoded(stream, self._encoding(path).name, place, keep_cr=True):
+        location, line = self._display_name(path), 1
+        with opened(path, location) as stream:
+            for text in decoded(stream, self._encoding(path).name, location, keep_cr=True):
                 before, found, _ = text.partition("\r")
                 line += before.count("\n")
                 if found:
@@ -396,15 +403,17 @@ class Reader:
         return None
 
     def _document(self, path: Path) -> Iterator[str]:
-        """The pieces of a plain-text file, or none where it holds only white space."""
-        blank: list[str] | None = []  # what was read before the first visible character
+        """The pieces of a plain-text file; none if it contains only white space."""
+        blank: list[str] | None = []  # white space before the first visible character
         for text in self._texts(path):
             if blank is None:
                 yield text
             elif text.isspace():
                 blank.append(text)
-                if sum(map(len, blank)) > LONGEST:
-                    raise WenmoError(f"{self._place(path)}: begins with {LONGEST} blanks; cut them")
+                if sum(map(len, blank)) > MAX_CHARACTERS:
+                    raise WenmoError(
+                        f"{self._display_name(path)}: begins with {MAX_CHARACTERS} blanks; cut them"
+                    )
             else:
                 yield from blank
                 yield text
@@ -413,27 +422,27 @@ class Reader:
         self.counts.missing += blank is not None
 
     def _records(self, path: Path) -> Iterator[Record]:
-        """The records of a file that has several; those with something missing are only counted."""
-        place, kind, config = self._place(path), self._kind(path), self.config
-        shape = _as_table(kind)
-        fields = Fields(config, place, self.counts, shape, self.control, self.turns)
-        wanted = fields.chosen if config.text_field or kind != ".parquet" else None
-        rows = self._rows(path, wanted)
-        if self.turns and (kind in CHATS or conversations.made_of(config)):
-            rows, fields = self._conversations(rows, fields, kind)
-        for where, row in rows:
-            record = fields.pick(row, where)
+        """The records of a structured file; incomplete ones are only counted."""
+        location, suffix, config = self._display_name(path), self._suffix(path), self.config
+        table_suffix = _as_table(suffix)
+        fields = Fields(config, location, self.counts, table_suffix, self.control, self.turns)
+        columns = fields.chosen if config.text_field or suffix != ".parquet" else None
+        rows = self._rows(path, columns)
+        if self.turns and (suffix in CHAT_SUFFIXES or conversations.is_row_based(config)):
+            rows, fields = self._conversations(rows, fields, suffix)
+        for row_location, row in rows:
+            record = fields.to_record(row, row_location)
             if record is None:
                 self.counts.missing += 1
             else:
                 self.counts.records += 1
                 yield record
-        fields.check(fields.met)
+        fields.check_chosen(fields.seen_fields)
 
     def _conversations(
-        self, rows: conversations.Rows, fields: Fields, kind: str
+        self, rows: conversations.Rows, fields: Fields, suffix: str
     ) -> tuple[conversations.Rows, Fields]:
-        """Conversations made of rows that hold a part of one each, and how they are read."""
+        """Conversations grouped from rows with a message each, and how they are read."""
         plain = replace(
             self.config,
             text_field=conversations.TURNS,
@@ -441,90 +450,101 @@ class Reader:
             group_field=None,
             speaker_field=None,
         )
-        if kind not in CHATS:
-            make = conversations.by_group if self.config.group_field else conversations.by_pair
+        if suffix not in CHAT_SUFFIXES:
+            make = (
+                conversations.group_messages
+                if self.config.group_field
+                else conversations.make_pairs
+            )
             rows = make(rows, fields, self.config)
-        return rows, Fields(plain, fields.place, self.counts, "", self.control, turns=True)
+        return rows, Fields(plain, fields.location, self.counts, "", self.control, turns=True)
 
     def _rows(self, path: Path, fields: list[str] | None) -> Iterator[tuple[str, object]]:
-        """Where each row stands, for messages, and the row: a string or a mapping.
+        """Location and content of each row: a string or a mapping.
 
         Args:
             path: the file.
-            fields: the columns that are wanted of a table; ``None``: all.
+            fields: required columns of a table; ``None``: all.
         """
-        place, kind = self._place(path), self._kind(path)
-        if kind == ".parquet":
-            return parquet(path, place, fields)
-        if kind in SHEETS:
-            sheet = documents.sheet_texts(path, place, kind)
-            return table(sheet, place, ".csv", fields or [])
+        location, suffix = self._display_name(path), self._suffix(path)
+        if suffix == ".parquet":
+            return parquet(path, location, fields)
+        if suffix in SHEETS:
+            sheet = documents.sheet_texts(path, location, suffix)
+            return table(sheet, location, ".csv", fields or [])
         texts = self._texts(path)
         if self._target is not None:
-            return parallel(texts, place, self._texts(self._target), self._place(self._target))
-        if kind in (".jsonl", ".ndjson"):
-            return jsonl(texts, place)
-        if kind == ".json":
-            return self._json(texts, place, fields or [])
-        if kind == ".tmx":
-            return tmx(texts, place)
-        if kind == ".whatsapp" or kind == ".wechat":
-            program: Any = kind[1:]
-            return chat(texts, place, program, self._leave_out)
-        if kind in (".csv", ".tsv"):
-            return table(texts, place, kind, fields or [], self._noting(place))
-        return lines_of_text(texts, place) if self.config.unit == "line" else blocks(texts, place)
+            return parallel(
+                texts, location, self._texts(self._target), self._display_name(self._target)
+            )
+        if suffix in (".jsonl", ".ndjson"):
+            return jsonl(texts, location)
+        if suffix == ".json":
+            return self._json(texts, location, fields or [])
+        if suffix == ".tmx":
+            return tmx(texts, location)
+        if suffix == ".whatsapp" or suffix == ".wechat":
+            program: Any = suffix[1:]
+            return chat(texts, location, program, self._count_system_line)
+        if suffix in (".csv", ".tsv"):
+            return table(texts, location, suffix, fields or [], self._note_taker(location))
+        return (
+            lines_of_text(texts, location)
+            if self.config.unit == "line"
+            else blocks(texts, location)
+        )
 
     def _json(
-        self, texts: Iterator[str], place: str, fields: list[str]
+        self, texts: Iterator[str], location: str, fields: list[str]
     ) -> Iterator[tuple[str, object]]:
         values = Json(
             texts,
-            place,
-            self._noting(place),
+            location,
+            self._note_taker(location),
             records_key=self.config.records_key,
             dictionary={"dictionary": True, "json": False}.get(self.config.format or ""),
-            wanted={top(field) for field in fields},
+            chosen_fields={top(field) for field in fields},
         )
         return values.values()
 
-    def _noting(self, place: str) -> Callable[[str], None]:
-        """What takes notes of a file for the user, each once."""
-        return lambda note: self.findings.update({f"{place}: {note}": None})
+    def _note_taker(self, location: str) -> Callable[[str], None]:
+        """A function that adds a note about a file, without duplicates."""
+        return lambda note: self.findings.update({f"{location}: {note}": None})
 
-    def _leave_out(self) -> None:
+    def _count_system_line(self) -> None:
         self.counts.system_lines += 1
 
-    def _kind(self, path: Path) -> str:
-        """What a file is, as a suffix would say it."""
-        chosen = self.config.format
-        return KINDS.get(chosen, f".{chosen}") if chosen else suffix_of(path)
+    def _suffix(self, path: Path) -> str:
+        """The suffix of a file, or of the configured format."""
+        format_ = self.config.format
+        return FORMAT_SUFFIXES.get(format_, f".{format_}") if format_ else suffix_of(path)
 
 
-def _as_table(kind: str) -> str:
-    """A spreadsheet is read as CSV."""
-    return ".csv" if kind in SHEETS else kind
+def _as_table(suffix: str) -> str:
+    """Spreadsheets are read as CSV."""
+    return ".csv" if suffix in SHEETS else suffix
 
 
 def has_fields(path: Source) -> bool:
-    """Whether fields can be chosen by name in what lies there: not in a plain text."""
-    return Path(path).is_dir() or suffix_of(Path(path)) in FIELDED
+    """Whether fields can be chosen by name, which excludes plain text."""
+    return Path(path).is_dir() or suffix_of(Path(path)) in STRUCTURED
 
 
 def for_other_data(config: ReadConfig, *, plain: bool) -> ReadConfig:
-    """How other data is read than what a run was trained on.
+    """Settings for reading other data than the training data.
 
     Args:
-        config: how that was read.
-        plain: the data has no fields. Then the run's do not matter; nor do those that were found by
-            the lines of a plain text, which say nothing about another file.
+        config: settings for the training data.
+        plain: the data has no fields, so that fields are dropped. They are also dropped if the
+            format was detected from the lines of a plain text, which says nothing about another
+            file.
     """
     by_lines = config.format in ("tsv", "whatsapp", "wechat")
     return without_fields(config) if plain or by_lines else config
 
 
 def without_fields(config: ReadConfig) -> ReadConfig:
-    """The same way of reading for a text that has no fields."""
+    """The same settings for a text without fields."""
     return replace(
         config,
         text_field=None,
@@ -537,24 +557,24 @@ def without_fields(config: ReadConfig) -> ReadConfig:
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix that tells what a file is, in lower case: packed or not."""
+    """The suffix that determines the format, in lower case, without ``.gz``."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"]:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
 
 
-def _some(names: list[str]) -> str:
-    """Names in a line: the first three, and how many more there are."""
+def _summarize(names: list[str]) -> str:
+    """The first three names, and the number of the others."""
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
 
 
-def _skipped(kind: str, count: int) -> str:
-    """How many files of a kind are not read, and how they would be."""
-    advice = "" if documents.is_readable(kind) else f" (read with {documents.INSTALL})"
-    return f"{count:,} {kind or 'without a suffix'}{advice}"
+def _skipped(suffix: str, count: int) -> str:
+    """The number of unread files with a suffix, and how to read them."""
+    advice = "" if documents.is_readable(suffix) else f" (read with {documents.INSTALL})"
+    return f"{count:,} {suffix or 'without a suffix'}{advice}"
 
 
-def _list(kinds: tuple[str, ...]) -> str:
-    return ", ".join(kinds)
+def _list(suffixes: tuple[str, ...]) -> str:
+    return ", ".join(suffixes)

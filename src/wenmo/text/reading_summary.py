@@ -1,11 +1,11 @@
-"""What the user is told of how the data was read: in lines, and as plain values."""
+"""Summaries of how data was read: lines for users, and plain values."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from wenmo.text.config import ReadConfig
-from wenmo.text.conversations import by_lacking, rows_left_out
+from wenmo.text.conversations import group_by_role, rows_left_out
 from wenmo.text.formats import listed
 from wenmo.text.readers import Reader
 from wenmo.types import amount
@@ -30,8 +30,8 @@ FORMAT_NAMES = {
     ".whatsapp": "a chat exported from WhatsApp",
     ".wechat": "a chat exported from WeChat",
 }
-MOST_SPEAKERS = 8
-"""So many speakers are told."""
+MAX_SPEAKERS = 8
+"""Maximum number of speakers shown."""
 
 PLAIN = ("plain text", "Markdown", "HTML", "Word", "EPUB", "PDF")
 
@@ -39,13 +39,13 @@ PLAIN = ("plain text", "Markdown", "HTML", "Word", "EPUB", "PDF")
 def format_of(reader: Reader) -> str:
     """The formats of the files, in words."""
     names = dict.fromkeys(
-        FORMAT_NAMES.get(kind, kind[1:].upper() or "plain text") for kind in reader.kinds
+        FORMAT_NAMES.get(suffix, suffix[1:].upper() or "plain text") for suffix in reader.suffixes
     )
     return " and ".join(names) + (", two files side by side" if reader.parallel else "")
 
 
 def encoding_of(reader: Reader) -> str:
-    """The encodings of the files, in words; empty where they hold no plain text."""
+    """The encodings of the files, in words; empty without text files."""
     return " and ".join(
         dict.fromkeys(
             each.name + (" (guessed)" if each.guessed else "") for each in reader.encodings.values()
@@ -54,17 +54,17 @@ def encoding_of(reader: Reader) -> str:
 
 
 def reading_line(reader: Reader, read: ReadConfig, fields: str | None) -> str:
-    """Encoding, format and fields, in a line."""
+    """Encoding, format and fields in one line."""
     format_ = format_of(reader)
-    told = [encoding_of(reader), format_]
+    lines = [encoding_of(reader), format_]
     if any(format_.startswith(name) for name in PLAIN) and not reader.parallel:
-        told.append(f"a {read.unit} is a record")
-    line = f"{reader.name}: {', '.join(filter(None, told))}"
+        lines.append(f"a {read.unit} is a record")
+    line = f"{reader.name}: {', '.join(filter(None, lines))}"
     return f"{line}; {fields}" if fields else line
 
 
 def counts_of(reader: Reader) -> dict[str, Any]:
-    """What the latest pass over the files met, as plain values."""
+    """The counts of the latest pass, as plain values."""
     counts = reader.counts
     return {
         "files": counts.files,
@@ -77,20 +77,20 @@ def counts_of(reader: Reader) -> dict[str, Any]:
         "skipped_files": dict(reader.skipped_files),
         "findings": list(reader.findings),
         "rows": counts.rows,
-        "rows_left_out": by_lacking(counts.rows_left_out),
-        "replies": [name for name, _ in counts.replies.most_common(MOST_SPEAKERS)],
-        "speakers": [name for name, _ in counts.speakers.most_common(MOST_SPEAKERS)],
+        "rows_left_out": group_by_role(counts.rows_left_out),
+        "replies": [name for name, _ in counts.replies.most_common(MAX_SPEAKERS)],
+        "speakers": [name for name, _ in counts.speakers.most_common(MAX_SPEAKERS)],
     }
 
 
 def counts_line(counts: dict[str, Any]) -> str:
-    """What was read, and what was left out and why, in a line.
+    """What was read, what was left out and why, in one line.
 
     Args:
         counts: from `counts_of`.
     """
     if counts["rows"]:
-        return "; ".join(_rows_told(counts))
+        return "; ".join(_row_counts(counts))
     left_out = []
     if counts["missing"]:
         left_out.append(f"{counts['missing']:,} without a text, or that give no example")
@@ -109,8 +109,10 @@ def counts_line(counts: dict[str, Any]) -> str:
     return "; ".join([line, *(_finding(each) for each in counts["findings"])])
 
 
-def _rows_told(counts: dict[str, Any]) -> list[str]:
-    """The counts of a table with a message a row: messages and rows left out make up all rows."""
+def _row_counts(counts: dict[str, Any]) -> list[str]:
+    """The counts of a table with one message per row; messages and omitted rows add up to all
+    rows.
+    """
     left_out = counts["rows_left_out"]
     messages = counts["rows"] - sum(sum(words.values()) for words in left_out.values())
     line = (
@@ -119,26 +121,26 @@ def _rows_told(counts: dict[str, Any]) -> list[str]:
     )
     if counts["missing"]:
         line += f" ({counts['missing']:,} without a reply)"
-    told = [line]
+    lines = [line]
     if left_out:
-        told.append(f"left out: {', '.join(rows_left_out(left_out))}")
+        lines.append(f"left out: {', '.join(rows_left_out(left_out))}")
     if counts["nuls"]:
-        told.append(f"left out: {amount(counts['nuls'], 'NUL character')}")
+        lines.append(f"left out: {amount(counts['nuls'], 'NUL character')}")
     if any(word != "empty" for words in left_out.values() for word in words):
-        told.append("missing_values=[] reads such words as text")
-    return [*told, *map(_finding, counts["findings"])]
+        lines.append("missing_values=[] reads such words as text")
+    return [*lines, *map(_finding, counts["findings"])]
 
 
 def replies_line(counts: dict[str, Any]) -> str | None:
-    """Which turns of conversations are learnt, in a line; ``None``: there are none.
+    """Which turns of conversations are learned, in one line; ``None`` if there are none.
 
     Args:
         counts: from `counts_of`.
     """
     named = [name for name in counts["replies"] if name]
     if named and "" in counts["replies"]:
-        every = "where they say nothing, every turn after the first is a reply"
-        return f"learnt: replies of: {listed(named)}; {every}"
+        remark = "where they say nothing, every turn after the first is a reply"
+        return f"learnt: replies of: {listed(named)}; {remark}"
     if named:
         return f"learnt: replies of: {listed(named)}"
     if not counts["replies"]:

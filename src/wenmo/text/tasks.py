@@ -1,7 +1,7 @@
-"""What a model is to learn: here, and nowhere else, a record becomes a source and a target.
+"""Tasks: the only module that turns a record into sources and targets.
 
-A source is the text itself, a conversation so far, a text with a gap, control codes, or codes and
-one of these. At writing time ``source_of`` gives a user's request the form it had in training.
+A source is a text, a conversation history, a text with a gap, control codes, or codes followed by
+one of these. At generation, ``source_of`` gives a user's request the form of the training data.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from typing import NamedTuple
 
 from wenmo.config import did_you_mean
 from wenmo.text.config import KeptSide, ReadConfig, TaskConfig
-from wenmo.text.readers import Part, Reader, Record, Source
+from wenmo.text.readers import Reader, Record, Segment, Source
 from wenmo.types import WenmoError
 
 PAIRS = ("translation", "summarization", "paraphrase", "data-to-text")
-"""The tasks whose records hold a source of their own."""
+"""Tasks whose records have a source."""
 
 GAP = "____"
-"""Stands in a source for the piece that is missing."""
+"""Marks the gap in a source."""
 
 GAP_FORMS = re.compile(r"_{3,}|＿{2,}|\[MASK\]|<mask>", re.IGNORECASE)
-"""How people write a gap: by hand, or as masked models of other programs have it."""
+"""Other spellings of a gap: typed by hand, or mask tokens of other programs."""
 
 GAPS = 3
-"""The most examples of one record with a gap."""
+"""Maximum number of gap examples of a record."""
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 ASSISTANTS = {"assistant", "gpt"}
-"""Roles as files of conversations know them: an instruction, and those who alone are learnt from
-where they take part."""
+"""Roles in files of conversations: the system prompt, and the assistants, whose turns alone are
+learned if there are any."""
 
-# Units of a text that a gap is made of: a Han character, or what stands between spaces.
+# Units of a gap: a Han character, or a run without white space.
 _HAN = "々〇㐀-\u9fff豈-\ufaff\U00020000-\U0003ffff"
 _UNIT = re.compile(rf"[{_HAN}]|[^\s{_HAN}]+")
 
 
 def kept_side(task: TaskConfig) -> KeptSide:
-    """Which end is kept of what is too long: the latest of what is to be gone on from."""
+    """Which side of an overlong text is kept: the latest part if it is to be continued."""
     return "end" if task.name in ("completion", "dialogue") else "beginning"
 
 
@@ -47,23 +47,22 @@ COMPLETION = TaskConfig()
 
 
 class Example(NamedTuple):
-    """What is read, and what is to be written."""
+    """A source and a target."""
 
     source: str
     target: str
 
 
 class Conversation(NamedTuple):
-    """What was said, and what is replied to it.
+    """A conversation history and the reply to it.
 
     Attributes:
-        turns: instructions (``system``), then the last turns (``user`` and ``assistant``), of which
-            the last is replied to.
-        reply: what is replied; empty where that is to be found out.
-        cut: earlier turns are left out.
+        turns: instructions (``system``), then the last turns (``user`` and ``assistant``).
+        reply: the reply; empty if it is to be generated.
+        cut: whether earlier turns are omitted.
     """
 
-    turns: tuple[Part, ...]
+    turns: tuple[Segment, ...]
     reply: str = ""
     cut: bool = False
 
@@ -71,16 +70,16 @@ class Conversation(NamedTuple):
 def open_records(
     path: Source, read: ReadConfig, task: TaskConfig, target: Source | None = None
 ) -> Reader:
-    """The records of a file, read as the task needs them: see ``Reader``."""
+    """The records of a file, read as the task requires; see ``Reader``."""
     turns = task.name == "dialogue"
     return Reader(path, read, control=task.control, turns=turns, target=target)
 
 
 def examples(record: Record, task: TaskConfig) -> Iterator[Example]:
-    """The examples that a record gives: the same ones every time.
+    """The examples of a record, always the same.
 
-    Without a source (completion without control codes) it is empty. Where a side is empty, or a
-    conversation or text is too short for the task, there is none.
+    The source is empty for completion without control codes. There is no example if a side is
+    empty, or if a conversation or text is too short for the task.
     """
     codes = _codes(dict(record.attributes), task) if record.attributes else ""
     for source, target in _sides(record, task):
@@ -89,9 +88,10 @@ def examples(record: Record, task: TaskConfig) -> Iterator[Example]:
 
 
 def group_key(record: Record, task: TaskConfig) -> str | None:
-    """What tells records that must not be parted by a split: their texts without any codes.
+    """The key of records that a split must keep together: their source or text without control
+    codes.
 
-    ``None`` for conversations and completion, which have their beginnings in common by chance.
+    ``None`` for conversations and completion, which share beginnings by chance.
     """
     if task.name in PAIRS:
         return record.source
@@ -99,16 +99,16 @@ def group_key(record: Record, task: TaskConfig) -> str | None:
 
 
 def source_of(task: TaskConfig, prompt: str, attributes: Mapping[str, str]) -> str:
-    """The source that a user's request makes.
+    """The source of a user's request.
 
     Args:
-        task: what the model has learnt.
-        prompt: what is to be answered; for infilling with ``GAP`` in it; of no account for
-            completion, where it is the beginning of the text itself.
-        attributes: the values of control fields, of as many as one likes.
+        task: the task of the model.
+        prompt: the user's text; with ``GAP`` for infilling; ignored for completion, where it is the
+            beginning of the target.
+        attributes: values of control fields; fields may be missing.
 
     Raises:
-        WenmoError: a field that is none of the task's, no prompt, or not one gap in it.
+        WenmoError: an unknown field, no prompt, or not exactly one gap in it.
     """
     if task.name == "dialogue":
         return history_source([prompt], task, attributes)
@@ -127,25 +127,25 @@ def source_of(task: TaskConfig, prompt: str, attributes: Mapping[str, str]) -> s
 
 
 def with_gaps(prompt: str) -> str:
-    """A prompt in which every gap, however it is written, is ``GAP``."""
+    """The prompt with every spelling of a gap replaced by ``GAP``."""
     return GAP_FORMS.sub(GAP, prompt)
 
 
 def history_source(
     turns: Sequence[str], task: TaskConfig, attributes: Mapping[str, str] | None = None
 ) -> str:
-    """The source that a conversation makes, in which two speak by turns.
+    """The source of a conversation with two alternating speakers.
 
     Args:
-        turns: what was said so far; the last is what is to be replied to.
-        task: what the model has learnt.
+        turns: the turns; the last is the one to reply to.
+        task: the task of the model.
         attributes: as in ``source_of``.
 
     Raises:
-        WenmoError: a field that is none of the task's, or nothing was said.
+        WenmoError: an unknown field, or no turn.
     """
-    said = render_history(turns, task)
-    return _codes(attributes or {}, task) + _lines(said.turns)
+    conversation = render_history(turns, task)
+    return _codes(attributes or {}, task) + _lines(conversation.turns)
 
 
 def render_history(
@@ -154,35 +154,35 @@ def render_history(
     attributes: Mapping[str, str] | None = None,
     system: str | None = None,
 ) -> Conversation:
-    """A conversation in which two speak by turns, with its control codes as an instruction; as
+    """A conversation with two alternating speakers, with its control codes as an instruction; as
     ``history_source``.
 
     Args:
-        system: an instruction that stands before all else.
+        system: system prompt before everything else.
     """
     if not turns or not turns[-1].strip():
         raise WenmoError("dialogue needs something to reply to: give a prompt")
-    spoken = [Part(turn) for turn in turns[-task.history :]]
-    head = [Part(system, SYSTEM)] if system and system.strip() else []
-    said = (*head, *_instructed(attributes or {}, task), *_parted(spoken, None))
-    return Conversation(said, cut=len(turns) > task.history)
+    previous = [Segment(turn) for turn in turns[-task.history :]]
+    head = [Segment(system, SYSTEM)] if system and system.strip() else []
+    history = (*head, *_code_instructions(attributes or {}, task), *_with_roles(previous, None))
+    return Conversation(history, cut=len(turns) > task.history)
 
 
 def conversations(record: Record, task: TaskConfig) -> Iterator[Conversation]:
-    """Every reply of a record with what was said before, its control codes as an instruction."""
-    head = _instructed(dict(record.attributes), task)
-    for said in _replies(record.parts, task):
-        if said.reply.strip() and any(turn.role != SYSTEM for turn in said.turns):
-            yield said._replace(turns=(*head, *said.turns))
+    """Every reply of a record with its history, with control codes as an instruction."""
+    head = _code_instructions(dict(record.attributes), task)
+    for conversation in _replies(record.segments, task):
+        if conversation.reply.strip() and any(turn.role != SYSTEM for turn in conversation.turns):
+            yield conversation._replace(turns=(*head, *conversation.turns))
 
 
-def _instructed(attributes: Mapping[str, str], task: TaskConfig) -> list[Part]:
+def _code_instructions(attributes: Mapping[str, str], task: TaskConfig) -> list[Segment]:
     codes = _codes(attributes, task).strip()
-    return [Part(codes, SYSTEM)] if codes else []
+    return [Segment(codes, SYSTEM)] if codes else []
 
 
 def unknown_field(name: str, task: TaskConfig) -> WenmoError:
-    """The error for a control field that is none of the task's."""
+    """The error for an unknown control field."""
     known = ", ".join(task.control) or "none"
     return WenmoError(
         f"no control field {name!r}{did_you_mean(name, task.control)} (known: {known})"
@@ -190,7 +190,7 @@ def unknown_field(name: str, task: TaskConfig) -> WenmoError:
 
 
 def _codes(attributes: Mapping[str, str], task: TaskConfig) -> str:
-    """One code a line, in the order of the task's fields."""
+    """One code per line, in the order of the task's fields."""
     for name in attributes:
         if name not in task.control:
             raise unknown_field(name, task)
@@ -202,92 +202,94 @@ def _sides(record: Record, task: TaskConfig) -> Iterator[tuple[str, str]]:
     if task.name == "completion":
         yield "", record.text
     elif task.name == "dialogue":
-        for said in _replies(record.parts, task):
-            yield _lines(said.turns), said.reply
+        for conversation in _replies(record.segments, task):
+            yield _lines(conversation.turns), conversation.reply
     elif task.name == "infilling":
         yield from _gaps(record.text)
     else:
-        for reference in record.parts or [Part(record.text)]:
+        for reference in record.segments or [Segment(record.text)]:
             yield record.source or "", reference.text
 
 
-def _replies(turns: Sequence[Part], task: TaskConfig) -> Iterator[Conversation]:
-    """The turns that are replies, each after those before it: all but the first, or those of the
-    speakers who are learnt from.
+def _replies(turns: Sequence[Segment], task: TaskConfig) -> Iterator[Conversation]:
+    """The turns that are replies, each with its history: all but the first, or those of the learned
+    speakers.
     """
     roles = _roles(turns)
-    learnt = _learnt(roles, task)
-    instructions: list[Part] = []
-    spoken: list[Part] = []
+    learned = _learned_roles(roles, task)
+    instructions: list[Segment] = []
+    previous: list[Segment] = []
     for (text, _), role in zip(turns, roles, strict=True):
         if role == SYSTEM:
-            instructions += [Part(text, SYSTEM)] if text.strip() else []
+            instructions += [Segment(text, SYSTEM)] if text.strip() else []
             continue
-        if spoken and (learnt is None or role in learnt):
-            said = (*instructions, *_parted(spoken[-task.history :], role))
-            yield Conversation(said, text, cut=len(spoken) > task.history)
-        spoken.append(Part(text, role))
+        if previous and (learned is None or role in learned):
+            history = (*instructions, *_with_roles(previous[-task.history :], role))
+            yield Conversation(history, text, cut=len(previous) > task.history)
+        previous.append(Segment(text, role))
 
 
-def _roles(turns: Sequence[Part]) -> list[str | None]:
-    """Who says each turn, in lower case; nobody where one turn does not tell."""
+def _roles(turns: Sequence[Segment]) -> list[str | None]:
+    """The speaker of each turn, in lower case; all None if one is unknown."""
     roles = [turn.role.strip().lower() if turn.role else None for turn in turns]
     return [None] * len(turns) if None in roles else roles
 
 
-def _learnt(roles: Sequence[str | None], task: TaskConfig) -> set[str] | None:
-    """Whose turns alone are replies; ``None``: every turn after the first is one."""
+def _learned_roles(roles: Sequence[str | None], task: TaskConfig) -> set[str] | None:
+    """The speakers whose turns are replies; ``None``: every turn after the first is one."""
     named = {name.strip().lower() for name in task.reply_speakers}
     found = {role for role in roles if role is not None and role in (named or ASSISTANTS)}
     return found if found or named else None
 
 
 def speakers_of(record: Record, task: TaskConfig) -> tuple[set[str], set[str]]:
-    """Who speaks in a conversation, and who of them replies: ``""`` where every turn after the
-    first is a reply.
+    """The speakers of a conversation, and those who reply: ``""`` if every turn after the first is
+    a reply.
     """
-    roles = _roles(record.parts)
-    learnt = _learnt(roles, task)
+    roles = _roles(record.segments)
+    learned = _learned_roles(roles, task)
     names = {
         role: (turn.role or "").strip()
-        for role, turn in zip(roles, record.parts, strict=True)
+        for role, turn in zip(roles, record.segments, strict=True)
         if role is not None and role != SYSTEM
     }
-    replies = {""} if learnt is None else {names[role] for role in learnt}
+    replies = {""} if learned is None else {names[role] for role in learned}
     return set(names.values()), replies
 
 
-def _parted(spoken: Sequence[Part], role: str | None) -> Iterator[Part]:
-    """The turns, each told by whether the one who replies said it; by turns without a role."""
-    for back, turn in zip(range(len(spoken), 0, -1), spoken, strict=True):
-        own = back % 2 == 0 if role is None else turn.role == role
+def _with_roles(previous: Sequence[Segment], role: str | None) -> Iterator[Segment]:
+    """The turns with the roles of assistant (who replies) and user; alternating without roles."""
+    for distance, turn in zip(range(len(previous), 0, -1), previous, strict=True):
+        is_reply = distance % 2 == 0 if role is None else turn.role == role
         if turn.text.strip():
-            yield Part(turn.text, ASSISTANT if own else USER)
+            yield Segment(turn.text, ASSISTANT if is_reply else USER)
 
 
-def _lines(turns: Sequence[Part]) -> str:
-    """A turn a line, marked by who said it."""
-    said = [f"{turn.role}: {turn.text.strip()}" for turn in turns]
-    return "\n".join(line.replace("\n", " ") for line in said)
+def _lines(turns: Sequence[Segment]) -> str:
+    """One turn per line, prefixed by its role."""
+    lines = [f"{turn.role}: {turn.text.strip()}" for turn in turns]
+    return "\n".join(line.replace("\n", " ") for line in lines)
 
 
 def _gaps(text: str) -> Iterator[tuple[str, str]]:
-    """The text with a gap, and what is missing: a tenth to a half of its units, drawn by a hash.
+    """The text with a gap, and the missing piece: a tenth to a half of its units, chosen by a hash.
 
-    The spaces around a piece are not part of it, so that a gap may be written between words.
+    White space around the piece is not part of it, so that a gap can be written between words.
     """
-    units = [match_name.span() for match_name in _UNIT.finditer(text)]
+    units = [match.span() for match in _UNIT.finditer(text)]
     if GAP_FORMS.search(text) or len(units) < 2:
         return
     shortest, longest = -(-len(units) // 10), len(units) // 2
-    drawn = set()
+    chosen = set()
     for number in range(GAPS):
         key = bytes([number])
         seed = hashlib.blake2b(text.encode(errors="replace"), digest_size=16, key=key).digest()
         size = shortest + int.from_bytes(seed[:8], "big") % (longest - shortest + 1)
         first = int.from_bytes(seed[8:], "big") % (len(units) - size + 1)
         start, end = units[first][0], units[first + size - 1][1]
-        touched = "_" in text[start - 1 : start] + text[end : end + 1]  # would lengthen the gap
-        if (start, end) not in drawn and not touched:
-            drawn.add((start, end))
+        extends_gap = (
+            "_" in text[start - 1 : start] + text[end : end + 1]
+        )  # an adjacent underscore would extend the gap
+        if (start, end) not in chosen and not extends_gap:
+            chosen.add((start, end))
             yield text[:start] + GAP + text[end:], text[start:end]

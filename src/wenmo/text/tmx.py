@@ -1,7 +1,8 @@
-"""TMX, the exchange format of translation memories: texts in, a segment in each language out.
+"""TMX, the exchange format of translation memories: one row per unit, with a segment in each
+language.
 
-XML is read piece by piece. A document that declares entities is refused (they can be made to grow
-without bounds), and nothing outside the file is ever opened.
+XML is parsed incrementally. A document that declares entities is refused (they can expand
+exponentially), and no external file is opened.
 """
 
 from __future__ import annotations
@@ -13,82 +14,82 @@ from xml.parsers import expat
 from wenmo.types import WenmoError
 
 MARKUP = ("bpt", "ept", "it", "ph", "ut")
-"""Elements inside a segment that hold another program's markup, and no text."""
+"""Elements within a segment that contain other markup, not text."""
 
 
-def tmx(texts: Iterator[str], place: str) -> Iterator[tuple[str, object]]:
-    """Each unit as an object: its segments by the code of their language, as in the file.
+def tmx(texts: Iterator[str], location: str) -> Iterator[tuple[str, object]]:
+    """Each unit as an object: its segments by language code.
 
     Raises:
         WenmoError: not valid XML, not TMX, or the document declares entities.
     """
-    units = _Units(place)
+    units = _Units(location)
     parser = expat.ParserCreate()
     parser.buffer_text = True
-    units.listen(parser)
+    units.attach(parser)
     try:
         for text in texts:
             parser.Parse(text, False)
-            yield from units.taken()
+            yield from units.take()
         parser.Parse("", True)
     except expat.ExpatError as error:
         reason = expat.errors.messages[error.code]
         raise WenmoError(
-            f"{place}:{error.lineno}: not valid XML: {reason}; mend the file"
+            f"{location}:{error.lineno}: not valid XML: {reason}; fix the file"
         ) from None
-    yield from units.taken()
+    yield from units.take()
 
 
 class _Units:
-    """Collects units from the events of a parser."""
+    """Collects units from parser events."""
 
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self.done: list[tuple[str, object]] = []
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self.units: list[tuple[str, object]] = []
         self.unit: dict[str, str] = {}
         self.language = ""
-        self.rooted, self.inside, self.muted, self.begun = False, False, 0, 0
+        self.has_root, self.in_segment, self.markup_depth, self.line = False, False, 0, 0
         self.segment: list[str] = []
 
-    def listen(self, parser: Any) -> None:
+    def attach(self, parser: Any) -> None:
         self.parser = parser
         parser.StartElementHandler = self.start
         parser.EndElementHandler = self.end
         parser.CharacterDataHandler = self.characters
         parser.EntityDeclHandler = self.refuse
 
-    def taken(self) -> list[tuple[str, object]]:
-        done, self.done = self.done, []
-        return done
+    def take(self) -> list[tuple[str, object]]:
+        units, self.units = self.units, []
+        return units
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        if not self.rooted and name != "tmx":
-            raise WenmoError(f"{self.place}: XML, but not TMX: its first element is {name!r}")
-        self.rooted = True
+        if not self.has_root and name != "tmx":
+            raise WenmoError(f"{self.location}: XML, but not TMX: its first element is {name!r}")
+        self.has_root = True
         if name == "tu":
-            self.unit, self.begun = {}, self.parser.CurrentLineNumber
+            self.unit, self.line = {}, self.parser.CurrentLineNumber
         elif name == "tuv":
             self.language = attributes.get("xml:lang", attributes.get("lang", ""))
         elif name == "seg":
-            self.segment, self.inside = [], True
+            self.segment, self.in_segment = [], True
         elif name in MARKUP:
-            self.muted += 1
+            self.markup_depth += 1
 
     def end(self, name: str) -> None:
         if name == "seg":
-            self.inside = False
+            self.in_segment = False
             self.unit.setdefault(self.language or "?", "".join(self.segment).strip())
         elif name == "tu" and self.unit:
-            self.done.append((f"{self.place}:{self.begun}", self.unit))
+            self.units.append((f"{self.location}:{self.line}", self.unit))
         elif name in MARKUP:
-            self.muted -= 1
+            self.markup_depth -= 1
 
     def characters(self, text: str) -> None:
-        if self.inside and not self.muted:
+        if self.in_segment and not self.markup_depth:
             self.segment.append(text)
 
     def refuse(self, name: str, *_: object) -> None:
         raise WenmoError(
-            f"{self.place}:{self.parser.CurrentLineNumber}: declares the entity {name!r}, which "
-            "may grow without bounds: write its text in its place"
+            f"{self.location}:{self.parser.CurrentLineNumber}: declares the entity {name!r}, which "
+            "may expand without bounds: replace it with its text"
         )
