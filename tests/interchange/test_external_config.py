@@ -113,11 +113,11 @@ def test_defaults_are_those_of_transformers(model_type: str) -> None:
         ARCHITECTURES[model_type].config_of(content)
         for content in ({"model_type": model_type}, defaults)
     )
-    resolved = {"kv_heads": from_defaults.query_groups, "head_dim": from_defaults.width_of_head}
+    resolved = {"kv_heads": from_defaults.query_groups, "head_dim": from_defaults.resolved_head_dim}
     assert replace(from_defaults, **resolved) == replace(from_full_config, **resolved)
-    assert (from_defaults.query_groups, from_defaults.width_of_head) == (
+    assert (from_defaults.query_groups, from_defaults.resolved_head_dim) == (
         from_full_config.query_groups,
-        from_full_config.width_of_head,
+        from_full_config.resolved_head_dim,
     )
     for name in ("vocab_size", "eos_token_id", "decoder_start_token_id"):
         assert SCHEMAS[model_type].defaults.get(name) == defaults.get(name)

@@ -21,7 +21,7 @@ from wenmo.interchange.onnx import write_onnx
 from wenmo.interchange.pretrained import open_pretrained
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import HasLatents, capability
-from wenmo.models.external import Foreign
+from wenmo.models.external import ExternalModel
 from wenmo.models.ngram_config import NgramConfig
 from wenmo.models.recurrent import Recurrent
 from wenmo.models.recurrent_config import RecurrentConfig
@@ -367,7 +367,7 @@ def test_errors_for_unsupported_runs(
 def test_unsupported_models_are_refused(tmp_path: Path) -> None:
     narrow = replace(GROUPED, context_length=4).build(VOCAB)
     for model, match in (
-        (Foreign(torch.nn.Identity(), VOCAB, 9, END), "reads the whole text again"),
+        (ExternalModel(torch.nn.Identity(), VOCAB, 9, END), "reads the whole text again"),
         (NgramConfig(order=2).build(VOCAB), "--to arpa"),
         (narrow, "a context of at least 8"),
     ):

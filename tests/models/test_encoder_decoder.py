@@ -51,7 +51,7 @@ def of_framework(model: Transformer) -> nn.Transformer:
         config.heads,
         config.encoder_layers,
         config.layers,
-        config.inner_width,
+        config.resolved_ffn_size,
         dropout=0.0,
         layer_norm_eps=config.norm_eps,
         batch_first=True,
@@ -149,12 +149,12 @@ def test_sinusoids_turn_with_the_place() -> None:
     assert signal[3, 1, 1] == pytest.approx(math.cos(3 * 10_000 ** (-2 / 6)), rel=1e-5)
 
 
-@pytest.mark.parametrize("both_ways", [False, True])
-def test_buckets_of_distances_are_those_of_t5(both_ways: bool) -> None:
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_buckets_of_distances_are_those_of_t5(bidirectional: bool) -> None:
     distances = torch.arange(-400, 401)
-    ours = RelativeBias(HEADS, both_ways=both_ways).bucket(distances)
+    ours = RelativeBias(HEADS, bidirectional=bidirectional).bucket(distances)
     theirs = T5Attention._relative_position_bucket(
-        distances, bidirectional=both_ways, num_buckets=32, max_distance=128
+        distances, bidirectional=bidirectional, num_buckets=32, max_distance=128
     )
     assert torch.equal(ours, theirs)
 

@@ -29,7 +29,7 @@ TEXTS = ["我有一只猫", "你有两只猴", "ab"]
 def opened(tokenizer: Tokenizer, rules: dict = RULES) -> GrammarModel:
     source = json.dumps(rules)
     model = GrammarConfig().build(tokenizer.vocab_size)
-    model.take(parse_grammar(source), source)
+    model.set_grammar(parse_grammar(source), source)
     model.bind_vocabulary(tokenizer.table)
     return model.eval()
 

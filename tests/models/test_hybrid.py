@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wenmo.models import counts
-from wenmo.models.hybrid import Hybrid, ask, cross_fit
+from wenmo.models.hybrid import Hybrid, cross_fit, ngram_columns
 from wenmo.models.hybrid_config import HybridConfig
 from wenmo.models.ngram_config import NgramConfig
 from wenmo.models.recurrent_config import RecurrentConfig
@@ -61,8 +61,8 @@ def by_order(ids: np.ndarray) -> list[np.ndarray]:
 def test_each_order_says_what_a_model_of_that_order_would() -> None:
     model, ids = make().counts, text(50, seed=1)
     tokens, words = (torch.from_numpy(part.astype(np.int64))[None] for part in (ids[:-1], ids[1:]))
-    said, context_features, _ = model.experts(tokens, words)
-    assert context_features.shape == (1, len(ids) - 1, model.sign_count)
+    said, context_features, _ = model.order_log_probs(tokens, words)
+    assert context_features.shape == (1, len(ids) - 1, model.context_feature_count)
     expected = torch.from_numpy(np.stack(by_order(ids), 1)).float()
     torch.testing.assert_close(said[0], expected, **NEAR)
 
@@ -75,7 +75,9 @@ def test_the_mixture_written_out() -> None:
         reading, _ = model.network.encode_tokens(ids)
         own = model.network.lm_head(reading).log_softmax(-1).exp()
         for word in range(VOCAB):
-            said, context_features, _ = model.counts.experts(ids, torch.full_like(ids, word))
+            said, context_features, _ = model.counts.order_log_probs(
+                ids, torch.full_like(ids, word)
+            )
             gates = model.gate(torch.cat([reading[0], context_features], -1)).softmax(-1)
             p = (gates[..., :-1] * said.exp()).sum(-1) + gates[..., -1] * own[..., word]
             torch.testing.assert_close(logp[..., word].exp(), p, **NEAR)
@@ -99,7 +101,9 @@ def test_breaks_have_weights_of_their_own() -> None:
         own = model.network.lm_head(reading).log_softmax(-1).exp()
         voices = []
         for word in range(VOCAB):
-            said, context_features, _ = model.counts.experts(tokens, torch.full_like(tokens, word))
+            said, context_features, _ = model.counts.order_log_probs(
+                tokens, torch.full_like(tokens, word)
+            )
             voices.append(torch.cat([said.exp(), own[..., word, None]], -1))
         features = torch.cat([reading[0], context_features], -1)
         at_breaks, at_others = (g(features).softmax(-1) for g in (model.break_gate, model.gate))
@@ -113,7 +117,7 @@ def test_breaks_have_weights_of_their_own() -> None:
         torch.testing.assert_close(logp.exp().sum(-1), torch.ones(tokens.shape), **NEAR)
         expected = -logp.gather(-1, targets[..., None]).mean()
         torch.testing.assert_close(model.loss(Batch(tokens, targets)).total, expected, **NEAR)
-        columns, _ = ask(model.counts, tokens, targets, breaks, None)
+        columns, _ = ngram_columns(model.counts, tokens, targets, breaks, None)
         torch.testing.assert_close(
             model.loss(Batch(tokens, targets, prior_probs=columns)).total, expected, **NEAR
         )
@@ -123,7 +127,7 @@ def test_breaks_have_weights_of_their_own() -> None:
 def test_a_part_is_scored_by_the_counts_of_the_others(folds: int) -> None:
     ids = text(300)
     table = cross_fit(ids, COUNTS, VOCAB, folds=folds)
-    assert table.shape == (len(ids) - 1, ORDER + make().counts.sign_count)
+    assert table.shape == (len(ids) - 1, ORDER + make().counts.context_feature_count)
     edges = np.linspace(0, len(ids) - 1, folds + 1).astype(int)
     for begin, stop in pairwise(edges):
         others = COUNTS.build(VOCAB)
@@ -135,7 +139,7 @@ def test_a_part_is_scored_by_the_counts_of_the_others(folds: int) -> None:
 def test_the_first_parts_are_scored_alone() -> None:
     ids = text(300)
     whole = cross_fit(ids, COUNTS, VOCAB, folds=4)
-    some = cross_fit(ids, COUNTS, VOCAB, folds=4, parts=2)
+    some = cross_fit(ids, COUNTS, VOCAB, folds=4, folds_used=2)
     np.testing.assert_array_equal(some, whole[: len(some)])
     model = HybridConfig(RecurrentConfig(embedding_size=4, hidden_size=4), COUNTS, 4, 2).build(
         VOCAB
@@ -147,7 +151,7 @@ def test_the_first_parts_are_scored_alone() -> None:
 def test_a_large_table_lies_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = text(300)
     expected = cross_fit(ids, COUNTS, VOCAB, folds=3)
-    monkeypatch.setattr(counts, "IN_MEMORY", 100)
+    monkeypatch.setattr(counts, "MAX_ARRAY_BYTES", 100)
     table = cross_fit(ids, COUNTS, VOCAB, folds=3)
     assert isinstance(table, np.memmap)
     np.testing.assert_array_equal(table, expected)
@@ -193,7 +197,7 @@ def test_the_loss_takes_what_the_batch_carries() -> None:
     """The same figures, given or asked for, make the same loss; gradients reach all weights."""
     model, ids = make(), torch.from_numpy(text(30, seed=4).astype(np.int64))[None]
     batch = Batch(ids[:, :-1], ids[:, 1:])
-    said, context_features, _ = model.counts.experts(batch.tokens, batch.targets)
+    said, context_features, _ = model.counts.order_log_probs(batch.tokens, batch.targets)
     given = Batch(ids[:, :-1], ids[:, 1:], prior_probs=torch.cat([said, context_features], 2))
     loss = model.loss(given)
     torch.testing.assert_close(loss.metrics["nats"], model.loss(batch).metrics["nats"], **NEAR)

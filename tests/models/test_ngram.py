@@ -254,7 +254,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
 
 def test_large_tables_lie_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = fitted(TINY, 4)
-    monkeypatch.setattr(counts, "IN_MEMORY", 10)
+    monkeypatch.setattr(counts, "MAX_ARRAY_BYTES", 10)
     model = fitted(TINY, 4)
     tokens = torch.tensor([[0, 1, 2, 3, 0, 1]])
     assert torch.equal(model(tokens)[0], expected(tokens)[0])

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from wenmo.models import find
 from wenmo.models.capabilities import parameter_count
-from wenmo.models.recurrent import CARRIED, GATES, Cell, Layer, Recurrent
-from wenmo.models.recurrent_config import RecurrentConfig
+from wenmo.models.recurrent import CARRIED, Layer, Recurrent
+from wenmo.models.recurrent_config import GATES, Cell, RecurrentConfig
 from wenmo.models.state import detach
 from wenmo.types import Batch, State
 

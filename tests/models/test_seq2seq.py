@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from wenmo.models.capabilities import parameter_count
-from wenmo.models.recurrent import CARRIED, GATES, Cell
-from wenmo.models.seq2seq import Encoder, Seq2seq, mix
-from wenmo.models.seq2seq_config import Attending, Seq2seqConfig
+from wenmo.models.recurrent import CARRIED
+from wenmo.models.recurrent_config import GATES, Cell
+from wenmo.models.seq2seq import Encoder, Seq2seq, mix_copy
+from wenmo.models.seq2seq_config import AttentionType, Seq2seqConfig
 from wenmo.text.batches import pad
 from wenmo.types import END, IGNORE, Batch
 
@@ -155,7 +156,7 @@ def test_additive_attention_computes_its_equations(tied: bool, copy: bool, cover
 @pytest.mark.parametrize("attention", ["dot", "general", "concat"])
 @pytest.mark.parametrize("input_feeding", [False, True])
 def test_attention_after_the_step_computes_its_equations(
-    attention: Attending, input_feeding: bool
+    attention: AttentionType, input_feeding: bool
 ) -> None:
     assert_computes(make(attention=attention, input_feeding=input_feeding), luong)
 
@@ -218,7 +219,7 @@ def test_the_encoder_equals_the_frameworks_on_packed_rows(cell: Cell, bidirectio
 @pytest.mark.parametrize("attention", ["none", "additive", "general"])
 @torch.no_grad()
 def test_the_decoder_begins_with_the_bridge_at_every_depth(
-    cell: Cell, attention: Attending
+    cell: Cell, attention: AttentionType
 ) -> None:
     model = make(cell=cell, layers=3, attention=attention)
     state = model.initial_state(3, source=SOURCE)
@@ -241,7 +242,7 @@ def test_a_mixture_by_hand() -> None:
     source = torch.tensor([[[3, 1, 3, 0]]])
     weights = torch.tensor([[[0.1, 0.3, 0.6, 0.0]]])
     first = torch.tensor([[[0, 1, 0, 3]]])
-    mixed = mix(written, torch.zeros(1, 1, 1), weights, source, first).exp()
+    mixed = mix_copy(written, torch.zeros(1, 1, 1), weights, source, first).exp()
     torch.testing.assert_close(mixed[0, 0], torch.tensor([0.05, 0.25, 0.15, 0.55]), **NEAR)
 
 
@@ -254,7 +255,7 @@ def test_a_mixture_sums_to_one_and_is_finite_whatever_the_gate(gate: float) -> N
     weights = torch.tensor([[0.2, 0.5, 0.3, 0.0], [1.0, 0.0, 0.0, 0.0]])
     weights = weights[:, None].repeat(1, 3, 1).requires_grad_()
     g = torch.full((2, 3, 1), gate, requires_grad=True)
-    mixed = mix(logits, g, weights, source, first)
+    mixed = mix_copy(logits, g, weights, source, first)
     torch.testing.assert_close(mixed.exp().sum(2), torch.ones(2, 3), rtol=1e-4, atol=1e-4)
     mixed.sum().backward()
     for tensor in (mixed, logits.grad, g.grad, weights.grad):
@@ -308,7 +309,7 @@ def test_the_loss_of_coverage_goes_on_from_a_state() -> None:
 
 @pytest.mark.parametrize("attention", ["additive", "dot", "general", "concat"])
 @torch.no_grad()
-def test_every_step_attends_to_its_own_source_alone(attention: Attending) -> None:
+def test_every_step_attends_to_its_own_source_alone(attention: AttentionType) -> None:
     model = make(attention=attention)
     state = model.initial_state(3, source=SOURCE)
     assert state["coverage"].dtype == torch.float32
@@ -327,7 +328,7 @@ def test_every_step_attends_to_its_own_source_alone(attention: Attending) -> Non
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("attention", ["additive", "concat"])
 def test_gradients_equal_finite_differences(
-    cell: Cell, attention: Attending, monkeypatch: pytest.MonkeyPatch
+    cell: Cell, attention: AttentionType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)  # float64 to the very end
     model = make(

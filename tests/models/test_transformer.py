@@ -166,7 +166,7 @@ def test_a_block_adds_two_branches(config: TransformerConfig) -> None:
     x = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(5))
     rotation = None
     if config.positions == "rotary":
-        rotation = Rotation.at(torch.arange(5)[None], config.width_of_head, config.rope_theta)
+        rotation = Rotation.at(torch.arange(5)[None], config.resolved_head_dim, config.rope_theta)
     with torch.no_grad():
         middle = x + block.attention(block.attention_norm(x), rotation, None)
         h, inner = block.feed_forward_norm(middle), block.feed_forward
@@ -325,10 +325,12 @@ def test_gpt2_small_by_hand() -> None:
 
 def test_inner_widths() -> None:
     config = TransformerConfig
-    assert config(hidden_size=384, heads=6).inner_width == 1024  # 8/3 × 384
-    assert config(hidden_size=256).inner_width == 704  # 8/3 × 256 = 682.7, up to a multiple of 32
-    assert config(hidden_size=256, activation="gelu").inner_width == 1024
-    assert config(hidden_size=256, ffn_size=100).inner_width == 100
+    assert config(hidden_size=384, heads=6).resolved_ffn_size == 1024  # 8/3 × 384
+    assert (
+        config(hidden_size=256).resolved_ffn_size == 704
+    )  # 8/3 × 256 = 682.7, up to a multiple of 32
+    assert config(hidden_size=256, activation="gelu").resolved_ffn_size == 1024
+    assert config(hidden_size=256, ffn_size=100).resolved_ffn_size == 100
 
 
 def test_weights_begin_small_and_residual_ones_smaller() -> None:

@@ -187,7 +187,7 @@ def test_pieces_from_latents_are_one_pass(encoder: str, decoder: str) -> None:
         for piece in ids.split(3, 1):
             logits, state = model(piece, state)
             parts.append(logits)
-        trained = model.lm_head(model.encode_tokens(ids, model._steer(z))[0])
+        trained = model.lm_head(model.encode_tokens(ids, model._latent_state(z))[0])
     torch.testing.assert_close(torch.cat(parts, 1), whole, **NEAR)
     torch.testing.assert_close(trained, whole, **NEAR)  # as a batch is read, without a cache
 
@@ -197,10 +197,10 @@ def test_latents_are_drawn_from_the_prior_by_the_seed() -> None:
 
     def drawn(seed: int) -> Tensor:
         seen = []
-        steer = model._steer
-        model._steer = lambda z: seen.append(z) or steer(z)  # type: ignore[method-assign,func-returns-value]
+        steer = model._latent_state
+        model._latent_state = lambda z: seen.append(z) or steer(z)  # type: ignore[method-assign,func-returns-value]
         model.initial_state(2, generator=torch.Generator().manual_seed(seed))
-        model._steer = steer  # type: ignore[method-assign]
+        model._latent_state = steer  # type: ignore[method-assign]
         return seen[0]
 
     assert torch.equal(drawn(1), drawn(1))
@@ -228,14 +228,14 @@ def test_free_bits_cost_nothing(each: bool) -> None:
     model = make(free_bits=1.2, free_bits_per_dim=each)
     model.weight = 0.5
     divergence = torch.tensor([[0.1, 0.2, 1.0], [0.3, 0.8, 2.0]], requires_grad=True)
-    total, watched = model.penalty({DIVERGENCE: divergence}, targets=10)
+    total, watched = model.regularizer({DIVERGENCE: divergence}, targets=10)
     # The means are 0.2, 0.5 and 1.5; each may have 0.4, or all of them 1.2.
     beyond = 0.1 + 1.1 if each else 1.0
     [gradient] = torch.autograd.grad(total, divergence)
     assert float(total.detach()) == pytest.approx(0.5 * beyond * 2 / 10)
     assert float(watched["kl"]) == pytest.approx(2.2)
     assert bool(gradient[:, 0].any()) is not each
-    free, _ = make(free_bits=9.0, free_bits_per_dim=each).penalty({DIVERGENCE: divergence}, 10)
+    free, _ = make(free_bits=9.0, free_bits_per_dim=each).regularizer({DIVERGENCE: divergence}, 10)
     assert not free.any()
 
 

@@ -167,7 +167,7 @@ def test_gradients_through_relaxed_tokens_are_those_of_finite_differences(genera
     def verdict() -> Tensor:
         torch.manual_seed(6)
         texts, shares = relax(gan.generator, gan.generator.embedding, 16, LONGEST, 1.5)
-        return gan.critic.judge_mixed(shares, texts).mean()
+        return gan.critic.score_soft_tokens(shares, texts).mean()
 
     for name, weight in gan.generator.named_parameters():
         [gradient] = torch.autograd.grad(verdict(), weight)
@@ -220,19 +220,19 @@ def test_what_likelihood_left_is_kept_once() -> None:
     gan = make()
     assert not gan.baselines()
     before = gan.generator.bias.detach().clone()
-    gan.part()
+    gan.keep_pretrained()
     with torch.no_grad():
         gan.generator.bias.add_(1)
-    gan.part()
+    gan.keep_pretrained()
     assert torch.equal(gan.baselines()["likelihood alone"].bias, before)
 
 
 def test_the_schedule_of_rates_begins_anew_with_each_stage() -> None:
     gan = make(mle_ratio=0.5, critic_pretrain_ratio=0.25)
     places = (0.0, 0.25, 0.5, 0.625, 0.75, 0.875, 1.0)
-    assert [gan.share_of_stage(place) for place in places] == [0, 0.5, 0, 0.5, 0, 0.5, 1]
-    assert make(mle_ratio=1.0, critic_pretrain_ratio=0.0).share_of_stage(0.75) == 0.75
-    assert make(mle_ratio=0.0, critic_pretrain_ratio=0.0).share_of_stage(0.75) == 0.75
+    assert [gan.phase_progress(place) for place in places] == [0, 0.5, 0, 0.5, 0, 0.5, 1]
+    assert make(mle_ratio=1.0, critic_pretrain_ratio=0.0).phase_progress(0.75) == 0.75
+    assert make(mle_ratio=0.0, critic_pretrain_ratio=0.0).phase_progress(0.75) == 0.75
 
 
 def test_the_baseline_is_the_mean_of_the_others() -> None:
@@ -246,9 +246,9 @@ def test_the_baseline_is_the_mean_of_the_others() -> None:
 def critic(request: pytest.FixtureRequest) -> Critic:
     torch.manual_seed(0)
     if request.param == "recurrent":
-        return RecurrentCritic(9, embedding=8, width=8, dropout=0.0)
+        return RecurrentCritic(9, embedding_size=8, hidden_size=8, dropout=0.0)
     views = 4 if request.param == "views" else 1
-    return ConvolutionalCritic(9, embedding=8, width=8, views=views, dropout=0.0)
+    return ConvolutionalCritic(9, embedding_size=8, hidden_size=8, heads=views, dropout=0.0)
 
 
 def test_a_critic_sees_a_text_and_nothing_behind_it(critic: Critic) -> None:
@@ -257,7 +257,7 @@ def test_a_critic_sees_a_text_and_nothing_behind_it(critic: Critic) -> None:
     torch.testing.assert_close(critic(texts[:, :4]), said)
     torch.testing.assert_close(critic(texts[:1]), said[:1])
     shares = torch.nn.functional.one_hot(texts, 9).float()
-    torch.testing.assert_close(critic.judge_mixed(shares, texts), said)
+    torch.testing.assert_close(critic.score_soft_tokens(shares, texts), said)
     changed = texts.clone()
     changed[0, 1] = 2
     assert critic(changed)[0] != said[0]

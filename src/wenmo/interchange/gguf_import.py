@@ -133,8 +133,8 @@ def _config(file: GgufFile, architecture: str) -> TransformerConfig:
         zero_init_residual=False,
     )
     for name in ("attention.value_length", "rope.dimension_count"):
-        if settings.get(name, config.width_of_head) != config.width_of_head:
-            key_length = f"attention.key_length = {config.width_of_head}"
+        if settings.get(name, config.resolved_head_dim) != config.resolved_head_dim:
+            key_length = f"attention.key_length = {config.resolved_head_dim}"
             raise UnsupportedSettingError(
                 f"{name} = {settings[name]} is not supported with {key_length}"
             )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wenmo.interchange.gguf import GgufFile
 from wenmo.models.transformer.config import TransformerConfig
-from wenmo.models.transformer.positions import rotary_speeds
+from wenmo.models.transformer.positions import rotary_frequencies
 from wenmo.types import WenmoError
 
 FREQUENCY_FACTORS = "rope_freqs.weight"
@@ -131,4 +131,4 @@ def _fit_ramps(frequencies: Tensor, unscaled_ratio: Tensor) -> Iterator[tuple[fl
 
 
 def _frequencies(config: TransformerConfig, scaling: tuple[float, ...] = ()) -> Tensor:
-    return rotary_speeds(config.width_of_head, config.rope_theta, scaling)
+    return rotary_frequencies(config.resolved_head_dim, config.rope_theta, scaling)

@@ -27,7 +27,7 @@ def open_grammar(path: Path) -> tuple[GrammarConfig, GrammarModel, Tokenizer]:
     tokenizer = Tokenizer.train([_characters(grammar)], TokenizerConfig("characters", min_count=1))
     config = GrammarConfig(str(path))
     model = GrammarModel(config, tokenizer.vocab_size)
-    model.take(grammar, source)
+    model.set_grammar(grammar, source)
     model.bind_vocabulary(tokenizer.table)
     return config, model.eval(), tokenizer
 

@@ -108,10 +108,10 @@ def _normalized(config: TransformerConfig) -> TransformerConfig:
     return replace(
         config,
         kv_heads=config.query_groups,
-        head_dim=config.width_of_head,
-        ffn_size=config.inner_width,
+        head_dim=config.resolved_head_dim,
+        ffn_size=config.resolved_ffn_size,
         qkv_bias=config.bias if config.qkv_bias is None else config.qkv_bias,
-        attention_scale=config.scale_of_scores,
+        attention_scale=config.resolved_attention_scale,
         dropout=0.0,
         attention_dropout=0.0,
         init_std=None,

@@ -82,7 +82,7 @@ def _read(path: Path) -> tuple[TransformerConfig, int, dict[str, Tensor]]:
         )
     except ValueError as error:
         raise WenmoError(f"{path}: damaged, or not a llama2.c file: {error}") from None
-    kv_size = kv_heads * config.width_of_head
+    kv_size = kv_heads * config.resolved_head_dim
     shapes: dict[str, tuple[int, ...]] = {
         "model.embed_tokens": (vocab_size, hidden_size),
         "input_layernorm": (layers, hidden_size),
@@ -97,7 +97,7 @@ def _read(path: Path) -> tuple[TransformerConfig, int, dict[str, Tensor]]:
         "model.norm": (hidden_size,),
     }
     values = np.frombuffer(data, "<f4", offset=HEADER.size)
-    rope_values = context_length * config.width_of_head  # not read: computed here
+    rope_values = context_length * config.resolved_head_dim  # not read: computed here
     needed = sum(int(np.prod(shape)) for shape in shapes.values()) + rope_values
     if len(values) != needed + has_lm_head * vocab_size * hidden_size:
         raise WenmoError(f"{path}: damaged: {len(values):,} weights, where {needed:,} are due")

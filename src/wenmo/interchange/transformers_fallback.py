@@ -20,7 +20,7 @@ from wenmo.interchange.special_tokens import (
 )
 from wenmo.interchange.tokenizer_files import read_begin_token, read_chat_template, read_vocabulary
 from wenmo.interchange.weights import read_weights
-from wenmo.models.external import ExternalConfig, Foreign
+from wenmo.models.external import ExternalConfig, ExternalModel
 from wenmo.types import WenmoError
 
 CONFIG = "config.json"
@@ -67,7 +67,7 @@ def open_through_transformers(path: Path, content: dict[str, Any], reason: str) 
     tokenizer = vocabulary.tokenizer(
         end, size, read_begin_token(path, settings, vocabulary.library)
     )
-    model = Foreign(hf_model, size, context, end, answers=has_encoder).eval()
+    model = ExternalModel(hf_model, size, context, end, has_encoder=has_encoder).eval()
     model.special_tokens = replace(model.special_tokens, bos=())
     set_special_tokens(path, settings, model, tokenizer)
     family = "transformer" if has_encoder else "gpt"

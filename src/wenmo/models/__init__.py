@@ -49,7 +49,7 @@ class Family:
     sizes: Mapping[str, ModelConfig] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     suggest_config: Callable[[Any, Budget], dict[str, Any]] | None = None
-    like: Callable[[Any, Literal["encoder", "decoder"]], dict[str, Any]] | None = None
+    match_side: Callable[[Any, Literal["encoder", "decoder"]], dict[str, Any]] | None = None
 
     @property
     def model_class(self) -> type[LanguageModel]:
@@ -104,7 +104,7 @@ MODELS: dict[str, Family] = {
         "recurrent encoder and decoder with attention: turns one text into another, from few pairs",
         seq2seq_config.SIZES,
         {"learning_rate": 0.003},
-        like=seq2seq_config.like,
+        match_side=seq2seq_config.match_side,
     ),
     "gpt": Family(
         TransformerConfig(),
@@ -118,7 +118,7 @@ MODELS: dict[str, Family] = {
         "Transformer with an encoder: turns one text into another, the strongest with many pairs",
         presets.ENCODER_SIZES,
         {"optimizer": "muon"},
-        like=presets.like,
+        match_side=presets.match_side,
     ),
     "masked": Family(
         MaskedConfig(),

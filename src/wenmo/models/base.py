@@ -1,4 +1,4 @@
-"""The one interface that everything stands on: tokens in, logits out, a state between calls."""
+"""The interface of all models: tokens in, logits out, a state between calls."""
 
 from __future__ import annotations
 
@@ -16,23 +16,21 @@ from wenmo.types import IGNORE, Batch, Logits, Loss, Score, SpecialTokens, State
 class LanguageModel(nn.Module, ABC):
     """A distribution over the next token, given the tokens before it.
 
-    One method, ``forward``, serves training (a whole batch, no state), prefill (many tokens),
-    decoding (one token) and the verification of a draft (a few). A state is a value: an older one
-    may be continued again. Two states that both go on must first be parted by ``select``, because a
-    key–value cache is written in place behind what an older state can see.
+    ``forward`` serves training (a batch, no state), prefill (many tokens), decoding (one token) and
+    the verification of a draft (a few tokens). A state is a value: an older one may be continued
+    again. If two copies of a state are to be continued, copy one with ``select`` first, because a
+    key–value cache is written in place behind the tokens that an older state can see.
 
     Attributes:
         vocab_size: the number of distinct ids.
-        context: the largest number of tokens that a state can hold; ``None`` if unbounded, in which
-            case text may be streamed through the model for as long as one likes.
-        conditioning: how it is given a text to answer to. ``prefix``: before its own text, as in
-            bos, source, separator, text, END. ``encoder``: in ``initial_state``, or as
-            ``source`` of a batch; then its state may hold ``coverage``, the attention that each
-            position of the source has been given so far, float32 (rows, source time). ``none``: not
-            at all.
+        context: the largest number of tokens that a state can hold; ``None``: unbounded.
+        conditioning: how it reads a source. ``prefix``: before the text, as bos, source, separator,
+            text, END. ``encoder``: in ``initial_state``, or as ``source`` of a batch; its state may
+            then hold ``coverage``, the sum of the attention on each position of the source so far,
+            float32 (rows, source time). ``none``: it reads no source.
         special_tokens: the ids around its texts.
-        record_level: it learns whole records, each from its beginning to its end, and is scored by
-            them; others go on from one record to the next.
+        record_level: it is trained and scored on complete records, each from its beginning to its
+            end; other models continue from one record to the next.
         state_schema: what its states hold.
     """
 
@@ -55,39 +53,42 @@ class LanguageModel(nn.Module, ABC):
         """Make the state of ``batch_size`` empty texts.
 
         Args:
-            batch_size: how many texts are written side by side.
-            source: for models with an encoder, what to condition on, as in ``Batch.source``; where
-                there is none, the source is empty.
-            capacity: how many tokens the state should have room for. It is a hint: a state grows.
-            generator: the source of randomness for models that draw something before they write.
+            batch_size: the number of texts.
+            source: for models with an encoder, the ids to condition on, as in ``Batch.source``;
+                None: an empty source.
+            capacity: the number of tokens to allocate caches for. It is a hint: a state grows.
+            generator: for models that draw latents, the source of randomness.
         """
 
     @abstractmethod
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
-        """Read ``tokens`` (rows, time) after what ``state`` holds.
+        """Compute the next-token logits of ``tokens``, int64 (rows, time).
+
+        Args:
+            state: of the tokens before them; None: a text begins here, and a model with a bounded
+                context may return an empty state.
 
         Returns:
-            The logits of the token after each one read, float32 (rows, time, vocabulary), and the
-            state after the last. The state that was passed in stays valid and unchanged. Without a
-            state the text is taken to begin here, and a bounded model may return an empty state.
+            The logits of the token after each of ``tokens``, float32 (rows, time, vocabulary), and
+            the state after the last. The state that was passed in stays valid and unchanged.
         """
 
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
     ) -> Loss:
-        """Cross-entropy in nats per target token: what training minimises.
+        """The training loss: cross-entropy in nats per target token.
 
         Args:
-            state: what the rows go on from; a batch with a source begins with that.
-            label_smoothing: the share of the target's probability that is spread evenly over the
-                vocabulary (Szegedy et al. 2016, section 7), by models that gradients train.
+            state: of the tokens before the batch; a batch with a source has its own initial state.
+            label_smoothing: the probability that is spread uniformly over the vocabulary (Szegedy
+                et al. 2016, section 7), by models that are trained by gradients.
         """
         score = self.score(batch, state)
         nats = (score.nats.sum() / score.tokens.sum()).float()
         return Loss(total=nats, metrics={"nats": nats.detach()}, state=score.state)
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
-        """The negative log-likelihood of each row's targets, or a bound on it.
+        """The negative log-likelihood of each row's targets in nats, or an upper bound on it.
 
         Args:
             state: as for ``loss``.
@@ -104,11 +105,11 @@ class LanguageModel(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights live; the CPU for a model without any."""
+        """The device of the weights; the CPU for a model without any."""
         tensor = next(self.parameters(), None)
         return tensor.device if tensor is not None else torch.device("cpu")
 
 
 def device() -> torch.device:
-    """Where models are trained and run: the GPU that PyTorch finds, else the CPU."""
+    """The device that models are trained and run on: the GPU if PyTorch finds one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

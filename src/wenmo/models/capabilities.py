@@ -30,27 +30,27 @@ Fraction = Callable[[float], None]
 """Called with the fraction that is done, between 0 and 1."""
 
 
-def capability(model: object, kind: type[C]) -> C | None:
+def capability(model: object, protocol: type[C]) -> C | None:
     """The model as one that has a capability; ``None`` if it has not."""
-    if not isinstance(model, kind):
+    if not isinstance(model, protocol):
         return None
-    return None if isinstance(model, MayLack) and model.lacks(kind) else model
+    return None if isinstance(model, MayLack) and model.lacks(protocol) else model
 
 
-def has_capability(model: object, kind: type) -> bool:
+def has_capability(model: object, protocol: type) -> bool:
     """Whether a model has a capability."""
-    return capability(model, kind) is not None
+    return capability(model, protocol) is not None
 
 
-def require(model: object, kind: type[C]) -> C:
+def require(model: object, protocol: type[C]) -> C:
     """The model as one that has a capability.
 
     Raises:
         TypeError: it has not.
     """
-    found = capability(model, kind)
+    found = capability(model, protocol)
     if found is None:
-        raise TypeError(f"{type(model).__name__} has not the capability {kind.__name__}")
+        raise TypeError(f"{type(model).__name__} has not the capability {protocol.__name__}")
     return found
 
 
@@ -78,7 +78,7 @@ def parameter_count(model: LanguageModel) -> int:
 class MayLack(Protocol):
     """A model that may lack a capability of its class."""
 
-    def lacks(self, kind: type) -> bool:
+    def lacks(self, protocol: type) -> bool:
         """Whether this model lacks a capability that its class has."""
         ...
 

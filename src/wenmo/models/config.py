@@ -1,4 +1,4 @@
-"""What the settings of all families of models have in common. Nothing here loads PyTorch."""
+"""The base class of the settings of all families. Nothing here loads PyTorch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wenmo.options import Settings
 if TYPE_CHECKING:
     from wenmo.models.base import LanguageModel
 
-SHARE_OF_SPEED = 0.5  # about what training reaches of the speed of matrix products alone
+MODEL_FLOPS_UTILIZATION = 0.5  # about: training's speed, as a share of that of matrix products
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class ModelConfig(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What there is to train a model with.
+    """The data and compute of a training.
 
     Attributes:
-        tokens: of the text.
-        seconds: of the machine's time.
-        speed: multiplications and additions a second, in products of float32 matrices.
+        tokens: number of tokens in the training text.
+        seconds: training time.
+        speed: multiply–adds per second in products of float32 matrices.
     """
 
     tokens: int
@@ -54,7 +54,7 @@ class Budget:
     speed: float
 
     def trainable_tokens(self, weights: int) -> float:
-        """About how many tokens a model with so many weights in matrices is trained on: each takes
-        one product forward and two backward.
+        """About how many tokens a model with so many weights in matrices can be trained on: each
+        token takes one product in the forward pass and two in the backward pass.
         """
-        return SHARE_OF_SPEED * self.seconds * self.speed / (3 * weights)
+        return MODEL_FLOPS_UTILIZATION * self.seconds * self.speed / (3 * weights)

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from wenmo.types import END, WenmoError
 
-MEMORY = 1 << 29  # bytes that counting may use beyond its result, where nothing is said
-IN_MEMORY = 1 << 29  # bytes of an array; larger ones lie in a file
+DEFAULT_MEMORY = 1 << 29  # bytes that counting may use beyond its result, where nothing is said
+MAX_ARRAY_BYTES = 1 << 29  # bytes of an array; larger ones lie in a file
 BYTES_PER_ID = 96  # what _count_piece needs for each id of a piece at its widest moment, measured
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -58,7 +58,7 @@ def count_grams(
     order: int,
     vocab_size: int,
     *,
-    memory: int = MEMORY,
+    memory: int = DEFAULT_MEMORY,
     progress: Callable[[float], None] | None = None,
 ) -> list[Grams]:
     """Count the n-grams of every order from 1 to ``order`` in a stream of texts.
@@ -92,7 +92,7 @@ def count_grams(
             part = ids[begin - overlap : begin + size]
             for n, grams in enumerate(_count_piece(part, overlap, order, vocab_size), 1):
                 _save(folder / f"{piece}-{n}", grams)
-            _let_go(ids)
+            _release_pages(ids)
             if progress:
                 progress((piece + 1) / steps)
         merged = []
@@ -174,7 +174,7 @@ def _merge(folder: Path, n: int, pieces: int, vocab_size: int, size: int) -> Gra
         counts = np.add.reduceat(counts, first) if len(first) else counts
         blocks.append(Grams(keys[first], counts, suffix))
         for run in runs:
-            _let_go(run.keys, run.counts, run.suffix)
+            _release_pages(run.keys, run.counts, run.suffix)
     merged = Grams(
         np.concatenate([block.keys for block in blocks]),
         np.concatenate([block.counts for block in blocks]),
@@ -182,7 +182,7 @@ def _merge(folder: Path, n: int, pieces: int, vocab_size: int, size: int) -> Gra
     )
     for piece, run in enumerate(runs):
         np.save(folder / f"{piece}-{n}-names.npy", np.searchsorted(merged.keys, run.keys))
-        _let_go(run.keys)
+        _release_pages(run.keys)
     return merged
 
 
@@ -218,7 +218,7 @@ def _gather(arrays: list[Ints], parts: list[slice]) -> Ints:
     return np.concatenate([array[part] for array, part in zip(arrays, parts, strict=True)])
 
 
-def _let_go(*arrays: NDArray[Any]) -> None:
+def _release_pages(*arrays: NDArray[Any]) -> None:
     """Give back the memory of mapped files' pages; they are read again when they are needed."""
     for array in arrays:
         if isinstance(array.base, mmap.mmap) and hasattr(array.base, "madvise"):  # not on Windows
@@ -235,9 +235,9 @@ def _load(path: Path) -> Grams:
     return Grams(*arrays)
 
 
-def room(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+def allocate(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """An empty array; a large one lies in a file without a name, which goes when it is let go."""
-    if math.prod(shape) * np.dtype(dtype).itemsize <= IN_MEMORY:
+    if math.prod(shape) * np.dtype(dtype).itemsize <= MAX_ARRAY_BYTES:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, dtype, "w+", shape=shape)

@@ -49,7 +49,7 @@ class ExternalConfig(ModelConfig):
         architecture: its name there.
     """
 
-    class_path: ClassVar[str] = "wenmo.models.external:Foreign"
+    class_path: ClassVar[str] = "wenmo.models.external:ExternalModel"
 
     architecture: str
 
@@ -59,7 +59,7 @@ class ExternalConfig(ModelConfig):
         )
 
 
-class Foreign(LanguageModel, EncodesSource):
+class ExternalModel(LanguageModel, EncodesSource):
     """A wrapped model.
 
     Args:
@@ -67,7 +67,7 @@ class Foreign(LanguageModel, EncodesSource):
         vocab_size: the number of ids that it gives logits for.
         context: the most tokens that it reads.
         end: its id of the mark that ends a text, which is our `END`.
-        answers: it has an encoder.
+        has_encoder: it has an encoder.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class Foreign(LanguageModel, EncodesSource):
         context: int | None,
         end: int,
         *,
-        answers: bool = False,
+        has_encoder: bool = False,
     ) -> None:
         super().__init__()
         self.inner, self.vocab_size, self.context = inner, vocab_size, context
         self.state_schema = READ_STATE
-        if answers:
+        if has_encoder:
             self.conditioning, self.state_schema = "encoder", READ_STATE | SOURCE_STATE
         order = torch.arange(vocab_size)
         order[[END, end]] = order[[end, END]]

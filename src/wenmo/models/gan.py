@@ -91,27 +91,29 @@ class Gan(
 
     def further_progress(self, progress: float) -> float:
         """The last stage goes on."""
-        alone = self.config.mle_ratio + self.config.critic_pretrain_ratio
-        return alone + (1 - alone) * progress
+        pretraining_ratio = self.config.mle_ratio + self.config.critic_pretrain_ratio
+        return pretraining_ratio + (1 - pretraining_ratio) * progress
 
     @property
-    def stage(self) -> Phase:
+    def phase(self) -> Phase:
         """What is learnt at this point of the budget."""
         config = self.config
         if self.progress < config.mle_ratio:
             return "likelihood"
-        alone = config.mle_ratio + config.critic_pretrain_ratio
-        return "critic" if self.progress < alone else "adversarial"
+        pretraining_ratio = config.mle_ratio + config.critic_pretrain_ratio
+        return "critic" if self.progress < pretraining_ratio else "adversarial"
 
-    def share_of_stage(self, progress: float) -> float:
+    def phase_progress(self, progress: float) -> float:
         """How much of its stage is done at a point of the budget, 0 to 1."""
         first = self.config.mle_ratio
-        places = (0.0, first, first + self.config.critic_pretrain_ratio, 1.0)
-        begins, ends = next(pair for pair in pairwise(places) if progress < pair[1] or pair[1] >= 1)
+        boundaries = (0.0, first, first + self.config.critic_pretrain_ratio, 1.0)
+        begins, ends = next(
+            pair for pair in pairwise(boundaries) if progress < pair[1] or pair[1] >= 1
+        )
         return (progress - begins) / (ends - begins) if ends > begins else 1.0
 
     @torch.no_grad()
-    def part(self) -> None:
+    def keep_pretrained(self) -> None:
         """Keep the generator as it is, if that was not done before."""
         if not self.parted:
             self.pretrained.load_state_dict(self.generator.state_dict())
@@ -144,13 +146,11 @@ def make_generator(config: GanConfig, vocab_size: int) -> Recurrent | Transforme
 
 def make_critic(config: GanConfig, vocab_size: int) -> Critic:
     """The network that judges."""
-    embedding, width, dropout = (
-        config.critic_embedding_size,
-        config.critic_hidden_size,
-        config.critic_dropout,
-    )
+    sizes = {
+        "embedding_size": config.critic_embedding_size,
+        "hidden_size": config.critic_hidden_size,
+    }
+    dropout = config.critic_dropout
     if config.critic == "recurrent":
-        return RecurrentCritic(vocab_size, embedding=embedding, width=width, dropout=dropout)
-    return ConvolutionalCritic(
-        vocab_size, embedding=embedding, width=width, views=config.critic_heads, dropout=dropout
-    )
+        return RecurrentCritic(vocab_size, **sizes, dropout=dropout)
+    return ConvolutionalCritic(vocab_size, **sizes, heads=config.critic_heads, dropout=dropout)

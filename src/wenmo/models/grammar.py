@@ -86,15 +86,15 @@ class GrammarModel(
         if self._grammar is None:
             if not self.config.grammar:
                 raise WenmoError("no grammar: say which, as in grammar=rules.toml")
-            self.take(*read_grammar(Path(self.config.grammar)))
+            self.set_grammar(*read_grammar(Path(self.config.grammar)))
         return self._grammar  # type: ignore[return-value]
 
-    def take(self, grammar: Grammar, source: str) -> None:
+    def set_grammar(self, grammar: Grammar, source: str) -> None:
         """Take a grammar, and the text of its file."""
         self._grammar = grammar
         self._store("source", np.frombuffer(source.encode(), np.uint8).copy())
         self._store("weights", np.array(weights_of(grammar)))
-        self._forget()
+        self._clear_caches()
 
     def bind_vocabulary(self, table: Sequence[bytes]) -> None:
         codes, seen = [NO_TOKEN], set()
@@ -111,7 +111,7 @@ class GrammarModel(
                     "or bytes"
                 ) from None
         self._store("codes", np.array(codes))
-        self._forget()
+        self._clear_caches()
         _ = self.grammar  # what is wrong with it is told now
 
     @property
@@ -139,9 +139,9 @@ class GrammarModel(
         """See that the grammar can write every text of a stream; the ways in which it can are kept
         for `fit`.
         """
-        self._forests = self._gathered(ids, progress)
+        self._forests = self._parse_corpus(ids, progress)
 
-    def _gathered(
+    def _parse_corpus(
         self, ids: NDArray[np.unsignedinteger], progress: Callable[[float], None] | None
     ) -> Forests:
         texts = Counter(self._texts(ids))
@@ -173,14 +173,14 @@ class GrammarModel(
         """
         forests = self._forests
         if forests is None:
-            forests = self._gathered(ids, None)
+            forests = self._parse_corpus(ids, None)
         rounds, prior = self.config.rounds, self.config.prior
         *_, last = learn_weights(
             self.grammar, forests, rounds=rounds, prior=prior, progress=progress
         )
         self._grammar, self._forests = last.grammar, None
         self._store("weights", np.array(weights_of(last.grammar)))
-        self._forget()
+        self._clear_caches()
 
     def sample_texts(
         self, seeds: Sequence[int], *, uniform: bool = False, depth: int | None = None
@@ -285,7 +285,7 @@ class GrammarModel(
             ]
             yield b"".join(spelled).decode("utf-8", "replace")
 
-    def _forget(self) -> None:
+    def _clear_caches(self) -> None:
         """Drop what was made for other weights, or other tokens."""
         self._samplers.clear()
         for name in ("_chart", "_token_chart"):
@@ -319,7 +319,7 @@ class GrammarModel(
             raise WenmoError("the kept grammar's characters are none")
         for name, tensor in new.items():
             self.register_buffer(name, tensor.detach().clone())
-        self._forget()
+        self._clear_caches()
         self._grammar = with_weights(grammar, weights)
         if not all(any(a.weight for a in rule) for rule in self._grammar.rules.values()):
             raise WenmoError("a rule of the kept grammar has lost all its weights")

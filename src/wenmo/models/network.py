@@ -1,4 +1,4 @@
-"""What the models that are trained by gradients have in common: hidden states, and their cost."""
+"""The base class of models with hidden states that are trained by gradients, and its losses."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from wenmo.models.state import StateField
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
 Hidden: TypeAlias = "tuple[Tensor, ...]"
-"""What a network makes of the tokens it reads, before the softmax: tensors (rows, time, width). The
-first is the hidden state."""
+"""The input of the output layer: tensors (rows, time, width). The first is the hidden state."""
 
 STEERING = StateField(
     "steering",
@@ -29,44 +28,50 @@ STEERING = StateField(
     truncation="keep",
 )
 
-MAX_LOGITS = 1 << 26  # more in a loss are made and forgotten in pieces: 256 MB in float32
-LEAST_OTHERS = 1e-6  # the least probability that a token is none of some
+MAX_LOGITS = 1 << 26  # of a loss at once, 256 MB in float32; more are computed in chunks
+MIN_PROB = 1e-6  # of the event that a token is none of a set
 
 
 class Network(LanguageModel, HasHiddenStates):
-    """A model that is trained by gradients: it reads into hidden states, and predicts from those.
+    """A model that computes hidden states and predicts tokens from them; gradients train it.
 
-    Where its state holds `STEERING`, that is added to the embedding of each token.
+    If its state holds `STEERING`, that vector is added to the embedding of each token.
 
     Attributes:
-        hidden_width: the width of the hidden state.
+        hidden_size: the width of the hidden state.
     """
 
-    hidden_width: int
+    hidden_size: int
 
     @abstractmethod
     def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
-        """Read tokens as ``forward`` does, up to what the softmax is given."""
+        """Compute the hidden states of tokens; arguments and state are those of ``forward``."""
 
     @abstractmethod
-    def lm_head(self, reading: Hidden) -> Logits:
-        """The logits, float32 (..., vocabulary), of any part of a reading, (..., width) each."""
+    def lm_head(self, hidden: Hidden) -> Logits:
+        """Logits, float32 (..., vocabulary), from hidden states, (..., width) each."""
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
-        reading, after = self.encode_tokens(tokens, state)
-        return self.lm_head(reading), after
+        hidden, after = self.encode_tokens(tokens, state)
+        return self.lm_head(hidden), after
 
     def batch_state(self, batch: Batch, state: State | None) -> State | None:
-        """The state that the rows of a batch begin with, where ``state`` is what they go on from.
+        """The initial state of a batch: ``state``, or the encoded source of a batch that has one.
 
         Raises:
             TypeError: the batch has a source, and the model no encoder.
         """
         return state if batch.source is None else require(self, EncodesSource).encode(batch.source)
 
-    def penalty(self, before: State | None, targets: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """What training adds to the cross-entropy for the state that a batch begins with: nats per
-        target, and figures to watch.
+    def regularizer(self, before: State | None, targets: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The regularizer that training adds to the cross-entropy.
+
+        Args:
+            before: the initial state of the batch.
+            targets: the number of targets in the batch.
+
+        Returns:
+            A scalar in nats per target, and metrics by name.
         """
         return torch.zeros((), device=self.device), {}
 
@@ -74,12 +79,14 @@ class Network(LanguageModel, HasHiddenStates):
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
     ) -> Loss:
         before = self.batch_state(batch, state)
-        reading, after = self.encode_tokens(batch.tokens, before)
-        smoothed = label_smoothing > 0
-        nats, evenly, _ = self.costs(*select_targets(reading, batch.targets), smoothed=smoothed)
-        extra, watched = self.penalty(before, len(nats))
-        total = label_smoothed(nats, evenly, label_smoothing) + extra
-        return Loss(total, {"nats": nats.detach().mean(), **watched}, after)
+        hidden, after = self.encode_tokens(batch.tokens, before)
+        with_uniform = label_smoothing > 0
+        nats, uniform_nats, _ = self.target_losses(
+            *select_targets(hidden, batch.targets), with_uniform=with_uniform
+        )
+        extra, metrics = self.regularizer(before, len(nats))
+        total = label_smoothed(nats, uniform_nats, label_smoothing) + extra
+        return Loss(total, {"nats": nats.detach().mean(), **metrics}, after)
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
         return super().score(replace(batch, source=None), self.batch_state(batch, state))
@@ -87,83 +94,89 @@ class Network(LanguageModel, HasHiddenStates):
     def hidden_states(
         self, batch: Batch, state: State | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        reading, after = self.encode_tokens(batch.tokens, self.batch_state(batch, state))
-        flat, targets = select_targets(reading, batch.targets)
-        return flat[0].float(), self.costs(flat, targets)[0], after
+        hidden, after = self.encode_tokens(batch.tokens, self.batch_state(batch, state))
+        flat, targets = select_targets(hidden, batch.targets)
+        return flat[0].float(), self.target_losses(flat, targets)[0], after
 
-    def costs(
+    def target_losses(
         self,
-        reading: Hidden,
+        hidden: Hidden,
         targets: Tokens,
         *,
-        smoothed: bool = False,
+        with_uniform: bool = False,
         breaks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What each target costs, (targets,): the nats of it; where ``smoothed``, the mean nats of
-        all the vocabulary in its place; and where there are ``breaks``, the log-probability that
-        none of those tokens stands there.
+        """The losses of targets, float32 (targets,) each.
 
-        Logits that would not fit in memory at once are made in pieces, and a second time for the
-        gradient.
+        If there are more logits than `MAX_LOGITS`, they are computed in chunks, and once more in
+        the backward pass.
 
         Args:
-            reading: of each target, (targets, width).
+            hidden: the hidden states that predict the targets, (targets, width) each.
             targets: int64 (targets,).
-            breaks: ids, int64.
+            with_uniform: compute the loss under a uniform target, too.
+            breaks: ids of tokens, int64 (breaks,).
+
+        Returns:
+            The nats of each target; with ``with_uniform`` the mean nats over the vocabulary, else
+            the nats again; with ``breaks`` the log-probability of all other tokens together, else
+            the nats again.
         """
-        return costs(
-            self.lm_head, reading, targets, self.vocab_size, smoothed=smoothed, breaks=breaks
+        return target_losses(
+            self.lm_head, hidden, targets, self.vocab_size, with_uniform=with_uniform, breaks=breaks
         )
 
 
-def costs(
+def target_losses(
     lm_head: Callable[[Hidden], Logits],
-    reading: Hidden,
+    hidden: Hidden,
     targets: Tokens,
     vocab_size: int,
     *,
-    smoothed: bool = False,
+    with_uniform: bool = False,
     breaks: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What ``Network.costs`` tells, of anything that predicts."""
+    """`Network.target_losses` for any output layer ``lm_head``."""
 
-    def priced(targets: Tokens, *reading: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logp = lm_head(reading).log_softmax(-1)
+    def losses_of_chunk(targets: Tokens, *hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logp = lm_head(hidden).log_softmax(-1)
         nats = F.nll_loss(logp, targets, reduction="none")
-        others = nats if breaks is None else log_of_others(logp[:, breaks])
-        return nats, -logp.mean(-1) if smoothed else nats, others
+        none_of_breaks = nats if breaks is None else log_prob_of_none(logp[:, breaks])
+        return nats, -logp.mean(-1) if with_uniform else nats, none_of_breaks
 
-    pieces = -(-len(targets) * vocab_size // MAX_LOGITS)
-    if pieces < 2:
-        return priced(targets, *reading)
-    parts = zip(*(tensor.chunk(pieces) for tensor in (targets, *reading)), strict=True)
-    each = [checkpoint(priced, *part, use_reentrant=False) for part in parts]
-    nats, evenly, others = (torch.cat(all_) for all_ in zip(*each, strict=True))
-    return nats, evenly, others
+    chunks = -(-len(targets) * vocab_size // MAX_LOGITS)
+    if chunks < 2:
+        return losses_of_chunk(targets, *hidden)
+    parts = zip(*(tensor.chunk(chunks) for tensor in (targets, *hidden)), strict=True)
+    each = [checkpoint(losses_of_chunk, *part, use_reentrant=False) for part in parts]
+    nats, uniform_nats, none_of_breaks = (torch.cat(all_) for all_ in zip(*each, strict=True))
+    return nats, uniform_nats, none_of_breaks
 
 
-def log_of_others(logp: Tensor) -> Tensor:
-    """The log-probability (...,) that none of some tokens stands at a place, from the
-    log-probability of each of them (..., tokens).
+def log_prob_of_none(logp: Tensor) -> Tensor:
+    """The log-probability (...,) that a token is none of a set, given the log-probabilities of the
+    tokens in the set, (..., tokens).
     """
-    return torch.log1p(-logp.exp().sum(-1).clamp(max=1 - LEAST_OTHERS))
+    return torch.log1p(-logp.exp().sum(-1).clamp(max=1 - MIN_PROB))
 
 
-def steered(x: Tensor, state: State) -> Tensor:
-    """Embedded tokens (rows, time, width) and, where a state holds ``steering`` (rows, width), that
-    added to each of them.
+def add_steering(x: Tensor, state: State) -> Tensor:
+    """Add the ``steering`` (rows, width) of a state, if it holds any, to token embeddings (rows,
+    time, width).
     """
     return x + state["steering"][:, None] if "steering" in state else x
 
 
-def label_smoothed(nats: Tensor, evenly: Tensor, label_smoothing: float) -> Tensor:
-    """The mean cost of targets, of which a share is spread evenly; see `LanguageModel.loss`."""
-    return (1 - label_smoothing) * nats.mean() + label_smoothing * evenly.mean()
+def label_smoothed(nats: Tensor, uniform_nats: Tensor, label_smoothing: float) -> Tensor:
+    """The mean loss with label smoothing (Szegedy et al. 2016, section 7): a scalar in nats."""
+    return (1 - label_smoothing) * nats.mean() + label_smoothing * uniform_nats.mean()
 
 
-def select_targets(reading: Hidden, targets: Tokens) -> tuple[Hidden, Tokens]:
-    """The places that a target is asked of, one under another."""
+def select_targets(hidden: Hidden, targets: Tokens) -> tuple[Hidden, Tokens]:
+    """The positions whose target is not IGNORE: hidden states (targets, width) each, and targets
+    (targets,).
+    """
     mask = targets != IGNORE
     if mask.all():
-        return tuple(tensor.flatten(0, 1) for tensor in reading), targets.flatten()
-    return tuple(tensor[mask] for tensor in reading), targets[mask]
+        return tuple(tensor.flatten(0, 1) for tensor in hidden), targets.flatten()
+    return tuple(tensor[mask] for tensor in hidden), targets[mask]

@@ -23,17 +23,17 @@ from torch import Tensor
 
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import ContinuesCounts, CountsParameters, FitsCounts
-from wenmo.models.counts import MEMORY, Grams, Ids, Ints, add_grams, count_grams, room
+from wenmo.models.counts import DEFAULT_MEMORY, Grams, Ids, Ints, add_grams, allocate, count_grams
 from wenmo.models.ngram_config import NgramConfig
 from wenmo.models.state import NO_TOKEN, StateField, StateSchema
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
 
 HISTORY = "ngram_history"  # in a state: the last tokens of each row
-NOTHING = NO_TOKEN  # in a history: before the first token; as an index: no such n-gram
-PIECE = 1 << 20
-MOST = 2**31 - 1  # what a count may be
+MISSING = NO_TOKEN  # in a history: before the first token; as an index: no such n-gram
+CHUNK = 1 << 20
+MAX_COUNT = 2**31 - 1  # what a count may be
 TABLES = ("prob", "backoff", "total", "count")
-DENSE = 1 << 20  # log-probabilities written at once: at most about 50 MB of scratch
+MAX_LOGITS = 1 << 20  # log-probabilities written at once: at most about 50 MB of scratch
 
 
 class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
@@ -57,8 +57,8 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
     def __init__(self, config: NgramConfig, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
-        self.counted_before: list[Grams] | None = None
-        shape, meaning = ("rows", "order - 1"), f"the last tokens, {NOTHING} where there are none"
+        self.previous_counts: list[Grams] | None = None
+        shape, meaning = ("rows", "order - 1"), f"the last tokens, {MISSING} where there are none"
         history = StateField(HISTORY, shape, meaning, torch.long, truncation="history")
         self.state_schema = StateSchema((history,))
         for n in range(1, config.order + 1):
@@ -70,7 +70,7 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
         self,
         ids: Ids,
         *,
-        memory: int = MEMORY,
+        memory: int = DEFAULT_MEMORY,
         progress: Callable[[float], None] | None = None,
     ) -> None:
         """Count a stream of texts, and estimate the probabilities; what was there is replaced.
@@ -89,8 +89,8 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
         """
         order, prune = self.config.order, self.config.prune or (0,)
         grams = count_grams(ids, order, self.vocab_size, memory=memory, progress=progress)
-        if self.counted_before is not None:
-            grams = add_grams(self.counted_before, grams, self.vocab_size)
+        if self.previous_counts is not None:
+            grams = add_grams(self.previous_counts, grams, self.vocab_size)
         cutoffs = [prune[min(n, len(prune) - 1)] for n in range(order)]
         for n, arrays in enumerate(_estimate(grams, self.vocab_size, cutoffs), 1):
             self._store(n, *arrays)
@@ -111,7 +111,7 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
                 f"no text can be added to this n-gram model, {reason}: train a new one on all of "
                 "the text together (--model ngram)"
             )
-        self.counted_before = self.grams()
+        self.previous_counts = self.grams()
 
     def grams(self) -> list[Grams]:
         """The counts that the model was estimated from, where they are kept, as `count_grams`."""
@@ -137,13 +137,13 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
     ) -> State:
         """A history without tokens."""
         shape = (batch_size, self.config.order - 1)
-        return {HISTORY: torch.full(shape, NOTHING, dtype=torch.long, device=self.device)}
+        return {HISTORY: torch.full(shape, MISSING, dtype=torch.long, device=self.device)}
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         contexts, after = self.contexts(tokens, state)
         flat = [context.flatten() for context in contexts]
         logits = self._table("prob", 1).new_empty(tokens.numel(), self.vocab_size)
-        step = max(1, DENSE // self.vocab_size)
+        step = max(1, MAX_LOGITS // self.vocab_size)
         for at in range(0, len(logits), step):
             self._fill(logits[at : at + step], [context[at : at + step] for context in flat])
         return logits.view(*tokens.shape, self.vocab_size), after
@@ -151,11 +151,14 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
     def score(self, batch: Batch, state: State | None = None) -> Score:
         """Look up the targets only, without the rest of the distribution."""
         contexts, after = self.contexts(batch.tokens, state)
-        asked = batch.targets != IGNORE
-        nats = -self._look_up(contexts, batch.tokens, batch.targets.where(asked, END))[-1] * asked
-        return Score(nats=nats.sum(1), tokens=asked.sum(1), state=after)
+        is_target = batch.targets != IGNORE
+        nats = (
+            -self._look_up(contexts, batch.tokens, batch.targets.where(is_target, END))[-1]
+            * is_target
+        )
+        return Score(nats=nats.sum(1), tokens=is_target.sum(1), state=after)
 
-    def experts(
+    def order_log_probs(
         self, tokens: Tokens, words: Tokens, state: State | None = None
     ) -> tuple[Tensor, Tensor, State]:
         """What each order says alone of the word after each token.
@@ -171,7 +174,7 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
         orders = self._look_up(contexts, tokens, words)
         return torch.stack(orders, 2).float(), self.context_features(contexts), after
 
-    def each_order(self, contexts: list[Tensor], tokens: Tokens, word: int) -> Tensor:
+    def word_log_probs(self, contexts: list[Tensor], tokens: Tokens, word: int) -> Tensor:
         """The log-probability of one word after each token by the model of each order from 1 up,
         float32 (rows, time, order).
 
@@ -202,11 +205,11 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
         return torch.stack(context_features, -1)
 
     @property
-    def sign_count(self) -> int:
+    def context_feature_count(self) -> int:
         """The width of `context_features`."""
         return (self.config.order - 1) * (2 + self.config.totals)
 
-    def mixture(self, contexts: list[Tensor], weights: Tensor) -> Tensor:
+    def mix_orders(self, contexts: list[Tensor], weights: Tensor) -> Tensor:
         """The sum over the orders of weight times probability, of every word.
 
         Args:
@@ -257,12 +260,12 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
 
         Indices are int64 of any one shape, and -1 for an n-gram or context that is not stored.
         """
-        keys, found = self._table("keys", n), torch.full_like(word, NOTHING)
+        keys, found = self._table("keys", n), torch.full_like(word, MISSING)
         if len(keys):
             known = torch.nonzero(context >= 0, as_tuple=True)
             wanted = context[known] * self.vocab_size + word[known]
             place = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
-            found[known] = place.where(keys[place] == wanted, NOTHING)
+            found[known] = place.where(keys[place] == wanted, MISSING)
         return found
 
     def contexts(self, tokens: Tokens, state: State | None) -> tuple[list[Tensor], State]:
@@ -274,9 +277,9 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
         stream = torch.cat([history, tokens], 1)
         contexts = [stream]
         for n in range(2, self.config.order):
-            before = torch.full_like(stream, NOTHING)
+            before = torch.full_like(stream, MISSING)
             before[:, 1:] = contexts[-1][:, :-1]
-            before[stream == END] = NOTHING  # END is a context, but not the end of one
+            before[stream == END] = MISSING  # END is a context, but not the end of one
             contexts.append(self._find(n, before, stream))
         new = slice(history.shape[1], None)
         after = stream[:, tokens.shape[1] :].clone()
@@ -294,7 +297,7 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
             known, logp = torch.nonzero(context >= 0, as_tuple=True), logp.clone()
             logp[known] += self._table("backoff", n - 1)[context[known]]
             if n < self.config.order:
-                rest = self._find(n, context.where(~follows, NOTHING), words)
+                rest = self._find(n, context.where(~follows, MISSING), words)
                 gram = contexts[n - 1].roll(-1, 1).where(follows, rest)
             else:
                 gram = self._find(n, context, words)
@@ -356,9 +359,9 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
             if self.config.totals:
                 tables["total"] = (np.log1p(total), np.float32)
         if self.config.counts:
-            tables["count"] = (np.minimum(counts, MOST), np.int32)
+            tables["count"] = (np.minimum(counts, MAX_COUNT), np.int32)
         for name, (values, kind) in tables.items():
-            table = room(values.shape, kind)
+            table = allocate(values.shape, kind)
             table[:] = values
             self.register_buffer(f"{name}_{n}", torch.from_numpy(table).to(device))
 
@@ -374,8 +377,10 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
         own = dict(self.named_buffers())
         new = {k.removeprefix(prefix): t for k, t in state_dict.items() if k.startswith(prefix)}
         if new.keys() != own.keys():
-            odd = ", ".join(sorted(new.keys() ^ own.keys()))
-            raise WenmoError(f"these are not the weights of an n-gram model of this order: {odd}")
+            unexpected = ", ".join(sorted(new.keys() ^ own.keys()))
+            raise WenmoError(
+                f"these are not the weights of an n-gram model of this order: {unexpected}"
+            )
         for name, tensor in new.items():
             if tensor.dtype != own[name].dtype or tensor.dim() != 1:
                 raise WenmoError(f"n-gram weights: {name} must be a row of {own[name].dtype}")
@@ -386,7 +391,7 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
             if any(len(table) != len(keys) for table in others):
                 raise WenmoError(f"n-gram weights: the tensors of order {n} differ in length")
             limit = contexts * self.vocab_size if n > 1 else self.vocab_size
-            if len(keys) and not (keys[0] >= 0 and keys[-1] < limit and _rises(keys)):
+            if len(keys) and not (keys[0] >= 0 and keys[-1] < limit and _is_increasing(keys)):
                 raise WenmoError(f"n-gram weights: keys_{n} is not sorted or not within its order")
             contexts = len(keys)
         device = None if self.device.type == "meta" else self.device
@@ -394,10 +399,10 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
             self.register_buffer(name, tensor.detach().to(device))
 
 
-def _rises(keys: Tensor) -> bool:
+def _is_increasing(keys: Tensor) -> bool:
     """Whether each is above the one before; looked at in pieces, for they may not fit in memory."""
     return all(
-        bool((keys[at : at + PIECE + 1].diff() > 0).all()) for at in range(0, len(keys) - 1, PIECE)
+        bool((keys[at : at + CHUNK + 1].diff() > 0).all()) for at in range(0, len(keys) - 1, CHUNK)
     )
 
 

@@ -1,4 +1,4 @@
-"""One vector of a whole text, from those of its tokens."""
+"""Pooling of hidden states over time."""
 
 from __future__ import annotations
 

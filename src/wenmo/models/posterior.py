@@ -1,4 +1,4 @@
-"""Where the latents of a text lie: a normal distribution for each of them, beside the prior's."""
+"""The approximate posterior of a variational autoencoder: independent normal distributions."""
 
 from __future__ import annotations
 

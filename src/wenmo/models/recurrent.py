@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wenmo.models.network import Hidden, Network, steered
+from wenmo.models.network import Hidden, Network, add_steering
 from wenmo.models.recurrent_config import GATES, Cell, RecurrentConfig
 from wenmo.models.state import StateField, StateSchema
 from wenmo.types import END, Logits, State, Tokens
@@ -35,7 +35,7 @@ class Recurrent(Network):
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
         last = config.embedding_size if config.tie_embeddings else config.hidden_size
-        self.hidden_width = last
+        self.hidden_size = last
         widths = [config.embedding_size, *[config.hidden_size] * (config.layers - 1), last]
         self.embedding = nn.Embedding(vocab_size, config.embedding_size)
         self.layers = nn.ModuleList(
@@ -71,7 +71,7 @@ class Recurrent(Network):
     def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
         before = state or self.initial_state(len(tokens))
         after: State = dict(before)
-        x = steered(self._drop(self._embed(tokens)), before)
+        x = add_steering(self._drop(self._embed(tokens)), before)
         for depth, layer in enumerate(self._stack()):
             names = [f"{name}.{depth}" for name in CARRIED[self.config.cell]]
             carried = [before[name] for name in names]
@@ -80,9 +80,9 @@ class Recurrent(Network):
             x = self._drop(x)
         return (x,), after
 
-    def lm_head(self, reading: Hidden) -> Logits:
+    def lm_head(self, hidden: Hidden) -> Logits:
         weight = self.embedding.weight if self.head is None else self.head.weight
-        return F.linear(reading[0], weight, self.bias).float()
+        return F.linear(hidden[0], weight, self.bias).float()
 
     def _stack(self) -> list[Layer]:
         return [cast(Layer, layer) for layer in self.layers]

@@ -97,10 +97,14 @@ SIZES: dict[Cell, dict[str, RecurrentConfig]] = {cell: _sizes(cell) for cell in 
 
 
 # Measured with the estimate of `Budget.trainable_tokens` (docs/experiments.md).
-NARROW, WIDER = 256, (512,)
-READS_PER_WEIGHT = 0.1  # less, and a narrower one is better by then
-WEIGHTS_PER_TOKEN = 5  # more, and the text is learnt by heart
-DROPOUTS = ((8, 0.4), (2.5, 0.25), (0, 0.1))  # passes over the text, and what suits so many
+SMALLEST_HIDDEN_SIZE, LARGER_HIDDEN_SIZES = 256, (512,)
+MIN_TOKENS_PER_WEIGHT = 0.1  # less, and a narrower one is better by then
+MAX_WEIGHTS_PER_TOKEN = 5  # more, and the text is learnt by heart
+DROPOUT_BY_EPOCHS = (
+    (8, 0.4),
+    (2.5, 0.25),
+    (0, 0.1),
+)  # passes over the text, and what suits so many
 
 
 def suggest_config(config: RecurrentConfig, budget: Budget) -> dict[str, Any]:
@@ -108,16 +112,16 @@ def suggest_config(config: RecurrentConfig, budget: Budget) -> dict[str, Any]:
     docs/experiments.md). What is narrow learns sooner; what is wide learns little texts by heart.
     """
     gates = GATES[config.cell]
-    hidden = NARROW
-    for wider in WIDER:
-        weights = gates * wider * (config.embedding_size + wider)
-        enough_time = budget.trainable_tokens(weights) >= READS_PER_WEIGHT * weights
-        if enough_time and weights <= WEIGHTS_PER_TOKEN * budget.tokens:
-            hidden = wider
-    passes = (
+    hidden = SMALLEST_HIDDEN_SIZE
+    for larger in LARGER_HIDDEN_SIZES:
+        weights = gates * larger * (config.embedding_size + larger)
+        enough_time = budget.trainable_tokens(weights) >= MIN_TOKENS_PER_WEIGHT * weights
+        if enough_time and weights <= MAX_WEIGHTS_PER_TOKEN * budget.tokens:
+            hidden = larger
+    epochs = (
         budget.trainable_tokens(gates * hidden * (config.embedding_size + hidden)) / budget.tokens
     )
     return {
         "hidden_size": hidden,
-        "dropout": next(rate for least, rate in DROPOUTS if passes >= least),
+        "dropout": next(rate for least, rate in DROPOUT_BY_EPOCHS if epochs >= least),
     }

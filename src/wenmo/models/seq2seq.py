@@ -21,7 +21,13 @@ from wenmo.models.seq2seq_config import Seq2seqConfig
 from wenmo.models.state import StateField, StateSchema
 from wenmo.types import END, IGNORE, Batch, Logits, Loss, State, Tokens
 
-WRITING = ("embedding", "layers", "project", "head", "bias")  # what a decoder has without attention
+DECODER_WEIGHTS = (
+    "embedding",
+    "layers",
+    "project",
+    "head",
+    "bias",
+)  # what a decoder has without attention
 
 
 class Seq2seq(Network, EncodesSource, HasSides):
@@ -36,18 +42,20 @@ class Seq2seq(Network, EncodesSource, HasSides):
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, None
         embedding, hidden, tied = config.embedding_size, config.hidden_size, config.tie_embeddings
-        self.hidden_width = hidden
-        attends, additive = config.attention != "none", config.attention == "additive"
+        self.hidden_size = hidden
+        has_attention, additive = config.attention != "none", config.attention == "additive"
         self.embedding = nn.Embedding(vocab_size, embedding)
         self.source_embedding = None if tied else nn.Embedding(vocab_size, embedding)
         self.encoder = Encoder(config)
-        self.attention = Attention(config) if attends else None
-        fed = config.memory if additive else hidden * config.feeds
-        widths = [embedding + fed, *[hidden] * config.layers]
+        self.attention = Attention(config) if has_attention else None
+        fed_size = config.memory_size if additive else hidden * config.feeds_readout
+        widths = [embedding + fed_size, *[hidden] * config.layers]
         self.layers = nn.ModuleList(Layer(config.cell, *both) for both in pairwise(widths))
-        found = config.memory + hidden
-        self.readout = nn.Linear(found + embedding * additive, hidden) if attends else None
-        self.gate = nn.Linear(found + embedding, 1) if config.copy else None
+        context_size = config.memory_size + hidden
+        self.readout = (
+            nn.Linear(context_size + embedding * additive, hidden) if has_attention else None
+        )
+        self.gate = nn.Linear(context_size + embedding, 1) if config.copy else None
         self.project = nn.Linear(hidden, embedding, bias=False) if tied else None
         self.head = None if tied else nn.Linear(hidden, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
@@ -90,7 +98,7 @@ class Seq2seq(Network, EncodesSource, HasSides):
         state["coverage"] = torch.zeros(mask.shape, device=mask.device)
         if self.attention.key is not None:
             state["memory_keys"] = self.attention.key(memory)
-        if self.config.feeds:
+        if self.config.feeds_readout:
             state["readout"] = memory.new_zeros(ids.shape[0], self.config.hidden_size)
         if self.config.copy:
             same = ids[:, :, None] == ids[:, None]
@@ -99,8 +107,8 @@ class Seq2seq(Network, EncodesSource, HasSides):
         return state
 
     def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
-        """As any network; what is read is a ``Read``."""
-        return self._read(tokens, state or self.initial_state(len(tokens)))
+        """As any network; what is read is a ``DecoderOutput``."""
+        return self._decode(tokens, state or self.initial_state(len(tokens)))
 
     def side(self, name: Literal["encoder", "decoder"]) -> dict[str, Tensor]:
         """Of the decoder's first layer what reads the embedded tokens, without
@@ -109,13 +117,13 @@ class Seq2seq(Network, EncodesSource, HasSides):
         if name == "encoder":
             embedding = self.source_embedding or self.embedding
             return {"embedding.weight": embedding.weight, **dict(self.encoder.named_parameters())}
-        own = {k: w for k, w in self.named_parameters() if k.split(".")[0] in WRITING}
+        own = {k: w for k, w in self.named_parameters() if k.split(".")[0] in DECODER_WEIGHTS}
         first = cast(Layer, self.layers[0])
         return own | {"layers.0.input_weight": first.input_weight[:, : self.config.embedding_size]}
 
     def lm_head(self, reading: Hidden) -> Logits:
         """As any network; with ``copy`` the logits are log-probabilities."""
-        read = Read(*reading)
+        read = DecoderOutput(*reading)
         x = self._drop(read.readout)
         if self.project is not None:
             x = self.project(x)
@@ -124,7 +132,7 @@ class Seq2seq(Network, EncodesSource, HasSides):
         if self.gate is None:
             return logits
         gate = self.gate(torch.cat([read.context, read.hidden, read.x], -1)).float()
-        return mix(logits, gate, read.weights, read.source, read.first)
+        return mix_copy(logits, gate, read.weights, read.source, read.first)
 
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
@@ -135,11 +143,11 @@ class Seq2seq(Network, EncodesSource, HasSides):
         if not self.config.coverage:
             return super().loss(batch, state, label_smoothing=label_smoothing)
         before = self.batch_state(batch, state) or self.initial_state(len(batch.tokens))
-        read, after = self._read(batch.tokens, before)
-        nats, evenly, _ = self.costs(
-            *select_targets(read, batch.targets), smoothed=label_smoothing > 0
+        read, after = self._decode(batch.tokens, before)
+        nats, uniform_nats, _ = self.target_losses(
+            *select_targets(read, batch.targets), with_uniform=label_smoothing > 0
         )
-        total = label_smoothed(nats, evenly, label_smoothing)
+        total = label_smoothed(nats, uniform_nats, label_smoothing)
         covered = before["coverage"][:, None] + read.weights.cumsum(1) - read.weights
         overlap = torch.minimum(read.weights, covered).sum(2)[batch.targets != IGNORE].mean()
         parts = {"nats": nats.detach().mean(), "coverage": overlap.detach()}
@@ -147,28 +155,33 @@ class Seq2seq(Network, EncodesSource, HasSides):
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def _read(self, tokens: Tokens, state: State) -> tuple[Read, State]:
+    def _decode(self, tokens: Tokens, state: State) -> tuple[DecoderOutput, State]:
         """Read all at once if no step waits for what another one finds, else one by one."""
         config, x = self.config, self._drop(self.embedding(tokens))
-        guessing = config.scheduled_sampling if self.training else 0.0
-        if not (config.attention == "additive" or config.feeds or config.coverage or guessing):
-            return self._read_piece(x, state)
-        reads: list[Read] = []
+        sampling_rate = config.scheduled_sampling if self.training else 0.0
+        if not (
+            config.attention == "additive"
+            or config.feeds_readout
+            or config.coverage
+            or sampling_rate
+        ):
+            return self._decode_chunk(x, state)
+        reads: list[DecoderOutput] = []
         for column in torch.split(x, 1, dim=1):
-            if reads and guessing:
-                column = self._guess(column, reads[-1], guessing)
-            read, state = self._read_piece(column, state)
+            if reads and sampling_rate:
+                column = self._replace_by_predictions(column, reads[-1], sampling_rate)
+            read, state = self._decode_chunk(column, state)
             reads.append(read)
-        return Read(*(torch.cat(parts, 1) for parts in zip(*reads, strict=True))), state
+        return DecoderOutput(*(torch.cat(parts, 1) for parts in zip(*reads, strict=True))), state
 
-    def _guess(self, x: Tensor, last: Read, rate: float) -> Tensor:
+    def _replace_by_predictions(self, x: Tensor, last: DecoderOutput, rate: float) -> Tensor:
         """The embedded tokens, some replaced by what the model itself would have written."""
         with torch.no_grad():
-            guessed = self.lm_head(last).argmax(2)
-        replaced = torch.rand(guessed.shape, device=x.device) < rate
-        return torch.where(replaced[..., None], self._drop(self.embedding(guessed)), x)
+            predicted = self.lm_head(last).argmax(2)
+        replaced = torch.rand(predicted.shape, device=x.device) < rate
+        return torch.where(replaced[..., None], self._drop(self.embedding(predicted)), x)
 
-    def _read_piece(self, x: Tensor, state: State) -> tuple[Read, State]:
+    def _decode_chunk(self, x: Tensor, state: State) -> tuple[DecoderOutput, State]:
         """Read (rows, time, embedding): additive attention looks with the hidden state before, and
         feeds what it finds into the step (Bahdanau et al. 2015, section 3.1); the others look with
         the new hidden state (Luong et al. 2015, section 3).
@@ -179,27 +192,27 @@ class Seq2seq(Network, EncodesSource, HasSides):
         if self.config.attention == "additive":
             before = state[f"hidden.{self.config.layers - 1}"][:, None]
             context, weights = self._attend(before, state)
-            hidden = self._recur(torch.cat([x, context], 2), after)
-            seen = [context, hidden, x]
+            hidden = self._run_layers(torch.cat([x, context], 2), after)
+            readout_inputs = [context, hidden, x]
         else:
-            fed = [x, state["readout"][:, None]] if self.config.feeds else [x]
-            hidden = self._recur(torch.cat(fed, 2), after)
+            fed_size = [x, state["readout"][:, None]] if self.config.feeds_readout else [x]
+            hidden = self._run_layers(torch.cat(fed_size, 2), after)
             context, weights = self._attend(hidden, state)
-            seen = [context, hidden]
+            readout_inputs = [context, hidden]
         readout = hidden
         if self.readout is not None:
-            readout = torch.tanh(self.readout(torch.cat(seen, 2)))
+            readout = torch.tanh(self.readout(torch.cat(readout_inputs, 2)))
             after["coverage"] = state["coverage"] + weights.sum(1)
-        if self.config.feeds:
+        if self.config.feeds_readout:
             after["readout"] = readout[:, -1]
         time, nothing = x.shape[1], weights[..., :0].long()
         source, first = (
             state[name][:, None].expand(-1, time, -1) if self.config.copy else nothing
             for name in ("source_ids", "source_first")
         )
-        return Read(readout, x, context, hidden, weights, source, first), after
+        return DecoderOutput(readout, x, context, hidden, weights, source, first), after
 
-    def _recur(self, x: Tensor, state: State) -> Tensor:
+    def _run_layers(self, x: Tensor, state: State) -> Tensor:
         """Run the stack over (rows, time, inputs), and put what it carries into the state."""
         for depth, layer in enumerate(self.layers):
             names = [f"{name}.{depth}" for name in CARRIED[self.config.cell]]
@@ -233,7 +246,7 @@ def state_schema_of(config: Seq2seqConfig) -> StateSchema:
     if config.attention != "dot":
         keys = (*places, "hidden_size")
         fields.append(StateField("memory_keys", keys, "what the attention compares"))
-    if config.feeds:
+    if config.feeds_readout:
         readout = ("rows", "hidden_size")
         fields.append(StateField("readout", readout, "what is fed into the next step"))
     if config.copy:
@@ -244,7 +257,7 @@ def state_schema_of(config: Seq2seqConfig) -> StateSchema:
     return carried | StateSchema(tuple(fields))
 
 
-class Read(NamedTuple):
+class DecoderOutput(NamedTuple):
     """What a decoder makes of the tokens it reads, each (rows, time, width).
 
     Attributes:
@@ -253,7 +266,7 @@ class Read(NamedTuple):
         context: the average of the memory by attention; without attention its width is 0.
         hidden: the top layer's hidden states.
         weights: the attention on each place of the source, float32; as wide as the source is long.
-        source, first: what may be copied from each of these places, as `mix` takes it; without
+        source, first: what may be copied from each of these places, as `mix_copy` takes it; without
             ``copy`` their width is 0.
     """
 
@@ -266,7 +279,7 @@ class Read(NamedTuple):
     first: Tensor
 
 
-class Reader(nn.Module):
+class RecurrentStack(nn.Module):
     """Recurrent layers over a whole text, from its beginning or from both ends."""
 
     def __init__(
@@ -307,7 +320,7 @@ class Reader(nn.Module):
         return out
 
 
-class Encoder(Reader):
+class Encoder(RecurrentStack):
     """Reads the source; a bridge leads from where its layers end to the decoder."""
 
     def __init__(self, config: Seq2seqConfig) -> None:
@@ -349,11 +362,13 @@ class Attention(nn.Module):
     def __init__(self, config: Seq2seqConfig) -> None:
         super().__init__()
         hidden, kind = config.hidden_size, config.attention
-        added = kind in ("additive", "concat")
-        self.key = None if kind == "dot" else nn.Linear(config.memory, hidden, bias=added)
-        self.query = nn.Linear(hidden, hidden, bias=False) if added else None
+        is_additive = kind in ("additive", "concat")
+        self.key = (
+            None if kind == "dot" else nn.Linear(config.memory_size, hidden, bias=is_additive)
+        )
+        self.query = nn.Linear(hidden, hidden, bias=False) if is_additive else None
         self.coverage = nn.Linear(1, hidden, bias=False) if config.coverage else None
-        self.score = nn.Linear(hidden, 1, bias=False) if added else None
+        self.score = nn.Linear(hidden, 1, bias=False) if is_additive else None
 
     def forward(
         self, query: Tensor, keys: Tensor, memory: Tensor, mask: Tensor, coverage: Tensor
@@ -373,7 +388,9 @@ class Attention(nn.Module):
         return weights.to(memory.dtype) @ memory, weights
 
 
-def mix(logits: Tensor, gate: Tensor, weights: Tensor, source: Tensor, first: Tensor) -> Tensor:
+def mix_copy(
+    logits: Tensor, gate: Tensor, weights: Tensor, source: Tensor, first: Tensor
+) -> Tensor:
     """The logarithm of p · P(w) + (1 − p) · Σ a over the places where w stands in the source (See
     et al. 2017, equation 9): finite, for P is nowhere 0.
 
@@ -384,10 +401,10 @@ def mix(logits: Tensor, gate: Tensor, weights: Tensor, source: Tensor, first: Te
         source: the ids that may be copied, int64 (..., source time).
         first: the place where each of these ids stands first in its source, int64.
     """
-    written = logits.log_softmax(-1) + F.logsigmoid(gate)
+    generated = logits.log_softmax(-1) + F.logsigmoid(gate)
     # An id that stands there twice is copied once, from its first place, with the sum of both.
     summed = torch.zeros_like(weights).scatter_add(-1, first, weights)
     copied = F.logsigmoid(-gate) + summed.clamp_min(torch.finfo(torch.float32).tiny).log()
-    before = written.gather(-1, source)
+    before = generated.gather(-1, source)
     change = torch.logaddexp(before, copied) - before
-    return written.scatter_add(-1, source, torch.where(summed > 0, change, 0))
+    return generated.scatter_add(-1, source, torch.where(summed > 0, change, 0))

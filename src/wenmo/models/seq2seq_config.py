@@ -10,7 +10,7 @@ from wenmo.models.config import ModelConfig
 from wenmo.models.recurrent_config import Cell, RecurrentConfig
 from wenmo.options import option
 
-Attending = Literal["none", "additive", "dot", "general", "concat"]
+AttentionType = Literal["none", "additive", "dot", "general", "concat"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Seq2seqConfig(ModelConfig):
         "the encoder also reads from the end (Schuster & Paliwal 1997)",
         "编码器也从末尾反向读（Schuster & Paliwal 1997）",
     )
-    attention: Attending = option(
+    attention: AttentionType = option(
         "additive",
         "`additive`, before each step (Bahdanau et al. 2015); `dot`, `general` or "
         "`concat`, after it (Luong et al. 2015); `none`: the decoder only starts with the "
@@ -102,30 +102,30 @@ class Seq2seqConfig(ModelConfig):
             )
 
     @property
-    def feeds(self) -> bool:
+    def feeds_readout(self) -> bool:
         """Whether the readout of a step enters the next one."""
         return self.input_feeding and self.attention in ("dot", "general", "concat")
 
     @property
-    def memory(self) -> int:
+    def memory_size(self) -> int:
         """The width of the encoded source."""
         return self.hidden_size * (1 + (self.bidirectional and self.attention != "dot"))
 
 
-def like(config: Any, side: Literal["encoder", "decoder"]) -> dict[str, Any]:
+def match_side(config: Any, side: Literal["encoder", "decoder"]) -> dict[str, Any]:
     """The settings of a model of which a side begins with the weights of another; none if that is
     not recurrent.
     """
     if not isinstance(config, RecurrentConfig | Seq2seqConfig):
         return {}
     names = ("cell", "embedding_size", "hidden_size", "layers", "tie_embeddings")
-    same = {name: getattr(config, name) for name in names}
+    settings = {name: getattr(config, name) for name in names}
     if isinstance(config, Seq2seqConfig):
-        return {**same, "bidirectional": config.bidirectional}
+        return {**settings, "bidirectional": config.bidirectional}
     narrow = (
         config.tie_embeddings and config.layers == 1
     )  # whose one layer is as wide as the embedding
-    return {**same, "hidden_size": config.embedding_size} if narrow else same
+    return {**settings, "hidden_size": config.embedding_size} if narrow else settings
 
 
 SIZES: dict[str, Seq2seqConfig] = {

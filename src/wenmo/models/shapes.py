@@ -1,4 +1,4 @@
-"""Models that have the shapes of their weights, and no values."""
+"""Models on the meta device: shapes of weights without values."""
 
 from __future__ import annotations
 

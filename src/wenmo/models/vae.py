@@ -21,10 +21,10 @@ from wenmo.models.network import STEERING, Hidden, Network
 from wenmo.models.pooling import max_pool
 from wenmo.models.posterior import DIVERGENCE, Posterior, bounded
 from wenmo.models.recurrent import Layer, Recurrent
-from wenmo.models.seq2seq import Reader
+from wenmo.models.seq2seq import RecurrentStack
 from wenmo.models.state import StateField, StateSchema
 from wenmo.models.transformer.model import Transformer
-from wenmo.models.transformer.stack import Encoder, initialise
+from wenmo.models.transformer.stack import Encoder, init_weights
 from wenmo.models.vae_config import VaeConfig
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens
 
@@ -42,7 +42,7 @@ LATENT_STATE = StateSchema(
 )
 """Beside the decoder's."""
 
-CARRIED = ("hidden.", "cell.")  # how the names begin of what a recurrent decoder carries
+CARRIED_PREFIXES = ("hidden.", "cell.")  # how the names begin of what a recurrent decoder carries
 
 
 class Vae(Network, HasLatents, ChangesInTraining):
@@ -58,14 +58,14 @@ class Vae(Network, HasLatents, ChangesInTraining):
         self.decoder = make_decoder(config, vocab_size)
         self.context = config.context_length
         self.state_schema = self.decoder.state_schema | LATENT_STATE
-        self.hidden_width = self.decoder.hidden_width
+        self.hidden_size = self.decoder.hidden_size
         self.posterior = nn.Linear(self.encoder.width, 2 * config.latent_size)
-        self._carried = {
+        self._carried_sizes = {
             name: tensor.shape[1]
             for name, tensor in self.decoder.initial_state(1).items()
-            if name.startswith(CARRIED)
+            if name.startswith(CARRIED_PREFIXES)
         }
-        carried = sum(self._carried.values())
+        carried = sum(self._carried_sizes.values())
         self.steering = nn.Linear(
             config.latent_size, self.decoder.embedding.embedding_dim, bias=False
         )
@@ -94,7 +94,7 @@ class Vae(Network, HasLatents, ChangesInTraining):
         """The decoder's state, with ``steering`` (rows, width) by the latents, which also make what
         an LSTM begins with.
         """
-        return self.decoder.initial_state(latents.shape[0], capacity=capacity) | self._steer(
+        return self.decoder.initial_state(latents.shape[0], capacity=capacity) | self._latent_state(
             latents
         )
 
@@ -107,14 +107,14 @@ class Vae(Network, HasLatents, ChangesInTraining):
             return state
         posterior = self.infer(batch)
         generator = None if self.training else torch.Generator(self.device).manual_seed(0)
-        return self._steer(posterior.draw(generator)) | {DIVERGENCE: posterior.divergence()}
+        return self._latent_state(posterior.draw(generator)) | {DIVERGENCE: posterior.divergence()}
 
     def infer(self, batch: Batch) -> Posterior:
         mask = batch.targets != IGNORE
         tokens = batch.targets.where(mask, END)
         mask[:, 0] = True  # what has no token is read as an END
-        found = self.encoder(tokens, mask)
-        mean, log_variance = self.posterior(found).float().chunk(2, 1)
+        pooled = self.encoder(tokens, mask)
+        mean, log_variance = self.posterior(pooled).float().chunk(2, 1)
         return Posterior(mean, log_variance)
 
     def encode_tokens(self, tokens: Tokens, state: State | None = None) -> tuple[Hidden, State]:
@@ -134,9 +134,11 @@ class Vae(Network, HasLatents, ChangesInTraining):
         self.weight = kl_weight_at(config, progress)
         if not config.aggressive_ratio:
             return
-        alone = progress < config.aggressive_ratio and (step + 1) % (config.encoder_steps + 1) > 0
+        encoder_only = (
+            progress < config.aggressive_ratio and (step + 1) % (config.encoder_steps + 1) > 0
+        )
         for part in filter(None, (self.decoder, self.steering, self.start)):
-            part.requires_grad_(not alone)
+            part.requires_grad_(not encoder_only)
 
     def further_progress(self, progress: float) -> float:
         """As at the end of training: the weight stays at its peak."""
@@ -147,28 +149,28 @@ class Vae(Network, HasLatents, ChangesInTraining):
         before = self.batch_state(batch, state)
         return bounded(super().score(batch, before), before)
 
-    def penalty(self, before: State | None, targets: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def regularizer(self, before: State | None, targets: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The weight times what the divergence has above the free bits, which are granted on the
         average of the batch. Watched are ``kl``, in nats a text, and its ``kl_weight``.
         """
         divergence = (before or {}).get(DIVERGENCE)
         if divergence is None:
-            return super().penalty(before, targets)
+            return super().regularizer(before, targets)
         rows, each = len(divergence), divergence.mean(0)
         free = self.config.free_bits
         if self.config.free_bits_per_dim:
-            beyond = (each - free / self.latent_size).clamp_min(0).sum()
+            excess = (each - free / self.latent_size).clamp_min(0).sum()
         else:
-            beyond = (each.sum() - free).clamp_min(0)
-        watched = {"kl": each.detach().sum(), "kl_weight": torch.tensor(self.weight)}
-        return self.weight * beyond * rows / targets, watched
+            excess = (each.sum() - free).clamp_min(0)
+        metrics = {"kl": each.detach().sum(), "kl_weight": torch.tensor(self.weight)}
+        return self.weight * excess * rows / targets, metrics
 
-    def _steer(self, latents: Tensor) -> State:
+    def _latent_state(self, latents: Tensor) -> State:
         state = {"steering": self.steering(latents)}
         if self.start is not None:
             begun = torch.tanh(self.start(latents))
-            parts = torch.split(begun, list(self._carried.values()), 1)
-            state |= zip(self._carried, parts, strict=True)
+            parts = torch.split(begun, list(self._carried_sizes.values()), 1)
+            state |= zip(self._carried_sizes, parts, strict=True)
         return state
 
 
@@ -177,9 +179,9 @@ def kl_weight_at(config: VaeConfig, progress: float) -> float:
     if config.annealing == "none":
         return config.kl_peak
     cycles = config.cycles if config.annealing == "cyclical" else 1
-    within = progress * cycles % 1 if progress < 1 else 1.0
-    risen = min(1.0, within / config.annealing_ratio) if config.annealing_ratio else 1.0
-    return config.kl_floor + (config.kl_peak - config.kl_floor) * risen
+    cycle_progress = progress * cycles % 1 if progress < 1 else 1.0
+    annealed = min(1.0, cycle_progress / config.annealing_ratio) if config.annealing_ratio else 1.0
+    return config.kl_floor + (config.kl_peak - config.kl_floor) * annealed
 
 
 def make_decoder(config: VaeConfig, vocab_size: int) -> Recurrent | Transformer:
@@ -200,7 +202,7 @@ def make_encoder(config: VaeConfig, vocab_size: int) -> RecurrentEncoder | Trans
     return kind(config, vocab_size)
 
 
-class RecurrentEncoder(Reader):
+class RecurrentEncoder(RecurrentStack):
     """LSTMs from both ends, pooled."""
 
     def __init__(self, config: VaeConfig, vocab_size: int) -> None:
@@ -225,7 +227,7 @@ class TransformerEncoder(nn.Module):
         self.width = config.hidden_size
         settings = config.transformer(1, config.encoder_layers)
         self.stack = Encoder(settings, vocab_size)
-        initialise(self, settings)
+        init_weights(self, settings)
 
     def forward(self, tokens: Tokens, mask: Tensor) -> Tensor:
         """Read (rows, time), where ``mask`` is true, to (rows, width)."""

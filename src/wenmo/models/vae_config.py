@@ -11,7 +11,7 @@ from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.models.transformer.config import TransformerConfig
 from wenmo.options import option
 
-Kind = Literal["lstm", "transformer"]
+Backbone = Literal["lstm", "transformer"]
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class VaeConfig(ModelConfig):
 
     class_path: ClassVar[str] = "wenmo.models.vae:Vae"
 
-    encoder: Kind = option(
+    encoder: Backbone = option(
         "lstm",
         "reads the text in both directions: `lstm` or `transformer`",
         "双向读取文本：`lstm` 或 `transformer`",
     )
-    decoder: Kind = option(
+    decoder: Backbone = option(
         "lstm", "writes the text: `lstm` or `transformer`", "写出文本：`lstm` 或 `transformer`"
     )
     latent_size: int = option(32, "number of latent dimensions", "隐变量的维数", minimum=1)

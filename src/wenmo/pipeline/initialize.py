@@ -55,7 +55,7 @@ def open_givers(recipe: Recipe) -> dict[Side, Loaded]:
     pretrained_sides: dict[Side, Loaded] = {
         s: load_run(Path(name)) for s, name in named.items() if name
     }
-    if pretrained_sides and MODELS[recipe.family].like is None:
+    if pretrained_sides and MODELS[recipe.family].match_side is None:
         raise WenmoError(
             f"{recipe.family} has no encoder and decoder: to go on from a run, say --from RUN"
         )
@@ -73,12 +73,12 @@ def match_config(recipe: Recipe, pretrained_sides: Mapping[Side, Loaded]) -> Rec
     Raises:
         WenmoError: what was given does not go with them.
     """
-    like = MODELS[recipe.family].like
-    if like is None:
+    match_side = MODELS[recipe.family].match_side
+    if match_side is None:
         return recipe
     suits: dict[str, Any] = {}
     for side, (card, _, _) in pretrained_sides.items():
-        suits |= like(card.recipe.model, side)
+        suits |= match_side(card.recipe.model, side)
     open_ = {name: value for name, value in suits.items() if f"model.{name}" not in recipe.given}
     try:
         return replace(recipe, model=replace(recipe.model, **open_))

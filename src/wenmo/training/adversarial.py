@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wenmo.models.base import LanguageModel
-from wenmo.models.critic import inside
+from wenmo.models.critic import text_mask
 from wenmo.models.gan import Gan
 from wenmo.text.batches import Batches
 from wenmo.training.learners import Gradient, StepMetrics, with_prefix
@@ -60,19 +60,19 @@ class Adversarial(Gradient):
         self._frozen = set()  # the baseline is made in training: checkpoints hold it, too
 
     def schedule_progress(self, progress: float) -> float:
-        return self.gan.share_of_stage(progress)
+        return self.gan.phase_progress(progress)
 
     def learn(self, step: int, lr_factor: float) -> StepMetrics:
-        if self.gan.stage == "likelihood":
+        if self.gan.phase == "likelihood":
             return super().learn(step, lr_factor)
         torch.manual_seed((self.seed << 32) + step)
-        self.gan.part()
+        self.gan.keep_pretrained()
         steps = self.gan.config.critic_steps
         extra: dict[str, float] = {}
         for turn in range(steps):
             batch = self.texts[step * steps + turn].to(self.gan.device)
             extra |= self._train_critic(padded(batch, self.longest), lr_factor)
-        if self.gan.stage == "adversarial":
+        if self.gan.phase == "adversarial":
             real = padded(batch, self.longest)
             extra |= self._train_generator(real, lr_factor)
         tokens = int((batch.targets != IGNORE).sum())
@@ -103,7 +103,7 @@ class Adversarial(Gradient):
         else:
             with torch.no_grad():
                 texts, shares = self._relax(rows)
-            fake, true = gan.critic.judge_mixed(shares, texts), gan.critic(real)
+            fake, true = gan.critic.score_soft_tokens(shares, texts), gan.critic(real)
             loss = F.softplus(fake - true).mean()
             right = (fake < true).float().mean()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -118,7 +118,7 @@ class Adversarial(Gradient):
             loss, extra = self._policy_loss(len(real))
         else:
             texts, shares = self._relax(len(real))
-            verdict = gan.critic.judge_mixed(shares, texts)
+            verdict = gan.critic.score_soft_tokens(shares, texts)
             with torch.no_grad():
                 true = gan.critic(real)
             # Relativistic: more real than real texts (Jolicoeur-Martineau 2019).
@@ -168,7 +168,7 @@ class Adversarial(Gradient):
         al. 2019, section 2.2).
         """
         gan = self.gan
-        done = gan.share_of_stage(gan.progress) if gan.stage == "adversarial" else 0.0
+        done = gan.phase_progress(gan.progress) if gan.phase == "adversarial" else 0.0
         sharpness = math.exp(math.log(gan.config.inverse_temperature) * done)
         return relax(gan.generator, gan.generator.embedding, rows, self.longest, sharpness)
 
@@ -206,4 +206,4 @@ def padded(batch: Batch, longest: int) -> Tokens:
 def as_batch(texts: Tokens) -> Batch:
     """Texts, padded with END, as inputs and targets; the first token is a target, too."""
     before = F.pad(texts[:, :-1], (1, 0), value=END)
-    return Batch(before, texts.where(inside(texts), IGNORE))
+    return Batch(before, texts.where(text_mask(texts), IGNORE))

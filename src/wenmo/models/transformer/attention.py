@@ -25,8 +25,11 @@ class Attention(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads = config.heads, config.query_groups
-        self.scale, self.dropout = config.scale_of_scores, config.dropout_of_attention
-        width, head_dim, eps = config.hidden_size, config.width_of_head, config.norm_eps
+        self.scale, self.dropout = (
+            config.resolved_attention_scale,
+            config.resolved_attention_dropout,
+        )
+        width, head_dim, eps = config.hidden_size, config.resolved_head_dim, config.norm_eps
         bias = config.bias if config.qkv_bias is None else config.qkv_bias
         self.query = nn.Linear(width, self.heads * head_dim, bias=bias)
         self.key = nn.Linear(width, self.kv_heads * head_dim, bias=bias)
@@ -46,7 +49,7 @@ class Attention(nn.Module):
         )
         return self.key_norm(key), value
 
-    def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Softmax(scale · QKᵀ)V: (rows, time, heads, head_dim).
 
         Args:
@@ -54,7 +57,7 @@ class Attention(nn.Module):
                 float, what is added to the scores. None: causal.
         """
         query, key, value = (t.transpose(1, 2) for t in (query, *self._for_all_heads(key, value)))
-        mixed = F.scaled_dot_product_attention(
+        attended = F.scaled_dot_product_attention(
             query,
             key,
             value,
@@ -63,7 +66,7 @@ class Attention(nn.Module):
             is_causal=mask is None,
             scale=self.scale,
         )
-        return mixed.transpose(1, 2)
+        return attended.transpose(1, 2)
 
     def _for_all_heads(self, *tensors: Tensor) -> list[Tensor]:
         """Keys and values repeated for every query head that shares them."""
@@ -86,14 +89,14 @@ class SelfAttention(Attention):
         The new keys and values are written into the cache, behind what it held before.
 
         Args:
-            mask: as ``mix`` takes it; None: each token looks at itself and what is before it.
+            mask: as ``attend`` takes it; None: each token looks at itself and what is before it.
         """
         query, key, value = self.queries(x), *self.keys_values(x)
         if rotation is not None:
             query, key = rotation.apply(query), rotation.apply(key)
         if cache is not None:
             key, value = cache.append(key, value)
-        return self.output(self.mix(query, key, value, mask).flatten(2))
+        return self.output(self.attend(query, key, value, mask).flatten(2))
 
 
 class CrossAttention(Attention):
@@ -107,12 +110,12 @@ class CrossAttention(Attention):
             averaged over the heads: (rows, time, source time).
         """
         query, weights = self.queries(x), None
-        if source.watched:
+        if source.needs_weights:
             [key] = self._for_all_heads(source.keys)
             scores = torch.einsum("rthd,rshd->rhts", query, key) * self.scale
             weights = scores.masked_fill(~source.mask, -math.inf).softmax(-1).mean(1)
-        mixed = self.mix(query, source.keys, source.values, source.mask)
-        return self.output(mixed.flatten(2)), weights
+        attended = self.attend(query, source.keys, source.values, source.mask)
+        return self.output(attended.flatten(2)), weights
 
 
 class Source(NamedTuple):
@@ -127,14 +130,14 @@ class Source(NamedTuple):
     keys: Tensor
     values: Tensor
     mask: Tensor
-    watched: bool
+    needs_weights: bool
 
 
 def sliding_window(mask: Tensor | None, positions: Tensor, window: int) -> Tensor | None:
     """A causal mask that also hides what is ``window`` tokens or more before (Beltagy et al. 2020).
 
     Args:
-        mask: causal, bool (rows, 1, time, keys); None: as ``Attention.mix`` takes it.
+        mask: causal, bool (rows, 1, time, keys); None: as ``Attention.attend`` takes it.
         positions: of the queries, int64 (rows or 1, time); keys stand at 0, 1, and so on.
 
     Returns:
@@ -144,5 +147,5 @@ def sliding_window(mask: Tensor | None, positions: Tensor, window: int) -> Tenso
     if mask is None and count <= window:
         return None
     keys, queries = torch.arange(count, device=positions.device), positions[:, None, :, None]
-    near = (keys > queries - window) & (keys <= queries)
-    return near if mask is None else mask & near
+    in_window = (keys > queries - window) & (keys <= queries)
+    return in_window if mask is None else mask & in_window

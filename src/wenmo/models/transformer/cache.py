@@ -52,9 +52,9 @@ def kv_cache_schema(layers: int) -> StateSchema:
 def empty_kv_cache(rows: int, capacity: int, shapes: list[tuple[int, int]], like: Tensor) -> State:
     """Empty caches: ``length`` (rows,), and keys and values of each layer's (heads, head width)."""
     state: State = {"length": torch.zeros(rows, dtype=torch.long, device=like.device)}
-    for depth, (heads, head_width) in enumerate(shapes):
+    for depth, (heads, head_dim) in enumerate(shapes):
         for name in ("keys", "values"):
-            state[f"{name}.{depth}"] = like.new_zeros(rows, capacity, heads, head_width)
+            state[f"{name}.{depth}"] = like.new_zeros(rows, capacity, heads, head_dim)
     return state
 
 
@@ -71,19 +71,21 @@ def extend_kv_cache(state: State, time: int) -> tuple[State, list[KVCache]]:
     after = {**state, "length": length + time}
     capacity = state["keys.0"].shape[1]
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-        longest = grown = capacity + time  # a graph looks into no tensor: its caches have no room
+        longest = new_capacity = (
+            capacity + time
+        )  # a graph looks into no tensor: its caches have no room
     elif torch.compiler.is_compiling():
-        longest = grown = capacity
+        longest = new_capacity = capacity
     else:
         longest = int(length.max()) + time if len(length) else time
         growth = max(CACHE_GROWTH, capacity // 2)
-        grown = max(longest, capacity + growth) if longest > capacity else capacity
+        new_capacity = max(longest, capacity + growth) if longest > capacity else capacity
     positions = length[:, None] + torch.arange(time, device=length.device)
     places = torch.arange(longest, device=length.device)
     mask = places <= positions[:, None, :, None]
     caches = []
     for depth in range(sum(name.startswith("keys.") for name in state)):
-        pair = [_grow(state[f"{name}.{depth}"], grown) for name in ("keys", "values")]
+        pair = [_grow(state[f"{name}.{depth}"], new_capacity) for name in ("keys", "values")]
         after[f"keys.{depth}"], after[f"values.{depth}"] = pair
         caches.append(KVCache(pair[0], pair[1], positions, mask))
     return after, caches

@@ -164,8 +164,8 @@ class TransformerConfig(ModelConfig):
         if self.heads % self.query_groups:
             groups = f"kv_heads {self.kv_heads}"
             raise ValueError(f"heads {self.heads} is not a multiple of {groups}")
-        if self.positions == "rotary" and self.width_of_head % 2:
-            width = self.width_of_head
+        if self.positions == "rotary" and self.resolved_head_dim % 2:
+            width = self.resolved_head_dim
             raise ValueError(f"rotary positions need an even head_dim, not {width}")
         if len(self.rope_scaling) not in (0, 1, 4):
             raise ValueError("rope_scaling is a factor, or four figures, all above 0")
@@ -176,20 +176,22 @@ class TransformerConfig(ModelConfig):
         return self.heads if self.kv_heads is None else self.kv_heads
 
     @property
-    def width_of_head(self) -> int:
+    def resolved_head_dim(self) -> int:
         return self.hidden_size // self.heads if self.head_dim is None else self.head_dim
 
     @property
-    def dropout_of_attention(self) -> float:
+    def resolved_attention_dropout(self) -> float:
         return self.dropout if self.attention_dropout is None else self.attention_dropout
 
     @property
-    def scale_of_scores(self) -> float:
+    def resolved_attention_scale(self) -> float:
         """What products of queries and keys are multiplied by."""
-        return self.width_of_head**-0.5 if self.attention_scale is None else self.attention_scale
+        return (
+            self.resolved_head_dim**-0.5 if self.attention_scale is None else self.attention_scale
+        )
 
     @property
-    def inner_width(self) -> int:
+    def resolved_ffn_size(self) -> int:
         """The feed-forward layer's inner width."""
         if self.ffn_size is not None:
             return self.ffn_size

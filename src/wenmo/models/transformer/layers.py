@@ -47,9 +47,9 @@ class GatedFeedForward(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[config.activation]
-        self.gate = nn.Linear(config.hidden_size, config.inner_width, bias=config.bias)
-        self.up = nn.Linear(config.hidden_size, config.inner_width, bias=config.bias)
-        self.down = nn.Linear(config.inner_width, config.hidden_size, bias=config.bias)
+        self.gate = nn.Linear(config.hidden_size, config.resolved_ffn_size, bias=config.bias)
+        self.up = nn.Linear(config.hidden_size, config.resolved_ffn_size, bias=config.bias)
+        self.down = nn.Linear(config.resolved_ffn_size, config.hidden_size, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.activation(self.gate(x)) * self.up(x))
@@ -61,8 +61,8 @@ class FeedForward(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[config.activation]
-        self.up = nn.Linear(config.hidden_size, config.inner_width, bias=config.bias)
-        self.down = nn.Linear(config.inner_width, config.hidden_size, bias=config.bias)
+        self.up = nn.Linear(config.hidden_size, config.resolved_ffn_size, bias=config.bias)
+        self.down = nn.Linear(config.resolved_ffn_size, config.hidden_size, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.activation(self.up(x)))

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import Infills
-from wenmo.models.network import MAX_LOGITS, costs, label_smoothed
+from wenmo.models.network import MAX_LOGITS, label_smoothed, target_losses
 from wenmo.models.state import READ_STATE, empty_read_state, extend_read_state
 from wenmo.models.transformer.config import MaskedConfig
 from wenmo.models.transformer.layers import ACTIVATIONS, make_norm
-from wenmo.models.transformer.stack import Stack, initialise
+from wenmo.models.transformer.stack import Stack, init_weights
 from wenmo.types import IGNORE, Batch, Logits, Loss, Score, State, Tokens
 
-DRAWS = 32  # of hidden places, at least so many for the rows that are scored together
+MIN_SAMPLES = 32  # of hidden places, at least so many for the rows that are scored together
 
 
 class Masked(Stack, LanguageModel, Infills):
@@ -47,7 +47,7 @@ class Masked(Stack, LanguageModel, Infills):
             None if config.tie_embeddings else nn.Linear(config.hidden_size, vocab_size, bias=False)
         )
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.lm_head_bias else None
-        initialise(self, config)
+        init_weights(self, config)
 
     def initial_state(
         self,
@@ -68,15 +68,15 @@ class Masked(Stack, LanguageModel, Infills):
         ids = after["read_ids"]
         ids = F.pad(ids, (0, max(0, room - ids.shape[1])))[:, :room]
         texts = ids.repeat_interleave(tokens.shape[1], 0)
-        known = places.flatten()  # the place of the last token that is seen
-        hidden = torch.arange(room, device=tokens.device) > known[:, None]
-        pieces = -(-hidden.numel() * self.vocab_size // MAX_LOGITS)
-        parts = zip(*(t.chunk(pieces) for t in (texts, hidden, known)), strict=True)
-        logits = [self._at(text, unknown, at + 1) for text, unknown, at in parts]
+        last_known = places.flatten()  # the place of the last token that is seen
+        hidden = torch.arange(room, device=tokens.device) > last_known[:, None]
+        chunks = -(-hidden.numel() * self.vocab_size // MAX_LOGITS)
+        parts = zip(*(t.chunk(chunks) for t in (texts, hidden, last_known)), strict=True)
+        logits = [self._logits_at(text, unknown, at + 1) for text, unknown, at in parts]
         return torch.cat(logits).view(*tokens.shape, -1), after
 
     def fill(self, tokens: Tokens, hidden: Tensor, positions: Tensor) -> Logits:
-        return self._predict(self._read(tokens, hidden)[positions])
+        return self._output_logits(self._encode(tokens, hidden)[positions])
 
     def loss(
         self, batch: Batch, state: State | None = None, *, label_smoothing: float = 0.0
@@ -84,17 +84,19 @@ class Masked(Stack, LanguageModel, Infills):
         """The mean cost of the targets that are hidden, as many of each row as are drawn; in
         expectation it is the bound of ``score``, in nats per target token.
         """
-        tokens, asked = _canvas(batch)
-        counts = asked.sum(1)
-        hidden = _hide(asked, (_even_shares(len(counts)).to(counts.device) * counts).ceil())
-        nats, evenly, _ = self._costs(tokens, hidden, smoothed=label_smoothing > 0)
+        tokens, is_target = _texts_and_targets(batch)
+        counts = is_target.sum(1)
+        hidden = _draw_masked(
+            is_target, (_stratified_rates(len(counts)).to(counts.device) * counts).ceil()
+        )
+        nats, uniform_nats, _ = self._losses(tokens, hidden, with_uniform=label_smoothing > 0)
         rows = hidden.nonzero()[:, 0]
         weight = (counts / hidden.sum(1).clamp_min(1))[
             rows
         ] / counts.sum()  # of each row, its share
-        plain = (weight * nats).sum()
-        total = label_smoothed(nats * weight, evenly * weight, label_smoothing) * len(nats)
-        return Loss(total=total, metrics={"nats": plain.detach()})
+        nats_per_target = (weight * nats).sum()
+        total = label_smoothed(nats * weight, uniform_nats * weight, label_smoothing) * len(nats)
+        return Loss(total=total, metrics={"nats": nats_per_target.detach()})
 
     def score(self, batch: Batch, state: State | None = None) -> Score:
         """An upper bound on each row's nats, estimated without bias by hiding what chance picks.
@@ -105,34 +107,40 @@ class Masked(Stack, LanguageModel, Infills):
         what it costs. It equals the bound of Sahoo et al. (2024, equation 11), whose noise hides a
         share t of the tokens, with t drawn evenly.
         """
-        tokens, asked = _canvas(batch)
-        counts = asked.sum(1)
+        tokens, is_target = _texts_and_targets(batch)
+        counts = is_target.sum(1)
         generator = torch.Generator().manual_seed(0)  # so that a figure can be had again
         nats = torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
-        draws = -(-DRAWS // len(tokens))
-        shares = _even_shares(draws * len(tokens), generator).view(draws, -1).to(tokens.device)
-        for share in shares:
-            hidden = _hide(asked, (share * counts).ceil(), generator)
-            weight = counts / hidden.sum(1).clamp_min(1) / draws
-            rows, (nats_of_hidden, *_) = hidden.nonzero()[:, 0], self._costs(tokens, hidden)
+        samples = -(-MIN_SAMPLES // len(tokens))
+        rates = (
+            _stratified_rates(samples * len(tokens), generator).view(samples, -1).to(tokens.device)
+        )
+        for rate in rates:
+            hidden = _draw_masked(is_target, (rate * counts).ceil(), generator)
+            weight = counts / hidden.sum(1).clamp_min(1) / samples
+            rows, (nats_of_hidden, *_) = hidden.nonzero()[:, 0], self._losses(tokens, hidden)
             nats.index_add_(0, rows, nats_of_hidden.double() * weight[rows])
         return Score(nats=nats, tokens=counts, bound=True)
 
-    def _costs(
-        self, tokens: Tokens, hidden: Tensor, *, smoothed: bool = False
+    def _losses(
+        self, tokens: Tokens, hidden: Tensor, *, with_uniform: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What each hidden token costs, row by row; see ``Network.costs``."""
-        reading, targets = (self._read(tokens, hidden)[hidden],), tokens[hidden]
-        return costs(
-            lambda r: self._predict(*r), reading, targets, self.vocab_size, smoothed=smoothed
+        """What each hidden token costs, row by row; see ``Network.target_losses``."""
+        reading, targets = (self._encode(tokens, hidden)[hidden],), tokens[hidden]
+        return target_losses(
+            lambda r: self._output_logits(*r),
+            reading,
+            targets,
+            self.vocab_size,
+            with_uniform=with_uniform,
         )
 
-    def _at(self, tokens: Tokens, hidden: Tensor, places: Tensor) -> Logits:
+    def _logits_at(self, tokens: Tokens, hidden: Tensor, places: Tensor) -> Logits:
         """The logits at one place of each row, (rows, vocabulary)."""
         rows = torch.arange(len(tokens), device=tokens.device)
-        return self._predict(self._read(tokens, hidden)[rows, places])
+        return self._output_logits(self._encode(tokens, hidden)[rows, places])
 
-    def _read(self, tokens: Tokens, hidden: Tensor) -> Tensor:
+    def _encode(self, tokens: Tokens, hidden: Tensor) -> Tensor:
         """The hidden states, (rows, time, width), with all in view but what is ``hidden``."""
         positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
         seen = tokens.masked_fill(hidden, self.vocab_size)
@@ -140,7 +148,7 @@ class Masked(Stack, LanguageModel, Infills):
         found, _ = self.run_blocks(self.embed(seen, positions), positions, everywhere)
         return found
 
-    def _predict(self, x: Tensor) -> Logits:
+    def _output_logits(self, x: Tensor) -> Logits:
         weight = self.embedding.weight[:-1] if self.head is None else self.head.weight
         if self.config.scale_logits:
             x = x * self.config.hidden_size**-0.5
@@ -160,27 +168,29 @@ class OutputLayer(nn.Module):
         return cast(Tensor, self.norm(self.activation(self.layer(x))))
 
 
-def _canvas(batch: Batch) -> tuple[Tokens, Tensor]:
+def _texts_and_targets(batch: Batch) -> tuple[Tokens, Tensor]:
     """The text of each row, (rows, time + 1), and what of it is asked for, bool of that shape.
 
     A batch has it twice, the second time a place further: as what is read, and as what follows.
     """
     following = torch.cat([batch.tokens[:, 1:], batch.targets[:, -1:].clamp_min(0)], 1)
-    asked = batch.targets != IGNORE
-    tokens = torch.cat([batch.tokens[:, :1], torch.where(asked, batch.targets, following)], 1)
-    return tokens, F.pad(asked, (1, 0))
+    is_target = batch.targets != IGNORE
+    tokens = torch.cat([batch.tokens[:, :1], torch.where(is_target, batch.targets, following)], 1)
+    return tokens, F.pad(is_target, (1, 0))
 
 
-def _even_shares(count: int, generator: torch.Generator | None = None) -> Tensor:
+def _stratified_rates(count: int, generator: torch.Generator | None = None) -> Tensor:
     """Shares between 0 and 1, float32 (count,), each drawn evenly and all together spread evenly,
     in an order drawn at random.
     """
-    begun = torch.rand((), generator=generator)
-    return (begun + torch.randperm(count, generator=generator)) / count
+    offset = torch.rand((), generator=generator)
+    return (offset + torch.randperm(count, generator=generator)) / count
 
 
-def _hide(asked: Tensor, counts: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def _draw_masked(
+    is_target: Tensor, counts: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
     """Draw so many places of each row from those that are asked for, bool (rows, time)."""
-    keys = torch.rand(asked.shape, generator=generator).to(asked.device)
-    keys = keys.masked_fill(~asked, math.inf)
-    return (keys.argsort(1).argsort(1) < counts.clamp_min(1)[:, None]) & asked
+    keys = torch.rand(is_target.shape, generator=generator).to(is_target.device)
+    keys = keys.masked_fill(~is_target, math.inf)
+    return (keys.argsort(1).argsort(1) < counts.clamp_min(1)[:, None]) & is_target

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wenmo.models.capabilities import EncodesSource, HasSides
-from wenmo.models.network import Hidden, Network, steered
+from wenmo.models.network import Hidden, Network, add_steering
 from wenmo.models.state import StateField, StateSchema
 from wenmo.models.transformer.attention import CrossAttention, Source, sliding_window
 from wenmo.models.transformer.cache import empty_kv_cache, extend_kv_cache, kv_cache_schema
 from wenmo.models.transformer.config import TransformerConfig
-from wenmo.models.transformer.stack import Encoder, Stack, initialise
+from wenmo.models.transformer.stack import Encoder, Stack, init_weights
 from wenmo.types import END, IGNORE, Logits, State, Tokens
 
 
@@ -31,7 +31,7 @@ class Transformer(Stack, Network, EncodesSource, HasSides):
         encodes = config.encoder_layers > 0
         super().__init__(config, vocab_size, config.layers, causal=True, cross=encodes)
         self.vocab_size, self.context = vocab_size, config.context_length
-        self.hidden_width = config.hidden_size
+        self.hidden_size = config.hidden_size
         if encodes:
             self.conditioning = "encoder"
         self.encoder = Encoder(config, vocab_size) if encodes else None
@@ -41,7 +41,7 @@ class Transformer(Stack, Network, EncodesSource, HasSides):
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.lm_head_bias else None
         caches = kv_cache_schema(config.layers)
         self.state_schema = caches | source_schema(config.layers) if encodes else caches
-        initialise(self, config)
+        init_weights(self, config)
 
     def initial_state(
         self,
@@ -54,7 +54,7 @@ class Transformer(Stack, Network, EncodesSource, HasSides):
         """A key–value cache with room for ``capacity`` tokens a row; with an encoder, what
         ``encode`` returns, too, and ``coverage``.
         """
-        shape = (self.config.query_groups, self.config.width_of_head)
+        shape = (self.config.query_groups, self.config.resolved_head_dim)
         like = self.embedding.weight.detach()
         caches = empty_kv_cache(batch_size, capacity, [shape] * self.config.layers, like)
         if self.encoder is None:
@@ -90,7 +90,7 @@ class Transformer(Stack, Network, EncodesSource, HasSides):
             positions, mask = caches[0].positions, caches[0].mask
         if self.config.sliding_window is not None:
             mask = sliding_window(mask, positions, self.config.sliding_window)
-        x = steered(self.embed(tokens, positions), state)
+        x = add_steering(self.embed(tokens, positions), state)
         hidden, weights = self.run_blocks(x, positions, mask, caches, self._sources(state))
         if weights is not None:
             after["coverage"] = state["coverage"] + weights.sum(1)
@@ -105,9 +105,9 @@ class Transformer(Stack, Network, EncodesSource, HasSides):
         every = self.named_parameters()
         return {k: w for k, w in every if not (k.startswith("encoder.") or ".cross" in k)}
 
-    def lm_head(self, reading: Hidden) -> Logits:
+    def lm_head(self, hidden_states: Hidden) -> Logits:
         weight = self.embedding.weight if self.head is None else self.head.weight
-        hidden = reading[0]
+        hidden = hidden_states[0]
         if self.config.scale_logits:
             hidden = hidden * self.config.hidden_size**-0.5
         return F.linear(hidden, weight, self.bias).float()
@@ -125,7 +125,7 @@ class Transformer(Stack, Network, EncodesSource, HasSides):
                 state[f"source_keys.{depth}"],
                 state[f"source_values.{depth}"],
                 mask,
-                watched=depth == last and "coverage" in state,
+                needs_weights=depth == last and "coverage" in state,
             )
             for depth in range(self.config.layers)
         ]

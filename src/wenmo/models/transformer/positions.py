@@ -21,7 +21,7 @@ class Rotation(NamedTuple):
 
     @classmethod
     def at(
-        cls, positions: Tensor, head_width: int, base: float, scaling: tuple[float, ...] = ()
+        cls, positions: Tensor, head_dim: int, base: float, scaling: tuple[float, ...] = ()
     ) -> Rotation:
         """The rotation at integer ``positions`` (rows or 1, time).
 
@@ -30,20 +30,20 @@ class Rotation(NamedTuple):
                 ``(factor, low, high, context)`` as in Llama 3.1: not those that turn more than
                 ``high`` times within ``context``, and wholly those that turn less than ``low``.
         """
-        speeds = rotary_speeds(head_width, base, scaling, positions.device)
-        angles = positions[..., None, None].float() * speeds
+        frequencies = rotary_frequencies(head_dim, base, scaling, positions.device)
+        angles = positions[..., None, None].float() * frequencies
         angles = torch.cat([angles, angles], dim=-1)
         return cls(angles.cos(), angles.sin())
 
     def apply(self, x: Tensor) -> Tensor:
         """Turn every pair (x_i, x_{i+d/2}) of (rows, time, heads, d) by its angle."""
         first, second = x.chunk(2, dim=-1)
-        turned = x * self.cos + torch.cat([-second, first], dim=-1) * self.sin
-        return turned.to(x.dtype)
+        rotated = x * self.cos + torch.cat([-second, first], dim=-1) * self.sin
+        return rotated.to(x.dtype)
 
 
-def rotary_speeds(
-    head_width: int,
+def rotary_frequencies(
+    head_dim: int,
     base: float,
     scaling: tuple[float, ...] = (),
     device: torch.device | None = None,
@@ -53,15 +53,15 @@ def rotary_speeds(
     Args:
         scaling: as of `Rotation.at`.
     """
-    speeds = base ** -(torch.arange(0, head_width, 2, device=device) / head_width)
+    frequencies = base ** -(torch.arange(0, head_dim, 2, device=device) / head_dim)
     if len(scaling) == 1:
-        return speeds / scaling[0]
+        return frequencies / scaling[0]
     if not scaling:
-        return speeds
+        return frequencies
     factor, low, high, context = scaling
-    turns = context * speeds / (2 * math.pi)
-    kept = ((turns - low) / (high - low)).clamp(0, 1)
-    return speeds * (kept + (1 - kept) / factor)
+    rotations = context * frequencies / (2 * math.pi)
+    kept = ((rotations - low) / (high - low)).clamp(0, 1)
+    return frequencies * (kept + (1 - kept) / factor)
 
 
 class RelativeBias(nn.Module):
@@ -69,12 +69,14 @@ class RelativeBias(nn.Module):
     distances, then in buckets that grow logarithmically, and one for all that is farther.
 
     Args:
-        both_ways: a query may look to either side, so that half of the buckets are for each.
+        bidirectional: a query attends to both sides, each of which has half of the buckets.
     """
 
-    def __init__(self, heads: int, *, both_ways: bool, buckets: int = 32, far: int = 128) -> None:
+    def __init__(
+        self, heads: int, *, bidirectional: bool, buckets: int = 32, max_distance: int = 128
+    ) -> None:
         super().__init__()
-        self.both_ways, self.buckets, self.far = both_ways, buckets, far
+        self.bidirectional, self.buckets, self.max_distance = bidirectional, buckets, max_distance
         self.scores = nn.Embedding(buckets, heads)
 
     def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
@@ -91,26 +93,30 @@ class RelativeBias(nn.Module):
     def bucket(self, distance: Tensor) -> Tensor:
         """The bucket of each distance, key's position minus query's."""
         count, first = self.buckets, torch.zeros_like(distance)
-        if self.both_ways:
+        if self.bidirectional:
             count //= 2
             first = (distance > 0) * count
             distance = distance.abs()
         else:
             distance = (-distance).clamp_min(0)
-        exact = count // 2
-        scale = (count - exact) / math.log(self.far / exact)
-        farther = exact + (distance.clamp_min(1) / exact).log().mul(scale).long()
-        return first + torch.where(distance < exact, distance, farther.clamp_max(count - 1))
+        exact_buckets = count // 2
+        scale = (count - exact_buckets) / math.log(self.max_distance / exact_buckets)
+        logarithmic = (
+            exact_buckets + (distance.clamp_min(1) / exact_buckets).log().mul(scale).long()
+        )
+        return first + torch.where(
+            distance < exact_buckets, distance, logarithmic.clamp_max(count - 1)
+        )
 
 
-def sinusoid(positions: Tensor, width: int, *, by_turns: bool = True) -> Tensor:
+def sinusoid(positions: Tensor, width: int, *, interleaved: bool = True) -> Tensor:
     """Sines and cosines (Vaswani et al. 2017, section 3.5): (rows or 1, time, width).
 
     Args:
-        by_turns: sine, cosine, sine, ... as in the paper; otherwise all sines first.
+        interleaved: sine, cosine, sine, ... as in the paper; otherwise all sines first.
     """
     exponent = torch.arange(0, width, 2, device=positions.device) / width
     angles = positions[..., None].float() * 10_000.0**-exponent
-    if not by_turns:
+    if not interleaved:
         return torch.cat([angles.sin(), angles[..., : width // 2].cos()], dim=-1)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)[..., :width]

@@ -119,54 +119,65 @@ MASKED_SIZES: dict[str, MaskedConfig] = {
 
 
 # Measured with the estimate of `Budget.trainable_tokens` (docs/experiments.md).
-READS_PER_WEIGHT = 5  # less, and a smaller one is better by then
-WEIGHTS_PER_TOKEN = 10  # more, and the text is learnt by heart
-MANY_PASSES = 6  # over the text: from here on dropout pays
+MIN_TOKENS_PER_WEIGHT = 5  # less, and a smaller one is better by then
+MAX_WEIGHTS_PER_TOKEN = 10  # more, and the text is learnt by heart
+MANY_EPOCHS = 6  # over the text: from here on dropout pays
 
 
 def suggest_config(config: TransformerConfig, budget: Budget) -> dict[str, Any]:
-    """The size for a text and a time; see ``size_for``."""
-    return size_for(SIZES, budget)
+    """The size for a text and a time; see ``largest_trainable_size``."""
+    return largest_trainable_size(SIZES, budget)
 
 
 def suggest_masked_config(config: MaskedConfig, budget: Budget) -> dict[str, Any]:
     """The same for a masked model."""
-    return size_for(MASKED_SIZES, budget)
+    return largest_trainable_size(MASKED_SIZES, budget)
 
 
-def size_for(sizes: Mapping[str, TransformerConfig], budget: Budget) -> dict[str, Any]:
+def largest_trainable_size(
+    sizes: Mapping[str, TransformerConfig], budget: Budget
+) -> dict[str, Any]:
     """The largest size that is read enough for, and that does not learn the text by heart; smaller
     ones learn sooner (Hoffmann et al. 2022; here, docs/experiments.md).
     """
     chosen = sizes["tiny"]
     for size in map(sizes.__getitem__, ("small", "medium", "large")):
-        weights = _matrices(size)
-        enough_time = budget.trainable_tokens(weights) >= READS_PER_WEIGHT * weights
-        if enough_time and weights <= WEIGHTS_PER_TOKEN * budget.tokens:
+        weights = _matrix_weights(size)
+        enough_time = budget.trainable_tokens(weights) >= MIN_TOKENS_PER_WEIGHT * weights
+        if enough_time and weights <= MAX_WEIGHTS_PER_TOKEN * budget.tokens:
             chosen = size
-    passes = budget.trainable_tokens(_matrices(chosen)) / budget.tokens
-    dropout = 0.2 if passes >= MANY_PASSES else 0.0
+    epochs = budget.trainable_tokens(_matrix_weights(chosen)) / budget.tokens
+    dropout = 0.2 if epochs >= MANY_EPOCHS else 0.0
     return asdict(replace(chosen, dropout=dropout))
 
 
 # What another model's weights do not depend on.
-OWN = {"layers", "encoder_layers", "share_embeddings", "init_std", "zero_init_residual", "dropout"}
-OWN |= {"attention_dropout"}
+INDEPENDENT_SETTINGS = {
+    "layers",
+    "encoder_layers",
+    "share_embeddings",
+    "init_std",
+    "zero_init_residual",
+    "dropout",
+}
+INDEPENDENT_SETTINGS |= {"attention_dropout"}
 
 
-def like(config: Any, side: Literal["encoder", "decoder"]) -> dict[str, Any]:
+def match_side(config: Any, side: Literal["encoder", "decoder"]) -> dict[str, Any]:
     """The settings of a model of which a side begins with the weights of another; none if that is
     no Transformer.
     """
     if not isinstance(config, TransformerConfig):
         return {}
-    same = {name: value for name, value in asdict(config).items() if name not in OWN}
+    settings = {
+        name: value for name, value in asdict(config).items() if name not in INDEPENDENT_SETTINGS
+    }
     if side == "encoder":
-        return {**same, "encoder_layers": config.encoder_layers or config.layers}
-    return {**same, "layers": config.layers}
+        return {**settings, "encoder_layers": config.encoder_layers or config.layers}
+    return {**settings, "layers": config.layers}
 
 
-def _matrices(config: TransformerConfig) -> int:
+def _matrix_weights(config: TransformerConfig) -> int:
     """The weights of the blocks: of attention's four products and the three of the feed-forward."""
-    heads = config.width_of_head * (2 * config.heads + 2 * config.query_groups)
-    return config.layers * config.hidden_size * (heads + 3 * config.inner_width)
+    heads = config.resolved_head_dim * (2 * config.heads + 2 * config.query_groups)
+    return config.layers * config.hidden_size * (heads + 3 * config.resolved_ffn_size)

@@ -124,11 +124,11 @@ class Stack(nn.Module):
     ) -> None:
         super().__init__()
         self.config, width = config, config.hidden_size
-        learned, relative = config.positions == "learned", config.positions == "relative"
+        has_position_table, relative = config.positions == "learned", config.positions == "relative"
         self.embedding = None if ids is None else nn.Embedding(ids, width)
-        self.position = nn.Embedding(config.context_length, width) if learned else None
+        self.position = nn.Embedding(config.context_length, width) if has_position_table else None
         self.embedding_norm = make_norm(config) if config.embedding_norm else nn.Identity()
-        self.relative = RelativeBias(config.heads, both_ways=not causal) if relative else None
+        self.relative = RelativeBias(config.heads, bidirectional=not causal) if relative else None
         self.blocks = nn.ModuleList(Block(config, cross=cross) for _ in range(layers))
         self.norm = make_norm(config) if config.prenorm else nn.Identity()
 
@@ -149,8 +149,8 @@ class Stack(nn.Module):
         if self.position is not None:
             x = x + self.position(positions)
         elif config.positions.startswith("sinusoidal"):
-            by_turns = config.positions == "sinusoidal"
-            x = x + sinusoid(positions, config.hidden_size, by_turns=by_turns)
+            interleaved = config.positions == "sinusoidal"
+            x = x + sinusoid(positions, config.hidden_size, interleaved=interleaved)
         return F.dropout(self.embedding_norm(x), config.dropout, self.training)
 
     def run_blocks(
@@ -177,7 +177,7 @@ class Stack(nn.Module):
         config, rotation, weights = self.config, None, None
         if config.positions == "rotary":
             base, scaling = config.rope_theta, config.rope_scaling
-            rotation = Rotation.at(positions, config.width_of_head, base, scaling)
+            rotation = Rotation.at(positions, config.resolved_head_dim, base, scaling)
         if self.relative is not None:
             count = x.shape[1] if mask is None else mask.shape[-1]
             keys = torch.arange(count, device=x.device)
@@ -218,7 +218,7 @@ def blocks_of(model: nn.Module) -> list[Block]:
     return [module for module in model.modules() if isinstance(module, Block)]
 
 
-def initialise(model: nn.Module, config: TransformerConfig) -> None:
+def init_weights(model: nn.Module, config: TransformerConfig) -> None:
     """Draw all weights of a model from normal distributions; those of layers that write into the
     residual stream of a stack are smaller the more of them there are.
     """
