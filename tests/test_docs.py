@@ -24,6 +24,7 @@ import typer
 from wenmo.apps.cli import demo
 from wenmo.apps.cli.main import app
 from wenmo.config import to_dict
+from wenmo.decoding.constraints.settings import ConstraintSettings
 from wenmo.decoding.params import Sampling
 from wenmo.evaluation.answers import TASK_METRICS
 from wenmo.grammar.reading import parse_grammar
@@ -308,6 +309,7 @@ CONFIGS: dict[str, Any] = {
     "tokenizer": TokenizerConfig(),
     "train": TrainConfig(),
     "sampling": Sampling(),
+    "constraints": ConstraintSettings(),
     **{name: family.config for name, family in MODELS.items()},
 }
 

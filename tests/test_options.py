@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from wenmo.apps.cli.option_groups import expand_options, options_from
 from wenmo.config import from_dict, load_toml, override
+from wenmo.decoding.constraints.settings import ConstraintSettings
 from wenmo.decoding.params import Sampling
 from wenmo.models import MODELS
 from wenmo.options import Option, Range, Settings, option, options_of
@@ -73,7 +74,10 @@ def test_an_option_that_is_added_is_in_the_tables_of_the_pages(docs_tables: Any)
 FAMILIES = {type(family.config) for family in MODELS.values()}
 
 
-@pytest.mark.parametrize("settings", [Sampling, *TABLES.values(), *sorted(FAMILIES, key=repr)])
+@pytest.mark.parametrize(
+    "settings",
+    [Sampling, ConstraintSettings, *TABLES.values(), *sorted(FAMILIES, key=repr)],
+)
 def test_every_option_is_described_and_its_default_admitted(settings: type[Settings]) -> None:
     names = [field.name for field in fields(settings)]
     assert list(options_of(settings)) == names

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wenmo.config import from_dict, to_dict
+from wenmo.decoding.constraints.settings import split_options
 from wenmo.decoding.defaults import default_sampling
 from wenmo.decoding.effects import WRITING, Writing
 from wenmo.decoding.generator import Output, TextGenerator
@@ -171,17 +172,24 @@ class Generator:
         control: Mapping[str, str] | None = None,
         prefix: str = "",
         grammar: str | Path | None = None,
-        **sampling: Any,
+        **options: Any,
     ) -> list[list[T]]:
         """The outputs of ``generate`` for each prompt, and ``empty`` for each blank source."""
         if n < 1:
             raise WenmoError(f"n must be at least 1, not {n}")
         prompts = strings(prompts, "prompts")
+        constraints, sampling = split_options(options)
         needs_source = self.task.paired and self.task.name != "completion"
         nonblank = [p for p in prompts if p.strip()] if needs_source else list(prompts)
         prefixes, sources = self.prepare_requests(nonblank or prompts, control or {}, prefix)
-        chart = _load_chart(grammar)
-        outputs = generate(prefixes, self.sampling(sampling), n, sources=sources, chart=chart)
+        outputs = generate(
+            prefixes,
+            self.sampling(sampling),
+            n,
+            sources=sources,
+            chart=_load_chart(grammar),
+            constraints=constraints,
+        )
         if len(nonblank) == len(prompts):
             return outputs
         remaining = iter(outputs)
@@ -194,14 +202,19 @@ class Generator:
         control: Mapping[str, str] | None = None,
         prefix: str = "",
         grammar: str | Path | None = None,
-        **sampling: Any,
+        **options: Any,
     ) -> Iterator[str]:
         """See `Run.stream`."""
         prompts = [string(prompt, "prompt")]
+        constraints, sampling = split_options(options)
         [text_prefix], sources = self.prepare_requests(prompts, control or {}, prefix)
-        source, chart = None if sources is None else sources[0], _load_chart(grammar)
-        settings = self.sampling(sampling)
-        yield from self.text_generator.stream(text_prefix, settings, source=source, chart=chart)
+        yield from self.text_generator.stream(
+            text_prefix,
+            self.sampling(sampling),
+            source=None if sources is None else sources[0],
+            chart=_load_chart(grammar),
+            constraints=constraints,
+        )
 
     def prepare_requests(
         self, prompts: Sequence[str], control: Mapping[str, str], prefix: str

@@ -142,9 +142,10 @@ class Run:
             n: number of texts for each prompt (default 1).
             **options: ``control``, the values of control fields; ``prefix``, the beginning of
                 every answer, for runs that were trained on pairs; ``grammar``, the file of a
-                grammar that every text follows, without its prompt; and any setting of
-                ``Sampling``: temperature, top_p, max_tokens, seed and so on. Without a seed, one
-                is drawn; every output has it.
+                grammar that every text follows, without its prompt; any setting of
+                ``ConstraintSettings``: regex, json_schema (a dict, or a file), choice, length and
+                so on; and any setting of ``Sampling``: temperature, top_p, max_tokens, seed and so
+                on. Without a seed, one is drawn; every output has it.
 
         Raises:
             WenmoError: prompts of another type, or an option that does not fit this run.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, TypeAlias
 
-from wenmo.decoding.constraints.base import Constraint
-from wenmo.decoding.constraints.grammar import TokenGrammar
-from wenmo.decoding.constraints.length import LengthTable
+from wenmo.decoding.constraints.base import Constraint, combine
+from wenmo.decoding.constraints.build import ConstraintBuilder, ConstraintRequest
+from wenmo.decoding.constraints.settings import NO_CONSTRAINTS, ConstraintSettings
 from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.detokenize import Detokenizer
 from wenmo.decoding.engines.base import Event, StoppedBy, window
@@ -108,8 +108,7 @@ class TextGenerator:
         self._all_characters = (
             self._characters if alphabet is None else Utf8Vocabulary(tokenizer.table)
         )
-        self._lengths: LengthTable | None = None
-        self._grammars: dict[tuple[Chart, bool], TokenGrammar] = {}
+        self._constraints = ConstraintBuilder(tokenizer, alphabet, model.special_tokens)
         self._engine = Router(model, rows=rows)
         self._inbox: dict[int, list[Event]] = {}  # events of requests, until they are read
 
@@ -122,6 +121,7 @@ class TextGenerator:
         sources: Sequence[Source | None] | None = None,
         states: Sequence[State] | None = None,
         chart: Chart | None = None,
+        constraints: ConstraintSettings = NO_CONSTRAINTS,
     ) -> list[list[Output]]:
         """Generate n texts for each prompt; an empty prompt asks for a text from its beginning.
 
@@ -133,10 +133,12 @@ class TextGenerator:
                 how the answer begins.
             states: the initial state of each prompt, of one row; see `Request`.
             chart: of a grammar; each text, without its prompt, is one of the grammar's.
+            constraints: what else each text, without its prompt, must be; its files are read.
         """
         sampling = sampling or Sampling()
         prompts = [self._with_gaps(prompt) for prompt in prompts]
-        drawn = draw_texts(self.model, prompts, sampling, n, bare=sources is None and chart is None)
+        bare = sources is None and chart is None and not constraints.given
+        drawn = draw_texts(self.model, prompts, sampling, n, bare=bare)
         if drawn is not None:
             return [[self._score_drawn(each, sampling) for each in texts] for texts in drawn]
         beam = sampling.method == "beam"
@@ -145,7 +147,7 @@ class TextGenerator:
         nothing = [None] * len(prompts)
         inputs = zip(prompts, sources or nothing, states or nothing, strict=True)
         for prompt, source, state in inputs:
-            job = self._job(prompt, source, sampling, n if beam else 1, chart)
+            job = self._job(prompt, source, sampling, n if beam else 1, chart, constraints)
             request = replace(job.request, state=state)
             jobs += [replace(job, request=each) for each in _seeded(request, copies)]
         outputs: list[list[Output]] = [[] for _ in jobs]
@@ -163,7 +165,8 @@ class TextGenerator:
         Args:
             **inputs: as of `generate`.
         """
-        drawn = draw_texts(self.model, prompts, sampling, n, bare=not any(inputs.values()))
+        given = {**inputs, "constraints": inputs.get("constraints", NO_CONSTRAINTS).given}
+        drawn = draw_texts(self.model, prompts, sampling, n, bare=not any(given.values()))
         if drawn is not None:
             return [[truncate_text(each.text, sampling)[0] for each in texts] for texts in drawn]
         outputs = self.generate(prompts, sampling, n, **inputs)
@@ -176,6 +179,7 @@ class TextGenerator:
         *,
         source: Source | None = None,
         chart: Chart | None = None,
+        constraints: ConstraintSettings = NO_CONSTRAINTS,
     ) -> Iterator[str]:
         """Generate the first text of `generate` in pieces of whole characters.
 
@@ -183,11 +187,12 @@ class TextGenerator:
         """
         sampling = sampling or Sampling()
         prompt = self._with_gaps(prompt)
-        drawn = draw_texts(self.model, [prompt], sampling, 1, bare=source is None and chart is None)
+        bare = source is None and chart is None and not constraints.given
+        drawn = draw_texts(self.model, [prompt], sampling, 1, bare=bare)
         if drawn is not None:
             yield from (truncate_text(each.text, sampling)[0] for texts in drawn for each in texts)
             return
-        job = self._job(prompt, source, sampling, 1, chart)
+        job = self._job(prompt, source, sampling, 1, chart, constraints)
         [request] = _seeded(job.request, 1)
         for _, piece, _ in self._run([replace(job, request=request)]):
             if piece:
@@ -220,21 +225,18 @@ class TextGenerator:
             seed=sampling.seed,
         )
 
-    def _grammar(self, chart: Chart, *, strip_space: bool) -> Constraint:
-        """The constraint of a grammar; texts of one call share its cached states."""
-        if (chart, strip_space) not in self._grammars:
-            if any(other is not chart for other, _ in self._grammars):
-                self._grammars.clear()  # a generator lives as long as its run, a grammar for a call
-            table = self.tokenizer.table
-            self._grammars[chart, strip_space] = TokenGrammar(chart, table, strip_space=strip_space)
-        return self._grammars[chart, strip_space].start()
-
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text).tolist()
         return ids
 
     def _job(
-        self, prompt: str, source: Source | None, sampling: Sampling, n: int, chart: Chart | None
+        self,
+        prompt: str,
+        source: Source | None,
+        sampling: Sampling,
+        n: int,
+        chart: Chart | None,
+        settings: ConstraintSettings,
     ) -> _Job:
         """A prompt as a request to the engine."""
         if sampling.same_length and source is None:
@@ -243,8 +245,8 @@ class TextGenerator:
         strip_space = self._strips_space(prompt)
         before, suffix = prompt, None
         if has_capability(self.model, Infills) and GAP in prompt:
-            if chart is not None:
-                raise WenmoError("a gap cannot be held to a grammar: leave one of the two out")
+            for name in settings.given if chart is None else ("a grammar",):
+                raise WenmoError(f"a gap cannot be held to {name}: leave one of the two out")
             before, suffix = self._around_gap(prompt)
         request = Request(
             self._encode(before),
@@ -254,7 +256,7 @@ class TextGenerator:
             suffix,
             constraint=None
             if suffix is not None
-            else self._constraint(prompt, source, sampling, chart),
+            else self._constraint(prompt, source, sampling, chart, settings),
             characters=self._allowed_characters(prompt, source, sampling, chart),
         )
         return _Job(request, self._is_truncated(request, source), strip_space)
@@ -269,13 +271,24 @@ class TextGenerator:
         return before, self._encode(after)[len(self.tokenizer.prefix) :] if after else []
 
     def _constraint(
-        self, prompt: str, source: Source | None, sampling: Sampling, chart: Chart | None
+        self,
+        prompt: str,
+        source: Source | None,
+        sampling: Sampling,
+        chart: Chart | None,
+        settings: ConstraintSettings,
     ) -> Constraint | None:
+        strip_space = self._strips_space(prompt)
         if chart is not None:
-            return self._grammar(chart, strip_space=self._strips_space(prompt))
-        if sampling.same_length and source is not None:
-            return self._same_length(prompt, source)
-        return None
+            grammar: Constraint | None
+            grammar = self._constraints.grammar(chart, strip_space=strip_space)
+        else:
+            grammar = None
+            if sampling.same_length and source is not None:
+                grammar = self._same_length(prompt, source)
+        read = None if source is None else self._text(source)
+        request = ConstraintRequest(settings, prompt, read, sampling, strip_space)
+        return combine(grammar, self._constraints.start(request))
 
     def _with_gaps(self, prompt: str) -> str:
         """A prompt with its gap in one spelling, for models that fill gaps."""
@@ -283,10 +296,11 @@ class TextGenerator:
 
     def _same_length(self, prompt: str, source: Source) -> Constraint:
         """An answer with as many characters as its source; its prompt counts."""
-        text = source if isinstance(source, str) else self.tokenizer.decode(source)
-        if self._lengths is None:
-            self._lengths = LengthTable(self.tokenizer.table)
-        return self._lengths.start(len(text) - len(prompt) + self._strips_space(prompt))
+        count = len(self._text(source)) - len(prompt) + self._strips_space(prompt)
+        return self._constraints.characters(count)
+
+    def _text(self, source: Source) -> str:
+        return source if isinstance(source, str) else self.tokenizer.decode(source)
 
     def _allowed_characters(
         self, prompt: str, source: Source | None, sampling: Sampling, chart: Chart | None
@@ -294,8 +308,7 @@ class TextGenerator:
         """The characters that the output may have."""
         if sampling.unseen_characters or chart is not None:
             return self._all_characters
-        read = source or ""
-        given = prompt + (read if isinstance(read, str) else self.tokenizer.decode(read))
+        given = prompt + self._text(source or "")
         return self._characters.extended(given.replace(GAP, ""))
 
     def _is_truncated(self, request: Request, source: Source | None) -> bool:

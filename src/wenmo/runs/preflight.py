@@ -7,10 +7,12 @@ checked later.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from wenmo.config import did_you_mean, key_of, match_name, override, split_table
+from wenmo.decoding.constraints.settings import split_options
 from wenmo.grammar.reading import SUFFIXES
 from wenmo.interchange.hub import PACKAGED_MODELS, PREFIX
 from wenmo.options import options_of
@@ -95,6 +97,15 @@ def check_paths(*paths: str | Path | None) -> None:
     for path in paths:
         if path is not None:
             check_path(path)
+
+
+def check_constraints(options: Mapping[str, Any]) -> None:
+    """Check constraints on texts: values that no text can meet, and files that cannot be read.
+
+    Raises:
+        WenmoError: one that is wrong; the message names it, and in a file the line.
+    """
+    split_options(options)
 
 
 def check_out(folder: Path) -> None:

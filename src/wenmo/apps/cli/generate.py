@@ -27,6 +27,7 @@ def generate(
     n: option.TextsPerPrompt = 1,
     *,
     sampling: option.SamplingOptions,
+    constraints: option.ConstraintOptions,
     grammar: option.GrammarFile = None,
     derivations: option.Derivations = False,
     json: option.Json = False,
@@ -34,6 +35,7 @@ def generate(
     """Write text with a trained run, or by the rules of a grammar."""
     preflight.check_run(folder)
     preflight.check_paths(input, grammar)
+    preflight.check_constraints(constraints)
     from wenmo.api import draw_seed, load
     from wenmo.apps.cli import show
 
@@ -47,7 +49,7 @@ def generate(
     seed = sampling.setdefault("seed", draw_seed())
     prompts = _collect_prompts(run, prompt or [], input, encoding)
     _print_prompt_notes(run, prompts, fields)
-    options = {"control": fields, "prefix": prefix, "grammar": grammar, **sampling}
+    options = {"control": fields, "prefix": prefix, "grammar": grammar, **constraints, **sampling}
     if json or alignments or derivations:
         outputs = run.write(prompts, n, **options)
         texts = [[output.text for output in group] for group in outputs]

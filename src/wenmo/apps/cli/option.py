@@ -13,12 +13,14 @@ from wenmo.apps.cli.option_groups import (
     options_with_flags,
     require_utf8,
 )
+from wenmo.decoding.constraints.settings import ConstraintSettings
 from wenmo.decoding.params import Sampling
 from wenmo.options import options_of
 from wenmo.runs.config import TABLES
 from wenmo.text.config import ReadConfig
 
 SamplingOptions = Annotated[dict[str, Any], options_from(Sampling)]
+ConstraintOptions = Annotated[dict[str, Any], options_from(ConstraintSettings)]
 ReplySampling = Annotated[
     dict[str, Any],
     options_from(Sampling, "method", "temperature", "top_k", "top_p", "max_tokens", "seed"),
