@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import wenmo
+from wenmo.apps.cli.commands import COMMANDS, LazyCommands
 
 ROOT = Path(wenmo.__file__).parent
 ROOMS = [  # a room imports from itself and from those before it
@@ -152,7 +153,7 @@ def test_every_module_can_be_imported(module: str) -> None:
         ("import wenmo", ["torch", "numpy", "rich", "typer"]),
         ("import wenmo.types, wenmo.config, wenmo.options, wenmo.files", ["torch", "numpy"]),
         ("import wenmo.apps.cli.main", ["torch", "numpy", "rich"]),
-        ("show_help()", ["torch", "numpy", "rich"]),
+        ("show_help()", ["torch", "numpy", "rich", "wenmo.decoding", "wenmo.runs", "filelock"]),
         ("show_help('train')", ["torch", "numpy", "rich"]),
         ("import wenmo.runs.results, wenmo.apps.cli.show", ["torch", "numpy"]),
         ("import wenmo.models, wenmo.models.hybrid_config", ["torch", "numpy"]),
@@ -190,3 +191,11 @@ print("loaded:", [name for name in {absent} if name in sys.modules])
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_repeats_their_help(name: str) -> None:
+    """It is written twice, so that the list is shown without importing the commands."""
+    help_text = LazyCommands()[name].help
+    first = help_text.split("\n\n")[0].replace("\n", " ")
+    assert first == COMMANDS[name].summary or first.startswith(f"{COMMANDS[name].summary} ")
