@@ -34,7 +34,6 @@ ROOMS = [  # a room imports from itself and from those before it
     },
     {"text"},
     {"grammar"},
-    {"verse"},
     {"models"},
     {"decoding"},
     {"training"},

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, TypeAlias
 
+from wenmo.decoding.combination.capabilities import HasBaseModel
 from wenmo.decoding.constraints.base import Constraint, combine
 from wenmo.decoding.constraints.build import ConstraintBuilder, ConstraintRequest
 from wenmo.decoding.constraints.settings import NO_CONSTRAINTS, ConstraintSettings
@@ -17,11 +18,17 @@ from wenmo.decoding.engines.router import Router
 from wenmo.decoding.engines.whole import draw_texts, sample_seeds, truncate_text
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request, own_seed
+from wenmo.decoding.rescoring import text_log_probs
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.derivation import Derivation
 from wenmo.grammar.sampler import SampledText
 from wenmo.models.base import LanguageModel
-from wenmo.models.capabilities import Infills, SamplesTexts, capability, has_capability
+from wenmo.models.capabilities import (
+    Infills,
+    SamplesTexts,
+    capability,
+    has_capability,
+)
 from wenmo.text.config import KeptSide
 from wenmo.text.pairs import max_source_length
 from wenmo.text.tasks import GAP, with_gaps
@@ -39,7 +46,8 @@ class Output:
     Attributes:
         text: the text after the prompt, without a stop string.
         tokens: the number of tokens, including END and those of a stop string.
-        logprob: the sum of the natural log-probabilities of the tokens under the model itself.
+        logprob: the sum of the natural log-probabilities of the tokens under the model itself; of a
+            combination of models, under its base.
         stopped_by: what ended the text: ``end`` (END), ``length`` (max_tokens) or ``stop`` (a stop
             string).
         truncated: the model did not read all of the prompt, or of the source, for want of context.
@@ -48,6 +56,8 @@ class Output:
         logprobs: the log-probability of each token; NaN where it cannot be computed.
         derivation: the rules that made the text, of grammars.
         seed: of the request; the same request with this seed gives the same text.
+        combined_logprob: the sum of the log-probabilities under a combination of models; None:
+            nothing is combined.
     """
 
     text: str
@@ -60,6 +70,7 @@ class Output:
     logprobs: tuple[float, ...]
     derivation: Derivation | None = None
     seed: int = 0
+    combined_logprob: float | None = None
 
 
 class TextGenerator:
@@ -153,7 +164,8 @@ class TextGenerator:
         outputs: list[list[Output]] = [[] for _ in jobs]
         for index, _, output in self._run(jobs):
             if output is not None:
-                outputs[index].append(replace(output, seed=sampling.seed))
+                scored = self._score_under_base(output, jobs[index].request)
+                outputs[index].append(replace(scored, seed=sampling.seed))
         by_prompt = [outputs[i * copies : (i + 1) * copies] for i in range(len(prompts))]
         return [[output for each in group for output in each] for group in by_prompt]
 
@@ -223,6 +235,21 @@ class TextGenerator:
             *(text, len(ids), logprob, stopped_by, False, logprob, tuple(ids), logprobs),
             derivation=drawn.derivation,
             seed=sampling.seed,
+        )
+
+    def _score_under_base(self, output: Output, request: Request) -> Output:
+        """The output of a combination of models with the log-probabilities of its base."""
+        combined = capability(self.model, HasBaseModel)
+        if combined is None:
+            return output
+        logprobs = text_log_probs(combined.base_model(), request, output.ids)
+        logprob = sum(logprobs)
+        return replace(
+            output,
+            logprob=logprob,
+            logprobs=logprobs,
+            score=output.score if request.sampling.method == "beam" else logprob,
+            combined_logprob=output.logprob,
         )
 
     def _encode(self, text: str) -> list[int]:

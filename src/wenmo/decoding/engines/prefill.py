@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import torch
 
+from wenmo.decoding.combination.capabilities import ReplacesPrefix
 from wenmo.decoding.engines.base import window
 from wenmo.decoding.engines.row import Row
 from wenmo.decoding.prefix_cache import MIN_LENGTH, Prefix, PrefixCache
 from wenmo.models.base import LanguageModel
+from wenmo.models.capabilities import capability, has_capability
 from wenmo.models.state import join, select, truncate
 from wenmo.text.batches import pad
 from wenmo.types import IGNORE, State
@@ -153,7 +155,8 @@ class Reader:
             generator = torch.Generator(self._model.device).manual_seed(0)
             before = generator.get_state()
             self._model.initial_state(1, generator=generator)
-            self._shares = bool(torch.equal(before, generator.get_state()))
+            drawn = not torch.equal(before, generator.get_state())
+            self._shares = not (drawn or has_capability(self._model, ReplacesPrefix))
         return self._shares
 
 
@@ -181,14 +184,26 @@ def initial_state(model: LanguageModel, rows: list[Row], length: int) -> State:
         sources = [[*(row.task.request.source or ()), *suffix] for row in rows]
         source = pad(sources, IGNORE).to(device)
         return model.initial_state(len(rows), source=source, capacity=max(room))
-    states = []
+    states, replacing = [], capability(model, ReplacesPrefix)
     for row, capacity in zip(rows, room, strict=True):
         state = row.task.request.state
         if state is None:
             generator = torch.Generator(device).manual_seed(row.task.request.sampling.seed)
-            state = model.initial_state(1, capacity=capacity, generator=generator)
+            if replacing is None:
+                state = model.initial_state(1, capacity=capacity, generator=generator)
+            else:
+                state = replacing.initial_state_before(
+                    _prefix_length(row, length), capacity=capacity, generator=generator
+                )
         states.append(state)
     return join(states)
+
+
+def _prefix_length(row: Row, length: int) -> int:
+    """How many of the tokens that a row reads come before its text: its source, or its prompt."""
+    request = row.task.request
+    text = row.written + (0 if request.source is None else len(request.prompt))
+    return max(0, length - text)
 
 
 def _power_of_two(tokens: int) -> int:

@@ -1,1 +1,0 @@
-"""Verse: forms of poems, from TOML files; they judge texts and constrain what is generated."""
