@@ -34,6 +34,7 @@ ROOMS = [  # a room imports from itself and from those before it
     },
     {"text"},
     {"grammar"},
+    {"verse"},
     {"models"},
     {"decoding"},
     {"training"},

@@ -1,0 +1,327 @@
+"""A text automaton lifted to the tokens of a vocabulary.
+
+An automaton knows characters; a token may spell several of them, or a part of one. A token is
+allowed if all of its bytes are: each whole character by the automaton, and the first bytes of
+another if some allowed character begins with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wenmo.decoding.constraints.base import only_token
+from wenmo.decoding.constraints.trie import Bools, Ints, TokenTrie, TrieLevel, size_of_character
+from wenmo.text.automaton import CharacterSet, TextAutomaton
+from wenmo.types import END, WenmoError
+
+__all__ = ["AutomatonConstraint", "AutomatonTable", "CharacterSet", "TextAutomaton", "TokenTrie"]
+
+MASK_BYTES = 64 << 20  # that cached masks take at most
+MAX_STATES = 50_000  # that are numbered
+SPACE = b" "
+
+
+@runtime_checkable
+class HasDistinctCharacters(Protocol):
+    """An automaton that treats most characters alike. It makes long vocabularies fast, and is what
+    a product needs to look far ahead.
+    """
+
+    def distinct(self, state: Hashable) -> frozenset[str]:
+        """The characters that may lead to states of their own: all others that are allowed lead to
+        the same state.
+        """
+        ...
+
+
+@runtime_checkable
+class HasProgress(Protocol):
+    """An automaton with goals that a text meets one by one, as phrases that are required."""
+
+    def progress(self, state: Hashable) -> int:
+        """The number of goals that are met."""
+        ...
+
+
+class TextState(NamedTuple):
+    """How far a text has come.
+
+    Attributes:
+        state: of the automaton, after the whole characters.
+        pending: the first bytes of the next character; a space whose word has not come yet, where
+            the tokenizer puts one after each word.
+        started: something was written.
+    """
+
+    state: Hashable
+    pending: bytes = b""
+    started: bool = False
+
+
+class AutomatonTable:
+    """An automaton over the tokens of a vocabulary. All of its texts share what is cached.
+
+    Args:
+        automaton: over characters.
+        trie: of the vocabulary.
+        strip_space: a space at the beginning is not shown, and so is no part of the text.
+        suffix_space: the tokenizer puts a space after each word; one at the end is not shown.
+    """
+
+    def __init__(
+        self,
+        automaton: TextAutomaton,
+        trie: TokenTrie,
+        *,
+        strip_space: bool = False,
+        suffix_space: bool = False,
+    ) -> None:
+        self.automaton, self.trie = automaton, trie
+        self.strip_space, self.suffix_space = strip_space, suffix_space
+        self._distinct = (
+            automaton.distinct if isinstance(automaton, HasDistinctCharacters) else None
+        )
+        self._masks: dict[Hashable, Tensor] = {}
+        self._max_masks = max(64, MASK_BYTES // trie.vocab_size)
+        self._numbers: dict[Hashable, int] = {}
+        self._states: list[Hashable] = []
+        self._after: dict[tuple[int, int], int] = {}
+        self._spaced = np.array([spelled.endswith(SPACE) for spelled in trie.table])
+
+    def start(self, pending: bytes = b"") -> AutomatonConstraint:
+        """The constraint of a text from its beginning.
+
+        Args:
+            pending: the space after the prompt's last word, with ``suffix_space``.
+        """
+        return AutomatonConstraint(self, TextState(self.automaton.start, pending))
+
+    def mask(self, at: TextState) -> Tensor:
+        """The tokens that may follow, bool (vocab_size,); none is a valid answer."""
+        key: Hashable = at
+        if not at.pending and len(self.trie.levels) == 1 and not self._strips(at):
+            # Tokens of one character: states with the same characters share a mask.
+            key = self.automaton.allowed(at.state), self.automaton.may_end(at.state)
+        if key not in self._masks:
+            if len(self._masks) >= self._max_masks:
+                self._masks.clear()
+            self._masks[key] = self._find_mask(at)
+        return self._masks[key]
+
+    def advance(self, at: TextState, token: int) -> TextState:
+        """The state after one more token.
+
+        Raises:
+            WenmoError: the automaton does not allow it.
+        """
+        spelled = self.trie.table[token]
+        started = at.started or bool(spelled)
+        if self._strips(at):
+            spelled = spelled.removeprefix(SPACE)
+        spelled = at.pending + spelled
+        held = self.suffix_space and spelled.endswith(SPACE)
+        spelled = spelled[:-1] if held else spelled
+        size = _whole(spelled)
+        state = at.state
+        for character in spelled[:size].decode():
+            if not self.automaton.allowed(state).admits(character):
+                raise WenmoError(f"the constraint does not allow {character!r} there")
+            state = self.automaton.advance(state, character)
+        return TextState(state, SPACE if held else spelled[size:], started)
+
+    def _strips(self, at: TextState) -> bool:
+        return self.strip_space and not at.started
+
+    # -- masks -----------------------------------------------------------------------------------
+
+    def _find_mask(self, at: TextState) -> Tensor:
+        if len(self._numbers) > MAX_STATES:
+            self._numbers, self._states, self._after = {}, [], {}
+        if at.pending == SPACE:
+            return self._after_space(at)
+        alive, states = self._walk(at)
+        nodes = self.trie.token_nodes
+        allowed = alive[nodes] & (nodes >= 0)
+        if self.suffix_space:  # a text may end with a space that is not shown
+            allowed |= self._spaced & self._ends_before_space(alive, states)[nodes] & (nodes >= 0)
+        mask = torch.from_numpy(allowed)
+        mask[END] = not at.pending and self.automaton.may_end(at.state)
+        return mask
+
+    def _after_space(self, at: TextState) -> Tensor:
+        """The mask of a text after a word and its space, which is shown if another word follows."""
+        if self.automaton.allowed(at.state).admits(" "):
+            spaced = self.automaton.advance(at.state, " ")
+            mask = self.mask(TextState(spaced, started=at.started)).clone()
+        else:
+            mask = torch.zeros(self.trie.vocab_size, dtype=torch.bool)
+        mask[END] = self.automaton.may_end(at.state)
+        return mask
+
+    def _walk(self, at: TextState) -> tuple[Bools, Ints]:
+        """Which nodes of the trie can be reached, bool (nodes,), and with what states.
+
+        Returns:
+            Also the number of the state at each reached inner node, int64 (nodes,).
+        """
+        trie = self.trie
+        alive = np.zeros(len(trie.inner), np.bool_)
+        states = np.zeros(len(trie.inner), np.int64)
+        alive[0], states[0] = True, self._number(at.state)
+        if not trie.levels:
+            return alive, states
+        if at.pending:
+            self._complete(at, trie.levels[0], alive, states)
+        else:
+            self._step(trie.levels[0], alive, states)
+        if self._strips(at):
+            self._skip_space(at, trie.levels[0], alive, states)
+        for level in trie.levels[1:]:
+            self._step(level, alive, states)
+        return alive, states
+
+    def _step(self, level: TrieLevel, alive: Bools, states: Ints) -> None:
+        """Go from the reached nodes to those of the level below."""
+        reached = np.flatnonzero(alive[level.parents] & (states[level.parents] >= 0))
+        for number, members in _groups(states[level.parents[reached]]):
+            here = reached[members]
+            allowed, _ = self.trie.allowed(self.automaton.allowed(self._states[number]))
+            here = here[allowed[level.edges[here]]]
+            alive[level.nodes[here]] = True
+            inner = here[self.trie.inner[level.nodes[here]]]
+            states[level.nodes[inner]] = self._successors(number, level.edges[inner])
+
+    def _successors(self, number: int, edges: Ints) -> Ints:
+        """The states after a state and each of these characters, int64 (edges,)."""
+        found = np.empty(len(edges), np.int64)
+        rest = np.ones(len(edges), np.bool_)
+        if self._distinct is not None:
+            distinct = self._distinct(self._states[number])
+            rest = np.isin(edges, [self.trie.edge(character) for character in distinct])
+            alike = np.flatnonzero(~rest)
+            if len(alike):
+                found[alike] = self._successor(number, int(edges[alike[0]]))
+        for edge, members in _groups(edges[rest]):
+            found[np.flatnonzero(rest)[members]] = self._successor(number, edge)
+        return found
+
+    def _successor(self, number: int, edge: int) -> int:
+        key = number, edge
+        if key not in self._after:
+            character = self.trie.names[edge]
+            assert isinstance(character, str)
+            after = self.automaton.advance(self._states[number], character)
+            self._after[key] = self._number(after)
+        return self._after[key]
+
+    def _complete(self, at: TextState, level: TrieLevel, alive: Bools, states: Ints) -> None:
+        """Go from the root by the tails that continue the bytes of a character."""
+        characters = self.automaton.allowed(at.state)
+        _, spelled = self.trie.allowed(characters)
+        size = size_of_character(at.pending[0])
+        for node, edge in zip(level.nodes.tolist(), level.edges.tolist(), strict=True):
+            tail = self.trie.tails.get(edge)
+            if tail is None:
+                continue
+            together = at.pending + tail
+            if len(together) < size:
+                alive[node], states[node] = spelled.has(together), -1  # and nothing behind it
+                continue
+            character = _decoded(together)
+            if character is not None and character in spelled:
+                alive[node] = True
+                states[node] = self._number(self.automaton.advance(at.state, character))
+
+    def _skip_space(self, at: TextState, level: TrieLevel, alive: Bools, states: Ints) -> None:
+        """A first space that is not shown leads nowhere."""
+        nodes = level.nodes[level.edges == self.trie.edge(" ")]
+        alive[nodes], states[nodes] = True, self._number(at.state)
+
+    def _ends_before_space(self, alive: Bools, states: Ints) -> Bools:
+        """The nodes after a space before which the text may end, bool (nodes,)."""
+        ends = np.zeros_like(alive)
+        for level in self.trie.levels:
+            here = (level.edges == self.trie.edge(" ")) & alive[level.parents]
+            for number, members in _groups(states[level.parents[here]]):
+                nodes = level.nodes[here][members]
+                ends[nodes] = self.automaton.may_end(self._states[number])
+        return ends
+
+    def _number(self, state: Hashable) -> int:
+        if state not in self._numbers:
+            self._numbers[state] = len(self._states)
+            self._states.append(state)
+        return self._numbers[state]
+
+
+class AutomatonConstraint:
+    """A text that is being written under an automaton."""
+
+    def __init__(self, table: AutomatonTable, at: TextState, text: bytes = b"") -> None:
+        self._table, self._at = table, at
+        self._text = text  # its last bytes, for messages
+
+    def allowed(self) -> Tensor:
+        """The tokens after which the text can still be completed."""
+        mask = self._table.mask(self._at)
+        if not mask.any():
+            text = self._text.decode("utf-8", "replace")
+            raise WenmoError(
+                f"after {text[-40:]!r} the model has no token for what the constraint asks for: "
+                "its tokenizer cannot spell it"
+            )
+        return mask
+
+    def forced(self) -> int | None:
+        """The one token that may follow, if no other may."""
+        return only_token(self._table.mask(self._at))
+
+    def advance(self, token: int) -> None:
+        """Append a token."""
+        self._at = self._table.advance(self._at, token)
+        self._text = (self._text + self._table.trie.table[token])[-160:]
+
+    def fork(self) -> AutomatonConstraint:
+        """An independent copy."""
+        return AutomatonConstraint(self._table, self._at, self._text)
+
+    def progress(self) -> int:
+        """The number of the automaton's goals that are met; 0 where it has none."""
+        automaton = self._table.automaton
+        return automaton.progress(self._at.state) if isinstance(automaton, HasProgress) else 0
+
+
+def _groups(values: Ints) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Each different value, and where it stands."""
+    if not len(values):
+        return
+    if (values == values[0]).all():
+        yield int(values[0]), np.arange(len(values))
+        return
+    order = np.argsort(values, kind="stable")
+    numbers, starts = np.unique(values[order], return_index=True)
+    for number, members in zip(numbers, np.split(order, starts[1:]), strict=True):
+        yield int(number), members
+
+
+def _whole(spelled: bytes) -> int:
+    """The number of bytes of the whole characters at the beginning."""
+    for start in range(len(spelled) - 1, max(-1, len(spelled) - 4), -1):
+        if spelled[start] >= 0xC0:
+            return (
+                start if size_of_character(spelled[start]) > len(spelled) - start else len(spelled)
+            )
+    return len(spelled)
+
+
+def _decoded(spelled: bytes) -> str | None:
+    try:
+        return spelled.decode()
+    except UnicodeDecodeError:
+        return None

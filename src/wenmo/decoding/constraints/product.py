@@ -1,0 +1,205 @@
+"""Several text automata at once, without the dead ends that they have together.
+
+Each automaton knows by itself how a text can be completed; what all of them allow may still lead
+nowhere, as a phrase of five characters where three are left. The product looks ahead: a character
+is allowed only if a search finds a completion behind it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
+
+from wenmo.text.automaton import CharacterSet, TextAutomaton
+
+MAX_SEARCH = 30_000  # states that a search looks at before it gives up
+MAX_CACHED = 200_000  # states of which something is kept
+OTHERS = "\ue000\uf8ff\U000f0000"  # one of them stands for the characters that no text has
+
+State: TypeAlias = tuple[Hashable, ...]
+
+
+class Branches(NamedTuple):
+    """Where a text can go on.
+
+    Attributes:
+        characters: that every automaton allows.
+        distinct: the state after each of these that may have one of its own.
+        others: the state after all the others; None: there is none.
+    """
+
+    characters: CharacterSet
+    distinct: dict[str, State]
+    others: State | None
+
+    def states(self) -> Iterator[State]:
+        """All states that can follow."""
+        yield from self.distinct.values()
+        if self.others is not None:
+            yield self.others
+
+
+class Product:
+    """A text that several automata accept.
+
+    The search asks each automaton for its ``distinct`` characters (`HasDistinctCharacters`), and
+    looks at all others but once; without that method it looks at every character.
+
+    Args:
+        automata: at least one.
+        alphabet: the characters that can be written; None: all.
+    """
+
+    def __init__(
+        self, automata: Sequence[TextAutomaton], alphabet: Collection[str] | None = None
+    ) -> None:
+        self.automata = tuple(automata)
+        self.alphabet = None if alphabet is None else frozenset(alphabet)
+        self.start: State = tuple(each.start for each in self.automata)
+        self._distances: dict[State, float] = {}
+        self._branches: dict[State, Branches] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no text is accepted, or none is found."""
+        return self.distance(self.start) == math.inf
+
+    def allowed(self, state: State) -> CharacterSet:
+        """The characters after which the text can still be completed."""
+        (characters, negated), distinct, others = self._branch(state)
+        good = {each for each, after in distinct.items() if self.distance(after) < math.inf}
+        if others is None or self.distance(others) == math.inf:
+            return CharacterSet(frozenset(good))
+        bad = distinct.keys() - good
+        if not bad:
+            return CharacterSet(characters, negated)
+        return CharacterSet(characters | bad if negated else characters - bad, negated)
+
+    def advance(self, state: State, character: str) -> State:
+        """The state after a character that is allowed."""
+        return tuple(
+            automaton.advance(own, character)
+            for automaton, own in zip(self.automata, state, strict=True)
+        )
+
+    def may_end(self, state: State) -> bool:
+        """Whether every automaton lets the text end."""
+        return all(each.may_end(own) for each, own in zip(self.automata, state, strict=True))
+
+    def remaining(self, state: State) -> tuple[int, float]:
+        """The least and the most characters until the text may end."""
+        _, most = self._bounds(state)
+        distance = self.distance(state)
+        return (int(distance), most) if distance < math.inf else (int(most) + 1, most)
+
+    def distinct(self, state: State) -> frozenset[str]:
+        """The characters that may lead to states of their own."""
+        return frozenset(self._branch(state).distinct)
+
+    def progress(self, state: State) -> int:
+        """The number of goals that are met, of all automata."""
+        return sum(
+            automaton.progress(own)
+            for automaton, own in zip(self.automata, state, strict=True)
+            if hasattr(automaton, "progress")
+        )
+
+    def distance(self, state: State) -> float:
+        """The least number of characters until the text may end; inf: no way was found.
+
+        A* (Hart, Nilsson & Raphael 1968) with the largest of the automata's own least numbers as
+        the estimate. What is found holds for all states on the way.
+        """
+        if state not in self._distances:
+            if len(self._distances) > MAX_CACHED:
+                self._distances.clear()
+            self._search(state)
+        return self._distances[state]
+
+    def _search(self, start: State) -> None:
+        parents: dict[State, State | None] = {start: None}
+        lengths = {start: 0}
+        queue = [(self._estimate(start), 0, 0, start)]  # estimate of the whole, -length, tie-break
+        ties = 0
+        for _ in range(MAX_SEARCH):
+            if not queue:  # nothing that can be reached is an end
+                self._distances.update(dict.fromkeys(parents, math.inf))
+                return
+            estimate, negative, _, state = heapq.heappop(queue)
+            length = -negative
+            if length > lengths[state] or estimate == math.inf:
+                continue
+            known = 0 if self.may_end(state) else self._distances.get(state)
+            if known is not None:
+                self._keep(state, known, parents)
+                return
+            for after in self._branch(state).states():
+                if length + 1 < lengths.get(after, math.inf):
+                    parents[after], lengths[after] = state, length + 1
+                    ties += 1
+                    whole = length + 1 + self._estimate(after)
+                    heapq.heappush(queue, (whole, -length - 1, ties, after))
+        self._distances[start] = math.inf
+
+    def _keep(
+        self, state: State | None, distance: float, parents: dict[State, State | None]
+    ) -> None:
+        while state is not None:
+            self._distances[state] = distance
+            state, distance = parents[state], distance + 1
+
+    def _estimate(self, state: State) -> float:
+        """A lower bound on the distance; inf where lengths contradict each other."""
+        if state in self._distances:
+            return self._distances[state]
+        least, most = self._bounds(state)
+        return least if least <= most else math.inf
+
+    def _bounds(self, state: State) -> tuple[int, float]:
+        own = [each.remaining(part) for each, part in zip(self.automata, state, strict=True)]
+        return max(least for least, _ in own), min(most for _, most in own)
+
+    def _branch(self, state: State) -> Branches:
+        if state not in self._branches:
+            if len(self._branches) > MAX_CACHED:
+                self._branches.clear()
+            self._branches[state] = self._find_branches(state)
+        return self._branches[state]
+
+    def _find_branches(self, state: State) -> Branches:
+        pairs = list(zip(self.automata, state, strict=True))
+        common = self._common([each.allowed(own) for each, own in pairs])
+        distinct: set[str] = set()
+        for each, own in pairs:
+            if hasattr(each, "distinct"):
+                distinct |= each.distinct(own)
+            elif not common.negated:
+                distinct |= common.characters
+            else:
+                distinct |= (self.alphabet or frozenset()) | common.characters
+        alphabet = self.alphabet
+        own_states = {
+            each: self.advance(state, each)
+            for each in sorted(distinct)
+            if common.admits(each) and (alphabet is None or each in alphabet)
+        }
+        if not common.negated:
+            others: Collection[str] = common.characters - distinct
+        else:
+            others = OTHERS if alphabet is None else alphabet
+        other = next(
+            (each for each in others if common.admits(each) and each not in distinct), None
+        )
+        return Branches(common, own_states, None if other is None else self.advance(state, other))
+
+    def _common(self, sets: Sequence[CharacterSet]) -> CharacterSet:
+        """The characters in all of the sets."""
+        excluded = frozenset().union(*(each.characters for each in sets if each.negated))
+        included = [each.characters for each in sets if not each.negated]
+        if not included:
+            return CharacterSet(excluded, negated=True)
+        usable = included if self.alphabet is None else [*included, self.alphabet]
+        smallest, *others = sorted(usable, key=len)
+        return CharacterSet(smallest.intersection(*others) - excluded)

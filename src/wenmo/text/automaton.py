@@ -1,0 +1,42 @@
+"""Text automata: constraints over the characters of a text, before any vocabulary is known.
+
+`wenmo.decoding.constraints.automaton` lifts an automaton to the tokens of a vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import NamedTuple, Protocol
+
+
+class CharacterSet(NamedTuple):
+    """A set of characters, or with ``negated`` all characters but these."""
+
+    characters: frozenset[str]
+    negated: bool = False
+
+    def admits(self, character: str) -> bool:
+        """Whether a character is in the set."""
+        return (character in self.characters) != self.negated
+
+
+class TextAutomaton(Protocol):
+    """A deterministic automaton over characters. Its states are hashable values."""
+
+    start: Hashable
+
+    def allowed(self, state: Hashable) -> CharacterSet:
+        """The characters after which the text can still be completed."""
+        ...
+
+    def advance(self, state: Hashable, character: str) -> Hashable:
+        """The state after a character that is allowed."""
+        ...
+
+    def may_end(self, state: Hashable) -> bool:
+        """Whether the text may end here."""
+        ...
+
+    def remaining(self, state: Hashable) -> tuple[int, float]:
+        """The least and the most characters until the text may end; inf: unbounded."""
+        ...
