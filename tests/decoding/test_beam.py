@@ -13,11 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wenmo.decoding.beam import Candidates, Search, best_candidates, coverage_score
 from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.engines.base import Event
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
+from wenmo.decoding.search.base import Candidates, best_candidates, coverage_score
+from wenmo.decoding.search.beam import BeamSearch
 from wenmo.models.base import LanguageModel
 from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.models.transformer.config import TransformerConfig
@@ -199,9 +200,9 @@ def offers(logp: torch.Tensor, rows: list[list[int]], width: int) -> list[Candid
     return list(map(Candidates, tokens.tolist(), gains.tolist(), gains.tolist(), ends))
 
 
-def watch(logp: torch.Tensor, sampling: Sampling) -> tuple[Search, list[list[list[int]]]]:
+def watch(logp: torch.Tensor, sampling: Sampling) -> tuple[BeamSearch, list[list[list[int]]]]:
     """Search a table; the texts that the rows held after each step."""
-    search, rows, seen = Search(sampling, sampling.max_tokens), [[]], []
+    search, rows, seen = BeamSearch(sampling, sampling.max_tokens), [[]], []
     while rows:
         step = search.step(offers(logp, rows, sampling.beam_width))
         rows = [[*rows[row], token] for row, token in step]

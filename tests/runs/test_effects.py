@@ -52,6 +52,7 @@ OTHER: dict[str, Any] = {
     "beam_width": 2,
     "length_penalty": 0.0,
     "length_penalty_form": "gnmt",
+    "early_stopping": "true",
     "beam_groups": 5,
     "diversity_penalty": 9.0,
     "unmask_order": "confidence",
@@ -62,7 +63,7 @@ OTHER: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("method", ["sample", "greedy", "beam"])
+@pytest.mark.parametrize("method", ["sample", "greedy", "beam", "beam-sample", "stochastic-beam"])
 def test_ineffective_settings_do_not_change_texts(writer: TextGenerator, method: Any) -> None:
     plain = Sampling(method=method, max_tokens=6)
     [[before]] = writer.generate(["the "], plain)
@@ -78,10 +79,11 @@ def test_lines_name_settings_and_condition(writer: TextGenerator) -> None:
         return ineffective_settings(settings, WRITING, Writing(Sampling(**settings), writer.model))
 
     assert lines_for(method="beam", top_k=3, top_p=0.5) == [
-        "top_k, top_p have no effect here, only with method=sample and a temperature above 0"
+        "top_k, top_p have no effect here, only with method=sample, beam-sample "
+        "or stochastic-beam and a temperature above 0"
     ]
     assert lines_for(method="sample", beam_width=3) == [
-        "beam_width has no effect here, only with method=beam"
+        "beam_width has no effect here, only with method=beam, beam-sample or stochastic-beam"
     ]
     assert not lines_for(
         method="beam", beam_width=4, beam_groups=2, diversity_penalty=1.0, max_tokens=3

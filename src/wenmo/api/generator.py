@@ -115,13 +115,13 @@ class Generator:
     def is_random(self, **sampling: Any) -> bool:
         """Whether texts with these settings depend on the seed."""
         settings = self.sampling(sampling)
-        if settings.method != "beam" and not settings.greedy:
+        if settings.draws:
             return True
         return has_capability(self.model, HasLatents) or has_capability(self.model, Infills)
 
     def repeats_text(self, **sampling: Any) -> bool:
         """Whether several texts for one prompt are all equal with these settings."""
-        return not self.is_random(**sampling) and self.sampling(sampling).method != "beam"
+        return not self.is_random(**sampling) and not self.sampling(sampling).searches
 
     def resolve_control(self, fields: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
         """Complete the control fields with the most common values of the training text.

@@ -20,12 +20,12 @@ class Writing:
     @property
     def draws(self) -> bool:
         """Whether tokens are drawn at random."""
-        return self.sampling.method in ("sample", "uniform") and not self.sampling.greedy
+        return self.sampling.draws
 
     @property
     def beam(self) -> bool:
-        """Whether the method is beam search."""
-        return self.sampling.method == "beam"
+        """Whether the method is beam search or beam sampling, which score texts."""
+        return self.sampling.method in ("beam", "beam-sample")
 
     @property
     def infills(self) -> bool:
@@ -39,31 +39,41 @@ class Writing:
 
 
 WRITING: tuple[Effect[Writing], ...] = (
-    Effect("temperature", "with method=sample", lambda w: w.sampling.method == "sample"),
+    Effect(
+        "temperature",
+        "with method=sample, beam-sample or stochastic-beam",
+        lambda w: w.sampling.method in ("sample", "beam-sample", "stochastic-beam"),
+    ),
     Effect(
         "top_k top_p min_p typical_p",
-        "with method=sample and a temperature above 0",
-        lambda w: w.draws and w.sampling.method == "sample",
+        "with method=sample, beam-sample or stochastic-beam and a temperature above 0",
+        lambda w: w.draws and w.sampling.method != "uniform",
     ),
     Effect(
-        "beam_width length_penalty coverage_penalty beam_groups",
-        "with method=beam",
+        "beam_width",
+        "with method=beam, beam-sample or stochastic-beam",
+        lambda w: w.sampling.searches,
+    ),
+    Effect(
+        "length_penalty coverage_penalty early_stopping",
+        "with method=beam or beam-sample",
         lambda w: w.beam,
     ),
+    Effect("beam_groups", "with method=beam", lambda w: w.sampling.method == "beam"),
     Effect(
         "length_penalty_form",
-        "with method=beam and a length_penalty",
+        "with method=beam or beam-sample and a length_penalty",
         lambda w: w.beam and w.sampling.length_penalty > 0,
     ),
     Effect(
         "diversity_penalty",
         "with method=beam and several beam_groups",
-        lambda w: w.beam and w.sampling.beam_groups > 1,
+        lambda w: w.sampling.method == "beam" and w.sampling.beam_groups > 1,
     ),
     Effect(
         "unmask_order",
-        "for models that fill gaps (masked), not with method=beam",
-        lambda w: w.infills and not w.beam,
+        "for models that fill gaps (masked), not with a beam",
+        lambda w: w.infills and not w.sampling.searches,
     ),
     Effect(
         "unmask_steps remask",

@@ -54,6 +54,8 @@ class Output:
         score: the score of a beam; of other methods, the log-probability.
         ids: the tokens.
         logprobs: the log-probability of each token; NaN where it cannot be computed.
+        weight: the importance weight of texts that were drawn without replacement (stochastic
+            beam search); None: of other methods.
         derivation: the rules that made the text, of grammars.
         seed: of the request; the same request with this seed gives the same text.
         combined_logprob: the sum of the log-probabilities under a combination of models; None:
@@ -68,6 +70,7 @@ class Output:
     score: float
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
+    weight: float | None = None
     derivation: Derivation | None = None
     seed: int = 0
     combined_logprob: float | None = None
@@ -152,7 +155,7 @@ class TextGenerator:
         drawn = draw_texts(self.model, prompts, sampling, n, bare=bare)
         if drawn is not None:
             return [[self._score_drawn(each, sampling) for each in texts] for texts in drawn]
-        beam = sampling.method == "beam"
+        beam = sampling.searches
         copies = min(n, 1) if beam else n
         jobs: list[_Job] = []
         nothing = [None] * len(prompts)
@@ -377,7 +380,7 @@ class TextGenerator:
                 continue
             self._engine.cancel(event.request)
             piece += draft.finish()
-            yield index, piece, draft.output(stopped, jobs[index].truncated, event.score)
+            yield index, piece, draft.output(stopped, jobs[index].truncated, event)
 
     def _detokenizer(self, job: _Job) -> Detokenizer:
         space = self._space_after(job.request) if self.tokenizer.suffix_space else None
@@ -461,8 +464,8 @@ class _Draft:
         self.text += rest
         return rest
 
-    def output(self, stopped_by: StoppedBy, truncated: bool, score: float | None) -> Output:
-        """The finished text."""
+    def output(self, stopped_by: StoppedBy, truncated: bool, last: Event) -> Output:
+        """The finished text, whose last event is given."""
         logprob = sum(self.logprobs)
         return Output(
             self.text,
@@ -470,16 +473,17 @@ class _Draft:
             logprob,
             stopped_by,
             truncated,
-            logprob if score is None else score,
+            logprob if last.score is None else last.score,
             tuple(self.ids),
             tuple(self.logprobs),
+            last.weight,
         )
 
 
 def _seeded(request: Request, n: int) -> list[Request]:
     """The same request n times, each with its own seed; a beam's has the request's."""
     sampling = replace(request.sampling, seed=own_seed(request.sampling.seed, request))
-    if sampling.method == "beam":
+    if sampling.searches:
         return [replace(request, sampling=sampling)] * n
     each = (replace(sampling, seed=seed) for seed in sample_seeds(sampling, n))
     return [replace(request, sampling=own) for own in each]

@@ -243,7 +243,7 @@ def chain(sampling: Sampling) -> Chain:
         amount = getattr(sampling, field)
         if amount != getattr(default, field):
             steps.append(Step(name, amount, process, looks_back=True))
-    draws = sampling.method == "sample" and not sampling.greedy
+    draws = sampling.draws and sampling.method != "uniform"
     for name, field, cut in _CUTTING if draws else ():
         amount = getattr(sampling, field)
         if amount != getattr(default, field):

@@ -5,6 +5,7 @@ It has no hidden state, so a request gets the same text alone, in any batch, and
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 
 import torch
@@ -27,6 +28,16 @@ def hash_bits(x: Tensor) -> Tensor:
 def fold_in(seeds: Tensor, numbers: Tensor) -> Tensor:
     """A key for each (seed, number), int64: a row and a position, or a request and a sample."""
     return hash_bits(hash_bits(seeds + _GOLDEN) + (numbers + 1) * _GOLDEN)
+
+
+def prefix_key(seed: int, prefix: bytes) -> int:
+    """A key for each (seed, text so far), an int64.
+
+    Args:
+        prefix: the ids that were written, as the bytes of int64 numbers.
+    """
+    digest = hashlib.blake2b(seed.to_bytes(8, "little") + prefix, digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
 
 
 def draw_seed() -> int:

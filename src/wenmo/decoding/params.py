@@ -21,14 +21,19 @@ class Sampling(Settings):
         ValueError: a value out of range; the message names the field.
     """
 
-    method: Literal["sample", "greedy", "beam", "uniform"] = option(
-        "sample",
-        "`sample` draws each token, `greedy` takes the likeliest, `beam` searches for the best "
-        "text; `uniform` is for grammars: every way to make a text is equally likely",
-        "`sample` 逐个抽样，`greedy` 取最可能的词元，`beam` 用束搜索找得分最高的文本；`uniform` "
-        "用于语法：每种生成方式机会均等",
-        unset="beam; sample where the task is completion or dialogue",
-        unset_zh="beam；续写和对话任务为 sample",
+    method: Literal["sample", "greedy", "beam", "beam-sample", "stochastic-beam", "uniform"] = (
+        option(
+            "sample",
+            "`sample` draws each token, `greedy` takes the likeliest, `beam` searches for the best "
+            "text, `beam-sample` draws the hypotheses of a beam, `stochastic-beam` draws texts "
+            "without replacement; `uniform` is for grammars: every way to make a text is equally "
+            "likely",
+            "`sample` 逐个抽样，`greedy` 取最可能的词元，`beam` 用束搜索找得分最高的文本，"
+            "`beam-sample` 随机抽取束中的候选，`stochastic-beam` 不放回地抽取整篇文本；`uniform` "
+            "用于语法：每种生成方式机会均等",
+            unset="beam; sample where the task is completion or dialogue",
+            unset_zh="beam；续写和对话任务为 sample",
+        )
     )
     max_tokens: int = option(
         256,
@@ -163,6 +168,13 @@ class Sampling(Settings):
         minimum=0,
         maximum=100,
     )
+    early_stopping: Literal["exact", "never", "false", "true"] = option(
+        "exact",
+        "when a beam ends: `exact`, when no text can become one of the best; `never`, `false` and "
+        "`true` are the rules of transformers",
+        "束搜索何时结束：`exact` 直到没有文本还能进入最优之列；`never`、`false`、`true` 为 "
+        "transformers 的规则",
+    )
     beam_groups: int = option(
         1,
         "number of groups in a beam that are kept different from each other (Vijayakumar et al. "
@@ -228,6 +240,9 @@ class Sampling(Settings):
                 "beam_groups", f"at least 1, and divide the beam_width of {self.beam_width}"
             )
 
+        if self.searches and self.method != "beam" and self.temperature == 0:
+            self._refuse("temperature", f"above 0 with method={self.method}")
+
     def _refuse(self, name: str, wanted: str) -> NoReturn:
         raise ValueError(f"{name}={format_value(getattr(self, name))}: must be {wanted}")
 
@@ -237,6 +252,16 @@ class Sampling(Settings):
         return self.method == "greedy" or (self.method == "sample" and self.temperature == 0)
 
     @property
+    def draws(self) -> bool:
+        """Whether tokens are drawn at random."""
+        return self.method not in ("greedy", "beam") and not self.greedy
+
+    @property
+    def searches(self) -> bool:
+        """Whether several texts are written side by side and the best of them are returned."""
+        return self.method in ("beam", "beam-sample", "stochastic-beam")
+
+    @property
     def unmasks(self) -> bool:
         """Whether a model that fills gaps writes in its own way, and not from left to right."""
-        return self.method != "beam" and self.unmask_order != "left"
+        return not self.searches and self.unmask_order != "left"

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from wenmo.decoding.beam import Search
 from wenmo.decoding.constraints.base import Constraint, combine
 from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.params import Sampling
+from wenmo.decoding.search.selection import search_of
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import RestrictsPrefixes, capability
 from wenmo.text.pairs import max_source_length
@@ -85,9 +85,10 @@ class Task:
         self.number, self.request = number, request
         self.prefix_ids, self.limit = _lay_out(request, model)
         self.settings = _interned(_logit_settings(sampling))
-        self.search = Search(sampling, self.limit) if sampling.method == "beam" else None
-        # A beam may follow the greedy text in one row more.
-        self.width = sampling.beam_width + (sampling.beam_width > 1) if self.search else 1
+        self.search = search_of(sampling, self.limit)
+        # A beam may follow the greedy text in one row more, and a stochastic beam finds its
+        # threshold in one.
+        self.width = sampling.beam_width + 1 if self.search else 1
         self.done = False
 
     def start_constraint(self) -> Constraint | None:
@@ -118,7 +119,7 @@ def _check(request: Request, model: LanguageModel) -> None:
     restricted = capability(model, RestrictsPrefixes)
     if restricted is not None and not restricted.accepts_prefix(request.prompt):
         raise WenmoError("the model can write no text that begins like the prompt: change it")
-    beam = request.sampling.method == "beam"
+    beam = request.sampling.searches
     if beam and request.n > request.sampling.beam_width:
         raise WenmoError(
             f"a beam of {request.sampling.beam_width} has no {request.n} best texts: "

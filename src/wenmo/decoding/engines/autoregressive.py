@@ -23,7 +23,6 @@ from collections import defaultdict, deque
 
 import torch
 
-from wenmo.decoding.beam import Candidates, Search
 from wenmo.decoding.engines.base import Engine, Event, StoppedBy
 from wenmo.decoding.engines.choice import Chooser
 from wenmo.decoding.engines.prefill import Prefill, Reader
@@ -31,6 +30,7 @@ from wenmo.decoding.engines.row import Row
 from wenmo.decoding.engines.slots import Slots
 from wenmo.decoding.prefix_cache import PrefixCache
 from wenmo.decoding.request import Request, Task
+from wenmo.decoding.search.base import Candidates, Search
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, WenmoError
 
@@ -188,7 +188,9 @@ class AutoregressiveEngine(Engine):
             chosen.append(line)
         search = rows[0].task.search
         if search is not None:
-            return self._grow(rows, search, [_candidates(line) for line in chosen])
+            draws = rows[0].task.request.sampling.draws
+            offers = [Candidates.from_line(line, draws=draws) for line in chosen]
+            return self._grow(rows, search, offers)
         [[token, logprob]] = chosen
         return [self._append(rows[0], int(token), logprob)]
 
@@ -209,29 +211,22 @@ class AutoregressiveEngine(Engine):
     def _grow(self, rows: list[Row], search: Search, offers: list[Candidates]) -> list[Event]:
         """Let a beam go on; where it is at its end, all that it found."""
         task = rows[0].task
+        for offer in offers:
+            _check(offer.gains[0])
         grown = search.step(offers)
         self._active += [rows[parent].branch(token) for parent, token in grown]
         if grown:
             return []
         self.cancel(task.number)
         events = []
-        for rank, (text, score) in enumerate(search.best(task.request.n)):
+        for rank, (text, score, weight) in enumerate(search.best(task.request.n)):
             ends: list[StoppedBy | None] = [None] * len(text.tokens)
             ends[-1] = "end" if text.tokens[-1] == END else "length"
             for token, logprob, end in zip(text.tokens, text.logprobs, ends, strict=True):
-                events.append(Event(task.number, token, logprob, end, rank, score))
+                events.append(Event(task.number, token, logprob, end, rank, score, weight))
         return events
 
 
 def _check(number: float) -> None:
     if math.isnan(number):
         raise WenmoError("the model's logits are not numbers: go back to an earlier checkpoint")
-
-
-def _candidates(line: list[float]) -> Candidates:
-    """From a line of the chooser: candidates, gains, log-probabilities, END's two, coverage."""
-    count = len(line) // 3 - 1
-    _check(line[count])
-    tokens = [int(token) for token in line[:count]]
-    gains, logprobs = line[count : 2 * count], line[2 * count : 3 * count]
-    return Candidates(tokens, gains, logprobs, (line[-3], line[-2]), line[-1])

@@ -24,6 +24,7 @@ class Event:
         stopped_by: ``end``, ``length`` or ``error`` if it is the text's last event, else None.
         rank: which of a beam's texts it belongs to; 0 is the best.
         score: of that whole text, as the beam ranks it; None where there is no beam.
+        weight: the importance weight of that whole text; None where the method gives none.
         error: why the text cannot be continued; then ``token`` is no part of it.
     """
 
@@ -33,6 +34,7 @@ class Event:
     stopped_by: StoppedBy | None
     rank: int = 0
     score: float | None = None
+    weight: float | None = None
     error: WenmoError | None = None
 
     @classmethod

@@ -9,11 +9,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from wenmo.decoding.beam import best_candidates, coverage_score
 from wenmo.decoding.engines.row import Row
 from wenmo.decoding.logits import Chain, History, chain, forbid, gather_ends
-from wenmo.decoding.noise import fold_in
+from wenmo.decoding.noise import fold_in, gumbel, prefix_key
 from wenmo.decoding.params import Sampling
+from wenmo.decoding.search.base import best_candidates, coverage_score, drawn_candidates
+from wenmo.decoding.search.selection import candidate_count
 from wenmo.decoding.strategies import strategy_of
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, State, WenmoError
@@ -72,15 +73,21 @@ class Chooser:
         logits, logp = self._ended(logits, settings), self._ended(logits.log_softmax(1), settings)
         processors = _chain(settings)
         history = self._history(rows if processors.looks_back else [], logits.device)
-        offered = logits if processors.steps and settings.method != "beam" else logp
+        offered = logits if processors.steps and (settings.draws or not settings.searches) else logp
         offered = _constrained(offered, [masks[slot] for slot in slots])
         if self._special_tokens.suppressed:
             offered = forbid(offered, self._special_tokens.suppressed)
-        if settings.method == "beam":
-            gains = processors(offered, history)
-            tokens, best = best_candidates(gains, settings.beam_width)
+        if settings.searches:
+            gains, drawn = processors(offered, history), []
+            if settings.draws:
+                gains = gains.log_softmax(1)
+                noise = gumbel(_prefix_keys(rows, gains.device), gains.shape[1])
+                tokens, perturbed = drawn_candidates(gains, noise, candidate_count(settings))
+                drawn = [perturbed]
+            else:
+                tokens, _ = best_candidates(gains, settings.beam_width)
             ends = [gains[:, END, None], logp[:, END, None], _covered(settings, rows, state, index)]
-            columns = [tokens, best, logp.gather(1, tokens), *ends]
+            columns = [tokens, gains.gather(1, tokens), logp.gather(1, tokens), *drawn, *ends]
         else:
             if processors.steps:
                 offered = processors(offered, history).log_softmax(1)
@@ -126,6 +133,12 @@ def _constrained(logits: Tensor, masks: list[Tensor | None]) -> Tensor:
 def _on(logits: Tensor, mask: Tensor | None) -> Tensor:
     assert mask is not None
     return mask.to(logits.device)
+
+
+def _prefix_keys(rows: list[Row], device: torch.device) -> Tensor:
+    """The noise key of each row, of the user's seed and what the row has written, int64 (rows,)."""
+    keys = [prefix_key(row.task.request.sampling.seed, row.output.tobytes()) for row in rows]
+    return torch.tensor(keys, device=device)
 
 
 def _covered(settings: Sampling, rows: list[Row], state: State, index: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def engine_for(
     if not has_capability(model, Infills):
         return AutoregressiveEngine
     if request.suffix is not None:
-        if request.sampling.method == "beam":
+        if request.sampling.searches:
             raise WenmoError("beam search cannot fill a gap: use method=sample or method=greedy")
         if request.constraint is not None:
             raise WenmoError("a gap cannot be held to a constraint: leave one of the two out")

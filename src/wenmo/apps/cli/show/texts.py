@@ -41,6 +41,7 @@ def output_dict(output: Output) -> dict[str, Any]:
         "tokens": output.tokens,
         "logprob": output.logprob,
         "score": output.score,
+        **({"weight": output.weight} if output.weight is not None else {}),
         "logprobs": list(output.logprobs),
         "stopped_by": output.stopped_by,
         "truncated": output.truncated,

@@ -8,9 +8,6 @@ is ``coverage_penalty`` times the sum over the source of log(min(attention recei
 A token contributes its log-probability under the model after the logits processors, which are
 applied to log-probabilities and not normalised again. Where they only forbid tokens, a total is the
 log-probability of the text under the model itself.
-
-The search knows no model. It is given the candidates of each of its rows, and returns which rows
-continue with which token.
 """
 
 from __future__ import annotations
@@ -21,85 +18,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from wenmo.decoding.params import Sampling
+from wenmo.decoding.search.base import Candidates, Hypothesis, Text
 from wenmo.types import END
 
-UNSEEN = 1e-10
-"""The least attention that a source position counts as having received: log 0 is no score."""
 
+class Child(NamedTuple):
+    """A live text with one more token, and the row of the live text."""
 
-class Candidates(NamedTuple):
-    """The candidates for the next token of one row.
-
-    Attributes:
-        tokens: the `best_candidates` of the row; the first is its likeliest token.
-        gains: what each token adds to the total of the text; −inf forbids it.
-        logprobs: the log-probability of each token under the model itself.
-        end: gain and log-probability of END.
-        coverage: the `coverage_score` of the row; 0 without a coverage penalty.
-    """
-
-    tokens: Sequence[int]
-    gains: Sequence[float]
-    logprobs: Sequence[float]
-    end: tuple[float, float]
-    coverage: float = 0.0
-
-
-class Text(NamedTuple):
-    """The tokens so far, the log-probability of each, and the sum of their gains."""
-
-    tokens: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()
-    total: float = 0.0
-
-    def then(self, token: int, gain: float, logprob: float) -> Text:
-        """The text with one more token."""
-        return Text((*self.tokens, token), (*self.logprobs, logprob), self.total + gain)
-
-
-class Hypothesis(NamedTuple):
-    """A finished text and its score."""
-
+    row: int
+    token: int
     text: Text
-    score: float
 
 
-def best_candidates(gains: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The tokens of each row that a beam of this width must consider.
-
-    The first is the greedy choice. More are not needed: at most one of them is END, which leaves
-    ``width`` others, and no row has more children than that. Groups do not need more either: each
-    has a fraction of the width, and the groups before it have penalised at most the rest of it.
-
-    Args:
-        gains: float32 (rows, vocab_size).
-
-    Returns:
-        Tokens, int64 (rows, width + 1), and their gains, float32, −inf where there are fewer.
-    """
-    best = gains.argmax(1, keepdim=True)
-    others = gains.scatter(1, best, -math.inf).topk(min(width, gains.shape[1] - 1), dim=1)
-    tokens = torch.cat([best, others.indices], 1)
-    return tokens, torch.cat([gains.gather(1, best), others.values], 1)
-
-
-def coverage_score(coverage: Tensor, lengths: Tensor) -> Tensor:
-    """The sum over the source of log(min(attention received, 1)), float64 (rows,), at most 0.
-
-    Args:
-        coverage: the attention that each position received, float32 (rows, source time).
-        lengths: the number of source tokens of each row, int64 (rows,).
-    """
-    positions = torch.arange(coverage.shape[1], device=coverage.device)
-    received = coverage.double().clamp(UNSEEN, 1.0).masked_fill(positions >= lengths[:, None], 1.0)
-    return received.log().sum(1)
-
-
-class Search:
+class BeamSearch:
     """The beam search of one request.
 
     At each step END finishes a copy of every live text, and the best other continuations of all
@@ -129,9 +61,9 @@ class Search:
         self._sampling = sampling
         self._limit = limit
         self._max_gain = _max_gain_of(sampling, limit)
-        groups = sampling.beam_groups if sampling.beam_width > 1 else 0
+        groups = sampling.beam_groups if sampling.beam_width > 1 or sampling.draws else 0
         width = sampling.beam_width // sampling.beam_groups
-        self._groups = [_Group(width, self._best_possible_score) for _ in range(groups)]
+        self._groups = [Group(width, self._best_possible_score) for _ in range(groups)]
         self._texts = [Text()]  # one for each row
         self._greedy: int | None = 0  # the row of the greedy text
         self._finished_greedy: list[Hypothesis] = []  # the greedy text, once it is finished
@@ -168,15 +100,15 @@ class Search:
             distinct.setdefault(hypothesis.text.tokens, hypothesis)
         return list(distinct.values())[:n]
 
-    def _finish_with_end(self, group: _Group, row: int, candidates: Candidates) -> None:
+    def _finish_with_end(self, group: Group, row: int, candidates: Candidates) -> None:
         gain, logprob = candidates.end
         if gain > -math.inf:
             group.keep(self._hypothesis(self._texts[row].then(END, gain, logprob), candidates))
 
     def _children(
-        self, group: _Group, candidates_of: Sequence[Candidates], chosen: Counter[int]
-    ) -> list[tuple[int, int, Text]]:
-        """The (row, token, text) that the group chooses; of equal ones, the first row and token."""
+        self, group: Group, candidates_of: Sequence[Candidates], chosen: Counter[int]
+    ) -> list[Child]:
+        """The children that the group chooses; of equal ones, the first row and token."""
         ranked = []
         for row in group.live:
             candidates, total = candidates_of[row], self._texts[row].total
@@ -186,12 +118,16 @@ class Search:
                     cost = self._sampling.diversity_penalty * chosen[token] if chosen else 0.0
                     ranked.append((cost - (total + gain), row, token, index))
         ranked.sort()
-        children = []
-        for _, row, token, index in ranked[: group.width]:
-            candidates = candidates_of[row]
-            text = self._texts[row].then(token, candidates.gains[index], candidates.logprobs[index])
-            children.append((row, token, text))
-        return children
+        return [
+            self._child(row, index, candidates_of) for _, row, _, index in ranked[: group.width]
+        ]
+
+    def _child(self, row: int, index: int, candidates_of: Sequence[Candidates]) -> Child:
+        """The text of a row with the candidate of an index."""
+        candidates = candidates_of[row]
+        token = candidates.tokens[index]
+        text = self._texts[row].then(token, candidates.gains[index], candidates.logprobs[index])
+        return Child(row, token, text)
 
     def _continue_greedy(
         self, candidates_of: Sequence[Candidates], rows: list[tuple[int, int]], texts: list[Text]
@@ -231,7 +167,7 @@ class Search:
 
 
 @dataclass(slots=True)
-class _Group:
+class Group:
     """A group of the beam: the rows of its live texts, and the best finished texts."""
 
     width: int
