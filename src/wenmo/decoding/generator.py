@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from wenmo.decoding.combination.capabilities import HasBaseModel
 from wenmo.decoding.constraints.base import Constraint, combine
 from wenmo.decoding.constraints.build import ConstraintBuilder, ConstraintRequest
+from wenmo.decoding.constraints.notation import structure_of
 from wenmo.decoding.constraints.settings import NO_CONSTRAINTS, ConstraintSettings
 from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.detokenize import Detokenizer
@@ -287,7 +288,9 @@ class TextGenerator:
             constraint=None
             if suffix is not None
             else self._constraint(prompt, source, sampling, chart, settings),
-            characters=self._allowed_characters(prompt, source, sampling, chart),
+            characters=self._all_characters
+            if structure_of(settings)  # it prefers those of the training text by itself
+            else self._allowed_characters(prompt, source, sampling, chart),
         )
         return _Job(request, self._is_truncated(request, source), strip_space)
 
@@ -317,7 +320,8 @@ class TextGenerator:
             if sampling.same_length and source is not None:
                 grammar = self._same_length(prompt, source)
         read = None if source is None else self._text(source)
-        request = ConstraintRequest(settings, prompt, read, sampling, strip_space)
+        characters = self._allowed_characters(prompt, source, sampling, chart)
+        request = ConstraintRequest(settings, prompt, read, sampling, strip_space, characters)
         return combine(grammar, self._constraints.start(request))
 
     def _with_gaps(self, prompt: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wenmo.config import did_you_mean, key_of, match_name, override, split_table
+from wenmo.decoding.constraints.notation import compile_structure, structure_of
 from wenmo.decoding.constraints.settings import split_options
 from wenmo.grammar.reading import SUFFIXES
 from wenmo.interchange.hub import PACKAGED_MODELS, PREFIX
@@ -105,7 +106,9 @@ def check_constraints(options: Mapping[str, Any]) -> None:
     Raises:
         WenmoError: one that is wrong; the message names it, and in a file the line.
     """
-    split_options(options)
+    settings, _ = split_options(options)
+    if structure_of(settings):
+        compile_structure(settings)
 
 
 def check_out(folder: Path) -> None:

@@ -96,6 +96,13 @@ class PretrainedTokenizer(Tokenizer):
         pattern = "|".join(map(re.escape, longest_first)) or "(?!)"
         self.special_pattern = re.compile(f"{NUL}?(?:{pattern})")
 
+    def encode_inside(self, text: str) -> list[int]:
+        leading = LEADING_LINE if self.prefix_space else ""
+        ids = self._encoder.encode(leading + text, add_special_tokens=False).ids
+        if leading:
+            ids = ids[len(self._encoder.encode(leading, add_special_tokens=False).ids) :]
+        return self._swap_ids(ids)
+
     def encode_pieces(
         self, pieces: Iterable[tuple[str, bool]]
     ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:

@@ -195,6 +195,18 @@ class Tokenizer:
         """
         return np.concatenate([ids for ids, _ in self.encode_pieces([(text, True)])])[1:-1]
 
+    def encode_inside(self, text: str) -> list[int]:
+        """The ids of a text within a record: nothing is put before or after it.
+
+        Raises:
+            WenmoError: the text contains an unpaired surrogate.
+        """
+        try:
+            ids: list[int] = self._encode_batch([(text, False)]).tolist()
+        except UnicodeEncodeError:
+            raise WenmoError("the text contains an unpaired surrogate") from None
+        return ids
+
     def encode_pieces(
         self, pieces: Iterable[tuple[str, bool]]
     ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:

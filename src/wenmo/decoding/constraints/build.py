@@ -6,14 +6,23 @@ have the same one, which then builds one constraint for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias, TypeVar
 
 from wenmo.decoding.constraints.base import Constraint, combine
 from wenmo.decoding.constraints.grammar import TokenGrammar
 from wenmo.decoding.constraints.length import LengthTable
-from wenmo.decoding.constraints.settings import ConstraintSettings
+from wenmo.decoding.constraints.notation import (
+    STRUCTURES,
+    compile_structure,
+    named_characters,
+    structure_of,
+)
+from wenmo.decoding.constraints.settings import NO_CONSTRAINTS, ConstraintSettings
+from wenmo.decoding.constraints.structure import Structure, StructureVocabulary
+from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.params import Sampling
 from wenmo.grammar.chart import Chart
 from wenmo.text.tokenizers import Tokenizer
@@ -21,6 +30,7 @@ from wenmo.types import SpecialTokens, WenmoError
 
 T = TypeVar("T")
 MAX_CACHED = 64  # compiled constraints of a generator
+MAX_NAMED = 10  # characters that a message names
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,7 @@ class ConstraintRequest:
         source: the text that it answers to; None: there is none.
         sampling: how its tokens are chosen.
         strip_space: a space at its beginning is not shown, and is no part of it.
+        characters: the alphabet that it is written with, unless it needs others.
     """
 
     settings: ConstraintSettings
@@ -40,6 +51,7 @@ class ConstraintRequest:
     source: str | None
     sampling: Sampling
     strip_space: bool
+    characters: Utf8Vocabulary
 
 
 class ConstraintBuilder:
@@ -77,6 +89,11 @@ class ConstraintBuilder:
         builders = dict.fromkeys(BUILDERS[name] for name in given)
         return combine(*(build(self, request) for build in builders))
 
+    @cached_property
+    def structures(self) -> StructureVocabulary:
+        """The vocabulary as llguidance reads it."""
+        return StructureVocabulary(self.tokenizer)
+
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` returned when it was first called for this key."""
         if key not in self._cache:
@@ -104,5 +121,46 @@ class ConstraintBuilder:
 
 Builder: TypeAlias = Callable[[ConstraintBuilder, ConstraintRequest], Constraint | None]
 
-BUILDERS: dict[str, Builder] = {}
+
+def build_structure(builder: ConstraintBuilder, request: ConstraintRequest) -> Constraint:
+    """The constraint of a regular expression, a JSON Schema, choices or a grammar.
+
+    It is written with the characters of the training text where it leaves a choice.
+
+    Raises:
+        WenmoError: it needs characters that the vocabulary or the training text does not have.
+    """
+    name = structure_of(request.settings)
+    assert name is not None
+    own = replace(NO_CONSTRAINTS, **{name: getattr(request.settings, name)})
+
+    def compile_for_vocabulary() -> tuple[Structure, str]:
+        grammar = compile_structure(own)
+        compiled = Structure(builder.structures, grammar, name, strip_space=request.strip_space)
+        named = compiled.required() + named_characters(own)
+        return compiled, "".join(dict.fromkeys(named))
+
+    structure, named = builder.cached((own, request.strip_space), compile_for_vocabulary)
+    if lacking := [each for each in named if builder.structures.lacks(each)]:
+        raise WenmoError(f"{name}: the vocabulary has no token for {_listed(lacking)}: change it")
+    alphabet = request.characters.alphabet
+    if alphabet is None:
+        return structure.start()
+    advice = "train on text with them, or allow them with unseen_characters"
+    if unseen := [each for each in named if each not in alphabet]:
+        raise WenmoError(f"{name}: the training text has no {_listed(unseen)}: {advice}")
+    preferred = request.characters.start()
+    if not structure.allows(preferred):
+        raise WenmoError(
+            f"{name}: the training text has no character that such a text begins with: {advice}"
+        )
+    return structure.start(preferred)
+
+
+def _listed(characters: Sequence[str]) -> str:
+    shown = " ".join(map(repr, characters[:MAX_NAMED]))
+    return shown + " …" * (len(characters) > MAX_NAMED)
+
+
+BUILDERS: dict[str, Builder] = dict.fromkeys(STRUCTURES, build_structure)
 """The builder of each option of `ConstraintSettings`; one without is refused."""

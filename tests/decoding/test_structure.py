@@ -1,0 +1,226 @@
+"""What a model may write under a regular expression, a schema, choices or a grammar."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import jsonschema
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wenmo.decoding.constraints.notation import (
+    compile_choice,
+    compile_lark,
+    compile_regex,
+    compile_schema,
+)
+from wenmo.decoding.constraints.settings import ConstraintSettings
+from wenmo.decoding.constraints.structure import Structure, StructureVocabulary
+from wenmo.decoding.generator import TextGenerator
+from wenmo.decoding.params import Sampling
+from wenmo.text.config import TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
+from wenmo.types import END
+
+TRAINED_ON = ['the quick brown fox, 春眠不觉晓，处处闻啼鸟。\n{"name": "value", "age": 12}\n']
+KINDS = ("bytes", "characters", "bpe", "words")
+CONFIGS = [TokenizerConfig(kind=kind) for kind in KINDS if kind != "bpe"]
+CONFIGS.append(TokenizerConfig(kind="bpe", vocab_size=400))
+TOKENIZERS = {each.kind: Tokenizer.train(TRAINED_ON * 20, each) for each in CONFIGS}
+VOCABULARIES = {kind: StructureVocabulary(TOKENIZERS[kind]) for kind in KINDS}
+
+
+class Cut:
+    """A tokenizer with any table; its usual tokens are the longest ones."""
+
+    def __init__(self, table: list[bytes]) -> None:
+        self.table = table
+
+    def encode_inside(self, text: str) -> list[int]:
+        return []
+
+
+def accepts(grammar: str, text: str | bytes, kind: str = "bytes") -> bool:
+    """Whether a text may be written byte by byte, and may end."""
+    data = text.encode() if isinstance(text, str) else text
+    constraint = Structure(VOCABULARIES[kind], grammar, "test").start()
+    for byte in data:
+        token = TOKENIZERS[kind].table.index(bytes([byte]))
+        if not constraint.allowed()[token]:
+            return False
+        constraint.advance(token)
+    return bool(constraint.allowed()[END])
+
+
+# -- the languages -------------------------------------------------------------------------------
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "名": {"type": "string", "pattern": "^[一-鿿]{2,3}$"},
+        "体": {"enum": ["五绝", "七律"]},
+        "n": {"type": "integer", "minimum": 1, "maximum": 12},
+    },
+    "required": ["名", "体"],
+    "additionalProperties": False,
+}
+STRING = {"type": "string"}
+ACCEPTED = [
+    (PERSON, '{"名": "李白", "体": "五绝", "n": 12}', True),
+    (PERSON, '{"名": "李白", "体": "七律"}', True),
+    (PERSON, '{"名": "李", "体": "七律"}', False),
+    (PERSON, '{"名": "李白", "体": "七绝"}', False),
+    (PERSON, '{"名": "李白", "体": "七律", "n": 13}', False),
+    (PERSON, '{"名": "\\u674e\\u767d", "体": "七律"}', False),  # Chinese is never escaped
+    (PERSON, '{"名": "李白","体": "七律"}', False),  # white space is as json.dumps writes it
+    (PERSON, '{"名": "李白", "体": "七律"} ', False),
+    (PERSON, '{\n"名": "李白", "体": "七律"}', False),
+    ({"enum": ["\u6625", "\n"]}, '"春"', True),
+    ({"enum": ["\u6625", "\n"]}, '"\\n"', True),
+    (STRING, '"a\\n\\"\\\\é春😀"', True),
+    (STRING, '"a\nb"', False),  # raw control characters
+    (STRING, '"\x00"', False),
+    (STRING, b'"\xff"', False),  # no UTF-8
+    (STRING, b'"\xe6\x98"', False),  # half a character
+    (STRING, b'"\xed\xa0\x80"', False),  # a surrogate
+    (STRING, '"\\ud800"', False),
+    (STRING, '"\\x"', False),
+    (STRING, '"\\u00"', False),
+    ({"type": "number"}, "-1.5e+3", True),
+    ({"type": "number"}, "01", False),
+    ({"type": "string", "minLength": 3, "maxLength": 3}, '"春眠不"', True),
+    ({"type": "string", "minLength": 3, "maxLength": 3}, '"春眠"', False),
+    ({"oneOf": [{"const": "a"}, {"type": "integer"}]}, "7", True),
+    ({"type": "object", "additionalProperties": {"type": "integer"}}, '{"春": 1, "夏": 2}', True),
+    ({"type": "object", "properties": {"a": STRING}}, '{"b": 1, "a": 1}', False),
+]
+
+
+@pytest.mark.parametrize(("schema", "text", "accepted"), ACCEPTED)
+def test_json(schema, text, accepted):
+    assert accepts(compile_schema(schema), text) == accepted
+    if accepted:
+        jsonschema.validate(json.loads(text), schema)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "accepted"),
+    [
+        (r"[一-鿿]{5}，", "春眠不觉晓，", True),
+        (r"[一-鿿]{5}，", "春眠不觉，", False),
+        (r"^a|b$", "b", True),  # anchors at both ends say what holds anyway
+        (r"\p{Han}+\d", "春3", True),
+        (r"(?i)yes", "yEs", True),
+        (r"a.b", "a\nb", False),
+        (r"", "", True),
+        (r"a/b\\", "a/b\\", True),
+    ],
+)
+def test_regular_expressions_match_whole_texts(pattern, text, accepted):
+    assert accepts(compile_regex(pattern), text) == accepted
+
+
+GBNF = 'root ::= "hi " name "!"  # greets\nname ::= [一-鿿]{1,3} | "Bob"\n'
+LARK = 'start: "hi " name "!"\nname: /[一-鿿]{1,3}/ | "Bob"\n'
+
+
+@pytest.mark.parametrize("text", [LARK, GBNF])
+def test_grammars_in_both_notations(text):
+    grammar = compile_lark(text)
+    for good in ("hi 春眠!", "hi Bob!"):
+        assert accepts(grammar, good)
+    for bad in ("hi !", "hi 春Bob!", "hi Bob", "Hi Bob!"):
+        assert not accepts(grammar, bad)
+
+
+def test_choices():
+    choices = ["yes", "yes, sir", '"quoted"\\', "不", "two\nlines\t\x7f", " "]
+    grammar = compile_choice(choices)
+    for text in choices:
+        assert accepts(grammar, text)
+    for text in ("", "yes,", "ye", "不不"):
+        assert not accepts(grammar, text)
+
+
+# -- any tokens ----------------------------------------------------------------------------------
+
+WORDS = ["春眠不觉晓", "春眠", "the fox", "the foxes ran", "é\n", "\n"]
+PATTERN = "|".join(map(re.escape, WORDS)).replace("\\\n", "\\n").replace("\\ ", " ")
+SPELLED = [text.encode() for text in WORDS]
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
+    """Tokens that are cut out of the texts anywhere, and how one of these begins."""
+    pieces = st.sampled_from(SPELLED).flatmap(
+        lambda text: st.tuples(st.integers(0, len(text)), st.integers(1, 7)).map(
+            lambda at: text[at[0] : at[0] + at[1]]
+        )
+    )
+    table = [b"", *dict.fromkeys(draw(st.lists(pieces, min_size=3, max_size=20))), b"\xff", b"x "]
+    table = [each for index, each in enumerate(table) if each or not index]
+    table += [bytes([value]) for value in range(256)]
+    text = draw(st.sampled_from(SPELLED))
+    return table, text[: draw(st.integers(0, len(text)))]
+
+
+@settings(max_examples=30, deadline=None)
+@given(cuts(), st.sampled_from([compile_regex(PATTERN), compile_choice(WORDS)]))
+def test_what_is_allowed_is_what_some_text_goes_on_with(cut, grammar):
+    """Except where one text is left: there only the token of its usual encoding is allowed."""
+    table, begun = cut
+    constraint = Structure(StructureVocabulary(Cut(table)), grammar, "test").start()
+    for byte in begun:
+        token = table.index(bytes([byte]), 1)
+        if not constraint.allowed()[token]:
+            return  # it is spelled otherwise
+        constraint.advance(token)
+    allowed = set(constraint.allowed().nonzero().flatten().tolist())
+    continuing = {
+        token
+        for token, spelled in enumerate(table)
+        if token != END and any(text.startswith(begun + spelled) for text in SPELLED)
+    } | ({END} if begun in SPELLED else set())
+    forced = constraint.forced()
+    if forced is None:
+        assert {table[token] for token in allowed} == {table[token] for token in continuing}
+    else:
+        assert allowed == {forced}
+        assert forced in continuing
+
+
+def noise(size: int, seed: int) -> torch.Tensor:
+    return 3 * torch.randn(size, size, generator=torch.Generator().manual_seed(seed))
+
+
+REQUESTS = [
+    ConstraintSettings(json_schema=json.dumps(PERSON)),
+    ConstraintSettings(regex=r"[a-z]{2,5} (春|眠){3}[.!]?"),
+    ConstraintSettings(choice=("yes", "no, never", "春眠不觉晓")),
+    ConstraintSettings(lark=GBNF),
+]
+
+
+def obeys(constraints: ConstraintSettings, text: str) -> bool:
+    if constraints.json_schema is not None:
+        value = json.loads(text)
+        jsonschema.validate(value, json.loads(constraints.json_schema))
+        return text == json.dumps(value, ensure_ascii=False)
+    pattern = constraints.regex or "hi ([一-鿿]{1,3}|Bob)!"
+    return text in constraints.choice or bool(re.fullmatch(pattern, text))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["sample", "greedy", "beam"])
+def test_any_model_with_any_tokenizer_writes_what_is_asked(table, kind, method):
+    tokenizer = TOKENIZERS[kind]
+    writer = TextGenerator(table(noise(tokenizer.vocab_size, 1)), tokenizer)
+    for constraints in REQUESTS:
+        sampling = Sampling(method=method, seed=7, max_tokens=200, beam_width=3, temperature=2.0)
+        [outputs] = writer.generate([""], sampling, 2, constraints=constraints)
+        for output in outputs:
+            assert output.stopped_by == "end"
+            assert obeys(constraints, output.text)
