@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 2⁶⁴ / φ as a signed number: int64 arithmetic wraps around
@@ -60,6 +62,28 @@ def gumbel(keys: Tensor, size: int) -> Tensor:
     """Standard Gumbel noise, float32 (rows, size); a row depends on its key alone."""
     # −log(−log(1 − u)): the large values, which win, come from u near 0, where float32 is finest.
     return -torch.log(-torch.log1p(-uniform(keys, size)))
+
+
+def gumbel_of(seed: int, position: int, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The Gumbel noise of some tokens: what `gumbel` gives them for the key of seed and position.
+
+    Args:
+        tokens: int64 (tokens,).
+    """
+    golden = np.uint64(_GOLDEN + 2**64)
+    key = np.array([seed], np.uint64) + golden
+    key = _hash_bits(_hash_bits(key) + np.array([position + 1], np.uint64) * golden)
+    bits = _hash_bits(key + (tokens.astype(np.uint64) + np.uint64(1)) * golden) >> np.uint64(11)
+    noise = (bits.astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-53)
+    noise = np.minimum(noise, np.float32(1 - 2.0**-24))
+    return -np.log(-np.log1p(-noise))
+
+
+def _hash_bits(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """As `hash_bits`, of unsigned numbers, which wrap around as well."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def _shift(x: Tensor, places: int) -> Tensor:

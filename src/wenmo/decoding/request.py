@@ -7,9 +7,11 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 from wenmo.decoding.constraints.base import Constraint, combine
 from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
+from wenmo.decoding.drafts.base import Draft, Speculation
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.search.selection import search_of
 from wenmo.models.base import LanguageModel
@@ -32,6 +34,8 @@ class Request:
         constraint: of the output, at its beginning; None: none. The engine forks it for each row.
         characters: keeps the output to UTF-8, and to an alphabet where it has one; None: any token
             may follow any other.
+        draft: proposes tokens that the model verifies, so that the same text is written in fewer
+            steps; None: none.
     """
 
     prompt: Sequence[int] = ()
@@ -42,6 +46,7 @@ class Request:
     state: State | None = None
     constraint: Constraint | None = None
     characters: Utf8Vocabulary | None = None
+    draft: Draft[Any] | None = None
 
 
 def own_seed(seed: int, request: Request) -> int:
@@ -70,8 +75,10 @@ class Task:
             model reads them so, and the prompt.
         limit: the most tokens to write.
         width: how many rows it needs at most.
+        encoded_source: what an encoder reads; None: nothing.
         settings: the part of its sampling that decides how logits are processed.
         search: the beam search, if it is one.
+        speculation: what came of its draft so far.
         done: it has ended or was cancelled.
 
     Raises:
@@ -84,11 +91,13 @@ class Task:
         sampling = request.sampling
         self.number, self.request = number, request
         self.prefix_ids, self.limit = _lay_out(request, model)
+        self.encoded_source = request.source if model.conditioning == "encoder" else None
         self.settings = _interned(_logit_settings(sampling))
         self.search = search_of(sampling, self.limit)
         # A beam may follow the greedy text in one row more, and a stochastic beam finds its
         # threshold in one.
         self.width = sampling.beam_width + 1 if self.search else 1
+        self.speculation = Speculation()
         self.done = False
 
     def start_constraint(self) -> Constraint | None:

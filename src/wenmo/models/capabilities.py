@@ -22,6 +22,7 @@ from torch import Tensor
 
 from wenmo.grammar.sampler import SampledText
 from wenmo.models.base import LanguageModel
+from wenmo.models.followers import NgramTables
 from wenmo.models.posterior import Posterior
 from wenmo.types import Batch, Logits, State, Tokens
 
@@ -163,6 +164,15 @@ class RestrictsPrefixes(Protocol):
 
     def accepts_prefix(self, ids: Sequence[int]) -> bool:
         """Whether the model can write a text that begins with these ids."""
+        ...
+
+
+@runtime_checkable
+class HasNgrams(Protocol):
+    """Holds n-grams that can be looked up."""
+
+    def ngram_tables(self) -> NgramTables:
+        """The n-grams as they are now."""
         ...
 
 

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wenmo.models.base import LanguageModel
-from wenmo.models.capabilities import ContinuesCounts, CountsParameters, FitsCounts
+from wenmo.models.capabilities import ContinuesCounts, CountsParameters, FitsCounts, HasNgrams
 from wenmo.models.counts import DEFAULT_MEMORY, Grams, Ids, Ints, add_grams, allocate, count_grams
+from wenmo.models.followers import NgramTables
 from wenmo.models.ngram_config import NgramConfig
 from wenmo.models.state import NO_TOKEN, StateField, StateSchema
 from wenmo.types import END, IGNORE, Batch, Logits, Score, State, Tokens, WenmoError
@@ -36,7 +37,7 @@ TABLES = ("prob", "backoff", "total", "count")
 MAX_LOGITS = 1 << 20  # log-probabilities written at once: at most about 50 MB of scratch
 
 
-class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
+class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters, HasNgrams):
     """An n-gram model over ids, where ``END`` (0) is <s> as a context and </s> as a word.
 
     A history reaches back to the last END at most, so texts do not mix.
@@ -228,6 +229,9 @@ class Ngram(LanguageModel, FitsCounts, ContinuesCounts, CountsParameters):
             p[position, word] = self._table("prob", n)[gram].exp()
             mixed.addcmul_(weights[:, n - 1 : n], p)
         return mixed
+
+    def ngram_tables(self) -> NgramTables:
+        return NgramTables(self, self.config.order, self.vocab_size)
 
     def log_prob(self, ids: Ids) -> NDArray[np.float64]:
         """The natural log-probability of every id of a stream after the first.

@@ -51,6 +51,11 @@ class StateField:
             return [self.name]
         return [f"{self.name}.{depth}" for depth in range(self.layers)]
 
+    @property
+    def can_truncate(self) -> bool:
+        """Whether tokens can be taken back."""
+        return self.truncation != "impossible"
+
 
 @dataclass(frozen=True)
 class StateSchema:
@@ -83,7 +88,7 @@ class StateSchema:
     def can_truncate(self, names: Collection[str]) -> bool:
         """Whether a state that holds these tensors can be truncated."""
         fields = [self.by_tensor.get(name) for name in names]
-        return all(field is not None and field.truncation != "impossible" for field in fields)
+        return all(field is not None and field.can_truncate for field in fields)
 
     def trimmed(self, state: State, length: int) -> State:
         """The state of rows that have read at most ``length`` tokens, without room for more."""

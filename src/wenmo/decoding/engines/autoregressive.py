@@ -20,9 +20,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
+from collections.abc import Iterator
 
 import torch
 
+from wenmo.decoding.draft_length import DraftLength
 from wenmo.decoding.engines.base import Engine, Event, StoppedBy
 from wenmo.decoding.engines.choice import Chooser
 from wenmo.decoding.engines.prefill import Prefill, Reader
@@ -31,6 +33,7 @@ from wenmo.decoding.engines.slots import Slots
 from wenmo.decoding.prefix_cache import PrefixCache
 from wenmo.decoding.request import Request, Task
 from wenmo.decoding.search.base import Candidates, Search
+from wenmo.decoding.speculation import Line, Speculator, write_newest
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, WenmoError
 
@@ -45,9 +48,15 @@ class AutoregressiveEngine(Engine):
         rows: the batch size; further requests wait. A beam counts as its width and one more; one
             that is wider than this is written when nothing else is.
         prefix_cache: of prompts; clear it when the model's weights change.
+
+    Args:
+        draft_length: decides how many tokens drafts propose; None: what is quickest. It does not
+            change any text.
     """
 
-    def __init__(self, model: LanguageModel, *, rows: int = 32) -> None:
+    def __init__(
+        self, model: LanguageModel, *, rows: int = 32, draft_length: DraftLength | None = None
+    ) -> None:
         self.model = model.eval()
         self.rows = rows
         self.prefix_cache = PrefixCache(model.state_schema)
@@ -59,6 +68,7 @@ class AutoregressiveEngine(Engine):
         self._active: list[Row] = []  # the rows that have slots
         self._slots = Slots(model, rows)
         self._chooser = Chooser(model)
+        self._speculator = Speculator(model, self._slots, self._chooser, draft_length)
 
     def submit(self, request: Request) -> int:
         """Queue a request; see `Engine.submit`."""
@@ -85,12 +95,15 @@ class AutoregressiveEngine(Engine):
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Write a token in every row, and read a slice of a prompt; see `Engine.step`."""
+        """Write a token in every row, or several where a draft proposed them, and read a slice of a
+        prompt; see `Engine.step`.
+        """
         writing, full = self._split_full()
         self._reading.extend(self._reader.groups(full))
         self._reading.extend(self._reader.groups(self._admit(writing)))
         arriving = self._read_prompts(beside=bool(writing))
-        self._slots.keep(writing, sum(len(group.rows) for group in arriving))
+        alive = [row for group in arriving for row in group.rows if not row.task.done]
+        self._slots.keep(writing, len(alive))
         self._active = writing
         for group in arriving:
             rows, state = group.finish()
@@ -99,9 +112,8 @@ class AutoregressiveEngine(Engine):
                 self._active = self._active + rows
         if not self._active:
             return []
-        events = self._read_forced()
         rows, self._active = self._active, []
-        return events + self._write(rows)
+        return self._write(rows)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -109,7 +121,7 @@ class AutoregressiveEngine(Engine):
         """The rows that can read one more token, and those that have filled the context."""
         context = self.model.context
         rows = [row for row in self._active if not row.task.done]
-        full = [row for row in rows if context is not None and row.cached_length >= context]
+        full = [row for row in rows if context is not None and row.position >= context]
         return [row for row in rows if row not in full], full
 
     def _admit(self, writing: list[Row]) -> list[Row]:
@@ -144,55 +156,66 @@ class AutoregressiveEngine(Engine):
         self._reading = unfinished
         return done
 
-    def _read_forced(self) -> list[Event]:
-        """Read tokens that constraints forced, all but each row's last."""
+    def _read_late(self, rows: list[Row]) -> list[Event]:
+        """Read what the state of these rows lacks before their newest token.
+
+        Returns:
+            The tokens that constraints forced: now their log-probabilities are known.
+        """
         alike: dict[int, list[Row]] = defaultdict(list)
-        for row in self._active:
-            if row.forced:
-                alike[row.forced].append(row)
+        for row in rows:
+            if row.forced or row.behind:
+                alike[row.forced + row.behind].append(row)
         events = []
-        for count, rows in alike.items():
-            logits = self._slots.read(rows, [row.ids[-1 - count : -1].tolist() for row in rows])
-            forced = torch.tensor([row.ids[-count:].tolist() for row in rows], device=logits.device)
-            logprobs = logits.log_softmax(-1).gather(2, forced[..., None])[..., 0].tolist()
-            for row, own in zip(rows, logprobs, strict=True):
-                row.forced = 0
-                written = zip(row.ids[-count:], own, strict=True)
-                events += [Event(row.task.number, *each, None) for each in written]
+        for count, late in alike.items():
+            logits = self._slots.read(late, [row.ids[-1 - count : -1].tolist() for row in late])
+            ids = torch.tensor([row.ids[-count:].tolist() for row in late], device=logits.device)
+            logprobs = logits.log_softmax(-1).gather(2, ids[..., None])[..., 0].tolist()
+            for row, own in zip(late, logprobs, strict=True):
+                forced = list(zip(row.ids[-count:], own, strict=True))[count - row.forced :]
+                events += [Event(row.task.number, *each, None) for each in forced]
+                row.forced = row.behind = 0
         return events
 
     # -- writing ---------------------------------------------------------------------------------
 
     def _write(self, rows: list[Row]) -> list[Event]:
-        """Read the newest tokens, and write one token in every row."""
-        logits = self._slots.read_newest(rows)
-        lines = self._chooser.choose(rows, logits, self._slots.state)
+        """Read the newest tokens and what drafts propose, and write in every row."""
+        plan = self._speculator.plan(rows)
+        if plan is None:
+            events = self._read_late(rows)
+            lines = write_newest(rows, self._slots, self._chooser)
+        else:
+            events = self._read_late([row for row in rows if row.forced])
+            lines = self._speculator.write(rows, plan)
         tasks: dict[int, list[Row]] = defaultdict(list)
         for row in rows:
             tasks[row.task.number].append(row)
-        events: list[Event] = []
         for own in tasks.values():
             try:
-                events += self._advance(own, [lines[row.slot] for row in own])
+                for event in self._advance(own, [lines[row] for row in own]):
+                    events.append(event)
             except WenmoError as error:
                 self.cancel(own[0].task.number)
                 events.append(Event.failure(own[0].task.number, error))
         return events
 
-    def _advance(self, rows: list[Row], lines: list[list[float] | WenmoError]) -> list[Event]:
+    def _advance(self, rows: list[Row], lines: list[list[Line]]) -> Iterator[Event]:
         """Let the rows of a request go on with what was chosen for them."""
-        chosen: list[list[float]] = []
-        for line in lines:
-            if isinstance(line, WenmoError):
-                raise line
-            chosen.append(line)
         search = rows[0].task.search
         if search is not None:
             draws = rows[0].task.request.sampling.draws
+            chosen = [_checked(line) for [line] in lines]
             offers = [Candidates.from_line(line, draws=draws) for line in chosen]
-            return self._grow(rows, search, offers)
-        [[token, logprob]] = chosen
-        return [self._append(rows[0], int(token), logprob)]
+            yield from self._grow(rows, search, offers)
+            return
+        [row], [own] = rows, lines
+        for line in own:
+            token, logprob = _checked(line)
+            yield self._append(row, int(token), logprob)
+            if row.task.done:
+                return
+        self._active.append(row)
 
     def _append(self, row: Row, token: int, logprob: float) -> Event:
         _check(logprob)
@@ -205,8 +228,8 @@ class AutoregressiveEngine(Engine):
             self.cancel(row.task.number)
         else:
             row.append(token, self.model.context)
-            self._active.append(row)
-        return Event(row.task.number, token, logprob, stopped_by)
+        speculation = None if row.task.request.draft is None else row.task.speculation
+        return Event(row.task.number, token, logprob, stopped_by, speculation=speculation)
 
     def _grow(self, rows: list[Row], search: Search, offers: list[Candidates]) -> list[Event]:
         """Let a beam go on; where it is at its end, all that it found."""
@@ -225,6 +248,12 @@ class AutoregressiveEngine(Engine):
             for token, logprob, end in zip(text.tokens, text.logprobs, ends, strict=True):
                 events.append(Event(task.number, token, logprob, end, rank, score, weight))
         return events
+
+
+def _checked(line: Line) -> list[float]:
+    if isinstance(line, WenmoError):
+        raise line
+    return line
 
 
 def _check(number: float) -> None:

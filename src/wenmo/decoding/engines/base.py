@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from wenmo.decoding.drafts.base import Speculation
 from wenmo.decoding.request import Request
 from wenmo.types import END, WenmoError
 
@@ -26,6 +27,7 @@ class Event:
         score: of that whole text, as the beam ranks it; None where there is no beam.
         weight: the importance weight of that whole text; None where the method gives none.
         error: why the text cannot be continued; then ``token`` is no part of it.
+        speculation: what came of the draft so far; None without a draft.
     """
 
     request: int
@@ -36,6 +38,7 @@ class Event:
     score: float | None = None
     weight: float | None = None
     error: WenmoError | None = None
+    speculation: Speculation | None = None
 
     @classmethod
     def failure(cls, request: int, error: WenmoError) -> Event:

@@ -97,7 +97,7 @@ class Prefill:
         rows, index = [], []
         for row, unique in zip(self.rows, self._index, strict=True):
             if not row.task.done:
-                row.cached_length = self._length - 1
+                row.cached_length, row.behind = self._length - 1, 0
                 rows.append(row)
                 index.append(unique)
         if index == list(range(len(self._unique))):
@@ -164,7 +164,7 @@ def read_length(model: LanguageModel, row: Row) -> int:
     """How many of its last tokens a row reads: of a new row its window, of one that has filled the
     context the last half of that.
     """
-    if row.cached_length and model.context is not None:
+    if row.position and model.context is not None:
         return max(1, model.context // 2)
     if row.task.request.source is not None:
         return len(row.ids)

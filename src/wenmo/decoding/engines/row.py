@@ -11,7 +11,7 @@ from wenmo.decoding.request import Task
 MAX_FORCED = 16  # tokens that a constraint forces, read at once
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Row:
     """A text that is being written.
 
@@ -23,6 +23,8 @@ class Row:
         cached_length: the number of tokens that the state has read; 0 before the prompt is read.
         forced: how many of the last ids were forced by the constraint, and are not yet read: their
             log-probabilities are not known.
+        behind: how many ids before the newest the state has not read, because a proposal was
+            rejected; their log-probabilities are known.
     """
 
     task: Task
@@ -31,6 +33,7 @@ class Row:
     slot: int = -1
     cached_length: int = 0
     forced: int = 0
+    behind: int = 0
 
     @classmethod
     def of(cls, task: Task) -> Row:
@@ -47,8 +50,14 @@ class Row:
         """The tokens written."""
         return self.ids[len(self.task.prefix_ids) :]
 
+    @property
+    def position(self) -> int:
+        """The number of tokens before the newest that are in the model's context."""
+        return self.cached_length + self.behind
+
     def append(self, token: int, context: int | None) -> None:
-        """Write a token, and the tokens behind it that the constraint forces.
+        """Write a token, and the tokens behind it that the constraint forces; with a draft, these
+        are a part of the next proposal.
 
         Args:
             context: the most tokens that the state can hold.
@@ -57,6 +66,8 @@ class Row:
         if self.constraint is None:
             return
         self.constraint.advance(token)
+        if self.task.request.draft is not None:
+            return
         room = min(MAX_FORCED, self.task.limit - self.written - 1)
         if context is not None:
             room = min(room, context - self.cached_length - 1)

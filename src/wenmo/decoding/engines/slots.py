@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from wenmo.decoding.engines.row import Row
 from wenmo.models.base import LanguageModel
-from wenmo.models.state import select, write
+from wenmo.models.state import select, truncate, write
 from wenmo.types import State
 
 
@@ -69,15 +71,10 @@ class Slots:
         Returns:
             Logits (rows, time, vocab_size).
         """
-        ids = torch.tensor(tokens, device=self._model.device)
-        slots = [row.slot for row in rows]
-        if slots == list(range(self.height)):
-            logits, self.state = self._model(ids, self.state)
-        else:
-            logits, own = self._model(ids, select(self.state, slots))
-            self.state = write(self.state, slots, own)
+        logits, after = self.read_ahead(rows, tokens)
+        self.keep_rows(rows, after, range(len(rows)))
         for row in rows:
-            row.cached_length += ids.shape[1]
+            row.cached_length += len(tokens[0])
         return logits
 
     def read_newest(self, rows: list[Row]) -> Tensor:
@@ -92,6 +89,69 @@ class Slots:
         tokens = torch.tensor(newest, device=self._model.device)[:, None]
         logits, self.state = self._model(tokens, self.state)
         return logits[:, -1]
+
+    # -- reading ahead ---------------------------------------------------------------------------
+
+    @property
+    def can_take_back(self) -> bool:
+        """Whether tokens that were read can be taken back. What the model does not need to predict
+        tokens, such as coverage, is left as it is then.
+        """
+        return self._model.state_schema.can_truncate(self._needed(self.state))
+
+    def read_ahead(self, rows: list[Row], tokens: Sequence[Sequence[int]]) -> tuple[Tensor, State]:
+        """Let some rows read tokens, as many each, without keeping any of it.
+
+        Returns:
+            Logits (rows, time, vocab_size), and the state of these rows after all tokens.
+        """
+        ids = torch.tensor(tokens, device=self._model.device)
+        own = self.state if self._are_all(rows) else select(self.state, [r.slot for r in rows])
+        logits, after = self._model(ids, own)
+        return logits, after
+
+    def keep_ahead(self, rows: list[Row], state: State, texts: Sequence[array[int]]) -> None:
+        """Keep the first tokens that rows have read ahead, as many as their ``cached_length`` says.
+
+        Args:
+            state: of `read_ahead`, which can be truncated.
+            texts: the ids of each row up to the last that is kept.
+        """
+        device = self._model.device
+        lengths = [row.cached_length for row in rows]
+        kept = np.zeros((len(rows), max(lengths)), np.int64)
+        for line, text, length in zip(kept, texts, lengths, strict=True):
+            line[:length] = text[-length:]
+        tokens = torch.from_numpy(kept).to(device)
+        needed = self._needed(state)
+        cut = truncate(self._model, needed, torch.tensor(lengths, device=device), tokens)
+        self.keep_rows(rows, {**state, **cut}, range(len(rows)))
+
+    def keep_rows(self, rows: list[Row], state: State, kept: Sequence[int]) -> None:
+        """Keep all that some of the rows have read ahead.
+
+        Args:
+            state: of `read_ahead`.
+            kept: which of the rows, by their index.
+        """
+        if len(kept) == len(rows) and self._are_all(rows):
+            self.state = state
+        elif kept:
+            own = state if len(kept) == len(rows) else select(state, kept)
+            self.state = write(self.state, [rows[index].slot for index in kept], own)
+
+    def _are_all(self, rows: list[Row]) -> bool:
+        return [row.slot for row in rows] == list(range(self.height))
+
+    def _needed(self, state: State) -> State:
+        fields = self._model.state_schema.by_tensor
+        return {
+            name: tensor
+            for name, tensor in state.items()
+            if name not in fields or not fields[name].optional or fields[name].can_truncate
+        }
+
+    # -- places ----------------------------------------------------------------------------------
 
     def _add(self, others: State) -> None:
         """Add rows behind the others, in a buffer's room if there is some: nothing is copied."""
