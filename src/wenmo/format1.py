@@ -104,7 +104,7 @@ def convert_card(card: Mapping[str, Any]) -> dict[str, Any]:
     if "foreign" in content:
         content["external"] = content.pop("foreign")
     if "asked" in content:
-        content["asked"] = convert_tables(content["asked"])
+        content["requested"] = convert_tables(content.pop("asked"))
     if "given" in content:
         content["given"] = sorted(map(convert_key, content["given"]))
     return content | {"format": 2}

@@ -59,7 +59,7 @@ def test_more_steps_resume_with_a_new_warmup(wenmo, text, finished):
     assert (after["results"]["steps"], after["finished"]) == (40, True)
     [ended] = after["results"]["history"]
     assert (ended["steps"], ended["heldout"]) == (12, before["heldout"])
-    assert after["asked"]["train"]["steps"] == after["train"]["steps"] == 40
+    assert after["requested"]["train"]["steps"] == after["train"]["steps"] == 40
     lines = (finished / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     rates = {
         each["step"]: each["learning_rate"] for each in map(json.loads, lines) if "loss" in each

@@ -106,8 +106,9 @@ def test_evaluation_and_explanation(wenmo, folder):
     rows = json.loads(wenmo("explain", "zh.toml", "我看见一只书。", "--json", cwd=folder).stdout)
     by_token = {row["token"]: row for row in rows["tokens"]}
     assert by_token["书"]["probability"] == 0
-    assert by_token["一"]["voices"][0]["share"] == 1 or any(
-        voice["name"] == "数" and voice["share"] == 1 for voice in by_token["一"]["voices"]
+    assert by_token["一"]["mixture_components"][0]["share"] == 1 or any(
+        component["name"] == "数" and component["share"] == 1
+        for component in by_token["一"]["mixture_components"]
     )
 
 

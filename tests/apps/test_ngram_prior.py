@@ -35,7 +35,7 @@ def test_the_card_has_derived_and_requested_settings(on_counts):
         "extensible": None,
     }
     options |= {"breaks": None}
-    assert card["asked"]["ngram_prior"] == options
+    assert card["requested"]["ngram_prior"] == options
 
 
 @pytest.mark.parametrize("breaks", ["[99999]", "[-1]", "[3,3]"])
@@ -86,7 +86,7 @@ def test_explanation(wenmo, on_counts, text):
     done = wenmo("explain", on_counts, "The quick brown fox", "--json", cwd=text.parent)
     rows = json.loads(done.stdout)["tokens"]
     assert "".join(row["token"] for row in rows) == "The quick brown fox"
-    assert rows[-1]["voices"][-1]["name"] == "network"
+    assert rows[-1]["mixture_components"][-1]["name"] == "network"
     shown = wenmo("explain", on_counts, "The 狐", cwd=text.parent).stdout
     assert "counts of" in shown
     assert "␣" in shown

@@ -45,20 +45,22 @@ def test_probabilities_match_scores(hybrid: Hybrid) -> None:
 def test_components_add_up(hybrid: Hybrid) -> None:
     rows = explain(hybrid, TEXT, str)
     for row in rows:
-        voices = row.voices
-        assert [v.name for v in voices] == [
+        mixture_components = row.mixture_components
+        assert [c.name for c in mixture_components] == [
             "counts of 1",
             "counts of 2",
             "counts of 3",
             "network",
         ]
-        assert sum(v.weight for v in voices) == pytest.approx(1, abs=1e-5)
-        assert sum(v.share for v in voices) == pytest.approx(1, abs=1e-5)
-        said = sum(v.weight * v.probability for v in voices)
+        assert sum(c.weight for c in mixture_components) == pytest.approx(1, abs=1e-5)
+        assert sum(c.share for c in mixture_components) == pytest.approx(1, abs=1e-5)
+        said = sum(c.weight * c.probability for c in mixture_components)
         assert said == pytest.approx(row.probability, rel=1e-4)
     alone = [row.probability for row in explain(hybrid.network, TEXT, str)]
-    assert [row.voices[-1].probability for row in rows] == pytest.approx(alone, rel=1e-4)
-    assert explain(hybrid.network, TEXT, str)[0].voices is None
+    assert [row.mixture_components[-1].probability for row in rows] == pytest.approx(
+        alone, rel=1e-4
+    )
+    assert explain(hybrid.network, TEXT, str)[0].mixture_components is None
 
 
 def test_error_for_long_text(hybrid: Hybrid) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from wenmo.evaluation.results import ExplainedToken, Voice
+from wenmo.evaluation.results import ExplainedToken, MixtureComponent
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import ExplainsTokens, HasLatents, capability
 from wenmo.types import END, Batch, WenmoError
@@ -56,13 +56,17 @@ def explain(
                 rank=1 + int((probabilities[position] > probability).sum()),
                 likeliest=spell(likeliest),
                 likeliest_probability=float(probabilities[position, likeliest]),
-                voices=None if predictions is None else _contributions(predictions, position),
+                mixture_components=None
+                if predictions is None
+                else _contributions(predictions, position),
             )
         )
     return rows
 
 
-def _contributions(predictions: tuple[list[str], Tensor, Tensor], position: int) -> list[Voice]:
+def _contributions(
+    predictions: tuple[list[str], Tensor, Tensor], position: int
+) -> list[MixtureComponent]:
     """What each component of a mixture gives a token.
 
     Args:
@@ -77,4 +81,4 @@ def _contributions(predictions: tuple[list[str], Tensor, Tensor], position: int)
     contributions = weights * component_probs
     fractions = contributions / contributions.sum()
     rows = zip(names, weights.tolist(), component_probs.tolist(), fractions.tolist(), strict=True)
-    return [Voice(*row) for row in rows]
+    return [MixtureComponent(*row) for row in rows]

@@ -180,7 +180,7 @@ class ComparedRun(Result):
 
 
 @dataclass(frozen=True)
-class Voice(Result):
+class MixtureComponent(Result):
     """The contribution of a mixture component to the probability of a token.
 
     Attributes:
@@ -206,7 +206,7 @@ class ExplainedToken(Result):
         rank: its rank by probability, from 1.
         likeliest: the most probable token.
         likeliest_probability: the probability of that token, 0 to 1.
-        voices: contributions of the components of a mixture.
+        mixture_components: contributions of the components of a mixture.
     """
 
     token: str
@@ -214,7 +214,7 @@ class ExplainedToken(Result):
     rank: int
     likeliest: str
     likeliest_probability: float
-    voices: list[Voice] | None = None
+    mixture_components: list[MixtureComponent] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wenmo.interchange.external_config import ExternalConfig, Schema, UnsupportedSettingError
+from wenmo.interchange.external_config import ConfigReader, Schema, UnsupportedSettingError
 from wenmo.models.transformer.config import MaskedConfig, TransformerConfig
 from wenmo.types import END
 
@@ -133,7 +133,7 @@ def _rope_settings(c: ExternalSettings) -> tuple[float, tuple[float, ...]]:
         or 10_000.0
     )
     common_keys = {"type", "rope_type", "rope_theta"}
-    config = ExternalConfig(
+    config = ConfigReader(
         {name: value for name, value in given.items() if name not in common_keys},
         Schema({"original_max_position_embeddings": c["max_position_embeddings"]}),
     )

@@ -38,7 +38,7 @@ class Schema:
         return value in self.fixed.get(name, FIXED.get(name, ()))
 
 
-class ExternalConfig(Mapping[str, Any]):
+class ConfigReader(Mapping[str, Any]):
     """A mapping of settings with defaults that records which settings were read.
 
     Args:

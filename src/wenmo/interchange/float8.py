@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from wenmo.interchange.external_config import (
-    ExternalConfig,
+    ConfigReader,
     Schema,
     UnsupportedSettingError,
     name_set,
@@ -44,7 +44,7 @@ def read_block_size(settings: Mapping[str, Any] | None) -> tuple[int, int] | Non
     """
     if not settings:
         return None
-    config = ExternalConfig(settings, SCHEMA)
+    config = ConfigReader(settings, SCHEMA)
     if config["quant_method"] != "fp8":
         method = f"quant_method = {config['quant_method']!r}"
         raise UnsupportedSettingError(f"quantization_config: {method} is not supported here")

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Library
 from torch import Tensor
 
 from wenmo.interchange.external_config import (
-    ExternalConfig,
+    ConfigReader,
     Schema,
     UnsupportedSettingError,
     name_set,
@@ -115,7 +115,7 @@ def _config(file: GgufFile, architecture: str) -> TransformerConfig:
     """
     prefix = f"{architecture}."
     values = {n.removeprefix(prefix): v for n, v in file.metadata.items() if n.startswith(prefix)}
-    settings = ExternalConfig(values, SCHEMA)
+    settings = ConfigReader(values, SCHEMA)
     heads = int(settings["attention.head_count"])
     config = TransformerConfig(
         hidden_size=int(settings["embedding_length"]),

@@ -26,7 +26,7 @@ from wenmo.interchange.config_conversion import (
     write_llama,
     write_t5,
 )
-from wenmo.interchange.external_config import SCHEMAS, ExternalConfig
+from wenmo.interchange.external_config import SCHEMAS, ConfigReader
 from wenmo.interchange.weight_names import BART, BERT, CTRL, GPT2, LLAMA, ROBERTA, T5
 from wenmo.models.transformer.config import TransformerConfig
 from wenmo.types import END, WenmoError
@@ -128,7 +128,7 @@ class Architecture:
             KeyError: a setting without a default is missing.
             UnsupportedSettingError: a setting, or its value, is not supported.
         """
-        settings = ExternalConfig(content, SCHEMAS[content["model_type"]])
+        settings = ConfigReader(content, SCHEMAS[content["model_type"]])
         config = self.read_config(settings)
         settings.check_all_read()
         return config

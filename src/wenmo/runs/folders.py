@@ -222,7 +222,7 @@ def _unused_path(path: Path) -> Path:
 
 def _settings(card: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings chosen by the user, and the derived ones."""
-    requested, given = card.get("asked") or {}, card.get("given", [])
+    requested, given = card.get("requested") or {}, card.get("given", [])
     values = dict(_flatten(card))
     requested_values = dict(_flatten(requested))
     chosen = {name: values[name] for name in given if name in values}

@@ -129,7 +129,7 @@ class Card:
             "versions": versions,
         }
         if self.requested is not None:
-            content["asked"] = self.requested.tables()
+            content["requested"] = self.requested.tables()
             content["given"] = sorted(self.requested.given)
         for name in ("template", "external", "special_tokens"):
             if getattr(self, name) is not None:
@@ -148,7 +148,8 @@ class Card:
         content = read_card(folder)
         try:
             recipe = Recipe.from_tables(content)
-            requested = Recipe.from_tables(content["asked"]) if "asked" in content else None
+            tables = content.get("requested")
+            requested = None if tables is None else Recipe.from_tables(tables)
             if requested is not None:
                 requested = replace(requested, given=frozenset(content.get("given", ())))
             known = (content["data"], content["finished"], content["results"])

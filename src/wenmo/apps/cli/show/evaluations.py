@@ -16,10 +16,10 @@ from wenmo.evaluation.results import (
     ExplainedToken,
     LatentUsage,
     Metric,
+    MixtureComponent,
     PairEvaluation,
     RecordEvaluation,
     Tradeoff,
-    Voice,
 )
 from wenmo.types import amount
 
@@ -148,7 +148,7 @@ def print_tradeoff(result: Tradeoff) -> None:
 
 def print_explanation(rows: Sequence[ExplainedToken]) -> None:
     """Print a text token by token: probability, rank, likeliest token, mixture components."""
-    is_mixture = any(row.voices is not None for row in rows)
+    is_mixture = any(row.mixture_components is not None for row in rows)
     table = Table(box=None, pad_edge=False)
     for column in (
         "token",
@@ -162,14 +162,16 @@ def print_explanation(rows: Sequence[ExplainedToken]) -> None:
     for row in rows:
         expected = f"{_visible(row.likeliest)} {row.likeliest_probability:.0%}"
         figures = (f"{row.probability:.2%}", str(row.rank), "" if row.rank == 1 else expected)
-        components = [] if row.voices is None else [_top_components(row.voices)]
+        components = (
+            [] if row.mixture_components is None else [_top_components(row.mixture_components)]
+        )
         table.add_row(Text(_visible(row.token)), *map(Text, figures), *components)
     OUT.print(table)
 
 
-def _top_components(voices: Sequence[Voice]) -> str:
+def _top_components(components: Sequence[MixtureComponent]) -> str:
     """The two components that gave most of a token's probability."""
-    top = sorted(voices, key=lambda voice: -voice.share)[:2]
+    top = sorted(components, key=lambda component: -component.share)[:2]
     return ", ".join(f"{each.name} {each.share:.0%}" for each in top if each.share >= MIN_SHARE)
 
 
