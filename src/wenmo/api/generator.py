@@ -17,6 +17,7 @@ from wenmo.decoding.generator import Output, TextGenerator
 from wenmo.decoding.noise import draw_seed
 from wenmo.decoding.params import DRAWING, Sampling
 from wenmo.effects import ineffective_settings
+from wenmo.evaluation.utility import UTILITIES
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.reading import read_grammar
 from wenmo.models.base import LanguageModel
@@ -73,14 +74,17 @@ class Generator:
     def text_generator(self) -> TextGenerator:
         """Created once: the table of 150,000 tokens takes a quarter of a second."""
         keep, alphabet = kept_side(self.task), self.card.alphabet
-        return TextGenerator(self.model, self.tokenizer, keep=keep, alphabet=alphabet)
+        return TextGenerator(
+            self.model, self.tokenizer, keep=keep, alphabet=alphabet, utilities=UTILITIES
+        )
 
     @cached_property
     def chat_generator(self) -> TextGenerator:
         """As ``text_generator``, with the tokenizer of the chat template."""
         assert self.chat_formatter is not None
         tokenizer = self.chat_formatter.tokenizer
-        return TextGenerator(self.model, tokenizer, alphabet=self.card.alphabet)
+        alphabet = self.card.alphabet
+        return TextGenerator(self.model, tokenizer, alphabet=alphabet, utilities=UTILITIES)
 
     # -- settings ----------------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ WRITING: tuple[Effect[Writing], ...] = (
         "with method=beam or beam-sample",
         lambda w: w.beam,
     ),
+    Effect("mbr_samples", "with mbr", lambda w: w.sampling.mbr is not None),
     Effect("beam_groups", "with method=beam", lambda w: w.sampling.method == "beam"),
     Effect(
         "length_penalty_form",
@@ -90,7 +91,7 @@ WRITING: tuple[Effect[Writing], ...] = (
 ALWAYS = (
     "method max_tokens min_tokens repetition_penalty presence_penalty frequency_penalty "
     "no_repeat_ngram logit_bias stop seed max_depth unseen_characters "
-    "same_length"
+    "same_length mbr"
 )
 """The settings that have an effect, or are refused, everywhere. (A seed may always be named: nobody
 expects one to change what is not drawn.)"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from wenmo.decoding.engines.whole import draw_texts, sample_seeds, truncate_text
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request, own_seed
 from wenmo.decoding.rescoring import text_log_probs
+from wenmo.decoding.search.mbr import Utility, expected_utilities
 from wenmo.grammar.chart import Chart
 from wenmo.grammar.derivation import Derivation
 from wenmo.grammar.sampler import SampledText
@@ -52,7 +53,8 @@ class Output:
         stopped_by: what ended the text: ``end`` (END), ``length`` (max_tokens) or ``stop`` (a stop
             string).
         truncated: the model did not read all of the prompt, or of the source, for want of context.
-        score: the score of a beam; of other methods, the log-probability.
+        score: the score of a beam, the expected utility of minimum Bayes risk; of other methods,
+            the log-probability.
         ids: the tokens.
         logprobs: the log-probability of each token; NaN where it cannot be computed.
         weight: the importance weight of texts that were drawn without replacement (stochastic
@@ -90,6 +92,7 @@ class TextGenerator:
         alphabet: the characters of the training text; None: all characters.
         rows: the largest batch size.
         keep: which end of a source is kept that is too long for the model.
+        utilities: by name, for ``Sampling.mbr``.
 
     Raises:
         WenmoError: the vocabulary sizes of model and tokenizer differ.
@@ -103,6 +106,7 @@ class TextGenerator:
         rows: int = 32,
         keep: KeptSide = "beginning",
         alphabet: Iterable[str] | None = None,
+        utilities: Mapping[str, Utility] | None = None,
     ) -> None:
         if len(tokenizer.table) != model.vocab_size:
             raise WenmoError(
@@ -113,6 +117,7 @@ class TextGenerator:
         self.tokenizer = tokenizer
         self.rows = rows
         self.keep = keep
+        self._utilities = utilities or {}
         self._sampler = capability(model, SamplesTexts)
         self._infills = has_capability(model, Infills)
         if self._sampler is not None:  # what rules say is taken as it is
@@ -151,6 +156,9 @@ class TextGenerator:
             constraints: what else each text, without its prompt, must be; its files are read.
         """
         sampling = sampling or Sampling()
+        if sampling.mbr is not None:
+            inputs = {"sources": sources, "states": states, "chart": chart}
+            return self._least_risk(prompts, sampling, n, **inputs, constraints=constraints)
         prompts = [self._with_gaps(prompt) for prompt in prompts]
         bare = sources is None and chart is None and not constraints.given
         drawn = draw_texts(self.model, prompts, sampling, n, bare=bare)
@@ -160,8 +168,8 @@ class TextGenerator:
         copies = min(n, 1) if beam else n
         jobs: list[_Job] = []
         nothing = [None] * len(prompts)
-        inputs = zip(prompts, sources or nothing, states or nothing, strict=True)
-        for prompt, source, state in inputs:
+        given = zip(prompts, sources or nothing, states or nothing, strict=True)
+        for prompt, source, state in given:
             job = self._job(prompt, source, sampling, n if beam else 1, chart, constraints)
             request = replace(job.request, state=state)
             jobs += [replace(job, request=each) for each in _seeded(request, copies)]
@@ -173,6 +181,27 @@ class TextGenerator:
         by_prompt = [outputs[i * copies : (i + 1) * copies] for i in range(len(prompts))]
         return [[output for each in group for output in each] for group in by_prompt]
 
+    def _least_risk(
+        self, prompts: Sequence[str], sampling: Sampling, n: int, **inputs: Any
+    ) -> list[list[Output]]:
+        """The n different samples of each prompt with the largest expected utility, which is their
+        score; fewer where there are not so many.
+        """
+        if n > sampling.mbr_samples:
+            raise WenmoError(f"{n} texts of {sampling.mbr_samples} samples: raise mbr_samples")
+        utility = self._utilities.get(sampling.mbr or "")
+        if utility is None:
+            raise WenmoError(f"mbr={sampling.mbr}: give TextGenerator the utility of this name")
+        drawing = replace(sampling, mbr=None)
+        best = []
+        for outputs in self.generate(prompts, drawing, sampling.mbr_samples, **inputs):
+            first = {output.text: output for output in reversed(outputs)}
+            expected = expected_utilities([output.text for output in outputs], utility)
+            best.append(
+                [replace(first[text], score=score) for text, score in list(expected.items())[:n]]
+            )
+        return best
+
     def texts(
         self, prompts: Sequence[str], sampling: Sampling, n: int, **inputs: Any
     ) -> list[list[str]]:
@@ -182,7 +211,8 @@ class TextGenerator:
             **inputs: as of `generate`.
         """
         given = {**inputs, "constraints": inputs.get("constraints", NO_CONSTRAINTS).given}
-        drawn = draw_texts(self.model, prompts, sampling, n, bare=not any(given.values()))
+        bare = not any(given.values())
+        drawn = None if sampling.mbr else draw_texts(self.model, prompts, sampling, n, bare=bare)
         if drawn is not None:
             return [[truncate_text(each.text, sampling)[0] for each in texts] for texts in drawn]
         outputs = self.generate(prompts, sampling, n, **inputs)
@@ -199,9 +229,13 @@ class TextGenerator:
     ) -> Iterator[str]:
         """Generate the first text of `generate` in pieces of whole characters.
 
-        The text of a beam or of a grammar comes in one piece.
+        The text of a beam, of a grammar or of minimum Bayes risk comes in one piece.
         """
         sampling = sampling or Sampling()
+        if sampling.mbr is not None:
+            inputs = {"sources": [source], "chart": chart, "constraints": constraints}
+            yield from self.texts([prompt], sampling, 1, **inputs)[0]
+            return
         prompt = self._with_gaps(prompt)
         bare = source is None and chart is None and not constraints.given
         drawn = draw_texts(self.model, [prompt], sampling, 1, bare=bare)

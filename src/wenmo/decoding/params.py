@@ -9,7 +9,7 @@ from typing import Literal, NoReturn
 from wenmo.config import format_value
 from wenmo.options import Settings, invalid_options, option
 
-DRAWING = {"temperature", "top_k", "top_p", "min_p", "typical_p"}
+DRAWING = {"temperature", "top_k", "top_p", "min_p", "typical_p", "mbr"}
 """Settings of ``method=sample``: naming one without a method chooses that method."""
 
 
@@ -189,6 +189,23 @@ class Sampling(Settings):
         minimum=0,
         maximum=100,
     )
+    mbr: (
+        Literal["bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL", "exact", "edit-distance"]
+        | None
+    ) = option(
+        None,
+        "draw mbr_samples texts and return the one that agrees best with all of them by this "
+        "metric: minimum Bayes risk (Eikema & Aziz 2022)",
+        "抽取 mbr_samples 篇文本，返回按此指标与其余文本最一致的一篇：最小贝叶斯风险解码（Eikema & "
+        "Aziz 2022）",
+    )
+    mbr_samples: int = option(
+        32,
+        "number of texts that are drawn for mbr",
+        "最小贝叶斯风险解码抽取的文本数",
+        minimum=2,
+        maximum=256,
+    )
     unmask_order: Literal["random", "confidence", "left"] = option(
         "random",
         "order in which a masked model fills tokens: `random` (Sahoo et al. 2024), by "
@@ -240,6 +257,8 @@ class Sampling(Settings):
                 "beam_groups", f"at least 1, and divide the beam_width of {self.beam_width}"
             )
 
+        if self.mbr is not None and (self.searches or not self.draws):
+            self._refuse("mbr", "used with method=sample and a temperature above 0")
         if self.searches and self.method != "beam" and self.temperature == 0:
             self._refuse("temperature", f"above 0 with method={self.method}")
 

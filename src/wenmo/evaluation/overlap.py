@@ -91,7 +91,7 @@ def _bleu(
     """BLEU (Papineni et al. 2002), as sacrebleu computes it (Post 2018)."""
     from sacrebleu import BLEU  # slow to import
 
-    tokenize = "zh" if _mostly_han(references) else "13a"
+    tokenize = "zh" if is_mostly_han(references) else "13a"
     metric = BLEU(lowercase=lowercase, tokenize=tokenize, force=True)  # force: no warnings
     return _by_sacrebleu(metric, outputs, references, resamples, seed, maximum=100.0)
 
@@ -111,12 +111,12 @@ def _ter(outputs: Sequence[str], references: References, resamples: int, seed: i
     """
     from sacrebleu import TER
 
-    han = _mostly_han(references)
+    han = is_mostly_han(references)
     metric = TER(normalized=han, asian_support=han)
     return _by_sacrebleu(metric, outputs, references, resamples, seed, maximum=math.inf)
 
 
-def _mostly_han(references: References) -> bool:
+def is_mostly_han(references: References) -> bool:
     """Whether most letters of the references are Han characters."""
     texts = [text for text_references in references for text in text_references]
     han = sum(len(_HAN.findall(text)) for text in texts)
