@@ -1,0 +1,114 @@
+"""Acrostics as automata over characters: the first or the last characters of the lines are given."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple
+
+from wenmo.decoding.constraints.lengths import LINE_END, NONE, OTHER_LINE_ENDS
+from wenmo.text.automaton import CharacterSet
+
+LAST = re.compile(r"(?:尾|end)[:：]\s*", re.IGNORECASE)
+FIRST = re.compile(r"(?:头|start)[:：]\s*", re.IGNORECASE)
+PUNCTUATION = frozenset("，。！？；：、…—”’』」》）,.!?;:-\"')")
+"""Characters that may follow the last character of a line."""
+
+ANY_IN_LINES = CharacterSet(OTHER_LINE_ENDS, negated=True)
+NO_LINE_END = CharacterSet(OTHER_LINE_ENDS | {LINE_END}, negated=True)
+
+
+class Acrostic(NamedTuple):
+    """What the lines of a text spell.
+
+    Attributes:
+        characters: one for each line.
+        last: they end the lines, and do not begin them.
+    """
+
+    characters: str
+    last: bool
+
+
+def parse_acrostic(text: str) -> Acrostic:
+    """The acrostic of a setting: the characters, after ``尾:`` or ``end:`` those that end lines.
+
+    White space is left out.
+    """
+    found = LAST.match(text) or FIRST.match(text)
+    rest = text[found.end() :] if found else text
+    return Acrostic("".join(rest.split()), LAST.match(text) is not None)
+
+
+class AcrosticState(NamedTuple):
+    """Where a text is.
+
+    Attributes:
+        line: the number of the line, from 0.
+        begins: nothing of it was written.
+        spelled: it has its character; of those that end lines, nothing but punctuation follows.
+    """
+
+    line: int = 0
+    begins: bool = True
+    spelled: bool = False
+
+
+class AcrosticAutomaton:
+    """A text with as many lines as characters are given, one for each.
+
+    Args:
+        acrostic: at least one character.
+        prompt: how the first line begins.
+
+    Raises:
+        ValueError: the prompt begins with another character.
+    """
+
+    name = "acrostic"
+
+    def __init__(self, acrostic: Acrostic, prompt: str = "") -> None:
+        self.characters, self._last = acrostic
+        self.start = AcrosticState()
+        for character in prompt:
+            if not self.allowed(self.start).admits(character):
+                raise ValueError(
+                    f"the line that the prompt begins starts with {character!r}, and not with "
+                    f"{self.characters[0]!r}"
+                )
+            self.start = self.advance(self.start, character)
+
+    def allowed(self, state: AcrosticState) -> CharacterSet:
+        """The characters after which the text can still be completed."""
+        if not self._last and state.begins:
+            return CharacterSet(frozenset(self.characters[state.line]))
+        return NO_LINE_END if not state.spelled or self._is_last(state) else ANY_IN_LINES
+
+    def advance(self, state: AcrosticState, character: str) -> AcrosticState:
+        """The state after a character."""
+        if character == LINE_END:
+            return AcrosticState(state.line + 1)
+        spelled = character == self.characters[state.line]
+        if state.spelled:
+            spelled |= not self._last or character in PUNCTUATION
+        return AcrosticState(state.line, False, spelled)
+
+    def may_end(self, state: AcrosticState) -> bool:
+        """Whether every line has its character."""
+        return state.spelled and self._is_last(state)
+
+    def remaining(self, state: AcrosticState) -> tuple[int, float]:
+        """The least number of characters until the text may end, and no bound."""
+        return 2 * (len(self.characters) - 1 - state.line) + (not state.spelled), math.inf
+
+    def distinct(self, state: AcrosticState) -> frozenset[str]:
+        """The characters that may lead to states of their own."""
+        own = frozenset((LINE_END, self.characters[state.line]))
+        return own | PUNCTUATION if self._last else own
+
+    def closing(self, state: AcrosticState) -> CharacterSet:
+        """The character that ends the last line."""
+        return CharacterSet(frozenset(LINE_END)) if self.may_end(state) else NONE
+
+    def _is_last(self, state: AcrosticState) -> bool:
+        return state.line == len(self.characters) - 1

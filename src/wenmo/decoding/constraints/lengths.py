@@ -1,0 +1,147 @@
+"""Texts of a given length in characters, words or lines, as automata over characters.
+
+- A character is any code point: letters, punctuation, spaces and line ends alike.
+- A word is a run of characters that are no white space.
+- A line ends with ``\\n``, the last with the text. Each has a character that is no white space.
+
+A text with a length does not end with white space, nor does it begin with it where it begins a
+line.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from wenmo.text.automaton import CharacterSet
+
+SPACES = frozenset(character for character in map(chr, range(0x3001)) if character.isspace())
+LINE_END = "\n"
+OTHER_LINE_ENDS = frozenset("\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
+ALL = CharacterSet(frozenset(), negated=True)
+NONE = CharacterSet(frozenset())
+VISIBLE = CharacterSet(SPACES, negated=True)
+
+
+class LengthState(NamedTuple):
+    """How much was written.
+
+    Attributes:
+        count: characters, words or lines, the one that is being written included; no more than the
+            automaton has to tell apart.
+        blank: what was written ends with white space, or nothing was; of lines: the last line has
+            nothing but white space.
+        begins: nothing was written yet, and the text begins a line.
+    """
+
+    count: int
+    blank: bool = True
+    begins: bool = False
+
+
+class LengthAutomaton:
+    """A text of ``least`` to ``most`` units.
+
+    Args:
+        least: at least 1.
+        most: inf: there is no bound.
+        begins_line: the text does not continue a line of its prompt.
+    """
+
+    name = "length"
+
+    def __init__(self, least: int, most: float, *, begins_line: bool = True) -> None:
+        self.least, self.most = least, most
+        self.start = LengthState(0, begins=begins_line)
+        self._cap = least if most == math.inf else most
+
+    def distinct(self, state: LengthState) -> frozenset[str]:
+        """The characters that may lead to states of their own."""
+        return SPACES
+
+    def may_end(self, state: LengthState) -> bool:
+        """Whether the text may end here."""
+        return state.count >= self.least and not state.blank
+
+    def _counted(self, count: int, blank: bool) -> LengthState:
+        return LengthState(int(min(count, self._cap)), blank)
+
+
+class CharacterLength(LengthAutomaton):
+    """A text of so many characters."""
+
+    def allowed(self, state: LengthState) -> CharacterSet:
+        """The characters after which the text can still be completed."""
+        if state.count == self.most:
+            return NONE
+        return VISIBLE if state.begins or state.count + 1 == self.most else ALL
+
+    def advance(self, state: LengthState, character: str) -> LengthState:
+        """The state after a character."""
+        return self._counted(state.count + 1, character in SPACES)
+
+    def remaining(self, state: LengthState) -> tuple[int, float]:
+        """The least and the most characters until the text may end."""
+        return max(self.least - state.count, int(state.blank)), self.most - state.count
+
+    def closing(self, state: LengthState) -> CharacterSet:
+        """Nothing: a text that is long enough can only end."""
+        return NONE
+
+
+class WordLength(LengthAutomaton):
+    """A text of so many words. A text that continues a word of its prompt counts it."""
+
+    def allowed(self, state: LengthState) -> CharacterSet:
+        """The characters after which the text can still be completed."""
+        ends = state.count == self.most and not state.blank
+        return VISIBLE if state.begins or ends else ALL
+
+    def advance(self, state: LengthState, character: str) -> LengthState:
+        """The state after a character."""
+        if character in SPACES:
+            return self._after_space(state)
+        return self._counted(state.count + state.blank, False)
+
+    def _after_space(self, state: LengthState) -> LengthState:
+        # Beyond the least number without a bound, words are not counted any more.
+        return LengthState(state.count, True)
+
+    def remaining(self, state: LengthState) -> tuple[int, float]:
+        """The least and the most characters until the text may end."""
+        missing = max(self.least - state.count, int(state.blank))
+        return max(0, 2 * missing - state.blank), math.inf
+
+    def closing(self, state: LengthState) -> CharacterSet:
+        """The characters that end the last word."""
+        ends = state.count == self.most and not state.blank
+        return CharacterSet(SPACES) if ends else NONE
+
+
+class LineLength(LengthAutomaton):
+    """A text of so many lines, none of them blank."""
+
+    def allowed(self, state: LengthState) -> CharacterSet:
+        """The characters after which the text can still be completed."""
+        if state.begins:
+            return VISIBLE
+        ends = state.blank or state.count == self.most
+        return CharacterSet(OTHER_LINE_ENDS | {LINE_END} if ends else OTHER_LINE_ENDS, True)
+
+    def advance(self, state: LengthState, character: str) -> LengthState:
+        """The state after a character."""
+        if character == LINE_END:
+            return LengthState(state.count, True)
+        if character in SPACES:
+            return state
+        return self._counted(state.count + state.blank, False)
+
+    def remaining(self, state: LengthState) -> tuple[int, float]:
+        """The least and the most characters until the text may end."""
+        missing = max(self.least - state.count, int(state.blank))
+        return max(0, 2 * missing - state.blank), math.inf
+
+    def closing(self, state: LengthState) -> CharacterSet:
+        """The characters that end the last line."""
+        ends = state.count == self.most and not state.blank
+        return CharacterSet(frozenset(LINE_END)) if ends else NONE
