@@ -214,7 +214,7 @@ def test_a_product_allows_what_leads_to_a_common_text(first, second, excluded, d
     automata = [Listed(first, distinct=distinct), Listed(second), Without(excluded)]
     both = Product(automata, ALPHABET)
     common = [text for text in first if text in second and not set(text) & set(excluded)]
-    assert both.is_empty == (not common)
+    assert both.is_possible(both.start) == bool(common)
     for text in texts(4) if common else []:
         if not any(each.startswith(text) for each in common):
             continue
@@ -232,6 +232,11 @@ def test_a_product_allows_what_leads_to_a_common_text(first, second, excluded, d
 
 
 def test_a_product_of_lengths_that_contradict_each_other_is_empty() -> None:
-    assert Product([Without("a", 3), Without("b", 4)]).is_empty
-    assert not Product([Without("a", 3), Without("b", 3)]).is_empty
-    assert Product([Without("a", 3), Without("b", 3)], "ab").is_empty
+    for lengths, alphabet, is_possible in [
+        ((3, 4), None, False),
+        ((3, 3), None, True),
+        ((3, 3), "ab", False),
+        ((3, 3), "abc", True),
+    ]:
+        both = Product([Without("a", lengths[0]), Without("b", lengths[1])], alphabet)
+        assert both.is_possible(both.start) == is_possible

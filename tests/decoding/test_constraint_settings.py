@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from wenmo.decoding.constraints.settings import (
     ConstraintSettings,
     TextLength,
-    parse_length,
+    parse_lengths,
     split_options,
 )
 from wenmo.types import WenmoError
@@ -35,10 +36,12 @@ def test_constraints_are_kept_apart_from_sampling(tmp_path: Path) -> None:
         ("20-30w", TextLength(20, 30, "w")),
         ("14l", TextLength(14, 14, "l")),
         ("17s", TextLength(17, 17, "s")),
+        ("20-c", TextLength(20, math.inf, "c")),
     ],
 )
 def test_lengths(text: str, length: TextLength) -> None:
-    assert parse_length(text) == length
+    assert parse_lengths(text) == (length,)
+    assert parse_lengths(f"{text}, 4l") == (length, TextLength(4, 4, "l"))
 
 
 @pytest.mark.parametrize(

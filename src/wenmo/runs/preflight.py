@@ -14,6 +14,7 @@ from typing import Any
 from wenmo.config import did_you_mean, key_of, match_name, override, split_table
 from wenmo.decoding.constraints.notation import compile_structure, structure_of
 from wenmo.decoding.constraints.settings import split_options
+from wenmo.decoding.constraints.texts import check_possible
 from wenmo.grammar.reading import SUFFIXES
 from wenmo.interchange.hub import PACKAGED_MODELS, PREFIX
 from wenmo.options import options_of
@@ -101,7 +102,7 @@ def check_paths(*paths: str | Path | None) -> None:
 
 
 def check_constraints(options: Mapping[str, Any]) -> None:
-    """Check constraints on texts: values that no text can meet, and files that cannot be read.
+    """Check constraints on texts: those that no text can meet, and files that cannot be read.
 
     Raises:
         WenmoError: one that is wrong; the message names it, and in a file the line.
@@ -109,6 +110,7 @@ def check_constraints(options: Mapping[str, Any]) -> None:
     settings, _ = split_options(options)
     if structure_of(settings):
         compile_structure(settings)
+    check_possible(settings)
 
 
 def check_out(folder: Path) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class CharacterSet(NamedTuple):
@@ -23,20 +23,23 @@ class CharacterSet(NamedTuple):
 class TextAutomaton(Protocol):
     """A deterministic automaton over characters. Its states are hashable values."""
 
-    start: Hashable
+    @property
+    def start(self) -> Hashable:
+        """The state of an empty text."""
+        ...
 
-    def allowed(self, state: Hashable) -> CharacterSet:
+    def allowed(self, state: Any) -> CharacterSet:
         """The characters after which the text can still be completed."""
         ...
 
-    def advance(self, state: Hashable, character: str) -> Hashable:
+    def advance(self, state: Any, character: str) -> Hashable:
         """The state after a character that is allowed."""
         ...
 
-    def may_end(self, state: Hashable) -> bool:
+    def may_end(self, state: Any) -> bool:
         """Whether the text may end here."""
         ...
 
-    def remaining(self, state: Hashable) -> tuple[int, float]:
+    def remaining(self, state: Any) -> tuple[int, float]:
         """The least and the most characters until the text may end; inf: unbounded."""
         ...

@@ -1,4 +1,4 @@
-"""Acrostics as automata over characters: the first or the last characters of the lines are given."""
+"""Acrostics as automata over characters: how lines begin, or how they end, is given."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from wenmo.decoding.constraints.lengths import LINE_END, NONE, OTHER_LINE_ENDS
 from wenmo.text.automaton import CharacterSet
+from wenmo.types import WenmoError
 
 LAST = re.compile(r"(?:尾|end)[:：]\s*", re.IGNORECASE)
 FIRST = re.compile(r"(?:头|start)[:：]\s*", re.IGNORECASE)
@@ -59,24 +60,28 @@ class AcrosticAutomaton:
 
     Args:
         acrostic: at least one character.
-        prompt: how the first line begins.
-
-    Raises:
-        ValueError: the prompt begins with another character.
     """
 
-    name = "acrostic"
+    start = AcrosticState()
 
-    def __init__(self, acrostic: Acrostic, prompt: str = "") -> None:
+    def __init__(self, acrostic: Acrostic) -> None:
         self.characters, self._last = acrostic
-        self.start = AcrosticState()
-        for character in prompt:
-            if not self.allowed(self.start).admits(character):
-                raise ValueError(
-                    f"the line that the prompt begins starts with {character!r}, and not with "
-                    f"{self.characters[0]!r}"
+
+    def start_after(self, prompt: str) -> AcrosticState:
+        """The state after a prompt, whose last line is how the first line begins.
+
+        Raises:
+            WenmoError: the line begins with another character.
+        """
+        state = self.start
+        for character in prompt.rpartition(LINE_END)[2]:
+            if not self.allowed(state).admits(character):
+                raise WenmoError(
+                    f"acrostic: the first line begins with {character!r} of the prompt, and not "
+                    f"with {self.characters[0]!r}: change one of the two, or end the prompt's line"
                 )
-            self.start = self.advance(self.start, character)
+            state = self.advance(state, character)
+        return state
 
     def allowed(self, state: AcrosticState) -> CharacterSet:
         """The characters after which the text can still be completed."""

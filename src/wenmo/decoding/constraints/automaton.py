@@ -8,7 +8,7 @@ another if some allowed character begins with them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class HasDistinctCharacters(Protocol):
     a product needs to look far ahead.
     """
 
-    def distinct(self, state: Hashable) -> frozenset[str]:
+    def distinct(self, state: Any) -> frozenset[str]:
         """The characters that may lead to states of their own: all others that are allowed lead to
         the same state.
         """
@@ -44,7 +44,7 @@ class HasDistinctCharacters(Protocol):
 class HasProgress(Protocol):
     """An automaton with goals that a text meets one by one, as phrases that are required."""
 
-    def progress(self, state: Hashable) -> int:
+    def progress(self, state: Any) -> int:
         """The number of goals that are met."""
         ...
 
@@ -94,13 +94,15 @@ class AutomatonTable:
         self._after: dict[tuple[int, int], int] = {}
         self._spaced = np.array([spelled.endswith(SPACE) for spelled in trie.table])
 
-    def start(self, pending: bytes = b"") -> AutomatonConstraint:
+    def start(self, state: Hashable = None, pending: bytes = b"") -> AutomatonConstraint:
         """The constraint of a text from its beginning.
 
         Args:
+            state: of the automaton; None: its start.
             pending: the space after the prompt's last word, with ``suffix_space``.
         """
-        return AutomatonConstraint(self, TextState(self.automaton.start, pending))
+        state = self.automaton.start if state is None else state
+        return AutomatonConstraint(self, TextState(state, pending))
 
     def mask(self, at: TextState) -> Tensor:
         """The tokens that may follow, bool (vocab_size,); none is a valid answer."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias, TypeVar
 
+from wenmo.decoding.constraints.automaton import AutomatonTable
 from wenmo.decoding.constraints.base import Constraint, combine
 from wenmo.decoding.constraints.grammar import TokenGrammar
 from wenmo.decoding.constraints.length import LengthTable
@@ -20,8 +21,17 @@ from wenmo.decoding.constraints.notation import (
     named_characters,
     structure_of,
 )
+from wenmo.decoding.constraints.product import Product
 from wenmo.decoding.constraints.settings import NO_CONSTRAINTS, ConstraintSettings
 from wenmo.decoding.constraints.structure import Structure, StructureVocabulary
+from wenmo.decoding.constraints.texts import (
+    TEXT_CONSTRAINTS,
+    check_characters,
+    parts_of,
+    start_of,
+    text_settings,
+)
+from wenmo.decoding.constraints.trie import TokenTrie
 from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.params import Sampling
 from wenmo.grammar.chart import Chart
@@ -94,6 +104,17 @@ class ConstraintBuilder:
         """The vocabulary as llguidance reads it."""
         return StructureVocabulary(self.tokenizer)
 
+    @cached_property
+    def trie(self) -> TokenTrie:
+        """The vocabulary as automata read it."""
+        return TokenTrie(self.tokenizer.table, self.alphabet)
+
+    def trie_over(self, alphabet: frozenset[str] | None) -> TokenTrie:
+        """The same with another alphabet."""
+        if alphabet == self.alphabet:
+            return self.trie
+        return self.cached(("alphabet", alphabet), lambda: self.trie.over(alphabet))
+
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` returned when it was first called for this key."""
         if key not in self._cache:
@@ -157,10 +178,39 @@ def build_structure(builder: ConstraintBuilder, request: ConstraintRequest) -> C
     return structure.start(preferred)
 
 
+def build_text(builder: ConstraintBuilder, request: ConstraintRequest) -> Constraint:
+    """The constraint of a length, of phrases and of an acrostic, all in one.
+
+    Raises:
+        WenmoError: no text meets them, or none with the characters of the training text.
+    """
+    if request.sampling.stop and set(request.settings.given) - {"forbid"}:
+        raise WenmoError("stop: may end a text before it is what it must be: leave it out")
+    settings, strip_space = text_settings(request.settings), request.strip_space
+    tokenizer, trie = builder.tokenizer, builder.trie_over(request.characters.alphabet)
+    if trie.alphabet is not None:
+        check_characters(settings, trie.alphabet)
+
+    def make() -> tuple[Product, AutomatonTable]:
+        product = Product([part.automaton for part in parts_of(settings)], trie.alphabet)
+        suffix_space = tokenizer.suffix_space
+        table = AutomatonTable(product, trie, strip_space=strip_space, suffix_space=suffix_space)
+        return product, table
+
+    product, table = builder.cached((settings, trie.alphabet, strip_space), make)
+    last = tokenizer.encode(request.prompt)[-1:].tolist() if tokenizer.suffix_space else []
+    spaced = any(tokenizer.table[id_].endswith(b" ") for id_ in last)
+    state = start_of(settings, product, request.prompt)
+    return table.start(state, b" " if spaced else b"")
+
+
 def _listed(characters: Sequence[str]) -> str:
     shown = " ".join(map(repr, characters[:MAX_NAMED]))
     return shown + " …" * (len(characters) > MAX_NAMED)
 
 
-BUILDERS: dict[str, Builder] = dict.fromkeys(STRUCTURES, build_structure)
+BUILDERS: dict[str, Builder] = {
+    **dict.fromkeys(STRUCTURES, build_structure),
+    **dict.fromkeys(TEXT_CONSTRAINTS, build_text),
+}
 """The builder of each option of `ConstraintSettings`; one without is refused."""

@@ -27,14 +27,14 @@ class LengthState(NamedTuple):
     """How much was written.
 
     Attributes:
-        count: characters, words or lines, the one that is being written included; no more than the
-            automaton has to tell apart.
+        written: characters, words or lines, the one that is being written included; no more than
+            the automaton has to tell apart.
         blank: what was written ends with white space, or nothing was; of lines: the last line has
             nothing but white space.
         begins: nothing was written yet, and the text begins a line.
     """
 
-    count: int
+    written: int
     blank: bool = True
     begins: bool = False
 
@@ -45,15 +45,16 @@ class LengthAutomaton:
     Args:
         least: at least 1.
         most: inf: there is no bound.
-        begins_line: the text does not continue a line of its prompt.
     """
 
-    name = "length"
-
-    def __init__(self, least: int, most: float, *, begins_line: bool = True) -> None:
+    def __init__(self, least: int, most: float) -> None:
         self.least, self.most = least, most
-        self.start = LengthState(0, begins=begins_line)
+        self.start = self.start_after("")
         self._cap = least if most == math.inf else most
+
+    def start_after(self, prompt: str) -> LengthState:
+        """The state at the beginning of a text that continues a prompt."""
+        return LengthState(0, begins=not prompt or prompt.endswith(LINE_END))
 
     def distinct(self, state: LengthState) -> frozenset[str]:
         """The characters that may lead to states of their own."""
@@ -61,7 +62,7 @@ class LengthAutomaton:
 
     def may_end(self, state: LengthState) -> bool:
         """Whether the text may end here."""
-        return state.count >= self.least and not state.blank
+        return state.written >= self.least and not state.blank
 
     def _counted(self, count: int, blank: bool) -> LengthState:
         return LengthState(int(min(count, self._cap)), blank)
@@ -72,17 +73,17 @@ class CharacterLength(LengthAutomaton):
 
     def allowed(self, state: LengthState) -> CharacterSet:
         """The characters after which the text can still be completed."""
-        if state.count == self.most:
+        if state.written == self.most:
             return NONE
-        return VISIBLE if state.begins or state.count + 1 == self.most else ALL
+        return VISIBLE if state.begins or state.written + 1 == self.most else ALL
 
     def advance(self, state: LengthState, character: str) -> LengthState:
         """The state after a character."""
-        return self._counted(state.count + 1, character in SPACES)
+        return self._counted(state.written + 1, character in SPACES)
 
     def remaining(self, state: LengthState) -> tuple[int, float]:
         """The least and the most characters until the text may end."""
-        return max(self.least - state.count, int(state.blank)), self.most - state.count
+        return max(self.least - state.written, int(state.blank)), self.most - state.written
 
     def closing(self, state: LengthState) -> CharacterSet:
         """Nothing: a text that is long enough can only end."""
@@ -94,27 +95,27 @@ class WordLength(LengthAutomaton):
 
     def allowed(self, state: LengthState) -> CharacterSet:
         """The characters after which the text can still be completed."""
-        ends = state.count == self.most and not state.blank
+        ends = state.written == self.most and not state.blank
         return VISIBLE if state.begins or ends else ALL
 
     def advance(self, state: LengthState, character: str) -> LengthState:
         """The state after a character."""
         if character in SPACES:
             return self._after_space(state)
-        return self._counted(state.count + state.blank, False)
+        return self._counted(state.written + state.blank, False)
 
     def _after_space(self, state: LengthState) -> LengthState:
         # Beyond the least number without a bound, words are not counted any more.
-        return LengthState(state.count, True)
+        return LengthState(state.written, True)
 
     def remaining(self, state: LengthState) -> tuple[int, float]:
         """The least and the most characters until the text may end."""
-        missing = max(self.least - state.count, int(state.blank))
+        missing = max(self.least - state.written, int(state.blank))
         return max(0, 2 * missing - state.blank), math.inf
 
     def closing(self, state: LengthState) -> CharacterSet:
         """The characters that end the last word."""
-        ends = state.count == self.most and not state.blank
+        ends = state.written == self.most and not state.blank
         return CharacterSet(SPACES) if ends else NONE
 
 
@@ -125,23 +126,23 @@ class LineLength(LengthAutomaton):
         """The characters after which the text can still be completed."""
         if state.begins:
             return VISIBLE
-        ends = state.blank or state.count == self.most
+        ends = state.blank or state.written == self.most
         return CharacterSet(OTHER_LINE_ENDS | {LINE_END} if ends else OTHER_LINE_ENDS, True)
 
     def advance(self, state: LengthState, character: str) -> LengthState:
         """The state after a character."""
         if character == LINE_END:
-            return LengthState(state.count, True)
+            return LengthState(state.written, True)
         if character in SPACES:
             return state
-        return self._counted(state.count + state.blank, False)
+        return self._counted(state.written + state.blank, False)
 
     def remaining(self, state: LengthState) -> tuple[int, float]:
         """The least and the most characters until the text may end."""
-        missing = max(self.least - state.count, int(state.blank))
+        missing = max(self.least - state.written, int(state.blank))
         return max(0, 2 * missing - state.blank), math.inf
 
     def closing(self, state: LengthState) -> CharacterSet:
         """The characters that end the last line."""
-        ends = state.count == self.most and not state.blank
+        ends = state.written == self.most and not state.blank
         return CharacterSet(frozenset(LINE_END)) if ends else NONE

@@ -66,17 +66,21 @@ class ForbiddenPhrases:
 
     Args:
         phrases: none of them empty.
-        prompt: the text before it; no phrase begins there and ends in the text.
     """
 
-    name = "forbid"
+    start = 0
 
-    def __init__(self, phrases: Sequence[str], prompt: str = "") -> None:
+    def __init__(self, phrases: Sequence[str]) -> None:
         self._matcher = PhraseMatcher(phrases)
         self._allowed: dict[int, CharacterSet] = {}
-        self.start = 0
-        for character in prompt:
-            self.start = self._matcher.after(self.start, character)
+        self._longest = max(map(len, phrases))
+
+    def start_after(self, prompt: str) -> int:
+        """The state after a prompt: no phrase begins there and ends in the text."""
+        state = self.start
+        for character in prompt[-self._longest :]:
+            state = self._matcher.after(state, character)
+        return state
 
     def allowed(self, state: int) -> CharacterSet:
         """The characters that complete no phrase."""
@@ -117,7 +121,7 @@ class RequiredPhrases:
         groups: of phrases that are alternatives.
     """
 
-    name = "require"
+    start = RequiredState(0)
 
     def __init__(self, groups: Sequence[Sequence[str]]) -> None:
         phrases = list(dict.fromkeys(phrase for group in groups for phrase in group))
@@ -136,7 +140,6 @@ class RequiredPhrases:
         self._all = (1 << len(groups)) - 1
         self._is_exact = len(phrases) << len(groups) <= MAX_EXACT
         self._least: dict[tuple[int, int], int] = {}
-        self.start = RequiredState(0)
 
     def allowed(self, state: RequiredState) -> CharacterSet:
         """Any: what is missing can follow."""
@@ -201,7 +204,9 @@ class RequiredPhrases:
     def _overlap(self, node: int, phrase: str) -> int:
         """The length of the longest end of a node's text with which a phrase begins."""
         text = self._matcher.beginnings[node]
-        return next(n for n in range(min(len(text), len(phrase)), -1, -1) if text.endswith(phrase[:n]))
+        return next(
+            n for n in range(min(len(text), len(phrase)), -1, -1) if text.endswith(phrase[:n])
+        )
 
 
 def _union(bits: Iterable[int]) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from wenmo.text.automaton import CharacterSet, TextAutomaton
 
@@ -19,6 +19,15 @@ MAX_CACHED = 200_000  # states of which something is kept
 OTHERS = "\ue000\uf8ff\U000f0000"  # one of them stands for the characters that no text has
 
 State: TypeAlias = tuple[Hashable, ...]
+
+
+@runtime_checkable
+class HasPrompt(Protocol):
+    """An automaton to which the text before its own makes a difference."""
+
+    def start_after(self, prompt: str) -> Hashable:
+        """The state at the beginning of a text that continues a prompt."""
+        ...
 
 
 class Branches(NamedTuple):
@@ -61,10 +70,16 @@ class Product:
         self._distances: dict[State, float] = {}
         self._branches: dict[State, Branches] = {}
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no text is accepted, or none is found."""
-        return self.distance(self.start) == math.inf
+    def start_after(self, prompt: str) -> State:
+        """The state at the beginning of a text that continues a prompt."""
+        return tuple(
+            each.start_after(prompt) if isinstance(each, HasPrompt) else each.start
+            for each in self.automata
+        )
+
+    def is_possible(self, state: State) -> bool:
+        """Whether a text that has come so far can be completed, and the search finds out how."""
+        return self.distance(state) < math.inf
 
     def allowed(self, state: State) -> CharacterSet:
         """The characters after which the text can still be completed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -14,18 +15,23 @@ from wenmo.options import Settings, option
 from wenmo.types import WenmoError
 
 MAX_FILE = 4 << 20  # bytes of a schema or a grammar
-LENGTH = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?([cwls])")
+LENGTH = re.compile(r"(\d{1,6})(-?)(\d{1,6})?([cwls])")
 
 
 class TextLength(NamedTuple):
-    """The length of a text: from ``least`` to ``most`` of a unit.
+    """The length of a text: from ``least`` to ``most`` of a unit; inf: there is no bound.
 
     ``unit`` is ``c`` (characters), ``w`` (words), ``l`` (lines) or ``s`` (syllables).
     """
 
     least: int
-    most: int
+    most: float
     unit: str
+
+    def __str__(self) -> str:
+        if self.least == self.most:
+            return f"{self.least}{self.unit}"
+        return f"{self.least}-{'' if self.most == math.inf else f'{self.most:g}'}{self.unit}"
 
 
 @dataclass(frozen=True)
@@ -64,14 +70,15 @@ class ConstraintSettings(Settings):
     length: str | None = option(
         None,
         "the text has this length, or one in this range: `28c` characters, `20-30w` words, `14l` "
-        "lines, `17s` syllables",
-        "文本的长度或长度范围：`28c` 字，`20-30w` 词，`14l` 行，`17s` 音节",
+        "lines, `17s` syllables, `20-c` at least 20; several, as in `28c,4l`, hold at once",
+        "文本的长度或长度范围：`28c` 字，`20-30w` 词，`14l` 行，`17s` 音节，`20-c` 至少 20 字；"
+        "可同时限定几种，如 `28c,4l`",
         metavar="LENGTH",
     )
     require: tuple[str, ...] = option(
         (),
-        "the text contains this; repeatable, in any order",
-        "文本须包含的词句；可重复，次序不限",
+        "the text contains this, or one of `A|B`; repeatable, in any order",
+        "文本须包含的词句，或 `A|B` 之一；可重复，次序不限",
         metavar="TEXT",
     )
     forbid: tuple[str, ...] = option(
@@ -82,8 +89,8 @@ class ConstraintSettings(Settings):
     )
     acrostic: str | None = option(
         None,
-        "the lines begin with the characters of this text",
-        "藏头：各行依次以这些字开头",
+        "the lines begin with the characters of this text; with `end:` before it, they end so",
+        "藏头：各行依次以这些字开头；写作 `尾:…` 则为藏尾",
         metavar="TEXT",
     )
     form: str | None = option(
@@ -105,7 +112,7 @@ class ConstraintSettings(Settings):
             if value == "" or (isinstance(value, tuple) and not all(value)):
                 raise ValueError(f"{field.name}: is empty: give a text, or leave it out")
         if self.length is not None:
-            parse_length(self.length)
+            parse_lengths(self.length)
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -150,22 +157,27 @@ def read_files(settings: ConstraintSettings) -> ConstraintSettings:
     return settings
 
 
-def parse_length(text: str) -> TextLength:
-    """The length that a text like ``28c`` or ``20-30w`` says.
+def parse_lengths(text: str) -> tuple[TextLength, ...]:
+    """The lengths of a setting like ``28c``, ``20-30w`` or ``28c,4l``, which hold at once.
 
     Raises:
-        ValueError: it says none.
+        ValueError: it has another form.
     """
+    return tuple(_parse_length(each, text) for each in text.split(","))
+
+
+def _parse_length(text: str, whole: str) -> TextLength:
     found = LENGTH.fullmatch(text.strip())
-    if found is None:
+    if found is None or (found[3] and not found[2]):
         raise ValueError(
-            f"length={text}: write a number or a range and its unit, as in 28c (characters), "
+            f"length={whole}: write a number or a range and its unit, as in 28c (characters), "
             "20-30w (words), 14l (lines) or 17s (syllables)"
         )
-    least, most = int(found[1]), int(found[2] or found[1])
+    least = int(found[1])
+    most = float(found[3]) if found[3] else math.inf if found[2] else least
     if not 0 < least <= most:
-        raise ValueError(f"length={text}: must be at least 1, and a range must ascend")
-    return TextLength(least, most, found[3])
+        raise ValueError(f"length={whole}: must be at least 1, and a range must ascend")
+    return TextLength(least, most, found[4])
 
 
 def _is_schema(text: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -81,6 +82,12 @@ class TokenTrie:
         self._build([[self._edges[part] for part in path] for path in paths])
         self._sets: dict[CharacterSet, tuple[Bools, _Spelled]] = {}
         self._max_sets = max(16, SETS_BYTES // max(1, len(self._edges)))
+
+    def over(self, alphabet: Collection[str] | None) -> TokenTrie:
+        """The same vocabulary with another alphabet."""
+        other = copy(self)
+        other.alphabet, other._sets = self._spellable(alphabet), {}
+        return other
 
     def _spellable(self, alphabet: Collection[str] | None) -> frozenset[str] | None:
         """The characters of an alphabet that have a token, or one for each of their bytes."""
