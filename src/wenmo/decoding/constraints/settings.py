@@ -77,8 +77,9 @@ class ConstraintSettings(Settings):
     )
     require: tuple[str, ...] = option(
         (),
-        "the text contains this, or one of `A|B`; repeatable, in any order",
-        "文本须包含的词句，或 `A|B` 之一；可重复，次序不限",
+        "the text contains this, or one of several with bars between them; repeatable, in any "
+        "order",
+        "文本须包含的词句，用竖线隔开的几个则含其一即可；可重复，次序不限",
         metavar="TEXT",
     )
     forbid: tuple[str, ...] = option(
