@@ -64,6 +64,7 @@ FACADE = (  # all that apps may know; what is beside `api` loads without PyTorch
     "wenmo.runs.preflight",
     "wenmo.runs.results",
     "wenmo.text.inspection",
+    "wenmo.verse",
 )
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = [".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in FILES]

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
-from wenmo.text.automaton import TextAutomaton
-from wenmo.types import WenmoError
+from wenmo.verse.chinese_automaton import ChineseAutomaton
 from wenmo.verse.chinese_check import Rules, check_poem
+from wenmo.verse.chinese_text import has_shape
 from wenmo.verse.form import FormFile, Verdict
 from wenmo.verse.patterns import Pattern, read_patterns
 from wenmo.verse.rhyme_books import BookName, load_book
@@ -71,6 +71,10 @@ class ChineseForm:
         """
         return check_poem(text, self.rules)
 
+    def has_shape(self, text: str) -> bool:
+        """Whether a text has the number of lines of the form, or of characters."""
+        return any(has_shape(text, pattern.lengths) for pattern in self.patterns)
+
     @property
     def rules(self) -> Rules:
         """What poems are judged by."""
@@ -83,11 +87,16 @@ class ChineseForm:
         )
 
     def automaton(
-        self,
-        alphabet: Collection[str],
-        *,
-        fixed: Mapping[tuple[int, int], str] | None = None,
-        seed: int = 0,
-    ) -> TextAutomaton:
-        """The texts of the form over an alphabet."""
-        raise WenmoError(f"{self.name}: writing is not implemented yet")
+        self, alphabet: Collection[str], fixed: Mapping[tuple[int, int], str] | None = None
+    ) -> ChineseAutomaton:
+        """The poems of the form over an alphabet.
+
+        Args:
+            alphabet: the characters that can be written.
+            fixed: characters that are given, by line and index in the line, both from 0; an index
+                of -1 is the last of a line.
+
+        Raises:
+            WenmoError: no poem over this alphabet has the form and the fixed characters.
+        """
+        return ChineseAutomaton(self.name, self.rules, alphabet, fixed or {})

@@ -53,18 +53,15 @@ def check_poem(text: str, rules: Rules) -> Verdict:
 
 def _judge(poem: Sequence[str], pattern: Pattern, rules: Rules) -> Verdict:
     """Judge a poem by one pattern."""
-    reasons, warnings = [], []
+    reasons: list[str] = []
+    warnings: list[str] = []
     for number, variants in enumerate(_choose_variants(poem, pattern, rules.book)):
-        line, following = poem[number], pattern.lines[number + 1 : number + 2]
         if not variants:
-            reasons += _tone_faults(number, line, pattern.lines[number].variants, rules)
-        elif all(each.mark == BREAKS for each in variants) and following:
-            if not any(
-                _fits(poem[number + 1], each, rules.book)
-                for each in following[0].variants
-                if each.mark == MENDS
-            ):
-                reasons.append(f"line {number + 1}: 拗, and line {number + 2} has no 救")
+            line = pattern.lines[number]
+            reasons += _tone_faults(number, poem[number], line.variants, rules)
+        elif all(each.mark == BREAKS for each in variants):
+            if not _is_mended(poem, pattern, number + 1, rules.book):
+                reasons.append(f"line {number + 1}: 拗, and the next line has no 救")
         elif all(each.mark == LOOSE for each in variants):
             warnings.append(f"line {number + 1}: {variants[0].tones} is accepted by loose rules")
     reasons += _repetition_faults(poem, pattern)
@@ -79,6 +76,14 @@ def _choose_variants(
     """The variants that each line has, strict ones first; none: a fault of its tones."""
     for line, rule in zip(poem, pattern.lines, strict=True):
         yield [variant for variant in rule.variants if _fits(line, variant, book)]
+
+
+def _is_mended(poem: Sequence[str], pattern: Pattern, number: int, book: RhymeBook) -> bool:
+    """Whether a line, the one after a line that is 拗, is 救."""
+    if number == len(poem):
+        return False
+    variants = (each for each in pattern.lines[number].variants if each.mark == MENDS)
+    return any(_fits(poem[number], each, book) for each in variants)
 
 
 def _fits(line: str, variant: Variant, book: RhymeBook) -> bool:
@@ -184,7 +189,7 @@ def _explain(poem: Sequence[str], patterns: Sequence[Pattern], rules: Rules) -> 
     """The faults of a poem that no pattern accepts: of each line, then of their order."""
     if len(patterns) < 2:
         return []
-    reasons = []
+    reasons: list[str] = []
     for number, line in enumerate(poem):
         variants = [each for pattern in patterns for each in pattern.lines[number].variants]
         if not any(_fits(line, each, rules.book) for each in variants):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from wenmo.verse.patterns import Line
+
 
 class Chunk(NamedTuple):
     """Characters between two breaks, and what breaks them from the next: a newline, a mark."""
@@ -46,6 +48,13 @@ def fit_lines(text: str, lengths: Sequence[int]) -> list[str] | None:
     return [joined[start : start + n] for start, n in zip(starts, lengths, strict=True)]
 
 
+def has_shape(text: str, lengths: Sequence[int]) -> bool:
+    """Whether a text has as many lines, or as many characters."""
+    chunks = chunks_of(text)
+    count = sum(len(chunk.characters) for chunk in chunks)
+    return len(chunks) == len(lengths) or count == sum(lengths)
+
+
 def length_faults(text: str, lengths: Sequence[int]) -> list[str]:
     """Why the lines of a text do not have these lengths."""
     chunks = chunks_of(text)
@@ -60,3 +69,25 @@ def length_faults(text: str, lengths: Sequence[int]) -> list[str]:
         for number, (chunk, length) in enumerate(zip(chunks, lengths, strict=True), start=1)
         if len(chunk.characters) != length
     ]
+
+
+def layouts_of(lines: Sequence[Line]) -> list[tuple[str, ...]]:
+    """What stands after each line in the layouts that poems have: one line of verse a line,
+    with or without punctuation; one sentence a line; one stanza a line; all in one line.
+    """
+    last = len(lines) - 1
+    pauses = [line.pause for line in lines]
+    newlines = ["\n"] * last + [""]
+    sentences = ["\n" if each != "，" else "" for each in pauses[:-1]] + [""]
+    stanzas = ["\n" if line.ends_stanza else "" for line in lines[:-1]] + [""]
+    paragraphs = ["\n" + each for each in stanzas[:-1]] + [""]
+    layouts = [
+        newlines,
+        paragraphs,
+        pauses,
+        *(
+            [pause + end for pause, end in zip(pauses, ends, strict=True)]
+            for ends in (newlines, paragraphs, sentences, stanzas)
+        ),
+    ]
+    return list(dict.fromkeys(map(tuple, layouts)))

@@ -7,7 +7,7 @@ The forms in ``forms/`` are known by name; any other file is given by its path.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -43,6 +43,16 @@ class Verdict:
         return {**result, "warnings": self.warnings} if self.warnings else result
 
 
+class VerseAutomaton(TextAutomaton, Protocol):
+    """The texts of a form. Its start is that of ``draw(0)``."""
+
+    def draw(self, seed: int) -> Hashable:
+        """The state of an empty text, with what the form leaves open drawn by a seed: which of its
+        patterns the text has, and what it rhymes with.
+        """
+        ...
+
+
 class Form(Protocol):
     """A form of verse, in any language."""
 
@@ -53,19 +63,21 @@ class Form(Protocol):
         """Judge a text, with or without punctuation, one verse a line or all in one line."""
         ...
 
+    def has_shape(self, text: str) -> bool:
+        """Whether a text has the number of lines of the form, or of characters. This tells the
+        texts of a file apart.
+        """
+        ...
+
     def automaton(
-        self,
-        alphabet: Collection[str],
-        *,
-        fixed: Mapping[tuple[int, int], str] | None = None,
-        seed: int = 0,
-    ) -> TextAutomaton:
+        self, alphabet: Collection[str], fixed: Mapping[tuple[int, int], str] | None = None
+    ) -> VerseAutomaton:
         """The texts of the form over an alphabet.
 
         Args:
             alphabet: the characters that can be written.
-            fixed: characters that are given, by line and index in the line, both from 0.
-            seed: draws what the form leaves open, such as the rhyme.
+            fixed: characters that are given, by line and index in the line, both from 0; an index
+                of -1 is the last of a line.
 
         Raises:
             WenmoError: no text over this alphabet has the form and the fixed characters.

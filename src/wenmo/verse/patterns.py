@@ -11,7 +11,7 @@ from wenmo.verse.form import FormFile
 
 EITHER = "中"
 BREAKS, MENDS, LOOSE, REPEATS = "拗", "救", "宽", "叠"
-PARTS = re.compile(r"([平仄中]+)([A-Z]?)([拗救宽叠]?)([，。、；！？]?)")
+PARTS = re.compile(r"([平仄中]+)((?:[A-Z](?![平仄中]))?)([拗救宽叠]?)([，。、；！？]?)")
 
 
 class Variant(NamedTuple):

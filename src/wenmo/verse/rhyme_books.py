@@ -29,8 +29,15 @@ LEVEL, OBLIQUE = "平", "仄"
 BookName = Literal["pingshui", "cilin", "xinyun"]
 ALIKE = Path(__file__).parent / "tables" / "alike.txt"
 
-NEIGHBOURS = ("东冬", "江阳", "支微齐", "鱼虞", "佳灰", "真文元", "元寒删先", "萧肴豪", "庚青蒸", "覃盐咸")
+NEIGHBOURS = "东冬 江阳 支微齐 鱼虞 佳灰 真文元 元寒删先 萧肴豪 庚青蒸 覃盐咸"
 """Groups of 平水韵 that the first line may borrow its rhyme from (邻韵)."""
+
+COUNTS = (
+    "庚85 真85 支83 先73 尤72 阳69 灰56 东55 微49 侵40 麻34 寒34 删30 元29 文29 歌29 虞23 鱼22 "
+    "萧21 齐20 青15 冬15 蒸10 豪9 覃3 佳3 江2 盐1 肴1 咸1"
+)
+SHARES = {each[0]: int(each[1:]) for each in COUNTS.split()}
+"""How often each 平 group of 平水韵 rhymes, of 1,000 regulated poems of the Tang."""
 
 CILIN = (
     "东冬 董肿送宋",
@@ -53,7 +60,7 @@ CILIN = (
     " 物月曷黠屑叶",
     " 合洽",
 )
-"""The groups of 平水韵 in each class of 词林正韵 (戈载, 1821): 平 and 仄. A group in two is halved."""
+"""The groups of 平水韵, 平 and 仄, in each class of 词林正韵 (戈载, 1821). One in two is halved."""
 
 XINYUN = {
     "唐": "ang",
@@ -110,10 +117,16 @@ class RhymeBook:
         readings = self.readings.get(character, frozenset())
         return frozenset(reading.group for reading in readings if reading.tone == tone)
 
+    def share(self, group: str, tone: str) -> float:
+        """How often poems rhyme with a group, relative to others; 1 where it is not known."""
+        if self.name == "pingshui" and tone == LEVEL:
+            return SHARES[group[-1]]
+        return 1
+
     def are_neighbours(self, one: str, other: str) -> bool:
         """Whether the first line may rhyme with a group where the others rhyme with another."""
         return self.name == "pingshui" and any(
-            one[-1] in groups and other[-1] in groups for groups in NEIGHBOURS
+            one[-1] in groups and other[-1] in groups for groups in NEIGHBOURS.split()
         )
 
 

@@ -69,6 +69,10 @@ COMMANDS = {
         "inspection:inspect",
         "Show how training would read DATA: encoding, format, fields, counts, split and samples.",
     ),
+    "check": Command(
+        "check:check",
+        "Judge the texts of FILE by FORM, a form of verse; with --json one object a text.",
+    ),
     "rm": Command(
         "run_folders:rm",
         "Move run folders to a trash folder beside them, from which they can be moved back.",
