@@ -13,11 +13,13 @@ from wenmo.decoding import strategies
 from wenmo.decoding.engines.autoregressive import SLICE, AutoregressiveEngine
 from wenmo.decoding.engines.base import Event, window
 from wenmo.decoding.engines.prefill import BLOCK
-from wenmo.decoding.logits import History, chain
+from wenmo.decoding.history import History
+from wenmo.decoding.logits import chain
 from wenmo.decoding.noise import fold_in
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.prefix_cache import PrefixCache
 from wenmo.decoding.request import Request
+from wenmo.decoding.truncation import next_mu
 from wenmo.models.base import LanguageModel
 from wenmo.models.config import ModelConfig
 from wenmo.models.recurrent_config import RecurrentConfig
@@ -50,6 +52,7 @@ def naive(model: LanguageModel, request: Request) -> list[tuple[int, float]]:
     """One text without states or batches: everything in the window is read anew for every token."""
     s = request.sampling
     ids, written, cached_length = [0, *request.prompt], [], 0
+    mu = torch.tensor([2 * s.mirostat_tau])
     while len(written) < s.max_tokens and (not written or ids[-1] != 0):
         if cached_length == 0:
             cached_length = window(len(ids), model.context)
@@ -62,10 +65,14 @@ def naive(model: LanguageModel, request: Request) -> list[tuple[int, float]]:
             1, source=source, generator=torch.Generator().manual_seed(s.seed)
         )
         logits = model(torch.tensor([ids[-cached_length:]]), state)[0][:, -1]
-        warped = chain(s)(logits, History.of([ids[1:]], [len(request.prompt)]))
         key = fold_in(torch.tensor([s.seed]), torch.tensor([len(written)]))
+        history = History.of([ids[1:]], [len(request.prompt)], keys=key, mu=mu)
+        warped = chain(s)(logits, history)
         strategy = strategies.greedy if s.greedy else strategies.sample
         token = int(strategy(warped.log_softmax(1), key))
+        if s.mirostat and not s.greedy:
+            before = chain(replace(s, mirostat=0))(logits, history).log_softmax(1)
+            mu = next_mu(mu, before[:, token] / -math.log(2), s.mirostat_tau, s.mirostat_eta)
         ids.append(token)
         written.append((token, float(logits.log_softmax(1)[0, token])))
     return written
@@ -180,6 +187,10 @@ requests = st.builds(
         repetition_penalty=st.sampled_from([1.0, 1.3]),
         frequency_penalty=st.sampled_from([0.0, 0.5]),
         no_repeat_ngram=st.sampled_from([0, 2]),
+        dry_multiplier=st.sampled_from([0.0, 0.8]),
+        xtc_probability=st.sampled_from([0.0, 0.5]),
+        mirostat=st.sampled_from([0, 1, 2]),
+        mirostat_tau=st.sampled_from([0.5, 1.5]),
         seed=st.integers(0, 5),
     ),
     source=st.none(),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 
 from wenmo.config import from_dict
 from wenmo.decoding import logits as processors
-from wenmo.decoding.logits import History, chain
-from wenmo.decoding.params import Sampling
+from wenmo.decoding import truncation
+from wenmo.decoding.history import History
+from wenmo.decoding.logits import chain
+from wenmo.decoding.params import PROCESSORS, Sampling
 from wenmo.types import WenmoError
 
 INF = math.inf
@@ -36,7 +39,10 @@ def cases(draw: st.DrawFn) -> tuple[torch.Tensor, History]:
     """Logits and a history of ids from their vocabulary."""
     x = draw(logits())
     texts = [draw(st.lists(st.integers(0, x.shape[1] - 1), max_size=6)) for _ in x]
-    return x, History.of(texts, [draw(st.integers(0, len(text))) for text in texts])
+    starts = [draw(st.integers(0, len(text))) for text in texts]
+    keys = torch.tensor([draw(st.integers(0, 99)) for _ in texts])
+    mu = torch.tensor([draw(st.floats(-5, 20, width=32)) for _ in texts])
+    return x, History.of(texts, starts, keys=keys, mu=mu)
 
 
 samplings = st.builds(
@@ -47,6 +53,15 @@ samplings = st.builds(
     top_p=st.floats(0.01, 1),
     min_p=st.floats(0, 1),
     typical_p=st.floats(0.01, 1),
+    epsilon_cutoff=st.floats(0, 0.99),
+    eta_cutoff=st.floats(0, 0.99),
+    top_n_sigma=st.floats(0, 4),
+    tfs_z=st.floats(0.01, 1),
+    dynatemp_range=st.sampled_from([0.0, 0.3, 5.0]),
+    xtc_probability=st.sampled_from([0.0, 0.5, 1.0]),
+    mirostat=st.sampled_from([0, 1, 2]),
+    dry_multiplier=st.sampled_from([0.0, 0.8, 50.0]),
+    chain=st.lists(st.sampled_from([*PROCESSORS]), unique=True, max_size=3).map(tuple),
     repetition_penalty=st.floats(0.1, 10),
     presence_penalty=st.floats(-5, 5),
     frequency_penalty=st.floats(-5, 5),
@@ -68,32 +83,32 @@ def kept(x: torch.Tensor) -> list[int]:
 
 def test_top_k_and_ties() -> None:
     x = torch.tensor([[1.0, 3.0, 2.0, 3.0, 2.0]])
-    assert kept(processors.top_k(x, 1)) == [1]
-    assert kept(processors.top_k(x, 3)) == [1, 2, 3]
-    assert kept(processors.top_k(x, 99)) == [0, 1, 2, 3, 4]
+    assert kept(truncation.top_k(x, 1)) == [1]
+    assert kept(truncation.top_k(x, 3)) == [1, 2, 3]
+    assert kept(truncation.top_k(x, 99)) == [0, 1, 2, 3, 4]
 
 
 def test_top_p_keeps_the_token_that_crosses_p() -> None:
     x = probabilities(0.1, 0.5, 0.15, 0.25)
-    assert kept(processors.top_p(x, 0.45)) == [1]
-    assert kept(processors.top_p(x, 0.6)) == [1, 3]
-    assert kept(processors.top_p(x, 0.8)) == [1, 2, 3]
-    assert kept(processors.top_p(torch.zeros(1, 4), 0.5)) == [0, 1]
+    assert kept(truncation.top_p(x, 0.45)) == [1]
+    assert kept(truncation.top_p(x, 0.6)) == [1, 3]
+    assert kept(truncation.top_p(x, 0.8)) == [1, 2, 3]
+    assert kept(truncation.top_p(torch.zeros(1, 4), 0.5)) == [0, 1]
 
 
 def test_min_p_is_a_share_of_the_largest() -> None:
     x = probabilities(0.5, 0.3, 0.15, 0.05)
-    assert kept(processors.min_p(x, 0.25)) == [0, 1, 2]
-    assert kept(processors.min_p(x, 0.5)) == [0, 1]
-    assert kept(processors.min_p(x, 1.0)) == [0]
+    assert kept(truncation.min_p(x, 0.25)) == [0, 1, 2]
+    assert kept(truncation.min_p(x, 0.5)) == [0, 1]
+    assert kept(truncation.min_p(x, 1.0)) == [0]
 
 
 def test_typical_drops_the_likeliest_where_it_tells_too_little() -> None:
     # The entropy is 1.8 nats; a token of probability 0.1 tells 2.3 of them, one of 0.4 only 0.9.
     x = probabilities(0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
-    assert kept(processors.typical(x, 0.55)) == [1, 2, 3, 4, 5, 6]
-    assert kept(processors.typical(x, 0.65)) == [0, 1, 2, 3, 4, 5, 6]
-    assert kept(processors.typical(torch.tensor([[-INF, 0.0, -INF]]), 0.9)) == [1]
+    assert kept(truncation.typical(x, 0.55)) == [1, 2, 3, 4, 5, 6]
+    assert kept(truncation.typical(x, 0.65)) == [0, 1, 2, 3, 4, 5, 6]
+    assert kept(truncation.typical(torch.tensor([[-INF, 0.0, -INF]]), 0.9)) == [1]
 
 
 def test_penalties_read_the_right_part_of_the_history() -> None:
@@ -173,7 +188,9 @@ def test_every_chain_is_pure_and_leaves_a_choice(
     assert not (out == INF).any()
     assert (out > -INF).any(1).all()
     for row in range(len(x)):
-        alone = History(history.text[row : row + 1], history.start[row : row + 1])
+        own = slice(row, row + 1)
+        parts = (history.text, history.start, history.keys, history.mu)
+        alone = History(*(part[own] for part in parts if part is not None))
         torch.testing.assert_close(steps(x[row : row + 1], alone)[0], out[row])
 
 
@@ -192,32 +209,32 @@ def test_each_step_of_a_chain_leaves_a_choice(
 def test_cutting_keeps_the_likeliest(x: torch.Tensor, p: float, k: int) -> None:
     best = x.argmax(1)
     cuts = (
-        processors.temperature(x, p),
-        processors.top_k(x, k),
-        processors.top_p(x, p),
-        processors.min_p(x, p),
+        truncation.temperature(x, p),
+        truncation.top_k(x, k),
+        truncation.top_p(x, p),
+        truncation.min_p(x, p),
     )
     for cut in cuts:
         assert cut.argmax(1).tolist() == best.tolist()
     # What is kept keeps its logit.
-    for cut in (*cuts[1:], processors.typical(x, p)):
+    for cut in (*cuts[1:], truncation.typical(x, p)):
         assert torch.equal(cut[cut > -INF], x[cut > -INF])
 
 
 @few
 @given(logits(), st.floats(0.01, 1), st.integers(1, 9))
 def test_top_k_and_min_p_are_idempotent(x: torch.Tensor, p: float, k: int) -> None:
-    once = processors.top_k(x, k)
-    assert torch.equal(processors.top_k(once, k), once)
+    once = truncation.top_k(x, k)
+    assert torch.equal(truncation.top_k(once, k), once)
     assert ((once > -INF).sum(1) == (x > -INF).sum(1).clamp_max(k)).all()
-    once = processors.min_p(x, p)
-    assert torch.equal(processors.min_p(once, p), once)
+    once = truncation.min_p(x, p)
+    assert torch.equal(truncation.min_p(once, p), once)
 
 
 @few
 @given(logits(), st.floats(0.01, 1))
 def test_top_p_is_the_smallest_set_with_the_mass(x: torch.Tensor, p: float) -> None:
-    keep = processors.top_p(x, p) > -INF
+    keep = truncation.top_p(x, p) > -INF
     mass = x.softmax(1, dtype=torch.float64)
     for row in range(len(x)):
         inside = sorted(mass[row][keep[row]].tolist())
@@ -247,19 +264,68 @@ def test_no_repeat_agrees_with_a_search(case: tuple[torch.Tensor, History], n: i
 def test_a_chain_says_what_it_does() -> None:
     assert str(chain(Sampling())) == "as the model has it"
     sampling = Sampling(top_p=0.9, temperature=0.8, repetition_penalty=1.2)
-    assert str(chain(sampling)) == "repetition 1.2 → temperature 0.8 → top-p 0.9"
-    everything = Sampling("sample", 9, 1, 0.5, 2, 0.9, 0.1, 0.8, 1.1, 1, 1, 3, ((7, 1.0), (8, 2.0)))
+    assert str(chain(sampling)) == "repetition_penalty=1.2 → temperature=0.8 → top_p=0.9"
+    everything = Sampling(**EVERYTHING)
     assert str(chain(everything)) == (
-        "logit bias 2 → repetition 1.1 → presence 1 → frequency 1 → no repeated n-gram 3"
-        " → minimum length 1 → temperature 0.5 → top-k 2 → typical 0.8 → top-p 0.9 → min-p 0.1"
+        "logit_bias=[[7,1.0],[8,2.0]] → repetition_penalty=1.1 → presence_penalty=1"
+        " → frequency_penalty=1"
+        ' → dry_multiplier=0.8 dry_base=1.75 dry_allowed_length=2 dry_sequence_breakers=["。"]'
+        " → no_repeat_ngram=3 → min_tokens=1"
+        " → temperature=0.5 dynatemp_range=0.2 dynatemp_exponent=1 → top_n_sigma=2 → top_k=2"
+        " → tfs_z=0.9 → typical_p=0.8 → top_p=0.9 → min_p=0.1 → epsilon_cutoff=0.01"
+        " → eta_cutoff=0.02 → xtc_probability=0.5 xtc_threshold=0.1"
+        " → mirostat=2 mirostat_tau=5 mirostat_eta=0.1"
     )
     assert chain(everything).looks_back
     greedy = dataclasses.replace(everything, method="greedy", logit_bias=())
-    assert [step.name for step in chain(greedy).steps][-1] == "minimum length"
+    assert [step.name for step in chain(greedy).steps][-1] == "min_tokens"
     assert not chain(sampling.__class__(top_k=5)).looks_back
     beam = dataclasses.replace(everything, method="beam", temperature=0)
-    assert str(chain(beam)).endswith("minimum length 1")
+    assert str(chain(beam)).endswith("min_tokens=1")
     assert not beam.greedy
+
+
+EVERYTHING: dict[str, Any] = {
+    "min_tokens": 1,
+    "temperature": 0.5,
+    "dynatemp_range": 0.2,
+    "top_k": 2,
+    "top_n_sigma": 2,
+    "tfs_z": 0.9,
+    "top_p": 0.9,
+    "min_p": 0.1,
+    "typical_p": 0.8,
+    "epsilon_cutoff": 0.01,
+    "eta_cutoff": 0.02,
+    "xtc_probability": 0.5,
+    "mirostat": 2,
+    "repetition_penalty": 1.1,
+    "presence_penalty": 1,
+    "frequency_penalty": 1,
+    "dry_multiplier": 0.8,
+    "dry_sequence_breakers": ("。",),
+    "no_repeat_ngram": 3,
+    "logit_bias": ((7, 1.0), (8, 2.0)),
+}
+
+
+def test_the_order_of_a_chain_is_the_users() -> None:
+    def order(**settings: Any) -> list[str]:
+        return [step.name for step in chain(Sampling(**settings)).steps]
+
+    assert order(top_p=0.9, temperature=2, chain=("top_p", "temperature")) == [
+        "top_p",
+        "temperature",
+    ]
+    # What the chain does not name: penalties come before it, cuts behind it.
+    assert order(top_p=0.9, min_p=0.1, temperature=2, no_repeat_ngram=2, chain=("top_p",)) == [
+        "no_repeat_ngram",
+        "top_p",
+        "temperature",
+        "min_p",
+    ]
+    assert Sampling(top_p=0.9, chain=("top_k", "top_p")) == Sampling(top_p=0.9)
+    assert set(order(**EVERYTHING, chain=tuple(reversed(PROCESSORS)))) == {*PROCESSORS}
 
 
 @pytest.mark.parametrize(
@@ -280,6 +346,23 @@ def test_a_chain_says_what_it_does() -> None:
         ("presence_penalty", math.nan),
         ("frequency_penalty", INF),
         ("no_repeat_ngram", -2),
+        ("epsilon_cutoff", 1.0),
+        ("eta_cutoff", -0.1),
+        ("top_n_sigma", -1),
+        ("tfs_z", 0),
+        ("dynatemp_range", INF),
+        ("dynatemp_exponent", 0),
+        ("xtc_probability", 1.1),
+        ("xtc_threshold", math.nan),
+        ("mirostat", 3),
+        ("mirostat_tau", 0),
+        ("mirostat_eta", 0),
+        ("dry_multiplier", -1),
+        ("dry_base", 0.5),
+        ("dry_allowed_length", 0),
+        ("dry_sequence_breakers", ("",)),
+        ("chain", ("top_q",)),
+        ("chain", ("top_p", "top_p")),
         ("logit_bias", ((3, INF),)),
         ("logit_bias", ((-1, 0.0),)),
         ("stop", ("。", "")),

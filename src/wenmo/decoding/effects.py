@@ -45,9 +45,35 @@ WRITING: tuple[Effect[Writing], ...] = (
         lambda w: w.sampling.method in ("sample", "beam-sample", "stochastic-beam"),
     ),
     Effect(
-        "top_k top_p min_p typical_p",
+        "top_k top_p min_p typical_p epsilon_cutoff eta_cutoff top_n_sigma tfs_z dynatemp_range "
+        "xtc_probability",
         "with method=sample, beam-sample or stochastic-beam and a temperature above 0",
-        lambda w: w.draws and w.sampling.method != "uniform",
+        lambda w: w.sampling.cuts,
+    ),
+    Effect(
+        "dynatemp_exponent",
+        "with method=sample, beam-sample or stochastic-beam, a temperature above 0 and a dynatemp_range",
+        lambda w: w.sampling.cuts and w.sampling.dynatemp_range > 0,
+    ),
+    Effect(
+        "xtc_threshold",
+        "with method=sample, beam-sample or stochastic-beam, a temperature above 0 and an xtc_probability",
+        lambda w: w.sampling.cuts and w.sampling.xtc_probability > 0,
+    ),
+    Effect(
+        "mirostat",
+        "with method=sample and a temperature above 0",
+        lambda w: w.sampling.cuts,
+    ),
+    Effect(
+        "mirostat_tau mirostat_eta",
+        "with method=sample, a temperature above 0 and mirostat",
+        lambda w: w.sampling.cuts and w.sampling.mirostat > 0,
+    ),
+    Effect(
+        "dry_base dry_allowed_length dry_sequence_breakers",
+        "with a dry_multiplier",
+        lambda w: w.sampling.dry_multiplier > 0,
     ),
     Effect(
         "beam_width",
@@ -90,7 +116,7 @@ WRITING: tuple[Effect[Writing], ...] = (
 )
 ALWAYS = (
     "method max_tokens min_tokens repetition_penalty presence_penalty frequency_penalty "
-    "no_repeat_ngram logit_bias stop seed max_depth unseen_characters "
+    "dry_multiplier no_repeat_ngram chain logit_bias stop seed max_depth unseen_characters "
     "same_length mbr"
 )
 """The settings that have an effect, or are refused, everywhere. (A seed may always be named: nobody

@@ -8,54 +8,19 @@ of a row, it leaves the row as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from wenmo.decoding.params import Sampling
+from wenmo.decoding import truncation
+from wenmo.decoding.chain_text import format_setting
+from wenmo.decoding.dry import SequenceBreakers, dry
+from wenmo.decoding.history import History
+from wenmo.decoding.params import PROCESSORS, READING, Sampling
 from wenmo.types import END
-
-
-@dataclass(frozen=True)
-class History:
-    """The tokens of each row's text so far.
-
-    Attributes:
-        text: the prompt and the output, int64 (rows, longest), padded with -1, without the END
-            before the text.
-        start: the index of the first output token, int64 (rows,).
-    """
-
-    text: Tensor
-    start: Tensor
-
-    @staticmethod
-    def of(
-        texts: Sequence[Sequence[int]],
-        starts: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> History:
-        """Pad lists of ids, one a row."""
-        padded = np.full((len(texts), max(map(len, texts), default=0)), -1, dtype=np.int64)
-        for row, text in zip(padded, texts, strict=True):
-            row[: len(text)] = text
-        start = torch.tensor(starts, dtype=torch.long, device=device)
-        return History(torch.from_numpy(padded).to(device), start)
-
-    @property
-    def length(self) -> Tensor:
-        """The number of tokens in each row, int64 (rows,)."""
-        return (self.text >= 0).sum(1)
-
-    @property
-    def output(self) -> Tensor:
-        """The output: the text with its prompt replaced by -1."""
-        positions = torch.arange(self.text.shape[1], device=self.text.device)
-        return self.text.masked_fill(positions < self.start[:, None], -1)
-
 
 # -- processors ----------------------------------------------------------------------------------
 
@@ -126,68 +91,61 @@ def minimum_length(logits: Tensor, history: History, minimum: int) -> Tensor:
     return _unless_empty(processed, logits)
 
 
-def temperature(logits: Tensor, value: float) -> Tensor:
-    """Divide the logits by ``value``; each row's largest becomes 0, so that none overflows."""
-    return (logits - logits.amax(1, keepdim=True)) / max(value, 1e-30)
-
-
-def top_k(logits: Tensor, k: int) -> Tensor:
-    """Keep the k likeliest tokens; of equal ones, the lower ids."""
-    if k >= logits.shape[1]:
-        return logits.clone()
-    least = logits.topk(k, dim=1).values[:, -1:]
-    above, level = logits > least, logits == least
-    room = k - above.sum(1, keepdim=True)
-    return logits.masked_fill(~(above | (level & (level.cumsum(1) <= room))), -math.inf)
-
-
-def typical(logits: Tensor, p: float) -> Tensor:
-    """Keep the tokens whose information is nearest to the entropy and that together have mass p.
-
-    Meister et al. (2023), *Locally Typical Sampling*, equation 10.
-    """
-    logp = logits.log_softmax(1)
-    entropy = -(logp.exp() * logp.clamp_min(-1e30)).sum(1, keepdim=True)
-    return _keep_mass(logits, (-logp - entropy).abs().argsort(dim=1, stable=True), p)
-
-
-def top_p(logits: Tensor, p: float) -> Tensor:
-    """Keep the smallest set of likeliest tokens with mass p at least; of equal ones, the lower ids.
-
-    Holtzman et al. (2020), *The Curious Case of Neural Text Degeneration*, section 3.1.
-    """
-    return _keep_mass(logits, logits.argsort(dim=1, descending=True, stable=True), p)
-
-
-def min_p(logits: Tensor, share: float) -> Tensor:
-    """Keep the tokens whose probability is at least ``share`` of the largest.
-
-    Nguyen et al. (2024), *Turning Up the Heat: Min-p Sampling*, section 3.
-    """
-    least = logits.amax(1, keepdim=True) + (math.log(share) if share > 0 else -math.inf)
-    return logits.masked_fill(logits < least, -math.inf)
-
-
 # -- the chain -----------------------------------------------------------------------------------
+
+_PROCESS: dict[str, Callable[..., Tensor]] = {
+    "logit_bias": lambda logits, biases: bias(logits, *zip(*biases, strict=True)),
+    "repetition_penalty": repetition,
+    "presence_penalty": presence,
+    "frequency_penalty": frequency,
+    "dry_multiplier": dry,
+    "no_repeat_ngram": no_repeat,
+    "min_tokens": minimum_length,
+    "temperature": truncation.temperature,
+    "top_n_sigma": truncation.top_n_sigma,
+    "top_k": truncation.top_k,
+    "tfs_z": truncation.tail_free,
+    "typical_p": truncation.typical,
+    "top_p": truncation.top_p,
+    "min_p": truncation.min_p,
+    "epsilon_cutoff": truncation.epsilon_cutoff,
+    "eta_cutoff": truncation.eta_cutoff,
+    "xtc_probability": truncation.exclude_top_choices,
+    "mirostat": truncation.mirostat,
+}
+_LOOK_BACK = READING.keys() - {"logit_bias"} | {"mirostat"}
+_DRAW = {"xtc_probability"}
 
 
 @dataclass(frozen=True)
 class Step:
-    """A processor with its name and setting; ``looks_back``: it reads the history."""
+    """A processor with its settings.
+
+    Attributes:
+        name: the setting that turns it on, of `PROCESSORS`.
+        settings: this and its other settings, by name.
+        process: called with the logits, the history if it needs one, and further arguments.
+        arguments: the further arguments.
+    """
 
     name: str
-    amount: float
+    settings: Mapping[str, Any]
     process: Callable[..., Tensor]
-    looks_back: bool = False
+    arguments: tuple[Any, ...]
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether the result depends on the tokens before."""
+        return self.name in _LOOK_BACK
 
     def __call__(self, logits: Tensor, history: History) -> Tensor:
         """Process logits, float32 (rows, vocab_size)."""
-        if self.looks_back:
-            return self.process(logits, history, self.amount)
-        return self.process(logits, self.amount)
+        if self.looks_back or self.name in _DRAW:
+            return self.process(logits, history, *self.arguments)
+        return self.process(logits, *self.arguments)
 
     def __str__(self) -> str:
-        return f"{self.name} {self.amount:g}"
+        return " ".join(f"{name}={format_setting(value)}" for name, value in self.settings.items())
 
 
 @dataclass(frozen=True)
@@ -198,8 +156,14 @@ class Chain:
 
     @property
     def looks_back(self) -> bool:
-        """Whether any step reads the history; otherwise the history may be empty."""
+        """Whether any step reads the tokens before; otherwise the history may be empty."""
         return any(step.looks_back for step in self.steps)
+
+    @property
+    def before_mirostat(self) -> Chain | None:
+        """The steps before mirostat, which measures surprise by their result; None without it."""
+        names = [step.name for step in self.steps]
+        return Chain(self.steps[: names.index("mirostat")]) if "mirostat" in names else None
 
     def __call__(self, logits: Tensor, history: History) -> Tensor:
         """Process logits, float32 (rows, vocab_size)."""
@@ -211,44 +175,35 @@ class Chain:
         return " → ".join(map(str, self.steps)) or "as the model has it"
 
 
-_READING = (  # name, field of Sampling, processor
-    ("repetition", "repetition_penalty", repetition),
-    ("presence", "presence_penalty", presence),
-    ("frequency", "frequency_penalty", frequency),
-    ("no repeated n-gram", "no_repeat_ngram", no_repeat),
-    ("minimum length", "min_tokens", minimum_length),
-)
-_CUTTING = (
-    ("temperature", "temperature", temperature),
-    ("top-k", "top_k", top_k),
-    ("typical", "typical_p", typical),
-    ("top-p", "top_p", top_p),
-    ("min-p", "min_p", min_p),
-)
-
-
-def chain(sampling: Sampling) -> Chain:
-    """The processors of a request: those that read the history come before those that cut the tail.
+def chain(sampling: Sampling, table: Sequence[bytes] | None = None) -> Chain:
+    """The processors of a request: those that read the history come before those that cut the tail,
+    unless ``sampling.chain`` has them in another order.
 
     Greedy and beam search take the likeliest tokens, so they need no cutting.
+
+    Args:
+        table: the bytes of each token, by which DRY finds its sequence breakers; None: it finds
+            none.
     """
-    default = Sampling()
-    steps = []
-    if sampling.logit_bias:
-        tokens, amounts = zip(*sampling.logit_bias, strict=True)
-        steps.append(
-            Step("logit bias", len(tokens), lambda logits, _: bias(logits, tokens, amounts))
-        )
-    for name, field, process in _READING:
-        amount = getattr(sampling, field)
-        if amount != getattr(default, field):
-            steps.append(Step(name, amount, process, looks_back=True))
-    draws = sampling.draws and sampling.method != "uniform"
-    for name, field, cut in _CUTTING if draws else ():
-        amount = getattr(sampling, field)
-        if amount != getattr(default, field):
-            steps.append(Step(name, amount, cut))
-    return Chain(tuple(steps))
+    names = [name for name in sampling.order if sampling.cuts or name in READING]
+    return Chain(tuple(_step(sampling, name, table) for name in names))
+
+
+def _step(sampling: Sampling, name: str, table: Sequence[bytes] | None) -> Step:
+    settings = {each: getattr(sampling, each) for each in (name, *PROCESSORS[name])}
+    process, arguments = _PROCESS[name], tuple(settings.values())
+    if name == "temperature":
+        if sampling.dynatemp_range:
+            process = truncation.dynamic_temperature
+        else:
+            settings, arguments = {name: sampling.temperature}, (sampling.temperature,)
+    elif name == "mirostat":  # the target and the rate are for μ, which the history has
+        arguments = (sampling.mirostat,)
+    elif name == "dry_multiplier":
+        strings = sampling.dry_sequence_breakers
+        breakers = None if table is None else SequenceBreakers(table, strings)
+        arguments = (*arguments[:-1], breakers)
+    return Step(name, settings, process, arguments)
 
 
 # -- helpers -------------------------------------------------------------------------------------
@@ -258,14 +213,6 @@ def _counts(text: Tensor, logits: Tensor) -> Tensor:
     """How often each token is in each row of ``text``, (rows, vocabulary); -1 is no token."""
     zeros = torch.zeros_like(logits)
     return zeros.scatter_add(1, text.clamp_min(0), (text >= 0).to(logits.dtype))
-
-
-def _keep_mass(logits: Tensor, order: Tensor, p: float) -> Tensor:
-    """Keep tokens in the given order until their mass reaches p; the first is always kept."""
-    # Float64: over a large vocabulary, a float32 running sum is off by more than the tail's mass.
-    mass = logits.softmax(1, dtype=torch.float64).gather(1, order)
-    keep = mass.cumsum(1) - mass < p
-    return logits.masked_fill(~torch.empty_like(keep).scatter_(1, order, keep), -math.inf)
 
 
 def _unless_empty(processed: Tensor, logits: Tensor) -> Tensor:

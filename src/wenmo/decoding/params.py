@@ -9,7 +9,36 @@ from typing import Literal, NoReturn
 from wenmo.config import format_value
 from wenmo.options import Settings, invalid_options, option
 
-DRAWING = {"temperature", "top_k", "top_p", "min_p", "typical_p", "mbr"}
+DRY_BREAKERS = ("\n", ":", '"', "*", "：", "“", "”")
+READING: dict[str, tuple[str, ...]] = {
+    "logit_bias": (),
+    "repetition_penalty": (),
+    "presence_penalty": (),
+    "frequency_penalty": (),
+    "dry_multiplier": ("dry_base", "dry_allowed_length", "dry_sequence_breakers"),
+    "no_repeat_ngram": (),
+    "min_tokens": (),
+}
+CUTTING: dict[str, tuple[str, ...]] = {
+    "temperature": ("dynatemp_range", "dynatemp_exponent"),
+    "top_n_sigma": (),
+    "top_k": (),
+    "tfs_z": (),
+    "typical_p": (),
+    "top_p": (),
+    "min_p": (),
+    "epsilon_cutoff": (),
+    "eta_cutoff": (),
+    "xtc_probability": ("xtc_threshold",),
+    "mirostat": ("mirostat_tau", "mirostat_eta"),
+}
+PROCESSORS = READING | CUTTING
+"""The logits processors in their default order: the setting that turns each on, and its other
+settings. Those of `CUTTING` apply only where tokens are drawn."""
+
+DRAWING = frozenset(
+    ["mbr", *(name for main, others in CUTTING.items() for name in (main, *others))]
+)
 """Settings of ``method=sample``: naming one without a method chooses that method."""
 
 
@@ -83,6 +112,88 @@ class Sampling(Settings):
         above=0,
         maximum=1,
     )
+    epsilon_cutoff: float = option(
+        0.0,
+        "keep the tokens of at least this probability (Hewitt et al. 2022); 0: all",
+        "只保留概率不低于此值的词元（Hewitt et al. 2022）；0：全部",
+        minimum=0,
+        below=1,
+    )
+    eta_cutoff: float = option(
+        0.0,
+        "as epsilon_cutoff, with a lower bound where the entropy is high (Hewitt et al. 2022); 0: "
+        "all",
+        "同 epsilon_cutoff，但熵高时下限降低（Hewitt et al. 2022）；0：全部",
+        minimum=0,
+        below=1,
+    )
+    top_n_sigma: float = option(
+        0.0,
+        "keep the tokens whose logits are at most so many standard deviations below the largest "
+        "(Tang et al. 2024); 0: all",
+        "只保留 logits 与最大值相差不超过若干个标准差的词元（Tang et al. 2024）；0：全部",
+        minimum=0,
+        maximum=100,
+    )
+    tfs_z: float = option(
+        1.0,
+        "tail-free sampling: cut where the curve of sorted probabilities becomes flat; 1: no cut",
+        "无尾采样：在按概率排序的曲线变平处截断；1：不截断",
+        above=0,
+        maximum=1,
+    )
+    dynatemp_range: float = option(
+        0.0,
+        "dynamic temperature: `temperature` minus to plus this number, the higher the entropy, the "
+        "higher",
+        "动态温度：在 `temperature` 加减此值之间，熵越高温度越高",
+        minimum=0,
+        maximum=100,
+    )
+    dynatemp_exponent: float = option(
+        1.0,
+        "power of the entropy, as a share of the largest possible, that sets the dynamic "
+        "temperature",
+        "动态温度取相对熵的若干次方",
+        above=0,
+        maximum=100,
+    )
+    xtc_probability: float = option(
+        0.0,
+        "exclude top choices (XTC): with this probability at each token, remove all tokens above "
+        "`xtc_threshold` but the least likely of them",
+        "排除首选（XTC）：每个位置以此概率去掉高于 `xtc_threshold` 的词元，只留其中概率最低的一个",
+        minimum=0,
+        maximum=1,
+    )
+    xtc_threshold: float = option(
+        0.1,
+        "the least probability of a top choice; above 0.5 there is at most one, which is kept",
+        "首选词元的最低概率；高于 0.5 时至多一个，予以保留",
+        minimum=0,
+        maximum=1,
+    )
+    mirostat: Literal[0, 1, 2] = option(
+        0,
+        "keep the surprise of the text near mirostat_tau (Basu et al. 2021): `1` by top-k under "
+        "Zipf's law, `2` by cutting at a surprise; `0`: off",
+        "使文本的惊异度保持在 mirostat_tau 附近（Basu et al. 2021）：`1` 按 Zipf 定律取 top-k，`2` "
+        "按惊异度截断；`0`：关",
+    )
+    mirostat_tau: float = option(
+        5.0,
+        "target surprise of mirostat in bits per token",
+        "mirostat 的目标惊异度，单位为每词元比特",
+        above=0,
+        maximum=100,
+    )
+    mirostat_eta: float = option(
+        0.1,
+        "learning rate of mirostat",
+        "mirostat 的学习率",
+        above=0,
+        maximum=10,
+    )
     repetition_penalty: float = option(
         1.0,
         "divides the logits of tokens in the prompt or the output (Keskar et al. 2019); above 1 "
@@ -105,11 +216,45 @@ class Sampling(Settings):
         minimum=-100,
         maximum=100,
     )
+    dry_multiplier: float = option(
+        0.0,
+        "DRY: penalty of a token that would continue a repeated sequence: the multiplier times "
+        "dry_base to the power of the sequence's length minus dry_allowed_length; 0: none",
+        "DRY：会延续重复序列的词元所受的惩罚：此值乘以 dry_base 的（序列长度减 "
+        "dry_allowed_length）次方；0：无",
+        minimum=0,
+        maximum=100,
+    )
+    dry_base: float = option(
+        1.75,
+        "base of the penalty of DRY",
+        "DRY 惩罚的底数",
+        minimum=1,
+        maximum=100,
+    )
+    dry_allowed_length: int = option(
+        2,
+        "the shortest repeated sequence in tokens whose continuation DRY penalises",
+        "DRY 开始惩罚的最短重复序列，单位为词元",
+        minimum=1,
+    )
+    dry_sequence_breakers: tuple[str, ...] = option(
+        DRY_BREAKERS,
+        "strings that no repeated sequence of DRY extends across",
+        "DRY 的重复序列不跨越的字符串",
+    )
     no_repeat_ngram: int = option(
         0,
         "no n-gram of this length occurs twice in prompt and output; 0: it may",
         "提示和输出中不重复出现这一长度的 n-gram；0：不限",
         minimum=0,
+    )
+    chain: tuple[str, ...] = option(
+        (),
+        "the logits processors with their settings in the order of application, and no others: "
+        "`temperature=0.8,top_p=0.95`",
+        "按应用次序写出 logits 处理器及其设置，此外不用其他处理器：`temperature=0.8,top_p=0.95`",
+        metavar="NAME=VALUE,...",
     )
     logit_bias: tuple[tuple[int, float], ...] = option(
         (),
@@ -250,17 +395,46 @@ class Sampling(Settings):
             self._refuse("min_tokens", "from 0 to max_tokens")
         if not all(token >= 0 and amount <= 1e4 for token, amount in self.logit_bias):  # or NaN
             self._refuse("logit_bias", "pairs of a token id and an amount of at most 10000")
-        if not all(self.stop):
-            self._refuse("stop", "strings that are not empty")
+        for name in ("stop", "dry_sequence_breakers"):
+            if not all(getattr(self, name)):
+                self._refuse(name, "strings that are not empty")
         if self.beam_width % self.beam_groups:
             self._refuse(
                 "beam_groups", f"at least 1, and divide the beam_width of {self.beam_width}"
             )
-
         if self.mbr is not None and (self.searches or not self.draws):
             self._refuse("mbr", "used with method=sample and a temperature above 0")
         if self.searches and self.method != "beam" and self.temperature == 0:
             self._refuse("temperature", f"above 0 with method={self.method}")
+        if self.searches and self.method != "beam" and self.mirostat:
+            self._refuse("mirostat", f"0 with method={self.method}, whose texts share no surprise")
+        if len({*self.chain} & PROCESSORS.keys()) < len(self.chain):
+            self._refuse("chain", f"different names out of {', '.join(PROCESSORS)}")
+        # Equal orders of what is on are equal settings, whatever else the chain names.
+        object.__setattr__(self, "chain", self._shortest_chain())
+
+    def _shortest_chain(self) -> tuple[str, ...]:
+        """The order of the processors that are on; empty where it is the default order.
+
+        What the chain does not name comes before it if it reads the text, else behind it.
+        """
+        default = tuple(name for name in PROCESSORS if self.is_on(name))
+        named = tuple(name for name in self.chain if name in default)
+        rest = [name for name in default if name not in named]
+        reading = tuple(name for name in rest if name in READING)
+        order = reading + named + tuple(name for name in rest if name in CUTTING)
+        return () if order == default else order
+
+    def is_on(self, processor: str) -> bool:
+        """Whether the settings turn a processor on, one of `PROCESSORS`."""
+        default = type(self).__dataclass_fields__[processor].default
+        dynamic = processor == "temperature" and self.dynatemp_range > 0
+        return dynamic or getattr(self, processor) != default
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The processors that are on, in the order of application."""
+        return self.chain or tuple(name for name in PROCESSORS if self.is_on(name))
 
     def _refuse(self, name: str, wanted: str) -> NoReturn:
         raise ValueError(f"{name}={format_value(getattr(self, name))}: must be {wanted}")
@@ -279,6 +453,11 @@ class Sampling(Settings):
     def searches(self) -> bool:
         """Whether several texts are written side by side and the best of them are returned."""
         return self.method in ("beam", "beam-sample", "stochastic-beam")
+
+    @property
+    def cuts(self) -> bool:
+        """Whether the processors of `CUTTING` apply: tokens are drawn one by one."""
+        return self.draws and self.method != "uniform"
 
     @property
     def unmasks(self) -> bool:

@@ -134,6 +134,10 @@ def _check(request: Request, model: LanguageModel) -> None:
             f"a beam of {request.sampling.beam_width} has no {request.n} best texts: "
             f"raise beam_width to {request.n}"
         )
+    if request.draft is not None and request.sampling.mirostat and request.sampling.cuts:
+        raise WenmoError(
+            "mirostat needs the surprise of each token before the next: leave the draft out"
+        )
     penalty = request.sampling.coverage_penalty
     if beam and penalty and "coverage" not in model.state_schema.by_tensor:
         raise WenmoError(

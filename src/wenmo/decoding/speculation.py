@@ -202,6 +202,7 @@ class Speculator:
             every = [copy for ahead in going.values() for copy in ahead]
             chosen = self._chooser.choose(every, logits.flatten(0, 1), {})
             for row, ahead in list(going.items()):
+                row.mu = ahead[0].mu  # with mirostat nothing is proposed
                 accepted = _take(lines[row], plan.proposals[row], [chosen[c.slot] for c in ahead])
                 if accepted is None:
                     del going[row]

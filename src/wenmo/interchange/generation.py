@@ -27,6 +27,8 @@ SETTING_NAMES = {
     "top_p": "top_p",
     "min_p": "min_p",
     "typical_p": "typical_p",
+    "epsilon_cutoff": "epsilon_cutoff",
+    "eta_cutoff": "eta_cutoff",
     "repetition_penalty": "repetition_penalty",
     "no_repeat_ngram_size": "no_repeat_ngram",
     "max_new_tokens": "max_tokens",
@@ -35,7 +37,9 @@ SETTING_NAMES = {
 TRANSFORMERS_SAMPLING = {"method": "sample", "temperature": 1.0, "top_k": 50}
 # For models with a chat template but without sampling settings: accuracy matters more than variety.
 CHAT_SAMPLING = {"method": "sample", "temperature": 0.2, "top_p": 0.9}
-SAMPLING_KEYS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+SAMPLING_KEYS = (
+    *("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"),
+)
 # Unsupported settings that change the output, with the values that have no effect.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "penalty_alpha": (0,),
@@ -48,8 +52,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "force_words_ids": (),
     "sequence_bias": (),
     "guidance_scale": (1,),
-    "epsilon_cutoff": (0,),
-    "eta_cutoff": (0,),
     "stop_strings": (),
     "dola_layers": (),
     "watermarking_config": (),

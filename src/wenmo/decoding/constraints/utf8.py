@@ -55,11 +55,12 @@ class Utf8Vocabulary:
         alphabet: the characters that may be written; None: all.
 
     Attributes:
+        table: the bytes of each token; none for END.
         spells: the tokens that spell anything, or end the text, bool (vocab_size,).
     """
 
     def __init__(self, table: Sequence[bytes], alphabet: Iterable[str] | None = None) -> None:
-        self._table = table
+        self.table = table
         self._lengths = np.array([len(spelled) for spelled in table], np.int64)
         self._starts = np.cumsum(self._lengths) - self._lengths
         self.spells = torch.from_numpy(self._lengths > 0)
@@ -126,14 +127,14 @@ class Utf8Vocabulary:
             if len(self._masks) >= MAX_MASKS:
                 self._masks.clear()
             self._look_at(node)
-            mask = torch.zeros(len(self._table), dtype=torch.bool)
+            mask = torch.zeros(len(self.table), dtype=torch.bool)
             mask[self._tails] = self._within[node]
             self._masks[node] = mask
         return self._masks[node]
 
     def after(self, node: int, token: int) -> int:
         """The node after one more token."""
-        reached = self._after(node, self._table[token])
+        reached = self._after(node, self.table[token])
         return self._node([token]) if reached == NEVER else reached
 
     def allows(self, text: Sequence[int], token: int) -> bool:
@@ -152,7 +153,7 @@ class Utf8Vocabulary:
         """Where a text ends; at the root, too, if it is no UTF-8 before its end, or ends with the
         beginning of a character that is not in the alphabet.
         """
-        tail = b"".join([self._table[id_] for id_ in ids[-LONGEST:]])[-LONGEST:]
+        tail = b"".join([self.table[id_] for id_ in ids[-LONGEST:]])[-LONGEST:]
         for start in range(len(tail) - 1, -1, -1):
             if tail[start] not in CONTINUATION:  # the first byte of the last character
                 return max(WHOLE, self._after(WHOLE, tail[start:]))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from wenmo.decoding.engines.row import Row
-from wenmo.decoding.logits import Chain, History, chain, forbid, gather_ends
+from wenmo.decoding.history import History
+from wenmo.decoding.logits import Chain, chain, forbid, gather_ends
 from wenmo.decoding.noise import fold_in, gumbel, prefix_key
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.search.base import best_candidates, coverage_score, drawn_candidates
 from wenmo.decoding.search.selection import candidate_count
 from wenmo.decoding.strategies import strategy_of
+from wenmo.decoding.truncation import NATS_PER_BIT, next_mu
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, State, WenmoError
+
+MAX_CHAINS = 64  # that are cached
 
 
 class Chooser:
@@ -25,11 +28,14 @@ class Chooser:
 
     def __init__(self, model: LanguageModel) -> None:
         self._special_tokens = model.special_tokens
+        self._chains: dict[tuple[Sampling, int], Chain] = {}
 
     def choose(
         self, rows: list[Row], logits: Tensor, state: State
     ) -> dict[int, list[float] | WenmoError]:
         """For each row's slot what `_table` says of it, or why nothing can follow.
+
+        A row with mirostat gets its next μ.
 
         Args:
             logits: by slot, float32 (slots, vocab_size).
@@ -53,8 +59,11 @@ class Chooser:
         start = 0
         for alike, table in zip(groups.values(), tables, strict=True):
             for row in alike:
-                lines[row.slot] = numbers[start : start + table.shape[1]]
+                line = numbers[start : start + table.shape[1]]
                 start += table.shape[1]
+                if row.mu is not None:
+                    row.mu = line.pop()
+                lines[row.slot] = line
         return lines
 
     def _table(
@@ -62,8 +71,8 @@ class Chooser:
     ) -> Tensor:
         """What is to be known of rows with the same settings, float64 (rows, numbers).
 
-        They are the token and its log-probability, or of a beam what `Candidates` needs. Float64
-        holds every id exactly.
+        They are the token, its log-probability and, with mirostat, the next μ; or of a beam what
+        `Candidates` needs. Float64 holds every id exactly.
         """
         settings = rows[0].task.settings
         slots = [row.slot for row in rows]
@@ -71,8 +80,10 @@ class Chooser:
         if slots != list(range(len(logits))):
             logits = logits[index]
         logits, logp = self._ended(logits, settings), self._ended(logits.log_softmax(1), settings)
-        processors = _chain(settings)
-        history = self._history(rows if processors.looks_back else [], logits.device)
+        processors = self._chain(rows[0])
+        seeds = [row.task.request.sampling.seed for row in rows]
+        keys = fold_in(*torch.tensor([seeds, [row.written for row in rows]], device=logits.device))
+        history = self._history(rows, processors, keys)
         offered = logits if processors.steps and (settings.draws or not settings.searches) else logp
         offered = _constrained(offered, [masks[slot] for slot in slots])
         if self._special_tokens.suppressed:
@@ -89,13 +100,16 @@ class Chooser:
             ends = [gains[:, END, None], logp[:, END, None], _covered(settings, rows, state, index)]
             columns = [tokens, gains.gather(1, tokens), logp.gather(1, tokens), *drawn, *ends]
         else:
+            uncut = offered
             if processors.steps:
                 offered = processors(offered, history).log_softmax(1)
-            seeds = [row.task.request.sampling.seed for row in rows]
-            positions = [row.written for row in rows]
-            keys = fold_in(*torch.tensor([seeds, positions], device=logits.device))
             tokens = strategy_of(settings)(offered, keys)[:, None]
             columns = [tokens, logp.gather(1, tokens)]
+            if history.mu is not None and processors.before_mirostat is not None:
+                uncut = processors.before_mirostat(uncut, history).log_softmax(1)
+                bits = uncut.gather(1, tokens)[:, 0] / -NATS_PER_BIT
+                mu = next_mu(history.mu, bits, settings.mirostat_tau, settings.mirostat_eta)
+                columns.append(mu[:, None])
         return torch.cat([column.double() for column in columns], 1)
 
     def _ended(self, logits: Tensor, settings: Sampling) -> Tensor:
@@ -105,11 +119,26 @@ class Chooser:
         searched = settings.greedy or settings.method == "beam"
         return gather_ends(logits, self._special_tokens.eos, likeliest=searched)
 
-    def _history(self, rows: list[Row], device: torch.device) -> History:
+    def _chain(self, row: Row) -> Chain:
+        """The processors of a row; those of one vocabulary and equal settings are shared."""
+        settings, characters = row.task.settings, row.task.request.characters
+        table = None if characters is None else characters.table
+        key = settings, id(table)  # the chain keeps the table alive where it uses it
+        if key not in self._chains:
+            if len(self._chains) >= MAX_CHAINS:
+                self._chains.clear()
+            self._chains[key] = chain(settings, table)
+        return self._chains[key]
+
+    def _history(self, rows: list[Row], processors: Chain, keys: Tensor) -> History:
+        mu = [row.mu for row in rows if row.mu is not None]
+        state = torch.tensor(mu, device=keys.device) if mu else None
+        if not processors.looks_back:
+            return History.of([], [], keys.device, keys=keys)
         starts = [len(row.task.request.prompt) for row in rows]
         heads = [len(row.task.prefix_ids) - start for row, start in zip(rows, starts, strict=True)]
         texts = [row.ids[head:] for row, head in zip(rows, heads, strict=True)]
-        return History.of(texts, starts, device)
+        return History.of(texts, starts, keys.device, keys=keys, mu=state)
 
 
 def _constrained(logits: Tensor, masks: list[Tensor | None]) -> Tensor:
@@ -148,8 +177,3 @@ def _covered(settings: Sampling, rows: list[Row], state: State, index: Tensor) -
     lengths = [len(row.task.request.source or ()) + 1 for row in rows]
     coverage = state["coverage"][index]
     return coverage_score(coverage, torch.tensor(lengths, device=index.device))[:, None]
-
-
-@lru_cache(maxsize=64)
-def _chain(settings: Sampling) -> Chain:
-    return chain(settings)

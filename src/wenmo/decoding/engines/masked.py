@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from wenmo.decoding.engines.base import Engine, Event, StoppedBy, window
-from wenmo.decoding.logits import Chain, History, chain
+from wenmo.decoding.history import History
+from wenmo.decoding.logits import Chain, chain
 from wenmo.decoding.noise import fold_in, uniform
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request, Task
@@ -229,10 +230,10 @@ class MaskedEngine(Engine):
         draft = canvases[0].draft
         logp = logits.log_softmax(1)
         offered = _usable(logits, canvases, rows)
-        if draft.processors.steps:
-            nothing = History.of([[]] * len(logits), [0] * len(logits), logits.device)
-            offered = draft.processors(offered, nothing).log_softmax(1)
         keys = fold_in(self._keys(canvases, step)[rows], places)
+        if draft.processors.steps:
+            nothing = History.of([[]] * len(logits), [0] * len(logits), logits.device, keys=keys)
+            offered = draft.processors(offered, nothing).log_softmax(1)
         choice = (greedy if draft.task.settings.greedy else sample)(offered, keys)
         return choice, logp.gather(1, choice[:, None])[:, 0]
 

@@ -25,6 +25,7 @@ class Row:
             log-probabilities are not known.
         behind: how many ids before the newest the state has not read, because a proposal was
             rejected; their log-probabilities are known.
+        mu: the largest surprise that mirostat allows next, in bits; None without mirostat.
     """
 
     task: Task
@@ -34,11 +35,14 @@ class Row:
     cached_length: int = 0
     forced: int = 0
     behind: int = 0
+    mu: float | None = None
 
     @classmethod
     def of(cls, task: Task) -> Row:
         """The row in which a request begins."""
-        return cls(task, task.prefix_ids[:], task.start_constraint())
+        settings = task.settings
+        mu = 2 * settings.mirostat_tau if settings.mirostat and settings.cuts else None
+        return cls(task, task.prefix_ids[:], task.start_constraint(), mu=mu)
 
     @property
     def written(self) -> int:
@@ -75,6 +79,9 @@ class Row:
             self.ids.append(following)
             self.constraint.advance(following)
             self.forced += 1
+            if self.mu is not None:  # the surprise of what is forced is 0
+                settings = self.task.settings
+                self.mu += settings.mirostat_eta * settings.mirostat_tau
 
     def branch(self, token: int) -> Row:
         """A copy that writes a token, for beams; it has the same slot until its state is copied."""
@@ -83,4 +90,4 @@ class Row:
             constraint.advance(token)
         ids = self.ids[:]
         ids.append(token)
-        return Row(self.task, ids, constraint, self.slot, self.cached_length)
+        return Row(self.task, ids, constraint, self.slot, self.cached_length, mu=self.mu)
