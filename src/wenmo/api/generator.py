@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wenmo.config import from_dict, to_dict
+from wenmo.decoding.chain_text import expand_chain
 from wenmo.decoding.constraints.settings import split_options
 from wenmo.decoding.defaults import default_sampling
 from wenmo.decoding.effects import WRITING, Writing
@@ -107,13 +108,16 @@ class Generator:
         """The settings of ``options``, completed by the defaults and, without a seed, a drawn one.
 
         Options that only affect sampling select ``method=sample``, unless a method is given.
+        ``chain`` may be the text of a chain; see `expand_chain`.
         """
-        if DRAWING & options.keys():
-            options = {"method": "sample", **options}
-        if options.get("seed") is None:
-            options = {**options, "seed": draw_seed()}
-        sampling = from_dict(Sampling, {**to_dict(self.defaults), **options})
-        warn(ineffective_settings(options, WRITING, Writing(sampling, self.model)))
+        settings = expand_chain(options)
+        given = {*options, *settings.get("chain", ())} - {"chain"}
+        if DRAWING & given:
+            settings = {"method": "sample", **settings}
+        if settings.get("seed") is None:
+            settings = {**settings, "seed": draw_seed()}
+        sampling = from_dict(Sampling, {**to_dict(self.defaults), **settings})
+        warn(ineffective_settings(given, WRITING, Writing(sampling, self.model)))
         return sampling
 
     def is_random(self, **sampling: Any) -> bool:

@@ -41,20 +41,16 @@ def expand_chain(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of which ``chain`` is the text of a chain, as the settings that it has.
 
     With a chain, a processor that it leaves out is off, unless it reads the text (as a penalty)
-    and is given beside the chain: it then comes first. Options without a chain, or with a chain of
-    names, are returned as they are.
+    and is given beside the chain: it then comes first. Options without a chain, or with the names
+    that `Sampling` has, are returned as they are.
 
     Raises:
         WenmoError: an item without a value, of no setting, twice, or also given as an option.
     """
     texts = options.get("chain") or ()
-    texts = [texts] if isinstance(texts, str) else list(texts)
-    if not any("=" in text for text in texts):
-        for text in texts:
-            if text not in PROCESSORS:
-                _refuse_item(text)
+    if isinstance(texts, tuple):  # names, as `Sampling` has them
         return dict(options)
-    values = dict(_items(",".join(texts)))
+    values = dict(_items(texts if isinstance(texts, str) else ",".join(texts)))
     given = {name: value for name, value in options.items() if name != "chain"}
     for name in given:
         if name in values:

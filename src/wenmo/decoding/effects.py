@@ -52,12 +52,12 @@ WRITING: tuple[Effect[Writing], ...] = (
     ),
     Effect(
         "dynatemp_exponent",
-        "with method=sample, beam-sample or stochastic-beam, a temperature above 0 and a dynatemp_range",
+        "where tokens are drawn, with a dynatemp_range",
         lambda w: w.sampling.cuts and w.sampling.dynatemp_range > 0,
     ),
     Effect(
         "xtc_threshold",
-        "with method=sample, beam-sample or stochastic-beam, a temperature above 0 and an xtc_probability",
+        "where tokens are drawn, with an xtc_probability",
         lambda w: w.sampling.cuts and w.sampling.xtc_probability > 0,
     ),
     Effect(

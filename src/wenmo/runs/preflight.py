@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wenmo.config import did_you_mean, key_of, match_name, override, split_table
+from wenmo.config import coerce, did_you_mean, key_of, match_name, override, split_table
+from wenmo.decoding.chain_text import expand_chain
 from wenmo.decoding.constraints.notation import compile_structure, structure_of
 from wenmo.decoding.constraints.settings import split_options
 from wenmo.decoding.constraints.texts import check_possible
+from wenmo.decoding.params import Sampling
 from wenmo.grammar.reading import SUFFIXES
 from wenmo.interchange.hub import PACKAGED_MODELS, PREFIX
 from wenmo.options import options_of
@@ -111,6 +113,21 @@ def check_constraints(options: Mapping[str, Any]) -> None:
     if structure_of(settings):
         compile_structure(settings)
     check_possible(settings)
+
+
+def check_sampling(options: Mapping[str, Any]) -> None:
+    """Check the text of a chain, and every value in it.
+
+    Raises:
+        WenmoError: not a chain, or a value out of range; the message names the setting.
+    """
+    if options.get("chain"):
+        chain = expand_chain({"chain": options["chain"]})
+        declared = options_of(Sampling)
+        for name, value in chain.items():
+            if not declared[name].admits(coerce(value, declared[name].type, name)):
+                raise WenmoError(f"chain: {name} must be {declared[name].wanted}")
+        expand_chain(options)
 
 
 def check_out(folder: Path) -> None:

@@ -36,6 +36,7 @@ def generate(
     preflight.check_run(folder)
     preflight.check_paths(input, grammar)
     preflight.check_constraints(constraints)
+    preflight.check_sampling(sampling)
     from wenmo.api import draw_seed, load
     from wenmo.apps.cli import show
 
