@@ -82,6 +82,8 @@ def test_ineffective_settings_do_not_change_texts(writer: TextGenerator, method:
     plain = Sampling(method=method, max_tokens=6)
     [[before]] = writer.generate(["the "], plain)
     for name, value in OTHER.items():
+        if name == "mirostat" and method in ("beam-sample", "stochastic-beam"):
+            continue  # refused
         settings = replace(plain, **{name: value})
         if ineffective_settings([name], WRITING, Writing(settings, writer.model)):
             [[after]] = writer.generate(["the "], settings)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from wenmo.decoding.logits import min_p, top_k, top_p
+from wenmo.decoding.truncation import min_p, top_k, top_p
 
 NEVER = -1e4  # log-probability in place of −inf where it is subtracted
 
