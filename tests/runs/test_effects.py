@@ -95,8 +95,9 @@ def test_lines_name_settings_and_condition(writer: TextGenerator) -> None:
         return ineffective_settings(settings, WRITING, Writing(Sampling(**settings), writer.model))
 
     assert lines_for(method="beam", top_k=3, top_p=0.5) == [
-        "top_k, top_p have no effect here, only with method=sample, beam-sample "
-        "or stochastic-beam and a temperature above 0"
+        "top_p has no effect here, only with method=sample, beam-sample or stochastic-beam and a "
+        "temperature above 0",
+        "top_k has no effect here, only with method=contrastive, or where top_p has one",
     ]
     assert lines_for(method="sample", beam_width=3) == [
         "beam_width has no effect here, only with method=beam, beam-sample or stochastic-beam"

@@ -28,6 +28,11 @@ class Writing:
         return self.sampling.method in ("beam", "beam-sample")
 
     @property
+    def contrasts(self) -> bool:
+        """Whether the method is contrastive search."""
+        return self.sampling.method == "contrastive"
+
+    @property
     def infills(self) -> bool:
         """Whether the model fills gaps."""
         return has_capability(self.model, Infills)
@@ -45,7 +50,7 @@ WRITING: tuple[Effect[Writing], ...] = (
         lambda w: w.sampling.method in ("sample", "beam-sample", "stochastic-beam"),
     ),
     Effect(
-        "top_k top_p min_p typical_p epsilon_cutoff eta_cutoff top_n_sigma tfs_z dynatemp_range "
+        "top_p min_p typical_p epsilon_cutoff eta_cutoff top_n_sigma tfs_z dynatemp_range "
         "xtc_probability",
         "with method=sample, beam-sample or stochastic-beam and a temperature above 0",
         lambda w: w.sampling.cuts,
@@ -76,6 +81,11 @@ WRITING: tuple[Effect[Writing], ...] = (
         lambda w: w.sampling.dry_multiplier > 0,
     ),
     Effect(
+        "top_k",
+        "with method=contrastive, or where top_p has one",
+        lambda w: w.contrasts or w.sampling.cuts,
+    ),
+    Effect(
         "beam_width",
         "with method=beam, beam-sample or stochastic-beam",
         lambda w: w.sampling.searches,
@@ -85,6 +95,7 @@ WRITING: tuple[Effect[Writing], ...] = (
         "with method=beam or beam-sample",
         lambda w: w.beam,
     ),
+    Effect("penalty_alpha", "with method=contrastive", lambda w: w.contrasts),
     Effect("mbr_samples", "with mbr", lambda w: w.sampling.mbr is not None),
     Effect("beam_groups", "with method=beam", lambda w: w.sampling.method == "beam"),
     Effect(

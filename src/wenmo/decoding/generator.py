@@ -286,7 +286,7 @@ class TextGenerator:
             output,
             logprob=logprob,
             logprobs=logprobs,
-            score=output.score if request.sampling.method == "beam" else logprob,
+            score=output.score if request.sampling.searches else logprob,
             combined_logprob=output.logprob,
         )
 

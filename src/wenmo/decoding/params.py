@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeAlias
 
 from wenmo.config import format_value
 from wenmo.options import Settings, invalid_options, option
+
+Method: TypeAlias = Literal[
+    "sample", "greedy", "beam", "beam-sample", "stochastic-beam", "contrastive", "uniform"
+]
+CONTRASTIVE_CANDIDATES = 4
+"""Tokens that contrastive search looks at without a ``top_k``, as in Su et al. (2022)."""
 
 DRY_BREAKERS = ("\n", ":", '"', "*", "：", "“", "”")
 READING: dict[str, tuple[str, ...]] = {
@@ -50,19 +56,17 @@ class Sampling(Settings):
         ValueError: a value out of range; the message names the field.
     """
 
-    method: Literal["sample", "greedy", "beam", "beam-sample", "stochastic-beam", "uniform"] = (
-        option(
-            "sample",
-            "`sample` draws each token, `greedy` takes the likeliest, `beam` searches for the best "
-            "text, `beam-sample` draws the hypotheses of a beam, `stochastic-beam` draws texts "
-            "without replacement; `uniform` is for grammars: every way to make a text is equally "
-            "likely",
-            "`sample` 逐个抽样，`greedy` 取最可能的词元，`beam` 用束搜索找得分最高的文本，"
-            "`beam-sample` 随机抽取束中的候选，`stochastic-beam` 不放回地抽取整篇文本；`uniform` "
-            "用于语法：每种生成方式机会均等",
-            unset="beam; sample where the task is completion or dialogue",
-            unset_zh="beam；续写和对话任务为 sample",
-        )
+    method: Method = option(
+        "sample",
+        "`sample` draws each token, `greedy` takes the likeliest, `beam` searches for the best "
+        "text, `beam-sample` draws the hypotheses of a beam, `stochastic-beam` draws texts "
+        "without replacement, `contrastive` avoids tokens like those before; `uniform` is for "
+        "grammars: every way to make a text is equally likely",
+        "`sample` 逐个抽样，`greedy` 取最可能的词元，`beam` 用束搜索找得分最高的文本，"
+        "`beam-sample` 随机抽取束中的候选，`stochastic-beam` 不放回地抽取整篇文本，"
+        "`contrastive` 避开与前文相似的词元；`uniform` 用于语法：每种生成方式机会均等",
+        unset="beam; sample where the task is completion or dialogue",
+        unset_zh="beam；续写和对话任务为 sample",
     )
     max_tokens: int = option(
         256,
@@ -334,6 +338,14 @@ class Sampling(Settings):
         minimum=0,
         maximum=100,
     )
+    penalty_alpha: float = option(
+        0.6,
+        "contrastive search: weight of the similarity to earlier tokens against the probability, "
+        "for the top_k likeliest tokens, or 4 (Su et al. 2022)",
+        "对比搜索：与前文的相似度相对于概率的权重；候选为最可能的 top_k 个词元，未设则为 4 个",
+        minimum=0,
+        maximum=1,
+    )
     mbr: (
         Literal["bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL", "exact", "edit-distance"]
         | None
@@ -447,7 +459,7 @@ class Sampling(Settings):
     @property
     def draws(self) -> bool:
         """Whether tokens are drawn at random."""
-        return self.method not in ("greedy", "beam") and not self.greedy
+        return self.method not in ("greedy", "beam", "contrastive") and not self.greedy
 
     @property
     def searches(self) -> bool:
@@ -458,6 +470,11 @@ class Sampling(Settings):
     def cuts(self) -> bool:
         """Whether the processors of `CUTTING` apply: tokens are drawn one by one."""
         return self.draws and self.method != "uniform"
+
+    @property
+    def candidates(self) -> int:
+        """The number of tokens that contrastive search looks at."""
+        return self.top_k or CONTRASTIVE_CANDIDATES
 
     @property
     def unmasks(self) -> bool:

@@ -217,6 +217,14 @@ class HasHiddenStates(Protocol):
         """
         ...
 
+    def forward_hidden(
+        self, tokens: Tokens, state: State | None = None
+    ) -> tuple[Logits, Tensor, State]:
+        """As `LanguageModel.forward`, with the hidden state after each token, (rows, time, width),
+        as the second.
+        """
+        ...
+
 
 @runtime_checkable
 class HasMixture(Protocol):

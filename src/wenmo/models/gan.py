@@ -86,6 +86,11 @@ class Gan(
     ) -> tuple[Tensor, Tensor, State]:
         return self.generator.hidden_states(batch, state)
 
+    def forward_hidden(
+        self, tokens: Tokens, state: State | None = None
+    ) -> tuple[Logits, Tensor, State]:
+        return self.generator.forward_hidden(tokens, state)
+
     def set_progress(self, progress: float, step: int) -> None:
         self.progress = progress
 

@@ -168,6 +168,13 @@ class Hybrid(
 
     def forward(self, tokens: Tokens, state: State | None = None) -> tuple[Logits, State]:
         """As `LanguageModel.forward`; the logits are log-probabilities."""
+        logits, _, after = self.forward_hidden(tokens, state)
+        return logits, after
+
+    def forward_hidden(
+        self, tokens: Tokens, state: State | None = None
+    ) -> tuple[Logits, Tensor, State]:
+        """As ``forward``, with the hidden states of the network."""
         network_state, ngram_state = self._split_state(state)
         reading, after = self.network.encode_tokens(tokens, network_state)
         contexts, read = self.counts.contexts(tokens, ngram_state)
@@ -189,7 +196,7 @@ class Hybrid(
         mixed = self._mixed([context.flatten() for context in contexts], weights, logp)
         if at_breaks is not None:
             mixed[:, list(self.breaks)] = at_breaks
-        return mixed.view(*tokens.shape, self.vocab_size), after | read
+        return mixed.view(*tokens.shape, self.vocab_size), reading[0], after | read
 
     def _mixed(self, contexts: list[Tensor], weights: Tensor, logp: Tensor) -> Tensor:
         """Log-probabilities of the mixture without breaks, float32 (positions, vocabulary)."""

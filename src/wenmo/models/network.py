@@ -55,6 +55,12 @@ class Network(LanguageModel, HasHiddenStates):
         hidden, after = self.encode_tokens(tokens, state)
         return self.lm_head(hidden), after
 
+    def forward_hidden(
+        self, tokens: Tokens, state: State | None = None
+    ) -> tuple[Logits, Tensor, State]:
+        hidden, after = self.encode_tokens(tokens, state)
+        return self.lm_head(hidden), hidden[0], after
+
     def batch_state(self, batch: Batch, state: State | None) -> State | None:
         """The initial state of a batch: ``state``, or the encoded source of a batch that has one.
 

@@ -84,17 +84,20 @@ class Chooser:
         seeds = [row.task.request.sampling.seed for row in rows]
         keys = fold_in(*torch.tensor([seeds, [row.written for row in rows]], device=logits.device))
         history = self._history(rows, processors, keys)
-        offered = logits if processors.steps and (settings.draws or not settings.searches) else logp
+        offered = logits if processors.steps and settings.method != "beam" else logp
         offered = _constrained(offered, [masks[slot] for slot in slots])
         if self._special_tokens.suppressed:
             offered = forbid(offered, self._special_tokens.suppressed)
-        if settings.searches:
+        if settings.searches or settings.method == "contrastive":
             gains, drawn = processors(offered, history), []
             if settings.draws:
                 gains = gains.log_softmax(1)
                 noise = gumbel(_prefix_keys(rows, gains.device), gains.shape[1])
                 tokens, perturbed = drawn_candidates(gains, noise, candidate_count(settings))
                 drawn = [perturbed]
+            elif settings.method == "contrastive":
+                gains = gains.log_softmax(1)
+                tokens, _ = best_candidates(gains, settings.candidates - 1)
             else:
                 tokens, _ = best_candidates(gains, settings.beam_width)
             ends = [gains[:, END, None], logp[:, END, None], _covered(settings, rows, state, index)]
@@ -116,7 +119,7 @@ class Chooser:
         """The logits with END for all that ends a text."""
         if not self._special_tokens.eos:
             return logits
-        searched = settings.greedy or settings.method == "beam"
+        searched = settings.greedy or settings.method in ("beam", "contrastive")
         return gather_ends(logits, self._special_tokens.eos, likeliest=searched)
 
     def _chain(self, row: Row) -> Chain:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.engines.base import Engine, Event
+from wenmo.decoding.engines.contrastive import ContrastiveEngine
 from wenmo.decoding.engines.masked import MaskedEngine
 from wenmo.decoding.request import Request
 from wenmo.models.base import LanguageModel
@@ -15,12 +16,14 @@ from wenmo.types import WenmoError
 
 def engine_for(
     model: LanguageModel, request: Request
-) -> type[AutoregressiveEngine] | type[MaskedEngine]:
+) -> type[AutoregressiveEngine] | type[ContrastiveEngine] | type[MaskedEngine]:
     """The class of engine that writes a request. Constrained texts are written from left to right.
 
     Raises:
         WenmoError: no engine can do what is requested.
     """
+    if request.sampling.method == "contrastive":
+        return ContrastiveEngine
     if not has_capability(model, Infills):
         return AutoregressiveEngine
     if request.suffix is not None:
