@@ -54,8 +54,9 @@ class MaskedEngine(Engine):
         """
         processors = chain(replace(request.sampling, min_tokens=0))
         if processors.looks_back:
+            names = ", ".join(step.name for step in processors.steps if step.looks_back)
             raise WenmoError(
-                f"{processors}: goes by what stands before a token, but tokens appear in any "
+                f"{names}: goes by what stands before a token, but tokens appear in any "
                 "order: leave it out, or write from left to right (unmask_order=left)"
             )
         task = Task(self._submitted, request, self.model)
