@@ -290,7 +290,7 @@ def test_a_beam_does_not_fill_a_gap() -> None:
 
 def test_what_makes_no_sense_is_told() -> None:
     engine = MaskedEngine(Hashes(4, 9))
-    with pytest.raises(WenmoError, match="frequency_penalty: .*unmask_order=left"):
+    with pytest.raises(WenmoError, match=r"frequency_penalty: .*unmask_order=left"):
         engine.submit(Request([], Sampling(frequency_penalty=0.5)))
     with pytest.raises(WenmoError, match="text behind the gap has token 7"):
         engine.submit(Request([], Sampling(), suffix=[7]))
