@@ -20,6 +20,7 @@ import typer
 from wenmo.apps.cli.main import app
 from wenmo.apps.cli.option_groups import options_with_flags
 from wenmo.config import to_dict
+from wenmo.decoding.combination.settings import CombinationSettings
 from wenmo.decoding.constraints.settings import ConstraintSettings
 from wenmo.decoding.params import Sampling
 from wenmo.models import MODELS
@@ -67,7 +68,12 @@ def config_of(subject: str) -> Any:
     """The settings, with their defaults, of a table of a run, of writing, or of a family."""
     if subject in MODELS:
         return MODELS[subject].config
-    return {**TABLES, "sampling": Sampling, "constraints": ConstraintSettings}[subject]()
+    return {
+        **TABLES,
+        "sampling": Sampling,
+        "constraints": ConstraintSettings,
+        "combination": CombinationSettings,
+    }[subject]()
 
 
 def setting_rows(kind: str, configs: Sequence[Any]) -> list[list[str]]:

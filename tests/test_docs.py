@@ -24,6 +24,7 @@ import typer
 from wenmo.apps.cli import demo
 from wenmo.apps.cli.main import app
 from wenmo.config import to_dict
+from wenmo.decoding.combination.settings import CombinationSettings
 from wenmo.decoding.constraints.settings import ConstraintSettings
 from wenmo.decoding.params import Sampling
 from wenmo.evaluation.answers import TASK_METRICS
@@ -310,6 +311,7 @@ CONFIGS: dict[str, Any] = {
     "train": TrainConfig(),
     "sampling": Sampling(),
     "constraints": ConstraintSettings(),
+    "combination": CombinationSettings(),
     **{name: family.config for name, family in MODELS.items()},
 }
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from wenmo.apps.cli.option_groups import expand_options, options_from
 from wenmo.config import from_dict, load_toml, override
+from wenmo.decoding.combination.settings import CombinationSettings
 from wenmo.decoding.constraints.settings import ConstraintSettings
 from wenmo.decoding.params import Sampling
 from wenmo.models import MODELS
@@ -76,7 +77,13 @@ FAMILIES = {type(family.config) for family in MODELS.values()}
 
 @pytest.mark.parametrize(
     "settings",
-    [Sampling, ConstraintSettings, *TABLES.values(), *sorted(FAMILIES, key=repr)],
+    [
+        Sampling,
+        ConstraintSettings,
+        CombinationSettings,
+        *TABLES.values(),
+        *sorted(FAMILIES, key=repr),
+    ],
 )
 def test_every_option_is_described_and_its_default_admitted(settings: type[Settings]) -> None:
     names = [field.name for field in fields(settings)]

@@ -57,6 +57,7 @@ FACADE = (  # all that apps may know; what is beside `api` loads without PyTorch
     "wenmo.options",
     "wenmo.text.config",
     "wenmo.decoding.params",
+    "wenmo.decoding.combination.settings",
     "wenmo.decoding.constraints.settings",
     "wenmo.evaluation.results",
     "wenmo.runs.folders",

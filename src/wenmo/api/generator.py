@@ -9,8 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from wenmo.api.combination import Combiner
 from wenmo.config import from_dict, to_dict
 from wenmo.decoding.chain_text import expand_chain
+from wenmo.decoding.combination.settings import CombinationSettings, split_combination
 from wenmo.decoding.constraints.settings import split_options
 from wenmo.decoding.defaults import default_sampling
 from wenmo.decoding.effects import WRITING, Writing
@@ -27,7 +29,7 @@ from wenmo.runs.store import Card, chat_formatter_of
 from wenmo.text.chat_formatter import ChatFormatter
 from wenmo.text.config import TaskConfig
 from wenmo.text.control import resolve
-from wenmo.text.tasks import history_source, kept_side, render_history, source_of
+from wenmo.text.tasks import GAP, history_source, kept_side, render_history, source_of, with_gaps
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError, WenmoWarning, string, strings
 
@@ -60,6 +62,7 @@ class Generator:
         self.folder, self.card, self.model, self.tokenizer = folder, card, model, tokenizer
         if card.is_chat and self.chat_formatter is not None:
             self.tokenizer = self.chat_formatter.tokenizer
+        self._combined: tuple[CombinationSettings, TextGenerator] | None = None
 
     @property
     def task(self) -> TaskConfig:
@@ -74,10 +77,29 @@ class Generator:
     @cached_property
     def text_generator(self) -> TextGenerator:
         """Created once: the table of 150,000 tokens takes a quarter of a second."""
+        return self._text_generator(self.model)
+
+    def _text_generator(self, model: LanguageModel) -> TextGenerator:
         keep, alphabet = kept_side(self.task), self.card.alphabet
         return TextGenerator(
-            self.model, self.tokenizer, keep=keep, alphabet=alphabet, utilities=UTILITIES
+            model, self.tokenizer, keep=keep, alphabet=alphabet, utilities=UTILITIES
         )
+
+    @cached_property
+    def _combiner(self) -> Combiner:
+        return Combiner(self.folder, self.card, self.model, self.tokenizer)
+
+    def combined_generator(self, settings: CombinationSettings) -> TextGenerator:
+        """As ``text_generator``, of the model that other runs steer; the last one is kept.
+
+        Raises:
+            WenmoError: a run that cannot steer this one.
+        """
+        if not settings.steers:
+            return self.text_generator
+        if self._combined is None or self._combined[0] != settings:
+            self._combined = settings, self._text_generator(self._combiner.combine(settings))
+        return self._combined[1]
 
     @cached_property
     def chat_generator(self) -> TextGenerator:
@@ -163,12 +185,11 @@ class Generator:
 
     def texts(self, prompts: str | Iterable[str], n: int = 1, **options: Any) -> list[list[str]]:
         """See `Run.texts`."""
-        return self._generate(self.text_generator.texts, [""] * n, prompts, n, **options)
+        return self._generate(TextGenerator.texts, [""] * n, prompts, n, **options)
 
     def write(self, prompts: str | Iterable[str], n: int = 1, **options: Any) -> list[list[Output]]:
         """See `Run.write`."""
-        generate = self.text_generator.generate
-        return self._generate(generate, [EMPTY_OUTPUT] * n, prompts, n, **options)
+        return self._generate(TextGenerator.generate, [EMPTY_OUTPUT] * n, prompts, n, **options)
 
     def _generate(
         self,
@@ -186,11 +207,15 @@ class Generator:
         if n < 1:
             raise WenmoError(f"n must be at least 1, not {n}")
         prompts = strings(prompts, "prompts")
-        constraints, sampling = split_options(options)
+        constraints, options = split_options(options)
+        combination, sampling = split_combination(options)
         needs_source = self.task.paired and self.task.name != "completion"
         nonblank = [p for p in prompts if p.strip()] if needs_source else list(prompts)
         prefixes, sources = self.prepare_requests(nonblank or prompts, control or {}, prefix)
+        writer = self.combined_generator(combination)
+        self._check_gaps(prompts, writer.model)
         outputs = generate(
+            writer,
             prefixes,
             self.sampling(sampling),
             n,
@@ -214,15 +239,27 @@ class Generator:
     ) -> Iterator[str]:
         """See `Run.stream`."""
         prompts = [string(prompt, "prompt")]
-        constraints, sampling = split_options(options)
+        constraints, options = split_options(options)
+        combination, sampling = split_combination(options)
+        writer = self.combined_generator(combination)
+        self._check_gaps(prompts, writer.model)
         [text_prefix], sources = self.prepare_requests(prompts, control or {}, prefix)
-        yield from self.text_generator.stream(
+        yield from writer.stream(
             text_prefix,
             self.sampling(sampling),
             source=None if sources is None else sources[0],
             chart=_load_chart(grammar),
             constraints=constraints,
         )
+
+    def _check_gaps(self, prompts: Sequence[str], model: LanguageModel) -> None:
+        """Refuse gaps that the run fills, but not a combination with other runs."""
+        fills = has_capability(self.model, Infills) and not has_capability(model, Infills)
+        if fills and any(GAP in with_gaps(prompt) for prompt in prompts):
+            raise WenmoError(
+                "a gap is filled by a masked run alone, or with others of its kind: leave the gap "
+                "out, or what steers the run"
+            )
 
     def prepare_requests(
         self, prompts: Sequence[str], control: Mapping[str, str], prefix: str

@@ -143,8 +143,9 @@ class Run:
             **options: ``control``, the values of control fields; ``prefix``, the beginning of
                 every answer, for runs that were trained on pairs; ``grammar``, the file of a
                 grammar that every text follows, without its prompt; any setting of
+                ``CombinationSettings``: expert, anti and so on; of
                 ``ConstraintSettings``: regex, json_schema (a dict, or a file), choice, length and
-                so on; and any setting of ``Sampling``: temperature, top_p, max_tokens, seed and so
+                so on; and of ``Sampling``: temperature, top_p, max_tokens, seed and so
                 on. Without a seed, one is drawn; every output has it.
 
         Raises:

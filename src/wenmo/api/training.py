@@ -25,7 +25,13 @@ from wenmo.pipeline.session import Session
 from wenmo.progress import ProgressCallback
 from wenmo.runs.effects import TRAINING_EFFECTS, TrainingSituation
 from wenmo.runs.recipe import DEFAULT_MODEL, Recipe, make_recipe, merge_settings, read_recipe
-from wenmo.runs.store import always_same_length, chat_formatter_of, load_run
+from wenmo.runs.store import (
+    Card,
+    always_same_length,
+    chat_formatter_of,
+    load_run,
+    open_tokenizer,
+)
 from wenmo.text import corpus as corpora
 from wenmo.text.choosing import choose
 from wenmo.text.config import ReadConfig, TokenizerConfig
@@ -106,8 +112,9 @@ def fit(
     sources = _Sources(*(_as_source(each) for each in (data, target, valid, valid_target)))
     requested, reading = _choose_fields(requested, sources)
     before = check_folder(folder, requested)
-    known = [each[2] for each in (opened, *pretrained_sides.values()) if each is not None]
-    tokenizer = known[0] if known else requested.tokenizer
+    donors = [opened, *pretrained_sides.values(), _tokenizer_run(requested, base)]
+    known = [(each[0], each[2]) for each in donors if each is not None]
+    tokenizer = known[0][1] if known else requested.tokenizer
     corpus = _read_corpus(requested, sources, tokenizer, opened, on_progress)
     busy = None if requested.train.minutes is None else avoid_busy_cores()
     derived, chosen = autoconfigure(requested, corpus) if before is None else (before.recipe, [])
@@ -124,6 +131,7 @@ def fit(
         before=before,
         base=opened,
         pretrained_sides=pretrained_sides,
+        tokenizer_card=known[0][0] if known else None,
         reference=None if reference is None else _encode(reference, corpus.tokenizer),
         on_progress=on_progress,
         started=started,
@@ -168,6 +176,26 @@ def _requested(
         init=replace(requested.init, base=str(base)),
         ngram_prior=inherited(requested.ngram_prior, of_base.ngram_prior, str(base)),
     )
+
+
+def _tokenizer_run(
+    requested: Recipe, base: str | Path | None
+) -> tuple[Card, None, Tokenizer] | None:
+    """The card and the tokenizer of the run whose tokenizer is requested.
+
+    Raises:
+        WenmoError: weights come from another run, which has its own tokenizer.
+    """
+    run, init = requested.tokenizer.run, requested.init
+    if run is None:
+        return None
+    if base is not None or init.encoder or init.decoder:
+        raise WenmoError(
+            f"--tokenizer-from {run}: the weights come with the tokenizer of their own run: leave "
+            "it out"
+        )
+    card, tokenizer = open_tokenizer(Path(run))
+    return card, None, tokenizer
 
 
 def _match_sides(requested: Recipe, pretrained_sides: Mapping[Side, Loaded]) -> Recipe:

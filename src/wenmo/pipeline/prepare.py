@@ -58,6 +58,7 @@ def prepare(
     before: Card | None,
     base: Loaded | None,
     pretrained_sides: Mapping[Side, Loaded],
+    tokenizer_card: Card | None,
     reference: NDArray[np.unsignedinteger] | None,
     on_progress: ProgressCallback | None,
     started: float,
@@ -71,6 +72,7 @@ def prepare(
         before: the card of the run that training continues.
         base: the card, model and tokenizer that training starts from.
         pretrained_sides: those whose weights an encoder or decoder starts with.
+        tokenizer_card: of the run or pretrained model that the tokenizer comes from.
         reference: ids of a text on which forgetting is measured.
         on_progress: receives notes for the user, and the progress of what is not training.
         started: when the command started, in seconds of `time.perf_counter`.
@@ -86,6 +88,8 @@ def prepare(
     teachers = [loaded[0] for loaded in (base, pretrained_sides.get("decoder")) if loaded]
     corpus = replace(corpus, alphabet=union_alphabet(corpus.alphabet, teachers))
     card = before or Card(recipe, _about_data(corpus, base), requested=requested)
+    if tokenizer_card is not None:
+        card.external = tokenizer_card.external
 
     def note(text: str | None) -> None:
         if on_progress is not None and text is not None:
@@ -136,7 +140,7 @@ def _initial_model(
         if bound is not None and (not card.finished or card.continues):
             bound.bind_vocabulary(corpus.tokenizer.table)
     else:
-        card.template, card.external = base[0].template, base[0].external
+        card.template = base[0].template
         model = initialize_from_base(base[1], recipe)
         if not card.finished:
             name = str(recipe.init.base)
@@ -145,7 +149,6 @@ def _initial_model(
             model.special_tokens = replace(model.special_tokens, bos=(), separator=())
         card.special_tokens = special_tokens_of(model)
     for side, loaded in pretrained_sides.items():
-        card.external = loaded[0].external
         note(load_side(model, side, loaded[1], str(getattr(recipe.init, side))))
         if side == "decoder" and not card.finished:
             note(take_counts(model, recipe, loaded, corpus.summary))

@@ -13,15 +13,17 @@ from typing import Any
 
 from wenmo.config import coerce, did_you_mean, key_of, match_name, override, split_table
 from wenmo.decoding.chain_text import expand_chain
+from wenmo.decoding.combination.settings import split_combination
 from wenmo.decoding.constraints.notation import compile_structure, structure_of
 from wenmo.decoding.constraints.settings import split_options
 from wenmo.decoding.constraints.texts import check_possible
 from wenmo.decoding.params import Sampling
+from wenmo.files import read_json
 from wenmo.grammar.reading import SUFFIXES
 from wenmo.interchange.hub import PACKAGED_MODELS, PREFIX
 from wenmo.options import options_of
 from wenmo.runs.config import TABLES
-from wenmo.runs.folders import CARD, read_card
+from wenmo.runs.folders import CARD, TOKENIZER, read_card
 from wenmo.runs.locks import check_unlocked, is_empty
 from wenmo.text.config import ReadConfig
 from wenmo.text.inputs import check_path
@@ -67,7 +69,9 @@ def check_training(
         check_run(base)
         _check_tables(merge_settings(stored, settings))
     else:
-        make_recipe(model or named or DEFAULT_MODEL, merge_settings(stored, settings))
+        made = make_recipe(model or named or DEFAULT_MODEL, merge_settings(stored, settings))
+        if made.tokenizer.run is not None:
+            check_run(made.tokenizer.run)
     check_paths(data, *other_files)
     if out is not None:
         check_out(out)
@@ -128,6 +132,38 @@ def check_sampling(options: Mapping[str, Any]) -> None:
             if not declared[name].admits(coerce(value, declared[name].type, name)):
                 raise WenmoError(f"chain: {name} must be {declared[name].wanted}")
         expand_chain(options)
+
+
+def check_combination(run: str | Path, options: Mapping[str, Any]) -> None:
+    """Check what is to steer a run: weights, and runs that exist and have its vocabulary.
+
+    Raises:
+        WenmoError: one of them does not fit.
+    """
+    settings, _ = split_combination(options)
+    for path, _ in settings.experts:
+        check_run(path)
+        own, others = _vocabulary(Path(run)), _vocabulary(Path(path))
+        if own is not None and others is not None and own != others:
+            raise other_vocabulary(path, run, len(own - others) or len(others - own), len(own))
+
+
+def other_vocabulary(path: str | Path, run: str | Path, differing: int, size: int) -> WenmoError:
+    """The error of a run that has another vocabulary than the run that it is to steer."""
+    return WenmoError(
+        f"{path}: its vocabulary is not that of {run} ({differing:,} of {size:,} tokens differ): "
+        f"train it with --tokenizer-from {run}"
+    )
+
+
+def _vocabulary(run: Path) -> frozenset[str] | None:
+    """The tokens of a run folder; None: they are not known before it is loaded."""
+    if not (run / CARD).is_file() or read_card(run).get("external") is not None:
+        return None
+    if not (run / TOKENIZER).is_file():
+        return None
+    tokens = read_json(run / TOKENIZER).get("model", {}).get("vocab", {})
+    return frozenset(token if isinstance(token, str) else token[0] for token in tokens)
 
 
 def check_out(folder: Path) -> None:

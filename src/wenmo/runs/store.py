@@ -327,6 +327,15 @@ def load_tokenizer(folder: Path, card: Card) -> Tokenizer:
         raise WenmoError(f"{folder / CARD}: damaged, of its tokenizer: {error}") from None
 
 
+def open_tokenizer(folder: Path) -> tuple[Card, Tokenizer]:
+    """The card and the tokenizer of a run; of a pretrained model, which is loaded for it."""
+    if not (folder / CARD).is_file():
+        card, _, tokenizer = load_run(folder)
+        return card, tokenizer
+    card = Card.read(folder)
+    return card, load_tokenizer(folder, card)
+
+
 def load_base(recipe: Recipe) -> LanguageModel:
     """Load the base model of a run, with the settings of the run.
 

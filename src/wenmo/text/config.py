@@ -185,6 +185,14 @@ class TokenizerConfig(Settings):
         "runs of Chinese characters; `spaces` splits at white space only",
         "用于 `words`：`words` 切分词、数字和标点，并对汉字串分词；`spaces` 只按空白切分",
     )
+    run: str | None = option(
+        None,
+        "a run whose tokenizer is used, so that both have one vocabulary; the other settings of "
+        "the tokenizer then have no effect",
+        "沿用这一运行的分词器，使两者词表相同；此时分词器的其他设置无效",
+        flag="tokenizer-from",
+        metavar="RUN",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wenmo.apps.cli import option
+from wenmo.decoding.combination.settings import split_combination
 from wenmo.runs import preflight
 from wenmo.types import WenmoError
 
@@ -28,6 +29,7 @@ def generate(
     *,
     sampling: option.SamplingOptions,
     constraints: option.ConstraintOptions,
+    combination: option.CombinationOptions,
     grammar: option.GrammarFile = None,
     derivations: option.Derivations = False,
     json: option.Json = False,
@@ -37,6 +39,7 @@ def generate(
     preflight.check_paths(input, grammar)
     preflight.check_constraints(constraints)
     preflight.check_sampling(sampling)
+    preflight.check_combination(folder, combination)
     from wenmo.api import draw_seed, load
     from wenmo.apps.cli import show
 
@@ -50,7 +53,8 @@ def generate(
     seed = sampling.setdefault("seed", draw_seed())
     prompts = _collect_prompts(run, prompt or [], input, encoding)
     _print_prompt_notes(run, prompts, fields)
-    options = {"control": fields, "prefix": prefix, "grammar": grammar, **constraints, **sampling}
+    options = {"control": fields, "prefix": prefix, "grammar": grammar, **constraints}
+    options |= {**combination, **sampling}
     if json or alignments or derivations:
         outputs = run.write(prompts, n, **options)
         texts = [[output.text for output in group] for group in outputs]
@@ -64,7 +68,9 @@ def generate(
             show.write_alignments(alignments, aligned)
         if json:
             dicts = [show.output_dict(output) for group in outputs for output in group]
-            show.print_json({"seed": seed, "outputs": dicts})
+            settings, _ = split_combination(combination)
+            steered = {"combination": settings.to_dict()} if settings.steers else {}
+            show.print_json({"seed": seed, **steered, "outputs": dicts})
         elif derivations:
             show.print_derivations(outputs)
         else:

@@ -13,6 +13,7 @@ from wenmo.apps.cli.option_groups import (
     options_with_flags,
     require_utf8,
 )
+from wenmo.decoding.combination.settings import CombinationSettings
 from wenmo.decoding.constraints.settings import ConstraintSettings
 from wenmo.decoding.params import Sampling
 from wenmo.options import options_of
@@ -20,6 +21,7 @@ from wenmo.runs.config import TABLES
 from wenmo.text.config import ReadConfig
 
 SamplingOptions = Annotated[dict[str, Any], options_from(Sampling)]
+CombinationOptions = Annotated[dict[str, Any], options_from(CombinationSettings)]
 ConstraintOptions = Annotated[dict[str, Any], options_from(ConstraintSettings)]
 ReplySampling = Annotated[
     dict[str, Any],

@@ -147,9 +147,11 @@ class AfterOtherPrompt(LanguageModel, ReplacesPrefix):
         after = {"skip": (skip - time).clamp_min(0)}
         if ignored == time:
             return torch.zeros(rows, time, self.vocab_size, device=tokens.device), own | after
-        read = tokens[:, ignored:].clone()
+        read = tokens[:, ignored:]
         replaced = (skip > 0) & (skip <= time)
-        read[replaced, 0] = self.ids[-1]
+        if replaced.any():
+            read = read.clone()
+            read[replaced, 0] = self.ids[-1]
         logits, own = self.model(read, own)
         return F.pad(logits, (0, 0, ignored, 0)), own | after
 

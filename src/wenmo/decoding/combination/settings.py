@@ -6,13 +6,17 @@ Importing this module does not load PyTorch.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from wenmo.options import Settings, invalid_options, option
+from wenmo.config import from_dict
+from wenmo.options import Settings, invalid_options, option, options_of
+from wenmo.types import strings
 
 NUCLEUS = 0.9  # of the base with an anti-expert, as in Liu et al. (2021), section 3
 CANDIDATES = 200  # of the base with a classifier, as in Yang & Klein (2021), section 3
+MEMBERS = ("expert", "anti", "classifier")
 CHOICES = ("base_top_k", "base_top_p", "base_min_p")
 
 
@@ -114,7 +118,7 @@ class CombinationSettings(Settings):
     def __post_init__(self) -> None:
         for wrong in invalid_options(self):
             raise ValueError(f"{wrong.name}={getattr(self, wrong.name)}: must be {wrong.wanted}")
-        for name in ("expert", "anti", "classifier"):
+        for name in MEMBERS:
             for entry in getattr(self, name):
                 _weighted(name, entry)
         if not self.is_active:
@@ -186,6 +190,25 @@ class CombinationSettings(Settings):
         shown = f"{rule}: the run {' '.join(signs)}"
         return f"{shown}, among its own {', '.join(among)}" if among else shown
 
+    def to_dict(self) -> dict[str, Any]:
+        """What is combined, as JSON output has it."""
+        pairs = {"experts": self.experts, "classifiers": self.classifiers}
+        named = {
+            name: [{"path": path, "weight": weight} for path, weight in entries]
+            for name, entries in pairs.items()
+        }
+        return {
+            "description": str(self),
+            **named,
+            "combine": self.combine,
+            "class_weight": self.class_weight,
+            "guidance_scale": self.guidance_scale,
+            "negative_prompt": self.negative_prompt,
+            "base_top_k": self.top_k,
+            "base_top_p": self.top_p,
+            "base_min_p": self.min_p,
+        }
+
     def _refuse_without_members(self) -> None:
         named = [name for name in CHOICES if getattr(self, name) is not None]
         named += ["combine"] * (self.combine != "product")
@@ -206,6 +229,26 @@ class CombinationSettings(Settings):
                 f"combine=mixture: the weights of the experts must lie between 0 and 1, and "
                 f"together be at most 1; they are {', '.join(f'{w:g}' for w in weights)}"
             )
+
+
+def split_combination(options: Mapping[str, Any]) -> tuple[CombinationSettings, dict[str, Any]]:
+    """The settings of a combination among some options, and the other options.
+
+    Runs and files may be given as ``"PATH=WEIGHT"``, as a list of these, or as ``{path: weight}``.
+
+    Raises:
+        WenmoError: a value of another type, out of range, or settings that do not go together.
+    """
+    names = options_of(CombinationSettings)
+    given = {name: value for name, value in options.items() if name in names}
+    for name in MEMBERS:
+        value = given.get(name, ())
+        if isinstance(value, Mapping):
+            given[name] = [f"{path}={weight}" for path, weight in value.items()]
+        elif value:
+            given[name] = strings(value, name)
+    others = {name: value for name, value in options.items() if name not in names}
+    return from_dict(CombinationSettings, given), others
 
 
 def _weighted(name: str, entry: str) -> Weighted:

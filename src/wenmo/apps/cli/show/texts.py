@@ -36,6 +36,7 @@ def print_seed(seed: int) -> None:
 
 def output_dict(output: Output) -> dict[str, Any]:
     """One generated text as ``generate --json`` prints it."""
+    combined = output.combined_logprob
     return {
         "text": output.text,
         "tokens": output.tokens,
@@ -45,6 +46,7 @@ def output_dict(output: Output) -> dict[str, Any]:
         "logprobs": list(output.logprobs),
         "stopped_by": output.stopped_by,
         "truncated": output.truncated,
+        **({} if combined is None else {"combined_logprob": combined}),
         **({"derivation": output.derivation.to_dict()} if output.derivation else {}),
     }
 

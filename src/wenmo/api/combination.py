@@ -1,0 +1,128 @@
+"""Opens the runs that steer another run, and combines their models with its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wenmo.decoding.combination.members import AfterOtherPrompt, ClassPosterior, Reindexed
+from wenmo.decoding.combination.model import CombinedModel, Member
+from wenmo.decoding.combination.settings import CombinationSettings
+from wenmo.models.base import LanguageModel
+from wenmo.runs.preflight import other_vocabulary
+from wenmo.runs.store import Card, load_run
+from wenmo.text.pairs import max_source_length
+from wenmo.text.tokenizers import Tokenizer
+from wenmo.types import END, WenmoError
+
+
+class Combiner:
+    """Combines the model of a run with those of others, which are opened once.
+
+    Args:
+        folder, card, model, tokenizer: of the run that is steered.
+    """
+
+    def __init__(
+        self, folder: Path, card: Card, model: LanguageModel, tokenizer: Tokenizer
+    ) -> None:
+        self.folder, self.card, self.model, self.tokenizer = folder, card, model, tokenizer
+        self._opened: dict[str, LanguageModel] = {}
+
+    def combine(self, settings: CombinationSettings) -> CombinedModel:
+        """The model of the run, steered by the others that the settings name.
+
+        Raises:
+            WenmoError: a run cannot be loaded, has another vocabulary, or reads its source in
+                another way; or a negative prompt is too long.
+        """
+        if settings.classifiers:
+            raise WenmoError("classifier: is not available yet: leave it out")
+        weights = [weight for _, weight in settings.experts]
+        models = [self._open(path) for path, _ in settings.experts]
+        if settings.combine == "bayes":
+            classes = ClassPosterior(models, weights)
+            members = [Member(classes, settings.class_weight, is_distribution=False)]
+        else:
+            members = [Member(*each) for each in zip(models, weights, strict=True)]
+        scale = settings.guidance_scale
+        if scale != 1:
+            members.append(Member(self._unguided(settings.negative_prompt or ""), 1 - scale))
+        return CombinedModel(
+            self.model,
+            members,
+            rule="mixture" if settings.combine == "mixture" else "product",
+            base_weight=scale,
+            top_k=settings.top_k,
+            top_p=settings.top_p,
+            min_p=settings.min_p,
+        ).eval()
+
+    def _open(self, path: str) -> LanguageModel:
+        """The model of a run, over the ids of the run that is steered."""
+        if path not in self._opened:
+            card, model, tokenizer = load_run(Path(path))
+            model = self._aligned(path, model, tokenizer)
+            self._opened[path] = self._conditioned(path, card, model)
+        return self._opened[path]
+
+    def _aligned(self, path: str, model: LanguageModel, tokenizer: Tokenizer) -> LanguageModel:
+        own, others = self.tokenizer.table, tokenizer.table
+        if own == others:
+            return model
+        order = matching_ids(own, others)
+        if order is None:
+            missing = Counter(own) - Counter(others)
+            raise other_vocabulary(path, self.folder, sum(missing.values()), len(own))
+        return Reindexed(model, order)
+
+    def _conditioned(self, path: str, card: Card, model: LanguageModel) -> LanguageModel:
+        """The model as it reads a request: with its source, or without.
+
+        A run that was trained on plain text reads only the text of a run that was trained on pairs.
+        """
+        own, paired = self.card.recipe.task, card.recipe.task.paired
+        if paired and (not own.paired or model.conditioning != self.model.conditioning):
+            raise WenmoError(
+                f"{path}: was trained to answer a source, which {self.folder} does not read in the "
+                "same way: steer it by a run trained on plain text, or on the same pairs"
+            )
+        if own.paired and not paired and self.model.conditioning == "prefix":
+            return AfterOtherPrompt(model, model.special_tokens.bos or (END,))
+        return model
+
+    def _unguided(self, negative: str) -> LanguageModel:
+        """The run's model after the negative prompt, or with it as its source."""
+        tokens = self.model.special_tokens
+        bos = tokens.bos or (END,)
+        if not self.card.recipe.task.paired:
+            text = negative or self.card.default_prompt
+            return AfterOtherPrompt(self.model, [*bos, *self.tokenizer.encode(text).tolist()])
+        source = self.tokenizer.encode_source(negative).tolist() if negative else []
+        room = max_source_length(self.model.conditioning, self.model.context)
+        if room is not None and len(source) > room:
+            raise WenmoError(
+                f"negative_prompt: has {len(source)} tokens, but the model reads a source of at "
+                f"most {room}: shorten it"
+            )
+        if self.model.conditioning == "encoder":
+            return AfterOtherPrompt(self.model, (), [*source, *tokens.source_suffix])
+        return AfterOtherPrompt(self.model, [*tokens.bos, *source, *tokens.separator] or [END])
+
+
+def matching_ids(own: Sequence[bytes], others: Sequence[bytes]) -> Tensor | None:
+    """The other id of each of our ids, if both have the same tokens; else None.
+
+    Several tokens may be spelled alike, as a byte and a character: they are matched in order.
+    """
+    if own[END] != others[END] or Counter(own) != Counter(others):
+        return None
+    ids: dict[bytes, list[int]] = {}
+    for id_, spelled in enumerate(others):
+        ids.setdefault(spelled, []).append(id_)
+    remaining = {spelled: iter(found) for spelled, found in ids.items()}
+    return torch.tensor([next(remaining[spelled]) for spelled in own])
