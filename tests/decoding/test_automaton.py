@@ -21,10 +21,10 @@ class Listed:
 
     start = ""
 
-    def __init__(self, texts=TEXTS, *, distinct: bool = False) -> None:
+    def __init__(self, texts=TEXTS, *, classes: bool = False) -> None:
         self.texts = texts
-        if distinct:
-            self.distinct = lambda state: self.allowed(state).characters
+        if classes:
+            self.classes = lambda state: tuple(map(frozenset, self.allowed(state).characters))
 
     def allowed(self, state):
         ahead = (text for text in self.texts if text.startswith(state) and text != state)
@@ -59,8 +59,8 @@ class Without:
     def remaining(self, state):
         return (0, float("inf")) if state is None else (state, state)
 
-    def distinct(self, state):
-        return frozenset()
+    def classes(self, state):
+        return ()
 
 
 def after(constraint: Constraint, *tokens: int) -> set[int]:
@@ -106,10 +106,10 @@ def bytes_of_own_tokens(text: bytes, table: list[bytes], cut: list[int]) -> bool
 
 @settings(max_examples=80, deadline=None)
 @given(cuts(), st.booleans())
-def test_allowed_tokens_are_those_with_which_some_text_continues(given_, distinct):
+def test_allowed_tokens_are_those_with_which_some_text_continues(given_, classes):
     table, begun = given_
     begun = begun.decode("utf-8", "ignore").encode()
-    constraint = AutomatonTable(Listed(distinct=distinct), TokenTrie(table)).start()
+    constraint = AutomatonTable(Listed(classes=classes), TokenTrie(table)).start()
     for byte in begun.decode():
         for each in [byte.encode()] if byte.encode() in table else list(byte.encode()):
             constraint.advance(table.index(each if isinstance(each, bytes) else bytes([each])))
@@ -210,8 +210,8 @@ listings = st.lists(st.text(ALPHABET, max_size=4), min_size=1, max_size=12)
 
 @settings(max_examples=100, deadline=None)
 @given(listings, listings, st.sampled_from(["", "a", "春"]), st.booleans())
-def test_a_product_allows_what_leads_to_a_common_text(first, second, excluded, distinct):
-    automata = [Listed(first, distinct=distinct), Listed(second), Without(excluded)]
+def test_a_product_allows_what_leads_to_a_common_text(first, second, excluded, classes):
+    automata = [Listed(first, classes=classes), Listed(second), Without(excluded)]
     both = Product(automata, ALPHABET)
     common = [text for text in first if text in second and not set(text) & set(excluded)]
     assert both.is_possible(both.start) == bool(common)

@@ -52,7 +52,7 @@ def holds(text: str, constraints: ConstraintSettings, prompt: str = "") -> bool:
 
 TEXTS = ["".join(each) for n in range(LONGEST + 1) for each in tuples(ALPHABET, repeat=n)]
 phrases = st.text("ab", min_size=1, max_size=3)
-bounded = st.tuples(st.integers(1, 4), st.integers(0, 2)).map(lambda n: f"{n[0]}-{sum(n)}")
+bounded = st.tuples(st.integers(1, 3), st.integers(0, 2)).map(lambda n: f"{n[0]}-{sum(n)}")
 
 
 @st.composite

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 
 class CharacterSet(NamedTuple):
@@ -18,6 +18,10 @@ class CharacterSet(NamedTuple):
     def admits(self, character: str) -> bool:
         """Whether a character is in the set."""
         return (character in self.characters) != self.negated
+
+
+Classes: TypeAlias = tuple[frozenset[str], ...]
+"""Sets of characters without a common one."""
 
 
 class TextAutomaton(Protocol):
@@ -42,4 +46,17 @@ class TextAutomaton(Protocol):
 
     def remaining(self, state: Any) -> tuple[int, float]:
         """The least and the most characters until the text may end; inf: unbounded."""
+        ...
+
+
+@runtime_checkable
+class HasClasses(Protocol):
+    """An automaton that treats most characters alike. It makes large vocabularies fast, and is what
+    a product needs to look far ahead.
+    """
+
+    def classes(self, state: Any) -> Classes:
+        """The characters that lead to the same state: those of each set, and all that are in none.
+        A set may contain characters that are not allowed.
+        """
         ...

@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 
 from wenmo.decoding.constraints.lengths import LINE_END, NONE, OTHER_LINE_ENDS
-from wenmo.text.automaton import CharacterSet
+from wenmo.text.automaton import CharacterSet, Classes
 from wenmo.types import WenmoError
 
 LAST = re.compile(r"(?:尾|end)[:：]\s*", re.IGNORECASE)
@@ -106,10 +106,11 @@ class AcrosticAutomaton:
         """The least number of characters until the text may end, and no bound."""
         return 2 * (len(self.characters) - 1 - state.line) + (not state.spelled), math.inf
 
-    def distinct(self, state: AcrosticState) -> frozenset[str]:
-        """The characters that may lead to states of their own."""
-        own = frozenset((LINE_END, self.characters[state.line]))
-        return own | PUNCTUATION if self._last else own
+    def classes(self, state: AcrosticState) -> Classes:
+        """The line end, the character of the line, the punctuation behind it, and the rest."""
+        own = frozenset(self.characters[state.line])
+        rest = (PUNCTUATION - own,) if self._last else ()
+        return (frozenset(LINE_END), own, *rest)
 
     def closing(self, state: AcrosticState) -> CharacterSet:
         """The character that ends the last line."""

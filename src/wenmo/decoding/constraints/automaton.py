@@ -17,27 +17,15 @@ from torch import Tensor
 
 from wenmo.decoding.constraints.base import only_token
 from wenmo.decoding.constraints.trie import Bools, Ints, TokenTrie, TrieLevel, size_of_character
-from wenmo.text.automaton import CharacterSet, TextAutomaton
+from wenmo.text.automaton import CharacterSet, Classes, HasClasses, TextAutomaton
 from wenmo.types import END, WenmoError
 
 __all__ = ["AutomatonConstraint", "AutomatonTable", "CharacterSet", "TextAutomaton", "TokenTrie"]
 
 MASK_BYTES = 64 << 20  # that cached masks take at most
 MAX_STATES = 50_000  # that are numbered
+MAX_CLASSES = 256  # partitions of the characters that are kept
 SPACE = b" "
-
-
-@runtime_checkable
-class HasDistinctCharacters(Protocol):
-    """An automaton that treats most characters alike. It makes long vocabularies fast, and is what
-    a product needs to look far ahead.
-    """
-
-    def distinct(self, state: Any) -> frozenset[str]:
-        """The characters that may lead to states of their own: all others that are allowed lead to
-        the same state.
-        """
-        ...
 
 
 @runtime_checkable
@@ -84,9 +72,8 @@ class AutomatonTable:
     ) -> None:
         self.automaton, self.trie = automaton, trie
         self.strip_space, self.suffix_space = strip_space, suffix_space
-        self._distinct = (
-            automaton.distinct if isinstance(automaton, HasDistinctCharacters) else None
-        )
+        self._classes = automaton.classes if isinstance(automaton, HasClasses) else None
+        self._class_numbers: dict[Classes, Ints] = {}
         self._masks: dict[Hashable, Tensor] = {}
         self._max_masks = max(64, MASK_BYTES // trie.vocab_size)
         self._numbers: dict[Hashable, int] = {}
@@ -202,16 +189,24 @@ class AutomatonTable:
     def _successors(self, number: int, edges: Ints) -> Ints:
         """The states after a state and each of these characters, int64 (edges,)."""
         found = np.empty(len(edges), np.int64)
-        rest = np.ones(len(edges), np.bool_)
-        if self._distinct is not None:
-            distinct = self._distinct(self._states[number])
-            rest = np.isin(edges, [self.trie.edge(character) for character in distinct])
-            alike = np.flatnonzero(~rest)
-            if len(alike):
-                found[alike] = self._successor(number, int(edges[alike[0]]))
-        for edge, members in _groups(edges[rest]):
-            found[np.flatnonzero(rest)[members]] = self._successor(number, edge)
+        alike = edges
+        if self._classes is not None:
+            alike = self._numbers_of(self._classes(self._states[number]))[edges]
+        for _, members in _groups(alike):
+            found[members] = self._successor(number, int(edges[members[0]]))
         return found
+
+    def _numbers_of(self, classes: Classes) -> Ints:
+        """The number of each character's class, by edge; 0 for those in none."""
+        if classes not in self._class_numbers:
+            if len(self._class_numbers) >= MAX_CLASSES:
+                self._class_numbers.clear()
+            numbers = np.zeros(len(self.trie.names), np.int64)
+            for number, members in enumerate(classes, 1):
+                edges = (self.trie.edge(character) for character in members)
+                numbers[[edge for edge in edges if edge >= 0]] = number
+            self._class_numbers[classes] = numbers
+        return self._class_numbers[classes]
 
     def _successor(self, number: int, edge: int) -> int:
         key = number, edge

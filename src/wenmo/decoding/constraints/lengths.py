@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from wenmo.text.automaton import CharacterSet
+from wenmo.text.automaton import CharacterSet, Classes
 
 SPACES = frozenset(character for character in map(chr, range(0x3001)) if character.isspace())
 LINE_END = "\n"
@@ -21,6 +21,8 @@ OTHER_LINE_ENDS = frozenset("\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
 ALL = CharacterSet(frozenset(), negated=True)
 NONE = CharacterSet(frozenset())
 VISIBLE = CharacterSet(SPACES, negated=True)
+WHITE_SPACE = (SPACES,)
+LINES = (frozenset(LINE_END), SPACES - {LINE_END})
 
 
 class LengthState(NamedTuple):
@@ -56,9 +58,9 @@ class LengthAutomaton:
         """The state at the beginning of a text that continues a prompt."""
         return LengthState(0, begins=not prompt or prompt.endswith(LINE_END))
 
-    def distinct(self, state: LengthState) -> frozenset[str]:
-        """The characters that may lead to states of their own."""
-        return SPACES
+    def classes(self, state: LengthState) -> Classes:
+        """White space, and the rest."""
+        return WHITE_SPACE
 
     def may_end(self, state: LengthState) -> bool:
         """Whether the text may end here."""
@@ -121,6 +123,10 @@ class WordLength(LengthAutomaton):
 
 class LineLength(LengthAutomaton):
     """A text of so many lines, none of them blank."""
+
+    def classes(self, state: LengthState) -> Classes:
+        """The line end, other white space, and the rest."""
+        return LINES
 
     def allowed(self, state: LengthState) -> CharacterSet:
         """The characters after which the text can still be completed."""

@@ -14,7 +14,7 @@ from functools import reduce
 from typing import NamedTuple
 
 from wenmo.decoding.constraints.lengths import ALL
-from wenmo.text.automaton import CharacterSet
+from wenmo.text.automaton import CharacterSet, Classes
 
 MAX_EXACT = 20_000  # phrases times sets of groups whose shortest completions are computed
 
@@ -28,6 +28,7 @@ class PhraseMatcher:
     Attributes:
         beginnings: what each node stands for; node 0 is empty.
         characters: of all phrases.
+        classes: the same, one in each set.
         found: for each node the phrases that end there, by index.
     """
 
@@ -39,6 +40,7 @@ class PhraseMatcher:
             self.beginnings += [each for each in starts if each not in known]
         self._numbers = {text: node for node, text in enumerate(self.beginnings)}
         self.characters = frozenset("".join(phrases))
+        self.classes = tuple(frozenset(each) for each in sorted(self.characters))
         self.found = [
             tuple(index for index, phrase in enumerate(phrases) if text.endswith(phrase))
             for text in self.beginnings
@@ -102,9 +104,9 @@ class ForbiddenPhrases:
         """The text may end here, or never."""
         return 0, math.inf
 
-    def distinct(self, state: int) -> frozenset[str]:
-        """The characters of the phrases."""
-        return self._matcher.characters
+    def classes(self, state: int) -> Classes:
+        """Each character of the phrases, and the rest."""
+        return self._matcher.classes
 
 
 class RequiredState(NamedTuple):
@@ -164,9 +166,9 @@ class RequiredPhrases:
         """
         return self._shortest(state.node, state.met), math.inf
 
-    def distinct(self, state: RequiredState) -> frozenset[str]:
-        """The characters of the phrases."""
-        return frozenset() if state.met == self._all else self._matcher.characters
+    def classes(self, state: RequiredState) -> Classes:
+        """Each character of the phrases, and the rest."""
+        return () if state.met == self._all else self._matcher.classes
 
     def progress(self, state: RequiredState) -> int:
         """The number of groups that were found."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Collection, Hashable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from wenmo.text.automaton import CharacterSet, TextAutomaton
+from wenmo.text.automaton import CharacterSet, Classes, HasClasses, TextAutomaton
 
 MAX_SEARCH = 30_000  # states that a search looks at before it gives up
 MAX_CACHED = 200_000  # states of which something is kept
@@ -35,17 +36,17 @@ class Branches(NamedTuple):
 
     Attributes:
         characters: that every automaton allows.
-        distinct: the state after each of these that may have one of its own.
-        others: the state after all the others; None: there is none.
+        classes: those of them that lead to the same state each, and that state.
+        others: the state after all the others; None: there are no others.
     """
 
     characters: CharacterSet
-    distinct: dict[str, State]
+    classes: list[tuple[frozenset[str], State]]
     others: State | None
 
     def states(self) -> Iterator[State]:
         """All states that can follow."""
-        yield from self.distinct.values()
+        yield from (state for _, state in self.classes)
         if self.others is not None:
             yield self.others
 
@@ -53,8 +54,8 @@ class Branches(NamedTuple):
 class Product:
     """A text that several automata accept.
 
-    The search asks each automaton for its ``distinct`` characters (`HasDistinctCharacters`), and
-    looks at all others but once; without that method it looks at every character.
+    The search looks at one character of each class (`HasClasses`), or at every character where an
+    automaton has no classes.
 
     Args:
         automata: at least one.
@@ -66,6 +67,9 @@ class Product:
     ) -> None:
         self.automata = tuple(automata)
         self.alphabet = None if alphabet is None else frozenset(alphabet)
+        self._classes_of = [
+            each.classes if isinstance(each, HasClasses) else None for each in self.automata
+        ]
         self.start: State = tuple(each.start for each in self.automata)
         self._distances: dict[State, float] = {}
         self._branches: dict[State, Branches] = {}
@@ -83,11 +87,16 @@ class Product:
 
     def allowed(self, state: State) -> CharacterSet:
         """The characters after which the text can still be completed."""
-        (characters, negated), distinct, others = self._branch(state)
-        good = {each for each, after in distinct.items() if self.distance(after) < math.inf}
+        (characters, negated), classes, others = self._branch(state)
+        good: frozenset[str] = frozenset()
+        bad: frozenset[str] = frozenset()
+        for members, after in classes:
+            if self.distance(after) < math.inf:
+                good |= members
+            else:
+                bad |= members
         if others is None or self.distance(others) == math.inf:
-            return CharacterSet(frozenset(good))
-        bad = distinct.keys() - good
+            return CharacterSet(good)
         if not bad:
             return CharacterSet(characters, negated)
         return CharacterSet(characters | bad if negated else characters - bad, negated)
@@ -109,9 +118,9 @@ class Product:
         distance = self.distance(state)
         return (int(distance), most) if distance < math.inf else (int(most) + 1, most)
 
-    def distinct(self, state: State) -> frozenset[str]:
-        """The characters that may lead to states of their own."""
-        return frozenset(self._branch(state).distinct)
+    def classes(self, state: State) -> Classes:
+        """The characters that lead to the same state."""
+        return tuple(members for members, _ in self._branch(state).classes)
 
     def progress(self, state: State) -> int:
         """The number of goals that are met, of all automata."""
@@ -184,30 +193,23 @@ class Product:
         return self._branches[state]
 
     def _find_branches(self, state: State) -> Branches:
-        pairs = list(zip(self.automata, state, strict=True))
+        pairs = zip(self.automata, state, strict=True)
         common = self._common([each.allowed(own) for each, own in pairs])
-        distinct: set[str] = set()
-        for each, own in pairs:
-            if hasattr(each, "distinct"):
-                distinct |= each.distinct(own)
-            elif not common.negated:
-                distinct |= common.characters
-            else:
-                distinct |= (self.alphabet or frozenset()) | common.characters
-        alphabet = self.alphabet
-        own_states = {
-            each: self.advance(state, each)
-            for each in sorted(distinct)
-            if common.admits(each) and (alphabet is None or each in alphabet)
-        }
-        if not common.negated:
-            others: Collection[str] = common.characters - distinct
-        else:
-            others = OTHERS if alphabet is None else alphabet
-        other = next(
-            (each for each in others if common.admits(each) and each not in distinct), None
+        usable = common.characters if not common.negated else self.alphabet
+        given = tuple(
+            tuple(map(frozenset, sorted(usable or ()))) if classes_of is None else classes_of(own)
+            for classes_of, own in zip(self._classes_of, state, strict=True)
         )
-        return Branches(common, own_states, None if other is None else self.advance(state, other))
+        classes = []
+        for members in refined(given):
+            writable = members if self.alphabet is None else members & self.alphabet
+            allowed = frozenset(each for each in writable if common.admits(each))
+            if allowed:
+                classes.append((allowed, self.advance(state, min(allowed))))
+        others: Collection[str] = OTHERS if usable is None else usable
+        in_classes = frozenset().union(*(each for sets in given for each in sets))
+        other = next((c for c in others if c not in in_classes and common.admits(c)), None)
+        return Branches(common, classes, None if other is None else self.advance(state, other))
 
     def _common(self, sets: Sequence[CharacterSet]) -> CharacterSet:
         """The characters in all of the sets."""
@@ -218,3 +220,17 @@ class Product:
         usable = included if self.alphabet is None else [*included, self.alphabet]
         smallest, *others = sorted(usable, key=len)
         return CharacterSet(smallest.intersection(*others) - excluded)
+
+
+@lru_cache(maxsize=1024)
+def refined(partitions: tuple[Classes, ...]) -> Classes:
+    """The sets of characters that no partition tells apart, without those that are in no set."""
+    numbers: dict[str, list[tuple[int, int]]] = {}
+    for index, classes in enumerate(partitions):
+        for number, members in enumerate(classes):
+            for character in members:
+                numbers.setdefault(character, []).append((index, number))
+    together: dict[tuple[tuple[int, int], ...], set[str]] = {}
+    for character, own in numbers.items():
+        together.setdefault(tuple(own), set()).add(character)
+    return tuple(map(frozenset, together.values()))

@@ -75,19 +75,27 @@ class TokenTrie:
                 self.characters[part] = edge
             else:
                 (self.tails if part[0] in TAIL else self.heads)[edge] = part
-        self._own = {
+        self._own = frozenset(
             part for part, *more in filter(None, paths) if not more and part in self.characters
-        }
-        self.alphabet = self._spellable(alphabet)
+        )
+        self._own_counts = _count_heads(self._own)
+        self._set_alphabet(alphabet)
         self._build([[self._edges[part] for part in path] for path in paths])
-        self._sets: dict[CharacterSet, tuple[Bools, _Spelled]] = {}
         self._max_sets = max(16, SETS_BYTES // max(1, len(self._edges)))
 
     def over(self, alphabet: Collection[str] | None) -> TokenTrie:
         """The same vocabulary with another alphabet."""
         other = copy(self)
-        other.alphabet, other._sets = self._spellable(alphabet), {}
+        other._set_alphabet(alphabet)
         return other
+
+    def _set_alphabet(self, alphabet: Collection[str] | None) -> None:
+        self.alphabet = self._spellable(alphabet)
+        self._sets: dict[CharacterSet, tuple[Bools, Spelled]] = {}
+        self._writable = np.zeros(len(self.names), np.bool_)
+        self._rare = frozenset() if self.alphabet is None else self.alphabet - self._own
+        for character, edge in self.characters.items():
+            self._writable[edge] = self.alphabet is None or character in self.alphabet
 
     def _spellable(self, alphabet: Collection[str] | None) -> frozenset[str] | None:
         """The characters of an alphabet that have a token, or one for each of their bytes."""
@@ -130,7 +138,7 @@ class TokenTrie:
         """The edge of a character, a head or a tail; -1: no token has it."""
         return self._edges.get(part, -1)
 
-    def allowed(self, characters: CharacterSet) -> tuple[Bools, _Spelled]:
+    def allowed(self, characters: CharacterSet) -> tuple[Bools, Spelled]:
         """The edges, bool (edges,), that may follow a whole character where these characters may,
         and those of them that are spelled in bytes.
         """
@@ -140,48 +148,64 @@ class TokenTrie:
             self._sets[characters] = self._find(characters)
         return self._sets[characters]
 
-    def _find(self, characters: CharacterSet) -> tuple[Bools, _Spelled]:
-        allowed = np.zeros(len(self._edges), np.bool_)
-        given, edges, alphabet = characters.characters, self.characters, self.alphabet
+    def _find(self, characters: CharacterSet) -> tuple[Bools, Spelled]:
+        given, edges = characters.characters, self.characters
         if characters.negated:
-            allowed[list(edges.values())] = True
+            allowed = self._writable.copy()
             allowed[[edges[each] for each in given if each in edges]] = False
-            if alphabet is not None:
-                allowed[[edge for each, edge in edges.items() if each not in alphabet]] = False
         else:
-            usable = given if alphabet is None else given & alphabet
-            allowed[[edges[each] for each in usable if each in edges]] = True
-        spelled = _Spelled(characters, alphabet, self._own)
+            allowed = np.zeros(len(self.names), np.bool_)
+            allowed[[edges[each] for each in given if each in edges]] = True
+            allowed &= self._writable
+        spelled = self._spelled(characters)
         for edge, head in self.heads.items():
             allowed[edge] = spelled.has(head)
         return allowed, spelled
 
+    def _spelled(self, characters: CharacterSet) -> Spelled:
+        """The characters of a set that have no token of their own."""
+        given = characters.characters
+        if self.alphabet is not None:
+            return Spelled({each for each in self._rare if characters.admits(each)})
+        if characters.negated:
+            return Spelled(given - self._own, self._own, self._own_counts)
+        return Spelled(given - self._own)
 
-class _Spelled:
-    """The characters of a set that have no token of their own, by their first bytes."""
+
+class Spelled:
+    """A set of characters that are spelled in bytes, by their first bytes.
+
+    Args:
+        characters: in the set; with ``others``, not in the set.
+        others: characters that are not in the set, either; None: there are none.
+        counts: of the first bytes of the others.
+    """
 
     def __init__(
-        self, characters: CharacterSet, alphabet: frozenset[str] | None, own: Collection[str]
+        self,
+        characters: Collection[str],
+        others: Collection[str] | None = None,
+        counts: Counter[bytes] | None = None,
     ) -> None:
-        given = characters.characters
-        self._negated = alphabet is None and characters.negated
-        if self._negated:  # all characters but these
-            members = given | frozenset(own)
-        else:
-            among = given if alphabet is None else alphabet
-            members = frozenset(each for each in among - frozenset(own) if characters.admits(each))
-        self._members = members
-        spelled = [each.encode("utf-8", "surrogatepass") for each in members]
-        self._counts = Counter(each[:n] for each in spelled for n in range(1, len(each)))
+        self._characters, self._others = characters, others
+        self._counts, self._other_counts = _count_heads(characters), counts
 
     def has(self, head: bytes) -> bool:
         """Whether a character begins with these bytes and has more."""
-        if self._negated:
-            return _count_characters(head) > self._counts[head]
-        return self._counts[head] > 0
+        if self._other_counts is None:
+            return self._counts[head] > 0
+        return _count_characters(head) > self._counts[head] + self._other_counts[head]
 
     def __contains__(self, character: str) -> bool:
-        return (character in self._members) != self._negated
+        if self._others is None:
+            return character in self._characters
+        return character not in self._characters and character not in self._others
+
+
+def _count_heads(characters: Collection[str]) -> Counter[bytes]:
+    """How many characters begin with some bytes and have more."""
+    spelled = [each.encode("utf-8", "surrogatepass") for each in characters]
+    return Counter(each[:n] for each in spelled for n in range(1, len(each)))
 
 
 def _split(spelled: bytes) -> list[str | bytes]:
