@@ -19,7 +19,10 @@ from wenmo.text.automaton import TextAutomaton
 from wenmo.types import WenmoError
 
 FORMS = Path(__file__).parent / "forms"
-LANGUAGES = {"zh": "wenmo.verse.chinese:ChineseForm"}
+LANGUAGES = {
+    "en": "wenmo.verse.english.form:EnglishForm",
+    "zh": "wenmo.verse.chinese:ChineseForm",
+}
 """The class of the forms of each language; its method ``read`` takes a `FormFile`."""
 
 
