@@ -90,7 +90,7 @@ def rhyming(lines: tuple[str, ...], scheme: str) -> bool:
     return True
 
 
-WORDS = ["a", "the", "dim", "day", "may", "away", "delay", "hasty", "tasty"]
+WORDS = ["a", "the", "dim", "him", "day", "may", "away", "delay", "hasty", "tasty"]
 CASES: list[tuple[str, str, list[list[str]], dict[tuple[int, int], str]]] = [
     # keys of the form, rhymes, patterns of each line, first letters
     ('rhyme = "AA"\nmetre = "x/x"\n', "AA", [["x/x"]] * 2, {}),
@@ -99,6 +99,7 @@ CASES: list[tuple[str, str, list[list[str]], dict[tuple[int, int], str]]] = [
     ("syllables = [1, 2, 1]\n", "...", [["?"], ["??"], ["?"]], {}),
     ('rhyme = "A.A"\nsyllables = [2, 1, 2]\n', "A.A", [["??"], ["?"], ["??"]], {}),
     ('rhyme = "AA"\nmetre = "x/ | /x/"\n', "AA", [["x/", "/x/"]] * 2, {(0, 0): "d", (1, 0): "A"}),
+    ('rhyme = "AA"\nsyllables = 2\n', "AA", [["??"]] * 2, {(0, -1): "m", (1, 0): "t"}),
 ]
 
 
@@ -107,7 +108,12 @@ def poems(scheme: str, patterns: list[list[str]], fixed: dict[tuple[int, int], s
     lines = []
     for number, (letter, alternatives) in enumerate(zip(scheme, patterns, strict=True)):
         first = fixed.get((number, 0), "").lower()
-        texts = {text for text in line_texts(alternatives, WORDS) if text.startswith(first)}
+        last = fixed.get((number, -1), "")
+        texts = {
+            text
+            for text in line_texts(alternatives, WORDS)
+            if text.startswith(first) and text.endswith(last)
+        }
         if letter != ".":
             texts = {text for text in texts if any(on_beat(text, each) for each in alternatives)}
         lines.append(texts)

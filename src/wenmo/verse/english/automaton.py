@@ -48,7 +48,8 @@ class VerseAutomaton:
     Args:
         name: of the form, for messages.
         alphabet: the characters that can be written.
-        fixed: the first characters of lines, by (line, 0); case does not matter.
+        fixed: the first letters of lines, by (line, 0), and the last ones, by (line, -1); case
+            does not matter.
         words: the only words that can be written; None: those of the dictionary.
 
     Attributes:
@@ -67,7 +68,7 @@ class VerseAutomaton:
         words: frozenset[str] | None = None,
     ) -> None:
         self._alphabet = frozenset(alphabet)
-        first = _first_letters(name, fixed, len(lines))
+        first, last = (_fixed_letters(name, fixed, len(lines), place) for place in (0, -1))
         for character in (SPACE, LINE_BREAK) if len(lines) > 1 else (SPACE,):
             if character not in self._alphabet:
                 raise WenmoError(f"{name}: the vocabulary has no {character!r}")
@@ -76,13 +77,17 @@ class VerseAutomaton:
             raise WenmoError(
                 f"{name}: the vocabulary spells no English word of known pronunciation"
             )
-        self._feasibility = Feasibility(name, lines, self._lexicon, first)
+        self._feasibility = Feasibility(name, lines, self._lexicon, first, last)
         self._lengths = Lengths(self._feasibility)
         self._last = len(lines) - 1
         self._capitals = self._lexicon.capitals()
         self._marks = MARKS & self._alphabet
         self._allowed: dict[VerseState, CharacterSet] = {}
         self.start: Hashable = self._before_word(self._feasibility.start)
+
+    def draw(self, seed: int) -> Hashable:
+        """The empty text: rhymes are not drawn, but chosen by what is written."""
+        return self.start
 
     def allowed(self, state: Hashable) -> CharacterSet:
         """The characters after which a poem can be completed; all of them are in the alphabet."""
@@ -188,19 +193,23 @@ class VerseAutomaton:
         return found
 
 
-def _first_letters(name: str, fixed: Mapping[tuple[int, int], str], lines: int) -> dict[int, str]:
-    """The given first letters of lines, in small letters."""
-    first = {}
+def _fixed_letters(
+    name: str, fixed: Mapping[tuple[int, int], str], lines: int, place: int
+) -> dict[int, str]:
+    """The given first (place 0) or last (place -1) letters of lines, in small letters."""
+    letters = {}
     for (line, index), character in fixed.items():
         if line >= lines:
             count = f"{lines} line{'s' * (lines != 1)}"
             raise WenmoError(f"{name}: has {count}: line {line + 1} cannot have {character!r}")
-        if index:
+        if index not in (0, -1):
             raise WenmoError(
-                f"{name}: line {line + 1}, character {index + 1}: only the first character of a "
-                "line can be given in English verse"
+                f"{name}: line {line + 1}, character {index + 1}: only the first and the last "
+                "letter of a line of English verse can be given"
             )
         if not (character.isascii() and character.isalpha()):
-            raise WenmoError(f"{name}: line {line + 1}: no English word begins with {character!r}")
-        first[line] = character.lower()
-    return first
+            where = "ends" if index else "begins"
+            raise WenmoError(f"{name}: line {line + 1}: no English word {where} with {character!r}")
+        if index == place:
+            letters[line] = character.lower()
+    return letters

@@ -53,6 +53,7 @@ class Feasibility:
     Args:
         name: of the form, for messages.
         first: the first letter of lines where it is given.
+        last: the last letter of lines where it is given.
 
     Attributes:
         start: the place before the first word.
@@ -62,9 +63,15 @@ class Feasibility:
     """
 
     def __init__(
-        self, name: str, lines: Sequence[Line], lexicon: Lexicon, first: Mapping[int, str]
+        self,
+        name: str,
+        lines: Sequence[Line],
+        lexicon: Lexicon,
+        first: Mapping[int, str],
+        last: Mapping[int, str],
     ) -> None:
-        self.lines, self.lexicon, self.first = tuple(lines), lexicon, dict(first)
+        self.lines, self.lexicon = tuple(lines), lexicon
+        self.first, self.last = dict(first), dict(last)
         self._letters = sorted({line.rhyme for line in lines if line.rhyme})
         self._cache: dict[Hashable, object] = {}
         self._facts: dict[Hashable, object] = {}
@@ -213,6 +220,8 @@ class Feasibility:
                             later |= usable
             single = self._table(alone)[shape]
             enders = self._table(later)[shape] | (single if begins is None else single & begins)
+            if number in self.last:
+                enders &= self._end_with(self.last[number])
             return enders & (self.lexicon.tail != NO_RHYME) if line.rhyme else enders
 
         return self._kept(("enders", self._alike(number)), solve)
@@ -293,7 +302,7 @@ class Feasibility:
     def _alike(self, number: int) -> Hashable:
         """What decides which words can end a line; lines with the same share what is cached."""
         line = self.lines[number]
-        return line.patterns, bool(line.rhyme), self.first.get(number)
+        return line.patterns, bool(line.rhyme), self.first.get(number), self.last.get(number)
 
     def known_rhyme(self, number: int, rhymes: Rhymes) -> tuple[int, frozenset[int]] | None:
         group = self._group(number)
@@ -321,6 +330,10 @@ class Feasibility:
             return np.array([word.lstrip("'").startswith(letter) for word in self.lexicon.words])
 
         return self._kept(("begin", letter), find)
+
+    def _end_with(self, letter: str) -> NDArray[np.bool_]:
+        """The words whose last letter it is, bool (words,)."""
+        return np.array([word.rstrip("'").endswith(letter) for word in self.lexicon.words])
 
     def _table(self, bits: int) -> NDArray[np.bool_]:
         """Bits as bool (stress patterns,)."""
@@ -351,9 +364,10 @@ class Feasibility:
 
     def _check(self, name: str) -> None:
         for number, line in enumerate(self.lines):
-            start = f" that begin with {self.first[number]!r}" if number in self.first else ""
             if not self.enders[number].any():
-                raise WenmoError(f"{name}: line {number + 1}: no words{start} have its metre")
+                given = f" that begin with {self.first[number]!r}" if number in self.first else ""
+                given += f" that end with {self.last[number]!r}" if number in self.last else ""
+                raise WenmoError(f"{name}: line {number + 1}: no words{given} have its metre")
             group = [n for n, other in enumerate(self.lines) if other.rhyme == line.rhyme]
             first = line.rhyme and number == group[0]
             if first and not len(self.finals(number, self.start.rhymes).words):

@@ -24,7 +24,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from wenmo.text.automaton import TextAutomaton
 from wenmo.types import WenmoError
 from wenmo.verse.english.automaton import VerseAutomaton
 from wenmo.verse.english.line import ANY, BEAT, OFF_BEAT, Line
@@ -124,20 +123,22 @@ class EnglishForm:
         faults, doubts = self._rhymes([number for number, _ in rows], read, fits)
         return Verdict(not (reasons or faults), reasons + faults, warnings + doubts)
 
+    def has_shape(self, text: str) -> bool:
+        """Whether a text has the number of lines of the form."""
+        return len(_rows(text)) == len(self.lines)
+
     def automaton(
         self,
         alphabet: Collection[str],
-        *,
         fixed: Mapping[tuple[int, int], str] | None = None,
-        seed: int = 0,
         words: Collection[str] | None = None,
-    ) -> TextAutomaton:
+    ) -> VerseAutomaton:
         """The texts of the form over an alphabet; every word is one of known pronunciation.
 
         Args:
             alphabet: the characters that can be written.
-            fixed: characters at the beginning (index 0) of lines.
-            seed: not used: the rhymes are chosen by what is written.
+            fixed: the first letters of lines (index 0), and the last letters of the last words of
+                lines (index -1).
             words: the only words that can be written; None: those of the dictionary.
 
         Raises:

@@ -86,7 +86,7 @@ class Lengths:
             starts = [costs[q, 0] for q in range(len(verse.lines[number].patterns))]
             return int(min(low for low, _ in starts)), int(max(high for _, high in starts))
 
-        return verse.cached(("line", verse.lines[number], verse.first.get(number), tail), bounds)
+        return verse.cached(("line", number, tail), bounds)
 
     def _costs(self, line: Line, finals: NDArray[np.int64]) -> dict[Position, tuple[float, float]]:
         """Bounds from each position of a line to its end, where these words may end it."""
