@@ -35,7 +35,7 @@ def test_answers_are_as_long_as_their_sources(couplets: Path) -> None:
     for method in ("beam", "sample", "greedy"):
         [*answers] = run.write(sources, method=method, seed=1, max_tokens=99)
         assert [len(group[0].text) for group in answers] == [1, 3, 9]
-        assert {group[0].stopped_by for group in answers} == {"end"}
+        assert {group[0].stopped_by for group in answers} == {"constraint"}
     continued = run.generate("春春春春春", prefix="夜", max_tokens=99)
     assert len(continued[0]) == 4
 

@@ -23,7 +23,7 @@ from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.text.config import TokenizerConfig
 from wenmo.text.tokenizers import Tokenizer
-from wenmo.types import END
+from wenmo.types import END, WenmoError
 
 TRAINED_ON = ['the quick brown fox, 春眠不觉晓，处处闻啼鸟。\n{"name": "value", "age": 12}\n']
 KINDS = ("bytes", "characters", "bpe", "words")
@@ -167,7 +167,7 @@ def cuts(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
     return table, text[: draw(st.integers(0, len(text)))]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(cuts(), st.sampled_from([compile_regex(PATTERN), compile_choice(WORDS)]))
 def test_what_is_allowed_is_what_some_text_goes_on_with(cut, grammar):
     """Except where one text is left: there only the token of its usual encoding is allowed."""
@@ -222,5 +222,81 @@ def test_any_model_with_any_tokenizer_writes_what_is_asked(table, kind, method):
         sampling = Sampling(method=method, seed=7, max_tokens=200, beam_width=3, temperature=2.0)
         [outputs] = writer.generate([""], sampling, 2, constraints=constraints)
         for output in outputs:
-            assert output.stopped_by == "end"
+            assert output.stopped_by in ("end", "constraint")
             assert obeys(constraints, output.text)
+
+
+# -- what is never written -----------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(KINDS),
+    st.sampled_from(REQUESTS),
+    st.fixed_dictionaries(
+        {
+            "method": st.sampled_from(["sample", "greedy", "beam", "beam-sample"]),
+            "seed": st.integers(0, 9),
+            "temperature": st.sampled_from([1e-6, 1.0, 1000.0]),
+            "top_k": st.sampled_from([0, 1, 3]),
+            "top_p": st.sampled_from([1.0, 1e-9]),
+            "min_p": st.sampled_from([0.0, 1.0]),
+            "typical_p": st.sampled_from([1.0, 1e-9]),
+            "repetition_penalty": st.sampled_from([0.01, 1.0, 100.0]),
+            "no_repeat_ngram": st.sampled_from([0, 1, 2]),
+            "min_tokens": st.sampled_from([0, 100]),
+            "beam_width": st.sampled_from([1, 4]),
+            "logit_bias": st.sampled_from(
+                [(), ((END, -torch.inf),), tuple((token, -torch.inf) for token in range(200))]
+            ),
+        }
+    ),
+)
+def test_what_is_forbidden_is_never_written_whatever_else_is_asked(
+    writers, kind, constraints, options
+):
+    sampling = Sampling(max_tokens=150, **options)
+    n = min(2, sampling.beam_width)
+    [outputs] = writers[kind].generate([""], sampling, n, constraints=constraints)
+    assert outputs
+    for output in outputs:
+        assert output.stopped_by in ("end", "constraint")
+        assert obeys(constraints, output.text)
+
+
+@pytest.fixture(scope="module")
+def writers(table):
+    return {
+        kind: TextGenerator(table(noise(tokenizer.vocab_size, 2)), tokenizer)
+        for kind, tokenizer in TOKENIZERS.items()
+    }
+
+
+def test_a_model_without_probability_for_what_is_allowed_says_so(table):
+    """Greedy and sampling would otherwise take the first token, END."""
+    tokenizer = TOKENIZERS["characters"]
+    logits = torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size)
+    spells_q = torch.tensor([spelled == b"q" for spelled in tokenizer.table])
+    logits[:, spells_q] = -torch.inf
+    writer = TextGenerator(table(logits), tokenizer)
+    for method in ("greedy", "sample", "beam", "beam-sample", "stochastic-beam"):
+        sampling = Sampling(method=method, seed=1)
+        with pytest.raises(WenmoError, match="the model gives no probability to any token"):
+            writer.generate([""], sampling, constraints=ConstraintSettings(regex="aq|bq"))
+
+
+def test_what_ended_a_text_is_said(table):
+    tokenizer = TOKENIZERS["bytes"]
+    writer = TextGenerator(table(torch.zeros(257, 257)), tokenizer)
+    for method in ("sample", "beam"):
+        for pattern, tokens, reasons in (
+            ("[ab]{3}", 9, {"constraint"}),
+            ("[ab]{3}", 2, {"length"}),
+            ("[ab]?", 9, {"constraint", "end"}),
+        ):
+            sampling = Sampling(method=method, max_tokens=tokens, beam_width=8, length_penalty=0.0)
+            asked = ConstraintSettings(regex=pattern)
+            [outputs] = writer.generate([""], sampling, 8, constraints=asked)
+            assert {output.stopped_by for output in outputs} == reasons
+            for output in outputs:
+                assert output.stopped_by != "end" or output.text == ""

@@ -50,8 +50,8 @@ class Output:
         tokens: the number of tokens, including END and those of a stop string.
         logprob: the sum of the natural log-probabilities of the tokens under the model itself; of a
             combination of models, under its base.
-        stopped_by: what ended the text: ``end`` (END), ``length`` (max_tokens) or ``stop`` (a stop
-            string).
+        stopped_by: what ended the text: ``end`` (the model chose END), ``constraint`` (a constraint
+            left nothing but END), ``length`` (max_tokens) or ``stop`` (a stop string).
         truncated: the model did not read all of the prompt, or of the source, for want of context.
         score: the score of a beam, the expected utility of minimum Bayes risk; of other methods,
             the log-probability.

@@ -86,6 +86,12 @@ def combine(*constraints: Constraint | None) -> Constraint | None:
     return Conjunction(given) if len(given) > 1 else given[0] if given else None
 
 
+def must_end(constraint: Constraint) -> bool:
+    """Whether a text may go on with nothing but its end."""
+    mask = constraint.allowed()
+    return mask is not None and bool(mask[END]) and int(mask.sum()) == 1
+
+
 def only_token(mask: Tensor | None) -> int | None:
     """The one token of a mask, bool (vocab_size,), if it has no other and it is not END."""
     if mask is None or int(mask.sum()) != 1:

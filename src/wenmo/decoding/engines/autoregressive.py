@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
+from wenmo.decoding.constraints.base import Constraint, must_end
 from wenmo.decoding.draft_length import DraftLength
 from wenmo.decoding.engines.base import Engine, Event, StoppedBy
-from wenmo.decoding.engines.choice import Chooser
+from wenmo.decoding.engines.choice import NO_TOKEN, Chooser
 from wenmo.decoding.engines.prefill import Prefill, Reader
 from wenmo.decoding.engines.row import Row
 from wenmo.decoding.engines.slots import Slots
@@ -174,6 +175,9 @@ class AutoregressiveEngine(Engine):
             for row, own in zip(late, logprobs, strict=True):
                 forced = list(zip(row.ids[-count:], own, strict=True))[count - row.forced :]
                 events += [Event(row.task.number, *each, None) for each in forced]
+                if any(logprob == -math.inf for _, logprob in forced):
+                    self.cancel(row.task.number)
+                    events.append(Event.failure(row.task.number, WenmoError(NO_TOKEN)))
                 row.forced = row.behind = 0
         return events
 
@@ -192,6 +196,8 @@ class AutoregressiveEngine(Engine):
         for row in rows:
             tasks[row.task.number].append(row)
         for own in tasks.values():
+            if own[0].task.done:
+                continue  # it failed above
             try:
                 for event in self._advance(own, [lines[row] for row in own]):
                     events.append(event)
@@ -205,7 +211,11 @@ class AutoregressiveEngine(Engine):
         search = rows[0].task.search
         if search is not None:
             draws = rows[0].task.request.sampling.draws
-            chosen = [_checked(line) for [line] in lines]
+            # A text of the beam that cannot go on is dropped, and the others go on.
+            chosen = [
+                [] if isinstance(line, WenmoError) and len(lines) > 1 else _checked(line)
+                for [line] in lines
+            ]
             offers = [Candidates.from_line(line, draws=draws) for line in chosen]
             yield from self._grow(rows, search, offers)
             return
@@ -221,7 +231,7 @@ class AutoregressiveEngine(Engine):
         _check(logprob)
         stopped_by: StoppedBy | None = None
         if token == END:
-            stopped_by = "end"
+            stopped_by = _end_of(row.task, row.constraint)
         elif row.written + 1 == row.task.limit:
             stopped_by = "length"
         if stopped_by:
@@ -242,9 +252,12 @@ class AutoregressiveEngine(Engine):
             return []
         self.cancel(task.number)
         events = []
-        for rank, (text, score, weight) in enumerate(search.best(task.request.n)):
+        found = search.best(task.request.n)
+        if not found:
+            raise WenmoError(NO_TOKEN)
+        for rank, (text, score, weight) in enumerate(found):
             ends: list[StoppedBy | None] = [None] * len(text.tokens)
-            ends[-1] = "end" if text.tokens[-1] == END else "length"
+            ends[-1] = _end_of_text(task, text.tokens)
             for token, logprob, end in zip(text.tokens, text.logprobs, ends, strict=True):
                 events.append(Event(task.number, token, logprob, end, rank, score, weight))
         return events
@@ -254,6 +267,24 @@ def _checked(line: Line) -> list[float]:
     if isinstance(line, WenmoError):
         raise line
     return line
+
+
+def _end_of(task: Task, constraint: Constraint | None) -> StoppedBy:
+    """What has ended a text that ends with END."""
+    if task.request.constraint is None or constraint is None:
+        return "end"
+    return "constraint" if must_end(constraint) else "end"
+
+
+def _end_of_text(task: Task, tokens: Sequence[int]) -> StoppedBy:
+    """What has ended a text that was searched for."""
+    if tokens[-1] != END:
+        return "length"
+    constraint = task.start_constraint()
+    if constraint is not None and task.request.constraint is not None:
+        for token in tokens[:-1]:
+            constraint.advance(token)
+    return _end_of(task, constraint)
 
 
 def _check(number: float) -> None:

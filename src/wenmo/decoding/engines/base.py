@@ -11,7 +11,7 @@ from wenmo.decoding.drafts.base import Speculation
 from wenmo.decoding.request import Request
 from wenmo.types import END, WenmoError
 
-StoppedBy: TypeAlias = Literal["end", "length", "stop", "error"]
+StoppedBy: TypeAlias = Literal["end", "constraint", "length", "stop", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class Event:
         request: the id that `Engine.submit` returned.
         token: its id; END where the model ended the text.
         logprob: its natural log-probability under the model itself, before any logits processor.
-        stopped_by: ``end``, ``length`` or ``error`` if it is the text's last event, else None.
+        stopped_by: ``end``, ``constraint``, ``length`` or ``error`` if it is the text's last event,
+            else None.
         rank: which of a beam's texts it belongs to; 0 is the best.
         score: of that whole text, as the beam ranks it; None where there is no beam.
         weight: the importance weight of that whole text; None where the method gives none.

@@ -21,6 +21,10 @@ from wenmo.models.base import LanguageModel
 from wenmo.types import END, State, WenmoError
 
 MAX_CHAINS = 64  # that are cached
+NO_TOKEN = (
+    "the model gives no probability to any token that the constraints and the other settings "
+    "allow: change them"
+)
 
 
 class Chooser:
@@ -63,7 +67,9 @@ class Chooser:
                 start += table.shape[1]
                 if row.mu is not None:
                     row.mu = line.pop()
-                lines[row.slot] = line
+                lines[row.slot] = (
+                    line if _leaves_token(line, row.task.settings) else WenmoError(NO_TOKEN)
+                )
         return lines
 
     def _table(
@@ -71,8 +77,9 @@ class Chooser:
     ) -> Tensor:
         """What is to be known of rows with the same settings, float64 (rows, numbers).
 
-        They are the token, its log-probability and, with mirostat, the next μ; or of a beam what
-        `Candidates` needs. Float64 holds every id exactly.
+        They are the token, its log-probability under the model, its processed one, which is −inf
+        where no token is possible, and with mirostat the next μ; or of a beam what `Candidates`
+        needs. Float64 holds every id exactly.
         """
         settings = rows[0].task.settings
         slots = [row.slot for row in rows]
@@ -92,6 +99,8 @@ class Chooser:
             gains, drawn = processors(offered, history), []
             if settings.draws:
                 gains = gains.log_softmax(1)
+                possible = (offered > -math.inf).any(1, keepdim=True)
+                gains = torch.where(possible, gains, offered)  # else all of it is NaN
                 noise = gumbel(_prefix_keys(rows, gains.device), gains.shape[1])
                 tokens, perturbed = drawn_candidates(gains, noise, candidate_count(settings))
                 drawn = [perturbed]
@@ -107,7 +116,7 @@ class Chooser:
             if processors.steps:
                 offered = processors(offered, history).log_softmax(1)
             tokens = strategy_of(settings)(offered, keys)[:, None]
-            columns = [tokens, logp.gather(1, tokens)]
+            columns = [tokens, logp.gather(1, tokens), offered.gather(1, tokens)]
             if history.mu is not None and processors.before_mirostat is not None:
                 uncut = processors.before_mirostat(uncut, history).log_softmax(1)
                 bits = uncut.gather(1, tokens)[:, 0] / -NATS_PER_BIT
@@ -142,6 +151,17 @@ class Chooser:
         heads = [len(row.task.prefix_ids) - start for row, start in zip(rows, starts, strict=True)]
         texts = [row.ids[head:] for row, head in zip(rows, heads, strict=True)]
         return History.of(texts, starts, keys.device, keys=keys, mu=state)
+
+
+def _leaves_token(line: list[float], settings: Sampling) -> bool:
+    """Whether a line of `Chooser._table` has a possible token; its last number is taken off.
+
+    That the logits are not numbers is left to the engine, which says so.
+    """
+    if settings.searches or settings.method == "contrastive":
+        return True
+    processed = line.pop()
+    return processed > -math.inf or math.isnan(line[1])
 
 
 def _constrained(logits: Tensor, masks: list[Tensor | None]) -> Tensor:

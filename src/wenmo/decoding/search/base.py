@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from wenmo.types import END
+
 UNSEEN = 1e-10
 """The least attention that a source position counts as having received: log 0 is no score."""
 
@@ -40,8 +42,11 @@ class Candidates(NamedTuple):
     @classmethod
     def from_line(cls, line: Sequence[float], *, draws: bool) -> Candidates:
         """From a line of numbers: tokens, gains, log-probabilities, with ``draws`` the perturbed
-        gains, END's two numbers, coverage.
+        gains, END's two numbers, coverage. An empty line: nothing may follow.
         """
+        if not line:
+            never = -math.inf
+            return cls([END], [never], [never], (never, never), 0.0, [never] if draws else ())
         count = (len(line) - 3) // (4 if draws else 3)
         columns = [line[start : start + count] for start in range(0, len(line) - 3, count)]
         tokens = [int(token) for token in columns[0]]

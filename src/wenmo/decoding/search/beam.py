@@ -137,6 +137,8 @@ class BeamSearch:
             return
         row, self._greedy = self._greedy, None
         candidates = candidates_of[row]
+        if candidates.gains[0] == -math.inf:
+            return
         token = candidates.tokens[0]
         text = self._texts[row].then(token, candidates.gains[0], candidates.logprobs[0])
         best = max(
