@@ -16,8 +16,9 @@ Kind: TypeAlias = tuple[str, int]
 """The name of a draft, and the evidence of its proposal."""
 
 MAX_PROPOSED = 16
-DECAY = 0.98  # of what was counted and measured, at each step
-PRIOR_RATE, PRIOR_TRIALS = 0.6, 2.0  # of acceptance, before anything is known
+DECAY = 0.995  # of what was counted and measured, at each step
+PRIOR_RATE, PRIOR_TRIALS = 0.5, 2.0  # of acceptance, before anything is known
+MIN_GAIN = 1.03  # in tokens a second, below which nothing is proposed
 SHARED_TRIALS = 4.0  # that the rate of all texts counts as, for one text
 MAX_LOSS = 0.02  # share of the time that speculation may lose
 CALIBRATION = 64  # steps with a draft, after which one without is measured
@@ -163,6 +164,8 @@ class AdaptiveLength:
 
         longest = max((each.length for each in outlooks), default=0)
         chosen = max(range(min(longest, 2 * longest_known) + 1), key=speed)
+        if speed(chosen) < MIN_GAIN * speed(0):
+            chosen = 0
         if longest:
             self._length = max(2, chosen)
         return chosen

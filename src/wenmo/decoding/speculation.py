@@ -25,8 +25,7 @@ from typing import TypeAlias
 from torch import Tensor
 
 from wenmo.decoding.constraints.base import Constraint
-from wenmo.decoding.draft_length import AdaptiveLength, DraftLength, Outlook
-from wenmo.decoding.drafts.base import Proposal
+from wenmo.decoding.draft_length import AdaptiveLength, DraftLength, Kind, Outlook
 from wenmo.decoding.engines.choice import Chooser
 from wenmo.decoding.engines.row import Row
 from wenmo.decoding.engines.slots import Slots
@@ -45,18 +44,24 @@ class Plan:
     """What the rows read in a step.
 
     Attributes:
-        proposals: what is verified of each row; of some, nothing.
-        outlooks: what is known of the rows with a draft.
+        drafted: the rows with a draft.
+        proposals: what is verified of some of these rows.
+        outlooks: what is known of the same rows.
         drafting: the seconds that the drafts took.
     """
 
+    drafted: list[Row]
     proposals: dict[Row, list[int]]
     outlooks: dict[Row, Outlook]
     drafting: float
 
+    def proposed(self, row: Row) -> list[int]:
+        """What is verified of a row."""
+        return self.proposals.get(row, [])
+
     def unread(self, row: Row) -> list[int]:
         """What a row reads: tokens that were read and taken back, the newest, and the proposed."""
-        return [*row.ids[-1 - row.behind :], *self.proposals[row]]
+        return [*row.ids[-1 - row.behind :], *self.proposed(row)]
 
 
 class Speculator:
@@ -75,6 +80,8 @@ class Speculator:
     ) -> None:
         self._model, self._slots, self._chooser = model, slots, chooser
         self._length: DraftLength = length or AdaptiveLength()
+        # On a CPU other programs take time, too, which is not counted.
+        self._clock = time.thread_time if model.device.type == "cpu" else time.perf_counter
 
     # -- proposing -------------------------------------------------------------------------------
 
@@ -85,22 +92,22 @@ class Speculator:
         drafted = [row for row in rows if row.task.request.draft is not None]
         if not drafted or any(row.task.search is not None for row in rows):
             return None
-        begun = time.perf_counter()
+        begun = self._clock()
         room = self._room(rows)
         found = self._ask(drafted, min(room, self._length.ask(len(rows))))
         outlooks: dict[Row, Outlook] = {}
-        proposals: dict[Row, list[int]] = {row: [] for row in rows}
+        proposals: dict[Row, list[int]] = {}
         for row, (kind, tokens) in found.items():
-            most = 0 if row.behind >= MAX_BEHIND else min(room, _left(row))
-            proposals[row], certain = _allowed(row, tokens, most)
-            length = len(proposals[row])
-            outlooks[row] = Outlook(row.task, kind, length, certain, 1 + row.behind)
-        longest = self._length.choose(len(rows), list(outlooks.values()))
+            allowed, certain = _allowed(row, tokens, min(room, _left(row)))
+            if allowed:
+                proposals[row] = allowed
+                outlooks[row] = Outlook(row.task, kind, len(allowed), certain, 1 + row.behind)
+        longest = self._length.choose(len(rows), list(outlooks.values())) if outlooks else 0
         for row, outlook in outlooks.items():
             proposals[row] = proposals[row][:longest]
             length = len(proposals[row])
             outlooks[row] = replace(outlook, length=length, certain=min(length, outlook.certain))
-        return Plan(proposals, outlooks, time.perf_counter() - begun)
+        return Plan(drafted, proposals, outlooks, self._clock() - begun)
 
     def _room(self, rows: list[Row]) -> int:
         """How many tokens behind the newest fit into the context of every row."""
@@ -108,17 +115,18 @@ class Speculator:
             return 1 << 30
         return min(self._model.context - row.position - 1 for row in rows)
 
-    def _ask(self, rows: list[Row], count: int) -> dict[Row, tuple[tuple[str, int], list[int]]]:
-        """The kind and the tokens of each row's proposal."""
+    def _ask(self, rows: list[Row], count: int) -> dict[Row, tuple[Kind, list[int]]]:
+        """The kind and the tokens of each row's proposal, those that are forced left out."""
+        found: dict[Row, tuple[Kind, list[int]]] = {}
         alike: dict[int, list[Row]] = defaultdict(list)
         for row in rows:
-            alike[id(row.task.request.draft)].append(row)
-        found = {}
-        for own in alike.values():
+            if row.behind < MAX_BEHIND and (count or row.constraint is not None):
+                found[row] = ("forced", 0), []
+                alike[id(row.task.request.draft)].append(row)
+        for own in alike.values() if count else ():
             draft = own[0].task.request.draft
             assert draft is not None
-            proposals = draft.propose(own, count) if count else [Proposal([])] * len(own)
-            for row, proposal in zip(own, proposals, strict=True):
+            for row, proposal in zip(own, draft.propose(own, count), strict=True):
                 found[row] = (draft.name, proposal.evidence), proposal.tokens
         return found
 
@@ -128,21 +136,23 @@ class Speculator:
         """Read what is planned, and choose what each row writes: one token, and one more for each
         proposed token that is accepted.
         """
-        begun = time.perf_counter()
-        tokens = max(len(plan.unread(row)) for row in rows)
+        begun = self._clock()
+        tokens = 1
+        if plan.proposals or any(row.behind for row in plan.drafted):
+            tokens = max(len(plan.unread(row)) for row in rows)
         if tokens == 1:
             lines = write_newest(rows, self._slots, self._chooser)
         elif self._slots.can_take_back:
             lines = self._verify_and_truncate(rows, plan)
         else:
             lines = self._verify_and_replay(rows, plan)
-        accepted = {row: len(lines[row]) - 1 for row in plan.outlooks}
-        for row, count in accepted.items():
-            proposed = len(plan.proposals[row])
-            row.task.speculation = row.task.speculation.after(proposed, count)
-        self._length.observe_proposals([*plan.outlooks.values()], [*accepted.values()])
+        for row in plan.drafted:
+            proposed, accepted = len(plan.proposed(row)), len(lines[row]) - 1
+            row.task.speculation = row.task.speculation.after(proposed, accepted)
+        counts = [len(lines[row]) - 1 for row in plan.outlooks]
+        self._length.observe_proposals([*plan.outlooks.values()], counts)
         written = sum(map(len, lines.values()))
-        seconds = time.perf_counter() - begun
+        seconds = self._clock() - begun
         self._length.observe_step(len(rows), tokens, written, seconds, plan.drafting)
         return lines
 
@@ -154,7 +164,7 @@ class Speculator:
         padded = [[*ids, *[END] * (longest - len(ids))] for ids in unread]
         logits, state = self._slots.read_ahead(rows, padded)
         lines = self._choose(rows, plan, logits)
-        kept = [row.ids + array("q", plan.proposals[row][: len(lines[row]) - 1]) for row in rows]
+        kept = [row.ids + array("q", plan.proposed(row)[: len(lines[row]) - 1]) for row in rows]
         for row in rows:
             row.cached_length += len(lines[row])
         self._slots.keep_ahead(rows, state, kept)
@@ -173,7 +183,7 @@ class Speculator:
             lines |= self._choose(own, plan, logits)
             whole = []
             for number, row in enumerate(own):
-                if len(lines[row]) > len(plan.proposals[row]):
+                if len(lines[row]) > len(plan.proposed(row)):
                     whole.append(number)
                     row.cached_length, row.behind = row.cached_length + length, 0
                 else:
@@ -188,6 +198,8 @@ class Speculator:
             logits: after each token that the rows read, float32 (rows, time, vocab_size).
         """
         at_once = max(1, MAX_CHOSEN // (len(rows) * logits.shape[2]))
+        if any(row.mu is not None for row in rows):  # which depends on the tokens before
+            at_once = 1
         lines: dict[Row, list[Line]] = {row: [] for row in rows}
         firsts = range(0, len(rows) * logits.shape[1], logits.shape[1])
         # Copies of each row are advanced by its proposal; their slot is a place in the logits.
@@ -197,13 +209,13 @@ class Speculator:
         }
         while going:
             for row, ahead in going.items():
-                for token in plan.proposals[row][len(lines[row]) :][: at_once - 1]:
+                for token in plan.proposed(row)[len(lines[row]) :][: at_once - 1]:
                     ahead.append(_advanced(ahead[-1], token))
             every = [copy for ahead in going.values() for copy in ahead]
             chosen = self._chooser.choose(every, logits.flatten(0, 1), {})
             for row, ahead in list(going.items()):
-                row.mu = ahead[0].mu  # with mirostat nothing is proposed
-                accepted = _take(lines[row], plan.proposals[row], [chosen[c.slot] for c in ahead])
+                row.mu = ahead[0].mu
+                accepted = _take(lines[row], plan.proposed(row), [chosen[c.slot] for c in ahead])
                 if accepted is None:
                     del going[row]
                 else:

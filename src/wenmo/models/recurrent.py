@@ -26,6 +26,7 @@ CARRIED: dict[Cell, tuple[str, ...]] = {
 }
 SEQUENCE = {"rnn": torch.rnn_tanh, "lstm": torch.lstm, "gru": torch.gru}
 STEP = {"rnn": torch.rnn_tanh_cell, "lstm": torch.lstm_cell, "gru": torch.gru_cell}
+MAX_STEPS = 8  # tokens that are read one by one on a CPU
 
 
 class Recurrent(Network):
@@ -136,22 +137,27 @@ class Layer(nn.Module):
                 return self(x.float(), [tensor.float() for tensor in carried], weight_dropout)
         recurrent = F.dropout(self.hidden_weight, weight_dropout, self.training)
         weights = [self.input_weight, recurrent, self.input_bias, self.hidden_bias]
-        if x.shape[1] == 1 and not self.training:
-            return self._step(x, carried, weights)
+        if not self.training and x.shape[1] <= (MAX_STEPS if device == "cpu" else 1):
+            return self._steps(x, carried, weights)
         layered = [tensor[None].contiguous() for tensor in carried]
         hx = tuple(layered) if len(layered) > 1 else layered[0]
         options = (True, 1, 0.0, self.training, False, True)  # biases, depth, ..., rows first
         out, *after = SEQUENCE[self.cell](x, hx, weights, *options)  # type: ignore[operator]
         return out, [tensor[0] for tensor in after]
 
-    def _step(
+    def _steps(
         self, x: Tensor, carried: list[Tensor], weights: list[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """One token in writing: the single-step kernel is several times quicker than a sequence."""
-        hx = tuple(carried) if len(carried) > 1 else carried[0]
-        after = STEP[self.cell](x[:, 0], hx, *weights)  # type: ignore[operator]
-        tensors = list(after) if isinstance(after, tuple) else [after]
-        return tensors[0][:, None], tensors
+        """Few tokens, in writing: as many single steps are quicker than a sequence, for which a CPU
+        arranges the weights anew.
+        """
+        hidden = []
+        for step in x.unbind(1):
+            hx = tuple(carried) if len(carried) > 1 else carried[0]
+            after = STEP[self.cell](step, hx, *weights)  # type: ignore[operator]
+            carried = list(after) if isinstance(after, tuple) else [after]
+            hidden.append(carried[0])
+        return torch.stack(hidden, 1), carried
 
 
 @cache
