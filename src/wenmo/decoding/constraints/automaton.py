@@ -26,14 +26,20 @@ MASK_BYTES = 64 << 20  # that cached masks take at most
 MAX_STATES = 50_000  # that are numbered
 MAX_CLASSES = 256  # partitions of the characters that are kept
 SPACE = b" "
+PARTS = 4  # a character has at most so many bytes
+MAX_PATHS = 256  # texts on the way to goals that are looked at
 
 
 @runtime_checkable
-class HasProgress(Protocol):
+class HasTextGoals(Protocol):
     """An automaton with goals that a text meets one by one, as phrases that are required."""
 
-    def progress(self, state: Any) -> int:
-        """The number of goals that are met."""
+    def missing(self, state: Any) -> int:
+        """The least number of characters that are missing until all goals are met."""
+        ...
+
+    def advancing(self, state: Any) -> frozenset[str]:
+        """The characters after which fewer are missing."""
         ...
 
 
@@ -75,6 +81,7 @@ class AutomatonTable:
         self._classes = automaton.classes if isinstance(automaton, HasClasses) else None
         self._class_numbers: dict[Classes, Ints] = {}
         self._masks: dict[Hashable, Tensor] = {}
+        self._advancing: dict[TextState, Tensor] = {}
         self._max_masks = max(64, MASK_BYTES // trie.vocab_size)
         self._numbers: dict[Hashable, int] = {}
         self._states: list[Hashable] = []
@@ -123,6 +130,75 @@ class AutomatonTable:
                 raise WenmoError(f"the constraint does not allow {character!r} there")
             state = self.automaton.advance(state, character)
         return TextState(state, SPACE if held else spelled[size:], started)
+
+    # -- goals -----------------------------------------------------------------------------------
+
+    def missing(self, at: TextState) -> int:
+        """What is missing until all goals are met: `PARTS` for each character, less one for each
+        byte of one that has begun.
+        """
+        if not isinstance(self.automaton, HasTextGoals):
+            return 0
+        missing = self.automaton.missing(at.state)
+        begun = len(at.pending) if missing and self._is_advancing(at) else 0
+        return PARTS * missing - begun
+
+    def _is_advancing(self, at: TextState) -> bool:
+        """Whether the bytes that wait for others begin a character that some goal needs."""
+        assert isinstance(self.automaton, HasTextGoals)
+        if not at.pending:
+            return False
+        needed = self.automaton.advancing(at.state)
+        return any(character.encode().startswith(at.pending) for character in needed)
+
+    def advancing(self, at: TextState) -> Tensor | None:
+        """The tokens after which less is missing, bool (vocab_size,); None: nothing is."""
+        if not self.missing(at):
+            return None
+        if at not in self._advancing:
+            if len(self._advancing) >= self._max_masks:
+                self._advancing.clear()
+            mask = torch.zeros(self.trie.vocab_size, dtype=torch.bool)
+            for spelled in self._needed(at):
+                mask[self.trie.spelling(spelled)] = True
+            self._advancing[at] = mask
+        return self._advancing[at]
+
+    def _needed(self, at: TextState) -> Iterator[bytes]:
+        """The bytes that may follow on the way to a goal: all beginnings of what it needs, with the
+        spaces that a tokenizer puts beside words.
+        """
+        state, pending = at.state, at.pending
+        if self.suffix_space and pending == SPACE:
+            state, pending = self._after_shown_space(at), b""
+        ways = [(b"", state)]
+        if not pending and self.automaton.allowed(state).admits(" "):
+            ways.append((SPACE, self.automaton.advance(state, " ")))
+        for before, begun in ways:
+            for text in self._paths(begun):
+                spelled = text.encode()
+                if spelled.startswith(pending):
+                    spelled = spelled[len(pending) :]
+                    yield from (before + spelled[:end] for end in range(1, len(spelled) + 1))
+                    yield before + spelled + SPACE
+
+    def _after_shown_space(self, at: TextState) -> Hashable:
+        allowed = self.automaton.allowed(at.state).admits(" ")
+        return self.automaton.advance(at.state, " ") if allowed else at.state
+
+    def _paths(self, state: Hashable) -> list[str]:
+        """The longest texts of characters that bring some goal nearer each."""
+        assert isinstance(self.automaton, HasTextGoals)
+        paths: list[str] = []
+        unfinished = [("", state)]
+        while unfinished and len(paths) < MAX_PATHS:
+            text, here = unfinished.pop()
+            needed = self.automaton.advancing(here) if len(text) < self.trie.longest else ()
+            characters = sorted(c for c in needed if self.automaton.allowed(here).admits(c))
+            unfinished += [(text + c, self.automaton.advance(here, c)) for c in characters]
+            if text and not characters:
+                paths.append(text)
+        return paths
 
     def _strips(self, at: TextState) -> bool:
         return self.strip_space and not at.started
@@ -288,10 +364,13 @@ class AutomatonConstraint:
         """An independent copy."""
         return AutomatonConstraint(self._table, self._at, self._text)
 
-    def progress(self) -> int:
-        """The number of the automaton's goals that are met; 0 where it has none."""
-        automaton = self._table.automaton
-        return automaton.progress(self._at.state) if isinstance(automaton, HasProgress) else 0
+    def missing(self) -> int:
+        """What is missing until all goals are met, in parts of a character (`PARTS`)."""
+        return self._table.missing(self._at)
+
+    def advancing(self) -> Tensor | None:
+        """The tokens after which less is missing; None: all goals are met."""
+        return self._table.advancing(self._at)
 
 
 def _groups(values: Ints) -> Iterator[tuple[int, NDArray[np.intp]]]:

@@ -170,9 +170,20 @@ class RequiredPhrases:
         """Each character of the phrases, and the rest."""
         return () if state.met == self._all else self._matcher.classes
 
-    def progress(self, state: RequiredState) -> int:
-        """The number of groups that were found."""
-        return state.met.bit_count()
+    def missing(self, state: RequiredState) -> int:
+        """As the least number of ``remaining``."""
+        return self._shortest(state.node, state.met)
+
+    def advancing(self, state: RequiredState) -> frozenset[str]:
+        """The characters after which fewer are missing."""
+        if state.met == self._all:
+            return frozenset()
+        missing = self.missing(state)
+        return frozenset(
+            each
+            for each in self._matcher.characters
+            if self.missing(self.advance(state, each)) < missing
+        )
 
     def _shortest(self, node: int, met: int) -> int:
         """The least number of characters that complete all groups: the shortest common superstring,

@@ -11,7 +11,7 @@ import heapq
 import math
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from wenmo.text.automaton import CharacterSet, Classes, HasClasses, TextAutomaton
 
@@ -122,13 +122,17 @@ class Product:
         """The characters that lead to the same state."""
         return tuple(members for members, _ in self._branch(state).classes)
 
-    def progress(self, state: State) -> int:
-        """The number of goals that are met, of all automata."""
-        return sum(
-            automaton.progress(own)
-            for automaton, own in zip(self.automata, state, strict=True)
-            if hasattr(automaton, "progress")
-        )
+    def missing(self, state: State) -> int:
+        """The least number of characters that the goals of each automaton need, summed up."""
+        return sum(automaton.missing(own) for automaton, own in self._with_goals(state))
+
+    def advancing(self, state: State) -> frozenset[str]:
+        """The characters that some goal needs next."""
+        return frozenset().union(*(each.advancing(own) for each, own in self._with_goals(state)))
+
+    def _with_goals(self, state: State) -> Iterator[tuple[Any, Hashable]]:
+        pairs = zip(self.automata, state, strict=True)
+        return ((each, own) for each, own in pairs if hasattr(each, "advancing"))
 
     def distance(self, state: State) -> float:
         """The least number of characters until the text may end; inf: no way was found.

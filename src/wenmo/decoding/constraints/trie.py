@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from copy import copy
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -133,6 +134,22 @@ class TokenTrie:
         ]
         self.inner = np.zeros(len(depths), np.bool_)
         self.inner[keys[:, 0]] = True
+
+    @cached_property
+    def _by_spelling(self) -> dict[bytes, list[int]]:
+        found: dict[bytes, list[int]] = {}
+        for token, spelled in enumerate(self.table):
+            found.setdefault(spelled, []).append(token)
+        return found
+
+    def spelling(self, spelled: bytes) -> list[int]:
+        """The tokens with exactly these bytes."""
+        return self._by_spelling.get(spelled, [])
+
+    @cached_property
+    def longest(self) -> int:
+        """The number of bytes of the longest token."""
+        return max(map(len, self.table), default=0)
 
     def edge(self, part: str | bytes) -> int:
         """The edge of a character, a head or a tail; -1: no token has it."""

@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from wenmo.decoding.constraints.base import Constraint, must_end
+from wenmo.decoding.constraints.goals import missing_after
 from wenmo.decoding.draft_length import DraftLength
 from wenmo.decoding.engines.base import Engine, Event, StoppedBy
 from wenmo.decoding.engines.choice import NO_TOKEN, Chooser
@@ -210,14 +211,7 @@ class AutoregressiveEngine(Engine):
         """Let the rows of a request go on with what was chosen for them."""
         search = rows[0].task.search
         if search is not None:
-            draws = rows[0].task.request.sampling.draws
-            # A text of the beam that cannot go on is dropped, and the others go on.
-            chosen = [
-                [] if isinstance(line, WenmoError) and len(lines) > 1 else _checked(line)
-                for [line] in lines
-            ]
-            offers = [Candidates.from_line(line, draws=draws) for line in chosen]
-            yield from self._grow(rows, search, offers)
+            yield from self._grow(rows, search, [line for [line] in lines])
             return
         [row], [own] = rows, lines
         for line in own:
@@ -231,7 +225,7 @@ class AutoregressiveEngine(Engine):
         _check(logprob)
         stopped_by: StoppedBy | None = None
         if token == END:
-            stopped_by = _end_of(row.task, row.constraint)
+            stopped_by = end_of(row.task, row.constraint)
         elif row.written + 1 == row.task.limit:
             stopped_by = "length"
         if stopped_by:
@@ -241,26 +235,34 @@ class AutoregressiveEngine(Engine):
         speculation = None if row.task.request.draft is None else row.task.speculation
         return Event(row.task.number, token, logprob, stopped_by, speculation=speculation)
 
-    def _grow(self, rows: list[Row], search: Search, offers: list[Candidates]) -> list[Event]:
+    def _grow(self, rows: list[Row], search: Search, lines: list[Line]) -> list[Event]:
         """Let a beam go on; where it is at its end, all that it found."""
         task = rows[0].task
-        for offer in offers:
-            _check(offer.gains[0])
-        grown = search.step(offers)
+        grown = search.step([_offer(row, line) for row, line in zip(rows, lines, strict=True)])
         self._active += [rows[parent].branch(token) for parent, token in grown]
         if grown:
             return []
+        if not search.best(1):  # each text came to a dead end
+            for line in lines:
+                _checked(line)
+            raise WenmoError(NO_TOKEN)
         self.cancel(task.number)
         events = []
-        found = search.best(task.request.n)
-        if not found:
-            raise WenmoError(NO_TOKEN)
-        for rank, (text, score, weight) in enumerate(found):
+        for rank, (text, score, weight, _) in enumerate(search.best(task.request.n)):
             ends: list[StoppedBy | None] = [None] * len(text.tokens)
             ends[-1] = _end_of_text(task, text.tokens)
             for token, logprob, end in zip(text.tokens, text.logprobs, ends, strict=True):
                 events.append(Event(task.number, token, logprob, end, rank, score, weight))
         return events
+
+
+def _offer(row: Row, line: Line) -> Candidates:
+    """What a row of a beam offers; nothing where it is at a dead end."""
+    if isinstance(line, WenmoError):
+        return Candidates.none()
+    offer = Candidates.from_line(line, draws=row.task.request.sampling.draws)
+    _check(offer.gains[0])
+    return offer._replace(missing=missing_after(row.constraint, offer.tokens, offer.gains))
 
 
 def _checked(line: Line) -> list[float]:
@@ -269,7 +271,7 @@ def _checked(line: Line) -> list[float]:
     return line
 
 
-def _end_of(task: Task, constraint: Constraint | None) -> StoppedBy:
+def end_of(task: Task, constraint: Constraint | None) -> StoppedBy:
     """What has ended a text that ends with END."""
     if task.request.constraint is None or constraint is None:
         return "end"
@@ -284,7 +286,7 @@ def _end_of_text(task: Task, tokens: Sequence[int]) -> StoppedBy:
     if constraint is not None and task.request.constraint is not None:
         for token in tokens[:-1]:
             constraint.advance(token)
-    return _end_of(task, constraint)
+    return end_of(task, constraint)
 
 
 def _check(number: float) -> None:

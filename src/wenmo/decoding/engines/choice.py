@@ -8,6 +8,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from wenmo.decoding.constraints.goals import advancing_tokens
 from wenmo.decoding.engines.row import Row
 from wenmo.decoding.history import History
 from wenmo.decoding.logits import Chain, chain, forbid, gather_ends
@@ -97,18 +98,20 @@ class Chooser:
             offered = forbid(offered, self._special_tokens.suppressed)
         if settings.searches or settings.method == "contrastive":
             gains, drawn = processors(offered, history), []
-            if settings.draws:
+            if settings.method != "beam":
                 gains = gains.log_softmax(1)
                 possible = (offered > -math.inf).any(1, keepdim=True)
                 gains = torch.where(possible, gains, offered)  # else all of it is NaN
+            if settings.draws:
                 noise = gumbel(_prefix_keys(rows, gains.device), gains.shape[1])
                 tokens, perturbed = drawn_candidates(gains, noise, candidate_count(settings))
                 drawn = [perturbed]
             elif settings.method == "contrastive":
-                gains = gains.log_softmax(1)
                 tokens, _ = best_candidates(gains, settings.candidates - 1)
             else:
                 tokens, _ = best_candidates(gains, settings.beam_width)
+                if (needed := _needed(rows, gains, settings.beam_width)) is not None:
+                    tokens = torch.cat([tokens, needed], 1)
             ends = [gains[:, END, None], logp[:, END, None], _covered(settings, rows, state, index)]
             columns = [tokens, gains.gather(1, tokens), logp.gather(1, tokens), *drawn, *ends]
         else:
@@ -185,6 +188,20 @@ def _constrained(logits: Tensor, masks: list[Tensor | None]) -> Tensor:
 def _on(logits: Tensor, mask: Tensor | None) -> Tensor:
     assert mask is not None
     return mask.to(logits.device)
+
+
+def _needed(rows: list[Row], gains: Tensor, count: int) -> Tensor | None:
+    """The best tokens that the goals of each row's constraint need, int64 (rows, at most count),
+    filled up with its likeliest token; None: no row has unmet goals.
+    """
+    masks = [advancing_tokens(row.constraint) for row in rows]
+    if all(mask is None for mask in masks):
+        return None
+    none = torch.zeros(gains.shape[1], dtype=torch.bool)
+    allowed = torch.stack([none if mask is None else mask for mask in masks]).to(gains.device)
+    most = min(count, int(allowed.sum(1).max()))
+    best = gains.masked_fill(~allowed, -math.inf).topk(most, dim=1)
+    return best.indices.where(best.values > -math.inf, gains.argmax(1, keepdim=True))
 
 
 def _prefix_keys(rows: list[Row], device: torch.device) -> Tensor:

@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wenmo.decoding.engines.autoregressive import end_of
 from wenmo.decoding.engines.base import Engine, Event, StoppedBy
-from wenmo.decoding.engines.choice import Chooser
+from wenmo.decoding.engines.choice import NO_TOKEN, Chooser
 from wenmo.decoding.engines.prefill import MAX_LOGITS, initial_state, read_length
 from wenmo.decoding.engines.row import Row
 from wenmo.decoding.request import Request, Task
@@ -171,10 +172,8 @@ class ContrastiveEngine(Engine):
         offers, events, texts = [], [], []
         for text in self._texts:
             line, number = lines[text.row.slot], text.row.task.number
-            if not isinstance(line, WenmoError) and math.isnan(line[len(line) // 3]):
-                line = WenmoError(
-                    "the model's logits are not numbers: go back to an earlier checkpoint"
-                )
+            if not isinstance(line, WenmoError):
+                line = _problem(Candidates.from_line(line, draws=False)) or line
             if isinstance(line, WenmoError):
                 self.cancel(number)
                 events.append(Event.failure(number, line))
@@ -189,7 +188,7 @@ class ContrastiveEngine(Engine):
         row, token = text.row, offer.tokens[index]
         stopped_by: StoppedBy | None = None
         if token == END:
-            stopped_by = "end"
+            stopped_by = end_of(row.task, row.constraint)
         elif row.written + 1 == row.task.limit:
             stopped_by = "length"
         if stopped_by:
@@ -206,6 +205,13 @@ def _choose(text: _Text, offer: Candidates, directions: Tensor) -> int:
     probs = torch.tensor(offer.gains, device=directions.device).exp()
     penalty = (directions @ text.directions.T).amax(1)
     return int(((1 - alpha) * probs - alpha * penalty).argmax())
+
+
+def _problem(offer: Candidates) -> WenmoError | None:
+    """Why no candidate can be taken."""
+    if math.isnan(offer.gains[0]):
+        return WenmoError("the model's logits are not numbers: go back to an earlier checkpoint")
+    return WenmoError(NO_TOKEN) if offer.gains[0] == -math.inf else None
 
 
 def _possible(offer: Candidates) -> Candidates:

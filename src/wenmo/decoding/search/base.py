@@ -30,6 +30,8 @@ class Candidates(NamedTuple):
         end: gain and log-probability of END.
         coverage: the `coverage_score` of the row; 0 without a coverage penalty.
         perturbed: gain plus Gumbel noise of each token, of searches that draw; else empty.
+        missing: how much the text has still to meet after each token, of a constraint with goals;
+            empty where all are met.
     """
 
     tokens: Sequence[int]
@@ -38,15 +40,18 @@ class Candidates(NamedTuple):
     end: tuple[float, float]
     coverage: float = 0.0
     perturbed: Sequence[float] = ()
+    missing: Sequence[int] = ()
+
+    @classmethod
+    def none(cls) -> Candidates:
+        """Of a row in which nothing can follow."""
+        return cls([END], [-math.inf], [-math.inf], (-math.inf, -math.inf), perturbed=[-math.inf])
 
     @classmethod
     def from_line(cls, line: Sequence[float], *, draws: bool) -> Candidates:
         """From a line of numbers: tokens, gains, log-probabilities, with ``draws`` the perturbed
-        gains, END's two numbers, coverage. An empty line: nothing may follow.
+        gains, END's two numbers, coverage.
         """
-        if not line:
-            never = -math.inf
-            return cls([END], [never], [never], (never, never), 0.0, [never] if draws else ())
         count = (len(line) - 3) // (4 if draws else 3)
         columns = [line[start : start + count] for start in range(0, len(line) - 3, count)]
         tokens = [int(token) for token in columns[0]]
@@ -72,6 +77,7 @@ class Hypothesis(NamedTuple):
     text: Text
     score: float
     weight: float | None = None
+    missing: int = 0  # what it has not met, where its length was cut
 
 
 class Search(Protocol):

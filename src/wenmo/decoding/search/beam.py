@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from wenmo.decoding.params import Sampling
+from wenmo.decoding.search.banks import share_out
 from wenmo.decoding.search.base import Candidates, Hypothesis, Text
 from wenmo.types import END
 
@@ -29,6 +30,7 @@ class Child(NamedTuple):
     row: int
     token: int
     text: Text
+    missing: int = 0
 
 
 class BeamSearch:
@@ -78,14 +80,14 @@ class BeamSearch:
                 self._finish_with_end(group, row, candidates_of[row])
             children = self._children(group, candidates_of, chosen)
             first = len(rows)
-            for row, token, text in children:
+            for row, token, text, missing in children:
                 if len(text.tokens) == self._limit:
-                    group.keep(self._hypothesis(text, candidates_of[row]))
+                    group.keep(self._hypothesis(text, candidates_of[row], missing))
                 elif group.may_keep(text):
                     rows.append((row, token))
                     texts.append(text)
             group.live = range(first, len(rows))
-            chosen.update(token for _, token, _ in children)
+            chosen.update(child.token for child in children)
         self._continue_greedy(candidates_of, rows, texts)
         self._texts = texts
         return rows
@@ -94,7 +96,7 @@ class BeamSearch:
         """The n best texts, best first; fewer where the search found fewer."""
         finished = [each for group in self._groups for each in group.finished]
         finished += self._finished_greedy
-        finished.sort(key=lambda hypothesis: -hypothesis.score)
+        finished.sort(key=_rank)
         distinct: dict[tuple[int, ...], Hypothesis] = {}
         for hypothesis in finished:
             distinct.setdefault(hypothesis.text.tokens, hypothesis)
@@ -114,10 +116,13 @@ class BeamSearch:
             candidates, total = candidates_of[row], self._texts[row].total
             for index, token in enumerate(candidates.tokens):
                 gain = candidates.gains[index]
-                if token != END and gain > -math.inf:
+                if token != END and gain > -math.inf and candidates.tokens.index(token) == index:
                     cost = self._sampling.diversity_penalty * chosen[token] if chosen else 0.0
                     ranked.append((cost - (total + gain), row, token, index))
         ranked.sort()
+        if any(each.missing for each in candidates_of):
+            missing = [self._missing(candidates_of[row], index) for _, row, _, index in ranked]
+            ranked = share_out(ranked, missing)
         return [
             self._child(row, index, candidates_of) for _, row, _, index in ranked[: group.width]
         ]
@@ -127,7 +132,11 @@ class BeamSearch:
         candidates = candidates_of[row]
         token = candidates.tokens[index]
         text = self._texts[row].then(token, candidates.gains[index], candidates.logprobs[index])
-        return Child(row, token, text)
+        return Child(row, token, text, self._missing(candidates, index))
+
+    @staticmethod
+    def _missing(candidates: Candidates, index: int) -> int:
+        return candidates.missing[index] if candidates.missing else 0
 
     def _continue_greedy(
         self, candidates_of: Sequence[Candidates], rows: list[tuple[int, int]], texts: list[Text]
@@ -141,11 +150,10 @@ class BeamSearch:
             return
         token = candidates.tokens[0]
         text = self._texts[row].then(token, candidates.gains[0], candidates.logprobs[0])
-        best = max(
-            (group.finished[0].score for group in self._groups if group.finished), default=None
-        )
+        best = max((each.finished[0].score for each in self._groups if each.is_met), default=None)
         if token == END or len(text.tokens) == self._limit:
-            self._finished_greedy = [self._hypothesis(text, candidates)]
+            missing = 0 if token == END else self._missing(candidates, 0)
+            self._finished_greedy = [self._hypothesis(text, candidates, missing)]
         elif (row, token) in rows:
             self._greedy = rows.index((row, token))
         elif best is None or self._best_possible_score(text) > best:
@@ -153,9 +161,10 @@ class BeamSearch:
             rows.append((row, token))
             texts.append(text)
 
-    def _hypothesis(self, text: Text, candidates: Candidates) -> Hypothesis:
+    def _hypothesis(self, text: Text, candidates: Candidates, missing: int = 0) -> Hypothesis:
         score = text.total / self._length_penalty(len(text.tokens))
-        return Hypothesis(text, score + self._sampling.coverage_penalty * candidates.coverage)
+        score += self._sampling.coverage_penalty * candidates.coverage
+        return Hypothesis(text, score, missing=missing)
 
     def _best_possible_score(self, text: Text) -> float:
         """An upper bound on the score of every finished text that begins with this one."""
@@ -180,15 +189,26 @@ class Group:
     def keep(self, finished: Hypothesis) -> None:
         """Insert a finished text by its score; of equal ones, the earlier comes first."""
         self.finished.append(finished)
-        self.finished.sort(key=lambda hypothesis: -hypothesis.score)
+        self.finished.sort(key=_rank)
         del self.finished[self.width :]
+
+    @property
+    def is_met(self) -> bool:
+        """Whether some finished text has met everything."""
+        return bool(self.finished) and not self.finished[0].missing
 
     def may_keep(self, text: Text) -> bool:
         """Whether a text that begins with this one can become one of the best."""
         return (
             len(self.finished) < self.width
+            or self.finished[-1].missing > 0
             or self.best_possible_score(text) > self.finished[-1].score
         )
+
+
+def _rank(hypothesis: Hypothesis) -> tuple[int, float]:
+    """What finished texts are sorted by: those that have met everything come first."""
+    return hypothesis.missing, -hypothesis.score
 
 
 def _max_gain_of(sampling: Sampling, limit: int) -> float:

@@ -36,7 +36,8 @@ class EarlyStoppingBeamSearch(BeamSearch):
             ranked = self._ranked(group, candidates_of, chosen)
             for child in ranked[: group.width]:
                 if child.token == END or len(child.text.tokens) == self._limit:
-                    group.keep(self._hypothesis(child.text, candidates_of[child.row]))
+                    candidates = candidates_of[child.row]
+                    group.keep(self._hypothesis(child.text, candidates, child.missing))
             live = [child for child in ranked if child.token != END][: group.width]
             chosen.update(child.token for child in live)
             if not live or self._is_over(group, live[0]):
@@ -65,7 +66,7 @@ class EarlyStoppingBeamSearch(BeamSearch):
         length = len(best.text.tokens)
         if length == self._limit:
             return True
-        if len(group.finished) < group.width:
+        if len(group.finished) < group.width or group.finished[-1].missing:
             return False
         rule, worst = self._sampling.early_stopping, group.finished[-1].score
         if rule == "exact":
