@@ -12,6 +12,7 @@ from wenmo.decoding.constraints.notation import (
     compile_lark,
     compile_regex,
     compile_schema,
+    compile_structure,
     named_characters,
     structure_of,
 )
@@ -29,6 +30,13 @@ REFUSED = [
     (compile_lark, 'foo: "a"', "lark: no start rule found"),
     (compile_lark, "start: A\nA: /(?=a)/", f"lark: line 2: regex: column 1: {LOOKAROUND}"),
     (compile_lark, 'root ::= "a" foo', "lark: Rule 'foo' not found"),
+    (
+        compile_lark,
+        'start: "<a>" /<b>/ <[0]>',
+        "lark: <[0]>: special tokens are not written: leave it out",
+    ),
+    (compile_lark, "start: T\nT: /a/ & /b/", "lark: no text is allowed: change it"),
+    (compile_regex, "[a-z&&[^a-z]]", "regex: no text is allowed: change it"),
     (
         compile_lark,
         "start: x\nx[temperature=0.5]: /a+/",
@@ -78,6 +86,22 @@ def test_a_text_has_one_structure():
     assert structure_of(ConstraintSettings(choice=("a",))) == "choice"
     with pytest.raises(WenmoError, match="regex and lark: a text has one structure"):
         structure_of(ConstraintSettings(regex="a", lark="start: x"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"json_schema": "{}", "length": "3c"}, "json_schema and length: say in the json_schema"),
+        ({"lark": 'start: "a"', "require": ("a",)}, "lark and require: say in the lark itself"),
+        ({"regex": "[ab]{3}", "length": "4c"}, "regex: no text of it has the length and"),
+        ({"choice": ("ab", "ba"), "forbid": ("a",)}, "choice: no text of it has the length"),
+        ({"regex": "[ab]*", "require": ("c|d",)}, "regex: no text of it has the length"),
+    ],
+)
+def test_contradictions_are_found_without_a_model(settings, message):
+    with pytest.raises(WenmoError) as caught:
+        compile_structure(ConstraintSettings(**settings))
+    assert str(caught.value).startswith(message)
 
 
 def test_characters_that_are_named():

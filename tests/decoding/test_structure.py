@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
@@ -300,3 +301,26 @@ def test_what_ended_a_text_is_said(table):
             assert {output.stopped_by for output in outputs} == reasons
             for output in outputs:
                 assert output.stopped_by != "end" or output.text == ""
+
+
+JOINED = ConstraintSettings(
+    regex="[ab]{2,}c*", length="4-5c", require=("ba|bb", "ac"), forbid=("aa", "cc")
+)
+
+
+def test_a_regular_expression_foresees_length_and_phrases(writers):
+    """No text comes to a dead end, and every text that meets all of them can be written."""
+    every = {
+        "".join(letters)
+        for length in (4, 5)
+        for letters in itertools.product("abc", repeat=length)
+        if re.fullmatch("[ab]{2,}c*", text := "".join(letters))
+        and ("ba" in text or "bb" in text)
+        and "ac" in text
+        and not re.search("aa|cc", text)
+    }
+    [outputs] = writers["bytes"].generate([""], Sampling(seed=1), 80, constraints=JOINED)
+    assert {output.text for output in outputs} <= every
+    wide = Sampling(method="beam", beam_width=40)
+    [outputs] = writers["bytes"].generate([""], wide, 40, constraints=JOINED)
+    assert {output.text for output in outputs} == every

@@ -7,7 +7,7 @@ have the same one, which then builds one constraint for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias, TypeVar
 
@@ -19,10 +19,10 @@ from wenmo.decoding.constraints.notation import (
     STRUCTURES,
     compile_structure,
     named_characters,
-    structure_of,
+    structure_settings,
 )
 from wenmo.decoding.constraints.product import Product
-from wenmo.decoding.constraints.settings import NO_CONSTRAINTS, ConstraintSettings
+from wenmo.decoding.constraints.settings import ConstraintSettings
 from wenmo.decoding.constraints.structure import Structure, StructureVocabulary
 from wenmo.decoding.constraints.texts import (
     TEXT_CONSTRAINTS,
@@ -151,9 +151,10 @@ def build_structure(builder: ConstraintBuilder, request: ConstraintRequest) -> C
     Raises:
         WenmoError: it needs characters that the vocabulary or the training text does not have.
     """
-    name = structure_of(request.settings)
-    assert name is not None
-    own = replace(NO_CONSTRAINTS, **{name: getattr(request.settings, name)})
+    own = structure_settings(request.settings)
+    name = own.given[0]
+    if request.sampling.stop:
+        raise WenmoError(f"stop: may end a text before it is what {name} asks: leave it out")
 
     def compile_for_vocabulary() -> tuple[Structure, str]:
         grammar = compile_structure(own)

@@ -7,20 +7,28 @@ and no tokenizer is needed, so that they are found before one is loaded.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from wenmo.decoding.constraints.settings import ConstraintSettings
+from wenmo.decoding.constraints.settings import ConstraintSettings, alternatives, parse_lengths
 from wenmo.types import WenmoError
 
 if TYPE_CHECKING:
+    from llguidance import LLTokenizer
     from llguidance._lib import JsonCompileOptions
 
 STRUCTURES = ("regex", "json_schema", "choice", "lark")
 """The options whose texts llguidance reads; a text has one of them at most."""
+
+REGULAR = ("regex", "choice")
+"""The structures that a length and phrases can be joined with, so that none leads to a dead end."""
+
+JOINED = ("length", "require", "forbid")
+NOT_JOINED = ("length", "require", "acrostic", "form")  # with the other structures
 
 SEPARATORS: JsonCompileOptions = {
     "whitespace_flexible": False,
@@ -40,7 +48,11 @@ SUBSCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 SUBSCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 DEFINITIONS = ("$defs", "definitions")
 SEARCH_SECONDS = 0.5  # to find the part of a schema that is refused
+ANYTHING = "/(?s:.*)/"
+NO_TEXT = "no text is allowed"
 RULE_OPTION = re.compile(r"^\s*[!?]*[\w-]+\[[^\]\n]*\b(temperature|stop)\s*=", re.MULTILINE)
+QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"|#.*|//.*|/(?:[^/\\\n]|\\.)+/')
+SPECIAL_TOKEN = re.compile(r"<[^<>\s]+>")
 LOOKAROUND = re.compile(r"lookarounds not supported yet; (\w+)")
 
 
@@ -56,7 +68,24 @@ def structure_of(settings: ConstraintSettings) -> str | None:
             f"{' and '.join(given)}: a text has one structure: give one of them (in a lark grammar "
             "terminals are joined by & and rules by |, and %json holds a schema)"
         )
-    return given[0] if given else None
+    if not given:
+        return None
+    if others := [
+        name for name in NOT_JOINED if name in settings.given and given[0] not in REGULAR
+    ]:
+        raise WenmoError(
+            f"{given[0]} and {others[0]}: say in the {given[0]} itself what its texts must be, as "
+            "with minLength or pattern"
+        )
+    return given[0]
+
+
+def structure_settings(settings: ConstraintSettings) -> ConstraintSettings:
+    """The structure that is given, and what is joined with it."""
+    name = structure_of(settings)
+    assert name is not None
+    names = (name, *(JOINED if name in REGULAR else ()))
+    return ConstraintSettings(**{each: getattr(settings, each) for each in names})
 
 
 @lru_cache(maxsize=64)
@@ -68,28 +97,56 @@ def compile_structure(settings: ConstraintSettings) -> str:
     """
     name = structure_of(settings)
     assert name is not None
-    if name == "regex":
-        return compile_regex(settings.regex or "")
     if name == "json_schema":
         return compile_schema(json.loads(settings.json_schema or ""))
+    if name == "lark":
+        return compile_lark(settings.lark or "")
+    terms = _text_terms(settings)
     if name == "choice":
-        return compile_choice(settings.choice)
-    return compile_lark(settings.lark or "")
+        return compile_choice(settings.choice, terms)
+    return compile_regex(settings.regex or "", terms)
 
 
-def compile_regex(pattern: str) -> str:
-    """The grammar of all texts that a regular expression matches as a whole."""
-    from llguidance import LLMatcher
+def compile_regex(pattern: str, terms: Sequence[str] = ()) -> str:
+    """The grammar of all texts that a regular expression matches as a whole.
 
-    grammar: str = LLMatcher.grammar_from_regex(pattern)
-    if error := _error(grammar):
-        raise WenmoError(f"regex: {_regex_message(error)}")
+    Args:
+        terms: other expressions in Lark's notation that match them, too.
+    """
+    from llguidance import regex_to_lark
+
+    return _terminal("regex", f"/{regex_to_lark(pattern or '(?:)', '')}/", terms)
+
+
+def compile_choice(choices: Sequence[str], terms: Sequence[str] = ()) -> str:
+    """The grammar of some texts; ``terms`` as of `compile_regex`."""
+    return _terminal("choice", "(" + " | ".join(map(_quoted, choices)) + ")", terms)
+
+
+def _terminal(name: str, expression: str, terms: Sequence[str]) -> str:
+    grammar = _lark("start: TEXT\nTEXT: " + " & ".join([expression, *terms]))
+    error = _error(grammar)
+    if error.startswith(NO_TEXT) and terms:
+        raise WenmoError(f"{name}: no text of it has the length and phrases: change one of them")
+    if error:
+        raise WenmoError(f"{name}: {_regex_message(error)}")
     return grammar
 
 
-def compile_choice(choices: Sequence[str]) -> str:
-    """The grammar of some texts."""
-    return _lark("start: CHOICE\nCHOICE: " + " | ".join(map(_quoted, choices)))
+def _text_terms(settings: ConstraintSettings) -> list[str]:
+    """A length in characters and phrases as regular expressions in Lark's notation.
+
+    Their own automata hold texts to them; here they let the structure foresee them.
+    """
+    terms = []
+    for least, most, unit in parse_lengths(settings.length) if settings.length else ():
+        if unit == "c":
+            terms.append(f"/(?s:.{{{least},{'' if most == math.inf else f'{most:g}'}}})/")
+    for required in settings.require:
+        phrases = " | ".join(map(_quoted, alternatives(required)))
+        terms.append(f"({ANYTHING} ({phrases}) {ANYTHING})")
+    terms += [f"~({ANYTHING} {_quoted(phrase)} {ANYTHING})" for phrase in settings.forbid]
+    return terms
 
 
 def compile_lark(text: str) -> str:
@@ -99,6 +156,8 @@ def compile_lark(text: str) -> str:
         text = _gbnf_to_lark(text)
     if (found := RULE_OPTION.search(text)) is not None:
         raise WenmoError(f"lark: {found[1]}= is not supported in a rule: leave it out")
+    if (found := SPECIAL_TOKEN.search(QUOTED.sub("", text))) is not None:
+        raise WenmoError(f"lark: {found[0]}: special tokens are not written: leave it out")
     grammar = _lark(text)
     if error := _error(grammar):
         raise WenmoError(f"lark: {_lark_message(error, converted=converted)}")
@@ -175,11 +234,31 @@ def _quoted(text: str) -> str:
 
 
 def _error(grammar: str) -> str:
-    """What the library finds wrong with a grammar; empty if it is valid."""
-    from llguidance import LLMatcher
+    """What the library finds wrong with a grammar; empty if some text is of it."""
+    from llguidance import LLMatcher, LLParserLimits
 
-    is_error, messages = LLMatcher.validate_grammar_with_warnings(grammar)
-    return str(messages[0]) if is_error else ""
+    limits = LLParserLimits(verbose_errors=False)
+    matcher = LLMatcher(_bytes(), grammar, log_level=0, limits=limits)
+    if not matcher.is_error():
+        matcher.compute_bitmask()
+    error = matcher.get_error()
+    return f"{NO_TEXT}: change it" if error.startswith("NoExtension") else error
+
+
+@cache
+def _bytes() -> LLTokenizer:
+    """A tokenizer whose tokens are END and the bytes."""
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    return LLTokenizer(TokenizerWrapper(_Bytes()))
+
+
+class _Bytes:
+    eos_token_id, bos_token_id, special_token_ids = 0, None, (0,)
+    tokens = (b"", *(bytes([byte]) for byte in range(256)))
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        return [1 + byte for byte in (text.encode() if isinstance(text, str) else text)]
 
 
 def _regex_message(error: str) -> str:
@@ -202,7 +281,7 @@ def _lark_message(error: str, *, converted: bool) -> str:
     found = re.match(r"(?:at )?(\d+)\((\d+)\): (.*)", first)
     if found is None or converted:
         return found[3] if found else first
-    return f"line {found[1]}, column {found[2]}: {found[3]}"
+    return f"line {found[1]}, column {found[2]}: {found[3].partition(';')[0]}"
 
 
 def _schema_message(error: str) -> str:

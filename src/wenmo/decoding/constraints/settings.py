@@ -181,6 +181,12 @@ def _parse_length(text: str, whole: str) -> TextLength:
     return TextLength(least, most, found[4])
 
 
+def alternatives(required: str) -> list[str]:
+    """``A|B`` as a list; a bar at an end is one of the text's own."""
+    parts = required.split("|")
+    return parts if all(parts) else [required]
+
+
 def _is_schema(text: str) -> bool:
     return text.lstrip().startswith("{") or text.strip() in ("true", "false")
 

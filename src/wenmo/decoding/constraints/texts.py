@@ -10,7 +10,7 @@ from wenmo.decoding.constraints.acrostic import AcrosticAutomaton, parse_acrosti
 from wenmo.decoding.constraints.lengths import CharacterLength, LineLength, WordLength
 from wenmo.decoding.constraints.phrases import ForbiddenPhrases, RequiredPhrases
 from wenmo.decoding.constraints.product import Product, State
-from wenmo.decoding.constraints.settings import ConstraintSettings, parse_lengths
+from wenmo.decoding.constraints.settings import ConstraintSettings, alternatives, parse_lengths
 from wenmo.text.automaton import TextAutomaton
 from wenmo.types import WenmoError
 
@@ -44,7 +44,7 @@ def parts_of(settings: ConstraintSettings) -> list[Part]:
         automaton = LENGTHS[length.unit](length.least, length.most)
         parts.append(Part(f"length={length}", automaton))
     if settings.require:
-        groups = [_alternatives(each) for each in settings.require]
+        groups = [alternatives(each) for each in settings.require]
         shown = _shown("require", settings.require)
         parts.append(Part(shown, RequiredPhrases(groups)))
     if settings.forbid:
@@ -112,7 +112,7 @@ def check_characters(settings: ConstraintSettings, alphabet: Collection[str]) ->
 def _missing(settings: ConstraintSettings, alphabet: Collection[str]) -> Iterator[str]:
     """Each setting that needs other characters, with those."""
     for required in settings.require:
-        lacking = [set(each) - set(alphabet) for each in _alternatives(required)]
+        lacking = [set(each) - set(alphabet) for each in alternatives(required)]
         if all(lacking):
             yield f"{_shown('require', [required])}: {_listed(min(lacking, key=len))}"
     if settings.acrostic is not None:
@@ -132,12 +132,6 @@ def _shown(name: str, phrases: Collection[str]) -> str:
 
 def _listed(characters: Collection[str]) -> str:
     return ", ".join(map(repr, sorted(characters)))
-
-
-def _alternatives(required: str) -> list[str]:
-    """``A|B`` as a list; a bar at an end is one of the text's own."""
-    parts = required.split("|")
-    return parts if all(parts) else [required]
 
 
 def _impossible(parts: Collection[Part]) -> WenmoError:
