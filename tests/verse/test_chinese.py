@@ -210,7 +210,7 @@ def accepts(automaton: ChineseAutomaton, seed: int, text: str) -> bool:
 def test_given_characters_are_kept(alphabet: frozenset[str]) -> None:
     form = load_form("五绝")
     fixed = {(line, 0): each for line, each in enumerate("春夏秋冬")} | {(3, -1): "楼"}
-    automaton: Any = form.automaton(alphabet | set("夏冬"), fixed)
+    automaton: Any = form.automaton(alphabet | set("夏冬"), fixed=fixed)
     for seed in range(8):
         text = write(automaton, seed)
         lines = [each for each in text.replace("，", "\n").replace("。", "\n").split("\n") if each]
@@ -237,7 +237,7 @@ def test_what_is_impossible_has_its_reason(
     alphabet: frozenset[str],
 ) -> None:
     with pytest.raises(WenmoError) as error:
-        load_form("五绝").automaton(frozenset(characters) or alphabet, fixed)
+        load_form("五绝").automaton(frozenset(characters) or alphabet, fixed=fixed)
     assert str(error.value).startswith(message)
 
 

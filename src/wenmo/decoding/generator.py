@@ -8,7 +8,7 @@ from math import nan
 from typing import Any, TypeAlias
 
 from wenmo.decoding.combination.capabilities import HasBaseModel
-from wenmo.decoding.constraints.base import Constraint, combine
+from wenmo.decoding.constraints.base import Constraint, combine, draw
 from wenmo.decoding.constraints.build import ConstraintBuilder, ConstraintRequest
 from wenmo.decoding.constraints.notation import structure_of
 from wenmo.decoding.constraints.settings import NO_CONSTRAINTS, ConstraintSettings
@@ -522,6 +522,11 @@ def _seeded(request: Request, n: int) -> list[Request]:
     """The same request n times, each with its own seed; a beam's has the request's."""
     sampling = replace(request.sampling, seed=own_seed(request.sampling.seed, request))
     if sampling.searches:
-        return [replace(request, sampling=sampling)] * n
+        return [_with_sampling(request, sampling)] * n
     each = (replace(sampling, seed=seed) for seed in sample_seeds(sampling, n))
-    return [replace(request, sampling=own) for own in each]
+    return [_with_sampling(request, own) for own in each]
+
+
+def _with_sampling(request: Request, sampling: Sampling) -> Request:
+    constraint = request.constraint and draw(request.constraint, sampling.seed)
+    return replace(request, sampling=sampling, constraint=constraint)

@@ -14,6 +14,7 @@ from typing import Any
 from wenmo.config import coerce, did_you_mean, key_of, match_name, override, split_table
 from wenmo.decoding.chain_text import expand_chain
 from wenmo.decoding.combination.settings import split_combination
+from wenmo.decoding.constraints.forms import check_form
 from wenmo.decoding.constraints.notation import compile_structure, structure_of
 from wenmo.decoding.constraints.settings import split_options
 from wenmo.decoding.constraints.texts import check_possible
@@ -116,6 +117,7 @@ def check_constraints(options: Mapping[str, Any]) -> None:
     settings, _ = split_options(options)
     if structure_of(settings):
         compile_structure(settings)
+    check_form(settings)
     check_possible(settings)
 
 

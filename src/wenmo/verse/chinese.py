@@ -13,6 +13,7 @@ from wenmo.verse.form import FormFile, Verdict
 from wenmo.verse.patterns import Pattern, read_patterns
 from wenmo.verse.rhyme_books import BookName, load_book
 
+MARKS = frozenset("\n，。、；！？")
 KEYS = (
     "language",
     "aliases",
@@ -87,16 +88,24 @@ class ChineseForm:
         )
 
     def automaton(
-        self, alphabet: Collection[str], fixed: Mapping[tuple[int, int], str] | None = None
+        self,
+        alphabet: Collection[str] | None,
+        *,
+        fixed: Mapping[tuple[int, int], str] | None = None,
+        beginning: str = "",
     ) -> ChineseAutomaton:
         """The poems of the form over an alphabet.
 
         Args:
-            alphabet: the characters that can be written.
+            alphabet: the characters that can be written; None: those of the rhyme book.
             fixed: characters that are given, by line and index in the line, both from 0; an index
                 of -1 is the last of a line.
+            beginning: how the poem begins. The states are those of the text that continues it.
 
         Raises:
-            WenmoError: no poem over this alphabet has the form and the fixed characters.
+            WenmoError: no poem over this alphabet has the form and what is given.
         """
-        return ChineseAutomaton(self.name, self.rules, alphabet, fixed or {})
+        rules = self.rules
+        if alphabet is None:
+            alphabet = rules.book.readings.keys() | MARKS
+        return ChineseAutomaton(self.name, rules, alphabet, fixed or {}, beginning)

@@ -17,10 +17,10 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-from wenmo.text.automaton import CharacterSet
+from wenmo.text.automaton import CharacterSet, Classes
 from wenmo.types import WenmoError
 from wenmo.verse.chinese_check import Rules
-from wenmo.verse.chinese_text import layouts_of
+from wenmo.verse.chinese_text import is_character, layouts_of
 from wenmo.verse.patterns import BREAKS, EITHER, LOOSE, MENDS, Line, Pattern, Variant
 from wenmo.verse.rhyme_books import LEVEL, OBLIQUE
 
@@ -67,6 +67,7 @@ class ChineseAutomaton:
         rules: its patterns and its rhyme book.
         alphabet: the characters that can be written.
         fixed: characters that are given, by line and index; an index of -1 is the last.
+        beginning: how the poem begins.
 
     Raises:
         WenmoError: no poem over this alphabet has the form and the fixed characters.
@@ -78,18 +79,22 @@ class ChineseAutomaton:
         rules: Rules,
         alphabet: Collection[str],
         fixed: Mapping[tuple[int, int], str],
+        beginning: str = "",
     ) -> None:
         self.name, self.patterns, self.book = name, rules.patterns, rules.book
         self.alphabet = frozenset(alphabet)
         lines = self.patterns[0].lines
         self.fixed = {self._index(at, lines): each for at, each in fixed.items()}
+        self._begin_with(beginning, lines)
         self._spread_repeats(lines)
-        known = self.alphabet & self.book.readings.keys()
+        known = self.alphabet.intersection(self.book.readings)
         self._by_tone = {
             tone: CharacterSet(frozenset(c for c in known if tone in self.book.tones(c)))
             for tone in (LEVEL, OBLIQUE)
         }
         self._by_tone[EITHER] = CharacterSet(known)
+        level, oblique = (self._by_tone[tone].characters for tone in (LEVEL, OBLIQUE))
+        self._tone_classes = (level - oblique, oblique - level, level & oblique)
         self._by_group = self._group_members()
         self._fitting = [self._fit(pattern) for pattern in self.patterns]
         self.layouts = [
@@ -100,14 +105,23 @@ class ChineseAutomaton:
         self._plans = list(self._possible_plans())
         if not any(self._plans):
             raise self._impossible()
+        self._beginning = beginning
+        self._check_beginning()
 
     @cached_property
     def start(self) -> PoemState:
-        """The state of an empty text, as the seed 0 draws it."""
+        """The first state, as the seed 0 draws it."""
         return self.draw(0)
 
     def draw(self, seed: int) -> PoemState:
-        """The state of an empty text whose pattern and rhymes are drawn by a seed."""
+        """The first state, with a pattern and rhymes that are drawn by a seed."""
+        state = self._draw(seed)
+        for character in self._beginning:
+            state = self.advance(state, character)
+        return state
+
+    def _draw(self, seed: int) -> PoemState:
+        """The state of an empty text."""
         chance = random.Random(seed)
         numbers = [number for number, rhymes in enumerate(self._plans) if rhymes is not None]
         frequencies = [self.patterns[number].frequency or 1e-9 for number in numbers]
@@ -132,6 +146,22 @@ class ChineseAutomaton:
         following = self._next_line(state)
         characters = self._characters(following, self._variants(following))
         return CharacterSet(characters.characters | breaks) if breaks else characters
+
+    def classes(self, state: PoemState) -> Classes:
+        """The characters that lead to the same state: in a line, those of the same tones."""
+        lines = self._lines(state.plan.pattern)
+        own: frozenset[str] = frozenset()
+        if state.at >= len(lines[state.line]):
+            own, ends_line = self._breaks(state)
+            if not ends_line or state.line + 1 == len(lines):
+                return tuple(map(frozenset, sorted(own)))
+            state = self._next_line(state)
+        line = lines[state.line]
+        rhymes = bool(line.rhyme) and state.at + 1 == len(line)
+        if rhymes or line.repeats or self._is_repeated(state):
+            own |= self._characters(state, self._variants(state)).characters
+            return tuple(map(frozenset, sorted(own)))
+        return (*map(frozenset, sorted(own)), *self._tone_classes)
 
     def advance(self, state: PoemState, character: str) -> PoemState:
         """The state after a character that is allowed."""
@@ -203,7 +233,7 @@ class ChineseAutomaton:
             if each.tones[state.at] == EITHER or each.tones[state.at] in tones
         )
         index, text = state.at + 1, state.text
-        if state.line + 1 < len(lines) and lines[state.line + 1].repeats:
+        if self._is_repeated(state):
             text += character
         if index < len(line):
             return state._replace(at=index, variants=variants, text=text)
@@ -223,11 +253,13 @@ class ChineseAutomaton:
             for n in state.layouts
             if len(self._break(n, state.line)) == state.at - self._length(state)
         )
-        text = state.text if self._repeats(state.plan.pattern, state.line + 1) else ""
+        text = state.text if self._lines(state.plan.pattern)[state.line + 1].repeats else ""
         return state._replace(line=state.line + 1, at=0, layouts=is_done, text=text)
 
-    def _repeats(self, pattern: int, line: int) -> bool:
-        return self._lines(pattern)[line].repeats
+    def _is_repeated(self, state: PoemState) -> bool:
+        """Whether the next line repeats this one."""
+        lines = self._lines(state.plan.pattern)
+        return state.line + 1 < len(lines) and lines[state.line + 1].repeats
 
     def _length(self, state: PoemState) -> int:
         return self.patterns[state.plan.pattern].lengths[state.line]
@@ -252,6 +284,36 @@ class ChineseAutomaton:
         if not -length <= index < length:
             raise WenmoError(f"{self.name}: line {line + 1} has {length} characters")
         return line, index % length
+
+    def _begin_with(self, beginning: str, lines: tuple[Line, ...]) -> None:
+        """The characters of the beginning are given ones."""
+        at, place = 0, 0
+        for character in beginning:
+            if not is_character(character):
+                if place:
+                    at, place = at + 1, 0
+                continue
+            if at < len(lines) and place == len(lines[at]):
+                at, place = at + 1, 0
+            if at < len(lines):
+                other = self.fixed.setdefault((at, place), character)
+                if other != character:
+                    raise WenmoError(
+                        f"{self.name}: character {place + 1} of line {at + 1} cannot be {other}: "
+                        f"the prompt has {character} there"
+                    )
+            place += 1
+
+    def _check_beginning(self) -> None:
+        """Check that the beginning is one of a poem in a known layout."""
+        state = self._draw(0)
+        for index, character in enumerate(self._beginning):
+            if not self.allowed(state).admits(character):
+                raise WenmoError(
+                    f"{self.name}: a poem cannot begin with {self._beginning[: index + 1]!r}; an "
+                    "empty line in the prompt ends what is before the poem"
+                )
+            state = self.advance(state, character)
 
     def _spread_repeats(self, lines: tuple[Line, ...]) -> None:
         """A fixed character of a line that is repeated is fixed in both lines."""

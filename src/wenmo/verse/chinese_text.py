@@ -15,12 +15,17 @@ class Chunk(NamedTuple):
     mark: str
 
 
+def is_character(character: str) -> bool:
+    """Whether a character is part of a line, and no mark or space."""
+    return character.isalnum() or character in "□〇"
+
+
 def chunks_of(text: str) -> list[Chunk]:
     """Split a text at everything that is not a letter or a character: ``春眠不觉晓，处处…``."""
     chunks: list[Chunk] = []
     current = ""
     for character in text:
-        if character.isalnum() or character in "□〇":
+        if is_character(character):
             current += character
         elif current:
             chunks.append(Chunk(current, character))

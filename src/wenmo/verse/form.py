@@ -47,11 +47,11 @@ class Verdict:
 
 
 class VerseAutomaton(TextAutomaton, Protocol):
-    """The texts of a form. Its start is that of ``draw(0)``."""
+    """The texts of a form, behind their given beginning. Its start is that of ``draw(0)``."""
 
     def draw(self, seed: int) -> Hashable:
-        """The state of an empty text, with what the form leaves open drawn by a seed: which of its
-        patterns the text has, and what it rhymes with.
+        """The first state, with what the form leaves open drawn by a seed: which of its patterns
+        the text has, and what it rhymes with.
         """
         ...
 
@@ -73,17 +73,22 @@ class Form(Protocol):
         ...
 
     def automaton(
-        self, alphabet: Collection[str], fixed: Mapping[tuple[int, int], str] | None = None
+        self,
+        alphabet: Collection[str] | None,
+        *,
+        fixed: Mapping[tuple[int, int], str] | None = None,
+        beginning: str = "",
     ) -> VerseAutomaton:
         """The texts of the form over an alphabet.
 
         Args:
-            alphabet: the characters that can be written.
+            alphabet: the characters that can be written; None: all.
             fixed: characters that are given, by line and index in the line, both from 0; an index
                 of -1 is the last of a line.
+            beginning: how the poem begins. The states are those of the text that continues it.
 
         Raises:
-            WenmoError: no text over this alphabet has the form and the fixed characters.
+            WenmoError: no text over this alphabet has the form and what is given.
         """
         ...
 

@@ -8,7 +8,7 @@ vocabulary, the chart of a grammar) lies in objects of its own, so that a fork i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -38,6 +38,15 @@ class Constraint(Protocol):
 
     def fork(self) -> Constraint:
         """An independent copy."""
+        ...
+
+
+@runtime_checkable
+class DrawsBySeed(Protocol):
+    """A constraint that leaves something to chance, as which rhymes a poem has."""
+
+    def draw(self, seed: int) -> Constraint:
+        """The constraint of a text that has this seed, before its beginning."""
         ...
 
 
@@ -78,6 +87,15 @@ class Conjunction:
     def fork(self) -> Conjunction:
         """An independent copy."""
         return Conjunction([each.fork() for each in self.constraints])
+
+    def draw(self, seed: int) -> Conjunction:
+        """The same for a text that has this seed."""
+        return Conjunction([draw(each, seed) for each in self.constraints])
+
+
+def draw(constraint: Constraint, seed: int) -> Constraint:
+    """The constraint of a text that has this seed, before its beginning."""
+    return constraint.draw(seed) if isinstance(constraint, DrawsBySeed) else constraint
 
 
 def combine(*constraints: Constraint | None) -> Constraint | None:

@@ -7,12 +7,17 @@ have the same one, which then builds one constraint for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias, TypeVar
 
 from wenmo.decoding.constraints.automaton import AutomatonTable
 from wenmo.decoding.constraints.base import Constraint, combine
+from wenmo.decoding.constraints.forms import (
+    beginning_of,
+    check_max_tokens,
+    given_characters,
+)
 from wenmo.decoding.constraints.grammar import TokenGrammar
 from wenmo.decoding.constraints.length import LengthTable
 from wenmo.decoding.constraints.notation import (
@@ -22,6 +27,7 @@ from wenmo.decoding.constraints.notation import (
     structure_settings,
 )
 from wenmo.decoding.constraints.product import Product
+from wenmo.decoding.constraints.seeded import ConstrainedForm, FormConstraint
 from wenmo.decoding.constraints.settings import ConstraintSettings
 from wenmo.decoding.constraints.structure import Structure, StructureVocabulary
 from wenmo.decoding.constraints.texts import (
@@ -37,6 +43,7 @@ from wenmo.decoding.params import Sampling
 from wenmo.grammar.chart import Chart
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import SpecialTokens, WenmoError
+from wenmo.verse.form import load_form
 
 T = TypeVar("T")
 MAX_CACHED = 64  # compiled constraints of a generator
@@ -179,14 +186,52 @@ def build_structure(builder: ConstraintBuilder, request: ConstraintRequest) -> C
     return structure.start(preferred)
 
 
-def build_text(builder: ConstraintBuilder, request: ConstraintRequest) -> Constraint:
-    """The constraint of a length, of phrases and of an acrostic, all in one.
+def build_form(builder: ConstraintBuilder, request: ConstraintRequest) -> Constraint:
+    """The constraint of a form of verse, with all that automata over characters can ask for.
+
+    Raises:
+        WenmoError: no such form, or no poem of it can be written.
+    """
+    name, acrostic = request.settings.form, request.settings.acrostic
+    assert name is not None
+    if request.sampling.stop:
+        raise WenmoError("stop: may end a poem before it is complete: leave it out")
+    tokenizer, trie = builder.tokenizer, builder.trie_over(request.characters.alphabet)
+    settings = text_settings(request.settings)
+    if trie.alphabet is not None:
+        check_characters(settings, trie.alphabet)
+    beginning = beginning_of(request.prompt)
+
+    def make() -> tuple[ConstrainedForm, AutomatonTable]:
+        others = parts_of(replace(settings, acrostic=None))
+        automaton = load_form(name).automaton(
+            trie.alphabet, fixed=given_characters(acrostic), beginning=beginning
+        )
+        form = ConstrainedForm(
+            automaton, [each.automaton for each in others], trie.alphabet, request.prompt
+        )
+        strip_space, suffix_space = request.strip_space, tokenizer.suffix_space
+        return form, AutomatonTable(
+            form.automaton, trie, strip_space=strip_space, suffix_space=suffix_space
+        )
+
+    key = ("form", name, settings, request.prompt, trie.alphabet, request.strip_space)
+    form, table = builder.cached(key, make)
+    least, _ = form.automaton.remaining(form.draw(0))
+    check_max_tokens(name, least, request.sampling.max_tokens, tokenizer.table)
+    return FormConstraint(table, form.draw)
+
+
+def build_text(builder: ConstraintBuilder, request: ConstraintRequest) -> Constraint | None:
+    """The constraint of a length, of phrases and of an acrostic, all in one; None: a form has it.
 
     Raises:
         WenmoError: no text meets them, or none with the characters of the training text.
     """
     if request.sampling.stop and set(request.settings.given) - {"forbid"}:
         raise WenmoError("stop: may end a text before it is what it must be: leave it out")
+    if request.settings.form is not None:
+        return None
     settings, strip_space = text_settings(request.settings), request.strip_space
     tokenizer, trie = builder.tokenizer, builder.trie_over(request.characters.alphabet)
     if trie.alphabet is not None:
@@ -211,6 +256,7 @@ def _listed(characters: Sequence[str]) -> str:
 
 
 BUILDERS: dict[str, Builder] = {
+    "form": build_form,
     **dict.fromkeys(STRUCTURES, build_structure),
     **dict.fromkeys(TEXT_CONSTRAINTS, build_text),
 }

@@ -51,9 +51,10 @@ class VerseAutomaton:
         fixed: the first letters of lines, by (line, 0), and the last ones, by (line, -1); case
             does not matter.
         words: the only words that can be written; None: those of the dictionary.
+        beginning: how the poem begins.
 
     Attributes:
-        start: the empty text.
+        start: the text that continues the beginning.
 
     Raises:
         WenmoError: there is no such text.
@@ -66,6 +67,7 @@ class VerseAutomaton:
         alphabet: Collection[str],
         fixed: Mapping[tuple[int, int], str],
         words: frozenset[str] | None = None,
+        beginning: str = "",
     ) -> None:
         self._alphabet = frozenset(alphabet)
         first, last = (_fixed_letters(name, fixed, len(lines), place) for place in (0, -1))
@@ -84,9 +86,16 @@ class VerseAutomaton:
         self._marks = MARKS & self._alphabet
         self._allowed: dict[VerseState, CharacterSet] = {}
         self.start: Hashable = self._before_word(self._feasibility.start)
+        for index, character in enumerate(beginning):
+            if not self.allowed(self.start).admits(character):
+                raise WenmoError(
+                    f"{name}: a poem cannot begin with {beginning[: index + 1]!r}; an empty line "
+                    "in the prompt ends what is before the poem"
+                )
+            self.start = self.advance(self.start, character)
 
     def draw(self, seed: int) -> Hashable:
-        """The empty text: rhymes are not drawn, but chosen by what is written."""
+        """The first state: rhymes are not drawn, but chosen by what is written."""
         return self.start
 
     def allowed(self, state: Hashable) -> CharacterSet:

@@ -20,6 +20,7 @@ the stressed vowel of a rhyme stands on a beat.
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -31,6 +32,7 @@ from wenmo.verse.english.pronunciation import Pronunciation, dictionary, pronoun
 from wenmo.verse.form import FormFile, Verdict
 
 UNRHYMED = "."
+PRINTED = frozenset(string.ascii_letters + "\n ',.;:!?-")
 LICENCES = {
     "promotion": "an unstressed syllable on a beat",
     "inversion": "a stressed syllable before the unstressed one in the first foot",
@@ -129,16 +131,19 @@ class EnglishForm:
 
     def automaton(
         self,
-        alphabet: Collection[str],
+        alphabet: Collection[str] | None,
+        *,
         fixed: Mapping[tuple[int, int], str] | None = None,
+        beginning: str = "",
         words: Collection[str] | None = None,
     ) -> VerseAutomaton:
         """The texts of the form over an alphabet; every word is one of known pronunciation.
 
         Args:
-            alphabet: the characters that can be written.
+            alphabet: the characters that can be written; None: those of printed English.
             fixed: the first letters of lines (index 0), and the last letters of the last words of
                 lines (index -1).
+            beginning: how the poem begins. The states are those of the text that continues it.
             words: the only words that can be written; None: those of the dictionary.
 
         Raises:
@@ -149,7 +154,8 @@ class EnglishForm:
                 f"{self.name}: writing needs a metre or a number of syllables for each line"
             )
         only = None if words is None else frozenset(words)
-        return VerseAutomaton(self.name, self.lines, alphabet, fixed or {}, only)
+        characters = PRINTED if alphabet is None else alphabet
+        return VerseAutomaton(self.name, self.lines, characters, fixed or {}, only, beginning)
 
     def _fit(self, line: Line, words: list[Word]) -> Fit:
         """How a line fits best: with the fewest faults, then the fewest licences."""

@@ -1,0 +1,47 @@
+"""Forms of verse as constraints: what is given of a poem, and whether it can be completed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wenmo.decoding.constraints.acrostic import parse_acrostic
+from wenmo.decoding.constraints.settings import ConstraintSettings
+from wenmo.types import WenmoError
+from wenmo.verse.form import load_form
+
+
+def check_form(settings: ConstraintSettings) -> None:
+    """Check a form of verse.
+
+    Raises:
+        WenmoError: no such form, or an error in its file.
+    """
+    if settings.form is not None:
+        load_form(settings.form)
+
+
+def given_characters(acrostic: str | None) -> dict[tuple[int, int], str]:
+    """The characters that an acrostic gives, by line and index; -1 is the last of a line."""
+    if acrostic is None:
+        return {}
+    characters, last = parse_acrostic(acrostic)
+    return {(line, -1 if last else 0): each for line, each in enumerate(characters)}
+
+
+def beginning_of(prompt: str) -> str:
+    """What a prompt says of the poem: the text behind its last empty line, or all of it."""
+    return prompt.rpartition("\n\n")[2]
+
+
+def check_max_tokens(form: str, least: int, max_tokens: int, table: Sequence[bytes]) -> None:
+    """Check that a poem can be completed.
+
+    Raises:
+        WenmoError: it has more characters than so many tokens can spell.
+    """
+    longest = max(len(spelled.decode("utf-8", "ignore")) for spelled in table)
+    if max_tokens * max(1, longest) < least:
+        raise WenmoError(
+            f"max_tokens={max_tokens}: too few for form={form}, which has {least} more characters: "
+            "raise it"
+        )
