@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from wenmo.api.combination import Combiner
 from wenmo.config import from_dict, to_dict
-from wenmo.decoding.chain_text import expand_chain
+from wenmo.decoding.chain_text import expand_chain, format_chain
 from wenmo.decoding.combination.settings import CombinationSettings, split_combination
 from wenmo.decoding.constraints.settings import split_options
 from wenmo.decoding.defaults import default_sampling
 from wenmo.decoding.effects import WRITING, Writing
+from wenmo.decoding.explain import explain_decoding
 from wenmo.decoding.generator import Output, TextGenerator
 from wenmo.decoding.noise import draw_seed
 from wenmo.decoding.params import DRAWING, Sampling
@@ -142,6 +143,34 @@ class Generator:
         warn(ineffective_settings(given, WRITING, Writing(sampling, self.model)))
         return sampling
 
+    def format_chain(self, **options: Any) -> str:
+        """The settings of ``options`` as one text, which ``chain=`` takes."""
+        return format_chain(self.sampling(split_options(options)[1]), self.defaults)
+
+    def explain_decoding(self, grammar: str | Path | None = None, **options: Any) -> list[str]:
+        """What decoding does with these options, one line for each step.
+
+        Args:
+            grammar: the file of a grammar that holds the texts.
+            **options: see `Run.write`.
+        """
+        constraints, settings = split_options(options)
+        sampling = self.sampling(settings)
+        free = sampling.unseen_characters or grammar is not None or self.card.alphabet is None
+        return explain_decoding(
+            sampling,
+            self.model.special_tokens,
+            self.tokenizer.table,
+            alphabet=None if free else len(self.card.alphabet or ()),
+            constraints=constraints,
+            grammar=None if grammar is None else str(grammar),
+            unmasks=has_capability(self.model, Infills)
+            and sampling.unmasks
+            and not constraints.given
+            and grammar is None,
+            defaults=self.defaults,
+        )
+
     def is_random(self, **sampling: Any) -> bool:
         """Whether texts with these settings depend on the seed."""
         settings = self.sampling(sampling)
@@ -201,6 +230,7 @@ class Generator:
         control: Mapping[str, str] | None = None,
         prefix: str = "",
         grammar: str | Path | None = None,
+        alternatives: int | None = None,
         **options: Any,
     ) -> list[list[T]]:
         """The outputs of ``generate`` for each prompt, and ``empty`` for each blank source."""
@@ -222,6 +252,7 @@ class Generator:
             sources=sources,
             chart=_load_chart(grammar),
             constraints=constraints,
+            **({} if alternatives is None else {"alternatives": alternatives}),
         )
         if len(nonblank) == len(prompts):
             return outputs

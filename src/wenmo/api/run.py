@@ -175,6 +175,15 @@ class Run:
         """
         return self.generator.reply(turns, **options)
 
+    def explain_decoding(self, **options: Any) -> list[str]:
+        """What decoding does to the probabilities of the model, one line for each step in order of
+        application: constraints, logits processors, strategy, seed.
+
+        Args:
+            **options: see ``write``.
+        """
+        return self.generator.explain_decoding(**options)
+
     def logit_bias(self, amounts: str | Iterable[str]) -> tuple[tuple[int, float], ...]:
         """Parse ``TEXT=AMOUNT`` strings to the ids and amounts of ``Sampling.logit_bias``.
 

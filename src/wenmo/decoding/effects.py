@@ -128,7 +128,7 @@ WRITING: tuple[Effect[Writing], ...] = (
 ALWAYS = (
     "method max_tokens min_tokens repetition_penalty presence_penalty frequency_penalty "
     "dry_multiplier no_repeat_ngram chain logit_bias stop seed max_depth unseen_characters "
-    "same_length mbr"
+    "same_length token_healing mbr"
 )
 """The settings that have an effect, or are refused, everywhere. (A seed may always be named: nobody
 expects one to change what is not drawn.)"""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import nan
 from typing import Any, TypeAlias
 
+from wenmo.decoding.alternatives import Position, check_alternatives, text_positions
 from wenmo.decoding.combination.capabilities import HasBaseModel
 from wenmo.decoding.constraints.base import Constraint, combine, draw
 from wenmo.decoding.constraints.build import ConstraintBuilder, ConstraintRequest
 from wenmo.decoding.constraints.notation import structure_of
+from wenmo.decoding.constraints.prefix import PrefixTable
 from wenmo.decoding.constraints.settings import NO_CONSTRAINTS, ConstraintSettings
 from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.detokenize import Detokenizer
@@ -61,6 +64,7 @@ class Output:
             beam search); None: of other methods.
         derivation: the rules that made the text, of grammars.
         seed: of the request; the same request with this seed gives the same text.
+        positions: of each token, the likeliest tokens in its place, where they were asked for.
         combined_logprob: the sum of the log-probabilities under a combination of models; None:
             nothing is combined.
     """
@@ -77,6 +81,7 @@ class Output:
     derivation: Derivation | None = None
     seed: int = 0
     combined_logprob: float | None = None
+    positions: tuple[Position, ...] = ()
 
 
 class TextGenerator:
@@ -142,6 +147,7 @@ class TextGenerator:
         states: Sequence[State] | None = None,
         chart: Chart | None = None,
         constraints: ConstraintSettings = NO_CONSTRAINTS,
+        alternatives: int = 0,
     ) -> list[list[Output]]:
         """Generate n texts for each prompt; an empty prompt asks for a text from its beginning.
 
@@ -154,16 +160,22 @@ class TextGenerator:
             states: the initial state of each prompt, of one row; see `Request`.
             chart: of a grammar; each text, without its prompt, is one of the grammar's.
             constraints: what else each text, without its prompt, must be; its files are read.
+            alternatives: how many of the likeliest tokens at each position the outputs have.
         """
         sampling = sampling or Sampling()
         if sampling.mbr is not None:
             inputs = {"sources": sources, "states": states, "chart": chart}
+            inputs["alternatives"] = alternatives
             return self._least_risk(prompts, sampling, n, **inputs, constraints=constraints)
         prompts = [self._with_gaps(prompt) for prompt in prompts]
         bare = sources is None and chart is None and not constraints.given
         drawn = draw_texts(self.model, prompts, sampling, n, bare=bare)
         if drawn is not None:
-            return [[self._score_drawn(each, sampling) for each in texts] for texts in drawn]
+            scored = [[self._score_drawn(each, sampling) for each in texts] for texts in drawn]
+            if not alternatives:
+                return scored
+            job = self._job("", None, sampling, 1, None, NO_CONSTRAINTS)
+            return [[self._with_positions(o, job.request, alternatives) for o in s] for s in scored]
         beam = sampling.searches
         copies = min(n, 1) if beam else n
         jobs: list[_Job] = []
@@ -173,11 +185,17 @@ class TextGenerator:
             job = self._job(prompt, source, sampling, n if beam else 1, chart, constraints)
             request = replace(job.request, state=state)
             jobs += [replace(job, request=each) for each in _seeded(request, copies)]
+        if alternatives:
+            for job in jobs:  # before anything is written
+                check_alternatives(alternatives, self.model, job.request)
         outputs: list[list[Output]] = [[] for _ in jobs]
         for index, _, output in self._run(jobs):
             if output is not None:
-                scored = self._score_under_base(output, jobs[index].request)
-                outputs[index].append(replace(scored, seed=sampling.seed))
+                request = jobs[index].request
+                output = self._score_under_base(output, request)
+                if alternatives:
+                    output = self._with_positions(output, request, alternatives)
+                outputs[index].append(replace(output, seed=sampling.seed))
         by_prompt = [outputs[i * copies : (i + 1) * copies] for i in range(len(prompts))]
         return [[output for each in group for output in each] for group in by_prompt]
 
@@ -275,6 +293,12 @@ class TextGenerator:
             seed=sampling.seed,
         )
 
+    def _with_positions(self, output: Output, request: Request, count: int) -> Output:
+        """The output with the likeliest tokens at each of its positions."""
+        table = self.tokenizer.table
+        positions = text_positions(self.model, request, output.ids, count, table)
+        return replace(output, positions=positions)
+
     def _score_under_base(self, output: Output, request: Request) -> Output:
         """The output of a combination of models with the log-probabilities of its base."""
         combined = capability(self.model, HasBaseModel)
@@ -313,20 +337,42 @@ class TextGenerator:
             for name in settings.given if chart is None else ("a grammar",):
                 raise WenmoError(f"a gap cannot be held to {name}: leave one of the two out")
             before, suffix = self._around_gap(prompt)
+        ids, healed = self._encode(before), b""
+        constraint = None
+        if suffix is None:
+            constraint = self._constraint(prompt, source, sampling, chart, settings)
+        if sampling.token_healing:
+            if suffix is not None:
+                raise WenmoError("token_healing is for prompts that are continued, not for gaps")
+            ids, healed = self._without_last_token(ids)
+            if healed:
+                constraint = self._prefixes.start(healed, constraint)
         request = Request(
-            self._encode(before),
+            ids,
             sampling,
             source_ids,
             n,
             suffix,
-            constraint=None
-            if suffix is not None
-            else self._constraint(prompt, source, sampling, chart, settings),
+            constraint=constraint,
             characters=self._all_characters
             if structure_of(settings)  # it prefers those of the training text by itself
             else self._allowed_characters(prompt, source, sampling, chart),
         )
-        return _Job(request, self._is_truncated(request, source), strip_space)
+        truncated = self._is_truncated(request, source)
+        return _Job(request, truncated, strip_space and not healed, len(healed))
+
+    def _without_last_token(self, ids: list[int]) -> tuple[list[int], bytes]:
+        """The ids of a prompt without the last, and the bytes that it spells; all ids, and no
+        bytes, if it spells none.
+        """
+        spelled = self.tokenizer.table[ids[-1]] if ids else b""
+        if self.tokenizer.suffix_space:  # the tokenizer put it behind the prompt
+            spelled = spelled.removesuffix(b" ")
+        return (ids[:-1], spelled) if spelled else (ids, b"")
+
+    @cached_property
+    def _prefixes(self) -> PrefixTable:
+        return PrefixTable(self.tokenizer.table)
 
     def _around_gap(self, prompt: str) -> tuple[str, list[int]]:
         """The text before a gap, and the ids behind it."""
@@ -407,7 +453,7 @@ class TextGenerator:
         for event in self._events(submitted):
             index, key = indices[event.request], (event.request, event.rank)
             if key not in drafts:
-                drafts[key] = _Draft(self._detokenizer(jobs[index]))
+                drafts[key] = _Draft(self._detokenizer(jobs[index]), jobs[index].healed)
             draft = drafts[key]
             if draft.detokenizer.stopped:
                 continue  # the rest of a beam's text, which was searched for as a whole
@@ -421,7 +467,9 @@ class TextGenerator:
             yield index, piece, draft.output(stopped, jobs[index].truncated, event)
 
     def _detokenizer(self, job: _Job) -> Detokenizer:
-        space = self._space_after(job.request) if self.tokenizer.suffix_space else None
+        space = None
+        if self.tokenizer.suffix_space:
+            space = "" if job.healed else self._space_after(job.request)
         stop = job.request.sampling.stop
         return Detokenizer(stop, strip_space=job.strip_space, pending_space=space)
 
@@ -472,18 +520,25 @@ class _Job:
     Attributes:
         truncated: as of `Output`.
         strip_space: a space at the beginning of the output is not shown.
+        healed: how many bytes at the beginning of the output repeat the prompt.
     """
 
     request: Request
     truncated: bool
     strip_space: bool
+    healed: int = 0
 
 
 @dataclass(slots=True)
 class _Draft:
-    """A text that is being generated."""
+    """A text that is being generated.
+
+    Attributes:
+        skip: how many of its next bytes are not shown.
+    """
 
     detokenizer: Detokenizer
+    skip: int = 0
     text: str = ""
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -492,7 +547,8 @@ class _Draft:
         """Add a token that spells ``data``; the text that is certain after it."""
         self.ids.append(event.token)
         self.logprobs.append(event.logprob)
-        piece = self.detokenizer.feed(data)
+        piece = self.detokenizer.feed(data[self.skip :])
+        self.skip = max(0, self.skip - len(data))
         self.text += piece
         return piece
 

@@ -280,6 +280,12 @@ class Sampling(Settings):
         unset="a new one, which is printed",
         unset_zh="新的种子，会显示出来",
     )
+    token_healing: bool = option(
+        False,
+        "do not read the prompt's last token, but let the text begin with its bytes: for prompts "
+        "that end within a word",
+        "不读入提示的最后一个词元，而让输出以其字节开头：用于在词中间结束的提示",
+    )
     same_length: bool = option(
         False,
         "an answer has as many characters as its source",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -25,35 +25,39 @@ def text_log_probs(model: LanguageModel, request: Request, ids: Sequence[int]) -
     Args:
         ids: what was written, with END if it ended.
     """
-    row = Row.of(Task(0, replace(request, constraint=None, characters=None), model))
     found: list[float] = []
-    while len(found) < len(ids):
-        length, following = read_length(model, row), list(ids[len(found) :])
-        if model.context is not None:
-            following = following[: model.context - length + 1]
-        read = [*row.ids[-length:], *following[:-1]]
-        state = initial_state(model, [row], length)
-        found += _log_probs(model, request, read, following, state)
-        row.ids.extend(following)
-        row.cached_length = len(read)
-    return tuple(found)
-
-
-def _log_probs(
-    model: LanguageModel, request: Request, read: list[int], following: list[int], state: State
-) -> list[float]:
-    """The log-probabilities of the tokens that follow the last of ``read``, and of those before."""
-    tokens = torch.tensor([read], device=model.device)
-    targets = torch.tensor(following, device=model.device)
-    piece, first = max(1, MAX_LOGITS // model.vocab_size), len(read) - len(following)
-    found: list[Tensor] = []
-    for at in range(0, len(read), piece):
-        logits, state = model(tokens[:, at : at + piece], state)
-        logp = logits[0, max(0, first - at) :].log_softmax(-1)
+    for logits in text_logits(model, request, ids):
+        logp = logits.log_softmax(-1)
         if model.special_tokens.eos:
             sampling = request.sampling
             searched = sampling.greedy or sampling.method == "beam"
             logp = gather_ends(logp, model.special_tokens.eos, likeliest=searched)
-        wanted = targets[max(0, at - first) :][: len(logp)]
-        found.append(logp.gather(1, wanted[:, None])[:, 0])
-    return [float(value) for part in found for value in part.tolist()]
+        wanted = torch.tensor(ids[len(found) :][: len(logp)], device=model.device)
+        found += logp.gather(1, wanted[:, None])[:, 0].tolist()
+    return tuple(found)
+
+
+@torch.inference_mode()
+def text_logits(model: LanguageModel, request: Request, ids: Sequence[int]) -> Iterator[Tensor]:
+    """The logits by which each id was predicted, in pieces, float32 (ids, vocab_size)."""
+    row = Row.of(Task(0, replace(request, constraint=None, characters=None, draft=None), model))
+    done = 0
+    while done < len(ids):
+        length, following = read_length(model, row), list(ids[done:])
+        if model.context is not None:
+            following = following[: model.context - length + 1]
+        read = [*row.ids[-length:], *following[:-1]]
+        yield from _logits(model, read, len(following), initial_state(model, [row], length))
+        row.ids.extend(following)
+        row.cached_length = len(read)
+        done += len(following)
+
+
+def _logits(model: LanguageModel, read: list[int], count: int, state: State) -> Iterator[Tensor]:
+    """The logits after the last ``count`` of the tokens that are read."""
+    tokens = torch.tensor([read], device=model.device)
+    piece, first = max(1, MAX_LOGITS // model.vocab_size), len(read) - count
+    for at in range(0, len(read), piece):
+        logits, state = model(tokens[:, at : at + piece], state)
+        if len(wanted := logits[0, max(0, first - at) :]):
+            yield wanted

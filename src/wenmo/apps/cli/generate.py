@@ -32,6 +32,8 @@ def generate(
     combination: option.CombinationOptions,
     grammar: option.GrammarFile = None,
     derivations: option.Derivations = False,
+    alternatives: option.Alternatives = None,
+    explain_decoding: option.ExplainDecoding = False,
     json: option.Json = False,
 ) -> None:
     """Write text with a trained run, or by the rules of a grammar."""
@@ -55,7 +57,12 @@ def generate(
     _print_prompt_notes(run, prompts, fields)
     options = {"control": fields, "prefix": prefix, "grammar": grammar, **constraints}
     options |= {**combination, **sampling}
-    if json or alignments or derivations:
+    explanation = run.explain_decoding(**options) if explain_decoding else []
+    if explanation and not json:
+        show.print_lines(explanation)
+    if json or alignments or derivations or alternatives:
+        if alternatives:
+            options["alternatives"] = alternatives
         outputs = run.write(prompts, n, **options)
         texts = [[output.text for output in group] for group in outputs]
         if alignments is not None:
@@ -70,9 +77,14 @@ def generate(
             dicts = [show.output_dict(output) for group in outputs for output in group]
             settings, _ = split_combination(combination)
             steered = {"combination": settings.to_dict()} if settings.steers else {}
-            show.print_json({"seed": seed, **steered, "outputs": dicts})
+            chain = run.generator.format_chain(**constraints, **sampling)
+            explained = {"decoding": explanation} if explanation else {}
+            content = {"seed": seed, "chain": chain, **explained, **steered, "outputs": dicts}
+            show.print_json(content)
         elif derivations:
             show.print_derivations(outputs)
+        elif alternatives:
+            show.print_alternatives(outputs)
         else:
             show.print_texts(run, prompts, prefix, texts)
     elif len(prompts) == n == 1:

@@ -123,6 +123,22 @@ TextsPerPrompt = Annotated[int, typer.Option("-n", min=1, help="Number of texts 
 GrammarFile = Annotated[
     Path | None, typer.Option("--grammar", help="A grammar's file: write only texts of it.")
 ]
+Alternatives = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100,
+        metavar="K",
+        help="Show the K likeliest tokens at each position, before and after processing.",
+    ),
+]
+ExplainDecoding = Annotated[
+    bool,
+    typer.Option(
+        "--explain-decoding",
+        help="Print what happens to the model's probabilities: constraints, processors, strategy.",
+    ),
+]
 Derivations = Annotated[
     bool, typer.Option("--derivations", help="Show which rules made each text of a grammar.")
 ]

@@ -83,19 +83,8 @@ class Chooser:
         needs. Float64 holds every id exactly.
         """
         settings = rows[0].task.settings
-        slots = [row.slot for row in rows]
-        index = torch.tensor(slots, device=logits.device)
-        if slots != list(range(len(logits))):
-            logits = logits[index]
-        logits, logp = self._ended(logits, settings), self._ended(logits.log_softmax(1), settings)
-        processors = self._chain(rows[0])
-        seeds = [row.task.request.sampling.seed for row in rows]
-        keys = fold_in(*torch.tensor([seeds, [row.written for row in rows]], device=logits.device))
-        history = self._history(rows, processors, keys)
-        offered = logits if processors.steps and settings.method != "beam" else logp
-        offered = _constrained(offered, [masks[slot] for slot in slots])
-        if self._special_tokens.suppressed:
-            offered = forbid(offered, self._special_tokens.suppressed)
+        index = torch.tensor([row.slot for row in rows], device=logits.device)
+        logp, offered, processors, history = self._offer(rows, logits, masks)
         if settings.searches or settings.method == "contrastive":
             gains, drawn = processors(offered, history), []
             if settings.method != "beam":
@@ -118,14 +107,49 @@ class Chooser:
             uncut = offered
             if processors.steps:
                 offered = processors(offered, history).log_softmax(1)
-            tokens = strategy_of(settings)(offered, keys)[:, None]
+            assert history.keys is not None
+            tokens = strategy_of(settings)(offered, history.keys)[:, None]
             columns = [tokens, logp.gather(1, tokens), offered.gather(1, tokens)]
-            if history.mu is not None and processors.before_mirostat is not None:
-                uncut = processors.before_mirostat(uncut, history).log_softmax(1)
-                bits = uncut.gather(1, tokens)[:, 0] / -NATS_PER_BIT
-                mu = next_mu(history.mu, bits, settings.mirostat_tau, settings.mirostat_eta)
-                columns.append(mu[:, None])
+            if history.mu is not None:
+                columns.append(_next_mu(settings, processors, history, uncut, tokens))
         return torch.cat([column.double() for column in columns], 1)
+
+    def distributions(self, row: Row, logits: Tensor, token: int) -> tuple[Tensor, Tensor]:
+        """The log-probabilities of the next token of one row, float32 (vocab_size,): of the model,
+        and after constraints and processors. With mirostat, the row gets the μ after ``token``.
+
+        Args:
+            logits: of the model, float32 (1, vocab_size).
+            token: the next token.
+        """
+        row.slot = 0
+        mask = None if row.constraint is None else row.constraint.allowed()
+        logp, offered, processors, history = self._offer([row], logits, {0: mask})
+        if history.mu is not None:
+            tokens = torch.tensor([[token]], device=logits.device)
+            row.mu = float(_next_mu(row.task.settings, processors, history, offered, tokens))
+        return logp[0], processors(offered, history).log_softmax(1)[0]
+
+    def _offer(
+        self, rows: list[Row], logits: Tensor, masks: dict[int, Tensor | None]
+    ) -> tuple[Tensor, Tensor, Chain, History]:
+        """The log-probabilities of rows with the same settings under the model; what is offered to
+        the processors; these; and what they read.
+        """
+        settings = rows[0].task.settings
+        slots = [row.slot for row in rows]
+        if slots != list(range(len(logits))):
+            logits = logits[torch.tensor(slots, device=logits.device)]
+        logits, logp = self._ended(logits, settings), self._ended(logits.log_softmax(1), settings)
+        processors = self._chain(rows[0])
+        seeds = [row.task.request.sampling.seed for row in rows]
+        keys = fold_in(*torch.tensor([seeds, [row.written for row in rows]], device=logits.device))
+        history = self._history(rows, processors, keys)
+        offered = logits if processors.steps and settings.method != "beam" else logp
+        offered = _constrained(offered, [masks[slot] for slot in slots])
+        if self._special_tokens.suppressed:
+            offered = forbid(offered, self._special_tokens.suppressed)
+        return logp, offered, processors, history
 
     def _ended(self, logits: Tensor, settings: Sampling) -> Tensor:
         """The logits with END for all that ends a text."""
@@ -165,6 +189,17 @@ def _leaves_token(line: list[float], settings: Sampling) -> bool:
         return True
     processed = line.pop()
     return processed > -math.inf or math.isnan(line[1])
+
+
+def _next_mu(
+    settings: Sampling, processors: Chain, history: History, offered: Tensor, tokens: Tensor
+) -> Tensor:
+    """The next μ of each row, float32 (rows, 1), after these tokens, int64 (rows, 1)."""
+    assert history.mu is not None
+    assert processors.before_mirostat is not None
+    logp = processors.before_mirostat(offered, history).log_softmax(1)
+    bits = logp.gather(1, tokens)[:, 0] / -NATS_PER_BIT
+    return next_mu(history.mu, bits, settings.mirostat_tau, settings.mirostat_eta)[:, None]
 
 
 def _constrained(logits: Tensor, masks: list[Tensor | None]) -> Tensor:

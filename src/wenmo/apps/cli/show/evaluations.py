@@ -9,7 +9,7 @@ from functools import singledispatch
 from rich.table import Table
 from rich.text import Text
 
-from wenmo.apps.cli.show.terminal import OUT, align_columns, format_number, print_note
+from wenmo.apps.cli.show.terminal import OUT, align_columns, format_number, print_note, visible
 from wenmo.evaluation.results import (
     ComparedRun,
     Evaluation,
@@ -160,12 +160,12 @@ def print_explanation(rows: Sequence[ExplainedToken]) -> None:
         right = column in ("probability", "rank")
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     for row in rows:
-        expected = f"{_visible(row.likeliest)} {row.likeliest_probability:.0%}"
+        expected = f"{visible(row.likeliest)} {row.likeliest_probability:.0%}"
         figures = (f"{row.probability:.2%}", str(row.rank), "" if row.rank == 1 else expected)
         components = (
             [] if row.mixture_components is None else [_top_components(row.mixture_components)]
         )
-        table.add_row(Text(_visible(row.token)), *map(Text, figures), *components)
+        table.add_row(Text(visible(row.token)), *map(Text, figures), *components)
     OUT.print(table)
 
 
@@ -173,8 +173,3 @@ def _top_components(components: Sequence[MixtureComponent]) -> str:
     """The two components that gave most of a token's probability."""
     top = sorted(components, key=lambda component: -component.share)[:2]
     return ", ".join(f"{each.name} {each.share:.0%}" for each in top if each.share >= MIN_SHARE)
-
-
-def _visible(token: str) -> str:
-    """A token with visible whitespace."""
-    return token.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")

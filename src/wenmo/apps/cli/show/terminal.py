@@ -140,3 +140,8 @@ def _replace_non_finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_replace_non_finite(item) for item in value]
     return value
+
+
+def visible(token: str) -> str:
+    """A token with visible whitespace."""
+    return token.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")

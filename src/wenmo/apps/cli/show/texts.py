@@ -10,15 +10,17 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from wenmo.apps.cli.show.terminal import ERR, OUT, print_note
+from wenmo.apps.cli.show.terminal import ERR, OUT, print_note, visible
 from wenmo.results import Result, inlined
 from wenmo.types import WenmoError
 
 if TYPE_CHECKING:
     from wenmo.api import Derivation, Output, Run
+    from wenmo.decoding.alternatives import Candidate
     from wenmo.evaluation.results import Alignment
 
 
@@ -48,6 +50,9 @@ def output_dict(output: Output) -> dict[str, Any]:
         "truncated": output.truncated,
         **({} if combined is None else {"combined_logprob": combined}),
         **({"derivation": output.derivation.to_dict()} if output.derivation else {}),
+        **(
+            {"positions": [each.to_dict() for each in output.positions]} if output.positions else {}
+        ),
     }
 
 
@@ -113,6 +118,38 @@ def print_derivations(outputs: Sequence[Sequence[Output]]) -> None:
             print_note("no derivation: only texts of a grammar have one")
         else:
             OUT.print(_tree(output.derivation))
+
+
+def print_alternatives(outputs: Sequence[Sequence[Output]]) -> None:
+    """Print each text, and below it a table: each token with its probability before and after
+    processing, and the likeliest tokens in its place.
+    """
+    for output in (output for group in outputs for output in group):
+        OUT.print(Text(output.text))
+        table = Table(box=None, pad_edge=False)
+        for column in ("token", "model", "processed", "likeliest: model (processed)"):
+            right = column in ("model", "processed")
+            table.add_column(column, justify="right" if right else "left", overflow="fold")
+        for position in output.positions:
+            written = position.written
+            shown = ", ".join(
+                f"{_visible(each)} {each.probability:.1%} ({each.processed:.1%})"
+                for each in position.alternatives
+            )
+            figures = (f"{written.probability:.1%}", f"{written.processed:.1%}", shown)
+            table.add_row(Text(_visible(written)), *map(Text, figures))
+        OUT.print(table)
+
+
+def _visible(candidate: Candidate) -> str:
+    """A token with visible white space; the end of a text by its name."""
+    return visible(candidate.token) or "END"
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines that explain the texts, apart from them."""
+    for line in lines:
+        ERR.print(Text(line, style="dim"))
 
 
 def _tree(derivation: Derivation) -> Tree:
