@@ -112,6 +112,9 @@ DECODERS: dict[str, Decoder] = {
     "`--forbid`": Decoder(constraints={"forbid": ("cat",)}),
     "`--acrostic`": Decoder({"max_tokens": 12}, {"acrostic": "狗猫"}, prompt=""),
     "`--choice` in a beam": Decoder({"method": "beam"}, {"choice": ("cat", "狗")}),
+    "`token_healing`": Decoder({"token_healing": True}, prompt="the c"),
+    "`--alternatives`": Decoder(options={"alternatives": 3}),
+    "`--alternatives` of a beam": Decoder({"method": "beam"}, options={"alternatives": 3}),
     "a gap": Decoder({"gap_tokens": 3}, prompt="the ____ dog"),
 }
 

@@ -63,7 +63,7 @@ def explain_decoding(
     for name in constraints.given:
         lines.append(f"constraint: {name}={format_setting(getattr(constraints, name))}")
     if sampling.token_healing:
-        lines.append("constraint: token_healing, the text begins with the prompt's last token")
+        lines.append("constraint: token_healing, the text completes a token that the prompt begins")
     if special_tokens.suppressed:
         lines.append(f"suppressed: {_names(special_tokens.suppressed, table)}")
     lines += [f"processor: {step}" for step in chain(sampling, table).steps]

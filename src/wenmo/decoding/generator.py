@@ -164,7 +164,7 @@ class TextGenerator:
         """
         sampling = sampling or Sampling()
         if sampling.mbr is not None:
-            inputs = {"sources": sources, "states": states, "chart": chart}
+            inputs: dict[str, Any] = {"sources": sources, "states": states, "chart": chart}
             inputs["alternatives"] = alternatives
             return self._least_risk(prompts, sampling, n, **inputs, constraints=constraints)
         prompts = [self._with_gaps(prompt) for prompt in prompts]
@@ -344,7 +344,7 @@ class TextGenerator:
         if sampling.token_healing:
             if suffix is not None:
                 raise WenmoError("token_healing is for prompts that are continued, not for gaps")
-            ids, healed = self._without_last_token(ids)
+            ids, healed = self._without_begun_token(ids)
             if healed:
                 constraint = self._prefixes.start(healed, constraint)
         request = Request(
@@ -361,14 +361,21 @@ class TextGenerator:
         truncated = self._is_truncated(request, source)
         return _Job(request, truncated, strip_space and not healed, len(healed))
 
-    def _without_last_token(self, ids: list[int]) -> tuple[list[int], bytes]:
-        """The ids of a prompt without the last, and the bytes that it spells; all ids, and no
-        bytes, if it spells none.
+    def _without_begun_token(self, ids: list[int]) -> tuple[list[int], bytes]:
+        """The ids of a prompt without the last ones that spell the beginning of a longer token, and
+        their bytes; all ids, and no bytes, where no token is longer.
         """
-        spelled = self.tokenizer.table[ids[-1]] if ids else b""
-        if self.tokenizer.suffix_space:  # the tokenizer put it behind the prompt
-            spelled = spelled.removesuffix(b" ")
-        return (ids[:-1], spelled) if spelled else (ids, b"")
+        table, longest = self.tokenizer.table, max(map(len, self.tokenizer.table))
+        kept, begun, tail = len(ids), b"", b""
+        for index in range(len(ids) - 1, -1, -1):
+            tail = table[ids[index]] + tail
+            if self.tokenizer.suffix_space and index == len(ids) - 1:
+                tail = tail.removesuffix(b" ")  # the tokenizer put it behind the prompt
+            if not table[ids[index]] or len(tail) >= longest:
+                break
+            if tail and self._prefixes.beyond(tail):
+                kept, begun = index, tail
+        return ids[:kept], begun
 
     @cached_property
     def _prefixes(self) -> PrefixTable:

@@ -282,9 +282,9 @@ class Sampling(Settings):
     )
     token_healing: bool = option(
         False,
-        "do not read the prompt's last token, but let the text begin with its bytes: for prompts "
-        "that end within a word",
-        "不读入提示的最后一个词元，而让输出以其字节开头：用于在词中间结束的提示",
+        "where the prompt ends within a token, do not read what it has of it, but let the text "
+        "begin with these bytes",
+        "提示在一个词元中间结束时，不读入其开头部分，而让输出以这些字节开头",
     )
     same_length: bool = option(
         False,

@@ -1,8 +1,8 @@
-"""Token healing: an output that begins with the bytes of the prompt's last token.
+"""Token healing: an output that begins with the bytes with which a prompt begins a token.
 
 Where a prompt ends within a token of the vocabulary ("http:" before "//"), the model has rarely
-seen its last token before what follows. So this token is not read: the output must begin with its
-bytes, in whatever tokens the model writes them.
+seen the tokens of this end before what follows. So they are not read: the output must begin with
+their bytes, in whatever tokens the model writes them.
 """
 
 from __future__ import annotations
