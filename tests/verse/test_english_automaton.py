@@ -265,3 +265,24 @@ def test_what_cannot_be_written_is_refused(
 def test_a_vocabulary_without_line_breaks_has_no_sonnet() -> None:
     with pytest.raises(WenmoError, match=r"sonnet: the vocabulary has no '\\n'"):
         load_form("sonnet").automaton("abc ")
+
+
+def test_a_prompt_begins_the_poem(tmp_path: Path) -> None:
+    found = form(tmp_path, 'rhyme = "AA"\nmetre = "x/"\n')
+    whole = found.automaton(SMALL, words=WORDS)
+    state = whole.start
+    for character in "the day\na":
+        state = whole.advance(state, character)
+    begun = found.automaton(SMALL, beginning="the day\na", words=WORDS)
+    assert begun.start == state
+    with pytest.raises(WenmoError, match="after 'the ' 'x' cannot follow in line 1"):
+        found.automaton(SMALL, beginning="the x", words=WORDS)
+
+
+def test_a_form_may_name_the_file_of_its_words(tmp_path: Path) -> None:
+    (tmp_path / "my.txt").write_text("The night, the light; bright xyzzy")
+    found = form(tmp_path, 'rhyme = "AA"\nsyllables = 1\nwords = "my.txt"\n')
+    automaton = found.automaton(None)
+    assert automaton.allowed(automaton.start).characters == set("BLNbln")
+    with pytest.raises(WenmoError, match=r"form\.toml:2:1: words: .*none\.txt cannot be read"):
+        form(tmp_path, 'words = "none.txt"\nsyllables = [1]\n')

@@ -50,11 +50,11 @@ class VerseAutomaton:
         alphabet: the characters that can be written.
         fixed: the first letters of lines, by (line, 0), and the last ones, by (line, -1); case
             does not matter.
-        words: the only words that can be written; None: those of the dictionary.
         beginning: how the poem begins.
+        words: the only words that can be written; None: those of the dictionary.
 
     Attributes:
-        start: the text that continues the beginning.
+        start: the text so far: the beginning.
 
     Raises:
         WenmoError: there is no such text.
@@ -66,8 +66,8 @@ class VerseAutomaton:
         lines: Sequence[Line],
         alphabet: Collection[str],
         fixed: Mapping[tuple[int, int], str],
-        words: frozenset[str] | None = None,
         beginning: str = "",
+        words: frozenset[str] | None = None,
     ) -> None:
         self._alphabet = frozenset(alphabet)
         first, last = (_fixed_letters(name, fixed, len(lines), place) for place in (0, -1))
@@ -85,17 +85,10 @@ class VerseAutomaton:
         self._capitals = self._lexicon.capitals()
         self._marks = MARKS & self._alphabet
         self._allowed: dict[VerseState, CharacterSet] = {}
-        self.start: Hashable = self._before_word(self._feasibility.start)
-        for index, character in enumerate(beginning):
-            if not self.allowed(self.start).admits(character):
-                raise WenmoError(
-                    f"{name}: a poem cannot begin with {beginning[: index + 1]!r}; an empty line "
-                    "in the prompt ends what is before the poem"
-                )
-            self.start = self.advance(self.start, character)
+        self.start: Hashable = self._after(name, beginning.lstrip("\n"))
 
     def draw(self, seed: int) -> Hashable:
-        """The first state: rhymes are not drawn, but chosen by what is written."""
+        """The start: rhymes are not drawn, but chosen by what is written."""
         return self.start
 
     def allowed(self, state: Hashable) -> CharacterSet:
@@ -143,6 +136,20 @@ class VerseAutomaton:
         least, most = self._lengths.within(state.place, state.low, high)
         least = 0 if self.may_end(state) else max(1, least - state.depth - len(state.mark))
         return least, most - state.depth
+
+    def _after(self, name: str, beginning: str) -> VerseState:
+        """The state after a given beginning."""
+        state = self._before_word(self._feasibility.start)
+        for index, character in enumerate(beginning):
+            if not self.allowed(state).admits(character):
+                before = beginning[:index].rpartition("\n")[2]
+                where = f"after {before!r} " if before else ""
+                raise WenmoError(
+                    f"{name}: the prompt does not begin such a poem: {where}{character!r} cannot "
+                    f"follow in line {beginning[:index].count(LINE_BREAK) + 1}"
+                )
+            state = self.advance(state, character)
+        return state
 
     def _before_word(self, place: Place) -> VerseState:
         return VerseState(place, 0, len(self._lexicon.words))

@@ -7,6 +7,7 @@ The keys of a form file:
 - ``metre``: ``x`` for an unstressed syllable, ``/`` for a stressed one, ``|`` between alternatives.
 - ``syllables``: their number, or a range such as ``"8-10"``, for lines without a metre.
 - ``licences``: deviations (see `LICENCES`) that are accepted with a warning, and never written.
+- ``words``: a text file, by its path from the form file; only its words are written.
 
 ``metre`` and ``syllables`` have one value for all lines, a list with one for each line, or a table
 with one for each letter of ``rhyme``.
@@ -20,7 +21,6 @@ the stressed vowel of a rhyme stands on a beat.
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -32,14 +32,14 @@ from wenmo.verse.english.pronunciation import Pronunciation, dictionary, pronoun
 from wenmo.verse.form import FormFile, Verdict
 
 UNRHYMED = "."
-PRINTED = frozenset(string.ascii_letters + "\n ',.;:!?-")
 LICENCES = {
     "promotion": "an unstressed syllable on a beat",
     "inversion": "a stressed syllable before the unstressed one in the first foot",
     "feminine": "one more unstressed syllable at the end of a line",
 }
 MAX_LINES, MAX_SYLLABLES, MAX_PATTERNS = 200, 40, 32
-KEYS = ("language", "aliases", "rhyme", "metre", "syllables", "licences")
+KEYS = ("language", "aliases", "rhyme", "metre", "syllables", "licences", "words")
+CHARACTERS = frozenset({*map(chr, range(32, 127)), "\n"})
 T = TypeVar("T")
 
 
@@ -78,11 +78,13 @@ class EnglishForm:
     Attributes:
         lines: of the poem.
         licences: names of `LICENCES`.
+        words: the only words that are written; None: those of the dictionary.
     """
 
     name: str
     lines: tuple[Line, ...]
     licences: frozenset[str] = frozenset()
+    words: frozenset[str] | None = None
     language: str = "en"
 
     @classmethod
@@ -99,7 +101,8 @@ class EnglishForm:
                 known = ", ".join(LICENCES)
                 message = f"licence {licence!r} is not one of: {known}"
                 raise file.error(message, key="licences")
-        return cls(file.path.stem, _read_lines(file), frozenset(licences))
+        words = _read_words(file) if "words" in file.values else None
+        return cls(file.path.stem, _read_lines(file), frozenset(licences), words)
 
     def check(self, text: str) -> Verdict:
         """Judge a text with one verse a line, or all verses in one line, separated by `` / ``.
@@ -140,22 +143,23 @@ class EnglishForm:
         """The texts of the form over an alphabet; every word is one of known pronunciation.
 
         Args:
-            alphabet: the characters that can be written; None: those of printed English.
+            alphabet: the characters that can be written; None: all.
             fixed: the first letters of lines (index 0), and the last letters of the last words of
                 lines (index -1).
             beginning: how the poem begins. The states are those of the text that continues it.
-            words: the only words that can be written; None: those of the dictionary.
+            words: the only words that can be written; None: those of the form, or of the
+                dictionary.
 
         Raises:
-            WenmoError: no text over this alphabet has the form and the fixed characters.
+            WenmoError: no text over this alphabet has the form and what is given.
         """
         if not all(line.patterns for line in self.lines):
             raise WenmoError(
                 f"{self.name}: writing needs a metre or a number of syllables for each line"
             )
-        only = None if words is None else frozenset(words)
-        characters = PRINTED if alphabet is None else alphabet
-        return VerseAutomaton(self.name, self.lines, characters, fixed or {}, only, beginning)
+        only = self.words if words is None else frozenset(words)
+        characters = CHARACTERS if alphabet is None else frozenset(alphabet)
+        return VerseAutomaton(self.name, self.lines, characters, fixed or {}, beginning, only)
 
     def _fit(self, line: Line, words: list[Word]) -> Fit:
         """How a line fits best: with the fewest faults, then the fewest licences."""
@@ -331,6 +335,15 @@ def _each(
         table = {letter: read(file, each) for letter, each in value.items()}
         return [table.get(letter) for letter in scheme]
     return [read(file, value)] * len(scheme)
+
+
+def _read_words(file: FormFile) -> frozenset[str]:
+    path = file.path.parent / file.get("words", str)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise file.error(f"words: {path} cannot be read: {error}", key="words") from None
+    return frozenset(word.lower() for _, word in words_of(text))
 
 
 def _read_metre(file: FormFile, value: Any) -> tuple[str, ...]:
