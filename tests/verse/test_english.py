@@ -67,6 +67,8 @@ COUPLET = 'language = "en"\nrhyme = "AA"\nmetre = "x/x/x/x/x/"\n'
         ("lovers'", "L AH1 V ER0 Z"),
         ("vice's", "V AY1 S AH0 Z"),
         ("valour", "V AE1 L ER0"),
+        ("honour'd", "AA1 N ER0 D"),
+        ("devour'd", "D IH0 V AW1 ER0 D"),
         ("walkin'", "W AO1 K IH0 N"),
     ],
 )

@@ -173,7 +173,7 @@ class EnglishForm:
         same = [(pattern, used) for pattern, used in candidates if len(pattern) == length]
         if not same:
             lengths = sorted({len(pattern) for pattern in line.patterns})
-            expected = " or ".join(map(str, lengths))
+            expected = f"{lengths[0]}" + f" to {lengths[-1]}" * (len(lengths) > 1)
             return Fit([(0, f"has {_count(length, 'syllable')}, not {expected}")], [], "")
         fits = [self._scan(pattern, used, line, words) for pattern, used in same]
         return min(fits, key=lambda fit: (len(fit.faults), len(fit.licences)))

@@ -166,15 +166,15 @@ def _phones(word: str) -> list[str]:
 def _derive(word: str) -> list[str]:
     if word in OLD_SPELLINGS:
         return _phones(OLD_SPELLINGS[word])
-    for british, american in (("our", "or"), ("ence", "ense")):  # valour'd, offences
-        if british in word and (phones := _phones(word.replace(british, american))):
-            return phones
     for ending, rule in ENDINGS.items():
         if word.endswith(ending) and (phones := rule(word.removesuffix(ending))):
             return phones
     for prefix, before in (("un", ["AH0", "N"]), ("th'", ["DH"]), ("o'er", ["AO2", "R"])):
         if word.startswith(prefix) and (phones := _phones(word.removeprefix(prefix))):
             return [*before, *phones]
+    for british, american in (("our", "or"), ("ence", "ense")):  # valour, offence
+        if british in word and (phones := _phones(word.replace(british, american))):
+            return phones
     return _elided(word)
 
 
