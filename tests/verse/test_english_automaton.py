@@ -275,7 +275,7 @@ def test_a_prompt_begins_the_poem(tmp_path: Path) -> None:
         state = whole.advance(state, character)
     begun = found.automaton(SMALL, beginning="the day\na", words=WORDS)
     assert begun.start == state
-    with pytest.raises(WenmoError, match="after 'the ' 'x' cannot follow in line 1"):
+    with pytest.raises(WenmoError, match="'x' cannot follow after 'the ' in line 1; an empty"):
         found.automaton(SMALL, beginning="the x", words=WORDS)
 
 

@@ -143,10 +143,11 @@ class VerseAutomaton:
         for index, character in enumerate(beginning):
             if not self.allowed(state).admits(character):
                 before = beginning[:index].rpartition("\n")[2]
-                where = f"after {before!r} " if before else ""
+                where = f"after {before!r} in line" if before else "in line"
+                number = beginning[:index].count(LINE_BREAK) + 1
                 raise WenmoError(
-                    f"{name}: the prompt does not begin such a poem: {where}{character!r} cannot "
-                    f"follow in line {beginning[:index].count(LINE_BREAK) + 1}"
+                    f"{name}: the prompt does not begin such a poem: {character!r} cannot follow "
+                    f"{where} {number}; an empty line ends what is before the poem"
                 )
             state = self.advance(state, character)
         return state
