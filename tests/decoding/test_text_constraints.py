@@ -136,10 +136,45 @@ def test_what_is_written_meets_its_constraints(
         assert "\n" not in str(error)  # noqa: PT017
         return
     for output in outputs:
-        if output.stopped_by == "end":
+        if output.stopped_by in ("end", "constraint"):
             assert holds(output.text, asked, prompt), output.text
         only = ConstraintSettings(forbid=asked.forbid)
         assert holds(output.text, only, prompt), output.text
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@pytest.mark.parametrize("method", ["sample", "greedy", "beam"])
+def test_a_text_is_complete_within_max_tokens(table, kind, method):
+    """However little there is left of the budget, and whatever the model would rather write."""
+    tokenizer = TOKENIZERS[kind]
+    size = tokenizer.vocab_size
+    logits = 3 * torch.randn(size, size, generator=torch.Generator().manual_seed(1))
+    logits[:, 0] = -5.0  # it seldom ends by itself
+    generator = TextGenerator(table(logits), tokenizer, alphabet=set("the cats ran. dog\nover"))
+    for asked, tokens in [({"length": "2l"}, 4), ({"length": "9c"}, 9), ({"length": "4-6w"}, 8)]:
+        constraints = ConstraintSettings(**asked, require=("t",))
+        sampling = Sampling(method, max_tokens=tokens, beam_width=3)
+        for output in generator.generate([""], sampling, 3, constraints=constraints)[0]:
+            assert holds(output.text, constraints), output.text
+
+
+def test_a_text_ends_where_its_last_word_would(table):
+    """END has the probability of the space and the line end that would end the word."""
+    tokenizer = TOKENIZERS["characters"]
+    size = tokenizer.vocab_size
+    logits = torch.full((size, size), -30.0)
+    a, space, line, t = tokenizer.encode("a \nt").tolist()
+    logits[:, a], logits[:, space], logits[:, line], logits[:, t] = 0.0, 1.0, 1.0, 0.5
+    generator = TextGenerator(table(logits), tokenizer)
+    constraints = ConstraintSettings(length="1w")
+    [outputs] = generator.generate([""], Sampling(), 400, constraints=constraints)
+    longer = sum(len(output.text) > 1 for output in outputs) / 400
+    weights = torch.tensor([0.0, 0.5, 1.0, 1.0]).exp()  # of a, t, space and line end
+    assert longer == pytest.approx(float(weights[:2].sum() / weights.sum()), abs=0.06)
+    for method in ("greedy", "beam"):
+        [[output, *_]] = generator.generate([""], Sampling(method), 1, constraints=constraints)
+        assert output.text == "t"
+        assert output.stopped_by == "end"
 
 
 @pytest.mark.parametrize(
@@ -176,6 +211,7 @@ def test_what_no_text_can_meet_is_refused_without_a_model(options, message):
         ({"require": ("龘",)}, "require=龘: '龘' is not in the characters that the model writes"),
         ({"acrostic": "春龘"}, "acrostic=春龘: '龘' is not in the characters"),
         ({"acrostic": "春a", "prompt": "a b"}, "acrostic: the first line begins with 'a' of the"),
+        ({"length": "300c"}, "max_tokens=256: the text needs at least 300: raise it"),
         ({"length": "3c", "stop": ("a",)}, "stop: may end a text before it is what it must be"),
     ],
 )

@@ -7,6 +7,7 @@ another if some allowed character begins with them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -16,12 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wenmo.decoding.constraints.base import only_token
-from wenmo.decoding.constraints.trie import Bools, Ints, TokenTrie, TrieLevel, size_of_character
+from wenmo.decoding.constraints.trie import (
+    MAX_TAIL,
+    TAIL,
+    Bools,
+    Ints,
+    TokenTrie,
+    TrieLevel,
+    size_of_character,
+)
 from wenmo.text.automaton import CharacterSet, Classes, HasClasses, TextAutomaton
 from wenmo.types import END, WenmoError
 
 __all__ = ["AutomatonConstraint", "AutomatonTable", "CharacterSet", "TextAutomaton", "TokenTrie"]
 
+NEVER = 1 << 40  # tokens that a text needs after one that is not allowed
 MASK_BYTES = 64 << 20  # that cached masks take at most
 MAX_STATES = 50_000  # that are numbered
 MAX_CLASSES = 256  # partitions of the characters that are kept
@@ -40,6 +50,17 @@ class HasTextGoals(Protocol):
 
     def advancing(self, state: Any) -> frozenset[str]:
         """The characters after which fewer are missing."""
+        ...
+
+
+@runtime_checkable
+class HasClosing(Protocol):
+    """An automaton of texts that are as long as they may be, and stand where more could follow."""
+
+    def closing(self, state: Any) -> CharacterSet:
+        """The characters that would end what the text ends with, as a space ends a word. They are
+        not allowed, and the text may end in their place.
+        """
         ...
 
 
@@ -86,17 +107,21 @@ class AutomatonTable:
         self._numbers: dict[Hashable, int] = {}
         self._states: list[Hashable] = []
         self._after: dict[tuple[int, int], int] = {}
+        self._least = automaton.remaining(automaton.start)[0]
         self._spaced = np.array([spelled.endswith(SPACE) for spelled in trie.table])
 
-    def start(self, state: Hashable = None, pending: bytes = b"") -> AutomatonConstraint:
+    def start(
+        self, state: Hashable = None, pending: bytes = b"", tokens: float = math.inf
+    ) -> AutomatonConstraint:
         """The constraint of a text from its beginning.
 
         Args:
             state: of the automaton; None: its start.
             pending: the space after the prompt's last word, with ``suffix_space``.
+            tokens: the most that the text may have.
         """
         state = self.automaton.start if state is None else state
-        return AutomatonConstraint(self, TextState(state, pending))
+        return AutomatonConstraint(self, TextState(state, pending), tokens)
 
     def mask(self, at: TextState) -> Tensor:
         """The tokens that may follow, bool (vocab_size,); none is a valid answer."""
@@ -108,6 +133,42 @@ class AutomatonTable:
             if len(self._masks) >= self._max_masks:
                 self._masks.clear()
             self._masks[key] = self._find_mask(at)
+        return self._masks[key]
+
+    def mask_within(self, at: TextState, tokens: float) -> Tensor:
+        """The tokens that may follow where so many can be written, bool (vocab_size,).
+
+        Where they become scarce, a token is allowed only if the text can be completed with the
+        tokens that are left behind it, each character with as many as most characters take. Where
+        no token is, those are allowed after which the text needs the fewest.
+        """
+        least = max(self._least, self.automaton.remaining(at.state)[0])
+        if tokens > (least + 2) * self.trie.usual_cost + MAX_TAIL:
+            return self.mask(at)
+        key = at, tokens
+        if key not in self._masks:
+            mask, needs = self.mask(at), self._needs(at)
+            within = needs < tokens
+            if not within.any() and not mask[END]:
+                within = needs == needs[1:].min()
+            within[END] = bool(mask[END])
+            self._masks[key] = torch.from_numpy(within) & mask
+        return self._masks[key]
+
+    def closing(self, at: TextState) -> Tensor | None:
+        """The tokens that END stands for, bool (vocab_size,), where the text is as long as it may
+        be and would be ended by them; None: it is not.
+        """
+        if at.pending or not isinstance(self.automaton, HasClosing):
+            return None
+        characters = self.automaton.closing(at.state).characters
+        if not characters:
+            return None
+        key = "closing", characters
+        if key not in self._masks:
+            edges = [self.trie.edge(character) for character in characters]
+            tokens = np.isin(self.trie.first_edges, [edge for edge in edges if edge >= 0])
+            self._masks[key] = torch.from_numpy(tokens)
         return self._masks[key]
 
     def advance(self, at: TextState, token: int) -> TextState:
@@ -210,7 +271,7 @@ class AutomatonTable:
             self._numbers, self._states, self._after = {}, [], {}
         if at.pending == SPACE:
             return self._after_space(at)
-        alive, states = self._walk(at)
+        alive, states = self._walk(at, self.trie.inner)
         nodes = self.trie.token_nodes
         allowed = alive[nodes] & (nodes >= 0)
         if self.suffix_space:  # a text may end with a space that is not shown
@@ -229,29 +290,52 @@ class AutomatonTable:
         mask[END] = self.automaton.may_end(at.state)
         return mask
 
-    def _walk(self, at: TextState) -> tuple[Bools, Ints]:
+    def _needs(self, at: TextState) -> Ints:
+        """The tokens that the text needs after each token, int64 (vocab_size,)."""
+        if at.pending == SPACE and self.automaton.allowed(at.state).admits(" "):
+            at = TextState(self.automaton.advance(at.state, " "), started=at.started)
+        trie, cost = self.trie, self.trie.usual_cost
+        alive, states = self._walk(at, trie.inner | trie.whole)
+        needs = np.full(len(alive), NEVER)
+        known = np.flatnonzero(alive & (states >= 0))
+        for number, members in _groups(states[known]):
+            needs[known[members]] = cost * self.automaton.remaining(self._states[number])[0]
+        for level in trie.levels:  # and within characters
+            for part in np.flatnonzero(alive[level.nodes] & (states[level.nodes] < 0)):
+                spelled = trie.names[level.edges[part]]
+                assert isinstance(spelled, bytes)
+                begun = at.pending + spelled if spelled[0] in TAIL else spelled
+                least = self.automaton.remaining(self._states[states[level.parents[part]]])[0]
+                missing = size_of_character(begun[0]) - len(begun)
+                needs[level.nodes[part]] = missing + cost * max(0, least - 1)
+        return np.where(trie.token_nodes >= 0, needs[trie.token_nodes], NEVER)
+
+    def _walk(self, at: TextState, wanted: Bools) -> tuple[Bools, Ints]:
         """Which nodes of the trie can be reached, bool (nodes,), and with what states.
 
+        Args:
+            wanted: the nodes whose states are found, at least the inner ones, bool (nodes,).
+
         Returns:
-            Also the number of the state at each reached inner node, int64 (nodes,).
+            Also the number of the state at these nodes, int64 (nodes,).
         """
         trie = self.trie
         alive = np.zeros(len(trie.inner), np.bool_)
-        states = np.zeros(len(trie.inner), np.int64)
+        states = np.full(len(trie.inner), -1)
         alive[0], states[0] = True, self._number(at.state)
         if not trie.levels:
             return alive, states
         if at.pending:
             self._complete(at, trie.levels[0], alive, states)
         else:
-            self._step(trie.levels[0], alive, states)
+            self._step(trie.levels[0], alive, states, wanted)
         if self._strips(at):
             self._skip_space(at, trie.levels[0], alive, states)
         for level in trie.levels[1:]:
-            self._step(level, alive, states)
+            self._step(level, alive, states, wanted)
         return alive, states
 
-    def _step(self, level: TrieLevel, alive: Bools, states: Ints) -> None:
+    def _step(self, level: TrieLevel, alive: Bools, states: Ints, wanted: Bools) -> None:
         """Go from the reached nodes to those of the level below."""
         reached = np.flatnonzero(alive[level.parents] & (states[level.parents] >= 0))
         for number, members in _groups(states[level.parents[reached]]):
@@ -259,8 +343,8 @@ class AutomatonTable:
             allowed, _ = self.trie.allowed(self.automaton.allowed(self._states[number]))
             here = here[allowed[level.edges[here]]]
             alive[level.nodes[here]] = True
-            inner = here[self.trie.inner[level.nodes[here]]]
-            states[level.nodes[inner]] = self._successors(number, level.edges[inner])
+            here = here[wanted[level.nodes[here]]]
+            states[level.nodes[here]] = self._successors(number, level.edges[here])
 
     def _successors(self, number: int, edges: Ints) -> Ints:
         """The states after a state and each of these characters, int64 (edges,)."""
@@ -304,7 +388,7 @@ class AutomatonTable:
                 continue
             together = at.pending + tail
             if len(together) < size:
-                alive[node], states[node] = spelled.has(together), -1  # and nothing behind it
+                alive[node] = spelled.has(together)
                 continue
             character = _decoded(together)
             if character is not None and character in spelled:
@@ -336,13 +420,16 @@ class AutomatonTable:
 class AutomatonConstraint:
     """A text that is being written under an automaton."""
 
-    def __init__(self, table: AutomatonTable, at: TextState, text: bytes = b"") -> None:
+    def __init__(
+        self, table: AutomatonTable, at: TextState, tokens: float = math.inf, text: bytes = b""
+    ) -> None:
         self._table, self._at = table, at
+        self._tokens = tokens  # that can be written
         self._text = text  # its last bytes, for messages
 
     def allowed(self) -> Tensor:
         """The tokens after which the text can still be completed."""
-        mask = self._table.mask(self._at)
+        mask = self._table.mask_within(self._at, self._tokens)
         if not mask.any():
             text = self._text.decode("utf-8", "replace")
             raise WenmoError(
@@ -353,16 +440,21 @@ class AutomatonConstraint:
 
     def forced(self) -> int | None:
         """The one token that may follow, if no other may."""
-        return only_token(self._table.mask(self._at))
+        return only_token(self._table.mask_within(self._at, self._tokens))
+
+    def closing(self) -> Tensor | None:
+        """The tokens that END stands for; see `AutomatonTable.closing`."""
+        return self._table.closing(self._at)
 
     def advance(self, token: int) -> None:
         """Append a token."""
         self._at = self._table.advance(self._at, token)
+        self._tokens -= 1
         self._text = (self._text + self._table.trie.table[token])[-160:]
 
     def fork(self) -> AutomatonConstraint:
         """An independent copy."""
-        return AutomatonConstraint(self._table, self._at, self._text)
+        return AutomatonConstraint(self._table, self._at, self._tokens, self._text)
 
     def missing(self) -> int:
         """What is missing until all goals are met, in parts of a character (`PARTS`)."""

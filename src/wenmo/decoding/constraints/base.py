@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from wenmo.types import END, WenmoError
@@ -50,6 +51,17 @@ class DrawsBySeed(Protocol):
         ...
 
 
+@runtime_checkable
+class HasClosing(Protocol):
+    """A constraint under which a text can be as long as it may be."""
+
+    def closing(self) -> Tensor | None:
+        """Tokens that END stands for, bool (vocab_size,): they would end the last word or line, the
+        text ends instead, and END has their probability; None: there are none.
+        """
+        ...
+
+
 class Conjunction:
     """Several constraints that hold at once."""
 
@@ -78,6 +90,12 @@ class Conjunction:
                 mask = self.allowed()
                 return token if mask is None or mask[token] else None
         return None
+
+    def closing(self) -> Tensor | None:
+        """The tokens that END stands for, of all constraints."""
+        own = [each.closing() for each in self.constraints if isinstance(each, HasClosing)]
+        masks = [mask for mask in own if mask is not None]
+        return torch.stack(masks).any(0) if masks else None
 
     def advance(self, token: int) -> None:
         """Append a token."""

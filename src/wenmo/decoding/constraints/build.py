@@ -246,8 +246,13 @@ def build_text(builder: ConstraintBuilder, request: ConstraintRequest) -> Constr
     product, table = builder.cached((settings, trie.alphabet, strip_space), make)
     last = tokenizer.encode(request.prompt)[-1:].tolist() if tokenizer.suffix_space else []
     spaced = any(tokenizer.table[id_].endswith(b" ") for id_ in last)
-    state = start_of(settings, product, request.prompt)
-    return table.start(state, b" " if spaced else b"")
+    state, tokens = start_of(settings, product, request.prompt), request.sampling.max_tokens
+    least, longest = product.remaining(state)[0], len(trie.levels)
+    if least > tokens * longest:
+        raise WenmoError(
+            f"max_tokens={tokens}: the text needs at least {-(-least // longest)}: raise it"
+        )
+    return table.start(state, b" " if spaced else b"", tokens)
 
 
 def _listed(characters: Sequence[str]) -> str:

@@ -114,9 +114,9 @@ class Product:
 
     def remaining(self, state: State) -> tuple[int, float]:
         """The least and the most characters until the text may end."""
-        _, most = self._bounds(state)
+        least, most = self._bounds(state)
         distance = self.distance(state)
-        return (int(distance), most) if distance < math.inf else (int(most) + 1, most)
+        return (int(distance) if distance < math.inf else least), most
 
     def classes(self, state: State) -> Classes:
         """The characters that lead to the same state."""
@@ -133,6 +133,14 @@ class Product:
     def _with_goals(self, state: State) -> Iterator[tuple[Any, Hashable]]:
         pairs = zip(self.automata, state, strict=True)
         return ((each, own) for each, own in pairs if hasattr(each, "advancing"))
+
+    def closing(self, state: State) -> CharacterSet:
+        """The characters that would end what the text ends with, where it may end."""
+        characters: frozenset[str] = frozenset()
+        for automaton, own in zip(self.automata, state, strict=True):
+            if hasattr(automaton, "closing"):
+                characters |= automaton.closing(own).characters
+        return CharacterSet(characters if characters and self.may_end(state) else frozenset())
 
     def distance(self, state: State) -> float:
         """The least number of characters until the text may end; inf: no way was found.

@@ -8,7 +8,7 @@ and heads, so that an automaton over characters is asked once for all tokens tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from copy import copy
 from functools import cached_property
 from typing import NamedTuple
@@ -54,7 +54,9 @@ class TokenTrie:
         vocab_size: number of tokens.
         alphabet: the characters that may be written and can be spelled; None: all.
         token_nodes: the node at which each token ends, int64 (vocab_size,); -1: it is never valid.
+        first_edges: the first edge of each token, int64 (vocab_size,); -1: it has none.
         inner: which nodes have nodes below them, bool (nodes,).
+        whole: which nodes end with a whole character, bool (nodes,).
         levels: the nodes below the root, by depth.
         names: the character, head or tail of each edge.
         characters: the edge of each character.
@@ -87,6 +89,7 @@ class TokenTrie:
     def over(self, alphabet: Collection[str] | None) -> TokenTrie:
         """The same vocabulary with another alphabet."""
         other = copy(self)
+        other.__dict__.pop("usual_cost", None)
         other._set_alphabet(alphabet)
         return other
 
@@ -110,7 +113,8 @@ class TokenTrie:
             if each in self._own or all(bytes([byte]) in single for byte in each.encode())
         )
 
-    def _build(self, paths: Iterable[Sequence[int]]) -> None:
+    def _build(self, paths: Sequence[Sequence[int]]) -> None:
+        self.first_edges = np.array([path[0] if path else -1 for path in paths], np.int64)
         nodes: dict[tuple[int, int], int] = {}  # (parent, edge) to node
         depths = [0]
         token_nodes = []
@@ -134,6 +138,15 @@ class TokenTrie:
         ]
         self.inner = np.zeros(len(depths), np.bool_)
         self.inner[keys[:, 0]] = True
+        self.whole = np.zeros(len(depths), np.bool_)
+        self.whole[numbers] = np.isin(keys[:, 1], list(self.characters.values()))
+
+    @cached_property
+    def usual_cost(self) -> int:
+        """The tokens that the median character of the alphabet takes."""
+        characters = self.characters if self.alphabet is None else self.alphabet
+        costs = sorted(1 if each in self._own else len(each.encode()) for each in characters)
+        return costs[len(costs) // 2] if costs else 1
 
     @cached_property
     def _by_spelling(self) -> dict[bytes, list[int]]:

@@ -8,6 +8,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from wenmo.decoding.constraints.base import HasClosing
 from wenmo.decoding.constraints.goals import advancing_tokens
 from wenmo.decoding.engines.row import Row
 from wenmo.decoding.history import History
@@ -146,6 +147,7 @@ class Chooser:
         keys = fold_in(*torch.tensor([seeds, [row.written for row in rows]], device=logits.device))
         history = self._history(rows, processors, keys)
         offered = logits if processors.steps and settings.method != "beam" else logp
+        offered = _closed(offered, rows)
         offered = _constrained(offered, [masks[slot] for slot in slots])
         if self._special_tokens.suppressed:
             offered = forbid(offered, self._special_tokens.suppressed)
@@ -155,8 +157,7 @@ class Chooser:
         """The logits with END for all that ends a text."""
         if not self._special_tokens.eos:
             return logits
-        searched = settings.greedy or settings.method in ("beam", "contrastive")
-        return gather_ends(logits, self._special_tokens.eos, likeliest=searched)
+        return gather_ends(logits, self._special_tokens.eos, likeliest=_seeks_likeliest(settings))
 
     def _chain(self, row: Row) -> Chain:
         """The processors of a row; those of one vocabulary and equal settings are shared."""
@@ -200,6 +201,28 @@ def _next_mu(
     logp = processors.before_mirostat(offered, history).log_softmax(1)
     bits = logp.gather(1, tokens)[:, 0] / -NATS_PER_BIT
     return next_mu(history.mu, bits, settings.mirostat_tau, settings.mirostat_eta)[:, None]
+
+
+def _seeks_likeliest(settings: Sampling) -> bool:
+    return settings.greedy or settings.method in ("beam", "contrastive")
+
+
+def _closed(logits: Tensor, rows: list[Row]) -> Tensor:
+    """Logits in which END has the probability of the tokens that it stands for in a row, or that
+    of the likeliest of them where the likeliest token is sought.
+    """
+    closings = [
+        row.constraint.closing() if isinstance(row.constraint, HasClosing) else None for row in rows
+    ]
+    if all(tokens is None for tokens in closings):
+        return logits
+    closed = logits.clone()
+    likeliest = _seeks_likeliest(rows[0].task.settings)
+    for number, tokens in enumerate(closings):
+        if tokens is not None:
+            every = torch.cat([logits[number, END, None], logits[number, _on(logits, tokens)]])
+            closed[number, END] = every.amax() if likeliest else every.logsumexp(0)
+    return closed
 
 
 def _constrained(logits: Tensor, masks: list[Tensor | None]) -> Tensor:
