@@ -80,6 +80,7 @@ def folder(tmp_path: Path) -> Path:
         "test.tsv": "source\ttarget\n" + as_lines(map("\t".join, pairs[:4])),
         "en.txt": as_lines(source for source, _ in pairs),
         "zh.txt": as_lines(target for _, target in pairs),
+        "outline.md": "# One\n\n# The first day\n\nIt rains.\n",
         "new.txt": "The dog is lazy.\n\nThe dog is lazy, 5 times.\n",
         "couplets.tsv": as_lines(f"{i} 只黄犬卧\t{i} 只白狐奔" for i in range(60)),
         "talks.jsonl": as_lines(json.dumps(talk, ensure_ascii=False) for talk in talks),

@@ -24,13 +24,14 @@ __all__ = [
     "WenmoError",
     "catalogue",
     "compare",
+    "compose",
     "fit",
     "inspect",
     "load",
 ]
 
 if TYPE_CHECKING:
-    from wenmo.api import Interrupted, Run, StopRequest, catalogue, compare, fit, load
+    from wenmo.api import Interrupted, Run, StopRequest, catalogue, compare, compose, fit, load
     from wenmo.text.inspection import inspect
     from wenmo.types import WenmoError
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wenmo.api.comparison import compare, tradeoff
     from wenmo.api.families import catalogue
+    from wenmo.api.longform import compose
     from wenmo.api.planning import plan
     from wenmo.api.prompts import read_prompts, read_texts
     from wenmo.api.run import Run, load
@@ -34,6 +35,7 @@ __all__ = [
     "alignment_svg",
     "catalogue",
     "compare",
+    "compose",
     "draw_seed",
     "fit",
     "load",
@@ -47,6 +49,7 @@ __all__ = [
 _MODULES = {
     "wenmo.api.comparison": ("compare", "tradeoff"),
     "wenmo.api.families": ("catalogue",),
+    "wenmo.api.longform": ("compose",),
     "wenmo.api.planning": ("plan",),
     "wenmo.api.prompts": ("read_prompts", "read_texts"),
     "wenmo.api.run": ("Run", "load"),

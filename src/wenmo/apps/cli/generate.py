@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wenmo.apps.cli import option
+from wenmo.apps.cli.longform import refuse_other_options, write_long_text
 from wenmo.decoding.combination.settings import split_combination
 from wenmo.runs import preflight
 from wenmo.types import WenmoError
@@ -34,6 +35,10 @@ def generate(
     derivations: option.Derivations = False,
     alternatives: option.Alternatives = None,
     explain_decoding: option.ExplainDecoding = False,
+    plan: option.PlanFile = None,
+    out: option.PlanOut = None,
+    section: option.PlanSection = None,
+    revise: option.Revise = None,
     json: option.Json = False,
 ) -> None:
     """Write text with a trained run, or by the rules of a grammar."""
@@ -42,6 +47,26 @@ def generate(
     preflight.check_constraints(constraints)
     preflight.check_sampling(sampling)
     preflight.check_combination(folder, combination)
+    if plan is not None:
+        refuse_other_options(
+            {
+                "prompt": prompt,
+                "input": input,
+                "control": control,
+                "prefix": prefix,
+                "alignments": alignments,
+                "grammar": grammar,
+                "derivations": derivations,
+                "alternatives": alternatives,
+                "explain-decoding": explain_decoding,
+                **combination,
+                "n": n > 1,
+            }
+        )
+        write_long_text(folder, plan, out, section, revise, {**constraints, **sampling}, json=json)
+        return
+    if out or section or revise:
+        raise WenmoError("--out, --section and --revise are for long texts: give --plan OUTLINE")
     from wenmo.api import draw_seed, load
     from wenmo.apps.cli import show
 

@@ -142,6 +142,28 @@ ExplainDecoding = Annotated[
 Derivations = Annotated[
     bool, typer.Option("--derivations", help="Show which rules made each text of a grammar.")
 ]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan", help="Write a long text section by section, by this outline in Markdown."
+    ),
+]
+PlanOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", help="The text of --plan, which is resumed [default: the outline's .draft.md]."
+    ),
+]
+PlanSection = Annotated[
+    str | None, typer.Option("--section", help="The section of --plan to revise: number or title.")
+]
+Revise = Annotated[
+    str | None,
+    typer.Option(
+        metavar="rewrite|expand|continue",
+        help="How the section of --plan is revised [default: rewrite].",
+    ),
+]
 System = Annotated[
     str | None,
     typer.Option(help="An instruction before the conversation; for runs with a chat template."),
