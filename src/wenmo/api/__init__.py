@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wenmo.api.prompts import read_prompts, read_texts
     from wenmo.api.run import Run, load
     from wenmo.api.training import fit
+    from wenmo.decoding.alternatives import Candidate
     from wenmo.decoding.generator import Output
     from wenmo.decoding.noise import draw_seed
     from wenmo.evaluation.alignment import alignment_svg
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from wenmo.training.stop import Interrupted, StopRequest
 
 __all__ = [
+    "Candidate",
     "Derivation",
     "Event",
     "Interrupted",
@@ -54,6 +56,7 @@ _MODULES = {
     "wenmo.api.prompts": ("read_prompts", "read_texts"),
     "wenmo.api.run": ("Run", "load"),
     "wenmo.api.training": ("fit",),
+    "wenmo.decoding.alternatives": ("Candidate",),
     "wenmo.decoding.generator": ("Output",),
     "wenmo.decoding.noise": ("draw_seed",),
     "wenmo.evaluation.alignment": ("alignment_svg",),

@@ -19,8 +19,7 @@ from wenmo.results import Result, inlined
 from wenmo.types import WenmoError
 
 if TYPE_CHECKING:
-    from wenmo.api import Derivation, Output, Run
-    from wenmo.decoding.alternatives import Candidate
+    from wenmo.api import Candidate, Derivation, Output, Run
     from wenmo.evaluation.results import Alignment
 
 
