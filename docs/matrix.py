@@ -78,6 +78,8 @@ DECODERS: dict[str, Decoder] = {
     "`coverage_penalty`": Decoder({"method": "beam", "coverage_penalty": 0.2}),
     "`method=beam-sample`": Decoder({"method": "beam-sample", "beam_width": 3}),
     "`method=stochastic-beam`": Decoder({"method": "stochastic-beam", "beam_width": 3}),
+    "`early_stopping`": Decoder({"method": "beam", "early_stopping": "never"}),
+    "`method=contrastive`": Decoder({"method": "contrastive"}),
     "`mbr`": Decoder({"mbr": "chrf", "mbr_samples": 3}),
     "`method=uniform`": Decoder({"method": "uniform", "max_depth": 4}, prompt=""),
     "`temperature`": Decoder({"temperature": 0.7}),
@@ -115,6 +117,7 @@ DECODERS: dict[str, Decoder] = {
     "`token_healing`": Decoder({"token_healing": True}, prompt="the c"),
     "`--alternatives`": Decoder(options={"alternatives": 3}),
     "`--alternatives` of a beam": Decoder({"method": "beam"}, options={"alternatives": 3}),
+    "`--require` in a beam": Decoder({"method": "beam", "max_tokens": 12}, {"require": ("cat",)}),
     "a gap": Decoder({"gap_tokens": 3}, prompt="the ____ dog"),
 }
 
