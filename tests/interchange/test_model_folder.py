@@ -125,6 +125,7 @@ def test_chat_model_without_generation_config_samples_cautiously(folder: Path) -
         Sampling(min_p=0.1, repetition_penalty=1.2),
         Sampling(method="greedy", no_repeat_ngram=3),
         Sampling(method="beam", beam_width=3, length_penalty=0.5),
+        Sampling(method="beam-sample", beam_width=3, temperature=0.7),
     ],
 )
 def test_generation_config_round_trip(sampling: Sampling) -> None:
@@ -156,6 +157,30 @@ def test_export_keeps_sampling_defaults(to: str, folder: Path, tmp_path: Path) -
         (
             {"num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3},
             {"method": "beam", "beam_width": 4, "length_penalty": 2.0, "no_repeat_ngram": 3},
+        ),
+        (
+            {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.3},
+            {
+                "method": "beam",
+                "beam_width": 4,
+                "length_penalty": 1.0,
+                "beam_groups": 2,
+                "diversity_penalty": 0.3,
+            },
+        ),
+        (
+            {"num_beams": 3, "do_sample": True, "top_k": 9},
+            {
+                "method": "beam-sample",
+                "beam_width": 3,
+                "length_penalty": 1.0,
+                "temperature": 1.0,
+                "top_k": 9,
+            },
+        ),
+        (
+            {"penalty_alpha": 0.6, "top_k": 4},
+            {"method": "contrastive", "penalty_alpha": 0.6, "top_k": 4},
         ),
         ({"num_beams": 4}, {"method": "beam", "beam_width": 4, "length_penalty": 1.0}),
         (

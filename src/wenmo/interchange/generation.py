@@ -42,9 +42,7 @@ SAMPLING_KEYS = (
 )
 # Unsupported settings that change the output, with the values that have no effect.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "penalty_alpha": (0,),
-    "num_beam_groups": (1,),
-    "diversity_penalty": (0,),
+    "penalty_alpha": (0,),  # without a top_k
     "encoder_repetition_penalty": (1,),
     "encoder_no_repeat_ngram_size": (0,),
     "exponential_decay_length_penalty": (),
@@ -110,20 +108,33 @@ def from_generation_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in settings.items() if value is not None}
     sampling = {internal: given[name] for name, internal in SETTING_NAMES.items() if name in given}
     num_beams, do_sample = given.get("num_beams", 1), given.get("do_sample")
+    if do_sample and num_beams > 1:
+        return TRANSFORMERS_SAMPLING | _beam(given) | {"method": "beam-sample"} | sampling
     if do_sample:
         return TRANSFORMERS_SAMPLING | sampling
+    if num_beams == 1 and given.get("penalty_alpha", 0) > 0 and given.get("top_k", 0) > 1:
+        kept = {
+            name: value
+            for name, value in sampling.items()
+            if name == "top_k" or name not in SAMPLING_KEYS
+        }
+        return {"method": "contrastive", "penalty_alpha": given["penalty_alpha"], **kept}
     if do_sample is None and num_beams == 1:
         has_sampling_keys = any(name in given for name in SAMPLING_KEYS)
         return {"method": "sample", **sampling} if has_sampling_keys else sampling
     sampling = {name: value for name, value in sampling.items() if name not in SAMPLING_KEYS}
     if num_beams == 1:
         return {"method": "greedy", **sampling}
-    beam = {
-        "method": "beam",
-        "beam_width": num_beams,
-        "length_penalty": given.get("length_penalty", 1),
-    }
-    return beam | {"length_penalty": min(max(float(beam["length_penalty"]), 0.0), 10.0)} | sampling
+    beam = _beam(given) | {"method": "beam"}
+    if (groups := given.get("num_beam_groups", 1)) > 1:
+        beam |= {"beam_groups": groups, "diversity_penalty": given.get("diversity_penalty", 0.0)}
+    return beam | sampling
+
+
+def _beam(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a beam. When it stops is left to the exact rule, which finds better texts."""
+    penalty = float(given.get("length_penalty", 1))
+    return {"beam_width": given["num_beams"], "length_penalty": min(max(penalty, 0.0), 10.0)}
 
 
 def to_generation_config(sampling: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,22 +146,25 @@ def to_generation_config(sampling: Mapping[str, Any]) -> dict[str, Any]:
     }
     given = {names[name]: value for name, value in sampling.items() if name in names}
     method = sampling.get("method", "sample")
-    if method == "sample":
+    if method in ("sample", "stochastic-beam"):
         return {"do_sample": True, "top_k": 0, **given}
     deterministic = {name: value for name, value in given.items() if name not in SAMPLING_KEYS}
-    if method != "beam":
+    if method not in ("beam", "beam-sample"):
         return {"do_sample": False, **deterministic}
     beam = {"num_beams": sampling["beam_width"], "length_penalty": sampling["length_penalty"]}
+    if method == "beam-sample":
+        return {"do_sample": True, "top_k": 0, **beam, **given}
     return {"do_sample": False, **beam, **deterministic}
 
 
 def unsupported_note(path: Path) -> str | None:
     """One line with the generation settings of a folder that are not supported; None: all are."""
-    settings = read_generation(path).items()
+    settings = read_generation(path)
+    used = from_generation_config(settings).keys()
     unsupported = [
         name
-        for name, value in settings
-        if name in UNSUPPORTED and value not in (None, *UNSUPPORTED[name])
+        for name, value in settings.items()
+        if name in UNSUPPORTED and name not in used and value not in (None, *UNSUPPORTED[name])
     ]
     return (
         f"{GENERATION}: {', '.join(unsupported)}: not supported here, and not used"
