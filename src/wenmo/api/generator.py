@@ -143,21 +143,29 @@ class Generator:
         warn(ineffective_settings(given, WRITING, Writing(sampling, self.model)))
         return sampling
 
+    def given_seed(self, **options: Any) -> int | None:
+        """The seed that the options name, in a chain or by itself."""
+        seed: int | None = expand_chain(options).get("seed")
+        return seed
+
     def format_chain(self, **options: Any) -> str:
         """The settings of ``options`` as one text, which ``chain=`` takes."""
         return format_chain(self.sampling(split_options(options)[1]), self.defaults)
 
-    def explain_decoding(self, grammar: str | Path | None = None, **options: Any) -> list[str]:
-        """What decoding does with these options, one line for each step.
-
-        Args:
-            grammar: the file of a grammar that holds the texts.
-            **options: see `Run.write`.
-        """
+    def explain_decoding(
+        self,
+        *,
+        control: Mapping[str, str] | None = None,
+        prefix: str = "",
+        grammar: str | Path | None = None,
+        **options: Any,
+    ) -> list[str]:
+        """See `Run.explain_decoding`."""
         constraints, settings = split_options(options)
+        combination, settings = split_combination(settings)
         sampling = self.sampling(settings)
         free = sampling.unseen_characters or grammar is not None or self.card.alphabet is None
-        return explain_decoding(
+        return [f"model: {combination}"] * combination.steers + explain_decoding(
             sampling,
             self.model.special_tokens,
             self.tokenizer.table,

@@ -76,8 +76,10 @@ def generate(
     if "logit_bias" in sampling:
         sampling["logit_bias"] = run.logit_bias(sampling["logit_bias"])
     # A drawn seed is printed only where the texts depend on it.
-    prints_seed = "seed" not in sampling and run.generator.is_random(**sampling)
-    seed = sampling.setdefault("seed", draw_seed())
+    seed = run.generator.given_seed(**sampling)
+    prints_seed = seed is None and run.generator.is_random(**sampling)
+    if seed is None:
+        seed = sampling["seed"] = draw_seed()
     prompts = _collect_prompts(run, prompt or [], input, encoding)
     _print_prompt_notes(run, prompts, fields)
     options = {"control": fields, "prefix": prefix, "grammar": grammar, **constraints}
