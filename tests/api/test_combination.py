@@ -152,6 +152,23 @@ def test_the_settings_in_one_line() -> None:
     assert "top-p" not in str(CombinationSettings(anti=("b=1",), base_min_p=0.1))
 
 
+def test_a_classifier_steers_a_run(folder: Path, wenmo: Callable[..., Any]) -> None:
+    (folder / "good.txt").write_text("\n".join(GOOD), "utf-8")
+    (folder / "bad.txt").write_text("\n".join(BAD), "utf-8")
+    files = ("--toward", "good.txt", "--from", "bad.txt", "--out", "good.safetensors")
+    done = wenmo("classifier", "base", *files, "--json", cwd=folder)
+    assert json.loads(done.stdout)["accuracy"] == 1
+    run, path = load(folder / "base"), folder / "good.safetensors"
+    free = run.texts([""], 20, seed=1, max_tokens=30)[0]
+    texts = run.texts([""], 20, seed=1, max_tokens=30, classifier={path: 20})[0]
+    assert sum("good" in text for text in texts) > sum("good" in text for text in free)
+    assert sum("bad" in text for text in texts) < sum("bad" in text for text in free)
+    refused = wenmo("generate", "base", "--classifier", "good.txt=1", cwd=folder, code=2)
+    assert refused.stderr == ("wenmo: good.txt: not a classifier: make one with wenmo classifier\n")
+    with pytest.raises(WenmoError, match="another vocabulary"):
+        load(folder / "other").texts([""], classifier={path: 1})
+
+
 # -- sources and prompts -------------------------------------------------------------------------
 
 

@@ -12,6 +12,12 @@ import torch
 from torch import Tensor
 
 from wenmo.config import override
+from wenmo.decoding.combination.classifier import (
+    PrefixClassifier,
+    fit_classifier,
+    load_classifier,
+    save_classifier,
+)
 from wenmo.decoding.combination.members import AfterOtherPrompt, ClassPosterior, Reindexed
 from wenmo.decoding.combination.model import CombinedModel, Member
 from wenmo.decoding.combination.rules import candidates, mixture, product
@@ -24,6 +30,7 @@ from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import FitsCounts, Infills, capability, has_capability
 from wenmo.models.state import join, select, truncate
+from wenmo.types import WenmoError
 
 VOCAB = 11
 TINY: dict[str, list[str]] = {
@@ -327,3 +334,56 @@ def test_the_probability_of_a_class_by_bayes_rule() -> None:
                 ]
                 wanted = likely[0] / sum(likely)
                 assert math.exp(found[row, time, token]) == pytest.approx(wanted, abs=1e-5)
+
+
+# -- classifiers of beginnings -------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_a_classifier_scores_every_next_token() -> None:
+    """What it says of x v is what it says of the text that is x v, read in slices or at once."""
+    model, ids = PrefixClassifier(VOCAB, buckets=512), some_ids(2, 6)
+    model.weights.normal_(generator=torch.Generator().manual_seed(0))
+    model.bias.fill_(0.3)
+    begun = torch.cat([torch.zeros(2, 1, dtype=torch.long), ids], 1)
+    first, state = model(begun[:, :3])
+    found = torch.cat([first, model(begun[:, 3:], state)[0]], 1)
+    for time in range(7):
+        for token in range(1, VOCAB):
+            text = torch.cat([begun[:, 1 : time + 1], torch.full((2, 1), token)], 1)
+            wanted = torch.nn.functional.logsigmoid(model.prefix_scores(text)[:, -1])
+            torch.testing.assert_close(found[:, time, token], wanted, rtol=1e-4, atol=1e-5)
+    ended = torch.nn.functional.logsigmoid(model.prefix_scores(ids)[:, -1])
+    torch.testing.assert_close(found[:, -1, 0], ended, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_fudge_weighs_the_candidates_of_the_base() -> None:
+    """Yang & Klein (2021), section 3: log p(v | x) + λ log P(class | x v) on the top k tokens."""
+    base, classifier, ids = make("lstm"), PrefixClassifier(VOCAB, buckets=512), some_ids(3, 5)
+    classifier.weights.normal_(generator=torch.Generator().manual_seed(0))
+    model = CombinedModel(base, [Member(classifier, 2.0, is_distribution=False)], top_k=4)
+    found, logp = alone(model, ids), alone(base, ids)
+    wanted = logp + 2 * classifier(ids)[0]
+    kept = logp >= logp.topk(4).values[..., -1:]
+    wanted = wanted.masked_fill(~kept, -math.inf).log_softmax(-1)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_classifier_learns_which_tokens_tell_the_classes_apart(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0)
+    texts = [drawn.integers(1, 9, 12).tolist() for _ in range(80)]
+    toward, away = [[*t[:3], 9, *t[3:]] for t in texts], [[*t[:3], 10, *t[3:]] for t in texts]
+    model, result = fit_classifier(VOCAB, toward, away)
+    assert result.accuracy == 1
+    assert 0.7 < result.prefix_accuracy <= 1  # the first three tokens tell nothing
+    table = [b"", *(bytes([id_]) for id_ in range(1, VOCAB))]
+    path = tmp_path / "classifier.safetensors"
+    save_classifier(path, model, table, result)
+    ids = torch.tensor([[0, 3, 4]])
+    torch.testing.assert_close(load_classifier(path, table)(ids)[0], model(ids)[0])
+    with pytest.raises(WenmoError, match="a classifier over another vocabulary"):
+        load_classifier(path, [*table[:-1], b"x"])
+    path.write_bytes(b"\x08" + bytes(7) + b"nonsense")
+    with pytest.raises(WenmoError, match="not a classifier"):
+        load_classifier(path, table)

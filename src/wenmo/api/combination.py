@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wenmo.decoding.combination.classifier import load_classifier
 from wenmo.decoding.combination.members import AfterOtherPrompt, ClassPosterior, Reindexed
 from wenmo.decoding.combination.model import CombinedModel, Member
 from wenmo.decoding.combination.settings import CombinationSettings
@@ -40,8 +41,6 @@ class Combiner:
             WenmoError: a run cannot be loaded, has another vocabulary, or reads its source in
                 another way; or a negative prompt is too long.
         """
-        if settings.classifiers:
-            raise WenmoError("classifier: is not available yet: leave it out")
         weights = [weight for _, weight in settings.experts]
         models = [self._open(path) for path, _ in settings.experts]
         if settings.combine == "bayes":
@@ -49,6 +48,9 @@ class Combiner:
             members = [Member(classes, settings.class_weight, is_distribution=False)]
         else:
             members = [Member(*each) for each in zip(models, weights, strict=True)]
+        for path, weight in settings.classifiers:
+            classifier = load_classifier(Path(path), self.tokenizer.table).to(self.model.device)
+            members.append(Member(classifier, weight, is_distribution=False))
         scale = settings.guidance_scale
         if scale != 1:
             members.append(Member(self._unguided(settings.negative_prompt or ""), 1 - scale))

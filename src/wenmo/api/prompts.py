@@ -52,6 +52,7 @@ def read_texts(
     run: Run,
     *,
     encoding: str | None = None,
+    lines: bool = False,
     on_progress: ProgressCallback | None = None,
 ) -> list[str]:
     """Read texts with the settings of a run's training text.
@@ -60,9 +61,12 @@ def read_texts(
         path: the file.
         run: the run whose settings are used.
         encoding: encoding of the file; ``None`` detects it.
+        lines: a line of a plain text is a text.
         on_progress: called with the notes on how the file was read.
     """
     read = replace(run.card.recipe.read, encoding=encoding)
+    if lines:
+        read = replace(read, unit="line")
     reader = Reader(path, for_other_data(read, plain=not has_fields(path)))
     texts = [record.text for record in reader]
     _report_notes(reader, on_progress)

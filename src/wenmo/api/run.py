@@ -10,6 +10,12 @@ from typing import Any
 from wenmo.api.evaluator import Evaluator
 from wenmo.api.generator import Generator
 from wenmo.config import to_dict
+from wenmo.decoding.combination.classifier import (
+    MIN_TEXTS,
+    ClassifierResult,
+    fit_classifier,
+    save_classifier,
+)
 from wenmo.decoding.generator import Output
 from wenmo.decoding.latents import Latents
 from wenmo.decoding.params import Sampling
@@ -21,7 +27,7 @@ from wenmo.runs.store import Card, load_run
 from wenmo.text.config import TaskConfig
 from wenmo.text.inputs import Source
 from wenmo.text.tokenizers import Tokenizer
-from wenmo.types import string
+from wenmo.types import WenmoError, string, strings
 
 
 def load(folder: str | Path) -> Run:
@@ -200,6 +206,40 @@ class Run:
             WenmoError: the family has no latents.
         """
         return Latents(self.generator.text_generator, self.generator.defaults)
+
+    def fit_classifier(
+        self,
+        toward: Iterable[str],
+        away: Iterable[str],
+        out: str | Path,
+        *,
+        seed: int = 0,
+    ) -> ClassifierResult:
+        """Train a classifier over the run's vocabulary, which steers it as ``classifier={out: 2}``.
+
+        Args:
+            toward: texts of the class.
+            away: texts that are not of the class.
+            out: the file to write, safetensors.
+            seed: of the order of the texts in training (default 0).
+
+        Returns:
+            How well it classifies a tenth of the texts, which it is not trained on.
+
+        Raises:
+            WenmoError: fewer than ten texts of a class, or of the other.
+        """
+        classes = []
+        for name, texts in (("toward", toward), ("away", away)):
+            ids = [self.tokenizer.encode(text).tolist() for text in strings(texts, name)]
+            classes.append([each for each in ids if each])
+            if len(classes[-1]) < MIN_TEXTS:
+                raise WenmoError(
+                    f"{name}: {len(classes[-1])} texts: give at least {MIN_TEXTS} of each class"
+                )
+        model, result = fit_classifier(self.model.vocab_size, *classes, seed=seed)
+        save_classifier(Path(out), model, self.tokenizer.table, result)
+        return result
 
     # -- evaluation and export ---------------------------------------------------------------------
 

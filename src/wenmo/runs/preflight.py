@@ -13,6 +13,7 @@ from typing import Any
 
 from wenmo.config import coerce, did_you_mean, key_of, match_name, override, split_table
 from wenmo.decoding.chain_text import expand_chain
+from wenmo.decoding.combination.classifier_file import check_header
 from wenmo.decoding.combination.settings import split_combination
 from wenmo.decoding.constraints.forms import check_form
 from wenmo.decoding.constraints.notation import compile_structure, structure_of
@@ -143,11 +144,25 @@ def check_combination(run: str | Path, options: Mapping[str, Any]) -> None:
         WenmoError: one of them does not fit.
     """
     settings, _ = split_combination(options)
+    for path, _ in settings.classifiers:
+        check_header(Path(path))
     for path, _ in settings.experts:
         check_run(path)
         own, others = _vocabulary(Path(run)), _vocabulary(Path(path))
         if own is not None and others is not None and own != others:
             raise other_vocabulary(path, run, len(own - others) or len(others - own), len(own))
+
+
+def check_file(path: Path) -> None:
+    """Check that a file can be written.
+
+    Raises:
+        WenmoError: it is a folder, or its folder does not exist.
+    """
+    if path.is_dir():
+        raise WenmoError(f"{path}: is a folder: name a file")
+    if not path.parent.is_dir():
+        raise WenmoError(f"{path}: no such folder {path.parent}: make it first")
 
 
 def other_vocabulary(path: str | Path, run: str | Path, differing: int, size: int) -> WenmoError:

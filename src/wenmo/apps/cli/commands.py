@@ -49,6 +49,10 @@ COMMANDS = {
         "latent:latent",
         "Reconstruct texts from their latents, walk between two, or move them along a direction.",
     ),
+    "classifier": Command(
+        "classifier:classifier",
+        "Train a classifier of texts over a run's vocabulary; generate --classifier steers by it.",
+    ),
     "tradeoff": Command(
         "tradeoff:tradeoff",
         "Quality (BLEU) against diversity (Self-BLEU) of generated texts, over temperatures.",

@@ -220,6 +220,10 @@ Edit = Annotated[
 WalkSteps = Annotated[int, typer.Option(help="Number of texts of a walk, both ends included.")]
 Toward = Annotated[Path | None, typer.Option(help="Texts with the attribute that --edit adds.")]
 Away = Annotated[Path | None, typer.Option("--from", help="Texts without that attribute.")]
+ClassTexts = Annotated[Path, typer.Option("--toward", help="Texts of the class, one a line.")]
+OtherTexts = Annotated[Path, typer.Option("--from", help="Texts that are not of the class.")]
+ClassifierOut = Annotated[Path, typer.Option("--out", help="The file to write.")]
+ClassifierSeed = Annotated[int, typer.Option("--seed", help="The order of the texts in training.")]
 Scale = Annotated[
     float, typer.Option(help="Length of the edit; a negative one moves in the other direction.")
 ]
