@@ -121,7 +121,7 @@ REQUESTS = [
     Request([1, 2, 1, 2], Sampling(seed=1, max_tokens=12, temperature=0.5)),
     Request([5], Sampling(seed=2, max_tokens=9, top_p=0.9, repetition_penalty=1.3)),
     Request([3, 4], Sampling(seed=3, max_tokens=10, frequency_penalty=0.5, min_tokens=6)),
-    Request([2], Sampling(seed=4, mirostat=2, max_tokens=9)),
+    Request([1], Sampling(seed=4, mirostat=2, max_tokens=9)),
     Request([7, 8, 9, 7, 8, 9], Sampling(method="greedy", max_tokens=8)),
 ]
 
