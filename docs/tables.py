@@ -22,6 +22,7 @@ from wenmo.apps.cli.option_groups import options_with_flags
 from wenmo.config import to_dict
 from wenmo.decoding.combination.settings import CombinationSettings
 from wenmo.decoding.constraints.settings import ConstraintSettings
+from wenmo.decoding.drafts.settings import DraftSettings
 from wenmo.decoding.params import Sampling
 from wenmo.models import MODELS
 from wenmo.options import Range, options_of
@@ -73,6 +74,7 @@ def config_of(subject: str) -> Any:
         "sampling": Sampling,
         "constraints": ConstraintSettings,
         "combination": CombinationSettings,
+        "draft": DraftSettings,
     }[subject]()
 
 

@@ -26,6 +26,7 @@ from wenmo.apps.cli.main import app
 from wenmo.config import to_dict
 from wenmo.decoding.combination.settings import CombinationSettings
 from wenmo.decoding.constraints.settings import ConstraintSettings
+from wenmo.decoding.drafts.settings import DraftSettings
 from wenmo.decoding.params import Sampling
 from wenmo.evaluation.answers import TASK_METRICS
 from wenmo.grammar.reading import parse_grammar
@@ -313,6 +314,7 @@ CONFIGS: dict[str, Any] = {
     "sampling": Sampling(),
     "constraints": ConstraintSettings(),
     "combination": CombinationSettings(),
+    "draft": DraftSettings(),
     **{name: family.config for name, family in MODELS.items()},
 }
 

@@ -15,6 +15,7 @@ from wenmo.apps.cli.option_groups import expand_options, options_from
 from wenmo.config import from_dict, load_toml, override
 from wenmo.decoding.combination.settings import CombinationSettings
 from wenmo.decoding.constraints.settings import ConstraintSettings
+from wenmo.decoding.drafts.settings import DraftSettings
 from wenmo.decoding.params import Sampling
 from wenmo.models import MODELS
 from wenmo.options import Option, Range, Settings, option, options_of
@@ -81,6 +82,7 @@ FAMILIES = {type(family.config) for family in MODELS.values()}
         Sampling,
         ConstraintSettings,
         CombinationSettings,
+        DraftSettings,
         *TABLES.values(),
         *sorted(FAMILIES, key=repr),
     ],

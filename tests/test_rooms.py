@@ -59,6 +59,7 @@ FACADE = (  # all that apps may know; what is beside `api` loads without PyTorch
     "wenmo.text.config",
     "wenmo.decoding.params",
     "wenmo.decoding.combination.settings",
+    "wenmo.decoding.drafts.settings",
     "wenmo.decoding.constraints.settings",
     "wenmo.evaluation.results",
     "wenmo.longform.outline",

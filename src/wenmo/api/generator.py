@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wenmo.api.combination import Combiner
+from wenmo.api.drafts import open_draft
 from wenmo.config import from_dict, to_dict
 from wenmo.decoding.chain_text import expand_chain, format_chain
 from wenmo.decoding.combination.settings import CombinationSettings, split_combination
 from wenmo.decoding.constraints.settings import split_options
 from wenmo.decoding.defaults import default_sampling
+from wenmo.decoding.drafts.base import Draft
+from wenmo.decoding.drafts.settings import DraftSettings, split_draft
 from wenmo.decoding.effects import WRITING, Writing
 from wenmo.decoding.explain import explain_decoding
 from wenmo.decoding.generator import Output, TextGenerator
@@ -63,6 +66,7 @@ class Generator:
         self.folder, self.card, self.model, self.tokenizer = folder, card, model, tokenizer
         if card.is_chat and self.chat_formatter is not None:
             self.tokenizer = self.chat_formatter.tokenizer
+        self._drafts: dict[str, Draft[Any]] = {}
         self._combined: tuple[CombinationSettings, TextGenerator] | None = None
 
     @property
@@ -246,7 +250,8 @@ class Generator:
             raise WenmoError(f"n must be at least 1, not {n}")
         prompts = strings(prompts, "prompts")
         constraints, options = split_options(options)
-        combination, sampling = split_combination(options)
+        combination, options = split_combination(options)
+        draft, sampling = split_draft(options)
         needs_source = self.task.paired and self.task.name != "completion"
         nonblank = [p for p in prompts if p.strip()] if needs_source else list(prompts)
         prefixes, sources = self.prepare_requests(nonblank or prompts, control or {}, prefix)
@@ -261,6 +266,7 @@ class Generator:
             chart=_load_chart(grammar),
             constraints=constraints,
             **({} if alternatives is None else {"alternatives": alternatives}),
+            draft=self._draft(draft),
         )
         if len(nonblank) == len(prompts):
             return outputs
@@ -279,7 +285,8 @@ class Generator:
         """See `Run.stream`."""
         prompts = [string(prompt, "prompt")]
         constraints, options = split_options(options)
-        combination, sampling = split_combination(options)
+        combination, options = split_combination(options)
+        draft, sampling = split_draft(options)
         writer = self.combined_generator(combination)
         self._check_gaps(prompts, writer.model)
         [text_prefix], sources = self.prepare_requests(prompts, control or {}, prefix)
@@ -289,7 +296,15 @@ class Generator:
             source=None if sources is None else sources[0],
             chart=_load_chart(grammar),
             constraints=constraints,
+            draft=self._draft(draft),
         )
+
+    def _draft(self, settings: DraftSettings) -> Draft[Any] | None:
+        """What proposes tokens; opened once."""
+        name = settings.draft
+        if name is not None and name not in self._drafts:
+            self._drafts[name] = open_draft(name, self.folder, self.model, self.tokenizer)
+        return None if name is None else self._drafts[name]
 
     def _check_gaps(self, prompts: Sequence[str], model: LanguageModel) -> None:
         """Refuse gaps that the run fills, but not a combination with other runs."""

@@ -17,6 +17,7 @@ from wenmo.decoding.constraints.prefix import PrefixTable
 from wenmo.decoding.constraints.settings import NO_CONSTRAINTS, ConstraintSettings
 from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.detokenize import Detokenizer
+from wenmo.decoding.drafts.base import Draft, Speculation
 from wenmo.decoding.engines.base import Event, StoppedBy, window
 from wenmo.decoding.engines.router import Router
 from wenmo.decoding.engines.whole import draw_texts, sample_seeds, truncate_text
@@ -67,6 +68,7 @@ class Output:
         positions: of each token, the likeliest tokens in its place, where they were asked for.
         combined_logprob: the sum of the log-probabilities under a combination of models; None:
             nothing is combined.
+        speculation: what came of the draft, which is no part of the text; None: there was none.
     """
 
     text: str
@@ -82,6 +84,7 @@ class Output:
     seed: int = 0
     combined_logprob: float | None = None
     positions: tuple[Position, ...] = ()
+    speculation: Speculation | None = field(default=None, compare=False)
 
 
 class TextGenerator:
@@ -148,6 +151,7 @@ class TextGenerator:
         chart: Chart | None = None,
         constraints: ConstraintSettings = NO_CONSTRAINTS,
         alternatives: int = 0,
+        draft: Draft[Any] | None = None,
     ) -> list[list[Output]]:
         """Generate n texts for each prompt; an empty prompt asks for a text from its beginning.
 
@@ -161,15 +165,18 @@ class TextGenerator:
             chart: of a grammar; each text, without its prompt, is one of the grammar's.
             constraints: what else each text, without its prompt, must be; its files are read.
             alternatives: how many of the likeliest tokens at each position the outputs have.
+            draft: proposes tokens; it does not change the texts.
         """
         sampling = sampling or Sampling()
         if sampling.mbr is not None:
             inputs: dict[str, Any] = {"sources": sources, "states": states, "chart": chart}
+            inputs["draft"] = draft
             inputs["alternatives"] = alternatives
             return self._least_risk(prompts, sampling, n, **inputs, constraints=constraints)
         prompts = [self._with_gaps(prompt) for prompt in prompts]
         bare = sources is None and chart is None and not constraints.given
         drawn = draw_texts(self.model, prompts, sampling, n, bare=bare)
+        _check_draft(draft, drawn)
         if drawn is not None:
             scored = [[self._score_drawn(each, sampling) for each in texts] for texts in drawn]
             if not alternatives:
@@ -183,7 +190,7 @@ class TextGenerator:
         given = zip(prompts, sources or nothing, states or nothing, strict=True)
         for prompt, source, state in given:
             job = self._job(prompt, source, sampling, n if beam else 1, chart, constraints)
-            request = replace(job.request, state=state)
+            request = replace(job.request, state=state, draft=draft)
             jobs += [replace(job, request=each) for each in _seeded(request, copies)]
         if alternatives:
             for job in jobs:  # before anything is written
@@ -229,8 +236,10 @@ class TextGenerator:
             **inputs: as of `generate`.
         """
         given = {**inputs, "constraints": inputs.get("constraints", NO_CONSTRAINTS).given}
+        draft = given.pop("draft", None)
         bare = not any(given.values())
         drawn = None if sampling.mbr else draw_texts(self.model, prompts, sampling, n, bare=bare)
+        _check_draft(draft, drawn)
         if drawn is not None:
             return [[truncate_text(each.text, sampling)[0] for each in texts] for texts in drawn]
         outputs = self.generate(prompts, sampling, n, **inputs)
@@ -244,6 +253,7 @@ class TextGenerator:
         source: Source | None = None,
         chart: Chart | None = None,
         constraints: ConstraintSettings = NO_CONSTRAINTS,
+        draft: Draft[Any] | None = None,
     ) -> Iterator[str]:
         """Generate the first text of `generate` in pieces of whole characters.
 
@@ -252,16 +262,17 @@ class TextGenerator:
         sampling = sampling or Sampling()
         if sampling.mbr is not None:
             inputs = {"sources": [source], "chart": chart, "constraints": constraints}
-            yield from self.texts([prompt], sampling, 1, **inputs)[0]
+            yield from self.texts([prompt], sampling, 1, **inputs, draft=draft)[0]
             return
         prompt = self._with_gaps(prompt)
         bare = source is None and chart is None and not constraints.given
         drawn = draw_texts(self.model, [prompt], sampling, 1, bare=bare)
+        _check_draft(draft, drawn)
         if drawn is not None:
             yield from (truncate_text(each.text, sampling)[0] for texts in drawn for each in texts)
             return
         job = self._job(prompt, source, sampling, 1, chart, constraints)
-        [request] = _seeded(job.request, 1)
+        [request] = _seeded(replace(job.request, draft=draft), 1)
         for _, piece, _ in self._run([replace(job, request=request)]):
             if piece:
                 yield piece
@@ -456,11 +467,11 @@ class TextGenerator:
         """
         submitted = self._submit([job.request for job in jobs])
         indices = {number: index for index, number in enumerate(submitted)}
-        drafts: dict[tuple[int, int], _Draft] = {}
+        drafts: dict[tuple[int, int], _Writing] = {}
         for event in self._events(submitted):
             index, key = indices[event.request], (event.request, event.rank)
             if key not in drafts:
-                drafts[key] = _Draft(self._detokenizer(jobs[index]), jobs[index].healed)
+                drafts[key] = _Writing(self._detokenizer(jobs[index]), jobs[index].healed)
             draft = drafts[key]
             if draft.detokenizer.stopped:
                 continue  # the rest of a beam's text, which was searched for as a whole
@@ -537,7 +548,7 @@ class _Job:
 
 
 @dataclass(slots=True)
-class _Draft:
+class _Writing:
     """A text that is being generated.
 
     Attributes:
@@ -578,6 +589,14 @@ class _Draft:
             tuple(self.ids),
             tuple(self.logprobs),
             last.weight,
+            speculation=last.speculation,
+        )
+
+
+def _check_draft(draft: Draft[Any] | None, drawn: object | None) -> None:
+    if draft is not None and drawn is not None:
+        raise WenmoError(
+            "draft: a grammar draws each text at once, without steps to save: leave the draft out"
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from wenmo.decoding.constraints.base import Constraint, combine
 from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.drafts.base import Draft, Speculation
+from wenmo.decoding.drafts.settings import NO_DRAFT
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.search.selection import search_of
 from wenmo.models.base import LanguageModel
@@ -75,6 +76,7 @@ class Task:
             model reads them so, and the prompt.
         limit: the most tokens to write.
         width: how many rows it needs at most.
+        conditioning: how its model reads a source.
         encoded_source: what an encoder reads; None: nothing.
         settings: the part of its sampling that decides how logits are processed.
         search: the beam search, if it is one.
@@ -91,6 +93,7 @@ class Task:
         sampling = request.sampling
         self.number, self.request = number, request
         self.prefix_ids, self.limit = _lay_out(request, model)
+        self.conditioning = model.conditioning
         self.encoded_source = request.source if model.conditioning == "encoder" else None
         self.settings = _interned(_logit_settings(sampling))
         self.search = search_of(sampling, self.limit)
@@ -134,10 +137,8 @@ def _check(request: Request, model: LanguageModel) -> None:
             f"a beam of {request.sampling.beam_width} has no {request.n} best texts: "
             f"raise beam_width to {request.n}"
         )
-    if request.draft is not None and request.sampling.mirostat and request.sampling.cuts:
-        raise WenmoError(
-            "mirostat needs the surprise of each token before the next: leave the draft out"
-        )
+    if beam and request.draft is not None:
+        raise WenmoError(f"draft: {NO_DRAFT[request.sampling.method]}")
     penalty = request.sampling.coverage_penalty
     if beam and penalty and "coverage" not in model.state_schema.by_tensor:
         raise WenmoError(

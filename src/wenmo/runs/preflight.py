@@ -19,6 +19,7 @@ from wenmo.decoding.constraints.forms import check_form
 from wenmo.decoding.constraints.notation import compile_structure, structure_of
 from wenmo.decoding.constraints.settings import split_options
 from wenmo.decoding.constraints.texts import check_possible
+from wenmo.decoding.drafts.settings import NGRAM, NO_DRAFT, PROMPT, split_draft
 from wenmo.decoding.params import Sampling
 from wenmo.files import read_json
 from wenmo.grammar.reading import SUFFIXES
@@ -148,9 +149,33 @@ def check_combination(run: str | Path, options: Mapping[str, Any]) -> None:
         check_header(Path(path))
     for path, _ in settings.experts:
         check_run(path)
-        own, others = _vocabulary(Path(run)), _vocabulary(Path(path))
-        if own is not None and others is not None and own != others:
-            raise other_vocabulary(path, run, len(own - others) or len(others - own), len(own))
+        _check_vocabulary(run, path)
+
+
+def check_draft(run: str | Path, options: Mapping[str, Any], sampling: Mapping[str, Any]) -> None:
+    """Check what is to propose tokens: a run that exists and has the vocabulary of the other, and
+    a method of sampling that a draft can speed up.
+
+    Raises:
+        WenmoError: one of them does not fit.
+    """
+    settings, _ = split_draft(options)
+    name, method = settings.draft, sampling.get("method", "")
+    if name is None:
+        return
+    if method in NO_DRAFT:
+        raise WenmoError(f"draft: {NO_DRAFT[method]}")
+    if name not in (PROMPT, NGRAM):
+        if not Path(name).exists() and (offer := did_you_mean(name, (PROMPT, NGRAM))):
+            raise WenmoError(f"draft={name}: no such run folder{offer}")
+        check_run(name)
+        _check_vocabulary(run, name)
+
+
+def _check_vocabulary(run: str | Path, path: str | Path) -> None:
+    own, others = _vocabulary(Path(run)), _vocabulary(Path(path))
+    if own is not None and others is not None and own != others:
+        raise other_vocabulary(path, run, len(own - others) or len(others - own), len(own))
 
 
 def check_file(path: Path) -> None:
@@ -166,7 +191,7 @@ def check_file(path: Path) -> None:
 
 
 def other_vocabulary(path: str | Path, run: str | Path, differing: int, size: int) -> WenmoError:
-    """The error of a run that has another vocabulary than the run that it is to steer."""
+    """The error of a run that has another vocabulary than the run that it writes with."""
     return WenmoError(
         f"{path}: its vocabulary is not that of {run} ({differing:,} of {size:,} tokens differ): "
         f"train it with --tokenizer-from {run}"

@@ -31,6 +31,7 @@ def generate(
     sampling: option.SamplingOptions,
     constraints: option.ConstraintOptions,
     combination: option.CombinationOptions,
+    draft: option.DraftOptions,
     grammar: option.GrammarFile = None,
     derivations: option.Derivations = False,
     alternatives: option.Alternatives = None,
@@ -47,6 +48,7 @@ def generate(
     preflight.check_constraints(constraints)
     preflight.check_sampling(sampling)
     preflight.check_combination(folder, combination)
+    preflight.check_draft(folder, draft, sampling)
     if plan is not None:
         refuse_other_options(
             {
@@ -60,6 +62,7 @@ def generate(
                 "alternatives": alternatives,
                 "explain-decoding": explain_decoding,
                 **combination,
+                **draft,
                 "n": n > 1,
             }
         )
@@ -83,7 +86,7 @@ def generate(
     prompts = _collect_prompts(run, prompt or [], input, encoding)
     _print_prompt_notes(run, prompts, fields)
     options = {"control": fields, "prefix": prefix, "grammar": grammar, **constraints}
-    options |= {**combination, **sampling}
+    options |= {**combination, **draft, **sampling}
     explanation = run.explain_decoding(**options) if explain_decoding else []
     if explanation and not json:
         show.print_lines(explanation)

@@ -15,12 +15,14 @@ from wenmo.apps.cli.option_groups import (
 )
 from wenmo.decoding.combination.settings import CombinationSettings
 from wenmo.decoding.constraints.settings import ConstraintSettings
+from wenmo.decoding.drafts.settings import DraftSettings
 from wenmo.decoding.params import Sampling
 from wenmo.options import options_of
 from wenmo.runs.config import TABLES
 from wenmo.text.config import ReadConfig
 
 SamplingOptions = Annotated[dict[str, Any], options_from(Sampling)]
+DraftOptions = Annotated[dict[str, Any], options_from(DraftSettings)]
 CombinationOptions = Annotated[dict[str, Any], options_from(CombinationSettings)]
 ConstraintOptions = Annotated[dict[str, Any], options_from(ConstraintSettings)]
 ReplySampling = Annotated[

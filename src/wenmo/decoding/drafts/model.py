@@ -60,7 +60,10 @@ class ModelDraft:
         return [Proposal(self._propose(row, count)) for row in rows]
 
     def _propose(self, row: Row, count: int) -> list[int]:
-        reading = self._catch_up(row)
+        try:
+            reading = self._catch_up(row)
+        except WenmoError:  # the draft cannot read this text
+            return []
         if self._model.context is not None:
             count = min(count, self._model.context - reading.read)
         tokens: list[int] = []
@@ -95,7 +98,7 @@ class ModelDraft:
     def _begin(self, row: Row) -> _Reading:
         """The state in which the text begins, with the source if the draft reads one."""
         request = replace(row.task.request, state=None, constraint=None, draft=None)
-        if self._model.conditioning == "none":
+        if self._model.conditioning != row.task.conditioning:
             request = replace(request, source=None)
         task = Task(0, request, self._model)
         own = replace(row, task=task, ids=task.prefix_ids + row.output, cached_length=0)

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wenmo.decoding.drafts.settings import NO_DRAFT
 from wenmo.decoding.engines.autoregressive import end_of
 from wenmo.decoding.engines.base import Engine, Event, StoppedBy
 from wenmo.decoding.engines.choice import NO_TOKEN, Chooser
@@ -74,7 +75,7 @@ class ContrastiveEngine(Engine):
                 "method"
             )
         if request.draft is not None:
-            raise WenmoError("method=contrastive cannot verify a draft: leave the draft out")
+            raise WenmoError(f"draft: {NO_DRAFT['contrastive']}")
         task = Task(self._submitted, request, self.model)
         if request.source is not None and self.model.context is not None:
             # A candidate is read before it is taken, so that it needs room.

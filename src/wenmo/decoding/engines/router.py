@@ -26,13 +26,18 @@ def engine_for(
         return ContrastiveEngine
     if not has_capability(model, Infills):
         return AutoregressiveEngine
+    unmasks = request.sampling.unmasks and request.constraint is None
+    if request.draft is not None and (request.suffix is not None or unmasks):
+        raise WenmoError(
+            "draft: proposes what follows, and a masked model fills tokens in any order: leave it "
+            "out, or use unmask_order=left and no gap"
+        )
     if request.suffix is not None:
         if request.sampling.searches:
             raise WenmoError("beam search cannot fill a gap: use method=sample or method=greedy")
         if request.constraint is not None:
             raise WenmoError("a gap cannot be held to a constraint: leave one of the two out")
         return MaskedEngine
-    unmasks = request.sampling.unmasks and request.constraint is None
     return MaskedEngine if unmasks else AutoregressiveEngine
 
 

@@ -48,6 +48,7 @@ def output_dict(output: Output) -> dict[str, Any]:
         "stopped_by": output.stopped_by,
         "truncated": output.truncated,
         **({} if combined is None else {"combined_logprob": combined}),
+        **({"speculation": output.speculation.to_dict()} if output.speculation else {}),
         **({"derivation": output.derivation.to_dict()} if output.derivation else {}),
         **(
             {"positions": [each.to_dict() for each in output.positions]} if output.positions else {}
