@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,14 +13,18 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wenmo.decoding.constraints.settings import ConstraintSettings
 from wenmo.decoding.engines.base import Event
 from wenmo.decoding.engines.router import Router
+from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.request import Request
 from wenmo.models.base import LanguageModel
 from wenmo.models.network import Network
 from wenmo.models.recurrent_config import RecurrentConfig
 from wenmo.models.transformer.config import TransformerConfig
+from wenmo.text.config import TokenizerConfig
+from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, WenmoError
 
 Make = Callable[..., LanguageModel]
@@ -153,3 +158,22 @@ def test_what_has_no_hidden_states_is_refused(table: Make, cache: Make) -> None:
     for model in (table(torch.zeros(3, 3)), cache(5)):
         with pytest.raises(WenmoError, match="compares hidden states, and this model has none"):
             write(model, Request([1], SEARCH))
+
+
+@pytest.mark.parametrize(
+    "options", [{"length": "7c"}, {"require": ("dog", "猫")}, {"regex": "a+b"}]
+)
+def test_constraints_hold(options: dict[str, Any]) -> None:
+    tokenizer = Tokenizer.train(
+        ["the cat and the dog", "狗和猫 ab"] * 3, TokenizerConfig("characters")
+    )
+    torch.manual_seed(0)
+    config = RecurrentConfig(embedding_size=8, hidden_size=12, dropout=0.0)
+    writer = TextGenerator(config.build(tokenizer.vocab_size), tokenizer)
+    constraints = ConstraintSettings(**options)
+    sampling = replace(SEARCH, max_tokens=20)
+    [[one], [other]] = writer.generate(["the ", ""], sampling, constraints=constraints)
+    for output in (one, other):
+        assert "length" not in options or len(output.text) == 7
+        assert all(phrase in output.text for phrase in options.get("require", ()))
+        assert "regex" not in options or re.fullmatch("a+b", output.text)

@@ -236,7 +236,9 @@ def test_any_model_with_any_tokenizer_writes_what_is_asked(table, kind, method):
     st.sampled_from(REQUESTS),
     st.fixed_dictionaries(
         {
-            "method": st.sampled_from(["sample", "greedy", "beam", "beam-sample"]),
+            "method": st.sampled_from(
+                ["sample", "greedy", "beam", "beam-sample", "stochastic-beam"]
+            ),
             "seed": st.integers(0, 9),
             "temperature": st.sampled_from([1e-6, 1.0, 1000.0]),
             "top_k": st.sampled_from([0, 1, 3]),

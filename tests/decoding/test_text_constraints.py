@@ -114,7 +114,7 @@ def requests(draw: st.DrawFn) -> ConstraintSettings:
 @given(
     asked=requests(),
     prompt=st.sampled_from(["", "the do", "春\n"]),
-    method=st.sampled_from(["sample", "greedy", "beam"]),
+    method=st.sampled_from(["sample", "greedy", "beam", "beam-sample", "stochastic-beam"]),
     temperature=st.sampled_from([0.5, 1.0, 2.0]),
     cut=st.sampled_from([{}, {"top_k": 3}, {"top_p": 0.5}, {"min_p": 0.3}, {"no_repeat_ngram": 2}]),
     seed=st.integers(0, 99),

@@ -114,9 +114,11 @@ class BeamSearch:
         ranked = []
         for row in group.live:
             candidates, total = candidates_of[row], self._texts[row].total
+            seen = {END}  # and tokens that are there twice, since some goal needs them
             for index, token in enumerate(candidates.tokens):
                 gain = candidates.gains[index]
-                if token != END and gain > -math.inf and candidates.tokens.index(token) == index:
+                if token not in seen and gain > -math.inf:
+                    seen.add(token)
                     cost = self._sampling.diversity_penalty * chosen[token] if chosen else 0.0
                     ranked.append((cost - (total + gain), row, token, index))
         ranked.sort()
