@@ -45,8 +45,11 @@ def holds(text: str, constraints: ConstraintSettings, prompt: str = "") -> bool:
     if constraints.acrostic is not None:
         characters, last = parse_acrostic(constraints.acrostic)
         lines = (prompt.rpartition("\n")[2] + text).split("\n")
-        ends = [line.rstrip(",.")[-1:] if last else line[:1] for line in lines]
-        return ends == list(characters) and text != ""
+        if last:
+            given = zip(lines, characters, strict=False)
+            inside = any(character in line.rstrip(",.")[:-1] for line, character in given)
+            return not inside and [line.rstrip(",.")[-1:] for line in lines] == list(characters)
+        return [line[:1] for line in lines] == list(characters) and text != ""
     return True
 
 

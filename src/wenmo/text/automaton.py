@@ -20,6 +20,19 @@ class CharacterSet(NamedTuple):
         return (character in self.characters) != self.negated
 
 
+class Redirection(NamedTuple):
+    """Characters whose probability another one has, for they are what a text would go on with if
+    its constraint did not ask for that one first.
+
+    Attributes:
+        characters: that are not allowed.
+        to: the one that follows instead; empty: the end of the text.
+    """
+
+    characters: frozenset[str]
+    to: str = ""
+
+
 Classes: TypeAlias = tuple[frozenset[str], ...]
 """Sets of characters without a common one."""
 

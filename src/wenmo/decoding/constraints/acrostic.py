@@ -6,8 +6,8 @@ import math
 import re
 from typing import NamedTuple
 
-from wenmo.decoding.constraints.lengths import LINE_END, NONE, OTHER_LINE_ENDS
-from wenmo.text.automaton import CharacterSet, Classes
+from wenmo.decoding.constraints.lengths import LINE_END, OTHER_LINE_ENDS
+from wenmo.text.automaton import CharacterSet, Classes, Redirection
 from wenmo.types import WenmoError
 
 LAST = re.compile(r"(?:尾|end)[:：]\s*", re.IGNORECASE)
@@ -15,6 +15,8 @@ FIRST = re.compile(r"(?:头|start)[:：]\s*", re.IGNORECASE)
 PUNCTUATION = frozenset("，。！？；：、…—”’』」》）,.!?;:-\"')")
 """Characters that may follow the last character of a line."""
 
+LAST_LINE_ENDS = CharacterSet(PUNCTUATION)
+LINE_ENDS = CharacterSet(PUNCTUATION | {LINE_END})
 ANY_IN_LINES = CharacterSet(OTHER_LINE_ENDS, negated=True)
 NO_LINE_END = CharacterSet(OTHER_LINE_ENDS | {LINE_END}, negated=True)
 
@@ -47,7 +49,7 @@ class AcrosticState(NamedTuple):
     Attributes:
         line: the number of the line, from 0.
         begins: nothing of it was written.
-        spelled: it has its character; of those that end lines, nothing but punctuation follows.
+        spelled: it has its character.
     """
 
     line: int = 0
@@ -56,7 +58,8 @@ class AcrosticState(NamedTuple):
 
 
 class AcrosticAutomaton:
-    """A text with as many lines as characters are given, one for each.
+    """A text with as many lines as characters are given, one for each. A character that ends a line
+    is nowhere else in it; only punctuation may follow.
 
     Args:
         acrostic: at least one character.
@@ -87,15 +90,15 @@ class AcrosticAutomaton:
         """The characters after which the text can still be completed."""
         if not self._last and state.begins:
             return CharacterSet(frozenset(self.characters[state.line]))
+        if self._last and state.spelled:
+            return LAST_LINE_ENDS if self._is_last(state) else LINE_ENDS
         return NO_LINE_END if not state.spelled or self._is_last(state) else ANY_IN_LINES
 
     def advance(self, state: AcrosticState, character: str) -> AcrosticState:
         """The state after a character."""
         if character == LINE_END:
             return AcrosticState(state.line + 1)
-        spelled = character == self.characters[state.line]
-        if state.spelled:
-            spelled |= not self._last or character in PUNCTUATION
+        spelled = state.spelled or character == self.characters[state.line]
         return AcrosticState(state.line, False, spelled)
 
     def may_end(self, state: AcrosticState) -> bool:
@@ -112,9 +115,15 @@ class AcrosticAutomaton:
         rest = (PUNCTUATION - own,) if self._last else ()
         return (frozenset(LINE_END), own, *rest)
 
-    def closing(self, state: AcrosticState) -> CharacterSet:
-        """The character that ends the last line."""
-        return CharacterSet(frozenset(LINE_END)) if self.may_end(state) else NONE
+    def redirected(self, state: AcrosticState) -> Redirection | None:
+        """The text ends where its last line would, and a line has its last character where it would
+        end.
+        """
+        if self.may_end(state):
+            return Redirection(frozenset(LINE_END))
+        if self._last and not state.spelled:
+            return Redirection(frozenset(LINE_END), self.characters[state.line])
+        return None
 
     def _is_last(self, state: AcrosticState) -> bool:
         return state.line == len(self.characters) - 1

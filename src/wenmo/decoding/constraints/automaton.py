@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wenmo.decoding.constraints.base import only_token
+from wenmo.decoding.constraints.base import RedirectedTokens, only_token
 from wenmo.decoding.constraints.trie import (
     MAX_TAIL,
     TAIL,
@@ -26,7 +26,7 @@ from wenmo.decoding.constraints.trie import (
     TrieLevel,
     size_of_character,
 )
-from wenmo.text.automaton import CharacterSet, Classes, HasClasses, TextAutomaton
+from wenmo.text.automaton import CharacterSet, Classes, HasClasses, Redirection, TextAutomaton
 from wenmo.types import END, WenmoError
 
 __all__ = ["AutomatonConstraint", "AutomatonTable", "CharacterSet", "TextAutomaton", "TokenTrie"]
@@ -54,13 +54,11 @@ class HasTextGoals(Protocol):
 
 
 @runtime_checkable
-class HasClosing(Protocol):
-    """An automaton of texts that are as long as they may be, and stand where more could follow."""
+class RedirectsCharacters(Protocol):
+    """An automaton that asks for other characters than those a text would go on with."""
 
-    def closing(self, state: Any) -> CharacterSet:
-        """The characters that would end what the text ends with, as a space ends a word. They are
-        not allowed, and the text may end in their place.
-        """
+    def redirected(self, state: Any) -> Redirection | None:
+        """What has the probability of which characters; None: nothing."""
         ...
 
 
@@ -102,6 +100,7 @@ class AutomatonTable:
         self._classes = automaton.classes if isinstance(automaton, HasClasses) else None
         self._class_numbers: dict[Classes, Ints] = {}
         self._masks: dict[Hashable, Tensor] = {}
+        self._redirected: dict[Redirection, RedirectedTokens | None] = {}
         self._advancing: dict[TextState, Tensor] = {}
         self._max_masks = max(64, MASK_BYTES // trie.vocab_size)
         self._numbers: dict[Hashable, int] = {}
@@ -155,21 +154,20 @@ class AutomatonTable:
             self._masks[key] = torch.from_numpy(within) & mask
         return self._masks[key]
 
-    def closing(self, at: TextState) -> Tensor | None:
-        """The tokens that END stands for, bool (vocab_size,), where the text is as long as it may
-        be and would be ended by them; None: it is not.
-        """
-        if at.pending or not isinstance(self.automaton, HasClosing):
+    def redirected(self, at: TextState) -> RedirectedTokens | None:
+        """The tokens whose probability another one has; None: there are none."""
+        if at.pending or not isinstance(self.automaton, RedirectsCharacters):
             return None
-        characters = self.automaton.closing(at.state).characters
-        if not characters:
+        found = self.automaton.redirected(at.state)
+        if found is None:
             return None
-        key = "closing", characters
-        if key not in self._masks:
-            edges = [self.trie.edge(character) for character in characters]
+        if found not in self._redirected:
+            edges = [self.trie.edge(character) for character in found.characters]
             tokens = np.isin(self.trie.first_edges, [edge for edge in edges if edge >= 0])
-            self._masks[key] = torch.from_numpy(tokens)
-        return self._masks[key]
+            to = self.trie.first_token(found.to) if found.to else END
+            usable = RedirectedTokens(torch.from_numpy(tokens), to) if tokens.any() else None
+            self._redirected[found] = usable
+        return self._redirected[found]
 
     def advance(self, at: TextState, token: int) -> TextState:
         """The state after one more token.
@@ -442,9 +440,9 @@ class AutomatonConstraint:
         """The one token that may follow, if no other may."""
         return only_token(self._table.mask_within(self._at, self._tokens))
 
-    def closing(self) -> Tensor | None:
-        """The tokens that END stands for; see `AutomatonTable.closing`."""
-        return self._table.closing(self._at)
+    def redirected(self) -> RedirectedTokens | None:
+        """The tokens whose probability another one has; see `AutomatonTable.redirected`."""
+        return self._table.redirected(self._at)
 
     def advance(self, token: int) -> None:
         """Append a token."""

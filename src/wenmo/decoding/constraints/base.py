@@ -8,9 +8,8 @@ vocabulary, the chart of a grammar) lies in objects of its own, so that a fork i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
 from wenmo.types import END, WenmoError
@@ -51,14 +50,21 @@ class DrawsBySeed(Protocol):
         ...
 
 
-@runtime_checkable
-class HasClosing(Protocol):
-    """A constraint under which a text can be as long as it may be."""
+class RedirectedTokens(NamedTuple):
+    """Tokens that are not allowed, bool (vocab_size,), and the one that has their probability."""
 
-    def closing(self) -> Tensor | None:
-        """Tokens that END stands for, bool (vocab_size,): they would end the last word or line, the
-        text ends instead, and END has their probability; None: there are none.
-        """
+    tokens: Tensor
+    to: int
+
+
+@runtime_checkable
+class RedirectsTokens(Protocol):
+    """A constraint that asks for other tokens than those a text would go on with: a text of twenty
+    words ends with the probability of the space that would end the twentieth.
+    """
+
+    def redirected(self) -> RedirectedTokens | None:
+        """The tokens whose probability another one has; None: there are none."""
         ...
 
 
@@ -91,11 +97,10 @@ class Conjunction:
                 return token if mask is None or mask[token] else None
         return None
 
-    def closing(self) -> Tensor | None:
-        """The tokens that END stands for, of all constraints."""
-        own = [each.closing() for each in self.constraints if isinstance(each, HasClosing)]
-        masks = [mask for mask in own if mask is not None]
-        return torch.stack(masks).any(0) if masks else None
+    def redirected(self) -> RedirectedTokens | None:
+        """The first redirection of a constraint."""
+        own = (each.redirected() for each in self.constraints if isinstance(each, RedirectsTokens))
+        return next((each for each in own if each is not None), None)
 
     def advance(self, token: int) -> None:
         """Append a token."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from wenmo.text.automaton import CharacterSet, Classes
+from wenmo.text.automaton import CharacterSet, Classes, Redirection
 
 SPACES = frozenset(character for character in map(chr, range(0x3001)) if character.isspace())
 LINE_END = "\n"
@@ -87,10 +87,6 @@ class CharacterLength(LengthAutomaton):
         """The least and the most characters until the text may end."""
         return max(self.least - state.written, int(state.blank)), self.most - state.written
 
-    def closing(self, state: LengthState) -> CharacterSet:
-        """Nothing: a text that is long enough can only end."""
-        return NONE
-
 
 class WordLength(LengthAutomaton):
     """A text of so many words. A text that continues a word of its prompt counts it."""
@@ -115,10 +111,10 @@ class WordLength(LengthAutomaton):
         missing = max(self.least - state.written, int(state.blank))
         return max(0, 2 * missing - state.blank), math.inf
 
-    def closing(self, state: LengthState) -> CharacterSet:
-        """The characters that end the last word."""
+    def redirected(self, state: LengthState) -> Redirection | None:
+        """The text ends where its last word would."""
         ends = state.written == self.most and not state.blank
-        return CharacterSet(SPACES) if ends else NONE
+        return Redirection(SPACES) if ends else None
 
 
 class LineLength(LengthAutomaton):
@@ -148,7 +144,7 @@ class LineLength(LengthAutomaton):
         missing = max(self.least - state.written, int(state.blank))
         return max(0, 2 * missing - state.blank), math.inf
 
-    def closing(self, state: LengthState) -> CharacterSet:
-        """The characters that end the last line."""
+    def redirected(self, state: LengthState) -> Redirection | None:
+        """The text ends where its last line would."""
         ends = state.written == self.most and not state.blank
-        return CharacterSet(frozenset(LINE_END)) if ends else NONE
+        return Redirection(frozenset(LINE_END)) if ends else None

@@ -13,7 +13,7 @@ from collections.abc import Collection, Hashable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from wenmo.text.automaton import CharacterSet, Classes, HasClasses, TextAutomaton
+from wenmo.text.automaton import CharacterSet, Classes, HasClasses, Redirection, TextAutomaton
 
 MAX_SEARCH = 30_000  # states that a search looks at before it gives up
 MAX_CACHED = 200_000  # states of which something is kept
@@ -134,13 +134,15 @@ class Product:
         pairs = zip(self.automata, state, strict=True)
         return ((each, own) for each, own in pairs if hasattr(each, "advancing"))
 
-    def closing(self, state: State) -> CharacterSet:
-        """The characters that would end what the text ends with, where it may end."""
-        characters: frozenset[str] = frozenset()
+    def redirected(self, state: State) -> Redirection | None:
+        """The first redirection of an automaton to what all of them allow."""
         for automaton, own in zip(self.automata, state, strict=True):
-            if hasattr(automaton, "closing"):
-                characters |= automaton.closing(own).characters
-        return CharacterSet(characters if characters and self.may_end(state) else frozenset())
+            found = automaton.redirected(own) if hasattr(automaton, "redirected") else None
+            if found is not None:
+                to = found.to
+                if self.allowed(state).admits(to) if to else self.may_end(state):
+                    return Redirection(found.characters, to)
+        return None
 
     def distance(self, state: State) -> float:
         """The least number of characters until the text may end; inf: no way was found.

@@ -164,6 +164,11 @@ class TokenTrie:
         """The number of bytes of the longest token."""
         return max(map(len, self.table), default=0)
 
+    def first_token(self, character: str) -> int:
+        """The token of a character, or that of its first byte."""
+        spelled = character.encode()
+        return self.table.index(spelled if character in self._own else spelled[:1])
+
     def edge(self, part: str | bytes) -> int:
         """The edge of a character, a head or a tail; -1: no token has it."""
         return self._edges.get(part, -1)

@@ -8,7 +8,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from wenmo.decoding.constraints.base import HasClosing
+from wenmo.decoding.constraints.base import RedirectsTokens
 from wenmo.decoding.constraints.goals import advancing_tokens
 from wenmo.decoding.engines.row import Row
 from wenmo.decoding.history import History
@@ -147,7 +147,7 @@ class Chooser:
         keys = fold_in(*torch.tensor([seeds, [row.written for row in rows]], device=logits.device))
         history = self._history(rows, processors, keys)
         offered = logits if processors.steps and settings.method != "beam" else logp
-        offered = _closed(offered, rows)
+        offered = _redirected(offered, rows)
         offered = _constrained(offered, [masks[slot] for slot in slots])
         if self._special_tokens.suppressed:
             offered = forbid(offered, self._special_tokens.suppressed)
@@ -207,22 +207,26 @@ def _seeks_likeliest(settings: Sampling) -> bool:
     return settings.greedy or settings.method in ("beam", "contrastive")
 
 
-def _closed(logits: Tensor, rows: list[Row]) -> Tensor:
-    """Logits in which END has the probability of the tokens that it stands for in a row, or that
-    of the likeliest of them where the likeliest token is sought.
+def _redirected(logits: Tensor, rows: list[Row]) -> Tensor:
+    """Logits in which a token has the probability of those that a row's constraint has it stand
+    for, or that of the likeliest of them where the likeliest token is sought. END has its own, too.
     """
-    closings = [
-        row.constraint.closing() if isinstance(row.constraint, HasClosing) else None for row in rows
+    found = [
+        row.constraint.redirected() if isinstance(row.constraint, RedirectsTokens) else None
+        for row in rows
     ]
-    if all(tokens is None for tokens in closings):
+    if all(each is None for each in found):
         return logits
-    closed = logits.clone()
+    redirected = logits.clone()
     likeliest = _seeks_likeliest(rows[0].task.settings)
-    for number, tokens in enumerate(closings):
-        if tokens is not None:
-            every = torch.cat([logits[number, END, None], logits[number, _on(logits, tokens)]])
-            closed[number, END] = every.amax() if likeliest else every.logsumexp(0)
-    return closed
+    for number, each in enumerate(found):
+        if each is not None:
+            every = logits[number, _on(logits, each.tokens)]
+            if each.to == END:
+                every = torch.cat([logits[number, END, None], every])
+            if (every > -math.inf).any():
+                redirected[number, each.to] = every.amax() if likeliest else every.logsumexp(0)
+    return redirected
 
 
 def _constrained(logits: Tensor, masks: list[Tensor | None]) -> Tensor:
