@@ -174,6 +174,27 @@ def test_a_beam_of_one_draws_two_tokens_and_takes_the_better(table: Make) -> Non
     check_frequencies(found, sampled_texts(p, 3), SEEDS)
 
 
+def test_a_beam_of_two_draws_from_the_children_of_both_texts(table: Make) -> None:
+    """At the first step all four tokens are drawn. 1 and 2 go on, and of their six children of two
+    tokens four are drawn together, whose best two, with nothing that ended before, are the result.
+    """
+    p = torch.tensor(
+        [[0.0, 0.6, 0.3, 0.1], [0.0, 0.2, 0.5, 0.3], [0.0, 0.25, 0.1, 0.65], [0, 0, 0, 1]]
+    )
+    children = {(a, b): float(p[0, a] * p[a, b]) for a in (1, 2) for b in (1, 2, 3)}
+    expected: dict[Text, float] = defaultdict(float)
+    for order in itertools.permutations(children, 4):
+        chance, rest = 1.0, sum(children.values())
+        for text in order:
+            chance *= children[text] / rest
+            rest -= children[text]
+        expected[max(order, key=lambda text: children[text])] += chance
+    two = Sampling(method="beam-sample", beam_width=2, max_tokens=2, length_penalty=0.0)
+    found = Counter(tuple(e.token for e in texts[0]) for texts in drawn(table(p.log()), two))
+    assert len(found) > 2
+    check_frequencies(found, dict(expected), SEEDS)
+
+
 def test_beams_that_draw_score_as_a_beam_does(table: Make) -> None:
     sampling = Sampling(method="beam-sample", beam_width=2, max_tokens=4, length_penalty=0.7)
     exact = probabilities(P, 4)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wenmo.config import coerce, did_you_mean, key_of, match_name, override, split_table
+from wenmo.config import coerce, did_you_mean, from_dict, key_of, match_name, override, split_table
 from wenmo.decoding.chain_text import expand_chain
 from wenmo.decoding.combination.classifier_file import check_header
 from wenmo.decoding.combination.settings import split_combination
@@ -34,6 +34,15 @@ from wenmo.types import WenmoError
 
 MODEL_FILES = (".gguf", ".bin")
 """Suffixes of single-file models of other programs."""
+
+DEPENDENT: tuple[set[str], ...] = (
+    {"method", "mbr"},
+    {"temperature", "mbr"},
+    {"method", "temperature"},
+    {"beam_width", "beam_groups"},
+    {"min_tokens", "max_tokens"},
+)
+"""Settings of writing that can contradict each other if they are given together."""
 
 PRIOR_VALUES = {"ngram": "true", "none": "false", "auto": "null"}
 FORMATS = ("huggingface", "gguf", "onnx", "arpa", "grammar")
@@ -124,11 +133,13 @@ def check_constraints(options: Mapping[str, Any]) -> None:
 
 
 def check_sampling(options: Mapping[str, Any]) -> None:
-    """Check the text of a chain, and every value in it.
+    """Check the text of a chain, every value in it, and settings that contradict each other.
 
     Raises:
-        WenmoError: not a chain, or a value out of range; the message names the setting.
+        WenmoError: not a chain, or a value that does not fit; the message names the setting.
     """
+    together = {name for names in DEPENDENT if options.keys() >= names for name in names}
+    from_dict(Sampling, {name: options[name] for name in sorted(together)})
     if options.get("chain"):
         chain = expand_chain({"chain": options["chain"]})
         declared = options_of(Sampling)
