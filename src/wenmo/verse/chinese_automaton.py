@@ -3,7 +3,7 @@
 A seed draws the pattern by its frequency and the rhyme groups by how often poems rhyme with them,
 less where the alphabet has few characters of a group. Below that, what follows is free: at each
 character all variants of the line that still fit are kept. A character that the rhyme book lacks is
-not written.
+not written, and one with two tones only in that of its commonest modern reading.
 
 No state is a dead end. A variant is kept only if the fixed characters of its line fit it and, where
 it is 拗, a variant with 救 fits the next line; and a rhyme group is drawn only if it has more
@@ -89,7 +89,7 @@ class ChineseAutomaton:
         self._spread_repeats(lines)
         known = self.alphabet.intersection(self.book.readings)
         self._by_tone = {
-            tone: CharacterSet(frozenset(c for c in known if tone in self.book.tones(c)))
+            tone: CharacterSet(frozenset(c for c in known if tone in self.book.written_tones(c)))
             for tone in (LEVEL, OBLIQUE)
         }
         self._by_tone[EITHER] = CharacterSet(known)
@@ -103,7 +103,7 @@ class ChineseAutomaton:
             if self.alphabet.issuperset("".join(layout)) and any(layout)
         ] or [("",) * len(lines)]
         self._plans = list(self._possible_plans())
-        if not any(self._plans):
+        if all(rhymes is None for rhymes in self._plans):
             raise self._impossible()
         self._beginning = beginning
         self._check_beginning()
@@ -226,7 +226,8 @@ class ChineseAutomaton:
         """The state after one more character of a line."""
         lines = self._lines(state.plan.pattern)
         line = lines[state.line]
-        tones = self.book.tones(character)
+        is_given = (state.line, state.at) in self.fixed
+        tones = (self.book.tones if is_given else self.book.written_tones)(character)
         variants = frozenset(
             each
             for each in self._variants(state)
@@ -329,11 +330,15 @@ class ChineseAutomaton:
                     )
 
     def _group_members(self) -> dict[tuple[str, str], frozenset[str]]:
-        """The characters of each tone and group."""
+        """The characters of each tone and group. One that has several groups in a tone rhymes with
+        none: books differ about it, and ears do not know all of them.
+        """
         members: dict[tuple[str, str], set[str]] = {}
-        for character in self._by_tone[EITHER].characters:
-            for reading in self.book.readings[character]:
-                members.setdefault(reading, set()).add(character)
+        for tone in (LEVEL, OBLIQUE):
+            for character in self._by_tone[tone].characters:
+                group, *others = self.book.groups(character, tone)
+                if not others:
+                    members.setdefault((tone, group), set()).add(character)
         return {reading: frozenset(each) for reading, each in members.items()}
 
     def _fit(self, pattern: Pattern) -> list[tuple[tuple[Variant, ...], tuple[Variant, ...]]]:

