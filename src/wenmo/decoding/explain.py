@@ -19,10 +19,17 @@ STRATEGIES = {
     "contrastive": "take the candidate with the best balance of probability and similarity",
     "uniform": "draw a derivation of the grammar; all are equally likely",
 }
-SEARCHING = (
+SCORING = (
     *("beam_width", "length_penalty", "length_penalty_form", "coverage_penalty"),
-    *("early_stopping", "beam_groups", "diversity_penalty"),
+    "early_stopping",
 )
+SEARCHING: dict[str, tuple[str, ...]] = {
+    "beam": (*SCORING, "beam_groups", "diversity_penalty"),
+    "beam-sample": SCORING,
+    "stochastic-beam": ("beam_width",),
+    "contrastive": ("penalty_alpha", "candidates"),
+}
+"""What a method goes by, besides the processors."""
 
 
 def explain_decoding(
@@ -79,7 +86,7 @@ def _strategy(sampling: Sampling, *, unmasks: bool) -> str:
     text = f"{method}, {STRATEGIES[method]}"
     if sampling.mbr is not None:
         text += f"; of mbr_samples={sampling.mbr_samples} texts the best by mbr={sampling.mbr}"
-    settings: tuple[str, ...] = SEARCHING if sampling.searches else ()
+    settings = SEARCHING.get(method, ())
     if unmasks:
         settings = ("unmask_order", "unmask_steps", "unmask_schedule", "remask")
     return "; ".join(
