@@ -158,10 +158,13 @@ def test_a_chat_model_is_asked_in_the_language_of_the_outline(tmp_path: Path) ->
     writer = FakeWriter(is_chat=True)
     draft = compose(read_outline(tmp_path / "plan.md"), writer, seed=1).write_all()
     asked = [before for before, _, _ in writer.requests]
-    assert "请写第 1 节“雨”的正文" in asked[0]
-    assert "写雨。" in asked[0]
-    assert asked[1] == "请用一句话概括这段文字：\n\nText 2."
-    assert "前情：\nText greedy." in asked[4]
+    titles = "这是一篇文章，各节依次是：“雨”、“雪”、“晴”。"
+    assert asked[0] == f"{titles}\n\n请写接下来的一节“雨”。写雨。"
+    assert asked[1] == "请用一句话概括这一段：\nText 2."
+    assert asked[4] == (
+        f"{titles}\n\n前情：Text greedy.\n\n上文的结尾是：\nText 2.\n\nText 3.\n\n"
+        "请写接下来的一节“晴”。"
+    )
     assert draft.sections[0].summary == "Text greedy."
 
 
