@@ -104,7 +104,7 @@ def bytes_of_own_tokens(text: bytes, table: list[bytes], cut: list[int]) -> bool
     return False
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cuts(), st.booleans())
 def test_allowed_tokens_are_those_with_which_some_text_continues(given_, classes):
     table, begun = given_
@@ -208,7 +208,7 @@ def texts(longest: int) -> list[str]:
 listings = st.lists(st.text(ALPHABET, max_size=4), min_size=1, max_size=12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(listings, listings, st.sampled_from(["", "a", "春"]), st.booleans())
 def test_a_product_allows_what_leads_to_a_common_text(first, second, excluded, classes):
     automata = [Listed(first, classes=classes), Listed(second), Without(excluded)]

@@ -161,6 +161,21 @@ def test_a_text_is_complete_within_max_tokens(table, kind, method):
             assert holds(output.text, constraints), output.text
 
 
+@pytest.mark.parametrize("kind", ["characters", "bpe"])
+def test_syllables_are_chinese_characters(table, kind):
+    tokenizer = TOKENIZERS[kind]
+    size = tokenizer.vocab_size
+    logits = torch.randn(size, size, generator=torch.Generator().manual_seed(2))
+    generator = TextGenerator(table(logits), tokenizer, alphabet=set(TRAINING))
+    constraints = ConstraintSettings(length="7s", require=("晓，",))
+    for output in generator.generate([""], Sampling(), 2, constraints=constraints)[0]:
+        assert sum("一" <= character <= "鿿" for character in output.text) == 7, output.text
+        assert not any(character.isascii() and character.isalnum() for character in output.text)
+    generator = TextGenerator(table(logits), tokenizer, alphabet=set("the cats"))
+    with pytest.raises(WenmoError, match="length=7s: syllables are counted in Chinese"):
+        generator.generate([""], Sampling(), constraints=ConstraintSettings(length="7s"))
+
+
 def test_a_text_ends_where_its_last_word_would(table):
     """END has the probability of the space and the line end that would end the word."""
     tokenizer = TOKENIZERS["characters"]
@@ -170,10 +185,10 @@ def test_a_text_ends_where_its_last_word_would(table):
     logits[:, a], logits[:, space], logits[:, line], logits[:, t] = 0.0, 1.0, 1.0, 0.5
     generator = TextGenerator(table(logits), tokenizer)
     constraints = ConstraintSettings(length="1w")
-    [outputs] = generator.generate([""], Sampling(), 400, constraints=constraints)
-    longer = sum(len(output.text) > 1 for output in outputs) / 400
+    [outputs] = generator.generate([""], Sampling(), 200, constraints=constraints)
+    longer = sum(len(output.text) > 1 for output in outputs) / 200
     weights = torch.tensor([0.0, 0.5, 1.0, 1.0]).exp()  # of a, t, space and line end
-    assert longer == pytest.approx(float(weights[:2].sum() / weights.sum()), abs=0.06)
+    assert longer == pytest.approx(float(weights[:2].sum() / weights.sum()), abs=0.1)
     for method in ("greedy", "beam"):
         [[output, *_]] = generator.generate([""], Sampling(method), 1, constraints=constraints)
         assert output.text == "t"

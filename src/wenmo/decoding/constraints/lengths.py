@@ -1,4 +1,4 @@
-"""Texts of a given length in characters, words or lines, as automata over characters.
+"""Texts of a given length in characters, words, lines or syllables, as automata over characters.
 
 - A character is any code point: letters, punctuation, spaces and line ends alike.
 - A word is a run of characters that are no white space.
@@ -11,6 +11,8 @@ line.
 from __future__ import annotations
 
 import math
+import unicodedata
+from functools import cache
 from typing import NamedTuple
 
 from wenmo.text.automaton import CharacterSet, Classes, Redirection
@@ -148,3 +150,55 @@ class LineLength(LengthAutomaton):
         """The text ends where its last line would."""
         ends = state.written == self.most and not state.blank
         return Redirection(frozenset(LINE_END)) if ends else None
+
+
+class SyllableLength(LengthAutomaton):
+    """A Chinese text of so many syllables: one for each Chinese character, none for what is written
+    between them. Letters of other scripts and digits are not written.
+    """
+
+    def classes(self, state: LengthState) -> Classes:
+        """Chinese characters, white space, and the rest."""
+        return (chinese_characters(), SPACES)
+
+    def allowed(self, state: LengthState) -> CharacterSet:
+        """The characters after which the text can still be completed."""
+        if state.begins or not state.written:
+            return CharacterSet(chinese_characters())
+        return CharacterSet(separators() if state.written == self.most else chinese_text())
+
+    def advance(self, state: LengthState, character: str) -> LengthState:
+        """The state after a character."""
+        if character in chinese_characters():
+            return self._counted(state.written + 1, False)
+        return state
+
+    def remaining(self, state: LengthState) -> tuple[int, float]:
+        """The least number of characters until the text may end, and no bound."""
+        return max(0, self.least - state.written), math.inf
+
+    def redirected(self, state: LengthState) -> Redirection | None:
+        """The text ends where it would go on."""
+        return Redirection(chinese_characters()) if state.written == self.most else None
+
+
+@cache
+def chinese_characters() -> frozenset[str]:
+    """The unified ideographs of Unicode, and 〇."""
+    blocks = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x323B0))
+    return frozenset(chr(code) for first, last in blocks for code in range(first, last)) | {"〇"}
+
+
+@cache
+def separators() -> frozenset[str]:
+    """Punctuation and white space."""
+    others = (chr(code) for code in range(0xD800))
+    wide = (chr(code) for code in range(0xFE10, 0xFF66))
+    marks = {each for each in (*others, *wide) if unicodedata.category(each)[0] == "P"}
+    return frozenset(marks | SPACES)
+
+
+@cache
+def chinese_text() -> frozenset[str]:
+    """Chinese characters and what is written between them."""
+    return chinese_characters() | separators()

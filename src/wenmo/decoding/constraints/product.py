@@ -215,13 +215,15 @@ class Product:
             for classes_of, own in zip(self._classes_of, state, strict=True)
         )
         classes = []
-        for members in refined(given):
+        refined, in_classes = refine(given)
+        for members in refined:
             writable = members if self.alphabet is None else members & self.alphabet
-            allowed = frozenset(each for each in writable if common.admits(each))
+            allowed = (
+                writable - common.characters if common.negated else writable & common.characters
+            )
             if allowed:
-                classes.append((allowed, self.advance(state, min(allowed))))
+                classes.append((allowed, self.advance(state, next(iter(allowed)))))
         others: Collection[str] = OTHERS if usable is None else usable
-        in_classes = frozenset().union(*(each for sets in given for each in sets))
         other = next((c for c in others if c not in in_classes and common.admits(c)), None)
         return Branches(common, classes, None if other is None else self.advance(state, other))
 
@@ -237,8 +239,10 @@ class Product:
 
 
 @lru_cache(maxsize=1024)
-def refined(partitions: tuple[Classes, ...]) -> Classes:
-    """The sets of characters that no partition tells apart, without those that are in no set."""
+def refine(partitions: tuple[Classes, ...]) -> tuple[Classes, frozenset[str]]:
+    """The sets of characters that no partition tells apart, without those that are in no set; and
+    all characters of sets.
+    """
     numbers: dict[str, list[tuple[int, int]]] = {}
     for index, classes in enumerate(partitions):
         for number, members in enumerate(classes):
@@ -247,4 +251,4 @@ def refined(partitions: tuple[Classes, ...]) -> Classes:
     together: dict[tuple[tuple[int, int], ...], set[str]] = {}
     for character, own in numbers.items():
         together.setdefault(tuple(own), set()).add(character)
-    return tuple(map(frozenset, together.values()))
+    return tuple(map(frozenset, together.values())), frozenset(numbers)

@@ -7,7 +7,13 @@ from itertools import combinations
 from typing import NamedTuple
 
 from wenmo.decoding.constraints.acrostic import AcrosticAutomaton, parse_acrostic
-from wenmo.decoding.constraints.lengths import CharacterLength, LineLength, WordLength
+from wenmo.decoding.constraints.lengths import (
+    CharacterLength,
+    LineLength,
+    SyllableLength,
+    WordLength,
+    chinese_characters,
+)
 from wenmo.decoding.constraints.phrases import ForbiddenPhrases, RequiredPhrases
 from wenmo.decoding.constraints.product import Product, State
 from wenmo.decoding.constraints.settings import ConstraintSettings, alternatives, parse_lengths
@@ -21,6 +27,7 @@ LENGTHS: dict[str, Callable[[int, float], TextAutomaton]] = {
     "c": CharacterLength,
     "w": WordLength,
     "l": LineLength,
+    "s": SyllableLength,
 }
 
 
@@ -39,8 +46,6 @@ def parts_of(settings: ConstraintSettings) -> list[Part]:
     """
     parts = []
     for length in parse_lengths(settings.length) if settings.length else ():
-        if length.unit not in LENGTHS:
-            raise WenmoError(f"length={length}: syllables cannot be counted yet")
         automaton = LENGTHS[length.unit](length.least, length.most)
         parts.append(Part(f"length={length}", automaton))
     if settings.require:
@@ -122,6 +127,11 @@ def _missing(settings: ConstraintSettings, alphabet: Collection[str]) -> Iterato
         elif "\n" not in alphabet:
             yield f"acrostic={settings.acrostic}: the line end"
     for length in parse_lengths(settings.length) if settings.length else ():
+        if length.unit == "s" and chinese_characters().isdisjoint(alphabet):
+            raise WenmoError(
+                f"length={length}: syllables are counted in Chinese, which the model does not "
+                "write: ask for a form of English verse, or for words"
+            )
         if length.unit == "l" and length.least > 1 and "\n" not in alphabet:
             yield f"length={length}: the line end"
 
