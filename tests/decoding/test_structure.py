@@ -326,3 +326,135 @@ def test_a_regular_expression_foresees_length_and_phrases(writers):
     wide = Sampling(method="beam", beam_width=40)
     [outputs] = writers["bytes"].generate([""], wide, 40, constraints=JOINED)
     assert {output.text for output in outputs} == every
+
+
+# -- company, and what ends a text ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["sample", "beam"])
+def test_in_any_company_a_text_is_what_it_is_alone(writers, method):
+    """Eight constraints in one batch of the engine; and n texts begin with the texts of fewer."""
+    writer = writers["bpe"]
+    asked = [*REQUESTS, JOINED]
+    asked += [ConstraintSettings(regex=f"[ab]{{{n}}}春?") for n in (1, 2, 9)]
+    sampling = Sampling(method=method, beam_width=4, seed=5, max_tokens=60)
+    count = 4 if method == "beam" else 1
+    jobs = [writer._job("the ", None, sampling, count, None, each) for each in asked]
+    together: dict[int, list[tuple[str, str]]] = {index: [] for index in range(len(asked))}
+    for index, _, output in writer._run(jobs):
+        if output is not None:
+            together[index].append((output.text, output.stopped_by))
+    for index, job in enumerate(jobs):
+        alone = [output for _, _, output in writer._run([job]) if output is not None]
+        assert [(each.text, each.stopped_by) for each in alone] == together[index]
+    five, two = (
+        writer.generate(["the "], sampling, n, constraints=REQUESTS[0])[0]
+        for n in (min(5, sampling.beam_width), 2)
+    )
+    assert five[:2] == two
+
+
+class Unforced:
+    """A constraint that never forces a token."""
+
+    def __init__(self, constraint) -> None:
+        self.constraint = constraint
+        self.allowed, self.advance = constraint.allowed, constraint.advance
+
+    def forced(self) -> None:
+        return None
+
+    def fork(self) -> Unforced:
+        return Unforced(self.constraint.fork())
+
+
+def test_forced_tokens_change_nothing(writers, monkeypatch):
+    writer = writers["bpe"]
+    sampling = Sampling(seed=4, max_tokens=100)
+    forced = writer.generate(["", "the "], sampling, 3, constraints=REQUESTS[0])
+    start = Structure.start
+    monkeypatch.setattr(Structure, "start", lambda *given: Unforced(start(*given)))
+    assert writer.generate(["", "the "], sampling, 3, constraints=REQUESTS[0]) == forced
+
+
+def test_a_text_that_is_cut_ends_within_no_escape(script):
+    text = '"a\\n\\"b\\u0001\\\\c"'
+    tokenizer = TOKENIZERS["bytes"]
+    ids = tokenizer.encode(text).tolist()
+    writer = TextGenerator(script(ids, tokenizer.vocab_size), tokenizer)
+    asked = ConstraintSettings(json_schema='{"type": "string"}')
+    wholes = {
+        '"',
+        '"a',
+        '"a\\n',
+        '"a\\n\\"',
+        '"a\\n\\"b',
+        '"a\\n\\"b\\u0001',
+        text[:-2],
+        text[:-1],
+        text,
+    }
+    wholes.add(text[:-3])
+    for limit in range(1, len(ids) + 2):
+        sampling = Sampling(method="greedy", max_tokens=limit)
+        [[output]] = writer.generate([""], sampling, constraints=asked)
+        assert output.text in wholes
+        assert output.text.startswith('"')
+        assert output.stopped_by == ("constraint" if limit > len(ids) else "length")
+        assert "".join(writer.stream("", sampling, constraints=asked)) == output.text
+
+
+def test_a_space_that_is_not_shown_is_no_part_of_the_text(writers):
+    """Words begin with a space, which is not shown at the beginning of a text."""
+    for pattern, text in (
+        ("春眠", "春眠"),
+        ("the fox", "the fox"),
+        (" ?the", None),
+        ("  a", "  a"),
+    ):
+        for seed in range(4):
+            asked = ConstraintSettings(regex=pattern)
+            [[output]] = writers["words"].generate([""], Sampling(seed=seed), constraints=asked)
+            assert re.fullmatch(pattern, output.text)
+            assert text in (None, output.text)
+
+
+def test_characters_that_are_missing_are_named(table):
+    tokenizer = TOKENIZERS["characters"]
+    logits = table(torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size))
+    writer = TextGenerator(logits, tokenizer, alphabet="春眠不觉晓ab")
+    for constraints, message in (
+        (REQUESTS[0], r"json_schema: the training text has no '\{' '\"' '名'"),
+        (ConstraintSettings(choice=("春", "夏")), "choice: the training text has no '夏': train"),
+        (ConstraintSettings(regex="[α-ω]"), "no character that such a text begins with"),
+    ):
+        with pytest.raises(WenmoError, match=message):
+            writer.generate([""], constraints=constraints)
+        free = Sampling(unseen_characters=True, seed=1)
+        [[output]] = writer.generate([""], free, constraints=constraints)
+        assert output.stopped_by == "constraint"
+    [outputs] = writer.generate(
+        [""], Sampling(seed=2), 9, constraints=ConstraintSettings(regex=".{4}")
+    )
+    assert set("".join(output.text for output in outputs)) <= set("春眠不觉晓ab")
+
+
+def test_a_vocabulary_that_cannot_spell_a_text_is_told():
+    vocabulary = StructureVocabulary(Cut([b"", b"a", b"b", "春".encode()]))
+    assert [each for each in "a春{é" if vocabulary.lacks(each)] == ["{", "é"]
+    with pytest.raises(WenmoError, match=r"regex: the vocabulary has no token for '\{'"):
+        Structure(vocabulary, compile_regex("\\{b"), "regex")
+    constraint = Structure(vocabulary, compile_regex("[ab](b|\\{c)"), "regex").start()
+    constraint.advance(1)
+    assert constraint.allowed().nonzero().flatten().tolist() == [2]
+
+
+def test_special_tokens_are_never_written():
+    """Their names may be written as text, by other tokens."""
+    table = [b"", b"", *(bytes([value]) for value in range(256))]
+    constraint = Structure(
+        StructureVocabulary(Cut(table)), compile_regex("(?s:.*)"), "regex"
+    ).start()
+    assert not constraint.allowed()[1]
+    assert constraint.allowed()[END]
+    assert constraint.allowed()[2 + ord("<")]

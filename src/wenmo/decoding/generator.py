@@ -370,7 +370,8 @@ class TextGenerator:
             else self._allowed_characters(prompt, source, sampling, chart),
         )
         truncated = self._is_truncated(request, source)
-        return _Job(request, truncated, strip_space and not healed, len(healed))
+        escapes = settings.json_schema is not None
+        return _Job(request, truncated, strip_space and not healed, len(healed), escapes)
 
     def _without_begun_token(self, ids: list[int]) -> tuple[list[int], bytes]:
         """The ids of a prompt without the last ones that spell the beginning of a longer token, and
@@ -489,7 +490,8 @@ class TextGenerator:
         if self.tokenizer.suffix_space:
             space = "" if job.healed else self._space_after(job.request)
         stop = job.request.sampling.stop
-        return Detokenizer(stop, strip_space=job.strip_space, pending_space=space)
+        strip_space, escapes = job.strip_space, job.escapes
+        return Detokenizer(stop, strip_space=strip_space, pending_space=space, escapes=escapes)
 
     def _submit(self, requests: Sequence[Request]) -> list[int]:
         """Submit all of the requests, or none where one is refused."""
@@ -539,12 +541,14 @@ class _Job:
         truncated: as of `Output`.
         strip_space: a space at the beginning of the output is not shown.
         healed: how many bytes at the beginning of the output repeat the prompt.
+        escapes: the output is JSON.
     """
 
     request: Request
     truncated: bool
     strip_space: bool
     healed: int = 0
+    escapes: bool = False
 
 
 @dataclass(slots=True)

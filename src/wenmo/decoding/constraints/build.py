@@ -164,14 +164,13 @@ def build_structure(builder: ConstraintBuilder, request: ConstraintRequest) -> C
         raise WenmoError(f"stop: may end a text before it is what {name} asks: leave it out")
 
     def compile_for_vocabulary() -> tuple[Structure, str]:
-        grammar = compile_structure(own)
+        grammar, named = compile_structure(own), named_characters(own)
+        if lacking := [each for each in named if builder.structures.lacks(each)]:
+            raise WenmoError(f"{name}: the vocabulary has no token for {_listed(lacking)}")
         compiled = Structure(builder.structures, grammar, name, strip_space=request.strip_space)
-        named = compiled.required() + named_characters(own)
-        return compiled, "".join(dict.fromkeys(named))
+        return compiled, "".join(dict.fromkeys(compiled.required + named))
 
     structure, named = builder.cached((own, request.strip_space), compile_for_vocabulary)
-    if lacking := [each for each in named if builder.structures.lacks(each)]:
-        raise WenmoError(f"{name}: the vocabulary has no token for {_listed(lacking)}: change it")
     alphabet = request.characters.alphabet
     if alphabet is None:
         return structure.start()

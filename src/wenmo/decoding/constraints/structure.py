@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
 
 SHOWN = 40  # characters of a text in messages
-NO_TEXT = ("NoExtension", "NoExtensionBias")
+NO_EXTENSION = "NoExtension"  # the library's error where no token may follow
 
 
 class StructureVocabulary:
@@ -96,8 +96,11 @@ class Structure:
         name: of the option that asks for it, for messages.
         strip_space: a space at the beginning of a text is not shown, and is no part of it.
 
+    Attributes:
+        required: the characters with which every text begins.
+
     Raises:
-        WenmoError: no text is of the grammar, or it is too large.
+        WenmoError: the tokens spell no text of the grammar, or it is too large.
     """
 
     def __init__(
@@ -109,7 +112,13 @@ class Structure:
             mask = self.mask(self._matcher)
             begins = any(self.vocabulary.table[t][:1] == b" " for t in _tokens(mask))
             self._matcher = self._compile(with_leading_space(grammar, optional=not begins))
+        self.required = self._matcher.compute_ff_bytes().decode("utf-8", "ignore")
         self._first = self.mask(self._matcher)
+        if not self._first.any():
+            lacking = "".join(each for each in self.required if vocabulary.lacks(each))
+            raise WenmoError(
+                f"{name}: the vocabulary has no token for {lacking or 'such a text'!r}"
+            )
 
     def start(self, preferred: Utf8Constraint | None = None) -> StructureConstraint:
         """The constraint of a text.
@@ -118,10 +127,6 @@ class Structure:
             preferred: the characters that are written where the structure leaves a choice.
         """
         return StructureConstraint(self, self._matcher.deep_copy(), preferred, self._first)
-
-    def required(self) -> str:
-        """The characters with which every text begins."""
-        return self._matcher.compute_ff_bytes().decode("utf-8", "ignore")
 
     def allows(self, characters: Utf8Constraint) -> bool:
         """Whether some text begins with allowed characters, or is empty."""
@@ -133,7 +138,10 @@ class Structure:
         size = len(self.vocabulary.table)
         bits = np.empty((size + 31) // 32, np.int32)
         matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
-        self.check(matcher)
+        if matcher.is_error() and matcher.get_error().startswith(NO_EXTENSION):
+            bits.fill(0)
+        else:
+            self.check(matcher)
         allowed = np.unpackbits(bits.view(np.uint8), count=size, bitorder="little").view(np.bool_)
         if allowed[END] and not matcher.is_accepting():
             allowed[END] = False
@@ -144,8 +152,6 @@ class Structure:
         if not matcher.is_error():
             return
         [reason, *_] = str(matcher.get_error()).splitlines() or [""]
-        if reason in NO_TEXT:
-            raise WenmoError(f"{self.name}: no text is allowed: change it")
         raise WenmoError(f"{self.name}: too complex, or wrong: {reason}")
 
     def _compile(self, grammar: str) -> LLMatcher:
