@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ import numpy as np
 import torch
 
 from wenmo.config import override
+from wenmo.decoding.combination.classifier import PrefixClassifier
+from wenmo.decoding.combination.members import AfterOtherPrompt, ClassPosterior
+from wenmo.decoding.combination.model import CombinedModel, Member
 from wenmo.decoding.constraints.settings import ConstraintSettings
 from wenmo.decoding.effects import WRITING, Writing
 from wenmo.decoding.generator import TextGenerator
@@ -29,6 +33,8 @@ from wenmo.evaluation.utility import UTILITIES
 from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import BindsVocabulary, FitsCounts, SamplesTexts, capability
+from wenmo.models.ngram import Ngram
+from wenmo.models.ngram_config import NgramConfig
 from wenmo.text.config import TokenizerConfig
 from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import WenmoError
@@ -62,12 +68,50 @@ class Decoder:
         constraints: settings of `ConstraintSettings`.
         options: further arguments of `TextGenerator.generate`.
         prompt: what is continued.
+        combine: makes a combination with the model; None: the model writes alone.
     """
 
     sampling: Mapping[str, Any] = field(default_factory=dict)
     constraints: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     prompt: str = "the "
+    combine: Callable[[LanguageModel], LanguageModel] | None = None
+
+
+def experts(model: LanguageModel, **settings: Any) -> CombinedModel:
+    """The model with an n-gram model as an expert, and another as an anti-expert."""
+    weights = (0.5, 0.3) if settings.get("rule") == "mixture" else (1.0, -0.5)
+    models = [counted(model.vocab_size, text) for text in (TEXT, TEXT[::-1])]
+    members = [Member(*each) for each in zip(models, weights, strict=True)]
+    return CombinedModel(model, members, **settings).eval()
+
+
+def classes(model: LanguageModel) -> CombinedModel:
+    """The model with the probability of a class, by an n-gram model of each class."""
+    models = [counted(model.vocab_size, text) for text in (TEXT, TEXT[::-1])]
+    posterior = ClassPosterior(models, (1.0, -1.0))
+    return CombinedModel(model, [Member(posterior, 2.0, is_distribution=False)]).eval()
+
+
+def classified(model: LanguageModel) -> CombinedModel:
+    """The model with a classifier of beginnings."""
+    classifier = PrefixClassifier(model.vocab_size, buckets=64)
+    return CombinedModel(model, [Member(classifier, 1.0, is_distribution=False)], top_k=5).eval()
+
+
+def guided(model: LanguageModel) -> CombinedModel:
+    """The model away from what it writes after another prompt, or to another source."""
+    other = (
+        AfterOtherPrompt(model, (), [3, 0]) if needs_source(model) else AfterOtherPrompt(model, [0])
+    )
+    return CombinedModel(model, [Member(other, -0.5)], base_weight=1.5).eval()
+
+
+def counted(vocab_size: int, text: str) -> LanguageModel:
+    """An n-gram model of a text."""
+    model = Ngram(NgramConfig(order=2), vocab_size)
+    model.fit(np.array([0, *(ord(c) % vocab_size for c in text), 0], np.uint16))
+    return model
 
 
 DECODERS: dict[str, Decoder] = {
@@ -118,6 +162,13 @@ DECODERS: dict[str, Decoder] = {
     "`--alternatives`": Decoder(options={"alternatives": 3}),
     "`--alternatives` of a beam": Decoder({"method": "beam"}, options={"alternatives": 3}),
     "`--require` in a beam": Decoder({"method": "beam", "max_tokens": 12}, {"require": ("cat",)}),
+    "`--expert`, `--anti`": Decoder(combine=experts),
+    "`--expert` in a beam": Decoder({"method": "beam"}, combine=experts),
+    "`--expert` and `--choice`": Decoder(constraints={"choice": ("cat", "狗")}, combine=experts),
+    "`--combine mixture`": Decoder(combine=partial(experts, rule="mixture")),
+    "`--combine bayes`": Decoder(combine=classes),
+    "`--classifier`": Decoder(combine=classified),
+    "`--guidance-scale`": Decoder(combine=guided),
     "a gap": Decoder({"gap_tokens": 3}, prompt="the ____ dog"),
 }
 
@@ -154,6 +205,9 @@ def generator(family: str) -> TextGenerator:
 def outcome(writer: TextGenerator, decoder: Decoder) -> str:
     """ "" if the decoder writes with a model, else why it is refused, or has no effect."""
     settings = {"max_tokens": 6, "seed": 1, **decoder.sampling}
+    if decoder.combine is not None:
+        combined = decoder.combine(writer.model)
+        writer = TextGenerator(combined, writer.tokenizer, utilities=UTILITIES)
     try:
         sampling = Sampling(**settings)
         for line in ineffective_settings(

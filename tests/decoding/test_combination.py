@@ -20,7 +20,7 @@ from wenmo.decoding.combination.classifier import (
 )
 from wenmo.decoding.combination.members import AfterOtherPrompt, ClassPosterior, Reindexed
 from wenmo.decoding.combination.model import CombinedModel, Member
-from wenmo.decoding.combination.rules import candidates, mixture, product
+from wenmo.decoding.combination.rules import candidates, mixture, prefer, product
 from wenmo.decoding.engines.base import Event
 from wenmo.decoding.engines.router import Router
 from wenmo.decoding.params import Sampling
@@ -116,7 +116,7 @@ def test_contrastive_decoding_by_hand() -> None:
     model = CombinedModel(make("ngram"), [Member(make("ngram", 1), -1.0)], min_p=0.1)
     found = model.combine(base, [amateur])
     torch.testing.assert_close(found[0, :3], (base - amateur)[0, :3])
-    assert found[0, 3] == -math.inf  # 0.02 / 0.6 is below 0.1, although 0.02 / 0.01 is high
+    assert found[0, 3] < -900  # 0.02 / 0.6 is below 0.1, although 0.02 / 0.01 is high
     assert int(found.argmax()) == 1
 
 
@@ -367,7 +367,19 @@ def test_fudge_weighs_the_candidates_of_the_base() -> None:
     wanted = logp + 2 * classifier(ids)[0]
     kept = logp >= logp.topk(4).values[..., -1:]
     wanted = wanted.masked_fill(~kept, -math.inf).log_softmax(-1)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[kept], wanted[kept], rtol=1e-4, atol=1e-4)
+    assert found[~kept].max() < -900
+
+
+def test_a_constraint_may_allow_none_of_the_candidates() -> None:
+    """Then the likeliest allowed token of the base follows; never one that the base rules out."""
+    base = torch.tensor([[2.0, 1.0, 0.0, -1.0, -math.inf]])
+    among = torch.tensor([[True, True, False, False, False]])
+    found = prefer(torch.tensor([[-math.inf, 500.0, 7.0, 9.0, -math.inf]]), among, base)[0]
+    assert found[1] == 500
+    assert found[1] - found[2] > 900
+    assert found[2] - found[3] == pytest.approx(1)
+    assert found[0] == found[4] == -math.inf
 
 
 def test_a_classifier_learns_which_tokens_tell_the_classes_apart(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ constraint, cache and metric works with it as with any model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from wenmo.decoding.combination.capabilities import HasBaseModel, ReplacesPrefix
-from wenmo.decoding.combination.rules import candidates, mixture, product
+from wenmo.decoding.combination.rules import candidates, mixture, prefer, product
 from wenmo.decoding.logits import gather_ends
 from wenmo.models.base import LanguageModel
 from wenmo.models.capabilities import (
@@ -175,11 +174,7 @@ class CombinedModel(LanguageModel, HasBaseModel, Infills, RestrictsPrefixes, Rep
         else:
             combined = product(logits, others, self.weights, self.base_weight)
         among = candidates(logits, *self.among)
-        if among is None:
-            return combined
-        kept = combined.masked_fill(~among, -math.inf)
-        possible = (kept > -math.inf).any(-1, keepdim=True)
-        return torch.where(possible, kept, logits.masked_fill(~among, -math.inf))
+        return combined if among is None else prefer(combined, among, logits)
 
     def _ended(self, logits: Logits) -> Logits:
         """Logits with END for all that ends a text, since members may have other end tokens."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wenmo.decoding.truncation import min_p, top_k, top_p
 
+OUTSIDE = 1000.0  # nats that a token outside the candidates is below the last of them
 NEVER = -1e4  # log-probability in place of −inf where it is subtracted
 
 
@@ -85,3 +86,20 @@ def candidates(base: Tensor, k: int, p: float, share: float) -> Tensor | None:
     if share:
         cut = min_p(cut, share)
     return None if cut is flat else (cut > -math.inf).view(base.shape)
+
+
+def prefer(combined: Tensor, among: Tensor, base: Tensor) -> Tensor:
+    """Put the tokens outside the candidates below all of these, in the order of the base.
+
+    They are not forbidden: a constraint may allow none of the candidates, and then the likeliest
+    token of the base that it allows follows.
+
+    Args:
+        combined: what a rule returned.
+        among: the candidates, bool.
+        base: logits of the base.
+    """
+    kept = combined.masked_fill(~among, math.inf)
+    least = kept.masked_fill(kept == -math.inf, math.inf).amin(-1, keepdim=True)
+    least = torch.where(least < math.inf, least, 0.0)
+    return torch.where(among, combined, least - OUTSIDE + base.log_softmax(-1))
