@@ -261,6 +261,45 @@ def test_draws_follow_frequencies_and_leave_out_poor_groups(alphabet: frozenset[
     assert not {group[-1] for plan in plans for _, group in plan.groups} & set("江咸")
 
 
+# -- couplets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "reasons"),
+    [
+        ("明月松间照，清泉石上流。", []),
+        ("无边落木萧萧下\n不尽长江滚滚来", []),
+        ("明月松间照，清泉石上", ["line 2: 4 characters, not 5"]),
+        ("明月松间照", ["1 lines, not 2"]),
+        (
+            "清泉石上流，明月松间照",
+            ["line 1, character 5: 流 is not 仄", "line 2, character 5: 照 is not 平"],
+        ),
+        (
+            "明月松间照，清夜石中明",
+            [
+                "line 2, character 2: 夜 is 仄 as 月 above it",
+                "line 2, character 5: 明 is in line 1, too",
+            ],
+        ),
+    ],
+)
+def test_couplets(text: str, reasons: list[str]) -> None:
+    found = load_form("couplet").check(text).reasons
+    assert [each for each in reasons if each not in found] == []
+    assert bool(found) == bool(reasons)
+
+
+def test_couplets_are_written_alone_and_as_answers(alphabet: frozenset[str]) -> None:
+    form = load_form("对联")
+    for seed in range(4):
+        text = write(form.automaton(alphabet), seed)  # type: ignore[arg-type]
+        assert form.check(text).valid
+        first = "春风大雅能容物\n"
+        answer: Any = form.automaton(alphabet | set(first), beginning=first)
+        assert form.check(first + write(answer, seed)).valid
+
+
 # -- files -----------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,8 @@ from typing import get_args
 
 from wenmo.verse.chinese_automaton import ChineseAutomaton
 from wenmo.verse.chinese_check import Rules, check_poem
-from wenmo.verse.chinese_text import has_shape
+from wenmo.verse.chinese_text import chunks_of, has_shape
+from wenmo.verse.couplet import answer_to, check_couplet
 from wenmo.verse.form import FormFile, Verdict
 from wenmo.verse.patterns import Pattern, read_patterns
 from wenmo.verse.rhyme_books import BookName, load_book
@@ -23,6 +24,7 @@ KEYS = (
     "orders",
     "types",
     "faults",
+    "couplet",
 )
 
 
@@ -35,6 +37,7 @@ class ChineseForm:
         rhyme_book: the rhyme book that says what rhymes.
         loose_first_rhyme: whether the first line may rhyme with a neighbouring group (邻韵).
         faults: tone patterns with a name of their own, for messages.
+        couplet: whether it is a couplet, whose lines are opposed.
     """
 
     name: str
@@ -42,6 +45,7 @@ class ChineseForm:
     rhyme_book: BookName = "pingshui"
     loose_first_rhyme: bool = False
     faults: Mapping[str, str] = field(default_factory=dict)
+    couplet: bool = False
     language: str = "zh"
 
     @classmethod
@@ -62,6 +66,7 @@ class ChineseForm:
             book,
             file.get("loose_first_rhyme", bool, False),
             file.get("faults", dict, {}),
+            file.get("couplet", bool, False),
         )
 
     def check(self, text: str) -> Verdict:
@@ -70,10 +75,14 @@ class ChineseForm:
         Raises:
             WenmoError: the packages with the rhyme book are not installed.
         """
+        if self.couplet:
+            return check_couplet(text, load_book(self.rhyme_book))
         return check_poem(text, self.rules)
 
     def has_shape(self, text: str) -> bool:
         """Whether a text has the number of lines of the form, or of characters."""
+        if self.couplet:
+            return len(chunks_of(text)) == 2
         return any(has_shape(text, pattern.lengths) for pattern in self.patterns)
 
     @property
@@ -84,6 +93,7 @@ class ChineseForm:
             self.faults,
             load_book(self.rhyme_book),
             self.loose_first_rhyme,
+            no_shared_characters=self.couplet,
             links_lines=any(pattern.name for pattern in self.patterns),
         )
 
@@ -108,4 +118,7 @@ class ChineseForm:
         rules = self.rules
         if alphabet is None:
             alphabet = rules.book.readings.keys() | MARKS
+        chunks = chunks_of(beginning)
+        if self.couplet and chunks and chunks[0].mark:
+            rules = rules._replace(patterns=(answer_to(chunks[0].characters, rules.book),))
         return ChineseAutomaton(self.name, rules, alphabet, fixed or {}, beginning)

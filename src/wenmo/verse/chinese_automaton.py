@@ -45,7 +45,8 @@ class PoemState(NamedTuple):
         variants: of the line, those that fit what is written.
         mends: the line before was 拗.
         rhymes: the letter and the character of each rhyme so far.
-        text: what is written of a line that the next one repeats, and then of the one that does.
+        text: what is written of a line that the next one repeats, and then of the one that does;
+            of a couplet, all.
         layouts: those that fit what is written.
     """
 
@@ -82,6 +83,7 @@ class ChineseAutomaton:
         beginning: str = "",
     ) -> None:
         self.name, self.patterns, self.book = name, rules.patterns, rules.book
+        self._no_shared = rules.no_shared_characters
         self.alphabet = frozenset(alphabet)
         lines = self.patterns[0].lines
         self.fixed = {self._index(at, lines): each for at, each in fixed.items()}
@@ -158,7 +160,7 @@ class ChineseAutomaton:
             state = self._next_line(state)
         line = lines[state.line]
         rhymes = bool(line.rhyme) and state.at + 1 == len(line)
-        if rhymes or line.repeats or self._is_repeated(state):
+        if rhymes or line.repeats or self._keeps_text(state):
             own |= self._characters(state, self._variants(state)).characters
             return tuple(map(frozenset, sorted(own)))
         return (*map(frozenset, sorted(own)), *self._tone_classes)
@@ -214,6 +216,10 @@ class ChineseAutomaton:
             given = state.text[state.at]
         if given is not None:
             return CharacterSet(frozenset(given))
+        if self._no_shared:
+            tones = {variant.tones[state.at] for variant in variants}
+            characters = self._by_tone[tones.pop() if len(tones) == 1 else EITHER].characters
+            return CharacterSet(characters.difference(state.text, self.fixed.values()))
         if line.rhyme and state.at + 1 == len(line):
             group = dict(state.plan.groups)[line.rhyme]
             used = {character for letter, character in state.rhymes if letter == line.rhyme}
@@ -234,7 +240,7 @@ class ChineseAutomaton:
             if each.tones[state.at] == EITHER or each.tones[state.at] in tones
         )
         index, text = state.at + 1, state.text
-        if self._is_repeated(state):
+        if self._keeps_text(state):
             text += character
         if index < len(line):
             return state._replace(at=index, variants=variants, text=text)
@@ -254,13 +260,14 @@ class ChineseAutomaton:
             for n in state.layouts
             if len(self._break(n, state.line)) == state.at - self._length(state)
         )
-        text = state.text if self._lines(state.plan.pattern)[state.line + 1].repeats else ""
+        repeats = self._lines(state.plan.pattern)[state.line + 1].repeats
+        text = state.text if repeats or self._no_shared else ""
         return state._replace(line=state.line + 1, at=0, layouts=is_done, text=text)
 
-    def _is_repeated(self, state: PoemState) -> bool:
-        """Whether the next line repeats this one."""
+    def _keeps_text(self, state: PoemState) -> bool:
+        """Whether what is written matters later: the next line repeats it, or must not."""
         lines = self._lines(state.plan.pattern)
-        return state.line + 1 < len(lines) and lines[state.line + 1].repeats
+        return self._no_shared or (state.line + 1 < len(lines) and lines[state.line + 1].repeats)
 
     def _length(self, state: PoemState) -> int:
         return self.patterns[state.plan.pattern].lengths[state.line]

@@ -24,6 +24,7 @@ class Rules(NamedTuple):
         faults: tone patterns that have a name, for messages.
         book: tones and rhymes.
         loose_first_rhyme: the first line may rhyme with a neighbouring group.
+        no_shared_characters: no character stands in the poem twice.
         links_lines: second characters are equal or opposed from line to line (粘, 对), which names
             a fault of the order of lines.
     """
@@ -32,6 +33,7 @@ class Rules(NamedTuple):
     faults: Mapping[str, str]
     book: RhymeBook
     loose_first_rhyme: bool = False
+    no_shared_characters: bool = False
     links_lines: bool = False
 
 

@@ -17,6 +17,7 @@ from wenmo.decoding.constraints.forms import (
     beginning_of,
     check_max_tokens,
     given_characters,
+    is_couplet,
 )
 from wenmo.decoding.constraints.grammar import TokenGrammar
 from wenmo.decoding.constraints.length import LengthTable
@@ -199,7 +200,7 @@ def build_form(builder: ConstraintBuilder, request: ConstraintRequest) -> Constr
     settings = text_settings(request.settings)
     if trie.alphabet is not None:
         check_characters(settings, trie.alphabet)
-    beginning = beginning_of(request.prompt)
+    beginning = beginning_of(request.prompt, request.source if is_couplet(name) else None)
 
     def make() -> tuple[ConstrainedForm, AutomatonTable]:
         others = parts_of(replace(settings, acrostic=None))
@@ -214,7 +215,7 @@ def build_form(builder: ConstraintBuilder, request: ConstraintRequest) -> Constr
             form.automaton, trie, strip_space=strip_space, suffix_space=suffix_space
         )
 
-    key = ("form", name, settings, request.prompt, trie.alphabet, request.strip_space)
+    key = ("form", name, settings, beginning, trie.alphabet, request.strip_space)
     form, table = builder.cached(key, make)
     least, _ = form.automaton.remaining(form.draw(0))
     check_max_tokens(name, least, request.sampling.max_tokens, tokenizer.table)

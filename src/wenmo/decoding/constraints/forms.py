@@ -28,9 +28,15 @@ def given_characters(acrostic: str | None) -> dict[tuple[int, int], str]:
     return {(line, -1 if last else 0): each for line, each in enumerate(characters)}
 
 
-def beginning_of(prompt: str) -> str:
-    """What a prompt says of the poem: the text behind its last empty line, or all of it."""
-    return prompt.rpartition("\n\n")[2]
+def beginning_of(prompt: str, first_line: str | None = None) -> str:
+    """What is given of a poem: the prompt behind its last empty line, after a first line."""
+    own = prompt.rpartition("\n\n")[2]
+    return own if first_line is None else f"{first_line.strip()}\n{own}"
+
+
+def is_couplet(name: str) -> bool:
+    """Whether a form is a couplet, so that an answer is the second line to its source."""
+    return getattr(load_form(name), "couplet", False)
 
 
 def check_max_tokens(form: str, least: int, max_tokens: int, table: Sequence[bytes]) -> None:
