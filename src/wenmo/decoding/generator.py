@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from wenmo.decoding.alternatives import Position, check_alternatives, text_positions
 from wenmo.decoding.combination.capabilities import HasBaseModel
 from wenmo.decoding.constraints.base import Constraint, combine, draw
-from wenmo.decoding.constraints.build import ConstraintBuilder, ConstraintRequest
+from wenmo.decoding.constraints.build import ConstraintBuilder, ConstraintRequest, build_gap
 from wenmo.decoding.constraints.notation import structure_of
 from wenmo.decoding.constraints.prefix import PrefixTable
 from wenmo.decoding.constraints.settings import NO_CONSTRAINTS, ConstraintSettings
@@ -345,13 +345,15 @@ class TextGenerator:
         strip_space = self._strips_space(prompt)
         before, suffix = prompt, None
         if has_capability(self.model, Infills) and GAP in prompt:
-            for name in settings.given if chart is None else ("a grammar",):
-                raise WenmoError(f"a gap cannot be held to {name}: leave one of the two out")
+            if chart is not None:
+                raise WenmoError("a gap cannot be held to a grammar: leave one of the two out")
             before, suffix = self._around_gap(prompt)
         ids, healed = self._encode(before), b""
-        constraint = None
+        constraint: Constraint | None = None
         if suffix is None:
             constraint = self._constraint(prompt, source, sampling, chart, settings)
+        elif settings.given:
+            constraint, sampling = self._gap_constraint(prompt, sampling, settings)
         if sampling.token_healing:
             if suffix is not None:
                 raise WenmoError("token_healing is for prompts that are continued, not for gaps")
@@ -392,6 +394,19 @@ class TextGenerator:
     @cached_property
     def _prefixes(self) -> PrefixTable:
         return PrefixTable(self.tokenizer.table)
+
+    def _gap_constraint(
+        self, prompt: str, sampling: Sampling, settings: ConstraintSettings
+    ) -> tuple[Constraint, Sampling]:
+        """The constraint of a gap, and how it is filled: from left to right."""
+        before, _, after = prompt.partition(GAP)
+        characters = self._allowed_characters(prompt, None, sampling, None)
+        request = ConstraintRequest(settings, before, None, sampling, False, characters)
+        constraint, size = build_gap(self._constraints, request, after)
+        one_by_one = replace(
+            sampling, unmask_order="left", unmask_schedule="linear", unmask_steps=0
+        )
+        return constraint, replace(one_by_one, gap_tokens=size, remask=False)
 
     def _around_gap(self, prompt: str) -> tuple[str, list[int]]:
         """The text before a gap, and the ids behind it."""

@@ -29,9 +29,10 @@ from wenmo.decoding.constraints.notation import (
 )
 from wenmo.decoding.constraints.product import Product
 from wenmo.decoding.constraints.seeded import ConstrainedForm, FormConstraint
-from wenmo.decoding.constraints.settings import ConstraintSettings
+from wenmo.decoding.constraints.settings import ConstraintSettings, parse_lengths
 from wenmo.decoding.constraints.structure import Structure, StructureVocabulary
 from wenmo.decoding.constraints.texts import (
+    GAP_CONSTRAINTS,
     TEXT_CONSTRAINTS,
     check_characters,
     parts_of,
@@ -253,6 +254,40 @@ def build_text(builder: ConstraintBuilder, request: ConstraintRequest) -> Constr
             f"max_tokens={tokens}: the text needs at least {-(-least // longest)}: raise it"
         )
     return table.start(state, b" " if spaced else b"", tokens)
+
+
+def build_gap(
+    builder: ConstraintBuilder, request: ConstraintRequest, following: str
+) -> tuple[Constraint, int]:
+    """The constraint of a gap, and its number of tokens, which are of one character each.
+
+    Args:
+        request: its prompt is the text before the gap.
+        following: the text behind the gap.
+
+    Raises:
+        WenmoError: what cannot be asked of a gap, or cannot be met.
+    """
+    for name in request.settings.given:
+        if name not in GAP_CONSTRAINTS:
+            raise WenmoError(f"a gap cannot be held to {name}: leave one of the two out")
+    settings = request.settings
+    trie = builder.trie_over(request.characters.alphabet)
+    if len(trie.levels) > 1 or trie.usual_cost > 1:
+        raise WenmoError(
+            "a gap can be held to constraints where each token is a character, and those of this "
+            "model are not: leave one of the two out"
+        )
+    lengths = parse_lengths(settings.length) if settings.length else ()
+    exact = [int(each.most) for each in lengths if each.unit == "c" and each.least == each.most]
+    size = request.sampling.gap_tokens or next(iter(exact), 0)
+    if not size:
+        raise WenmoError("a gap with constraints needs its length: add length=5c or gap_tokens=5")
+    sized = replace(settings, length=",".join([*map(str, lengths), f"{size}c"]))
+    check_characters(sized, trie.one_token)
+    product = Product([each.automaton for each in parts_of(sized, following)], trie.one_token)
+    state = start_of(sized, product, request.prompt, following)
+    return AutomatonTable(product, trie.over(trie.one_token)).start(state), size
 
 
 def _listed(characters: Sequence[str]) -> str:

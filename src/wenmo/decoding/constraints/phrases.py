@@ -33,6 +33,7 @@ class PhraseMatcher:
     """
 
     def __init__(self, phrases: Sequence[str]) -> None:
+        self._phrases = phrases
         self.beginnings = [""]
         for phrase in phrases:
             known = set(self.beginnings)
@@ -46,6 +47,10 @@ class PhraseMatcher:
             for text in self.beginnings
         ]
         self._after: dict[tuple[int, str], int] = {}
+
+    def length(self, phrase: int) -> int:
+        """The number of characters of a phrase."""
+        return len(self._phrases[phrase])
 
     def node(self, beginning: str) -> int:
         """The node that stands for the beginning of a phrase."""
@@ -68,14 +73,16 @@ class ForbiddenPhrases:
 
     Args:
         phrases: none of them empty.
+        following: the text behind it, where it fills a gap.
     """
 
     start = 0
 
-    def __init__(self, phrases: Sequence[str]) -> None:
+    def __init__(self, phrases: Sequence[str], following: str = "") -> None:
         self._matcher = PhraseMatcher(phrases)
         self._allowed: dict[int, CharacterSet] = {}
         self._longest = max(map(len, phrases))
+        self._following = following[: self._longest - 1]
 
     def start_after(self, prompt: str) -> int:
         """The state after a prompt: no phrase begins there and ends in the text."""
@@ -97,7 +104,11 @@ class ForbiddenPhrases:
         return self._matcher.after(state, character)
 
     def may_end(self, state: int) -> bool:
-        """The text may end anywhere."""
+        """Whether no phrase begins in the text and ends in what follows."""
+        for index, character in enumerate(self._following, 1):
+            state = self._matcher.after(state, character)
+            if any(self._matcher.length(each) > index for each in self._matcher.found[state]):
+                return False
         return True
 
     def remaining(self, state: int) -> tuple[int, float]:

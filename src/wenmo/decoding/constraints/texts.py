@@ -23,6 +23,9 @@ from wenmo.types import WenmoError
 TEXT_CONSTRAINTS = ("length", "require", "forbid", "acrostic")
 """The settings that automata over characters meet together."""
 
+GAP_CONSTRAINTS = ("length", "require", "forbid")
+"""Those that a gap can be held to."""
+
 LENGTHS: dict[str, Callable[[int, float], TextAutomaton]] = {
     "c": CharacterLength,
     "w": WordLength,
@@ -38,8 +41,11 @@ class Part(NamedTuple):
     automaton: TextAutomaton
 
 
-def parts_of(settings: ConstraintSettings) -> list[Part]:
+def parts_of(settings: ConstraintSettings, following: str = "") -> list[Part]:
     """The automata of a text's settings; none where it is free.
+
+    Args:
+        following: the text behind it, where it fills a gap.
 
     Raises:
         WenmoError: one that cannot be met.
@@ -54,7 +60,7 @@ def parts_of(settings: ConstraintSettings) -> list[Part]:
         parts.append(Part(shown, RequiredPhrases(groups)))
     if settings.forbid:
         shown = _shown("forbid", settings.forbid)
-        parts.append(Part(shown, ForbiddenPhrases(settings.forbid)))
+        parts.append(Part(shown, ForbiddenPhrases(settings.forbid, following)))
     if settings.acrostic is not None:
         acrostic = parse_acrostic(settings.acrostic)
         if not acrostic.characters:
@@ -68,12 +74,15 @@ def text_settings(settings: ConstraintSettings) -> ConstraintSettings:
     return ConstraintSettings(**{name: getattr(settings, name) for name in TEXT_CONSTRAINTS})
 
 
-def start_of(settings: ConstraintSettings, product: Product, prompt: str = "") -> State:
+def start_of(
+    settings: ConstraintSettings, product: Product, prompt: str = "", following: str = ""
+) -> State:
     """The state at the beginning of a text.
 
     Args:
         settings: all of the product's.
         prompt: that the text continues.
+        following: the text behind it, where it fills a gap.
 
     Raises:
         WenmoError: no text meets them all; the message names those that contradict each other.
@@ -81,7 +90,7 @@ def start_of(settings: ConstraintSettings, product: Product, prompt: str = "") -
     state = product.start_after(prompt)
     if product.is_possible(state):
         return state
-    parts = parts_of(settings)
+    parts = parts_of(settings, following)
     for size in range(1, len(parts)):
         for some in combinations(parts, size):
             smaller = Product([part.automaton for part in some], product.alphabet)

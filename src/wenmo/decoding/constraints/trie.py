@@ -141,6 +141,11 @@ class TokenTrie:
         self.whole = np.zeros(len(depths), np.bool_)
         self.whole[numbers] = np.isin(keys[:, 1], list(self.characters.values()))
 
+    @property
+    def one_token(self) -> frozenset[str]:
+        """The characters of the alphabet that have a token of their own."""
+        return self._own if self.alphabet is None else self._own & self.alphabet
+
     @cached_property
     def usual_cost(self) -> int:
         """The tokens that the median character of the alphabet takes."""

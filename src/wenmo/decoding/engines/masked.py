@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from wenmo.decoding.constraints.base import Constraint
 from wenmo.decoding.engines.base import Engine, Event, StoppedBy, window
 from wenmo.decoding.history import History
 from wenmo.decoding.logits import Chain, chain
@@ -230,12 +232,16 @@ class MaskedEngine(Engine):
         """A token for each of these places, (places,), and its log-probability under the model."""
         draft = canvases[0].draft
         logp = logits.log_softmax(1)
-        offered = _usable(logits, canvases, rows)
+        constraints = [canvases[number].constraint for number in rows.tolist()]
+        offered = _constrained(_usable(logits, canvases, rows), constraints)
         keys = fold_in(self._keys(canvases, step)[rows], places)
         if draft.processors.steps:
             nothing = History.of([[]] * len(logits), [0] * len(logits), logits.device, keys=keys)
             offered = draft.processors(offered, nothing).log_softmax(1)
         choice = (greedy if draft.task.settings.greedy else sample)(offered, keys)
+        for constraint, token in zip(constraints, choice.tolist(), strict=True):
+            if constraint is not None:
+                constraint.advance(token)
         return choice, logp.gather(1, choice[:, None])[:, 0]
 
     def _order(self, settings: Sampling, canvases: list[_Canvas], step: int) -> Tensor | None:
@@ -295,6 +301,18 @@ def _usable(logits: Logits, canvases: list[_Canvas], rows: Tensor) -> Logits:
     return logits.masked_fill(~torch.stack(usable).to(logits.device)[rows], -math.inf)
 
 
+def _constrained(logits: Logits, constraints: Sequence[Constraint | None]) -> Logits:
+    """Logits (positions, vocab_size) without the tokens that constraints of gaps forbid."""
+    masks = [None if each is None else each.allowed() for each in constraints]
+    if all(mask is None for mask in masks):
+        return logits
+    constrained = logits.clone()
+    for index, mask in enumerate(masks):
+        if mask is not None:
+            constrained[index, ~mask.to(logits.device)] = -math.inf
+    return constrained
+
+
 def hidden_share(settings: Sampling, progress: float) -> float:
     """The fraction of positions that is hidden after a fraction of the steps: linear, or a quarter
     of a cosine, which reveals few at first (Chang et al. 2022, section 3.3).
@@ -339,6 +357,7 @@ class _Canvas:
         logprobs: of what was chosen from ``start`` to ``stop``.
         step, steps: the number of steps made, and of all.
         left: the number of positions that are hidden after the last step.
+        constraint: of a gap, which is then filled from left to right; None: there is none.
     """
 
     draft: _Draft
@@ -350,6 +369,7 @@ class _Canvas:
     steps: int
     left: int
     step: int = 0
+    constraint: Constraint | None = None
 
     @classmethod
     def around(cls, draft: _Draft, before: list[int], size: int, after: list[int]) -> _Canvas:
@@ -357,4 +377,7 @@ class _Canvas:
         hidden = torch.zeros(len(ids), dtype=torch.bool)
         hidden[start : start + size] = True
         steps = min(draft.task.settings.unmask_steps or size, size)
-        return cls(draft, ids, start, start + size, hidden, [0.0] * size, steps, size)
+        constraint = draft.task.request.constraint
+        own = None if constraint is None else constraint.fork()
+        stop, logprobs = start + size, [0.0] * size
+        return cls(draft, ids, start, stop, hidden, logprobs, steps, size, constraint=own)

@@ -35,8 +35,6 @@ def engine_for(
     if request.suffix is not None:
         if request.sampling.searches:
             raise WenmoError("beam search cannot fill a gap: use method=sample or method=greedy")
-        if request.constraint is not None:
-            raise WenmoError("a gap cannot be held to a constraint: leave one of the two out")
         return MaskedEngine
     return MaskedEngine if unmasks else AutoregressiveEngine
 
