@@ -85,7 +85,7 @@ def min_p(logits: Tensor, share: float) -> Tensor:
 def epsilon_cutoff(logits: Tensor, epsilon: float) -> Tensor:
     """Keep the tokens of probability ε at least; where there are none, the likeliest.
 
-    Hewitt et al. (2022), *Truncation Sampling as Language Model Desmoothing*, section 4.
+    Hewitt et al. (2022), *Truncation Sampling as Language Model Desmoothing*: ε-sampling.
     """
     return _keep_above(logits, torch.full_like(logits[:, :1], epsilon))
 
@@ -93,7 +93,7 @@ def epsilon_cutoff(logits: Tensor, epsilon: float) -> Tensor:
 def eta_cutoff(logits: Tensor, epsilon: float) -> Tensor:
     """Keep the tokens of probability η = min(ε, √ε · exp(−H)) at least, where H is the entropy.
 
-    Hewitt et al. (2022), section 4.2, with α = √ε as recommended there. Where no token has this
+    Hewitt et al. (2022): η-sampling, with α = √ε as recommended there. Where no token has this
     probability, the likeliest is kept.
     """
     bound = math.sqrt(epsilon) * (-_entropy(logits)).exp()
@@ -105,7 +105,7 @@ def top_n_sigma(logits: Tensor, n: float) -> Tensor:
 
     M is the largest logit, and σ the standard deviation of the logits of all possible tokens. A
     temperature before or after it makes no difference to what is kept. Tang et al. (2024), *Top-nσ:
-    Not All Logits Are You Need*, section 3.2.
+    Not All Logits Are You Need*.
     """
     possible = logits > -math.inf
     values = logits.double().where(possible, 0.0)
@@ -160,11 +160,11 @@ def mirostat(logits: Tensor, history: History, version: int) -> Tensor:
     """Keep the tokens that keep the surprise of the text near a target.
 
     Basu et al. (2021), *Mirostat: A Neural Text Decoding Algorithm that Directly Controls
-    Perplexity*. Version 1 is algorithm 1: with the exponent ŝ of Zipf's law, estimated by least
-    squares from the 100 likeliest tokens (equation 30), and ε̂ = ŝ − 1, the k likeliest tokens are
-    kept, k = (ε̂ · 2^μ / (1 − N^−ε̂))^(1/ŝ). Version 2, of the same authors, keeps the tokens whose
-    surprise −log₂ p is at most μ. At least one token is kept. μ begins as twice the target τ;
-    `next_mu` gives the next.
+    Perplexity*. Version 1 is algorithm 1: it keeps the k likeliest tokens, k = (ε̂ · 2^μ / (1 −
+    N^−ε̂))^(1/ŝ), where N is the size of the vocabulary, ŝ the exponent of Zipf's law, estimated
+    by least squares from the 100 likeliest tokens, and ε̂ = ŝ − 1. Version 2, of the same authors,
+    keeps the tokens whose surprise −log₂ p is at most μ. At least one token is kept. μ begins as
+    twice the target τ; `next_mu` gives the next.
     """
     assert history.mu is not None
     mu, ranked = history.mu[:, None].double(), _ranked(logits)
