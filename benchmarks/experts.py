@@ -17,6 +17,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
@@ -75,7 +76,9 @@ def main() -> None:
                 ("offensive", [each for each in others if each.offensive]),
             )
         ]
-        rows += measure(options, base, [run.folder for run in experts], prompts, judge, known)
+        for row in measure(options, base, [run.folder for run in experts], prompts, judge, known):
+            print(row, file=sys.stderr, flush=True)
+            rows.append(row)
     title = f"offensive continuations; the judge is right of {accuracy:.1%} of test comments"
     report(title, rows, options.json, judge_accuracy=accuracy, prompts=len(prompts))
 

@@ -311,6 +311,11 @@ def test_a_negative_prompt_stays_in_view_when_the_context_is_full() -> None:
     assert tokens(write(model, requests[1])[0]) == tokens(together[1])
 
 
+def test_a_negative_prompt_must_leave_room() -> None:
+    with pytest.raises(WenmoError, match=r"^negative_prompt: has 11 tokens, .* reads 12: shorten"):
+        AfterOtherPrompt(make("gpt"), [1] * 11)
+
+
 # -- classes -------------------------------------------------------------------------------------
 
 
