@@ -14,10 +14,18 @@ def check_form(settings: ConstraintSettings) -> None:
     """Check a form of verse.
 
     Raises:
-        WenmoError: no such form, or an error in its file.
+        WenmoError: no such form, an error in its file, or a setting that it cannot have with it: in
+            English the search for words of the right length and sound takes too long.
     """
-    if settings.form is not None:
-        load_form(settings.form)
+    if settings.form is None:
+        return
+    form = load_form(settings.form)
+    for name in ("length", "require"):
+        if form.language == "en" and getattr(settings, name):
+            raise WenmoError(
+                f"{name}: cannot be combined with the English form {form.name}: leave it out, or "
+                "begin the poem in the prompt"
+            )
 
 
 def given_characters(acrostic: str | None) -> dict[tuple[int, int], str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-from wenmo.text.automaton import CharacterSet
+from wenmo.text.automaton import CharacterSet, Classes
 from wenmo.types import WenmoError
 from wenmo.verse.english.feasibility import Feasibility, Place
 from wenmo.verse.english.lengths import Lengths
@@ -85,6 +85,7 @@ class VerseAutomaton:
         self._capitals = self._lexicon.capitals()
         self._marks = MARKS & self._alphabet
         self._allowed: dict[VerseState, CharacterSet] = {}
+        self._next_letters: dict[VerseState, dict[str, tuple[int, int]]] = {}
         self.start: Hashable = self._after(name, beginning.lstrip("\n"))
 
     def draw(self, seed: int) -> Hashable:
@@ -123,11 +124,24 @@ class VerseAutomaton:
             return state._replace(mark=HYPHEN)
         return self.advance(self._before_word(self._feasibility.after_word(place, word)), character)
 
+    def classes(self, state: Hashable) -> Classes:
+        """The characters that lead to the same state: a capital and its small letter, most of the
+        time; punctuation marks.
+        """
+        assert isinstance(state, VerseState)
+        together: dict[tuple[int, int], set[str]] = {}
+        if not state.mark:
+            for character, words in self._letters(state).items():
+                together.setdefault(words, set()).add(character)
+        others = self.allowed(state).characters - self._marks - set().union(*together.values())
+        single = (frozenset({character}) for character in sorted(others))
+        return (*map(frozenset, together.values()), self._marks, *single)
+
     def may_end(self, state: Hashable) -> bool:
         """Whether the poem is complete."""
         assert isinstance(state, VerseState)
         complete = state.place.line == self._last and self._is_word(state) and state.mark != HYPHEN
-        return complete and self._feasibility.end(state.place).any(state.low, state.low + 1)
+        return complete and self._feasibility.spans(state.place)[1].any(state.low, state.low + 1)
 
     def remaining(self, state: Hashable) -> tuple[int, float]:
         """Bounds of the number of characters until the poem may end."""
@@ -164,8 +178,15 @@ class VerseAutomaton:
 
         Only the first letter of a word may be a capital, and that of *I* must be one.
         """
+        if state not in self._next_letters:
+            if len(self._next_letters) >= MAX_CACHED:
+                self._next_letters.clear()
+            self._next_letters[state] = self._find_letters(state)
+        return self._next_letters[state]
+
+    def _find_letters(self, state: VerseState) -> dict[str, tuple[int, int]]:
         place, low, high, depth, _ = state
-        go, end = self._feasibility.go(place), self._feasibility.end(place)
+        go, end = self._feasibility.spans(place)
         first = depth == 0 or (depth == 1 and self._lexicon.words[low][0] == APOSTROPHE)
         found: dict[str, tuple[int, int]] = {}
         for character, (start, stop) in self._lexicon.children(low, high, depth).items():
@@ -189,8 +210,7 @@ class VerseAutomaton:
         if not self._is_word(state):
             return set()
         place, word = state.place, state.low
-        goes = self._feasibility.go(place).any(word, word + 1)
-        ends = self._feasibility.end(place).any(word, word + 1)
+        goes, ends = (span.any(word, word + 1) for span in self._feasibility.spans(place))
         found: set[str] = set()
         if not (goes or ends):
             return found

@@ -72,49 +72,50 @@ class Feasibility:
     ) -> None:
         self.lines, self.lexicon = tuple(lines), lexicon
         self.first, self.last = dict(first), dict(last)
-        self._letters = sorted({line.rhyme for line in lines if line.rhyme})
+        letters = sorted({line.rhyme for line in lines if line.rhyme})
+        self._groups = [letters.index(line.rhyme) if line.rhyme else None for line in lines]
         self._cache: dict[Hashable, object] = {}
         self._facts: dict[Hashable, object] = {}
         self._dense: dict[Hashable, Span] = {}
+        self._spans: dict[Place, tuple[Span, Span]] = {}
         self._all = (1 << len(lexicon.shapes)) - 1
         self.steps = {line: self._pattern_steps(line) for line in self.lines}
         self.enders = [self._line_enders(number) for number in range(len(lines))]
-        self.start = self._line_start(0, (None,) * len(self._letters))
+        self.start = self._line_start(0, (None,) * len(letters))
         self._check(name)
 
-    def go(self, place: Place) -> Span:
-        """The words that may follow, with more words behind them in the line."""
+    def spans(self, place: Place) -> tuple[Span, Span]:
+        """The words that may follow: with more words behind them in the line, and as its last."""
+        if place not in self._spans:
+            if len(self._spans) >= MAX_CACHED:
+                self._spans.clear()
+            self._spans[place] = self._go(place), self._end(place)
+        return self._spans[place]
+
+    def _go(self, place: Place) -> Span:
         first = self._first_letter(place)
         shapes = self.going(place)
 
         def mask() -> NDArray[np.bool_]:
             found = self._table(shapes)[self.lexicon.shape]
-            if first is not None:
-                found &= self._begin_with(first)
-            return found
+            return found if first is None else found & self._begin_with(first)
 
         return self._dense_span(("go", shapes, first), mask)
 
-    def end(self, place: Place) -> Span:
-        """The words that may follow as the last of the line."""
-        finals, shapes = self.finals(place.line, place.rhymes), self._ending(place)
-        first = self._first_letter(place)
-        words = finals.words
+    def _end(self, place: Place) -> Span:
+        words = self.finals(place.line, place.rhymes).words
+        first, shapes = self._first_letter(place), self._ending(place)
+
+        def fitting() -> NDArray[np.int64]:
+            fit = self._table(shapes)[self.lexicon.shape[words]]
+            return words[fit if first is None else fit & self._begin_with(first)[words]]
+
         if self.known_rhyme(place.line, place.rhymes) is not None:
-
-            def sparse() -> SparseSpan:
-                fit = self._table(shapes)[self.lexicon.shape[words]]
-                if first is not None:
-                    fit &= self._begin_with(first)[words]
-                return SparseSpan(words[fit])
-
-            return self.cached(("end", place), sparse)
+            return SparseSpan(fitting())
 
         def mask() -> NDArray[np.bool_]:
             found = np.zeros(len(self.lexicon.words), np.bool_)
-            found[words] = self._table(shapes)[self.lexicon.shape[words]]
-            if first is not None:
-                found &= self._begin_with(first)
+            found[fitting()] = True
             return found
 
         return self._dense_span(("end", place.line, shapes, first), mask)
@@ -127,7 +128,7 @@ class Feasibility:
     def after_line(self, place: Place, word: int) -> Place:
         """The place at the beginning of the next line, after the last word of a line."""
         number, rhymes = place.line, list(place.rhymes)
-        group = self._group(number)
+        group = self._groups[number]
         if group is not None:
             known = place.rhymes[group]
             tail, onsets = known or (int(self.lexicon.tail[word]), frozenset())
@@ -305,12 +306,8 @@ class Feasibility:
         return line.patterns, bool(line.rhyme), self.first.get(number), self.last.get(number)
 
     def known_rhyme(self, number: int, rhymes: Rhymes) -> tuple[int, frozenset[int]] | None:
-        group = self._group(number)
+        group = self._groups[number]
         return None if group is None else rhymes[group]
-
-    def _group(self, number: int) -> int | None:
-        letter = self.lines[number].rhyme
-        return self._letters.index(letter) if letter else None
 
     def _later(self, number: int) -> tuple[int, ...]:
         """The lines after a line that rhyme with it."""
@@ -324,16 +321,16 @@ class Feasibility:
         return self.first.get(place.line) if at_start else None
 
     def _begin_with(self, letter: str) -> NDArray[np.bool_]:
-        """The words whose first letter it is, bool (words,)."""
+        """The words whose first character it is, bool (words,)."""
 
         def find() -> NDArray[np.bool_]:
-            return np.array([word.lstrip("'").startswith(letter) for word in self.lexicon.words])
+            return np.array([word.startswith(letter) for word in self.lexicon.words])
 
         return self._kept(("begin", letter), find)
 
     def _end_with(self, letter: str) -> NDArray[np.bool_]:
-        """The words whose last letter it is, bool (words,)."""
-        return np.array([word.rstrip("'").endswith(letter) for word in self.lexicon.words])
+        """The words whose last character it is, bool (words,)."""
+        return np.array([word.endswith(letter) for word in self.lexicon.words])
 
     def _table(self, bits: int) -> NDArray[np.bool_]:
         """Bits as bool (stress patterns,)."""
@@ -343,6 +340,7 @@ class Feasibility:
         if key not in self._dense:
             if len(self._dense) >= MAX_DENSE:
                 self._dense.clear()
+                self._spans.clear()
             self._dense[key] = Span(make())
         return self._dense[key]
 

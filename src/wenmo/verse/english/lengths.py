@@ -34,7 +34,7 @@ class Lengths:
         verse = self._verse
         shape, sizes = verse.lexicon.shape[low:high], verse.lexicon.lengths[low:high]
         least, most = self._behind_word(place)
-        going, ending = verse.go(place).mask(low, high), verse.end(place).mask(low, high)
+        going, ending = (span.mask(low, high) for span in verse.spans(place))
         after_least, after_most = self.after_line(place)
         shortest = np.where(going, sizes + least[shape], np.inf)
         longest = np.where(going, sizes + most[shape], 0)
