@@ -14,6 +14,7 @@ from wenmo.api.drafts import open_draft
 from wenmo.config import from_dict, to_dict
 from wenmo.decoding.chain_text import expand_chain, format_chain
 from wenmo.decoding.combination.settings import CombinationSettings, split_combination
+from wenmo.decoding.constraints.notation import structure_of
 from wenmo.decoding.constraints.settings import split_options
 from wenmo.decoding.defaults import default_sampling
 from wenmo.decoding.drafts.base import Draft
@@ -169,6 +170,7 @@ class Generator:
         combination, settings = split_combination(settings)
         sampling = self.sampling(settings)
         free = sampling.unseen_characters or grammar is not None or self.card.alphabet is None
+        free = free or bool(structure_of(constraints))
         return [f"model: {combination}"] * combination.steers + explain_decoding(
             sampling,
             self.model.special_tokens,

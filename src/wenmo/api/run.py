@@ -151,8 +151,9 @@ class Run:
                 grammar that every text follows, without its prompt; any setting of
                 ``CombinationSettings``: expert, anti and so on; of
                 ``ConstraintSettings``: regex, json_schema (a dict, or a file), choice, length and
-                so on; and of ``Sampling``: temperature, top_p, max_tokens, seed and so
-                on. Without a seed, one is drawn; every output has it.
+                so on; and of ``Sampling``: temperature, top_p, max_tokens, seed, chain and so
+                on. Without a seed, one is drawn; every output has it. ``alternatives``, the number
+                of likeliest tokens that ``positions`` of each output has.
 
         Raises:
             WenmoError: prompts of another type, or an option that does not fit this run.

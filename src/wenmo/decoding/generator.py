@@ -379,7 +379,7 @@ class TextGenerator:
         """The ids of a prompt without the last ones that spell the beginning of a longer token, and
         their bytes; all ids, and no bytes, where no token is longer.
         """
-        table, longest = self.tokenizer.table, max(map(len, self.tokenizer.table))
+        table, longest = self.tokenizer.table, self._prefixes.longest
         kept, begun, tail = len(ids), b"", b""
         for index in range(len(ids) - 1, -1, -1):
             tail = table[ids[index]] + tail

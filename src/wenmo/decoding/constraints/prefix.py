@@ -22,6 +22,9 @@ class PrefixTable:
 
     Args:
         table: the bytes of each token.
+
+    Attributes:
+        longest: the bytes of the longest token.
     """
 
     def __init__(self, table: Sequence[bytes]) -> None:
@@ -30,7 +33,7 @@ class PrefixTable:
         self._tokens: dict[bytes, list[int]] = {}
         for spelled, token in self._sorted:
             self._tokens.setdefault(spelled, []).append(token)
-        self._longest = max(map(len, table), default=0)
+        self.longest = max(map(len, table), default=0)
 
     def start(self, prefix: bytes, following: Constraint | None = None) -> PrefixConstraint:
         """The constraint of a text that begins with some bytes.
@@ -42,7 +45,7 @@ class PrefixTable:
 
     def within(self, prefix: bytes) -> list[int]:
         """The tokens that spell a beginning of some bytes, or all of them."""
-        ends = range(1, min(len(prefix), self._longest) + 1)
+        ends = range(1, min(len(prefix), self.longest) + 1)
         return [token for end in ends for token in self._tokens.get(prefix[:end], [])]
 
     def beyond(self, prefix: bytes) -> list[int]:
@@ -55,13 +58,24 @@ class PrefixTable:
             found.append(token)
         return found
 
+    def allow(self, constraint: Constraint, texts: Sequence[bytes]) -> list[bool]:
+        """Which bytes a constraint allows."""
+        mask = constraint.allowed()
+        found = []
+        for spelled in texts:
+            if tokens := self._tokens.get(spelled):  # most are one token, and need no copy
+                found.append(mask is None or bool(mask[tokens[0]]))
+            else:
+                found.append(self.advance(constraint, spelled) is not None)
+        return found
+
     def advance(self, constraint: Constraint, spelled: bytes) -> Constraint | None:
         """A constraint after some bytes, in the longest tokens that spell them; None: they are not
         allowed.
         """
         constraint = constraint.fork()
         while spelled:
-            lengths = range(min(len(spelled), self._longest), 0, -1)
+            lengths = range(min(len(spelled), self.longest), 0, -1)
             known = (self._tokens[spelled[:n]][0] for n in lengths if spelled[:n] in self._tokens)
             token = next(known, None)
             if token is None or not self._allows(constraint, token):
@@ -97,8 +111,7 @@ class PrefixConstraint:
         if self._mask is None:
             self._mask = torch.zeros(len(self._table.table), dtype=torch.bool)
             self._mask[self._table.within(self._prefix)] = True
-            beyond = self._table.beyond(self._prefix)
-            self._mask[[token for token in beyond if self._may_follow(token)]] = True
+            self._mask[self._beyond()] = True
             self._mask[END] = False
         if not self._mask.any():
             raise WenmoError(f"no token begins with {self._prefix!r}: leave token healing out")
@@ -128,7 +141,11 @@ class PrefixConstraint:
         copy._mask = self._mask
         return copy
 
-    def _may_follow(self, token: int) -> bool:
-        """Whether what a token has behind the bytes is allowed."""
-        rest = self._table.table[token][len(self._prefix) :]
-        return self._following is None or self._table.advance(self._following, rest) is not None
+    def _beyond(self) -> list[int]:
+        """The tokens that reach beyond the bytes, with what the other constraint allows."""
+        tokens = self._table.beyond(self._prefix)
+        if self._following is None:
+            return tokens
+        rests = [self._table.table[token][len(self._prefix) :] for token in tokens]
+        allowed = self._table.allow(self._following, rests)
+        return [token for token, may_follow in zip(tokens, allowed, strict=True) if may_follow]
