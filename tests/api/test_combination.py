@@ -13,6 +13,7 @@ import torch
 
 from wenmo.api import fit, load
 from wenmo.api.combination import matching_ids
+from wenmo.decoding.combination.classifier import load_classifier
 from wenmo.decoding.combination.settings import CombinationSettings, split_combination
 from wenmo.types import WenmoError
 
@@ -233,3 +234,32 @@ def _after(run: Any, source: str, written: list[int]) -> torch.Tensor:
     else:
         logits = run.model(torch.tensor([[0, *ids, 0, *written]]))[0]
     return logits[0, -1].log_softmax(0)
+
+
+@torch.no_grad()
+def test_classes_are_told_by_the_answer_alone(pairs: Path) -> None:
+    """log p(v | source, x) + λ log P(class | x v): the source is none of the classifier's x."""
+    run, path = load(pairs / "lstm"), pairs / "a.safetensors"
+    run.fit_classifier([f"a {n}" for n in range(20)], [f"b {n}" for n in range(20)], path)
+    classifier = load_classifier(path, run.tokenizer.table)
+    options = {"method": "greedy", "max_tokens": 4, "same_length": False, "base_top_k": 0}
+    [[output]] = run.write(["say b 1"], classifier={path: 3}, **options)
+    assert output.combined_logprob is not None
+    total, written = 0.0, []
+    for id_ in output.ids:
+        logp = (
+            _after(run, "say b 1", written)
+            + 3 * classifier(torch.tensor([[0, *written]]))[0][0, -1]
+        )
+        total += float(logp.log_softmax(0)[id_])
+        written.append(id_)
+    assert output.combined_logprob == pytest.approx(total, abs=1e-3)
+    plain = str(pairs / "plain")
+    classes = {"combine": "bayes", "expert": f"{plain}=1", "anti": f"{plain}=0.5", "base_top_p": 1}
+    [[output]] = run.write(["say b 1"], **classes, **(options | {"max_tokens": 1}))
+    counts, [id_] = load(plain).model(torch.tensor([[0]]))[0][0, -1].log_softmax(0), output.ids
+    logp = _after(run, "say b 1", []) + torch.nn.functional.logsigmoid(0.5 * counts)
+    assert output.combined_logprob == pytest.approx(float(logp.log_softmax(0)[id_]), abs=1e-3)
+    mixed = {**classes, "anti": f"{pairs / 'lstm'}=1"}
+    with pytest.raises(WenmoError, match="choose runs of one kind"):
+        run.texts(["say a"], **mixed)

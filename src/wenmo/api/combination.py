@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +22,13 @@ from wenmo.text.tokenizers import Tokenizer
 from wenmo.types import END, WenmoError
 
 
+class _Opened(NamedTuple):
+    """The model of a run, and whether it was trained on pairs."""
+
+    model: LanguageModel
+    reads_source: bool
+
+
 class Combiner:
     """Combines the model of a run with those of others, which are opened once.
 
@@ -32,7 +40,7 @@ class Combiner:
         self, folder: Path, card: Card, model: LanguageModel, tokenizer: Tokenizer
     ) -> None:
         self.folder, self.card, self.model, self.tokenizer = folder, card, model, tokenizer
-        self._opened: dict[str, LanguageModel] = {}
+        self._opened: dict[str, _Opened] = {}
 
     def combine(self, settings: CombinationSettings) -> CombinedModel:
         """The model of the run, steered by the others that the settings name.
@@ -42,15 +50,23 @@ class Combiner:
                 another way; or a negative prompt is too long.
         """
         weights = [weight for _, weight in settings.experts]
-        models = [self._open(path) for path, _ in settings.experts]
+        opened = [self._open(path) for path, _ in settings.experts]
         if settings.combine == "bayes":
-            classes = ClassPosterior(models, weights)
-            members = [Member(classes, settings.class_weight, is_distribution=False)]
+            if len({each.reads_source for each in opened}) > 1:
+                raise WenmoError(
+                    "combine=bayes: some of the runs were trained on pairs and others on plain "
+                    "text: choose runs of one kind"
+                )
+            classes = ClassPosterior([each.model for each in opened], weights)
+            reading = self._reading(classes, reads_source=opened[0].reads_source)
+            members = [Member(reading, settings.class_weight, is_distribution=False)]
         else:
+            models = (self._reading(*each) for each in opened)
             members = [Member(*each) for each in zip(models, weights, strict=True)]
         for path, weight in settings.classifiers:
             classifier = load_classifier(Path(path), self.tokenizer.table).to(self.model.device)
-            members.append(Member(classifier, weight, is_distribution=False))
+            reading = self._reading(classifier, reads_source=False)
+            members.append(Member(reading, weight, is_distribution=False))
         scale = settings.guidance_scale
         if scale != 1:
             members.append(Member(self._unguided(settings.negative_prompt or ""), 1 - scale))
@@ -64,13 +80,25 @@ class Combiner:
             min_p=settings.min_p,
         ).eval()
 
-    def _open(self, path: str) -> LanguageModel:
+    def _open(self, path: str) -> _Opened:
         """The model of a run, over the ids of the run that is steered."""
         if path not in self._opened:
             card, model, tokenizer = load_run(Path(path))
-            model = self._aligned(path, model, tokenizer)
-            self._opened[path] = self._conditioned(path, card, model)
+            own, paired = self.card.recipe.task, card.recipe.task.paired
+            if paired and (not own.paired or model.conditioning != self.model.conditioning):
+                raise WenmoError(
+                    f"{path}: was trained to answer a source, which {self.folder} does not read "
+                    "in the same way: steer it by a run trained on plain text, or on the same pairs"
+                )
+            self._opened[path] = _Opened(self._aligned(path, model, tokenizer), paired)
         return self._opened[path]
+
+    def _reading(self, model: LanguageModel, reads_source: bool) -> LanguageModel:
+        """The model as it reads a request: what knows no sources reads the answer alone."""
+        has_prefix = self.card.recipe.task.paired and self.model.conditioning == "prefix"
+        if reads_source or not has_prefix:
+            return model
+        return AfterOtherPrompt(model, model.special_tokens.bos or (END,))
 
     def _aligned(self, path: str, model: LanguageModel, tokenizer: Tokenizer) -> LanguageModel:
         own, others = self.tokenizer.table, tokenizer.table
@@ -81,21 +109,6 @@ class Combiner:
             missing = Counter(own) - Counter(others)
             raise other_vocabulary(path, self.folder, sum(missing.values()), len(own))
         return Reindexed(model, order)
-
-    def _conditioned(self, path: str, card: Card, model: LanguageModel) -> LanguageModel:
-        """The model as it reads a request: with its source, or without.
-
-        A run that was trained on plain text reads only the text of a run that was trained on pairs.
-        """
-        own, paired = self.card.recipe.task, card.recipe.task.paired
-        if paired and (not own.paired or model.conditioning != self.model.conditioning):
-            raise WenmoError(
-                f"{path}: was trained to answer a source, which {self.folder} does not read in the "
-                "same way: steer it by a run trained on plain text, or on the same pairs"
-            )
-        if own.paired and not paired and self.model.conditioning == "prefix":
-            return AfterOtherPrompt(model, model.special_tokens.bos or (END,))
-        return model
 
     def _unguided(self, negative: str) -> LanguageModel:
         """The run's model after the negative prompt, or with it as its source."""

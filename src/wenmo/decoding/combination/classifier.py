@@ -138,6 +138,7 @@ class ClassifierResult:
         return asdict(self)
 
 
+@torch.enable_grad()
 def fit_classifier(
     vocab_size: int,
     toward: Sequence[Sequence[int]],
