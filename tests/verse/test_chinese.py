@@ -238,7 +238,7 @@ def test_given_characters_are_kept(alphabet: frozenset[str]) -> None:
         ({(1, -1): "月"}, "", "五绝: no tone pattern of the form has the given characters 月"),
         ({(4, 0): "月"}, "", "五绝: has 4 lines, not 5"),
         ({(0, 5): "月"}, "", "五绝: line 1 has 5 characters"),
-        ({}, "abc", "五绝: the model writes no Chinese characters of both tones"),
+        ({}, "abc", "五绝: the model writes too few Chinese characters of both tones"),
         ({}, "天人月日", "五绝: needs 2 rhymes of one group, and no group of pingshui"),
     ],
 )

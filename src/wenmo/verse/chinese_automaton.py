@@ -1,38 +1,24 @@
 """The poems of a Chinese form as an automaton over characters.
 
-A seed draws the pattern by its frequency and the rhyme groups by how often poems rhyme with them,
-less where the alphabet has few characters of a group. Below that, what follows is free: at each
-character all variants of the line that still fit are kept. A character that the rhyme book lacks is
-not written, and one with two tones only in that of its commonest modern reading.
-
-No state is a dead end. A variant is kept only if the fixed characters of its line fit it and, where
-it is 拗, a variant with 救 fits the next line; and a rhyme group is drawn only if it has more
-characters than the form has rhymes.
+A seed draws the pattern and the rhyme groups (`PoemPlans`). Below that, what follows is free: at
+each character all variants of the line that still fit are kept. No state is a dead end: a variant
+is kept only if the fixed characters of its line fit it and, where it is 拗, a variant with 救 fits
+the next line; and a rhyme group is drawn only if it has more characters than the form has rhymes.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
 from wenmo.text.automaton import CharacterSet, Classes
 from wenmo.types import WenmoError
 from wenmo.verse.chinese_check import Rules
-from wenmo.verse.chinese_text import is_character, layouts_of
-from wenmo.verse.patterns import BREAKS, EITHER, LOOSE, MENDS, Line, Pattern, Variant
+from wenmo.verse.chinese_plans import Plan, PoemPlans
+from wenmo.verse.chinese_text import layouts_of
+from wenmo.verse.patterns import BREAKS, EITHER, Line, Variant
 from wenmo.verse.rhyme_books import LEVEL, OBLIQUE
-
-FULL_GROUP = 30  # usable characters from which a rhyme group has its full weight
-SPARE = 2  # a group is drawn if it has so many times the characters that the form needs
-
-
-class Plan(NamedTuple):
-    """What a seed draws: the number of the pattern, and the group of each rhyme by its letter."""
-
-    pattern: int
-    groups: tuple[tuple[str, str], ...]
 
 
 class PoemState(NamedTuple):
@@ -82,31 +68,18 @@ class ChineseAutomaton:
         fixed: Mapping[tuple[int, int], str],
         beginning: str = "",
     ) -> None:
-        self.name, self.patterns, self.book = name, rules.patterns, rules.book
+        self._plans = PoemPlans(name, rules, alphabet, fixed, beginning)
+        self.patterns, self.book = rules.patterns, rules.book
         self._no_shared = rules.no_shared_characters
-        self.alphabet = frozenset(alphabet)
-        lines = self.patterns[0].lines
-        self.fixed = {self._index(at, lines): each for at, each in fixed.items()}
-        self._begin_with(beginning, lines)
-        self._spread_repeats(lines)
-        known = self.alphabet.intersection(self.book.readings)
-        self._by_tone = {
-            tone: CharacterSet(frozenset(c for c in known if tone in self.book.written_tones(c)))
-            for tone in (LEVEL, OBLIQUE)
-        }
-        self._by_tone[EITHER] = CharacterSet(known)
-        level, oblique = (self._by_tone[tone].characters for tone in (LEVEL, OBLIQUE))
+        by_tone = self._plans.by_tone
+        level, oblique = by_tone[LEVEL].characters, by_tone[OBLIQUE].characters
         self._tone_classes = (level - oblique, oblique - level, level & oblique)
-        self._by_group = self._group_members()
-        self._fitting = [self._fit(pattern) for pattern in self.patterns]
+        lines = self.patterns[0].lines
         self.layouts = [
             layout
             for layout in layouts_of(lines)
-            if self.alphabet.issuperset("".join(layout)) and any(layout)
+            if self._plans.alphabet.issuperset("".join(layout)) and any(layout)
         ] or [("",) * len(lines)]
-        self._plans = list(self._possible_plans())
-        if all(rhymes is None for rhymes in self._plans):
-            raise self._impossible()
         self._beginning = beginning
         self._check_beginning()
 
@@ -124,16 +97,7 @@ class ChineseAutomaton:
 
     def _draw(self, seed: int) -> PoemState:
         """The state of an empty text."""
-        chance = random.Random(seed)
-        numbers = [number for number, rhymes in enumerate(self._plans) if rhymes is not None]
-        frequencies = [self.patterns[number].frequency or 1e-9 for number in numbers]
-        [number] = chance.choices(numbers, frequencies)
-        groups: dict[str, str] = {}
-        for letter, weights in (self._plans[number] or {}).items():
-            others = {each: w for each, w in weights.items() if each not in groups.values()}
-            choices = others or weights  # another rhyme is another group
-            groups[letter] = chance.choices(list(choices), list(choices.values()))[0]
-        return PoemState(Plan(number, tuple(groups.items())), frozenset(range(len(self.layouts))))
+        return PoemState(self._plans.draw(seed), frozenset(range(len(self.layouts))))
 
     # -- the automaton -----------------------------------------------------------------------------
 
@@ -206,33 +170,33 @@ class ChineseAutomaton:
         """The variants of the line that fit what is written of it."""
         if state.at:
             return state.variants
-        return self._fitting[state.plan.pattern][state.line][state.mends]
+        return self._plans.fitting[state.plan.pattern][state.line][state.mends]
 
     def _characters(self, state: PoemState, variants: Collection[Variant]) -> CharacterSet:
         """The characters that may stand at a place in a line."""
         line = self._lines(state.plan.pattern)[state.line]
-        given = self.fixed.get((state.line, state.at))
+        given = self._plans.fixed.get((state.line, state.at))
         if given is None and line.repeats:
             given = state.text[state.at]
         if given is not None:
             return CharacterSet(frozenset(given))
         if self._no_shared:
             tones = {variant.tones[state.at] for variant in variants}
-            characters = self._by_tone[tones.pop() if len(tones) == 1 else EITHER].characters
-            return CharacterSet(characters.difference(state.text, self.fixed.values()))
+            characters = self._plans.by_tone[tones.pop() if len(tones) == 1 else EITHER].characters
+            return CharacterSet(characters.difference(state.text, self._plans.fixed.values()))
         if line.rhyme and state.at + 1 == len(line):
             group = dict(state.plan.groups)[line.rhyme]
             used = {character for letter, character in state.rhymes if letter == line.rhyme}
-            used |= set(self._fixed_rhymes(line.rhyme, state.plan.pattern))
-            return CharacterSet(self._by_group[line.last_tone, group] - used)
+            used |= set(self._plans.fixed_rhymes(line.rhyme, state.plan.pattern))
+            return CharacterSet(self._plans.by_group[line.last_tone, group] - used)
         tones = {variant.tones[state.at] for variant in variants}
-        return self._by_tone[tones.pop() if len(tones) == 1 else EITHER]
+        return self._plans.by_tone[tones.pop() if len(tones) == 1 else EITHER]
 
     def _write(self, state: PoemState, character: str) -> PoemState:
         """The state after one more character of a line."""
         lines = self._lines(state.plan.pattern)
         line = lines[state.line]
-        is_given = (state.line, state.at) in self.fixed
+        is_given = (state.line, state.at) in self._plans.fixed
         tones = (self.book.tones if is_given else self.book.written_tones)(character)
         variants = frozenset(
             each
@@ -281,172 +245,14 @@ class ChineseAutomaton:
         rest = [self._break(n, state.line)[written:] for n in state.layouts]
         return frozenset(each[0] for each in rest if each), not all(rest)
 
-    # -- what is possible --------------------------------------------------------------------------
-
-    def _index(self, at: tuple[int, int], lines: tuple[Line, ...]) -> tuple[int, int]:
-        """The line and the index of a fixed character, counted from the beginning."""
-        line, index = at
-        if line >= len(lines):
-            raise WenmoError(f"{self.name}: has {len(lines)} lines, not {line + 1}")
-        length = len(lines[line])
-        if not -length <= index < length:
-            raise WenmoError(f"{self.name}: line {line + 1} has {length} characters")
-        return line, index % length
-
-    def _begin_with(self, beginning: str, lines: tuple[Line, ...]) -> None:
-        """The characters of the beginning are given ones."""
-        at, place = 0, 0
-        for character in beginning:
-            if not is_character(character):
-                if place:
-                    at, place = at + 1, 0
-                continue
-            if at < len(lines) and place == len(lines[at]):
-                at, place = at + 1, 0
-            if at < len(lines):
-                other = self.fixed.setdefault((at, place), character)
-                if other != character:
-                    raise WenmoError(
-                        f"{self.name}: character {place + 1} of line {at + 1} cannot be {other}: "
-                        f"the prompt has {character} there"
-                    )
-            place += 1
-
     def _check_beginning(self) -> None:
         """Check that the beginning is one of a poem in a known layout."""
         state = self._draw(0)
         for index, character in enumerate(self._beginning):
             if not self.allowed(state).admits(character):
+                begun = self._beginning[: index + 1]
                 raise WenmoError(
-                    f"{self.name}: a poem cannot begin with {self._beginning[: index + 1]!r}; an "
-                    "empty line in the prompt ends what is before the poem"
+                    f"{self._plans.name}: a poem cannot begin with {begun!r}; an empty line in the "
+                    "prompt ends what is before the poem"
                 )
             state = self.advance(state, character)
-
-    def _spread_repeats(self, lines: tuple[Line, ...]) -> None:
-        """A fixed character of a line that is repeated is fixed in both lines."""
-        for (line, index), character in sorted(self.fixed.items()):
-            twin = line - 1 if lines[line].repeats else line + 1
-            if twin < len(lines) and lines[max(line, twin)].repeats:
-                other = self.fixed.setdefault((twin, index), character)
-                if other != character:
-                    raise WenmoError(
-                        f"{self.name}: line {max(line, twin) + 1} repeats the line before: its "
-                        f"character {index + 1} cannot be {character} in one and {other} in the "
-                        "other"
-                    )
-
-    def _group_members(self) -> dict[tuple[str, str], frozenset[str]]:
-        """The characters of each tone and group. One that has several groups in a tone rhymes with
-        none: books differ about it, and ears do not know all of them.
-        """
-        members: dict[tuple[str, str], set[str]] = {}
-        for tone in (LEVEL, OBLIQUE):
-            for character in self._by_tone[tone].characters:
-                group, *others = self.book.groups(character, tone)
-                if not others:
-                    members.setdefault((tone, group), set()).add(character)
-        return {reading: frozenset(each) for reading, each in members.items()}
-
-    def _fit(self, pattern: Pattern) -> list[tuple[tuple[Variant, ...], tuple[Variant, ...]]]:
-        """The variants of each line that a poem can have, after a line that is 拗 or not."""
-        fitting: list[tuple[tuple[Variant, ...], tuple[Variant, ...]]] = []
-        following: tuple[tuple[Variant, ...], tuple[Variant, ...]] | None = None
-        for number in reversed(range(len(pattern.lines))):
-            variants = tuple(
-                each
-                for each in pattern.lines[number].variants
-                if each.mark != LOOSE
-                and self._fits_fixed(number, each)
-                and (following is None or following[each.mark == BREAKS])
-                and not (following is None and each.mark == BREAKS)
-            )
-            following = variants, tuple(each for each in variants if each.mark == MENDS)
-            fitting.append(following)
-        return fitting[::-1]
-
-    def _fits_fixed(self, line: int, variant: Variant) -> bool:
-        for index, tone in enumerate(variant.tones):
-            given = self.fixed.get((line, index))
-            if given is None and not self._by_tone[tone].characters:
-                return False
-            if given is not None and tone != EITHER and tone not in self.book.tones(given):
-                return False
-        return True
-
-    def _fixed_rhymes(self, letter: str, pattern: int) -> list[str]:
-        """The fixed characters that rhyme, without those of repeated lines."""
-        lines = enumerate(self._lines(pattern))
-        own = [(n, len(each) - 1) for n, each in lines if each.rhyme == letter and not each.repeats]
-        return [self.fixed[at] for at in own if at in self.fixed]
-
-    def _possible_plans(self) -> Iterator[dict[str, dict[str, float]] | None]:
-        """For each pattern the weight of the groups of each rhyme; None: it is not possible."""
-        for number, pattern in enumerate(self.patterns):
-            letters = dict.fromkeys(line.rhyme for line in pattern.lines if line.rhyme)
-            rhymes = {letter: self._weights(letter, number) for letter in letters}
-            is_possible = self._fitting[number][0][0] and all(rhymes.values())
-            yield rhymes if is_possible else None
-
-    def _weights(self, letter: str, pattern: int) -> dict[str, float]:
-        """The weight of each group that a rhyme can have."""
-        lines = [each for each in self._lines(pattern) if each.rhyme == letter]
-        tones = dict.fromkeys(line.last_tone for line in lines)
-        count = sum(not line.repeats for line in lines)
-        given = self._fixed_rhymes(letter, pattern)
-        if len(set(given)) < len(given):
-            return {}
-        weights = {}
-        plenty = {}
-        for group in sorted({group for tone, group in self._by_group if tone in tones}):
-            sizes = [len(self._by_group.get((tone, group), ())) for tone in tones]
-            if min(sizes) < count or not self._rhymes_with(letter, pattern, group):
-                continue
-            shares = [self.book.share(group, tone) for tone in tones]
-            weights[group] = sum(shares) * min(1.0, min(sizes) / FULL_GROUP)
-            if min(sizes) >= SPARE * count:
-                plenty[group] = weights[group]
-        return plenty or weights
-
-    def _rhymes_with(self, letter: str, pattern: int, group: str) -> bool:
-        """Whether the fixed characters that rhyme are in a group, or not in the book."""
-        for number, line in enumerate(self._lines(pattern)):
-            given = self.fixed.get((number, len(line) - 1))
-            if line.rhyme != letter or given is None or given not in self.book.readings:
-                continue
-            if group not in self.book.groups(given, line.last_tone):
-                return False
-        return True
-
-    def _impossible(self) -> WenmoError:
-        """Why no poem can be written."""
-        if not self._by_tone[LEVEL].characters or not self._by_tone[OBLIQUE].characters:
-            return WenmoError(
-                f"{self.name}: the model writes no Chinese characters of both tones: train it on "
-                "Chinese text"
-            )
-        number = min(
-            range(len(self.patterns)),
-            key=lambda n: (not self._fitting[n][0][0], sum(bool(x.rhyme) for x in self._lines(n))),
-        )
-        if not self._fitting[number][0][0]:
-            given = "".join(self.fixed.values())
-            return WenmoError(
-                f"{self.name}: no tone pattern of the form has the given characters {given} at "
-                "their places: change one of them"
-            )
-        lines = [each for each in self._lines(number) if each.rhyme and not each.repeats]
-        for letter in dict.fromkeys(line.rhyme for line in lines):
-            fixed = "".join(self._fixed_rhymes(letter, number))
-            count = sum(line.rhyme == letter for line in lines)
-            if not self._weights(letter, number) and fixed:
-                return WenmoError(
-                    f"{self.name}: no rhyme group of {self.book.name} has {count} characters that "
-                    f"the model writes and the given {fixed}: change one of them"
-                )
-        largest = max(self._by_group, key=lambda each: len(self._by_group[each]))
-        return WenmoError(
-            f"{self.name}: needs {count} rhymes of one group, and no group of {self.book.name} has "
-            f"so many characters that the model writes (the largest is {largest[1]}, "
-            f"{len(self._by_group[largest])})"
-        )
