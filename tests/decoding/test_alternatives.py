@@ -84,11 +84,13 @@ def test_processing_is_seen(writer: TextGenerator) -> None:
     assert [each.written.processed for each in held[0][0].positions] == pytest.approx([1.0] * 4)
 
 
-def test_a_text_beyond_the_context_is_read_as_it_was_written() -> None:
+@pytest.mark.parametrize("method", ["sample", "contrastive"])
+def test_a_text_beyond_the_context_is_read_as_it_was_written(method: str) -> None:
     torch.manual_seed(0)
-    config = TransformerConfig(hidden_size=16, layers=1, heads=2, context_length=8)
+    context = 8 if method == "sample" else 48
+    config = TransformerConfig(hidden_size=16, layers=1, heads=2, context_length=context)
     writer = TextGenerator(config.build(TOKENIZER.vocab_size), TOKENIZER)
-    output = generate(writer, max_tokens=30, min_tokens=30)
+    output = generate(writer, max_tokens=30, min_tokens=30, method=method)
     logs = [np.log(each.written.probability) for each in output.positions]
     assert logs == pytest.approx(output.logprobs, abs=1e-4)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wenmo.decoding.engines.autoregressive import AutoregressiveEngine
 from wenmo.decoding.engines.choice import Chooser
+from wenmo.decoding.engines.masked import MaskedEngine
 from wenmo.decoding.engines.router import engine_for
 from wenmo.decoding.engines.row import Row
 from wenmo.decoding.request import Request, Task
@@ -67,7 +67,7 @@ def check_alternatives(count: int, model: LanguageModel, request: Request) -> No
             "alternatives: method=uniform draws whole texts and has no distribution of the next "
             "token: leave one of the two out"
         )
-    if engine_for(model, request) is not AutoregressiveEngine:
+    if engine_for(model, request) is MaskedEngine:
         raise WenmoError(
             "alternatives: a masked model fills tokens in any order: write from left to right "
             "(unmask_order=left)"
