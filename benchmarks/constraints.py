@@ -38,7 +38,7 @@ HAN = "春江花月夜白日依山尽黄河入海流床前明疑是地上霜举�
 WORDS = ("name", "age", "tags", "items", "title", "value", "名", "体", "朝代", "作者", "id", "note")
 VOCABULARIES = (66, 6_500, 50_000, 150_000)
 STEPS = 150
-TRAINED_ON = 2000  # texts
+TRAINED_ON = 500  # texts
 MAX_TOKENS = 2000
 SIMPLE = {
     "type": "object",
