@@ -38,6 +38,7 @@ HAN = "春江花月夜白日依山尽黄河入海流床前明疑是地上霜举�
 WORDS = ("name", "age", "tags", "items", "title", "value", "名", "体", "朝代", "作者", "id", "note")
 VOCABULARIES = (66, 6_500, 50_000, 150_000)
 STEPS = 150
+TEXTS = 3  # of each structure by SmolLM2
 TRAINED_ON = 500  # texts
 MAX_TOKENS = 2000
 SIMPLE = {
@@ -407,8 +408,8 @@ def decoding_share(seed: int) -> list[dict[str, Any]]:
         with_timers = [_timed(StructureConstraint, part, spent) for part in PARTS]
         begun = time.perf_counter()
         outputs = [
-            run.write([prompt], max_tokens=60, seed=seed + number, **asked)[0][0]
-            for number in range(5)
+            run.write([prompt], max_tokens=40, seed=seed + number, **asked)[0][0]
+            for number in range(TEXTS)
         ]
         total = time.perf_counter() - begun
         for undo in with_timers:

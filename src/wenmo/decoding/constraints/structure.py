@@ -109,12 +109,12 @@ class Structure:
         self.vocabulary, self.name = vocabulary, name
         self._matcher = self._compile(grammar)
         if strip_space:
-            mask = self.mask(self._matcher)
-            begins = any(self.vocabulary.table[t][:1] == b" " for t in _tokens(mask))
+            tokens = _tokens(self.mask(self._matcher))
+            begins = any(self.vocabulary.table[token][:1] == b" " for token in tokens)
             self._matcher = self._compile(with_leading_space(grammar, optional=not begins))
         self.required = self._matcher.compute_ff_bytes().decode("utf-8", "ignore")
         self._first = self.mask(self._matcher)
-        if not self._first.any():
+        if self._first is None:
             lacking = "".join(each for each in self.required if vocabulary.lacks(each))
             raise WenmoError(
                 f"{name}: the vocabulary has no token for {lacking or 'such a text'!r}"
@@ -131,20 +131,24 @@ class Structure:
     def allows(self, characters: Utf8Constraint) -> bool:
         """Whether some text begins with allowed characters, or is empty."""
         mask = characters.allowed()
-        return mask is None or bool((self._first & mask).any())
+        return mask is None or self._first is None or bool((self._first & mask).any())
 
-    def mask(self, matcher: LLMatcher) -> Tensor:
-        """The tokens that may follow, bool (vocab_size,); END only where the text may end."""
+    def mask(self, matcher: LLMatcher) -> Tensor | None:
+        """The tokens that may follow, bool (vocab_size,), END only where the text may end; None:
+        there are none.
+        """
         size = len(self.vocabulary.table)
         bits = np.empty((size + 31) // 32, np.int32)
         matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
-        if matcher.is_error() and matcher.get_error().startswith(NO_EXTENSION):
-            bits.fill(0)
-        else:
+        if matcher.is_error():
+            if matcher.get_error().startswith(NO_EXTENSION):
+                return None
             self.check(matcher)
+        if bits[0] & 1 and not matcher.is_accepting():
+            bits[0] &= -2  # without END
+        if not bits.any():
+            return None
         allowed = np.unpackbits(bits.view(np.uint8), count=size, bitorder="little").view(np.bool_)
-        if allowed[END] and not matcher.is_accepting():
-            allowed[END] = False
         return torch.from_numpy(allowed)
 
     def check(self, matcher: LLMatcher) -> None:
@@ -189,7 +193,7 @@ class StructureConstraint:
             if self._structural is None:
                 self._structural = self._structure.mask(self._matcher)
             mask = self._structural
-            if not mask.any():
+            if mask is None:
                 raise self._stuck()
             preferred = None if self._preferred is None else self._preferred.allowed()
             if preferred is not None and (both := mask & preferred).any():
@@ -236,6 +240,6 @@ class StructureConstraint:
         )
 
 
-def _tokens(mask: Tensor) -> list[int]:
-    found: list[int] = mask.nonzero().flatten().tolist()
+def _tokens(mask: Tensor | None) -> list[int]:
+    found: list[int] = [] if mask is None else mask.nonzero().flatten().tolist()
     return found
