@@ -52,6 +52,15 @@ BY_CI = "wenmo demo"  # and what goes on from its folders: .ci/run runs the demo
 TRANSLATED = {ROOT / "README.md": ROOT / "README.zh.md"}
 ORIGINALS = [page for page in PAGES if page not in TRANSLATED.values()]
 
+POEM_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "体": {"enum": ["五绝", "七律"]},
+        "句": {"type": "string", "pattern": "^[一-鿿]{5}$"},
+    },
+    "required": ["体", "句"],
+    "additionalProperties": False,
+}
 POEM = "春眠不觉晓，处处闻啼鸟。\n夜来风雨声，花落知多少。\n"
 PROSE = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all.\n"
 
@@ -81,6 +90,8 @@ def folder(tmp_path: Path) -> Path:
         "test.tsv": "source\ttarget\n" + as_lines(map("\t".join, pairs[:4])),
         "en.txt": as_lines(source for source, _ in pairs),
         "zh.txt": as_lines(target for _, target in pairs),
+        "poem.schema.json": json.dumps(POEM_SCHEMA),
+        "greeting.gbnf": 'root ::= "hi " ("春" | "Bob")\n',
         "outline.md": "# One\n\n# The first day\n\nIt rains.\n",
         "new.txt": "The dog is lazy.\n\nThe dog is lazy, 5 times.\n",
         "couplets.tsv": as_lines(f"{i} 只黄犬卧\t{i} 只白狐奔" for i in range(60)),
