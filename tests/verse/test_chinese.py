@@ -139,6 +139,7 @@ def test_simplified_characters_have_the_readings_of_all_that_they_stand_for() ->
     assert book.groups("啼", LEVEL) == {"上平声八齐"}
     assert book.tones("白") == {OBLIQUE}  # 入声, whatever it is now
     assert load_book("xinyun").tones("白") == {LEVEL}
+    assert {each.tone for each in book.readings["先"]} == {LEVEL, OBLIQUE}
     assert len({each.group for all_ in book.readings.values() for each in all_}) == 106
 
 

@@ -169,7 +169,7 @@ def _pingshui_readings() -> dict[str, frozenset[Reading]]:
         for part in parts.values():
             for title, strings in part.items():
                 reading = Reading(LEVEL if tone == "ping" else OBLIQUE, convert(title))
-                for character in "".join(strings):
+                for character in (title[-1], *"".join(strings)):  # it lacks 先 in the group 先
                     traditional[character].add(reading)
     merged: dict[str, set[Reading]] = defaultdict(set)
     simplified = convert("\n".join(traditional)).split("\n")
