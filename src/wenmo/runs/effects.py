@@ -64,8 +64,13 @@ class TrainingSituation:
     @property
     def trains_tokenizer(self) -> bool:
         """Whether the tokenizer is trained on this text."""
+        return not (self.is_pretrained or self.recipe.tokenizer.run)
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the weights, and so the tokenizer, are another model's."""
         init = self.recipe.init
-        return not (init.base or init.encoder or init.decoder)
+        return bool(init.base or init.encoder or init.decoder)
 
 
 WITH_NGRAM_PRIOR = "for networks on counts (--prior ngram)"
@@ -151,6 +156,7 @@ TRAINING_EFFECTS: tuple[Effect[TrainingSituation], ...] = (
         "where the tokenizer is made of this text, not that of another model",
         lambda t: t.trains_tokenizer,
     ),
+    Effect("tokenizer.run", "without --from another model", lambda t: not t.is_pretrained),
     Effect(
         "tokenizer.split", "with --tokenizer words", lambda t: t.recipe.tokenizer.kind == "words"
     ),
