@@ -159,3 +159,19 @@ def test_texts_are_those_without_a_draft(family: str) -> None:
         assert all(each is not None and each.steps for each in stats)
         accepted = sum(each.accepted for each in stats if each is not None)
         assert accepted or draft.name not in ("model", "wrong")
+
+
+def test_processors_with_a_history_or_noise_write_the_same_with_a_draft() -> None:
+    model = make("lstm")
+    settings = Sampling(
+        max_tokens=20, min_tokens=20, seed=4, dry_multiplier=0.8, xtc_probability=0.5, top_p=0.9
+    )
+    mirostat = Sampling(max_tokens=20, min_tokens=20, mirostat=2, mirostat_tau=2.0)
+    asked = [Request([1, 2], settings), Request([3], mirostat)]
+    without = write(model, asked)
+    script = Wrong([tokens(events) for events in without], every=5)
+    drafted = write(model, [replace(request, draft=script) for request in asked])
+    assert list(map(tokens, drafted)) == list(map(tokens, without))
+    for events in drafted:
+        assert events[-1].speculation is not None
+        assert events[-1].speculation.accepted > 0
