@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product as tuples
 
 import pytest
@@ -35,6 +36,8 @@ def holds(text: str, constraints: ConstraintSettings, prompt: str = "") -> bool:
             return False
         if text[0].isspace() and (not prompt or prompt[-1] == "\n"):
             return False
+    if constraints.length is not None and re.search(r"\s{5}", text):
+        return False
     for required in constraints.require:
         if not any(phrase in text for phrase in required.split("|")):
             return False
@@ -47,8 +50,8 @@ def holds(text: str, constraints: ConstraintSettings, prompt: str = "") -> bool:
         lines = (prompt.rpartition("\n")[2] + text).split("\n")
         if last:
             given = zip(lines, characters, strict=False)
-            inside = any(character in line.rstrip(",.")[:-1] for line, character in given)
-            return not inside and [line.rstrip(",.")[-1:] for line in lines] == list(characters)
+            inside = any(character in line.rstrip(",.，。")[:-1] for line, character in given)
+            return not inside and [line.rstrip(",.，。")[-1:] for line in lines] == list(characters)
         return [line[:1] for line in lines] == list(characters) and text != ""
     return True
 

@@ -5,7 +5,7 @@
 - A line ends with ``\\n``, the last with the text. Each has a character that is no white space.
 
 A text with a length does not end with white space, nor does it begin with it where it begins a
-line.
+line, and it has no more than four white-space characters in a row.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from wenmo.text.automaton import CharacterSet, Classes, Redirection
 SPACES = frozenset(character for character in map(chr, range(0x3001)) if character.isspace())
 LINE_END = "\n"
 OTHER_LINE_ENDS = frozenset("\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
+MAX_SPACES = 4
+"""White-space characters in a row: two line ends and an indentation of two ideographic spaces."""
+
 ALL = CharacterSet(frozenset(), negated=True)
 NONE = CharacterSet(frozenset())
 VISIBLE = CharacterSet(SPACES, negated=True)
@@ -152,6 +155,34 @@ class LineLength(LengthAutomaton):
         return Redirection(frozenset(LINE_END)) if ends else None
 
 
+class ShortSpaces:
+    """A text without long runs of white space, with which a model could fill up a length for ever.
+    Its states are the numbers of white-space characters that the text ends with.
+    """
+
+    start = 0
+
+    def classes(self, state: int) -> Classes:
+        """White space, and the rest."""
+        return WHITE_SPACE
+
+    def allowed(self, state: int) -> CharacterSet:
+        """Any but white space after a run of it."""
+        return VISIBLE if state == MAX_SPACES else ALL
+
+    def advance(self, state: int, character: str) -> int:
+        """The state after a character."""
+        return state + 1 if character in SPACES else 0
+
+    def may_end(self, state: int) -> bool:
+        """The text may end anywhere."""
+        return True
+
+    def remaining(self, state: int) -> tuple[int, float]:
+        """The text may end here, or never."""
+        return 0, math.inf
+
+
 class SyllableLength(LengthAutomaton):
     """A Chinese text of so many syllables: one for each Chinese character, none for what is written
     between them. Letters of other scripts and digits are not written.
@@ -184,8 +215,8 @@ class SyllableLength(LengthAutomaton):
 
 @cache
 def chinese_characters() -> frozenset[str]:
-    """The unified ideographs of Unicode, and 〇."""
-    blocks = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x323B0))
+    """The ideographs of Unicode's basic plane, and 〇."""
+    blocks = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00))
     return frozenset(chr(code) for first, last in blocks for code in range(first, last)) | {"〇"}
 
 

@@ -243,12 +243,13 @@ def refine(partitions: tuple[Classes, ...]) -> tuple[Classes, frozenset[str]]:
     """The sets of characters that no partition tells apart, without those that are in no set; and
     all characters of sets.
     """
-    numbers: dict[str, list[tuple[int, int]]] = {}
-    for index, classes in enumerate(partitions):
-        for number, members in enumerate(classes):
-            for character in members:
-                numbers.setdefault(character, []).append((index, number))
-    together: dict[tuple[tuple[int, int], ...], set[str]] = {}
-    for character, own in numbers.items():
-        together.setdefault(tuple(own), set()).add(character)
-    return tuple(map(frozenset, together.values())), frozenset(numbers)
+    refined: list[frozenset[str]] = []
+    for members in (members for classes in partitions for members in classes):
+        split: list[frozenset[str]] = []
+        rest = members
+        for part in refined:
+            common = part & members
+            split += [each for each in (common, part - common if common else part) if each]
+            rest = rest - common if common else rest
+        refined = [*split, rest] if rest else split
+    return tuple(refined), frozenset().union(*refined)

@@ -10,6 +10,7 @@ from wenmo.decoding.constraints.acrostic import AcrosticAutomaton, parse_acrosti
 from wenmo.decoding.constraints.lengths import (
     CharacterLength,
     LineLength,
+    ShortSpaces,
     SyllableLength,
     WordLength,
     chinese_characters,
@@ -54,6 +55,8 @@ def parts_of(settings: ConstraintSettings, following: str = "") -> list[Part]:
     for length in parse_lengths(settings.length) if settings.length else ():
         automaton = LENGTHS[length.unit](length.least, length.most)
         parts.append(Part(f"length={length}", automaton))
+    if settings.length:
+        parts.append(Part(f"length={settings.length}", ShortSpaces()))
     if settings.require:
         groups = [alternatives(each) for each in settings.require]
         shown = _shown("require", settings.require)
