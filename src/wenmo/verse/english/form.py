@@ -23,6 +23,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from wenmo.types import WenmoError
@@ -340,9 +342,15 @@ def _each(
 def _read_words(file: FormFile) -> frozenset[str]:
     path = file.path.parent / file.get("words", str)
     try:
-        text = path.read_text(encoding="utf-8")
+        return _words_in(path, path.stat().st_mtime_ns)
     except (OSError, UnicodeDecodeError) as error:
         raise file.error(f"words: {path} cannot be read: {error}", key="words") from None
+
+
+@lru_cache(maxsize=8)
+def _words_in(path: Path, changed: int) -> frozenset[str]:
+    """The words of a text file, in small letters; read again when it has changed."""
+    text = path.read_text(encoding="utf-8")
     return frozenset(word.lower() for _, word in words_of(text))
 
 

@@ -23,6 +23,7 @@ class Lengths:
 
     def __init__(self, feasibility: Feasibility) -> None:
         self._verse = feasibility
+        self._inner = self._sizes(np.arange(len(feasibility.lexicon.words)))
 
     def within(self, place: Place, low: int, high: int) -> tuple[int, int]:
         """Bounds from the start of a word, one of the words [low, high) of the lexicon."""
@@ -61,8 +62,11 @@ class Lengths:
         verse = self._verse
 
         def rest() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            known = verse.known_rhyme(place.line, place.rhymes)
             finals = verse.finals(place.line, place.rhymes).words
-            costs = self._costs(verse.lines[place.line], finals)
+            costs = verse.cached(
+                ("costs", place.line, known), lambda: self._costs(verse.lines[place.line], finals)
+            )
             after_least, after_most = self.after_line(place)
             least = np.full(len(verse.lexicon.shapes), np.inf)
             most = np.zeros(len(verse.lexicon.shapes))
@@ -90,7 +94,7 @@ class Lengths:
 
     def _costs(self, line: Line, finals: NDArray[np.int64]) -> dict[Position, tuple[float, float]]:
         """Bounds from each position of a line to its end, where these words may end it."""
-        inner = self._sizes(np.arange(len(self._verse.lexicon.words)))
+        inner = self._inner
         last = self._sizes(finals)
         costs: dict[Position, tuple[float, float]] = {}
 
