@@ -11,6 +11,7 @@ from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from wenmo.decoding.constraints.acrostic import parse_acrostic
+from wenmo.decoding.constraints.forms import beginning_of
 from wenmo.decoding.constraints.product import Product
 from wenmo.decoding.constraints.settings import ConstraintSettings, parse_lengths
 from wenmo.decoding.constraints.texts import check_possible, parts_of, start_of
@@ -245,3 +246,9 @@ def test_what_a_vocabulary_cannot_meet_is_refused(table, options, message):
     with pytest.raises(WenmoError) as caught:
         generator.generate([prompt], sampling, constraints=ConstraintSettings(**options))
     assert message in str(caught.value)
+
+
+def test_a_line_end_before_a_poem_is_no_part_of_it() -> None:
+    assert beginning_of("\n") == ""
+    assert beginning_of("title\n\n") == ""
+    assert beginning_of("title\n\n春眠不觉晓") == "春眠不觉晓"

@@ -37,8 +37,11 @@ def given_characters(acrostic: str | None) -> dict[tuple[int, int], str]:
 
 
 def beginning_of(prompt: str, first_line: str | None = None) -> str:
-    """What is given of a poem: the prompt behind its last empty line, after a first line."""
-    own = prompt.rpartition("\n\n")[2]
+    """What is given of a poem: the prompt behind its last empty line, after a first line.
+
+    A line end alone, as a text begins with in a run of long documents, gives nothing.
+    """
+    own = prompt.rpartition("\n\n")[2].lstrip("\n")
     return own if first_line is None else f"{first_line.strip()}\n{own}"
 
 
