@@ -20,7 +20,7 @@ DECAY = 0.995  # of what was counted and measured, at each step
 PRIOR_RATE, PRIOR_TRIALS = 0.5, 2.0  # of acceptance, before anything is known
 MIN_GAIN = 1.03  # in tokens a second, below which nothing is proposed
 SHARED_TRIALS = 4.0  # that the rate of all texts counts as, for one text
-MAX_LOSS = 0.02  # share of the time that speculation may lose
+MAX_LOSS = 0.01  # share of the time that speculation may lose
 CALIBRATION = 64  # steps with a draft, after which one without is measured
 
 
