@@ -294,7 +294,10 @@ def numbers(drawn: random.Random) -> dict[str, Any]:
 
 def formats(drawn: random.Random) -> dict[str, Any]:
     some = drawn.sample(["date", "time", "date-time", "uuid", "ipv4"], 3)
-    return _object({name: {"type": "string", "format": name} for name in some}, drawn)
+    # Without maxLength the fraction of a second has no end.
+    return _object(
+        {name: {"type": "string", "format": name, "maxLength": 40} for name in some}, drawn
+    )
 
 
 KINDS: dict[str, Callable[[random.Random], dict[str, Any]]] = {

@@ -43,6 +43,15 @@ REFUSED = [
         "lark: temperature= is not supported in a rule: leave it out",
     ),
 ]
+
+
+def nested(depth: int) -> dict[str, object]:
+    schema: dict[str, object] = {"type": "integer"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
 SCHEMAS = [
     ({"properties": {"a/b": {"not": {}}}}, "#/properties/a~1b: not: not supported"),
     ({"items": {"if": {}, "then": {}}}, "#/items: if, then: not supported"),
@@ -55,6 +64,8 @@ SCHEMAS = [
     ({"$ref": "#/$defs/x"}, "pointer '/$defs/x' does not exist"),
     ({"type": "foo"}, "invalid type: foo"),
     (False, "false accepts nothing"),
+    (nested(200), "nested too deeply"),
+    (nested(3000), "nested too deeply"),
     (
         {"items": {"oneOf": [{"minLength": 2, "type": "string"}, {"type": "string"}]}},
         "#/items: oneOf: supported only where no value fits two of its schemas",

@@ -173,7 +173,7 @@ def compile_schema(schema: Mapping[str, Any] | bool) -> str:
         for pointer, part in _subschemas(root):
             _check_counts(part, pointer)
         error = _error(_json(root))
-    except RecursionError:
+    except (RecursionError, ValueError):  # the library reads 127 levels
         raise WenmoError("json_schema: nested too deeply") from None
     if error:
         raise WenmoError(f"json_schema: {_locate(root, error)}{_schema_message(error)}")
