@@ -180,7 +180,7 @@ def sample(automaton: TextAutomaton, rng: random.Random) -> str:
 
 
 @pytest.mark.parametrize("name", ["sonnet", "limerick", "haiku", "rhymed-couplet"])
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_written_keeps_the_form(name: str, checker: ModuleType, seed: int) -> None:
     found = load_form(name)
