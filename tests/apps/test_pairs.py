@@ -77,7 +77,7 @@ def test_generate_and_evaluate_agree_on_log_probabilities(
     assert len(outputs) == 3
     assert [o["score"] for o in outputs] == sorted((o["score"] for o in outputs), reverse=True)
     for output in outputs:
-        assert output["stopped_by"] == "end"
+        assert output["stopped_by"] == "constraint"  # an answer is as long as its source
         assert output["logprob"] == pytest.approx(sum(output["logprobs"]), abs=1e-6)
         assert output["score"] == pytest.approx(output["logprob"] / output["tokens"] ** 0.6)
         (folder / "one.tsv").write_text(f"abcd\t{output['text']}\n", encoding="utf-8")

@@ -137,7 +137,9 @@ class Layer(nn.Module):
                 return self(x.float(), [tensor.float() for tensor in carried], weight_dropout)
         recurrent = F.dropout(self.hidden_weight, weight_dropout, self.training)
         weights = [self.input_weight, recurrent, self.input_bias, self.hidden_bias]
-        if not self.training and x.shape[1] <= (MAX_STEPS if device == "cpu" else 1):
+        # A trace must not fix the number of steps.
+        few = MAX_STEPS if device == "cpu" and not _is_tracing() else 1
+        if not self.training and x.shape[1] <= few:
             return self._steps(x, carried, weights)
         layered = [tensor[None].contiguous() for tensor in carried]
         hx = tuple(layered) if len(layered) > 1 else layered[0]
@@ -158,6 +160,10 @@ class Layer(nn.Module):
             carried = list(after) if isinstance(after, tuple) else [after]
             hidden.append(carried[0])
         return torch.stack(hidden, 1), carried
+
+
+def _is_tracing() -> bool:
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
 
 
 @cache
