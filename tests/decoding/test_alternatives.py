@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from wenmo.decoding.constraints.settings import ConstraintSettings
-from wenmo.decoding.generator import Output, TextGenerator
+from wenmo.decoding.generator import TextGenerator
+from wenmo.decoding.output import Output
 from wenmo.decoding.params import Sampling
 from wenmo.models import MODELS
 from wenmo.models.base import LanguageModel

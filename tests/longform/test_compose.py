@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from wenmo.decoding.generator import Output
+from wenmo.decoding.output import Output
 from wenmo.longform.compose import Composer
 from wenmo.longform.context import first_sentence, last_sentences
 from wenmo.longform.draft import read_draft

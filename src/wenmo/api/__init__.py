@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from wenmo.api.run import Run, load
     from wenmo.api.training import fit
     from wenmo.decoding.alternatives import Candidate
-    from wenmo.decoding.generator import Output
     from wenmo.decoding.noise import draw_seed
+    from wenmo.decoding.output import Output
     from wenmo.evaluation.alignment import alignment_svg
     from wenmo.evaluation.tradeoff import tradeoff_svg
     from wenmo.files import write_text
@@ -57,7 +57,7 @@ _MODULES = {
     "wenmo.api.run": ("Run", "load"),
     "wenmo.api.training": ("fit",),
     "wenmo.decoding.alternatives": ("Candidate",),
-    "wenmo.decoding.generator": ("Output",),
+    "wenmo.decoding.output": ("Output",),
     "wenmo.decoding.noise": ("draw_seed",),
     "wenmo.evaluation.alignment": ("alignment_svg",),
     "wenmo.evaluation.tradeoff": ("tradeoff_svg",),

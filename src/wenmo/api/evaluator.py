@@ -8,7 +8,7 @@ from typing import Any
 
 from wenmo.api.generator import Generator, warn
 from wenmo.config import from_dict, override
-from wenmo.decoding.generator import Output
+from wenmo.decoding.output import Output
 from wenmo.decoding.params import Sampling
 from wenmo.effects import Effect, ineffective_settings
 from wenmo.evaluation.alignment import alignment

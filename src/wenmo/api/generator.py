@@ -21,8 +21,9 @@ from wenmo.decoding.drafts.base import Draft
 from wenmo.decoding.drafts.settings import DraftSettings, split_draft
 from wenmo.decoding.effects import WRITING, Writing
 from wenmo.decoding.explain import explain_decoding
-from wenmo.decoding.generator import Output, TextGenerator
+from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.noise import draw_seed
+from wenmo.decoding.output import Output
 from wenmo.decoding.params import DRAWING, Sampling
 from wenmo.effects import ineffective_settings
 from wenmo.evaluation.utility import UTILITIES

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from wenmo.api.run import Run
 from wenmo.decoding.constraints.settings import split_options
-from wenmo.decoding.generator import Output
+from wenmo.decoding.output import Output
 from wenmo.longform.compose import Composer, Revision
 from wenmo.longform.draft import Draft
 from wenmo.longform.outline import Outline, read_outline

@@ -16,8 +16,8 @@ from wenmo.decoding.combination.classifier import (
     fit_classifier,
     save_classifier,
 )
-from wenmo.decoding.generator import Output
 from wenmo.decoding.latents import Latents
+from wenmo.decoding.output import Output
 from wenmo.decoding.params import Sampling
 from wenmo.evaluation.results import Alignment, Evaluation, ExplainedToken
 from wenmo.models.base import LanguageModel

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from wenmo.config import from_dict, to_dict
-from wenmo.decoding.generator import Output, TextGenerator
+from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.noise import draw_seed
+from wenmo.decoding.output import Output
 from wenmo.decoding.params import DRAWING, Sampling
 from wenmo.models.capabilities import HasLatents, capability
 from wenmo.models.state import select

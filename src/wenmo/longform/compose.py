@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from wenmo.decoding.constraints.settings import CONSTRAINTS
-from wenmo.decoding.generator import Output
 from wenmo.decoding.noise import draw_seed
+from wenmo.decoding.output import Output
 from wenmo.longform.context import Context, context_of, first_sentence
 from wenmo.longform.draft import Draft, WrittenSection, read_draft, write_draft
 from wenmo.longform.instructions import revision_message, section_message, summary_message

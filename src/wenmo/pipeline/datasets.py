@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from wenmo.budget import fit_count
 from wenmo.decoding.defaults import TEMPERATURE, default_sampling
-from wenmo.decoding.generator import Output, TextGenerator
+from wenmo.decoding.generator import TextGenerator
+from wenmo.decoding.output import Output
 from wenmo.decoding.params import Sampling
 from wenmo.evaluation.answers import TASK_METRICS, generate_targets, sources_with_references
 from wenmo.evaluation.evaluate import (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wenmo.decoding.generator import Output
+from wenmo.decoding.output import Output
 from wenmo.decoding.params import Sampling
 from wenmo.evaluation.evaluate import evaluate_text
 from wenmo.evaluation.results import ChosenSampling, Tradeoff, Verdict
