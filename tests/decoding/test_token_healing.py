@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from wenmo.decoding.constraints.prefix import PrefixTable
 from wenmo.decoding.constraints.settings import ConstraintSettings
+from wenmo.decoding.constraints.token_healing import HealedPrefixes
 from wenmo.decoding.generator import TextGenerator
 from wenmo.decoding.params import Sampling
 from wenmo.models.ngram_config import NgramConfig
@@ -46,7 +46,7 @@ def allowed(constraint: object) -> list[int] | None:
 
 
 def test_a_text_begins_with_the_bytes_in_any_tokens() -> None:
-    constraint = PrefixTable(TABLE).start(b"ab")
+    constraint = HealedPrefixes(TABLE).start(b"ab")
     assert allowed(constraint) == [1, 2, 3, 7]
     other = constraint.fork()
     constraint.advance(1)
@@ -54,15 +54,15 @@ def test_a_text_begins_with_the_bytes_in_any_tokens() -> None:
     constraint.advance(6)
     assert allowed(constraint) is None
     assert allowed(other) == [1, 2, 3, 7]
-    assert PrefixTable(TABLE).start(b"abcc").fork().forced() is None
-    single = PrefixTable([b"", b"xy", b"z"]).start(b"x")
+    assert HealedPrefixes(TABLE).start(b"abcc").fork().forced() is None
+    single = HealedPrefixes([b"", b"xy", b"z"]).start(b"x")
     assert single.forced() == 1
     with pytest.raises(WenmoError, match="no token begins with b'q'"):
-        PrefixTable(TABLE).start(b"q").allowed()
+        HealedPrefixes(TABLE).start(b"q").allowed()
 
 
 def test_what_reaches_beyond_the_bytes_meets_the_other_constraint() -> None:
-    table = PrefixTable(TABLE)
+    table = HealedPrefixes(TABLE)
     assert allowed(table.start(b"ab", Only(5))) == [1, 2, 3, 7]  # c, and cc as c and c
     assert allowed(table.start(b"ab", Only(4))) == [1, 2]
     constraint = table.start(b"ab", Only(5))

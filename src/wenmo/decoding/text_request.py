@@ -10,8 +10,8 @@ from typing import TypeAlias
 from wenmo.decoding.constraints.base import Constraint, combine, draw
 from wenmo.decoding.constraints.build import ConstraintBuilder, ConstraintRequest, build_gap
 from wenmo.decoding.constraints.notation import structure_of
-from wenmo.decoding.constraints.prefix import PrefixTable
 from wenmo.decoding.constraints.settings import ConstraintSettings
+from wenmo.decoding.constraints.token_healing import HealedPrefixes
 from wenmo.decoding.constraints.utf8 import Utf8Vocabulary
 from wenmo.decoding.detokenize import Detokenizer
 from wenmo.decoding.engines.base import window
@@ -158,8 +158,8 @@ class RequestBuilder:
         return ids[:kept], begun
 
     @cached_property
-    def _prefixes(self) -> PrefixTable:
-        return PrefixTable(self.tokenizer.table)
+    def _prefixes(self) -> HealedPrefixes:
+        return HealedPrefixes(self.tokenizer.table)
 
     def _gap_constraint(
         self, prompt: str, sampling: Sampling, settings: ConstraintSettings

@@ -1,6 +1,6 @@
 """Drafts: cheap guesses of how a text goes on, which the model verifies in one pass.
 
-A draft changes how fast a text is written and never which: see `wenmo.decoding.speculation`.
+A draft changes how fast a text is written and never which: see `wenmo.decoding.speculative`.
 """
 
 from __future__ import annotations

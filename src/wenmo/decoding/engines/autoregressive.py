@@ -35,7 +35,7 @@ from wenmo.decoding.engines.slots import Slots
 from wenmo.decoding.prefix_cache import PrefixCache
 from wenmo.decoding.request import Request, Task
 from wenmo.decoding.search.base import Candidates, Search
-from wenmo.decoding.speculation import Line, Speculator, write_newest
+from wenmo.decoding.speculative import Line, Speculator, write_newest
 from wenmo.models.base import LanguageModel
 from wenmo.types import END, WenmoError
 

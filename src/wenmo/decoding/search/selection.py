@@ -5,8 +5,8 @@ from __future__ import annotations
 from wenmo.decoding.params import Sampling
 from wenmo.decoding.search.base import Search
 from wenmo.decoding.search.beam import BeamSearch
+from wenmo.decoding.search.beam_sampling import DRAWN, SampledBeamSearch
 from wenmo.decoding.search.early_stopping import EarlyStoppingBeamSearch
-from wenmo.decoding.search.sampled import DRAWN, SampledBeamSearch
 from wenmo.decoding.search.stochastic import StochasticBeamSearch
 
 

@@ -17,7 +17,7 @@ from wenmo.decoding.constraints.base import Constraint, only_token
 from wenmo.types import END, WenmoError
 
 
-class PrefixTable:
+class HealedPrefixes:
     """The tokens of a vocabulary by how their bytes begin.
 
     Args:
@@ -35,13 +35,13 @@ class PrefixTable:
             self._tokens.setdefault(spelled, []).append(token)
         self.longest = max(map(len, table), default=0)
 
-    def start(self, prefix: bytes, following: Constraint | None = None) -> PrefixConstraint:
+    def start(self, prefix: bytes, following: Constraint | None = None) -> TokenHealingConstraint:
         """The constraint of a text that begins with some bytes.
 
         Args:
             following: the constraint of what is behind them.
         """
-        return PrefixConstraint(self, prefix, following)
+        return TokenHealingConstraint(self, prefix, following)
 
     def within(self, prefix: bytes) -> list[int]:
         """The tokens that spell a beginning of some bytes, or all of them."""
@@ -93,14 +93,14 @@ class PrefixTable:
         return mask is None or bool(mask[token])
 
 
-class PrefixConstraint:
+class TokenHealingConstraint:
     """A text that begins with some bytes, and goes on under another constraint.
 
     A token that reaches beyond the bytes is allowed if the other constraint allows what it has
     behind them.
     """
 
-    def __init__(self, table: PrefixTable, prefix: bytes, following: Constraint | None) -> None:
+    def __init__(self, table: HealedPrefixes, prefix: bytes, following: Constraint | None) -> None:
         self._table, self._prefix, self._following = table, prefix, following
         self._mask: Tensor | None = None
 
@@ -134,10 +134,10 @@ class PrefixConstraint:
             self._following = self._table.advance(self._following, spelled[len(self._prefix) :])
         self._prefix, self._mask = self._prefix[len(spelled) :], None
 
-    def fork(self) -> PrefixConstraint:
+    def fork(self) -> TokenHealingConstraint:
         """An independent copy."""
         following = None if self._following is None else self._following.fork()
-        copy = PrefixConstraint(self._table, self._prefix, following)
+        copy = TokenHealingConstraint(self._table, self._prefix, following)
         copy._mask = self._mask
         return copy
 
