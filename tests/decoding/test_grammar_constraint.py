@@ -129,7 +129,7 @@ def test_a_writer_keeps_no_grammar_of_an_earlier_call(table):
     for _ in range(3):
         chart = Chart.from_grammar(parse_grammar(json.dumps(RULES)))
         writer.generate(["", "So: "], Sampling(max_tokens=2), chart=chart)
-        assert {kept for kept, _ in writer._constraints._grammars} == {chart}
+        assert {kept for kept, _ in writer._requests._constraints._grammars} == {chart}
 
 
 def test_texts_are_as_likely_as_the_model_has_them(table):
@@ -211,7 +211,7 @@ def test_forced_tokens_are_read_at_once_and_change_nothing(table) -> None:
         )
         generator = TextGenerator(model, tokenizer)
         if not forces:
-            builder = generator._constraints
+            builder = generator._requests._constraints
             grammar = builder.grammar
             builder.grammar = lambda *a, g=grammar, **k: Unforced(g(*a, **k))
         asked = [Sampling(seed=seed, max_tokens=30) for seed in range(6)]

@@ -339,7 +339,7 @@ def test_in_any_company_a_text_is_what_it_is_alone(writers, method):
     asked += [ConstraintSettings(regex=f"[ab]{{{n}}}春?") for n in (1, 2, 9)]
     sampling = Sampling(method=method, beam_width=4, seed=5, max_tokens=60)
     count = 4 if method == "beam" else 1
-    jobs = [writer._job("the ", None, sampling, count, None, each) for each in asked]
+    jobs = [writer._requests.build("the ", None, sampling, count, None, each) for each in asked]
     together: dict[int, list[tuple[str, str]]] = {index: [] for index in range(len(asked))}
     for index, _, output in writer._run(jobs):
         if output is not None:
