@@ -24,14 +24,23 @@ __all__ = [
     "WenmoError",
     "catalogue",
     "compare",
-    "compose",
     "fit",
     "inspect",
     "load",
+    "write_long_text",
 ]
 
 if TYPE_CHECKING:
-    from wenmo.api import Interrupted, Run, StopRequest, catalogue, compare, compose, fit, load
+    from wenmo.api import (
+        Interrupted,
+        Run,
+        StopRequest,
+        catalogue,
+        compare,
+        fit,
+        load,
+        write_long_text,
+    )
     from wenmo.text.inspection import inspect
     from wenmo.types import WenmoError
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wenmo.api.comparison import compare, tradeoff
     from wenmo.api.families import catalogue
-    from wenmo.api.longform import compose
+    from wenmo.api.longform import write_long_text
     from wenmo.api.planning import plan
     from wenmo.api.prompts import read_prompts, read_texts
     from wenmo.api.run import Run, load
@@ -37,7 +37,6 @@ __all__ = [
     "alignment_svg",
     "catalogue",
     "compare",
-    "compose",
     "draw_seed",
     "fit",
     "load",
@@ -46,12 +45,13 @@ __all__ = [
     "read_texts",
     "tradeoff",
     "tradeoff_svg",
+    "write_long_text",
     "write_text",
 ]
 _MODULES = {
     "wenmo.api.comparison": ("compare", "tradeoff"),
     "wenmo.api.families": ("catalogue",),
-    "wenmo.api.longform": ("compose",),
+    "wenmo.api.longform": ("write_long_text",),
     "wenmo.api.planning": ("plan",),
     "wenmo.api.prompts": ("read_prompts", "read_texts"),
     "wenmo.api.run": ("Run", "load"),

@@ -10,9 +10,9 @@ from typing import Any, get_args
 from wenmo.api.run import Run
 from wenmo.decoding.constraints.settings import split_options
 from wenmo.decoding.output import Output
-from wenmo.longform.compose import Composer, Revision
 from wenmo.longform.draft import Draft
 from wenmo.longform.outline import Outline, read_outline
+from wenmo.longform.writer import LongTextWriter, Revision
 from wenmo.models.capabilities import Infills, has_capability
 from wenmo.progress import ProgressCallback
 from wenmo.text.tasks import GAP, render_history
@@ -21,7 +21,7 @@ from wenmo.types import WenmoError
 REVISIONS: tuple[str, ...] = get_args(Revision)
 
 
-def compose(
+def write_long_text(
     run: Run,
     outline: str | Path | Outline,
     out: str | Path,
@@ -52,10 +52,10 @@ def compose(
     if not isinstance(outline, Outline):
         outline = read_outline(Path(outline))
     check_revision(outline, section, revise)
-    composer = Composer(RunWriter(run), outline, Path(out), options, on_progress)
+    writer = LongTextWriter(RunModel(run), outline, Path(out), options, on_progress)
     if section is None:
-        return composer.write_all()
-    return composer.revise(outline.find(str(section)), revise or "rewrite")  # type: ignore[arg-type]
+        return writer.write_all()
+    return writer.revise(outline.find(str(section)), revise or "rewrite")  # type: ignore[arg-type]
 
 
 def check_revision(outline: Outline, section: str | int | None, revise: str | None) -> None:
@@ -72,8 +72,8 @@ def check_revision(outline: Outline, section: str | int | None, revise: str | No
         outline.find(str(section))
 
 
-class RunWriter:
-    """Writes with a run; see `wenmo.longform.compose.Writer`."""
+class RunModel:
+    """Writes with a run; see `wenmo.longform.writer.TextModel`."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.name = run, str(run.folder)
@@ -93,7 +93,7 @@ class RunWriter:
     def write(
         self, before: str, begin: str, options: Mapping[str, Any], after: str | None = None
     ) -> Output:
-        """Write a text; see `wenmo.longform.compose.Writer.write`."""
+        """Write a text; see `wenmo.longform.writer.TextModel.write`."""
         if self.is_chat:
             return self._answer(before, begin, options)
         if after is not None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wenmo.apps.cli import option
-from wenmo.apps.cli.longform import refuse_other_options, write_long_text
+from wenmo.apps.cli.longform import refuse_other_options, write_outline
 from wenmo.decoding.combination.settings import split_combination
 from wenmo.runs import preflight
 from wenmo.types import WenmoError
 
 if TYPE_CHECKING:
-    from wenmo.api import Run
+    from wenmo.api import Output, Run
 
 UNSEEN_SHOWN = 20  # characters
 
@@ -50,23 +50,11 @@ def generate(
     preflight.check_combination(folder, combination)
     preflight.check_draft(folder, draft, sampling)
     if plan is not None:
-        refuse_other_options(
-            {
-                "prompt": prompt,
-                "input": input,
-                "control": control,
-                "prefix": prefix,
-                "alignments": alignments,
-                "grammar": grammar,
-                "derivations": derivations,
-                "alternatives": alternatives,
-                "explain-decoding": explain_decoding,
-                **combination,
-                **draft,
-                "n": n > 1,
-            }
-        )
-        write_long_text(folder, plan, out, section, revise, {**constraints, **sampling}, json=json)
+        others = {"prompt": prompt, "input": input, "control": control, "prefix": prefix}
+        refuse_other_options(others | {"n": n > 1, "alignments": alignments, "grammar": grammar})
+        refuse_other_options({"derivations": derivations, "alternatives": alternatives})
+        refuse_other_options({"explain-decoding": explain_decoding, **combination, **draft})
+        write_outline(folder, plan, out, section, revise, {**constraints, **sampling}, json=json)
         return
     if out or section or revise:
         raise WenmoError("--out, --section and --revise are for long texts: give --plan OUTLINE")
@@ -96,21 +84,11 @@ def generate(
         outputs = run.write(prompts, n, **options)
         texts = [[output.text for output in group] for group in outputs]
         if alignments is not None:
-            aligned = [
-                run.align(prompt, output, control=fields, prefix=prefix)
-                for prompt, group in zip(prompts, outputs, strict=True)
-                for output in group
-                if output.ids  # a blank source has no text
-            ]
-            show.write_alignments(alignments, aligned)
+            _write_alignments(run, alignments, prompts, outputs, control=fields, prefix=prefix)
         if json:
-            dicts = [show.output_dict(output) for group in outputs for output in group]
-            settings, _ = split_combination(combination)
-            steered = {"combination": settings.to_dict()} if settings.steers else {}
             chain = run.generator.format_chain(**constraints, **sampling)
-            explained = {"decoding": explanation} if explanation else {}
-            content = {"seed": seed, "chain": chain, **explained, **steered, "outputs": dicts}
-            show.print_json(content)
+            content = {"seed": seed, "chain": chain}
+            show.print_json(content | _json_content(explanation, combination, outputs))
         elif derivations:
             show.print_derivations(outputs)
         elif alternatives:
@@ -126,6 +104,39 @@ def generate(
     _print_text_notes(run, prompts, n, sampling)
     if prints_seed:
         show.print_seed(seed)
+
+
+def _write_alignments(
+    run: Run,
+    folder: Path,
+    prompts: Sequence[str],
+    outputs: Sequence[Sequence[Output]],
+    **options: Any,
+) -> None:
+    from wenmo.apps.cli import show
+
+    aligned = [
+        run.align(prompt, output, **options)
+        for prompt, group in zip(prompts, outputs, strict=True)
+        for output in group
+        if output.ids  # a blank source has no text
+    ]
+    show.write_alignments(folder, aligned)
+
+
+def _json_content(
+    explanation: Sequence[str],
+    combination: Mapping[str, Any],
+    outputs: Sequence[Sequence[Output]],
+) -> dict[str, Any]:
+    """What ``--json`` prints beside the seed and the chain."""
+    from wenmo.apps.cli import show
+
+    content: dict[str, Any] = {"decoding": explanation} if explanation else {}
+    settings, _ = split_combination(combination)
+    if settings.steers:
+        content["combination"] = settings.to_dict()
+    return content | {"outputs": [show.output_dict(each) for group in outputs for each in group]}
 
 
 def parse_control(settings: Sequence[str] | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from wenmo.types import WenmoError, amount
 SUFFIX = ".draft.md"
 
 
-def write_long_text(
+def write_outline(
     folder: Path,
     plan: Path,
     out: Path | None,
@@ -25,13 +25,13 @@ def write_long_text(
     """Write the outline ``plan`` to ``out``, or revise one of its sections.
 
     Raises:
-        WenmoError: see `wenmo.api.compose`.
+        WenmoError: see `wenmo.api.write_long_text`.
     """
     outline = read_outline(plan)  # before the model is loaded
     out = out or plan.with_name(f"{plan.stem}{SUFFIX}")
     if out.resolve() == plan.resolve():
         raise WenmoError(f"{out}: is the outline itself: name another file with --out")
-    from wenmo.api import compose, load
+    from wenmo.api import load, write_long_text
     from wenmo.api.longform import check_revision
     from wenmo.apps.cli import show
 
@@ -39,7 +39,7 @@ def write_long_text(
     run = load(folder)
     show.print_card_note(run)
     with show.ProgressDisplay() as progress:
-        draft = compose(
+        draft = write_long_text(
             run,
             outline,
             out,

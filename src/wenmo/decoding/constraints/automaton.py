@@ -182,7 +182,7 @@ class AutomatonTable:
         spelled = at.pending + spelled
         held = self.suffix_space and spelled.endswith(SPACE)
         spelled = spelled[:-1] if held else spelled
-        size = _whole(spelled)
+        size = _whole_size(spelled)
         state = at.state
         for character in spelled[:size].decode():
             if not self.automaton.allowed(state).admits(character):
@@ -476,7 +476,7 @@ def _groups(values: Ints) -> Iterator[tuple[int, NDArray[np.intp]]]:
         yield int(number), members
 
 
-def _whole(spelled: bytes) -> int:
+def _whole_size(spelled: bytes) -> int:
     """The number of bytes of the whole characters at the beginning."""
     for start in range(len(spelled) - 1, max(-1, len(spelled) - 4), -1):
         if spelled[start] >= 0xC0:

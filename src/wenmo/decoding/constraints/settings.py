@@ -100,11 +100,6 @@ class ConstraintSettings(Settings):
         "诗体：名称，或 TOML 文件",
         metavar="FORM",
     )
-    exact: bool = option(
-        False,
-        "draw from the model's own distribution given the constraints, by resampling",
-        "通过重抽样，严格按模型在约束下的条件分布抽样",
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

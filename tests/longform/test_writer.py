@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from wenmo.decoding.output import Output
-from wenmo.longform.compose import Composer
 from wenmo.longform.context import first_sentence, last_sentences
 from wenmo.longform.draft import read_draft
 from wenmo.longform.outline import Outline, read_outline
+from wenmo.longform.writer import LongTextWriter
 from wenmo.types import WenmoError
 
 OUTLINE = """\
@@ -31,7 +31,7 @@ length = "4c"
 """
 
 
-class FakeWriter:
+class FakeModel:
     """Writes its seed, and keeps what it was asked for. A token is a character."""
 
     name, infills = "fake", False
@@ -62,13 +62,13 @@ def outline(tmp_path: Path) -> Outline:
     return read_outline(tmp_path / "plan.md")
 
 
-def compose(outline: Outline, writer: FakeWriter, **options: Any) -> Composer:
-    return Composer(writer, outline, outline.path.with_name("out.md"), options)
+def writer_of(outline: Outline, writer: FakeModel, **options: Any) -> LongTextWriter:
+    return LongTextWriter(writer, outline, outline.path.with_name("out.md"), options)
 
 
 def test_each_section_sees_what_stands_before_it(outline: Outline) -> None:
-    writer = FakeWriter()
-    draft = compose(outline, writer, seed=10, top_p=0.9).write_all()
+    writer = FakeModel()
+    draft = writer_of(outline, writer, seed=10, top_p=0.9).write_all()
     assert [each.text for each in draft.sections] == ["Text 11.", "Text 70.", "Text 13."]
     befores = [before for before, _, _ in writer.requests]
     assert befores == ["About rain.\n\n", "Text 11.\n\n", "Text 11.\n\nText 70.\n\n"]
@@ -80,44 +80,44 @@ def test_each_section_sees_what_stands_before_it(outline: Outline) -> None:
 
 
 def test_what_a_model_reads_stays_within_its_context(outline: Outline) -> None:
-    writer = FakeWriter(context=24)
-    compose(outline, writer, seed=10).write_all()
+    writer = FakeModel(context=24)
+    writer_of(outline, writer, seed=10).write_all()
     assert all(len(before.strip()) <= 18 for before, _, _ in writer.requests)
     assert writer.requests[2][0] == "Text 70.\n\n"  # the last passage; the first is left out
 
 
 def test_a_draft_is_resumed_as_if_it_had_not_been_stopped(outline: Outline) -> None:
-    whole = compose(outline, FakeWriter(), seed=5).write_all()
+    whole = writer_of(outline, FakeModel(), seed=5).write_all()
     out = outline.path.with_name("out.md")
     out.unlink()
     out.with_name("out.md.json").unlink()
-    writer = FakeWriter()
+    writer = FakeModel()
     writer.fails_at = 1
     with pytest.raises(KeyboardInterrupt):
-        compose(outline, writer, seed=5).write_all()
+        writer_of(outline, writer, seed=5).write_all()
     assert "Text 6." in out.read_text("utf-8")
-    resumed = FakeWriter()
-    assert compose(outline, resumed).write_all().sections == whole.sections
+    resumed = FakeModel()
+    assert writer_of(outline, resumed).write_all().sections == whole.sections
     assert len(resumed.requests) == 2
 
 
 def test_only_changed_sections_are_written_again(outline: Outline) -> None:
-    first = compose(outline, FakeWriter(), seed=5).write_all()
+    first = writer_of(outline, FakeModel(), seed=5).write_all()
     outline.path.write_text(OUTLINE.replace("rain", "snow"), "utf-8")
-    writer = FakeWriter()
-    second = compose(read_outline(outline.path), writer).write_all()
+    writer = FakeModel()
+    second = writer_of(read_outline(outline.path), writer).write_all()
     assert [before for before, _, _ in writer.requests] == ["About snow.\n\n"]
     assert second.sections[1:] == first.sections[1:]
     assert second.sections[0].earlier == ["Text 6."]
 
 
 def test_what_the_user_edits_stays(outline: Outline) -> None:
-    compose(outline, FakeWriter(), seed=5).write_all()
+    writer_of(outline, FakeModel(), seed=5).write_all()
     out = outline.path.with_name("out.md")
     out.write_text(out.read_text("utf-8").replace("Text 6.", "My own.\n\nWords."), "utf-8")
     outline.path.write_text(OUTLINE.replace("rain", "snow"), "utf-8")
-    writer = FakeWriter()
-    composer = compose(read_outline(outline.path), writer)
+    writer = FakeModel()
+    composer = writer_of(read_outline(outline.path), writer)
     draft = composer.write_all()
     assert (draft.sections[0].text, draft.sections[0].edited) == ("My own.\n\nWords.", True)
     assert writer.requests == []
@@ -136,9 +136,9 @@ def test_what_the_user_edits_stays(outline: Outline) -> None:
     ],
 )
 def test_one_section_is_revised(outline: Outline, revision: Any, before: str, text: str) -> None:
-    first = compose(outline, FakeWriter(), seed=5).write_all()
-    writer = FakeWriter()
-    draft = compose(outline, writer, seed=5).revise(outline.find("One"), revision)
+    first = writer_of(outline, FakeModel(), seed=5).write_all()
+    writer = FakeModel()
+    draft = writer_of(outline, writer, seed=5).revise(outline.find("One"), revision)
     assert writer.requests[0][0] == before
     assert draft.sections[0].text == text
     assert draft.sections[1:] == first.sections[1:]
@@ -146,17 +146,17 @@ def test_one_section_is_revised(outline: Outline, revision: Any, before: str, te
 
 
 def test_a_constraint_is_not_broken_by_a_longer_text(outline: Outline) -> None:
-    compose(outline, FakeWriter(), seed=5).write_all()
+    writer_of(outline, FakeModel(), seed=5).write_all()
     with pytest.raises(WenmoError, match="section 2 has length, which a longer text would break"):
-        compose(outline, FakeWriter()).revise(outline.find("Two"), "expand")
+        writer_of(outline, FakeModel()).revise(outline.find("Two"), "expand")
 
 
 def test_a_chat_model_is_asked_in_the_language_of_the_outline(tmp_path: Path) -> None:
     (tmp_path / "plan.md").write_text(
         '```toml\ncarry = "summary"\n```\n# 雨\n\n写雨。\n\n# 雪\n\n# 晴\n', "utf-8"
     )
-    writer = FakeWriter(is_chat=True)
-    draft = compose(read_outline(tmp_path / "plan.md"), writer, seed=1).write_all()
+    writer = FakeModel(is_chat=True)
+    draft = writer_of(read_outline(tmp_path / "plan.md"), writer, seed=1).write_all()
     asked = [before for before, _, _ in writer.requests]
     titles = "这是一篇文章，各节依次是：“雨”、“雪”、“晴”。"
     assert asked[0] == f"{titles}\n\n请写接下来的一节“雨”。写雨。"

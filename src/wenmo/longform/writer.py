@@ -28,7 +28,7 @@ DEFAULT_ROOM = 1536  # tokens that are read of a text, where the context is unbo
 SUMMARY_TOKENS = 60
 
 
-class Writer(Protocol):
+class TextModel(Protocol):
     """A model with its tokenizer.
 
     Attributes:
@@ -61,7 +61,7 @@ class Writer(Protocol):
         ...
 
 
-class Composer:
+class LongTextWriter:
     """Writes the sections of an outline into a draft.
 
     Args:
@@ -70,13 +70,13 @@ class Composer:
 
     def __init__(
         self,
-        writer: Writer,
+        model: TextModel,
         outline: Outline,
         out: Path,
         options: Mapping[str, Any],
         on_progress: ProgressCallback | None = None,
     ) -> None:
-        self.writer, self.outline, self.out = writer, outline, out
+        self.model, self.outline, self.out = model, outline, out
         self.options, self.on_progress = options, on_progress
         self.draft = self._open()
         self.states = {
@@ -89,9 +89,9 @@ class Composer:
         given = {**self.outline.options, **self.options}.get("seed")
         if draft is None:
             seed = draw_seed() if given is None else given
-            return Draft(str(self.out), self.writer.name, seed)
+            return Draft(str(self.out), self.model.name, seed)
         seed = draft.seed if given is None else given
-        return replace(draft, path=str(self.out), model=self.writer.name, seed=seed)
+        return replace(draft, path=str(self.out), model=self.model.name, seed=seed)
 
     def write_all(self) -> Draft:
         """Write every section that is not in the draft, or whose plan has changed.
@@ -136,7 +136,7 @@ class Composer:
         options = self._options(section)
         options["seed"] = options["seed"] if seed is None else seed
         begin = section.settings.begin
-        output = self.writer.write(self._before(section, begin), begin, options)
+        output = self.model.write(self._before(section, begin), begin, options)
         if output.truncated and self.on_progress is not None:
             note = "its outline and notes are longer than the model can read: only the end is read"
             self.on_progress(f"section {section.number}: {note}", None)
@@ -146,21 +146,21 @@ class Composer:
         """What the model reads before the section's text: the outline's words, and as much of the
         text so far as there is room for.
         """
-        room = self._room() - self.writer.count(self._prompt(section, Context((), "")) + begin)
+        room = self._room() - self.model.count(self._prompt(section, Context((), "")) + begin)
         carry = self.outline.settings.carry_tokens or self._room() * 2 // 3
         budget = max(0, min(room, carry))
-        context = context_of(self.outline, self.draft, section, self.writer.count, budget)
+        context = context_of(self.outline, self.draft, section, self.model.count, budget)
         return self._prompt(section, context)
 
     def _prompt(self, section: Section, context: Context) -> str:
-        if self.writer.is_chat:
+        if self.model.is_chat:
             return section_message(self.outline, section, context)
         parts = [*context.summary, section.notes, context.passage]
         return "".join(f"{part}\n\n" for part in parts if part)
 
     def _room(self) -> int:
         """How many tokens the model reads before it writes, so that a quarter is left to write."""
-        context = self.writer.context
+        context = self.model.context
         return DEFAULT_ROOM if context is None else 3 * context // 4
 
     def _lengthen(
@@ -174,14 +174,14 @@ class Composer:
                 f"{', '.join(held)}, which a longer text would break: rewrite it instead"
             )
         options["seed"] = self._new_seed(section, written)
-        if self.writer.is_chat:
+        if self.model.is_chat:
             message = revision_message(self.outline, written.text, revision)
-            output = self.writer.write(message, "", options)
+            output = self.model.write(message, "", options)
             text = output.text if revision == "expand" else f"{written.text}\n\n{output.text}"
             return self._written(section, text, output)
         if revision == "continue":
             before = self._before(section, written.text) + written.text
-            output = self.writer.write(before, "", options)
+            output = self.model.write(before, "", options)
             return self._written(section, written.text + output.text, output)
         return self._expand(section, written, options)
 
@@ -194,10 +194,10 @@ class Composer:
         for number, paragraph in enumerate(paragraphs):
             text += paragraph
             after = paragraphs[number + 1] if number + 1 < len(paragraphs) else None
-            room = {**options, "max_tokens": max(1, self.writer.count(paragraph))}
+            room = {**options, "max_tokens": max(1, self.model.count(paragraph))}
             room["seed"] = options["seed"] + number
-            after = after if self.writer.infills else None
-            output = self.writer.write(before + text, "", room, after)
+            after = after if self.model.infills else None
+            output = self.model.write(before + text, "", room, after)
             text += output.text.rstrip() + "\n"
             outputs.append(output)
         last = outputs[-1]
@@ -228,11 +228,11 @@ class Composer:
             return ""
         if section.settings.summary:
             return section.settings.summary
-        if not self.writer.is_chat:
+        if not self.model.is_chat:
             return first_sentence(text)
         options = {"method": "greedy", "max_tokens": SUMMARY_TOKENS}
         message = summary_message(self.outline, text)
-        return first_sentence(self.writer.write(message, "", options).text)
+        return first_sentence(self.model.write(message, "", options).text)
 
     def _save(self, section: Section, new: WrittenSection, old: WrittenSection | None) -> None:
         if old is not None:
